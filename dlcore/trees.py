@@ -1,0 +1,74 @@
+"""Leaves by path: nested dicts in and out, rules over paths, counts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from dlcore.typing import PyTree
+
+T = TypeVar("T")
+
+
+def flatten(tree: PyTree) -> dict[str, Any]:
+  """Returns the leaves by path: `{"conv_0/kernel": ..., "dense/bias": ...}`."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {path_name(path): leaf for path, leaf in leaves}
+
+
+def path_name(path: Sequence[Any]) -> str:
+  """Joins a key path of `jax.tree_util` into `"a/b/0"`."""
+  return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
+
+
+def map_with_path(function, tree: PyTree, *rest: PyTree) -> PyTree:
+  """Maps `function(path, leaf, ...)` over the leaves, path as `"a/b"`."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, *leaves: function(path_name(path), *leaves), tree, *rest
+  )
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """Turns `{"a/b": 1}` into `{"a": {"b": 1}}`, the inverse of `flatten`."""
+  nested: dict[str, Any] = {}
+  for path, leaf in flat.items():
+    *parents, last = path.split("/")
+    node = nested
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[last] = leaf
+  return nested
+
+
+def restore(template: T, flat: Mapping[str, Any]) -> T:
+  """Fills the leaves of `template` from `flat`, by path.
+
+  Raises:
+    ValueError: a path is missing or left over, or shape or dtype differ.
+  """
+  wanted = flatten(template)
+  for path in sorted(wanted.keys() ^ flat.keys()):
+    where = "missing" if path in wanted else "left over"
+    raise ValueError(f"{path} is {where}")
+  for path, leaf in wanted.items():
+    have = (np.shape(flat[path]), np.result_type(flat[path]))
+    want = (np.shape(leaf), np.result_type(leaf))
+    if have != want:
+      raise ValueError(f"{path} has {have}, expected {want}")
+  leaves = [flat[path] for path in wanted]
+  return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def select(rules: Sequence[tuple[str, T]], path: str, default: T) -> T:
+  """Returns the value of the first rule whose regex is found in `path`."""
+  for pattern, value in rules:
+    if re.search(pattern, path):
+      return value
+  return default
+
+
+def count(tree: PyTree) -> int:
+  """Returns the number of scalars in all leaves."""
+  return sum(int(np.prod(np.shape(leaf))) for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,47 @@
+"""Names for what passes between the parts, and the letters of its axes.
+
+Docstrings give shapes with these letters; unpacking uses them in lower case
+and einsum in capitals (`"BTHK,BSHK->BHTS"`).
+
+  B  batch              H  heads
+  T  time, query        K  head size
+  S  source, key        V  vocabulary
+  D  width              C  classes or channels
+  F  hidden width,      Y, X  rows and columns of an image
+     or the features of a table
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+Array = jax.Array
+"""An array on a device, or a tracer of one."""
+
+ArrayLike = jax.Array | np.ndarray
+"""What `jnp` accepts where values come from the host or from a device."""
+
+PyTree = Any
+"""Nested dicts, tuples and dataclasses of arrays."""
+
+Params = Mapping[str, Any]
+"""Nested dict of the arrays that are differentiated."""
+
+Extra = Mapping[str, Any]
+"""Nested dict of every other collection: batch statistics, settings, ..."""
+
+Batch = Mapping[str, Any]
+"""Arrays `[B, ...]` by name. The names in use:
+
+`image` uint8 or float `[B, Y, X, C]`, `features` float32 `[B, F]`,
+`label` int32 `[B]`, `target` float32 `[B]`, `index` int32 `[B]` (the position
+of the example in its source) and `mask` float32 `[B]` (0 marks padding).
+"""
+
+Metrics = Mapping[str, tuple[Any, Any]]
+"""`(sum, count)` pairs by name: they add up over batches and devices."""
+
+Schedule = Callable[[Any], Any]
+"""`(step) -> learning rate`."""
