@@ -26,7 +26,7 @@ class UserError(Exception):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-  """Returns a hint: the nearest of `names`, or all of them when none is near."""
+  """Returns a hint: the nearest of `names`, or all where none is near."""
   names = sorted(names)
   near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
   if near:

@@ -51,9 +51,7 @@ class Task(NamedTuple):
   predict: Callable[[Params, Extra, Batch, Array], PyTree]
   """`(params, extra, batch, key) -> tree of [B, ...]`, a row per example."""
 
-  prepare: Callable[
-    [Params, Extra, Batch, Array], tuple[Extra, Batch]
-  ] = keep
+  prepare: Callable[[Params, Extra, Batch, Array], tuple[Extra, Batch]] = keep
   """`(params, extra, batch, key) -> (extra, batch)`, outside the gradient."""
 
   derived: Callable[[Any], dict[str, float]] = nothing

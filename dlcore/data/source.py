@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.errors import UserError
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -34,12 +36,16 @@ class Splits(NamedTuple):
   test: Source | None = None
 
 
-def from_arrays(arrays: Arrays, about: Mapping[str, Any]) -> Source:
+def from_arrays(
+  arrays: Arrays, about: Mapping[str, Any] | None = None
+) -> Source:
   """Makes a source of arrays in memory.
 
   Args:
     arrays: `[N, ...]` by name, all of one length.
-    about: JSON data; `size` and `sha256` are added. The keys in use:
+    about: JSON data; what can be read from the arrays (`input`, `target`,
+      `shape`, `dtype`) may be left out, `size` and `sha256` are added. The keys
+      in use:
       `name`: of the data set.
       `input`: the name of the input array, `"image"` or `"features"`.
       `shape`, `dtype`: of one input.
@@ -49,19 +55,63 @@ def from_arrays(arrays: Arrays, about: Mapping[str, Any]) -> Source:
       `normalization`: `{"mean": [...], "std": [...]}` over train, per channel
         for images (on the scale 0 to 1), per column for tables.
       `target_normalization`: `{"mean": m, "std": s}` of a regression's target.
+      `notes`: sentences that the user should read, such as what was skipped.
 
   Raises:
+    UserError: a number is NaN or infinite, or a label is out of range.
     ValueError: the arrays differ in length.
   """
   sizes = {name: len(array) for name, array in arrays.items()}
   if len(set(sizes.values())) != 1:
     raise ValueError(f"arrays of one length expected, got {sizes}")
+  about = {**_names(arrays), **(about or {})}
+  check(arrays, about)
+  inputs = arrays[about["input"]]
+  found = {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype)}
   return Source(
-    size=next(iter(sizes.values())),
+    size=len(inputs),
     arrays=arrays,
     read=functools.partial(_take, arrays),
-    about={**about, "size": len(arrays[about["input"]]), "sha256": _sum(arrays)},
+    about={**found, **about, "size": len(inputs), "sha256": _sum(arrays)},
   )
+
+
+def _names(arrays: Arrays) -> dict[str, str]:
+  kinds = {"input": ("image", "features"), "target": ("label", "target")}
+  return {
+    kind: name for kind in kinds for name in kinds[kind] if name in arrays
+  }
+
+
+def check(batch: Arrays, about: Mapping[str, Any]) -> None:
+  """Refuses what nothing can be learned from.
+
+  Raises:
+    UserError: a number is NaN or infinite, or a label is out of range.
+  """
+  where = about.get("name") or "the data"
+  for name, array in batch.items():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+      row, *place = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+      value = array[(row, *place)]
+      columns = about.get("columns")
+      if columns and name == about["input"]:
+        place = [repr(columns[place[0]])]
+      column = f", column {', '.join(map(str, place))}" if place else ""
+      raise UserError(
+        f"expected finite numbers in {where}",
+        f"got {value} in {name!r}, row {row}{column}",
+        "mend or drop that row",
+      )
+  if "label" in batch and "classes" in about:
+    labels, count = batch["label"], len(about["classes"])
+    wrong = np.flatnonzero((labels < 0) | (labels >= count))
+    if len(wrong):
+      raise UserError(
+        f"expected labels from 0 to {count - 1} in {where}",
+        f"got {labels[wrong[0]]} in row {wrong[0]} ({len(wrong)} such rows)",
+        "mend or drop those rows",
+      )
 
 
 def _take(arrays: Arrays, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,0 +1,21 @@
+"""A small CNN on scikit-learn's 8x8 digits, first half against second half.
+
+experiments/train.py
+"""
+
+from dlcore import experiment
+
+
+def get_config(variant=""):
+  """Returns the config; there are no variants."""
+  del variant
+  return experiment.config(
+    data={"name": "digits", "batch_size": 32, "augment": {"shift": 1}},
+    model={"name": "cnn", "stages": ((16,), (32,)), "dropout": 0.3},
+    optim={
+      "name": "adam",
+      "learning_rate": 3e-3,
+      "schedule": {"name": "warmup_cosine", "warmup": 0.3, "initial": 0.04},
+    },
+    training={"epochs": 30.0, "ema": 0.99},
+  )

@@ -1,0 +1,201 @@
+"""From examples to splits: what is held out, and the statistics of train."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlcore.data.source import Arrays, Source, Splits, from_arrays, hold_out
+from dlcore.errors import UserError
+
+ON_BAD = ("error", "skip")
+"""What to do with examples that cannot be read: list them, or go on."""
+
+
+def make(
+  parts: Mapping[str, Arrays],
+  about: Mapping[str, Any],
+  *,
+  hashes: Sequence[str] | np.ndarray,
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.0,
+) -> Splits:
+  """Makes the splits of a data set that fits in memory.
+
+  Args:
+    parts: arrays `[N, ...]` of `"train"` and, where the data set has them, of
+      `"valid"` and `"test"`.
+    about: JSON data, see `source.from_arrays`; the statistics are added.
+    hashes: a string per example of train, which decides what is held out.
+    valid_fraction: share of train to hold out where there is no `"valid"`.
+    test_fraction: share of train to hold out where there is no `"test"`.
+  """
+  train = parts["train"]
+  chosen = divide(
+    hashes,
+    train.get("label"),
+    valid_fraction=0.0 if "valid" in parts else valid_fraction,
+    test_fraction=0.0 if "test" in parts else test_fraction,
+  )
+  taken = {
+    split: {name: array[rows] for name, array in train.items()}
+    for split, rows in chosen.items()
+  }
+  parts = {**parts, **taken}
+  about = {**about, **statistics(parts["train"])}
+  return Splits(**{split: from_arrays(parts[split], about) for split in parts})
+
+
+def divide(
+  hashes: Sequence[str] | np.ndarray,
+  labels: np.ndarray | None,
+  *,
+  valid_fraction: float,
+  test_fraction: float,
+) -> dict[str, np.ndarray]:
+  """Divides examples into train and, where asked for, valid and test.
+
+  The test examples are chosen first, so they do not depend on how many are
+  held out for validation, which is a share of the rest.
+
+  Args:
+    hashes: a string per example.
+    labels: int `[N]`, or None where there are no classes.
+    valid_fraction: from 0, for no such split, to less than 1.
+    test_fraction: likewise.
+
+  Returns:
+    The rows of every split, ascending int64.
+
+  Raises:
+    UserError: a fraction is out of range, or leaves a split without examples.
+  """
+  fractions = {"test": test_fraction, "valid": valid_fraction}
+  hashes = np.asarray(hashes)
+  rows = np.arange(len(hashes))
+  divided = {}
+  for split, fraction in fractions.items():
+    if not 0.0 <= fraction < 1.0:
+      raise UserError(
+        f"expected data.{split}_fraction to be at least 0 and less than 1",
+        f"got {fraction}",
+      )
+    if fraction > 0.0:
+      rest = None if labels is None else labels[rows]
+      out = hold_out(hashes[rows], rest, fraction)
+      if out.all() or not out.any():
+        raise UserError(
+          f"expected enough examples to hold out {fraction:g} for {split}",
+          f"got {len(rows)} examples"
+          + ("" if rest is None else f" in {len(np.unique(rest))} classes"),
+          f"give a {split} split, or set data.{split}_fraction=0",
+        )
+      divided[split], rows = rows[out], rows[~out]
+  return {"train": rows, **divided}
+
+
+def statistics(train: Arrays) -> dict[str, Any]:
+  """Returns `normalization` and `target_normalization` of the train split."""
+  found = {}
+  if "image" in train:
+    mean, std = _channels(train["image"])
+    found["normalization"] = {"mean": mean.tolist(), "std": std.tolist()}
+  if "features" in train:
+    mean, std = _columns(train["features"])
+    found["normalization"] = {"mean": mean.tolist(), "std": std.tolist()}
+  if "target" in train:
+    mean, std = _columns(train["target"])
+    found["target_normalization"] = {"mean": float(mean), "std": float(std)}
+  return found
+
+
+def sample(size: int, most: int = 2000) -> np.ndarray:
+  """Returns at most `most` rows, int32 and evenly spaced: always the same."""
+  return np.unique(np.linspace(0, size - 1, min(size, most)).astype(np.int32))
+
+
+def streamed(
+  names: Sequence[str],
+  read: Callable[[np.ndarray], dict[str, np.ndarray]],
+  about: Mapping[str, Any],
+) -> Source:
+  """Makes a source that is read by index, as it does not fit in memory.
+
+  Args:
+    names: a string per example; their sum stands for that of the content.
+    read: see `Source.read`.
+    about: see `source.from_arrays`.
+  """
+  digest = hashlib.sha256("\n".join(names).encode())
+  about = {**about, "size": len(names), "sha256": digest.hexdigest()}
+  return Source(size=len(names), arrays=None, read=read, about=about)
+
+
+def hash_names(names: Iterable[str]) -> list[str]:
+  """Returns a hash of every name, for `divide`."""
+  return [
+    hashlib.blake2b(
+      name.encode("utf-8", "surrogateescape"), digest_size=8
+    ).hexdigest()
+    for name in names
+  ]
+
+
+def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:
+  """Returns notes on the classes that train has and another split has not.
+
+  Args:
+    classes: those of `"train"` and of the splits that came beside it.
+
+  Raises:
+    UserError: a split has a class that train has not.
+  """
+  known = set(classes["train"])
+  notes = []
+  for split, found in classes.items():
+    found = set(found)
+    if found - known:
+      raise UserError(
+        f"expected the classes of {split} to be among those of train",
+        f"got {listed(map(repr, found - known))} in {split} only",
+        "add examples of it to train, or remove it",
+      )
+    if known - found:
+      missing = listed(map(repr, known - found))
+      notes.append(f"{split} has no examples of the classes {missing}")
+  return notes
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+  """Returns the first few names, sorted, and how many more there are."""
+  names = sorted(names)
+  more = f" and {len(names) - most} more" if len(names) > most else ""
+  return ", ".join(names[:most]) + more
+
+
+def _channels(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns mean and std of uint8 `[N, Y, X, C]`, each `[C]` on the scale 0..1.
+
+  They come from exact counts of the 256 values, a few images at a time: a
+  float copy of all images would take eight times their memory.
+  """
+  channels = images.shape[-1]
+  counts = np.zeros((channels, 256), np.int64)
+  for start in range(0, len(images), 1000):
+    piece = images[start : start + 1000]
+    for channel in range(channels):
+      values = piece[..., channel].reshape(-1)
+      counts[channel] += np.bincount(values, minlength=256)
+  scale = np.arange(256) / 255.0
+  total = counts.sum(axis=1)
+  mean = counts @ scale / total
+  variance = counts @ scale**2 / total - mean**2
+  return mean, np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1.0 / 255.0)
+
+
+def _columns(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns mean and std over the rows; a constant column gets the std 1."""
+  mean = values.mean(axis=0, dtype=np.float64)
+  std = values.std(axis=0, dtype=np.float64)
+  return mean, np.where(std <= 1e-6 * np.abs(mean), 1.0, std)

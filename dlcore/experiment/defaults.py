@@ -1,0 +1,174 @@
+"""The tree of defaults: every leaf that a config has and may override.
+
+A section with a `name` is an entry of a table, whose keyword arguments are
+settings of that section beside the common ones below.
+"""
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from dlcore import augment, data, models, optim, tasks
+from dlcore.errors import UserError, lookup, nearest
+
+DEFAULTS = {
+  "seed": 0,
+  "data": {
+    "name": "digits",
+    "batch_size": 64,
+    "placement": "auto",
+    "workers": 0,
+    "augment": {name: off for name, (off, _) in augment.AUGMENTATIONS.items()},
+  },
+  "model": {"name": "cnn"},
+  "task": {"name": "classification"},
+  "optim": {
+    "name": "adamw",
+    "learning_rate": 1e-3,
+    "clip_norm": 1.0,
+    "l1": 0.0,
+    "l2": 0.0,
+    "no_decay": optim.NO_DECAY,
+    "schedule": {"name": "warmup_cosine"},
+  },
+  "training": {
+    "steps": 0,
+    "epochs": 10.0,
+    "ema": 0.0,
+    "dtype": "float32",
+    "best_by": "-loss",
+    "log_every": 50,
+    "eval_every": 0,
+    "checkpoint_every": 0,
+    "eval_batch_size": 512,
+    "compile": "jit",
+    "steps_per_call": 0,
+    "deterministic": False,
+  },
+  "scale": {"devices": 0},
+}
+"""`training.steps` of 0 takes `training.epochs`; for 0 in the other numbers
+see `training.fit`. `scale.devices` of 0 takes all local devices."""
+
+TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
+  "data": (data.DATASETS, "data set"),
+  "model": (models.MODELS, "model"),
+  "task": (tasks.TASKS, "task"),
+  "optim": (optim.OPTIMIZERS, "optimizer"),
+  "optim.schedule": (optim.SCHEDULES, "schedule"),
+}
+"""The sections with a name, and where the name is looked up."""
+
+GIVEN = {
+  "axis_name",
+  "dtype",
+  "input",
+  "name",
+  "normalization",
+  "num_classes",
+  "parent",
+  "target_normalization",
+}
+"""Keywords of entries that come from the data or another section."""
+
+
+def config(**sections: Any) -> ml_collections.ConfigDict:
+  """Returns the tree of defaults with `sections` in place of their leaves.
+
+  Example: `config(data={"name": "mnist"}, model={"name": "mlp"}, seed=3)`.
+
+  Raises:
+    UserError: a name or a setting is unknown (with the nearest), or a value
+      is of another type than its default.
+  """
+  return ml_collections.ConfigDict(complete(sections))
+
+
+def complete(given: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the full tree of defaults, with the leaves of `given` in it."""
+  tree = copy.deepcopy(DEFAULTS)
+  for section in TABLES:
+    node, wanted = _at(tree, section), _find(given, section)
+    node["name"] = wanted.get("name", node["name"])
+    node |= settings(section, node["name"])
+  _merge(tree, given, "")
+  return tree
+
+
+def rename(tree: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:
+  """Returns `tree` with another entry in `section`, with its own settings.
+
+  The settings that all entries of the section have in common are kept.
+  """
+  new = copy.deepcopy(dict(tree))
+  node = _at(new, section)
+  common = _at(DEFAULTS, section)
+  kept = {key: value for key, value in node.items() if key in common}
+  node.clear()
+  node |= {**kept, "name": name}
+  return complete(new)
+
+
+def settings(section: str, name: str) -> dict[str, Any]:
+  """Returns the settings of the entry `name` of a section, with defaults."""
+  table, what = TABLES[section]
+  parameters = inspect.signature(lookup(table, name, what)).parameters
+  return {
+    key: parameter.default
+    for key, parameter in parameters.items()
+    if parameter.default is not inspect.Parameter.empty and key not in GIVEN
+  }
+
+
+def _at(tree: Mapping[str, Any], section: str) -> dict[str, Any]:
+  for part in section.split("."):
+    tree = tree[part]
+  return tree  # pyright: ignore
+
+
+def _find(tree: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+  for part in section.split("."):
+    tree = tree.get(part, {})
+  return tree
+
+
+def _merge(tree: dict[str, Any], given: Mapping[str, Any], path: str) -> None:
+  for key, value in given.items():
+    where = f"{path}{key}"
+    if key not in tree:
+      raise UserError(
+        "expected a known setting",
+        f"got config.{where}={value!r}",
+        nearest(key, tree),
+      )
+    if isinstance(tree[key], Mapping):
+      if not isinstance(value, Mapping):
+        raise UserError(f"expected a section config.{where}", f"got {value!r}")
+      _merge(tree[key], value, f"{where}.")
+    else:
+      tree[key] = _typed(tree[key], value, where)
+
+
+def _typed(default: Any, value: Any, where: str) -> Any:
+  """Returns `value` in the type of its default."""
+  if isinstance(default, tuple) and isinstance(value, list | tuple):
+    return _tuple(value)
+  if isinstance(default, float) and type(value) is int:
+    return float(value)
+  if type(value) is not type(default):
+    raise UserError(
+      f"expected config.{where} of type {type(default).__name__}, such as "
+      f"{default!r}",
+      f"got {value!r} of type {type(value).__name__}",
+    )
+  return value
+
+
+def _tuple(value: Any) -> Any:
+  """Turns lists into tuples, within each other too (JSON has no tuples)."""
+  if isinstance(value, list | tuple):
+    return tuple(_tuple(item) for item in value)
+  return value

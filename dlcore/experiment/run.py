@@ -1,0 +1,234 @@
+"""What the scripts do: train in a run folder, evaluate it, predict with it."""
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import dlcore
+from dlcore import data, report, trees
+from dlcore.errors import UserError
+from dlcore.experiment.build import Experiment, build, build_task
+from dlcore.experiment.folder import RunFolder
+from dlcore.training import Phases
+
+
+def train(
+  config: Mapping[str, Any],
+  workdir: str | Path,
+  *,
+  progress: bool = True,
+  phases: Phases | None = None,
+) -> dict[str, Any]:
+  """Trains what a complete `config` says, or goes on, or finds it finished.
+
+  The test split is looked at once, after the last step, with the checkpoint
+  that the validation split has named the best.
+
+  Args:
+    config: the whole tree, see `complete`.
+    workdir: the run folder.
+    progress: whether to show progress on standard error.
+    phases: adds up where the time goes.
+
+  Returns:
+    The content of `summary.json`.
+
+  Raises:
+    UserError: what the user can mend.
+    Stopped: a signal came, and the state was saved.
+  """
+  phases = phases or Phases()
+  folder = RunFolder(workdir)
+  with folder.locked():
+    folder.claim(config)
+    with phases("data"):
+      experiment = build(config)
+    sources = _splits(experiment)
+    folder.describe(
+      experiment.splits.train.about,
+      {name: _sums(source) for name, source in sources.items()},
+    )
+    if finished := _finished(folder, experiment.steps):
+      return finished
+    phases.seconds["start"] = phases.total() - phases.seconds["data"]
+    state = experiment.fit(folder.path, progress=progress, phases=phases)
+    with phases("evaluation"):
+      result = _final(folder, experiment)
+    batch_size = config["data"]["batch_size"]
+    summary = {
+      "step": int(state.step),
+      **result,
+      "parameters": trees.count(state.params),
+      "seconds": phases.total(),
+      "examples_per_second": phases.steps * batch_size / _busy(phases),
+      "phases": dict(phases.seconds),
+      "versions": _versions(),
+      "devices": _device_names(experiment.devices),
+      "finished": True,
+    }
+    folder.write("summary.json", summary)
+    with phases("report"):
+      report.write(folder.path)
+    return summary
+
+
+def evaluate(
+  workdir: str | Path, split: str = "test", step: int | None = None
+) -> dict[str, Any]:
+  """Returns the metrics of a run's best (or given) checkpoint on a split.
+
+  Args:
+    workdir: the run folder; nothing else is needed but the data.
+    split: `"train"`, `"valid"` or `"test"`.
+    step: which checkpoint; None for the best.
+
+  Returns:
+    `{"split", "step", metric: value, ...}`.
+  """
+  folder = RunFolder(workdir)
+  chosen = folder.step(step)
+  params, extra = folder.parameters(chosen)
+  experiment = build(folder.config())
+  source = {**_splits(experiment)}.get(split)
+  if source is None:
+    raise UserError(
+      f"expected one of the splits {', '.join(_splits(experiment))}",
+      f"got {split!r}",
+    )
+  if _sums(source) != folder.about()["splits"].get(split):
+    raise UserError(
+      f"expected the {split} data of the run",
+      "got data with another size or sha256 sum",
+      f"see {folder.path / 'assets' / 'data.json'}",
+    )
+  values = experiment.evaluator(source)(params, extra)
+  return {"split": split, "step": chosen, **values}
+
+
+def predict(
+  workdir: str | Path, paths: Sequence[str], step: int | None = None
+) -> Iterator[dict[str, Any]]:
+  """Yields a prediction for every image, or every row of every table.
+
+  Args:
+    workdir: the run folder; nothing else is needed.
+    paths: files, or folders that count for their files.
+    step: which checkpoint; None for the best.
+
+  Yields:
+    `{"input", "label", "probability", "probabilities"}`, for a regression
+    `{"input", "prediction"}`, and `{"input", "error"}` for what cannot be
+    read.
+  """
+  folder = RunFolder(workdir)
+  params, extra = folder.parameters(folder.step(step))
+  about = folder.about()
+  _, task = build_task(folder.config(), about)
+  function = jax.jit(task.predict)
+  key = jax.random.key(0)
+  for names, batch, bad in data.read_inputs(paths, about):
+    for name, reason in bad:
+      yield {"input": name, "error": reason}
+    if names:
+      rows = jax.device_get(function(params, extra, batch, key))
+      for position, name in enumerate(names):
+        row = {field: values[position] for field, values in rows.items()}
+        yield {"input": name, **_told(row, about)}
+
+
+def _told(row: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns one prediction in words and plain numbers."""
+  if "probabilities" not in row:
+    return {name: float(value) for name, value in row.items()}
+  best = int(np.argmax(row["probabilities"]))
+  classes = about["classes"]
+  chances = zip(classes, map(float, row["probabilities"]), strict=True)
+  return {
+    "label": classes[best],
+    "probability": float(row["probabilities"][best]),
+    "probabilities": dict(chances),
+  }
+
+
+def _splits(experiment: Experiment) -> dict[str, data.Source]:
+  pairs = experiment.splits._asdict().items()
+  return {name: source for name, source in pairs if source is not None}
+
+
+def _sums(source: data.Source) -> dict[str, Any]:
+  return {key: source.about.get(key) for key in ("size", "sha256")}
+
+
+def _finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
+  """Returns the summary of a run that has made its last step, or None."""
+  if not (folder.path / "summary.json").exists():
+    return None
+  summary = folder.read("summary.json")
+  done = summary.get("finished") and summary.get("step") == steps
+  return summary if done else None
+
+
+def _final(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:
+  """Evaluates the best step on validation and test, keeps its predictions."""
+  best = folder.step()
+  params, extra = folder.parameters(best)
+  metrics = {}
+  for split in ("valid", "test"):
+    source = getattr(experiment.splits, split)
+    if source is None:
+      continue
+    evaluator = experiment.evaluator(source)
+    values = evaluator(params, extra)
+    metrics |= {f"{split}/{name}": value for name, value in values.items()}
+    arrays = _predictions(split, source, evaluator.predict(params, extra))
+    folder.write_arrays("assets/predictions.npz", arrays)
+  return {"best_step": best, "metrics": metrics}
+
+
+def _predictions(
+  split: str, source: data.Source, rows: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns what the report shows of the predictions on a split."""
+  target, name = source.about["target"], source.about["input"]
+  true = _column(source, target)
+
+  def read(indices: np.ndarray) -> np.ndarray:
+    return source.read(indices)[name]
+
+  if "probabilities" in rows:
+    return report.predictions.classification(
+      split, true, rows["probabilities"], read
+    )
+  return report.predictions.regression(split, true, rows["prediction"], read)
+
+
+def _column(source: data.Source, name: str) -> np.ndarray:
+  """Returns one array of a source, whole."""
+  if source.arrays is not None:
+    return source.arrays[name]
+  steps = range(0, source.size, 512)
+  ranges = [np.arange(at, min(at + 512, source.size)) for at in steps]
+  return np.concatenate([source.read(chosen)[name] for chosen in ranges])
+
+
+def _busy(phases: Phases) -> float:
+  """Returns the seconds spent on steps and on feeding them."""
+  return max(phases.seconds["step"] + phases.seconds["feed"], 1e-9)
+
+
+def _versions() -> dict[str, str]:
+  names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+  return {
+    "dlcore": dlcore.__version__,
+    "python": platform.python_version(),
+    **{name: metadata.version(name) for name in names},
+  }
+
+
+def _device_names(devices: Sequence[jax.Device]) -> str:
+  return f"{len(devices)} x {devices[0].device_kind}"

@@ -1,0 +1,34 @@
+"""Losses per example; totals and weights are the business of the tasks."""
+
+import jax
+import jax.numpy as jnp
+
+from dlcore.typing import Array
+
+
+def softmax_cross_entropy(
+  logits: Array, labels: Array, label_smoothing: Array | float = 0.0
+) -> Array:
+  """Returns the cross-entropy of softmax(logits) with smoothed labels.
+
+  With smoothing e the target is 1 - e on the label and e spread evenly over
+  all classes, the label's included (Szegedy et al. 2016, arXiv:1512.00567).
+
+  Args:
+    logits: float `[..., C]`; the arithmetic is float32.
+    labels: int `[...]`, each in `0 .. C - 1`.
+    label_smoothing: 0 to 1, may be traced.
+
+  Returns:
+    float32 `[...]`, in nats.
+  """
+  log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
+  chosen = jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)
+  spread = jnp.mean(log_probabilities, axis=-1)
+  return -(1 - label_smoothing) * chosen[..., 0] - label_smoothing * spread
+
+
+def squared_error(predictions: Array, targets: Array) -> Array:
+  """Returns `(prediction - target) ** 2`, float32 `[...]`."""
+  difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
+  return jnp.square(difference)

@@ -1,0 +1,72 @@
+"""Optimizers by name: `(learning_rate, decayed, *, settings) -> transform`.
+
+`decayed` maps the parameters to a tree of booleans, true where weight decay
+applies. Decay is decoupled from the gradient for every optimizer (Loshchilov
+and Hutter 2017, arXiv:1711.05101); `optim.l2` is the coupled penalty.
+"""
+
+import optax
+
+
+def sgd(learning_rate, decayed, *, weight_decay: float = 0.0):
+  """Follows the gradient (Robbins and Monro 1951)."""
+  return _decay_and_scale(
+    optax.identity(), learning_rate, decayed, weight_decay
+  )
+
+
+def momentum(
+  learning_rate,
+  decayed,
+  *,
+  momentum: float = 0.9,
+  nesterov: bool = False,
+  weight_decay: float = 0.0,
+):
+  """Follows a decaying sum of gradients (Sutskever et al. 2013)."""
+  direction = optax.trace(decay=momentum, nesterov=nesterov)
+  return _decay_and_scale(direction, learning_rate, decayed, weight_decay)
+
+
+def adam(
+  learning_rate,
+  decayed,
+  *,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+  weight_decay: float = 0.0,
+):
+  """Adapts the rate of every parameter (Kingma, Ba 2014, arXiv:1412.6980)."""
+  direction = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+  return _decay_and_scale(direction, learning_rate, decayed, weight_decay)
+
+
+def adamw(
+  learning_rate,
+  decayed,
+  *,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+  weight_decay: float = 1e-4,
+):
+  """Is Adam with decoupled weight decay on by default (arXiv:1711.05101)."""
+  return adam(
+    learning_rate, decayed, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay
+  )
+
+
+def _decay_and_scale(direction, learning_rate, decayed, weight_decay):
+  parts = [direction, optax.scale_by_learning_rate(learning_rate)]
+  if weight_decay:
+    parts.insert(1, optax.add_decayed_weights(weight_decay, decayed))
+  return optax.chain(*parts)
+
+
+OPTIMIZERS = {
+  "adam": adam,
+  "adamw": adamw,
+  "momentum": momentum,
+  "sgd": sgd,
+}

@@ -1,0 +1,19 @@
+"""Training: state, step, loop, evaluation, checkpoints."""
+
+from dlcore.training.checkpoint import Checkpoints
+from dlcore.training.evaluation import Evaluator
+from dlcore.training.loop import fit
+from dlcore.training.phases import Phases
+from dlcore.training.signals import Stopped
+from dlcore.training.state import State
+from dlcore.training.step import make_step
+
+__all__ = [
+  "Checkpoints",
+  "Evaluator",
+  "Phases",
+  "State",
+  "Stopped",
+  "fit",
+  "make_step",
+]

@@ -1,0 +1,101 @@
+"""Metrics and predictions over a whole source, every example once."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from dlcore import metrics
+from dlcore.data.loader import evaluation_batches
+from dlcore.data.source import Source
+from dlcore.scale import DataParallel
+from dlcore.task import Task
+from dlcore.training.step import gather
+from dlcore.typing import Batch, Extra, Params
+
+
+class Evaluator:
+  """Evaluates a task on one source; compiled once, at the first call.
+
+  The last batch is padded and masked, never dropped, and a number does not
+  depend on the batch size but for rounding.
+  """
+
+  def __init__(
+    self,
+    task: Task,
+    source: Source,
+    parallel: DataParallel,
+    *,
+    seed: int,
+    batch_size: int,
+    on_device: bool,
+  ):
+    """Places the source.
+
+    Args:
+      task: what is evaluated.
+      source: the examples.
+      parallel: the devices.
+      seed: of the run; an example's randomness comes from it and its index.
+      batch_size: rounded up to a multiple of the devices.
+      on_device: whether the source's arrays lie on the device.
+    """
+    devices = parallel.size
+    batch_size = min(batch_size, source.size)
+    self.batch_size = -(-batch_size // devices) * devices
+    self.task = task
+    self.source = source
+    self.parallel = parallel
+    self.key = jax.random.fold_in(jax.random.key(seed), 2)
+    self.dataset: Batch = {}
+    if on_device:
+      assert source.arrays is not None
+      self.dataset = parallel.replicate(dict(source.arrays))
+    self._measure = jax.jit(self._metrics)
+    self._predict = jax.jit(self._rows)
+    self._compiled = None
+
+  def compile(self, params: Params, extra: Extra) -> None:
+    """Compiles ahead of time what `__call__` runs."""
+    if self._compiled is None:
+      batch = next(self._batches())
+      lowered = self._measure.lower(params, extra, self.dataset, batch)
+      self._compiled = lowered.compile()
+
+  def __call__(self, params: Params, extra: Extra) -> dict[str, float]:
+    """Returns the metrics, with those that the task derives."""
+    self.compile(params, extra)
+    parts = []
+    for batch in self._batches():
+      part = self._compiled(params, extra, self.dataset, batch)
+      parts.append(part if self.parallel.overlaps else jax.device_get(part))
+    return metrics.compute(metrics.total(parts), self.task.derived)
+
+  def predict(self, params: Params, extra: Extra) -> dict[str, np.ndarray]:
+    """Returns the predictions `[N, ...]` by name, in the source's order."""
+    pieces = []
+    for batch in self._batches():
+      rows = self._predict(params, extra, self.dataset, batch)
+      pieces.append(jax.device_get(rows))
+    return {
+      name: np.concatenate([piece[name] for piece in pieces])[
+        : self.source.size
+      ]
+      for name in pieces[0]
+    }
+
+  def _batches(self) -> Iterator[Batch]:
+    source = self.source
+    if self.dataset:  # The rows are gathered from it on the device.
+      source = source._replace(read=lambda rows: {})
+    for batch in evaluation_batches(source, self.batch_size):
+      yield self.parallel.split(batch)
+
+  def _metrics(self, params, extra, dataset, batch):
+    batch = gather(dataset, batch)
+    return self.task.evaluate(params, extra, batch, self.key)
+
+  def _rows(self, params, extra, dataset, batch):
+    batch = gather(dataset, batch)
+    return self.task.predict(params, extra, batch, self.key)

@@ -1,0 +1,233 @@
+"""What a run says while it goes: lines of JSON, TensorBoard, a progress bar."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from dlcore.metrics import compute
+from dlcore.training.phases import Phases
+from dlcore.typing import Metrics
+
+
+class RunLog:
+  """Writes `metrics.jsonl` and TensorBoard's events of one run."""
+
+  def __init__(self, workdir: Path, step: int):
+    """Opens the log; whatever is later than `step` is cut off."""
+    self._workdir = workdir
+    self._step = step
+    self._board = None
+    path = workdir / "metrics.jsonl"
+    cut(path, step)
+    self._file = path.open("a")
+
+  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Adds one line; numbers keep the digits that float32 has."""
+    rounded = {name: float(f"{value:.7g}") for name, value in values.items()}
+    json.dump({"step": step, "split": split, **rounded}, self._file)
+    self._file.write("\n")
+    self._file.flush()
+    for name, value in rounded.items():
+      self._tensorboard().add_scalar(f"{split}/{name}", value, step)
+
+  def sync(self) -> None:
+    """Returns when the lines are on disk, as a checkpoint requires."""
+    os.fsync(self._file.fileno())
+
+  def close(self) -> None:
+    """Closes both."""
+    self._file.close()
+    if self._board is not None:
+      self._board.close()
+
+  def _tensorboard(self):
+    if self._board is None:
+      from tensorboardX import SummaryWriter  # Late: it costs 0.3 s.
+
+      self._board = SummaryWriter(
+        str(self._workdir / "tensorboard"), purge_step=self._step + 1
+      )
+    return self._board
+
+
+def cut(path: Path, step: int) -> None:
+  """Removes the lines of `path` that are later than `step`, or broken."""
+  if not path.exists():
+    return
+  kept = [line for line in path.read_text().splitlines() if _until(line, step)]
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text("".join(line + "\n" for line in kept))
+  temporary.replace(path)
+
+
+def _until(line: str, step: int) -> bool:
+  try:
+    return json.loads(line)["step"] <= step
+  except (ValueError, KeyError, TypeError):
+    return False
+
+
+class Watch:
+  """Follows the steps, one step late, so that the device never waits."""
+
+  def __init__(
+    self,
+    workdir: Path | None,
+    step: int,
+    steps: int,
+    derived: Callable[[Metrics], Mapping[str, float]],
+    *,
+    log_every: int,
+    batch_size: int,
+    overlap: bool,
+    progress: bool,
+    phases: Phases,
+  ):
+    """Follows a run from `step` to `steps`; None for `workdir` writes nothing.
+
+    Args:
+      workdir: the run's folder.
+      step: the steps made before.
+      steps: the last one.
+      derived: the task's, for the metrics.
+      log_every: steps between lines.
+      batch_size: to tell examples per second.
+      overlap: whether a step may be dispatched before the last is done.
+      progress: whether to show progress.
+      phases: where the time goes.
+    """
+    self.halted = False
+    self._log = RunLog(workdir, step) if workdir is not None else None
+    self._progress = Progress(steps, step, shown=progress)
+    self._derived = derived
+    self._log_every = log_every
+    self._batch_size = batch_size
+    self._overlap = overlap
+    self._phases = phases
+    self._pending: tuple[int, int, Mapping] | None = None
+    self._last = (step, 0.0)
+    self._rate_now = 0.0
+    self._shown = 0.0
+
+  def add(self, step: int, count: int, log: Mapping) -> None:
+    """Takes the log of `count` steps after `step`, looks at the one before."""
+    if self._overlap:
+      self.flush()
+    self._pending = (step, count, log)
+    if not self._overlap:
+      self.flush()
+
+  def flush(self) -> None:
+    """Waits for the steps that were added last, and writes their lines."""
+    if self._pending is None:
+      return
+    first, count, log = self._pending
+    self._pending = None
+    jax.block_until_ready(log)
+    last = first + count
+    lines = range(first + 1, last + 1)
+    lines = [step for step in lines if step % self._log_every == 0]
+    now = time.monotonic()
+    if not lines and now - self._shown < 0.2:
+      return
+    self._shown = now
+    log = jax.tree.map(np.atleast_1d, jax.device_get(log))
+    self.halted = bool(log["halted"][-1])
+    self._progress.update(last, float(log["loss"][-1]), self._rate(last))
+    if self.halted:
+      return
+    for step in lines:
+      row = jax.tree.map(lambda leaf, at=step - first - 1: leaf[at], log)
+      values = compute(row["metrics"], self._derived) | row["shown"]
+      values["examples_per_second"] = self._rate_now
+      self.write(step, "train", values | {"seconds": self._phases.total()})
+
+  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Writes one line of metrics."""
+    if self._log is not None:
+      self._log.write(step, split, values)
+
+  def sync(self) -> None:
+    """Returns when all lines are on disk."""
+    if self._log is not None:
+      self._log.sync()
+
+  def close(self) -> None:
+    """Closes the log and the progress bar."""
+    self._progress.close()
+    if self._log is not None:
+      self._log.close()
+
+  def _rate(self, step: int) -> float:
+    """Returns examples per second, without evaluations and saves."""
+    seconds = self._phases.seconds["step"] + self._phases.seconds["feed"]
+    steps, since = step - self._last[0], seconds - self._last[1]
+    if steps > 0 and since > 0:
+      self._rate_now = steps * self._batch_size / since
+      self._last = (step, seconds)
+    return self._rate_now
+
+
+class Progress:
+  """Shows step, loss, examples per second and the time left."""
+
+  def __init__(self, steps: int, start: int, *, shown: bool):
+    """Starts at step `start` of `steps`; silent unless `shown`."""
+    self._steps = steps
+    self._start = start
+    self._begun: float | None = None
+    self._printed = time.monotonic()
+    self._bar = None
+    if shown and sys.stderr.isatty():
+      self._bar, self._task = _bar(steps, start)
+    self._shown = shown
+
+  def update(self, step: int, loss: float, rate: float) -> None:
+    """Shows that `step` is done, at `rate` examples per second."""
+    if not self._shown:
+      return
+    if self._bar is not None:
+      self._bar.update(self._task, completed=step, loss=loss, rate=rate)
+      return
+    now = time.monotonic()
+    if self._begun is None:
+      self._begun, self._first = now, step
+    if now - self._printed < 10 and step < self._steps:
+      return
+    self._printed = now
+    pace = (now - self._begun) / max(step - self._first, 1)
+    left = pace * (self._steps - step)
+    print(
+      f"step {step}/{self._steps}  loss {loss:.4f}  "
+      f"{rate:,.0f} examples/s  {left:.0f} s left",
+      file=sys.stderr,
+      flush=True,
+    )
+
+  def close(self) -> None:
+    """Leaves the bar as it stands."""
+    if self._bar is not None:
+      self._bar.stop()
+
+
+def _bar(steps: int, start: int):
+  from rich import progress
+  from rich.console import Console
+
+  bar = progress.Progress(
+    progress.TextColumn("step {task.completed}/{task.total}"),
+    progress.BarColumn(),
+    progress.TextColumn("loss {task.fields[loss]:.4f}"),
+    progress.TextColumn("{task.fields[rate]:,.0f} examples/s"),
+    progress.TimeRemainingColumn(),
+    console=Console(stderr=True),
+  )
+  bar.start()
+  task = bar.add_task("", total=steps, completed=start, loss=0.0, rate=0.0)
+  return bar, task

@@ -1,0 +1,344 @@
+"""The loop: batches in, steps, a line of the log, an evaluation, a save."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dlcore.data import loader
+from dlcore.data.source import Source, indices
+from dlcore.errors import UserError, nearest
+from dlcore.scale import DataParallel, data_parallel, on_device
+from dlcore.task import Task
+from dlcore.training import checkpoint, signals
+from dlcore.training import state as states
+from dlcore.training.diagnosis import explain
+from dlcore.training.evaluation import Evaluator
+from dlcore.training.logging import Watch
+from dlcore.training.phases import Phases
+from dlcore.training.state import State
+from dlcore.training.step import make_step
+from dlcore.typing import Array, Batch, Params, Schedule
+
+
+def fit(
+  task: Task,
+  tx: optax.GradientTransformation,
+  train: Source,
+  valid: Source | None = None,
+  *,
+  steps: int,
+  seed: int = 0,
+  workdir: str | Path | None = None,
+  batch_size: int = 128,
+  augment: Callable[[Array, Batch, Array], Batch] | None = None,
+  penalty: Callable[[Params], Array] | None = None,
+  ema: float = 0.0,
+  learning_rate: Schedule | None = None,
+  best_by: str = "-loss",
+  log_every: int = 50,
+  eval_every: int = 0,
+  checkpoint_every: int = 0,
+  eval_batch_size: int = 512,
+  placement: str = "auto",
+  workers: int = 0,
+  steps_per_call: int = 0,
+  compiler: str = "jit",
+  devices: Sequence[jax.Device] | None = None,
+  progress: bool = True,
+  phases: Phases | None = None,
+) -> State:
+  """Trains, or goes on from the newest good checkpoint in `workdir`.
+
+  Batches and random keys are functions of (seed, batch index), and everything
+  that a decision depends on is in the state: a run that was stopped in any
+  way and goes on ends with the same bits as one that was not.
+
+  Args:
+    task: what is learned.
+    tx: the Optax transformation, clipping included.
+    train: the examples to learn from.
+    valid: the examples that decide which checkpoint is the best, or None.
+    steps: number of updates.
+    seed: of the initial parameters, the order of the data and all keys.
+    workdir: folder of the log and the checkpoints; None keeps nothing.
+    batch_size: examples in a batch, over all devices.
+    augment: `(key, batch, slots) -> batch`, see `augment.compose`.
+    penalty: `params -> scalar`, see `optim.penalty`.
+    ema: decay of an average of the parameters that evaluation uses; 0: none.
+    learning_rate: `step -> rate`, only to be shown in the log.
+    best_by: the metric that names the best step; a leading minus says that
+      less is better.
+    log_every: steps between lines of the log.
+    eval_every: steps between evaluations; 0 for a tenth of the run.
+    checkpoint_every: steps between saves; 0 for every evaluation. A new best
+      is always saved.
+    eval_batch_size: examples in a batch of evaluation.
+    placement: `"device"` keeps the data on the device, `"stream"` reads
+      every batch on the host, `"auto"` chooses by size. Same batches.
+    workers: processes that read a stream; 0 reads in threads.
+    steps_per_call: steps in one compiled call; 0 chooses by backend.
+    compiler: `"jit"` or `"pmap"`.
+    devices: by default all local ones.
+    progress: whether to show progress on standard error.
+    phases: adds up where the time goes.
+
+  Returns:
+    The state after the last step.
+
+  Raises:
+    UserError: a value is out of range, a loss or gradient is not finite, the
+      disk is full; each says what to do.
+    Stopped: SIGTERM or SIGINT came, and the state was saved.
+  """
+  _check(train.size, locals())
+  eval_every = eval_every or max(steps // 10, 1)
+  checkpoint_every = checkpoint_every or eval_every
+  phases = phases or Phases()
+  folder = None if workdir is None else Path(workdir)
+  parallel = data_parallel(batch_size, compiler, devices)
+  resident = on_device(placement, parallel, train, valid)
+  dataset = parallel.replicate(dict(train.arrays or {})) if resident else {}
+
+  with phases("compile"):
+    sample = train.read(np.arange(2, dtype=np.int32) % train.size)
+    state = states.create(task, tx, sample, seed, ema=ema > 0)
+  with phases("checkpoint"):
+    saves = checkpoint.Checkpoints(folder / "checkpoints") if folder else None
+    if saves:
+      state = checkpoint.restore(saves.folder, state) or state
+  state = parallel.replicate(state)
+  begun = int(state.step)
+  step_function = make_step(
+    task,
+    tx,
+    augment=augment,
+    penalty=penalty,
+    ema=ema,
+    learning_rate=learning_rate,
+    log_every=log_every,
+    axis_name=parallel.axis_name,
+  )
+  plan = _Plan(steps, eval_every, checkpoint_every, steps_per_call)
+  feed = _feed(train, plan, begun, seed, batch_size, not resident, workers)
+  run = _Compiled(parallel, step_function)
+  evaluate = None
+  if valid is not None:
+    evaluate = Evaluator(
+      task,
+      valid,
+      parallel,
+      seed=seed,
+      batch_size=eval_batch_size,
+      on_device=resident,
+    )
+  watch = Watch(
+    folder,
+    begun,
+    steps,
+    task.derived,
+    log_every=log_every,
+    batch_size=batch_size,
+    overlap=parallel.overlaps,
+    progress=progress,
+    phases=phases,
+  )
+
+  step = begun
+  try:
+    # Handlers do not run inside a compilation, so that comes first: until
+    # then a signal ends the process at once, and there is nothing to save.
+    feed = run.prepare(feed, state, dataset, phases)
+    if evaluate is not None and begun < steps:
+      with phases("compile"):
+        evaluate.compile(state.evaluated, state.extra)
+    with signals.handled() as stop:
+      while step < steps:
+        with phases("feed"):
+          count, batch = next(feed)
+        with phases("step"):
+          state, log = run(count, state, dataset, batch)
+          watch.add(step, count, log)
+        step += count
+        phases.steps += count
+        stopping = stop.number != 0
+        if stopping or watch.halted or plan.pauses(step):
+          with phases("step"):
+            watch.flush()
+          if watch.halted:
+            raise explain(
+              task, augment, state, dataset, train, seed, batch_size
+            )
+        best = False
+        if evaluate is not None and plan.evaluates(step):
+          with phases("evaluation"):
+            values = evaluate(state.evaluated, state.extra)
+          state, best = _judge(state, step, values, best_by)
+          watch.write(step, "valid", values)
+        if saves and (stopping or best or plan.saves(step)):
+          with phases("checkpoint"):
+            watch.sync()
+            saves.save(state, int(state.best["step"]))
+        if stopping:
+          if saves:
+            saves.wait()
+          raise signals.Stopped(stop.number, step)
+      if saves:
+        with phases("checkpoint"):
+          saves.wait()
+  finally:
+    feed.close()
+    watch.close()
+    if saves:
+      saves.close()
+  return state
+
+
+def _judge(
+  state: State, step: int, values: dict[str, float], best_by: str
+) -> tuple[State, bool]:
+  """Notes whether this evaluation is the best so far; the later of two wins."""
+  name = best_by.removeprefix("-")
+  if name not in values:
+    raise UserError(
+      "expected training.best_by to name a metric of the validation",
+      f"got {best_by!r}",
+      nearest(name, values),
+    )
+  value = -values[name] if best_by.startswith("-") else values[name]
+  if math.isnan(value) or value < float(state.best["value"]):
+    return state, False
+  sharding = state.step.sharding
+  best = {"value": jnp.float32(value), "step": jnp.int32(step)}
+  return state.replace(best=jax.device_put(best, sharding)), True
+
+
+class _Plan:
+  """When the loop does more than a step."""
+
+  def __init__(self, steps, eval_every, checkpoint_every, steps_per_call):
+    self.steps = steps
+    self.eval_every = eval_every
+    self.checkpoint_every = checkpoint_every
+    on_cpu = jax.default_backend() == "cpu"
+    self.steps_per_call = steps_per_call or (1 if on_cpu else 20)
+
+  def evaluates(self, step: int) -> bool:
+    return step % self.eval_every == 0 or step == self.steps
+
+  def saves(self, step: int) -> bool:
+    return step % self.checkpoint_every == 0 or step == self.steps
+
+  def pauses(self, step: int) -> bool:
+    return self.evaluates(step) or self.saves(step)
+
+  def counts(self, step: int) -> Iterator[int]:
+    """Yields the lengths of the calls from `step` to the end."""
+    while step < self.steps:
+      pause = min(
+        self.steps,
+        (step // self.eval_every + 1) * self.eval_every,
+        (step // self.checkpoint_every + 1) * self.checkpoint_every,
+      )
+      # Only full calls and single steps: two programs, whatever the plan.
+      full = self.steps_per_call <= pause - step
+      count = self.steps_per_call if full else 1
+      yield count
+      step += count
+
+
+class _Compiled:
+  """The step, compiled for one and for several steps a call."""
+
+  def __init__(self, parallel: DataParallel, step: Callable):
+    self._parallel = parallel
+    self._step = step
+    self._programs: dict[int, Callable] = {}
+
+  def prepare(self, feed, state, dataset, phases: Phases):
+    """Compiles for the first batch of `feed`, and returns the whole feed."""
+    with phases("feed"):
+      first = next(feed, None)
+    if first is not None:
+      with phases("compile"):
+        self._program(first[0], state, dataset, first[1])
+
+    def whole():
+      try:
+        if first is not None:
+          yield first
+          yield from feed
+      finally:
+        feed.close()
+
+    return whole()
+
+  def __call__(self, count: int, state, dataset, batch):
+    """Runs `count` steps."""
+    return self._program(count, state, dataset, batch)(state, dataset, batch)
+
+  def _program(self, count, state, dataset, batch) -> Callable:
+    if count not in self._programs:
+      self._programs[count] = self._parallel.compile(
+        self._step, state, dataset, batch, repeat=count > 1
+      )
+    return self._programs[count]
+
+
+def _feed(
+  source: Source,
+  plan: _Plan,
+  step: int,
+  seed: int,
+  batch_size: int,
+  stream: bool,
+  workers: int,
+) -> Iterator[tuple[int, Batch]]:
+  """Yields the steps of each call and their batches, from `step` on."""
+  if stream:
+    batches = loader.batches(
+      source, seed, batch_size, step, plan.steps, workers=workers
+    )
+  else:
+    batches = (
+      {"index": indices(seed, index, source.size, batch_size)}
+      for index in range(step, plan.steps)
+    )
+  try:
+    for count in plan.counts(step):
+      if count == 1:
+        yield 1, next(batches)
+      else:
+        group = [next(batches) for _ in range(count)]
+        yield count, jax.tree.map(lambda *rows: np.stack(rows), *group)
+  finally:
+    batches.close()
+
+
+def _check(size: int, settings: dict) -> None:
+  """Refuses numbers out of range, each with its name."""
+  for name in ("steps", "batch_size", "log_every", "eval_batch_size"):
+    if settings[name] < 1:
+      raise UserError(f"expected {name} of at least 1", f"got {settings[name]}")
+  names = (
+    "eval_every",
+    "checkpoint_every",
+    "steps_per_call",
+    "workers",
+    "seed",
+  )
+  for name in names:
+    if settings[name] < 0:
+      raise UserError(f"expected {name} of at least 0", f"got {settings[name]}")
+  if not 0 <= settings["ema"] < 1:
+    raise UserError("expected ema from 0 to below 1", f"got {settings['ema']}")
+  if settings["batch_size"] > size:
+    raise UserError(
+      f"expected a batch of at most {size} examples, the whole training set",
+      f"got batch_size={settings['batch_size']}",
+      "choose a smaller batch",
+    )

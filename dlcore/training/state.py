@@ -1,0 +1,85 @@
+"""Everything that a run is, at one moment: what a checkpoint holds."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dlcore.typing import Array, Extra, Metrics, Params, PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class State:
+  """The state of a run; every leaf is an array."""
+
+  step: Array
+  """int32: updates made so far."""
+
+  batch_index: Array
+  """int32: the next batch; batches and keys are functions of it."""
+
+  params: Params
+  extra: Extra
+  """Every other collection: batch statistics, carried state, settings."""
+
+  optimizer: PyTree
+  """The state of the Optax chain."""
+
+  ema: PyTree
+  """Exponential moving average of the parameters; empty if there is none."""
+
+  key: Array
+  """uint32: the raw data of the run's random key."""
+
+  metrics: Metrics
+  """Sums and counts since the last line of the log."""
+
+  best: dict[str, Array]
+  """`value` float32 and `step` int32 of the best evaluation so far."""
+
+  halted: Array
+  """bool: a loss or gradient was not finite; nothing is applied any more."""
+
+  def replace(self, **changes: Any) -> "State":
+    """Returns a copy with `changes`."""
+    return dataclasses.replace(self, **changes)
+
+  @property
+  def evaluated(self) -> Params:
+    """The parameters that evaluation uses: the average, if there is one."""
+    return self.ema or self.params
+
+
+def create(task, tx, batch, seed: int, *, ema: bool = False) -> State:
+  """Makes the state before the first step, compiled as one function.
+
+  Args:
+    task: the `Task`.
+    tx: the Optax transformation.
+    batch: any batch, for its shapes.
+    seed: of the run.
+    ema: whether to keep an average of the parameters.
+  """
+
+  @jax.jit
+  def make(batch) -> State:
+    key = jax.random.key(seed)
+    params, extra = task.init(jax.random.fold_in(key, 0), batch)
+    _, (_, metrics) = jax.eval_shape(task.loss, params, extra, batch, key)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), metrics)
+    return State(
+      step=jnp.int32(0),
+      batch_index=jnp.int32(0),
+      params=params,
+      extra=extra,
+      optimizer=tx.init(params),
+      ema=jax.tree.map(jnp.copy, params) if ema else {},
+      key=jax.random.key_data(jax.random.fold_in(key, 1)),
+      metrics=zeros,
+      best={"value": jnp.float32(-jnp.inf), "step": jnp.int32(-1)},
+      halted=jnp.bool_(False),
+    )
+
+  return make(batch)

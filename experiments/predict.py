@@ -1,0 +1,40 @@
+"""Predicts: one JSON line per image, or per row of a table.
+
+  predict.py --workdir=runs/digits_cnn image.png folder/ ...
+
+A folder counts for its files. What cannot be read gets a line with "error",
+and the exit code is then 1.
+"""
+
+import json
+
+from absl import flags
+
+from dlcore import command
+from dlcore.errors import UserError
+
+WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
+STEP = flags.DEFINE_integer("step", None, "the checkpoint (default: the best)")
+
+
+def main():
+  """Prints a line for every input named on the command line."""
+  from dlcore import experiment
+
+  workdir, paths = command.required(WORKDIR), command.arguments()
+  if not paths:
+    raise UserError(
+      "expected files or folders to predict",
+      "got none",
+      "predict.py --workdir=DIR PATH...",
+    )
+  bad = 0
+  for row in experiment.predict(workdir, paths, STEP.value):
+    print(json.dumps(row), flush=True)
+    bad += "error" in row
+  if bad:
+    raise UserError(f"expected inputs that can be read; {bad} could not be")
+
+
+if __name__ == "__main__":
+  command.run(main)

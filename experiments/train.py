@@ -1,0 +1,34 @@
+"""Trains an experiment, or goes on with the run in --workdir.
+
+train.py                                      the digits CNN
+train.py --config=configs/mnist_cnn.py --workdir=runs/mnist
+train.py --config.model.name=mlp --config.optim.learning_rate=3e-3
+"""
+
+from absl import flags
+
+from dlcore import command
+
+WORKDIR = flags.DEFINE_string(
+  "workdir", "", "the run folder; by default runs/ and the config's name"
+)
+SUMMARY = flags.DEFINE_bool(
+  "summary", False, "print layers, parameters, FLOPs and schedule, and stop"
+)
+
+
+def main(config, name):
+  """Trains what `config` says in --workdir, or in a folder called `name`."""
+  from dlcore import experiment, training
+
+  workdir = WORKDIR.value or f"runs/{name}"
+  if SUMMARY.value:
+    print(experiment.summary(config))
+    return
+  phases = training.Phases(command.BEGUN)
+  result = experiment.train(config, workdir, phases=phases)
+  print(experiment.table(result, workdir))
+
+
+if __name__ == "__main__":
+  command.run(main, config="configs/digits_cnn.py")

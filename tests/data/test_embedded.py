@@ -1,0 +1,59 @@
+import json
+
+import numpy as np
+import pytest
+import sklearn.datasets
+
+from dlcore import data
+
+
+def test_digits_are_scikit_learns_halves_without_shuffle():
+  splits = data.load("digits", valid_fraction=0)
+  images, labels = sklearn.datasets.load_digits(return_X_y=True)
+  half = len(images) // 2
+  for part, rows in ((splits.train, slice(half)), (splits.test, slice(half, None))):
+    np.testing.assert_array_equal(part.arrays["label"], labels[rows])
+    back = part.arrays["image"].reshape(-1, 64) / (255 / 16)
+    np.testing.assert_array_equal(np.rint(back), images[rows])
+  assert splits.valid is None
+  assert splits.train.arrays["image"].dtype == np.uint8
+
+
+def test_breast_cancer_is_scikit_learns():
+  splits = data.load("breast_cancer")
+  whole = sklearn.datasets.load_breast_cancer()
+  about = splits.train.about
+  assert about["columns"] == list(whole.feature_names)
+  assert about["classes"] == list(whole.target_names)
+  _same_rows(splits, "label", whole.data, whole.target)
+
+
+def test_diabetes_is_scikit_learns_unscaled():
+  splits = data.load("diabetes")
+  whole = sklearn.datasets.load_diabetes(scaled=False)
+  assert splits.train.about["columns"] == list(whole.feature_names)
+  _same_rows(splits, "target", whole.data, whole.target)
+
+
+def _same_rows(splits, target, features, targets):
+  found = np.concatenate(
+    [
+      np.column_stack([part.arrays["features"], part.arrays[target]])
+      for part in splits
+    ]
+  )
+  wanted = np.column_stack([features, targets]).astype(np.float32)
+  assert sorted(map(tuple, found)) == sorted(map(tuple, wanted))
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "diabetes"])
+def test_statistics_come_from_train_only_and_about_is_json(name):
+  train = data.load(name).train
+  about = json.loads(json.dumps(train.about))
+  inputs = train.arrays[about["input"]].astype(np.float64)
+  if about["input"] == "image":
+    inputs = inputs.reshape(-1, about["shape"][-1]) / 255
+  np.testing.assert_allclose(
+    about["normalization"]["mean"], inputs.mean(0), rtol=1e-6
+  )
+  assert about["size"] == train.size

@@ -1,0 +1,284 @@
+import gzip
+import io
+import pathlib
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+
+import numpy as np
+import pytest
+
+from dlcore import data
+from dlcore.errors import UserError
+
+MNIST = pathlib.Path(__file__).parents[3] / "shared" / "data" / "mnist"
+
+
+def _forbid_network(patch):
+  """Makes every attempt to reach another machine an error."""
+
+  def refuse(*arguments, **settings):
+    raise OSError("the network is not to be used")
+
+  patch.setattr(socket.socket, "connect", refuse)
+  patch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+  _forbid_network(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+  """Settings that keep all that is written in a folder of these tests."""
+  root = tmp_path_factory.mktemp("tfds")
+  return {"data_dir": str(root / "data"), "cache_dir": str(root / "cache")}
+
+
+def _add(archive, name, content):
+  entry = tarfile.TarInfo(name)
+  entry.size = len(content)
+  archive.addfile(entry, io.BytesIO(content))
+
+
+def _cifar(folder, coarse=False, seed=0):
+  """Writes a small archive in CIFAR's format; returns its records in order."""
+  random = np.random.default_rng(seed)
+  kind, classes = ("100", 100) if coarse else ("10", 10)
+  files = (
+    ["train", "test"]
+    if coarse
+    else [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+  )
+  prefix = "cifar-100-binary/" if coarse else "cifar-10-batches-bin/"
+  records = {"train": [], "test": []}
+  folder.mkdir(parents=True, exist_ok=True)
+  with tarfile.open(folder / f"cifar-{kind}-binary.tar.gz", "w:gz") as archive:
+    for name in files:
+      labels = np.arange(40 if coarse else 20) % classes
+      planes = random.integers(0, 256, (len(labels), 3, 32, 32), np.uint8)
+      bytes_of = [
+        bytes([label // 5, label] if coarse else [label]) + plane.tobytes()
+        for label, plane in zip(labels, planes, strict=True)
+      ]
+      _add(archive, f"{prefix}{name}.bin", b"".join(bytes_of))
+      records["test" if "test" in name else "train"] += zip(
+        planes.transpose(0, 2, 3, 1), labels, strict=True
+      )
+    names = "\n".join(f"class {i}" for i in range(classes)).encode()
+    if coarse:
+      _add(archive, f"{prefix}fine_label_names.txt", names)
+      coarse_names = "\n".join(f"group {i}" for i in range(20)).encode()
+      _add(archive, f"{prefix}coarse_label_names.txt", coarse_names)
+    else:
+      _add(archive, f"{prefix}batches.meta.txt", names + b"\n\n")
+  return records
+
+
+def _pairs(images, labels):
+  """Returns a set of (image, label), for data in an unknown order."""
+  return sorted(
+    (image.tobytes(), int(label))
+    for image, label in zip(images, labels, strict=True)
+  )
+
+
+def _all(*sources):
+  """Returns images and labels of some sources, read by index."""
+  batches = [source.read(np.arange(source.size)) for source in sources]
+  return [
+    np.concatenate([batch[name] for batch in batches])
+    for name in ("image", "label")
+  ]
+
+
+@pytest.fixture(scope="module")
+def mnist(folders):
+  if not MNIST.is_dir():
+    pytest.skip("the original MNIST files are not beside the repository")
+  with pytest.MonkeyPatch.context() as patch:
+    _forbid_network(patch)
+    settings = {**folders, "manual_dir": str(MNIST), "download": False}
+    return data.load("mnist", **settings), settings
+
+
+def test_mnist_is_prepared_without_network_and_equals_the_original_files(mnist):
+  splits, _ = mnist
+  for prefix, parts in (
+    ("train", [splits.train, splits.valid]),
+    ("t10k", [splits.test]),
+  ):
+    images = gzip.decompress(
+      (MNIST / f"{prefix}-images-idx3-ubyte.gz").read_bytes()
+    )
+    labels = gzip.decompress(
+      (MNIST / f"{prefix}-labels-idx1-ubyte.gz").read_bytes()
+    )
+    images = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28, 1)
+    labels = np.frombuffer(labels, np.uint8, offset=8)
+    assert _pairs(*_all(*parts)) == _pairs(images, labels)
+  assert splits.train.about["classes"] == [str(i) for i in range(10)]
+  share = np.bincount(splits.valid.arrays["label"]) / np.bincount(
+    np.concatenate([splits.train.arrays["label"], splits.valid.arrays["label"]])
+  )
+  np.testing.assert_allclose(share, 0.1, atol=1e-3)
+
+
+def test_prepared_mnist_is_found_again_without_importing_tfds(mnist):
+  splits, settings = mnist
+  program = (
+    "import sys\n"
+    "from dlcore import data\n"
+    f"splits = data.load('mnist', **{settings!r})\n"
+    "print(splits.train.about['sha256'])\n"
+    "loaded = {name.split('.')[0] for name in sys.modules}\n"
+    "print(sorted(loaded & {'tensorflow', 'tensorflow_datasets', 'jax',"
+    " 'flax', 'absl', 'sklearn', 'grain', 'PIL'}))\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-W", "error", "-c", program],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert done.stdout.split("\n")[:2] == [splits.train.about["sha256"], "[]"]
+
+
+def test_tensorflow_is_never_imported():
+  assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("coarse", [False, True])
+def test_cifar_from_an_archive_in_the_real_format(folders, tmp_path, coarse):
+  records = _cifar(tmp_path, coarse)
+  splits = data.load(
+    "cifar100" if coarse else "cifar10",
+    manual_dir=str(tmp_path),
+    verify=False,
+    valid_fraction=0.2 if not coarse else 0.0,
+    **folders,
+  )
+  train = [part for part in (splits.train, splits.valid) if part]
+  assert _pairs(*_all(*train)) == _pairs(*zip(*records["train"], strict=True))
+  assert _pairs(*_all(splits.test)) == _pairs(
+    *zip(*records["test"], strict=True)
+  )
+  assert splits.train.about["classes"][1] == "class 1"
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_streamed_set_equals_the_one_in_memory(tmp_path):
+  _cifar(tmp_path / "files")
+  settings = {
+    "data_dir": str(tmp_path / "data"),
+    "cache_dir": str(tmp_path / "cache"),
+    "manual_dir": str(tmp_path / "files"),
+    "verify": False,
+  }
+  held = data.load("cifar10", **settings)
+  streamed = data.load("cifar10", in_memory_limit=0, **settings)
+  for one, other in zip(held, streamed, strict=True):
+    assert other.arrays is None
+    assert one.size == other.size
+    for name, array in one.arrays.items():
+      read = other.read(np.arange(one.size, dtype=np.int32))
+      np.testing.assert_array_equal(array, read[name])
+  assert (
+    held.train.about["normalization"] == streamed.train.about["normalization"]
+  )
+  batches = [
+    list(data.batches(source, 0, 8, 0, 3, workers=workers))
+    for source, workers in ((held.train, 0), (streamed.train, 1))
+  ]
+  for one, other in zip(*batches, strict=True):
+    np.testing.assert_array_equal(one["image"], other["image"])
+
+
+@pytest.mark.usefixtures("no_network")
+def test_another_file_than_the_registered_one_is_refused(folders, tmp_path):
+  _cifar(tmp_path, seed=1)
+  home = tmp_path / "data"
+  settings = {**folders, "data_dir": str(home), "manual_dir": str(tmp_path)}
+  with pytest.raises(UserError, match="checksum") as caught:
+    data.load("cifar10", **settings)
+  assert len(caught.value.lines) == 3
+  assert "data.verify=false" in str(caught.value)
+  assert not list(home.rglob("*.array_record*"))
+  data.load("cifar10", verify=False, **settings)
+
+
+def _refused(match, name, **settings):
+  with pytest.raises(UserError, match=match) as caught:
+    data.load(name, **settings)
+  assert len(caught.value.lines) <= 3
+  assert not any("\n" in line for line in caught.value.lines)
+  return str(caught.value)
+
+
+def test_download_false_never_asks_the_network(folders, no_network):
+  text = _refused("download=false", "cifar100", download=False, **_other(folders))
+  assert "data.manual_dir" in text
+  assert "cifar-100-binary.tar.gz" in text
+
+
+def test_offline_it_fails_within_five_seconds(folders, no_network):
+  start = time.monotonic()
+  text = _refused("no answer from", "kmnist", **_other(folders))
+  assert time.monotonic() - start < 5
+  assert "data.manual_dir" in text
+
+
+def test_a_silent_name_server_does_not_hold_it_up(folders, monkeypatch):
+  monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(7))
+  start = time.monotonic()
+  _refused("no answer from", "fashion_mnist", **_other(folders))
+  assert time.monotonic() - start < 5
+
+
+def _other(folders):
+  return {**folders, "data_dir": folders["data_dir"] + "_empty"}
+
+
+def test_imagenet_says_which_files_it_wants(folders, tmp_path):
+  _refused("ILSVRC2012", "imagenet2012", image_size=64, **_other(folders))
+  _refused("manual_dir", "imagenet2012", manual_dir="nowhere", **_other(folders))
+
+
+def test_an_unknown_builder_is_answered_with_the_nearest(folders):
+  _refused("did you mean 'mnist'", "tfds", builder="mnits", **folders)
+  _refused("data.builder", "tfds", **folders)
+
+
+def test_damaged_preparations_are_told(tmp_path):
+  _cifar(tmp_path / "files")
+  settings = {
+    "data_dir": str(tmp_path / "data"),
+    "cache_dir": str(tmp_path / "cache"),
+    "manual_dir": str(tmp_path / "files"),
+    "verify": False,
+  }
+  data.load("cifar10", **settings)
+  records = next(tmp_path.rglob("*train.array_record*"))
+  whole = records.read_bytes()
+  records.write_bytes(whole[: len(whole) // 2])
+  _refused("delete", "cifar10", **settings)
+  records.unlink()
+  _refused("delete", "cifar10", **settings)
+  (records.parent / "dataset_info.json").unlink()
+  _refused("delete", "cifar10", **settings)
+
+
+def test_an_unknown_feature_is_answered_with_the_nearest(tmp_path):
+  _cifar(tmp_path / "files")
+  settings = {
+    "data_dir": str(tmp_path / "data"),
+    "cache_dir": str(tmp_path / "cache"),
+    "manual_dir": str(tmp_path / "files"),
+    "verify": False,
+  }
+  _refused("did you mean 'label'", "cifar10", target_feature="labl", **settings)
+  _refused("an image or a tensor", "cifar10", input_feature="id", **settings)

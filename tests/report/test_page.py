@@ -1,0 +1,241 @@
+"""The page shows what the folder holds, and nothing the folder wants."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from dlcore import report
+from dlcore.report import page, run
+
+HOSTILE = "<script>alert('1')</script>\"&"
+TITLES = (
+  "Result",
+  "Curves",
+  "Optimization",
+  "Time, 4.0 s",
+  "Data and versions",
+)
+
+
+def folder(path, *, classes=4, inputs=(3, 3, 1), regression=False, name="a"):
+  """Writes a small finished run and returns its folder."""
+  random = np.random.default_rng(0)
+  (path / "assets").mkdir(parents=True)
+  names = [f"{name}{label}" for label in range(classes)]
+  splits = {"train": {"size": 80, "sha256": "ab" * 32}, "test": {"size": 60}}
+  write_json(
+    path / "assets/data.json",
+    {"name": name, "shape": list(inputs), "classes": names, "splits": splits},
+  )
+  write_json(
+    path / "config.json",
+    {
+      "seed": 0,
+      "data": {"name": name},
+      "model": {"name": "mlp", name: [1, {}]},
+    },
+  )
+  summary = {
+    "step": 40,
+    "best_step": 30,
+    "metrics": {"test/accuracy": 0.9889, "test/loss": 0.04},
+    "seconds": 75.0,
+    "phases": {"start": 1.0, "step": 3.0},
+    "versions": {"jax": "0.12.0"},
+    "devices": "1 x cpu",
+    "finished": True,
+  }
+  write_json(path / "summary.json", summary)
+  lines = [
+    {"step": step, "split": split, "loss": 3.0 / step, "learning_rate": 0.1}
+    for step in range(1, 41)
+    for split in ("train", "valid")
+  ]
+  text = "".join(json.dumps(line) + "\n" for line in lines)
+  (path / "metrics.jsonl").write_text(text)
+
+  def read(indices):
+    return random.random((len(indices), *inputs))
+
+  if regression:
+    target = random.normal(size=60)
+    arrays = report.predictions.regression(
+      "test", target, target + random.normal(size=60), read
+    )
+  else:
+    probabilities = random.dirichlet(np.ones(classes), 60)
+    labels = random.integers(0, classes, 60)
+    arrays = report.predictions.classification(
+      "test", labels, probabilities, read
+    )
+  np.savez(path / "assets/predictions.npz", **arrays)
+  return path
+
+
+def write_json(path, content):
+  path.write_text(json.dumps(content))
+
+
+def written(path):
+  return report.write(path).read_text(encoding="utf-8")
+
+
+def titles(text):
+  return re.findall("<h2>(.*?)</h2>", text)
+
+
+@pytest.mark.parametrize(
+  ("options", "expected"),
+  [
+    ({}, ("Classes, test", "Worst mistakes")),
+    ({"classes": 30}, ("Classes, test", "Worst mistakes")),
+    ({"inputs": (12,)}, ("Classes, test", "Worst mistakes")),
+    ({"regression": True}, ("Predictions, test", "Largest errors")),
+  ],
+)
+def test_every_section_appears_when_its_data_exist(tmp_path, options, expected):
+  text = written(folder(tmp_path / "run", **options))
+  assert sorted(titles(text)) == sorted((*TITLES, *expected, "Config"))
+  assert "98.9%" in text
+  assert "not finished" not in text
+
+
+@pytest.mark.parametrize(
+  ("name", "gone"),
+  [
+    ("metrics.jsonl", {"Curves", "Optimization"}),
+    ("config.json", {"Config"}),
+    ("summary.json", {"Result", "Time, 4.0 s"}),
+    ("assets/predictions.npz", {"Classes, test", "Worst mistakes"}),
+    ("assets/data.json", set()),
+  ],
+)
+def test_missing_and_malformed_pieces_are_left_out(tmp_path, name, gone):
+  path = folder(tmp_path / "run")
+  whole = set(titles(written(path)))
+  (path / name).unlink()
+  without = titles(written(path))
+  assert whole - set(without) == gone
+  assert "Left out" not in without
+  for content in (b"", b"[1]", b'{"step": [', b"PK\x03\x04\xff" * 9, b"1e999"):
+    (path / name).write_bytes(content)
+    assert "Left out" in titles(written(path)) or not content
+
+
+def test_a_folder_with_nothing_in_it_still_gives_a_page(tmp_path):
+  assert "This run is not finished" in written(tmp_path)
+
+
+class Resources(HTMLParser):
+  """Collects what a page would load, and every element it has."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.found, self.tags, self.open = [], set(), []
+    self.feed(text)
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.add(tag)
+    if tag not in ("img", "meta"):
+      self.open.append(tag)
+    for key, value in attrs:
+      assert not key.startswith("on")
+      if key in ("src", "href", "srcset", "action", "data"):
+        self.found.append(value)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+
+def test_the_page_is_self_contained_and_well_formed(tmp_path):
+  text = written(folder(tmp_path / "run"))
+  resources = Resources(text)
+  assert resources.open == []
+  assert resources.found
+  assert all(uri.startswith("data:image/png") for uri in resources.found)
+  assert not resources.tags & {"script", "link", "iframe", "object", "base"}
+  assert not re.search(r"https?://|url\(|@import", text)
+
+
+@pytest.mark.parametrize("options", [{}, {"inputs": (5,)}, {"classes": 25}])
+def test_hostile_strings_are_escaped(tmp_path, options):
+  path = folder(tmp_path / "<b>run", name=HOSTILE, **options)
+  line = {"step": 41, "split": HOSTILE, "loss": 1, HOSTILE: 2}
+  with (path / "metrics.jsonl").open("a") as file:
+    file.write(json.dumps(line) + "\n")
+  summary = json.loads((path / "summary.json").read_text())
+  for key in ("metrics", "phases", "versions"):
+    summary[key][HOSTILE + "\ud800"] = 1.5
+  write_json(path / "summary.json", {**summary, "devices": HOSTILE})
+  text = written(path)
+  assert "Left out" not in titles(text)
+  assert "<script" not in text
+  assert "&lt;script&gt;" in text
+  assert not Resources(text).tags & {"script", "b>run"}
+
+
+def test_a_truncated_line_and_values_that_are_not_finite_are_tolerated(
+  tmp_path,
+):
+  path = folder(tmp_path / "run")
+  before = run.read(path).curves
+  with (path / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 41, "split": "train", "loss": NaN}\n')
+    file.write('{"step": 42, "split": "train", "loss": -Infinity}\n')
+    file.write('{"step": 43, "split": "train", "lo')
+  after = run.read(path)
+  assert np.array_equal(after.curves["loss"]["train"], before["loss"]["train"])
+  assert len(after.remarks) == 2
+  assert "<h2>Curves</h2>" in written(path)
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("label", np.full(60, 2**31 - 1, np.int32)),
+    ("label", np.full(60, -1, np.int32)),
+    ("prediction", np.zeros(59, np.int32)),
+    ("probability", np.full(60, np.nan, np.float32)),
+    ("label", np.array([{}] * 60, object)),
+  ],
+)
+def test_predictions_out_of_range_are_left_out(tmp_path, key, value):
+  path = folder(tmp_path / "run")
+  file = path / "assets/predictions.npz"
+  with np.load(file) as archive:
+    arrays = dict(archive)
+  np.savez(file, allow_pickle=True, **{**arrays, key: value})
+  found = run.read(path)
+  assert found.predictions == {}
+  assert len(found.remarks) == 1
+
+
+def test_links_are_not_followed(tmp_path):
+  path = folder(tmp_path / "run")
+  (path / "config.json").rename(tmp_path / "secret.json")
+  (path / "config.json").symlink_to(tmp_path / "secret.json")
+  assert run.read(path).config == {}
+  (path / "report.html").symlink_to(tmp_path / "secret.json")
+  written(path)
+  assert "seed" in json.loads((tmp_path / "secret.json").read_text())
+
+
+def test_the_page_depends_on_the_content_only(tmp_path):
+  first = folder(tmp_path / "first")
+  text = written(first)
+  second = first.rename(tmp_path / "second")
+  assert written(second) == text.replace(">first<", ">second<")
+  assert sorted(p.name for p in second.iterdir() if p.name[0] == ".") == []
+
+
+def test_a_bug_in_a_section_costs_that_section_only(tmp_path, monkeypatch):
+  def broken(found):
+    raise ZeroDivisionError
+
+  monkeypatch.setattr(page, "SECTIONS", (broken, *page.SECTIONS))
+  text = written(folder(tmp_path / "run"))
+  assert "broken is left out" in text
+  assert "Curves" in titles(text)
