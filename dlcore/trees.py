@@ -43,7 +43,7 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(template: T, flat: Mapping[str, Any]) -> T:
-  """Fills the leaves of `template` from `flat`, by path.
+  """Fills the leaves of `template`, which are arrays, from `flat`, by path.
 
   Raises:
     ValueError: a path is missing or left over, or shape or dtype differ.
@@ -53,8 +53,8 @@ def restore(template: T, flat: Mapping[str, Any]) -> T:
     where = "missing" if path in wanted else "left over"
     raise ValueError(f"{path} is {where}")
   for path, leaf in wanted.items():
-    have = (np.shape(flat[path]), np.result_type(flat[path]))
-    want = (np.shape(leaf), np.result_type(leaf))
+    have = (flat[path].shape, flat[path].dtype)
+    want = (leaf.shape, leaf.dtype)
     if have != want:
       raise ValueError(f"{path} has {have}, expected {want}")
   leaves = [flat[path] for path in wanted]

@@ -77,8 +77,14 @@ def _root(folder: str) -> pathlib.Path:
 
 
 def _stamp(files: Iterable[pathlib.Path]) -> list[Any]:
-  """Returns path, size and time of every file, in the order of the paths."""
-  states = [(path, path.stat()) for path in sorted(files)]
+  """Returns path, size and time of every file, in the order of the paths.
+
+  Where one is missing there is nothing to look for: `build` will tell.
+  """
+  try:
+    states = [(path, path.stat()) for path in sorted(files)]
+  except FileNotFoundError:
+    return []
   return [
     (os.path.abspath(path), state.st_size, state.st_mtime_ns)
     for path, state in states

@@ -1,8 +1,9 @@
 """One picture: from the bytes of a file to uint8 `[Y, X, C]`."""
 
+import contextlib
 import io
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ def header(file: pathlib.Path | BinaryIO) -> Header:
   """
   with _opened(file) as image:
     width, height = image.size
-    if image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8):
+    if _orientation(image) in (5, 6, 7, 8):
       width, height = height, width
     return Header(height, width, image.mode)
 
@@ -78,14 +79,14 @@ def decode(
   if isinstance(file, bytes):
     file = io.BytesIO(file)
   with _opened(file) as image:
-    if image.getexif().get(ORIENTATION, 1) != 1:
+    if _orientation(image) != 1:
       image = ImageOps.exif_transpose(image)
     image = _converted(image, "L" if channels == 1 else "RGB")
     if height and width and image.size != (width, height):
       bilinear = Image.Resampling.BILINEAR
       image = ImageOps.fit(image, (width, height), method=bilinear)
     array = np.asarray(image, np.uint8)
-  return array.reshape(*array.shape[:2], channels)
+  return array[..., None] if array.ndim == 2 else array
 
 
 def read_images(
@@ -111,35 +112,34 @@ def read_images(
   return (np.stack(read) if read else empty), bad
 
 
-class _opened:  # noqa: N801
-  """Opens a picture; whatever Pillow says of a bad one is `UnreadableError`."""
+@contextlib.contextmanager
+def _opened(file: pathlib.Path | BinaryIO) -> Iterator[Any]:
+  """Opens a picture; what Pillow says of a bad one is `UnreadableError`.
 
-  def __init__(self, file):
-    self.file = file
-    self.image = None
+  Bad files make Pillow raise nearly anything, hence the broad `except`.
+  """
+  from PIL import Image
 
-  def __enter__(self):
-    from PIL import Image
+  try:
+    with Image.open(file) as image:
+      if image.width * image.height > MOST_PIXELS:
+        raise UnreadableError(
+          f"{image.width} x {image.height} pixels, more than {MOST_PIXELS:,}"
+        )
+      if image.mode not in READ_MODES:
+        raise UnreadableError(f"pixels of the kind {image.mode!r}")
+      yield image
+  except UnreadableError:
+    raise
+  except Exception as error:
+    raise UnreadableError(_reason(error)) from error
 
-    try:
-      self.image = image = Image.open(self.file)
-    except Exception as error:
-      raise UnreadableError(_reason(error)) from error
-    if image.width * image.height > MOST_PIXELS:
-      image.close()
-      raise UnreadableError(
-        f"{image.width} x {image.height} pixels, more than {MOST_PIXELS:,}"
-      )
-    if image.mode not in READ_MODES:
-      image.close()
-      raise UnreadableError(f"pixels of the kind {image.mode!r}")
-    return image
 
-  def __exit__(self, kind, error, trace):
-    if self.image is not None:
-      self.image.close()
-    if isinstance(error, Exception) and not isinstance(error, UnreadableError):
-      raise UnreadableError(_reason(error)) from error
+def _orientation(image) -> int:
+  # Pillow decodes all of a PNG to look for EXIF data behind the pixels.
+  if image.format == "PNG" and "exif" not in image.info:
+    return 1
+  return image.getexif().get(ORIENTATION, 1)
 
 
 def _reason(error: Exception) -> str:

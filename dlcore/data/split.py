@@ -1,8 +1,10 @@
 """From examples to splits: what is held out, and the statistics of train."""
 
+import functools
 import hashlib
+import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +47,52 @@ def make(
   parts = {**parts, **taken}
   about = {**about, **statistics(parts["train"])}
   return Splits(**{split: from_arrays(parts[split], about) for split in parts})
+
+
+class Stream(NamedTuple):
+  """The examples of a split that does not fit in memory."""
+
+  read: Callable[[np.ndarray], dict[str, np.ndarray]]
+  """See `Source.read`; picklable."""
+
+  names: Sequence[str]
+  """A string per example; their sum stands for that of the content."""
+
+
+def make_streamed(
+  parts: Mapping[str, Stream],
+  about: Mapping[str, Any],
+  *,
+  hashes: Sequence[str] | np.ndarray,
+  labels: np.ndarray | None,
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.0,
+) -> Splits:
+  """Makes the splits of a data set that is read by index; see `make`.
+
+  They are the same as those of `make`; the statistics come from at most 2,000
+  examples of train.
+  """
+  train = parts["train"]
+  chosen = divide(
+    hashes,
+    labels,
+    valid_fraction=0.0 if "valid" in parts else valid_fraction,
+    test_fraction=0.0 if "test" in parts else test_fraction,
+  )
+  taken = {
+    split: Stream(
+      functools.partial(_read_rows, train.read, rows.astype(np.int32)),
+      [train.names[int(row)] for row in rows],
+    )
+    for split, rows in chosen.items()
+  }
+  parts = {**parts, **taken}
+  some = sample(len(parts["train"].names))
+  about = {**about, **statistics(parts["train"].read(some))}
+  return Splits(
+    **{split: _source(part, about) for split, part in parts.items()}
+  )
 
 
 def divide(
@@ -115,31 +163,42 @@ def sample(size: int, most: int = 2000) -> np.ndarray:
   return np.unique(np.linspace(0, size - 1, min(size, most)).astype(np.int32))
 
 
-def streamed(
-  names: Sequence[str],
-  read: Callable[[np.ndarray], dict[str, np.ndarray]],
-  about: Mapping[str, Any],
-) -> Source:
-  """Makes a source that is read by index, as it does not fit in memory.
+def _channels(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns mean and std of uint8 `[N, Y, X, C]`, each `[C]` on the scale 0..1.
 
-  Args:
-    names: a string per example; their sum stands for that of the content.
-    read: see `Source.read`.
-    about: see `source.from_arrays`.
+  They come from exact counts of the 256 values, a few images at a time: a
+  float copy of all images would take eight times their memory.
   """
-  digest = hashlib.sha256("\n".join(names).encode())
-  about = {**about, "size": len(names), "sha256": digest.hexdigest()}
-  return Source(size=len(names), arrays=None, read=read, about=about)
+  channels = images.shape[-1]
+  counts = np.zeros((channels, 256), np.int64)
+  for start in range(0, len(images), 1000):
+    piece = images[start : start + 1000]
+    for channel in range(channels):
+      values = piece[..., channel].reshape(-1)
+      counts[channel] += np.bincount(values, minlength=256)
+  scale = np.arange(256) / 255.0
+  total = counts.sum(axis=1)
+  mean = counts @ scale / total
+  variance = counts @ scale**2 / total - mean**2
+  return mean, np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1.0 / 255.0)
 
 
-def hash_names(names: Iterable[str]) -> list[str]:
-  """Returns a hash of every name, for `divide`."""
-  return [
-    hashlib.blake2b(
-      name.encode("utf-8", "surrogateescape"), digest_size=8
-    ).hexdigest()
-    for name in names
-  ]
+def _columns(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns mean and std over the rows; a constant column gets the std 1."""
+  mean = values.mean(axis=0, dtype=np.float64)
+  std = values.std(axis=0, dtype=np.float64)
+  return mean, np.where(std <= 1e-6 * np.abs(mean), 1.0, std)
+
+
+def _read_rows(read, rows: np.ndarray, indices: np.ndarray):
+  return read(rows[indices])
+
+
+def _source(part: Stream, about: Mapping[str, Any]) -> Source:
+  digest = hashlib.sha256("\n".join(part.names).encode("utf-8", "replace"))
+  size = len(part.names)
+  about = {**about, "size": size, "sha256": digest.hexdigest()}
+  return Source(size=size, arrays=None, read=part.read, about=about)
 
 
 def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:
@@ -174,28 +233,31 @@ def listed(names: Iterable[str], most: int = 10) -> str:
   return ", ".join(names[:most]) + more
 
 
-def _channels(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns mean and std of uint8 `[N, Y, X, C]`, each `[C]` on the scale 0..1.
+def paths(
+  path: str, train: str, valid: str, test: str
+) -> dict[str, pathlib.Path]:
+  """Returns the file or folder of every split that the user gave.
 
-  They come from exact counts of the 256 values, a few images at a time: a
-  float copy of all images would take eight times their memory.
+  Raises:
+    UserError: neither `path` nor `train` is given, or more than one may be.
   """
-  channels = images.shape[-1]
-  counts = np.zeros((channels, 256), np.int64)
-  for start in range(0, len(images), 1000):
-    piece = images[start : start + 1000]
-    for channel in range(channels):
-      values = piece[..., channel].reshape(-1)
-      counts[channel] += np.bincount(values, minlength=256)
-  scale = np.arange(256) / 255.0
-  total = counts.sum(axis=1)
-  mean = counts @ scale / total
-  variance = counts @ scale**2 / total - mean**2
-  return mean, np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1.0 / 255.0)
+  if bool(path) == bool(train) or (path and (valid or test)):
+    raise UserError(
+      "expected data.path, or data.train with data.valid and data.test",
+      f"got {path=}, {train=}, {valid=}, {test=}",
+      "give one path, or a path per split",
+    )
+  given = {"train": path or train, "valid": valid, "test": test}
+  return {
+    name: pathlib.Path(at).expanduser() for name, at in given.items() if at
+  }
 
 
-def _columns(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns mean and std over the rows; a constant column gets the std 1."""
-  mean = values.mean(axis=0, dtype=np.float64)
-  std = values.std(axis=0, dtype=np.float64)
-  return mean, np.where(std <= 1e-6 * np.abs(mean), 1.0, std)
+def hash_names(names: Iterable[str]) -> list[str]:
+  """Returns a hash of every name, for `divide`."""
+  return [
+    hashlib.blake2b(
+      name.encode("utf-8", "surrogateescape"), digest_size=8
+    ).hexdigest()
+    for name in names
+  ]

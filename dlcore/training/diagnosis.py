@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core as jex
 
 from dlcore import trees
 from dlcore.data.source import Source, indices
@@ -31,6 +32,7 @@ def explain(
   source: Source,
   seed: int,
   batch_size: int,
+  axis_name: str | None,
 ) -> UserError:
   """Says which step of a halted run went wrong, and where it began.
 
@@ -42,13 +44,14 @@ def explain(
     source: the training data.
     seed: of the run.
     batch_size: of the run.
+    axis_name: the mapped axis that the model names under `pmap`.
   """
   index = int(state.batch_index)
   chosen = indices(seed, index, source.size, batch_size)
   batch = {"index": chosen}
   if not dataset:
     batch |= source.read(chosen)
-  inputs, compute = replay(task, augment, state, dataset, batch)
+  inputs, compute = replay(task, augment, state, dataset, batch, axis_name)
   place = origin(compute, inputs) or "nothing, when computed once more"
   todo = "lower optim.learning_rate, or set optim.clip_norm"
   if place.startswith("batch/"):
@@ -137,7 +140,7 @@ def _run(
       closed_consts = [Value(value, "a constant") for value in inner.consts]
       results = _run(inner.jaxpr, closed_consts, operands, stack)
     else:
-      results = _evaluate(equation, operands, stack)
+      results = _evaluate(jaxpr, equation, operands, stack)
     known.update(zip(equation.outvars, results, strict=True))
   return [get(variable) for variable in jaxpr.outvars]
 
@@ -153,14 +156,23 @@ def _called(equation):
   return None
 
 
-def _evaluate(equation, operands, stack: str) -> list[Value]:
-  functions, params = equation.primitive.get_bind_params(equation.params)
-  values = [operand.value for operand in operands]
-  results = equation.primitive.bind(*functions, *values, **params)
-  if not equation.primitive.multiple_results:
-    results = [results]
+def _evaluate(jaxpr, equation, operands, stack: str) -> list[Value]:
+  """Evaluates one equation of `jaxpr`."""
+  given = {
+    variable: operand.value
+    for variable, operand in zip(equation.invars, operands, strict=True)
+    if not hasattr(variable, "val")
+  }
+  single = jaxpr.replace(
+    constvars=[],
+    invars=list(given),
+    outvars=equation.outvars,
+    eqns=[equation],
+    debug_info=jaxpr.debug_info.with_unknown_names(),
+  )
+  run = jex.jaxpr_as_fun(jex.ClosedJaxpr(single, []))
   name = _layer(stack, equation.primitive.name)
-  return [Value(result, name, operands) for result in results]
+  return [Value(result, name, operands) for result in run(*given.values())]
 
 
 def _layer(stack: str, operation: str) -> str:

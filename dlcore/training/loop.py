@@ -1,11 +1,9 @@
 """The loop: batches in, steps, a line of the log, an evaluation, a save."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -106,7 +104,9 @@ def fit(
 
   with phases("compile"):
     sample = train.read(np.arange(2, dtype=np.int32) % train.size)
-    state = states.create(task, tx, sample, seed, ema=ema > 0)
+    state = states.create(
+      task, tx, sample, seed, ema=ema > 0, axis_name=parallel.axis_name
+    )
   with phases("checkpoint"):
     saves = checkpoint.Checkpoints(folder / "checkpoints") if folder else None
     if saves:
@@ -171,7 +171,14 @@ def fit(
             watch.flush()
           if watch.halted:
             raise explain(
-              task, augment, state, dataset, train, seed, batch_size
+              task,
+              augment,
+              state,
+              dataset,
+              train,
+              seed,
+              batch_size,
+              parallel.axis_name,
             )
         best = False
         if evaluate is not None and plan.evaluates(step):
@@ -209,12 +216,12 @@ def _judge(
       f"got {best_by!r}",
       nearest(name, values),
     )
-  value = -values[name] if best_by.startswith("-") else values[name]
-  if math.isnan(value) or value < float(state.best["value"]):
+  value = np.float32(-values[name] if best_by[0] == "-" else values[name])
+  if np.isnan(value) or value < np.float32(state.best["value"]):
     return state, False
-  sharding = state.step.sharding
-  best = {"value": jnp.float32(value), "step": jnp.int32(step)}
-  return state.replace(best=jax.device_put(best, sharding)), True
+  best = {"value": value, "step": np.int32(step)}
+  best = jax.device_put(best, state.step.sharding)
+  return state.replace(best=best), True
 
 
 class _Plan:

@@ -1,12 +1,15 @@
 """Everything that a run is, at one moment: what a checkpoint holds."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from dlcore.typing import Array, Extra, Metrics, Params, PyTree
+from dlcore.task import Task
+from dlcore.typing import Array, Batch, Extra, Metrics, Params, PyTree
 
 
 @jax.tree_util.register_dataclass
@@ -52,7 +55,15 @@ class State:
     return self.ema or self.params
 
 
-def create(task, tx, batch, seed: int, *, ema: bool = False) -> State:
+def create(
+  task: Task,
+  tx: optax.GradientTransformation,
+  batch: Batch,
+  seed: int,
+  *,
+  ema: bool = False,
+  axis_name: str | None = None,
+) -> State:
   """Makes the state before the first step, compiled as one function.
 
   Args:
@@ -61,13 +72,15 @@ def create(task, tx, batch, seed: int, *, ema: bool = False) -> State:
     batch: any batch, for its shapes.
     seed: of the run.
     ema: whether to keep an average of the parameters.
+    axis_name: the mapped axis that the model names under `pmap`.
   """
 
   @jax.jit
   def make(batch) -> State:
     key = jax.random.key(seed)
     params, extra = task.init(jax.random.fold_in(key, 0), batch)
-    _, (_, metrics) = jax.eval_shape(task.loss, params, extra, batch, key)
+    loss = bind(task.loss, axis_name)
+    _, (_, metrics) = jax.eval_shape(loss, params, extra, batch, key)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), metrics)
     return State(
       step=jnp.int32(0),
@@ -83,3 +96,20 @@ def create(task, tx, batch, seed: int, *, ema: bool = False) -> State:
     )
 
   return make(batch)
+
+
+def bind(function: Callable, axis_name: str | None) -> Callable:
+  """Lets `function(*args)`, which may sum over `axis_name`, run outside of it.
+
+  It runs as if it were the only device. Without a name it is as it was.
+  """
+  if axis_name is None:
+    return function
+
+  def alone(*args, **keywords):
+    mapped = jax.vmap(
+      lambda _: function(*args, **keywords), axis_name=axis_name
+    )
+    return jax.tree.map(lambda leaf: leaf[0], mapped(jnp.zeros(1)))
+
+  return alone

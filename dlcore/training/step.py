@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from dlcore.task import Task
-from dlcore.training.state import State
+from dlcore.training.state import State, bind
 from dlcore.typing import (
   Array,
   Batch,
@@ -90,7 +90,7 @@ def make_step(
     loss, grads, extra, metrics = gradient(state.params, extra, batch, key)
     updates, optimizer = tx.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     halted = state.halted | ~(jnp.isfinite(loss) & jnp.isfinite(norm))
     new = state.replace(
       step=state.step + 1,
@@ -142,6 +142,7 @@ def replay(
   state: State,
   dataset: Batch,
   batch: Batch,
+  axis_name: str | None,
 ) -> tuple[dict[str, PyTree], Callable]:
   """Returns the inputs of a step's loss, and the loss with its gradient.
 
@@ -160,7 +161,8 @@ def replay(
 
     return jax.value_and_grad(loss)(params)
 
-  return {"params": state.params, "extra": extra, "batch": batch}, compute
+  inputs = {"params": state.params, "extra": extra, "batch": batch}
+  return inputs, bind(compute, axis_name)
 
 
 def gather(dataset: Batch, batch: Batch) -> Batch:

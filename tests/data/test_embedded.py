@@ -11,7 +11,10 @@ def test_digits_are_scikit_learns_halves_without_shuffle():
   splits = data.load("digits", valid_fraction=0)
   images, labels = sklearn.datasets.load_digits(return_X_y=True)
   half = len(images) // 2
-  for part, rows in ((splits.train, slice(half)), (splits.test, slice(half, None))):
+  for part, rows in (
+    (splits.train, slice(half)),
+    (splits.test, slice(half, None)),
+  ):
     np.testing.assert_array_equal(part.arrays["label"], labels[rows])
     back = part.arrays["image"].reshape(-1, 64) / (255 / 16)
     np.testing.assert_array_equal(np.rint(back), images[rows])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dlcore import data
+from dlcore.errors import UserError
 
 
 class Streamed:
@@ -70,12 +71,27 @@ def test_evaluation_sees_every_example_once_and_marks_the_filling(sources):
 
 
 def test_an_abandoned_stream_ends_its_threads(sources):
-  before = threading.active_count()
+  before = set(threading.enumerate())
   stream = data.batches(sources[1], 0, 4)
   next(stream)
-  assert threading.active_count() > before
+  started = set(threading.enumerate()) - before
+  assert started
   stream.close()
   end = time.monotonic() + 5
-  while threading.active_count() > before and time.monotonic() < end:
+  while any(thread.is_alive() for thread in started) and time.monotonic() < end:
     time.sleep(0.01)
-  assert threading.active_count() == before
+  assert not any(thread.is_alive() for thread in started)
+
+
+class Bad:
+  """Fails as a source does that meets a bad file."""
+
+  def __call__(self, indices):
+    raise UserError("expected a good file", "got a bad one", "mend it")
+
+
+def test_what_is_wrong_with_the_data_is_told_through_the_threads(sources):
+  source = sources[1]._replace(read=Bad())
+  with pytest.raises(UserError, match="got a bad one") as caught:
+    next(data.batches(source, 0, 4))
+  assert len(caught.value.lines) == 3

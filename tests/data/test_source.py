@@ -52,7 +52,7 @@ def test_the_test_split_does_not_depend_on_the_validation_split():
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, 0.001])
 def test_a_fraction_that_leaves_no_examples_is_refused(fraction):
-  with pytest.raises(UserError, match="fraction|hold out"):
+  with pytest.raises(UserError, match=r"fraction|hold out"):
     split.divide(
       split.hash_names("abcdef"), None, valid_fraction=fraction, test_fraction=0
     )

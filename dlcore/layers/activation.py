@@ -1,0 +1,20 @@
+"""Activations by name."""
+
+import jax
+from flax import linen as nn
+
+ACTIVATIONS = {
+  "celu": nn.celu,
+  "elu": nn.elu,
+  "gelu": nn.gelu,
+  "identity": lambda x: x,
+  "leaky_relu": nn.leaky_relu,
+  "mish": jax.nn.mish,
+  "relu": nn.relu,
+  "selu": nn.selu,
+  "sigmoid": nn.sigmoid,
+  "silu": nn.silu,
+  "softplus": nn.softplus,
+  "tanh": nn.tanh,
+}
+"""Elementwise functions; `gelu` is the approximation by tanh."""

@@ -1,0 +1,47 @@
+"""Models by name: Linen modules, used through `init` and `apply` only."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from dlcore.errors import UserError, lookup, nearest
+from dlcore.models.cnn import CNN
+from dlcore.models.lenet import LeNet5
+from dlcore.models.mlp import MLP
+from dlcore.models.summary import layers, summary
+
+MODELS: dict[str, Callable[..., Any]] = {
+  "cnn": CNN,
+  "lenet5": LeNet5,
+  "mlp": MLP,
+}
+"""Models by name: `(num_classes, **settings) -> module`."""
+
+__all__ = ["CNN", "MLP", "MODELS", "LeNet5", "create", "layers", "summary"]
+
+
+def create(name: str, *, num_classes: int, **settings: Any) -> Any:
+  """Creates a model.
+
+  Args:
+    name: a key of `MODELS`.
+    num_classes: width of the output; 1 in regression.
+    **settings: fields of the model.
+
+  Returns:
+    A Linen module: `init(key, x, train=False)` gives the variables as plain
+    dicts, `apply(variables, x, train=False)` float32 logits `[B, C]`.
+
+  Raises:
+    UserError: there is no such model, or it has no such setting.
+  """
+  model = lookup(MODELS, name, "model")
+  known = set(inspect.signature(model).parameters) - {"parent", "name"}
+  for setting in settings:
+    if setting not in known:
+      raise UserError(
+        f"expected a setting of the model {name!r}",
+        f"got {setting!r}",
+        nearest(setting, known - {"num_classes"}),
+      )
+  return model(num_classes=num_classes, **settings)

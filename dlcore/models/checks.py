@@ -1,0 +1,43 @@
+"""Checks of the settings of models: a mistake is told with its numbers."""
+
+from dlcore.errors import UserError
+
+
+def at_least(minimum: int, **settings: int | tuple) -> None:
+  """Checks that every number in the settings is an int and not too small.
+
+  Raises:
+    UserError: names the setting and its value.
+  """
+  for name, value in settings.items():
+    for number in _numbers(value):
+      if type(number) is not int or number < minimum:
+        raise UserError(
+          f"expected {name} of whole numbers from {minimum}", f"got {value!r}"
+        )
+
+
+def _numbers(value):
+  if isinstance(value, tuple | list):
+    return [number for item in value for number in _numbers(item)]
+  return [value]
+
+
+def images(x, *, minimum: int) -> None:
+  """Checks that `x` is images `[B, Y, X, C]` of a minimal size.
+
+  Raises:
+    UserError: tells the shape or the size.
+  """
+  if x.ndim != 4:
+    raise UserError(
+      "expected images, [B, Y, X, C]",
+      f"got an input of shape {tuple(x.shape)}",
+      "use the model 'mlp' for tables",
+    )
+  if min(x.shape[1:3]) < minimum:
+    raise UserError(
+      f"expected images of at least {minimum}x{minimum} pixels",
+      f"got {x.shape[1]}x{x.shape[2]}",
+      "use larger images or a model with fewer poolings",
+    )

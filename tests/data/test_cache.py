@@ -1,0 +1,112 @@
+import os
+
+import numpy as np
+import pytest
+
+from dlcore import data
+from dlcore.data import cache
+
+
+@pytest.fixture
+def load(tmp_path):
+  """Loads through the cache; the list counts how often it was built."""
+  file = tmp_path / "source"
+  file.write_text("first")
+  built = []
+
+  def build():
+    built.append(1)
+    values = np.full((4, 2), len(built), np.float32)
+    return data.Splits(data.from_arrays({"features": values}, {"name": "made"}))
+
+  def load(**key):
+    folder = str(tmp_path / "cache")
+    return cache.splits(
+      build, name="made", key=key, files=lambda: [file], folder=folder
+    )
+
+  return load, built, file
+
+
+def _entries(tmp_path):
+  return sorted((tmp_path / "cache").iterdir())
+
+
+def test_what_was_built_is_found_again(load):
+  load, built, _ = load
+  first, again = load(), load()
+  assert len(built) == 1
+  assert first.train.about == again.train.about
+  np.testing.assert_array_equal(
+    first.train.arrays["features"], again.train.arrays["features"]
+  )
+  assert again.valid is None
+
+
+def test_another_setting_is_another_entry(load):
+  load, built, _ = load
+  for size in (1, 2, 1, 2):
+    load(size=size)
+  assert len(built) == 2
+
+
+def test_a_changed_file_is_read_again_and_the_old_entry_goes(load, tmp_path):
+  load, built, file = load
+  load()
+  file.write_text("second")
+  load()
+  assert len(built) == 2
+  assert len(_entries(tmp_path)) == 1
+  state = file.stat()
+  os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+  load()
+  assert len(built) == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "pickle", "remove", "text"])
+def test_a_damaged_entry_is_built_again(load, tmp_path, damage):
+  load, built, _ = load
+  load()
+  (entry,) = _entries(tmp_path)
+  file = entry / "train" / "features.npy"
+  content = bytearray(file.read_bytes())
+  if damage == "cut":
+    file.write_bytes(content[:-5])
+  elif damage == "flip":
+    content[-1] ^= 1
+    file.write_bytes(content)
+  elif damage == "pickle":
+    np.save(file, np.array([{}], object), allow_pickle=True)
+  elif damage == "remove":
+    file.unlink()
+  else:
+    (entry / "splits.json").write_text("{")
+  assert load().train.size == 4
+  assert len(built) == 2
+  load()
+  assert len(built) == 2
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(load, tmp_path):
+  load, built, _ = load
+  (tmp_path / "cache").write_text("a file where the folder should be")
+  load()
+  load()
+  assert len(built) == 2
+
+
+def test_nothing_unfinished_stays(load, tmp_path, monkeypatch):
+  load, _, _ = load
+
+  def fail(*arguments, **settings):
+    raise OSError("no space left on device")
+
+  monkeypatch.setattr(np, "save", fail)
+  load()
+  assert _entries(tmp_path) == []
+
+
+def test_the_folder_may_come_from_the_environment(load, tmp_path, monkeypatch):
+  monkeypatch.setenv("DLCORE_CACHE", str(tmp_path / "home"))
+  assert cache._root("") == tmp_path / "home" / "data"
+  assert cache._root(str(tmp_path)) == tmp_path

@@ -1,0 +1,45 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlcore import losses, metrics
+
+
+def test_smoothed_cross_entropy_is_that_of_the_smoothed_distribution():
+  generator = np.random.default_rng(0)
+  logits = generator.normal(size=(5, 7)).astype(np.float32)
+  labels = generator.integers(0, 7, 5)
+  log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+  target = 0.9 * np.eye(7)[labels] + 0.1 / 7
+  wanted = -(target * log_p).sum(-1)
+  got = losses.softmax_cross_entropy(jnp.asarray(logits), labels, 0.1)
+  np.testing.assert_allclose(got, wanted, rtol=1e-5)
+
+
+def test_cross_entropy_of_large_logits_is_finite():
+  logits = jnp.array([[1e4, 0.0], [0.0, 1e4]])
+  got = losses.softmax_cross_entropy(logits, jnp.array([0, 0]))
+  np.testing.assert_allclose(got, [0, 1e4])
+
+
+def test_masked_values_do_not_count_even_if_not_finite():
+  values, mask = jnp.array([1.0, jnp.nan, 3.0]), jnp.array([1.0, 0.0, 1.0])
+  assert [float(x) for x in metrics.weighted(values, mask)] == [4, 2]
+
+
+def test_total_of_parts_is_the_metric_of_the_whole():
+  parts = [{"loss": (np.float32(6), 2)}, {"loss": (np.float32(1), 5)}]
+  whole = metrics.total(parts)
+  assert metrics.compute(whole, lambda sums: {}) == {"loss": 1.0}
+
+
+def test_compute_hides_underscored_sums_and_adds_the_derived():
+  sums = {"_square": (8.0, 2.0)}
+  derived = metrics.compute(sums, lambda s: {"root": (s["_square"][0] / 2) ** 0.5})
+  assert derived == {"root": 2.0}
+
+
+def test_a_metric_without_examples_is_not_a_number():
+  value = metrics.compute({"loss": (0.0, 0.0)}, lambda s: {})["loss"]
+  assert value != value  # noqa: PLR0124  only NaN differs from itself
+  assert value != pytest.approx(0)

@@ -1,0 +1,137 @@
+"""A damaged checkpoint is never read; the newest good one is."""
+
+import shutil
+
+import numpy as np
+import problem
+import pytest
+
+from dlcore.errors import UserError
+from dlcore.training import checkpoint
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("finished")
+  return workdir, problem.leaves(problem.fit(workdir))
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+  shutil.copytree(finished[0], tmp_path / "run")
+  return tmp_path / "run"
+
+
+def largest(step):
+  files = [path for path in step.rglob("*") if path.is_file()]
+  return max(files, key=lambda path: path.stat().st_size)
+
+
+def flip(step):
+  path = largest(step)
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+
+
+def truncate(step):
+  path = largest(step)
+  path.write_bytes(path.read_bytes()[:-1])
+
+
+def remove(step):
+  largest(step).unlink()
+
+
+def link(step):
+  path = largest(step)
+  shutil.copy(path, step.parent.parent / "elsewhere")
+  path.unlink()
+  path.symlink_to(step.parent.parent / "elsewhere")
+
+
+def link_whole(step):
+  step.rename(step.parent.parent / "moved")
+  step.symlink_to(step.parent.parent / "moved")
+
+
+def swap(step):
+  shutil.rmtree(step / "state")
+  shutil.copytree(step.parent / "30" / "state", step / "state")
+
+
+def add(step):
+  (step / "state" / "more").write_text("x")
+
+
+def break_manifest(step):
+  (step / checkpoint.MANIFEST).write_text("{")
+
+
+FAULTS = (
+  flip,
+  truncate,
+  remove,
+  link,
+  link_whole,
+  swap,
+  add,
+  break_manifest,
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_run_steps_back_over_a_damaged_checkpoint(
+  finished, copied, fault, caplog
+):
+  fault(copied / "checkpoints" / "40")
+  with pytest.raises(UserError):
+    checkpoint.read(copied / "checkpoints", 40)
+  assert checkpoint.newest(copied / "checkpoints") == 30
+  assert "checkpoint 40 is passed over" in caplog.text
+  state = problem.fit(copied)
+  for path, leaf in problem.leaves(state).items():
+    assert leaf.tobytes() == finished[1][path].tobytes(), path
+  assert checkpoint.newest(copied / "checkpoints") == 40
+  assert (copied / "damaged" / "40").exists()
+
+
+def test_a_step_without_manifest_was_never_finished(copied, caplog):
+  (copied / "checkpoints" / "40" / checkpoint.MANIFEST).unlink()
+  assert checkpoint.newest(copied / "checkpoints") == 30
+  assert not caplog.text
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_stops(copied):
+  for step in (copied / "checkpoints").iterdir():
+    flip(step)
+  with pytest.raises(UserError, match="all of its steps are damaged"):
+    problem.fit(copied)
+
+
+def test_checkpoints_that_are_a_link_are_refused(copied):
+  (copied / "checkpoints").rename(copied / "elsewhere")
+  (copied / "checkpoints").symlink_to(copied / "elsewhere")
+  with pytest.raises(UserError, match="it is a link"):
+    problem.fit(copied)
+
+
+def test_a_checkpoint_of_another_model_is_refused(copied):
+  with pytest.raises(UserError, match="very experiment"):
+    problem.fit(copied, ema=0.0)
+
+
+def test_a_full_disk_is_named_and_loses_nothing(copied, monkeypatch):
+  def full(step):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(checkpoint, "write_manifest", full)
+  with pytest.raises(UserError, match="the disk is full: step 50"):
+    problem.fit(copied, steps=60)
+  assert checkpoint.newest(copied / "checkpoints") == 40
+
+
+def test_reading_gives_plain_numpy(copied):
+  tree = checkpoint.read(copied / "checkpoints", 40)
+  assert type(tree["params"]["head"]["kernel"]) is np.ndarray
+  assert tree["step"] == 40
