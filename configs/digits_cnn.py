@@ -11,7 +11,12 @@ def get_config(variant=""):
   del variant
   return experiment.config(
     data={"name": "digits", "batch_size": 32, "augment": {"shift": 1}},
-    model={"name": "cnn", "stages": ((16,), (32,)), "dropout": 0.3},
+    model={
+      "name": "cnn",
+      "stages": ((16, 32),),
+      "batch_norm": False,
+      "dropout": 0.3,
+    },
     optim={
       "name": "adam",
       "learning_rate": 3e-3,

@@ -35,11 +35,13 @@ def test_total_of_parts_is_the_metric_of_the_whole():
 
 def test_compute_hides_underscored_sums_and_adds_the_derived():
   sums = {"_square": (8.0, 2.0)}
-  derived = metrics.compute(sums, lambda s: {"root": (s["_square"][0] / 2) ** 0.5})
+  derived = metrics.compute(
+    sums, lambda s: {"root": (s["_square"][0] / 2) ** 0.5}
+  )
   assert derived == {"root": 2.0}
 
 
 def test_a_metric_without_examples_is_not_a_number():
   value = metrics.compute({"loss": (0.0, 0.0)}, lambda s: {})["loss"]
-  assert value != value  # noqa: PLR0124  only NaN differs from itself
+  assert value != value
   assert value != pytest.approx(0)

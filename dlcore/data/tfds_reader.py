@@ -168,10 +168,11 @@ def _describe(
     setting: lookup(dict(info.features), name, f"feature of {info.name}")
     for setting, name in names.items()
   }
-  source, target = features["input_feature"], features["target_feature"]
+  source: Any = features["input_feature"]
+  target: Any = features["target_feature"]
   if isinstance(source, tfds.features.Image):
     size = wanted["image_size"]
-    height, width, channels = source.shape
+    height, width, channels = source.shape  # pyright: ignore
     shape = [size or height, size or width, 1 if channels == 1 else 3]
     kind, dtype = "image", "uint8"
   else:

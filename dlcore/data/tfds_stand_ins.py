@@ -165,6 +165,8 @@ def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
   todo = "set data.manual_dir to a folder that holds " + (
     ", ".join(names) if names else "its files"
   )
+  # While it prepares, the builder's own `data_dir` is a temporary one.
+  folder = str(builder.data_dir)
   lock, said = threading.Lock(), set()
 
   class Session(requests.Session):
@@ -179,9 +181,7 @@ def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
           )
         if not said:
           said.add(host)
-          logger.warning(
-            "downloading %s from %s into %s", what, host, builder.data_dir
-          )
+          logger.warning("downloading %s from %s for %s", what, host, folder)
       return super().get(url, **settings)
 
   def refuse():

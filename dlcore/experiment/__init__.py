@@ -3,7 +3,8 @@
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.defaults import complete, config, rename
 from dlcore.experiment.folder import RunFolder
-from dlcore.experiment.run import evaluate, predict, train
+from dlcore.experiment.prediction import predict
+from dlcore.experiment.run import evaluate, train
 from dlcore.experiment.words import summary, table
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""What the scripts do: train in a run folder, evaluate it, predict with it."""
+"""What the scripts do: train in a run folder, and evaluate it."""
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import numpy as np
 
 import dlcore
 from dlcore import data, report, trees
-from dlcore.errors import UserError
-from dlcore.experiment.build import Experiment, build, build_task
+from dlcore.errors import UserError, lookup
+from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.folder import RunFolder
 from dlcore.training import Phases
 
@@ -94,12 +94,7 @@ def evaluate(
   chosen = folder.step(step)
   params, extra = folder.parameters(chosen)
   experiment = build(folder.config())
-  source = {**_splits(experiment)}.get(split)
-  if source is None:
-    raise UserError(
-      f"expected one of the splits {', '.join(_splits(experiment))}",
-      f"got {split!r}",
-    )
+  source = lookup(_splits(experiment), split, "split")
   if _sums(source) != folder.about()["splits"].get(split):
     raise UserError(
       f"expected the {split} data of the run",
@@ -108,51 +103,6 @@ def evaluate(
     )
   values = experiment.evaluator(source)(params, extra)
   return {"split": split, "step": chosen, **values}
-
-
-def predict(
-  workdir: str | Path, paths: Sequence[str], step: int | None = None
-) -> Iterator[dict[str, Any]]:
-  """Yields a prediction for every image, or every row of every table.
-
-  Args:
-    workdir: the run folder; nothing else is needed.
-    paths: files, or folders that count for their files.
-    step: which checkpoint; None for the best.
-
-  Yields:
-    `{"input", "label", "probability", "probabilities"}`, for a regression
-    `{"input", "prediction"}`, and `{"input", "error"}` for what cannot be
-    read.
-  """
-  folder = RunFolder(workdir)
-  params, extra = folder.parameters(folder.step(step))
-  about = folder.about()
-  _, task = build_task(folder.config(), about)
-  function = jax.jit(task.predict)
-  key = jax.random.key(0)
-  for names, batch, bad in data.read_inputs(paths, about):
-    for name, reason in bad:
-      yield {"input": name, "error": reason}
-    if names:
-      rows = jax.device_get(function(params, extra, batch, key))
-      for position, name in enumerate(names):
-        row = {field: values[position] for field, values in rows.items()}
-        yield {"input": name, **_told(row, about)}
-
-
-def _told(row: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns one prediction in words and plain numbers."""
-  if "probabilities" not in row:
-    return {name: float(value) for name, value in row.items()}
-  best = int(np.argmax(row["probabilities"]))
-  classes = about["classes"]
-  chances = zip(classes, map(float, row["probabilities"]), strict=True)
-  return {
-    "label": classes[best],
-    "probability": float(row["probabilities"][best]),
-    "probabilities": dict(chances),
-  }
 
 
 def _splits(experiment: Experiment) -> dict[str, data.Source]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 from flax import linen as nn
-from jax import numpy as jnp
 from flax.linen.dtypes import promote_dtype
+from jax import numpy as jnp
 
 from dlcore.typing import Array
 

@@ -79,5 +79,7 @@ def test_where_all_is_finite_there_is_no_origin():
 
 def test_a_bad_parameter_is_named_by_its_path():
   params = {"dense": {"kernel": jnp.array([1.0, jnp.inf])}}
-  found = origin(lambda params: params["dense"]["kernel"].sum(), {"params": params})
+  found = origin(
+    lambda params: params["dense"]["kernel"].sum(), {"params": params}
+  )
   assert found == "params/dense/kernel"

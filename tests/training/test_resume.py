@@ -99,7 +99,9 @@ def test_several_steps_a_call_give_the_same_run(straight, tmp_path):
 
 def test_another_seed_gives_another_run(straight):
   state = problem.leaves(problem.fit(seed=1))
-  assert (state["params/head/kernel"] != straight[1]["params/head/kernel"]).any()
+  assert (
+    state["params/head/kernel"] != straight[1]["params/head/kernel"]
+  ).any()
 
 
 def test_a_finished_run_makes_no_step(straight):
