@@ -4,12 +4,12 @@ Importing this module imports neither jax nor anything else that is heavy, so
 that a misspelt flag is answered at once and memory is set up in time.
 """
 
-import ast
 import contextlib
 import ctypes
+import errno
 import logging
 import os
-import runpy
+import re
 import stat
 import sys
 import time
@@ -28,6 +28,8 @@ BEGUN = time.monotonic()
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout; the default config lies in it."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(main: Callable[..., None], *, config: str | None = None) -> None:
@@ -57,7 +59,7 @@ def call(
       return 0
     _parse(rest, config is not None)
     if config is None:
-      if file or overrides:
+      if file is not None or overrides:
         raise UserError(
           "expected no --config here",
           "this script takes the config from the run folder",
@@ -65,21 +67,32 @@ def call(
         )
       values = ()
     else:
-      if _ARGUMENTS:
-        raise UserError("expected flags only", f"got {_ARGUMENTS[0]!r}")
-      values = read_config(file or str(ROOT / config), overrides)
+      no_arguments()
+      from dlcore import experiment  # Late: it imports jax.
+
+      file = str(ROOT / config) if file is None else file
+      values = experiment.read_config(file, overrides, near=ROOT / "configs")
     _prepare(*values[:1])
     main(*values)
     return 0
   except UserError as error:
-    print("error:", "\n  ".join(error.lines), file=sys.stderr)
-    return 1
+    return _fail(error)
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     return 130
   except BrokenPipeError:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
+  except OSError as error:
+    if error.errno not in FULL:
+      raise
+    return _fail(
+      UserError(
+        "expected space on the disk: it is full",
+        f"got: {error}",
+        "free some space and run the same command again: it goes on",
+      )
+    )
   except Exception as error:
     number = getattr(error, "number", None)
     if type(error).__name__ != "Stopped" or number is None:
@@ -92,10 +105,11 @@ def required(flag: flags.FlagHolder) -> Any:
   """Returns the value of a flag that must be given.
 
   Raises:
-    UserError: it is not.
+    UserError: it is not, or it is empty.
   """
   if not flag.value:
-    raise UserError(f"expected --{flag.name}=VALUE", "got none")
+    got = "none" if flag.value is None else "an empty one"
+    raise UserError(f"expected --{flag.name}=VALUE", f"got {got}")
   return flag.value
 
 
@@ -104,77 +118,38 @@ def arguments() -> list[str]:
   return list(_ARGUMENTS)
 
 
-def read_config(
-  file: str, overrides: Mapping[str, str]
-) -> tuple[dict[str, Any], str]:
-  """Returns the complete tree of a config file, and a name for its run.
-
-  Args:
-    file: `"path/X.py"` or `"path/X.py:variant"`.
-    overrides: `{"optim.learning_rate": "1e-3", ...}`. Names come first: they
-      bring their own settings, to which the others then apply.
+def no_arguments() -> None:
+  """Refuses arguments that are no flags.
 
   Raises:
-    UserError: the file, a key or a value is wrong.
+    UserError: there is one.
   """
-  from dlcore import experiment  # Late: it imports jax.
-
-  path, _, variant = file.partition(":")
-  tree = experiment.complete(_load(Path(path), variant).to_dict())
-  # Sections before their subsections: a name resets what lies below it.
-  names = sorted(key for key in overrides if key.split(".")[-1] == "name")
-  for key in names:
-    section = key.removesuffix(".name")
-    _leaf(tree, key)
-    tree = experiment.rename(tree, section, overrides[key])
-  given: dict[str, Any] = {}
-  for key, text in overrides.items():
-    if key not in names:
-      value = _value(_leaf(tree, key), text, key)
-      _put(tree, key, value)
-      given[key] = value
-  return experiment.complete(tree), "_".join(
-    filter(None, [Path(path).stem, variant])
-  )
+  if _ARGUMENTS:
+    raise UserError(
+      "expected flags only",
+      f"got {_ARGUMENTS[0]!r}",
+      "write --name=value; --help lists the flags",
+    )
 
 
-def _load(path: Path, variant: str):
-  """Runs a config file, which is the user's own code, and its get_config."""
-  if not path.is_file():
-    folder = path.parent if path.parent.is_dir() else ROOT / "configs"
-    names = [entry.name for entry in folder.glob("*.py")]
-    raise UserError(
-      "expected the path of a config file",
-      f"got {str(path)!r}, which is not there",
-      f"in {folder}: {nearest(path.name, names)}",
-    )
-  try:
-    module = runpy.run_path(str(path))
-  except SyntaxError as error:
-    raise UserError(
-      f"expected Python in {path}", f"line {error.lineno}: {error.msg}"
-    ) from error
-  if "get_config" not in module:
-    raise UserError(
-      f"expected a function get_config in {path}", "there is none"
-    )
-  config = module["get_config"](variant) if variant else module["get_config"]()
-  if not hasattr(config, "to_dict"):
-    raise UserError(
-      f"expected get_config of {path} to return a ConfigDict",
-      f"got {type(config).__name__}",
-      "build it with dlcore.experiment.config(...)",
-    )
-  return config
+def _fail(error: UserError) -> int:
+  """Prints the lines of an error, each as one line, and returns the code."""
+  lines = (" ".join(line.split()) for line in error.lines[:3])
+  print("error:", "\n  ".join(lines), file=sys.stderr)
+  return 1
 
 
 def _divide(
   argv: Sequence[str],
 ) -> tuple[list[str], str | None, dict[str, str]]:
   """Takes `--config...` out of the arguments: (rest, file, overrides)."""
-  rest, file, overrides = [], None, {}
+  rest, overrides = [], {}
+  files: list[str] = []
   arguments = iter(argv)
   for argument in arguments:
+    if argument == "--":
+      rest += [argument, *arguments]
+      break
     name, equals, value = argument.lstrip("-").partition("=")
     ours = argument.startswith("-") and (
       name == "config" or name.startswith("config.")
@@ -183,71 +158,16 @@ def _divide(
       rest.append(argument)
       continue
     if not equals:
-      value = next(arguments, None)
-      if value is None:
+      value = next(arguments, "--")
+      if value.startswith("--"):
         raise UserError(f"expected --{name}=VALUE", f"got --{name} alone")
     if name == "config":
-      file = value
+      files.append(value)
     else:
       overrides[name.removeprefix("config.")] = value
-  return rest, file, overrides
-
-
-def _leaf(tree: Mapping[str, Any], key: str) -> Any:
-  """Returns the leaf `key` of the tree, with the nearest name if it is none."""
-  node: Any = tree
-  for depth, part in enumerate(key.split(".")):
-    if not isinstance(node, Mapping) or part not in node:
-      known = _keys(tree)
-      level = [k for k in known if k.startswith(key.rsplit(".", 1)[0] + ".")]
-      hint = nearest(key, known if depth == 0 or not level else level)
-      raise UserError(
-        "expected a key of the config", f"got --config.{key}", hint
-      )
-    node = node[part]
-  if isinstance(node, Mapping):
-    raise UserError(
-      "expected a single value of the config",
-      f"got --config.{key}, which is a section",
-      f"its keys are: {', '.join(node)}",
-    )
-  return node
-
-
-def _keys(tree: Mapping[str, Any], path: str = "") -> list[str]:
-  keys = []
-  for key, value in tree.items():
-    if isinstance(value, Mapping):
-      keys += _keys(value, f"{path}{key}.")
-    else:
-      keys.append(f"{path}{key}")
-  return keys
-
-
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
-  *parents, last = key.split(".")
-  for parent in parents:
-    tree = tree[parent]
-  tree[last] = value
-
-
-def _value(default: Any, text: str, key: str) -> Any:
-  """Reads `text` in the type of the leaf that it replaces."""
-  kind = type(default)
-  try:
-    if kind is str:
-      return text
-    if kind is bool:
-      return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
-    if kind is tuple:
-      value = ast.literal_eval(text)
-      return tuple(value) if isinstance(value, list | tuple) else (value,)
-    return kind(text)
-  except (KeyError, ValueError, SyntaxError, TypeError):
-    raise UserError(
-      f"expected --config.{key} of type {kind.__name__}, such as {default!r}",
-      f"got {text!r}",
-    ) from None
+  if len(set(files)) > 1:
+    raise UserError("expected one --config", f"got {' and '.join(files)}")
+  return rest, files[0] if files else None, overrides
 
 
 def _parse(argv: list[str], takes_config: bool) -> None:
@@ -261,9 +181,17 @@ def _parse(argv: list[str], takes_config: bool) -> None:
       nearest(error.flagname, names),
     ) from None
   except flags.Error as error:
-    raise UserError(
-      "expected good flags", str(error).replace("\n", " ")
-    ) from None
+    raise _bad_value(str(error)) from None
+
+
+def _bad_value(text: str) -> UserError:
+  """Returns what absl says of a flag's value in the form of this shell."""
+  illegal = re.match(r"flag --(\w+)=(.*?): ", text, re.DOTALL)
+  if illegal is None:
+    return UserError("expected --NAME=VALUE of every flag", f"got: {text}")
+  name, value = illegal.groups()
+  kind = flags.FLAGS[name].flag_type()
+  return UserError(f"expected --{name} of type {kind}", f"got {value!r}")
 
 
 def _own_flags() -> list[str]:
@@ -284,20 +212,33 @@ def _help(main: Callable[..., None], config: str | None) -> str:
     lines.append("  --config.KEY=VALUE       overrides one of its values")
   for name in sorted(_own_flags()):
     flag = flags.FLAGS[name]
-    lines.append(f"  --{name}={flag.default}  {flag.help}")
+    given = "" if flag.default in (None, "") else f" (default {flag.default})"
+    lines.append(f"  --{name}={flag.flag_type().upper()}  {flag.help}{given}")
   return "\n".join(lines)
 
 
 def _log_to_stderr() -> None:
-  """Shows the warnings of dlcore plainly, and only errors of the others."""
+  """Shows what dlcore says, a line each, and only errors of the others."""
   logger = logging.getLogger("dlcore")
-  if not logger.handlers:
+  if not any(isinstance(h.formatter, _Lines) for h in logger.handlers):
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_Lines())
     logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     logger.propagate = False
-  for name in ("absl", "orbax", "jax"):
+  # The names differ: tensorboardX, for one, logs as the root.
+  for name in (None, "absl", "orbax", "jax"):
     logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class _Lines(logging.Formatter):
+  """Writes a note as it is, and what is worse with its level."""
+
+  def format(self, record: logging.LogRecord) -> str:
+    text = " ".join(record.getMessage().split())
+    if record.levelno <= logging.INFO:
+      return text
+    return f"{record.levelname.lower()}: {text}"
 
 
 def _prepare(config: Mapping[str, Any] | None = None) -> None:

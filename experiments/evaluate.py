@@ -11,7 +11,7 @@ from absl import flags
 
 from dlcore import command
 
-WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
+WORKDIR = flags.DEFINE_string("workdir", None, "the run folder")
 SPLIT = flags.DEFINE_string("split", "test", "train, valid or test")
 STEP = flags.DEFINE_integer("step", None, "the checkpoint (default: the best)")
 
@@ -20,6 +20,7 @@ def main():
   """Prints the metrics of --split."""
   from dlcore import experiment
 
+  command.no_arguments()
   workdir = command.required(WORKDIR)
   result = experiment.evaluate(workdir, SPLIT.value, STEP.value)
   for name, value in result.items():

@@ -13,7 +13,7 @@ from absl import flags
 from dlcore import command
 from dlcore.errors import UserError
 
-WORKDIR = flags.DEFINE_string("workdir", "", "the run folder")
+WORKDIR = flags.DEFINE_string("workdir", None, "the run folder")
 STEP = flags.DEFINE_integer("step", None, "the checkpoint (default: the best)")
 
 
@@ -33,7 +33,11 @@ def main():
     print(json.dumps(row), flush=True)
     bad += "error" in row
   if bad:
-    raise UserError(f"expected inputs that can be read; {bad} could not be")
+    raise UserError(
+      "expected inputs that can be read",
+      f"got {bad} that cannot",
+      'their lines have "error" in place of a prediction',
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from absl import flags
 from dlcore import command
 
 WORKDIR = flags.DEFINE_string(
-  "workdir", "", "the run folder; by default runs/ and the config's name"
+  "workdir", None, "the run folder (default: runs/ and the config's name)"
 )
 SUMMARY = flags.DEFINE_bool(
   "summary", False, "print layers, parameters, FLOPs and schedule, and stop"
@@ -21,10 +21,11 @@ def main(config, name):
   """Trains what `config` says in --workdir, or in a folder called `name`."""
   from dlcore import experiment, training
 
-  workdir = WORKDIR.value or f"runs/{name}"
   if SUMMARY.value:
     print(experiment.summary(config))
     return
+  given = WORKDIR.value is not None
+  workdir = command.required(WORKDIR) if given else f"runs/{name}"
   phases = training.Phases(command.BEGUN)
   result = experiment.train(config, workdir, phases=phases)
   print(experiment.table(result, workdir))

@@ -64,15 +64,18 @@ def from_arrays(
   sizes = {name: len(array) for name, array in arrays.items()}
   if len(set(sizes.values())) != 1:
     raise ValueError(f"arrays of one length expected, got {sizes}")
+  size = next(iter(sizes.values()))
   about = {**_names(arrays), **(about or {})}
   check(arrays, about)
-  inputs = arrays[about["input"]]
-  found = {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype)}
+  found = {}
+  if about.get("input") in arrays:
+    inputs = arrays[about["input"]]
+    found = {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype)}
   return Source(
-    size=len(inputs),
+    size=size,
     arrays=arrays,
     read=functools.partial(_take, arrays),
-    about={**found, **about, "size": len(inputs), "sha256": _sum(arrays)},
+    about={**found, **about, "size": size, "sha256": _sum(arrays)},
   )
 
 
@@ -95,7 +98,7 @@ def check(batch: Arrays, about: Mapping[str, Any]) -> None:
       row, *place = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
       value = array[(row, *place)]
       columns = about.get("columns")
-      if columns and name == about["input"]:
+      if columns and name == about.get("input"):
         place = [repr(columns[place[0]])]
       column = f", column {', '.join(map(str, place))}" if place else ""
       raise UserError(

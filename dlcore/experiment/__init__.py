@@ -1,8 +1,9 @@
 """From a config to a run: the tree of defaults, the parts, the run folder."""
 
 from dlcore.experiment.build import Experiment, build
-from dlcore.experiment.defaults import complete, config, rename
+from dlcore.experiment.defaults import complete, config, no_variant, rename
 from dlcore.experiment.folder import RunFolder
+from dlcore.experiment.overrides import read_config
 from dlcore.experiment.prediction import predict
 from dlcore.experiment.run import evaluate, train
 from dlcore.experiment.words import summary, table
@@ -14,7 +15,9 @@ __all__ = [
   "complete",
   "config",
   "evaluate",
+  "no_variant",
   "predict",
+  "read_config",
   "rename",
   "summary",
   "table",

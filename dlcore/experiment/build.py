@@ -13,7 +13,7 @@ import optax
 from dlcore import augment, data, models, optim, tasks, training
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.defaults import DEFAULTS, TABLES
-from dlcore.scale import AXIS, data_parallel, on_device
+from dlcore.scale import AXIS, data_parallel
 from dlcore.task import Task
 from dlcore.typing import Schedule
 
@@ -70,15 +70,13 @@ class Experiment:
   def evaluator(self, source: data.Source) -> training.Evaluator:
     """Returns what evaluates the task on `source`."""
     # Evaluation rounds its batches to the devices, so any size will do here.
-    parallel = data_parallel(len(self.devices), devices=self.devices)
-    placement = self.config["data"]["placement"]
     return training.Evaluator(
       self.task,
       source,
-      parallel,
       seed=self.config["seed"],
       batch_size=self.config["training"]["eval_batch_size"],
-      on_device=on_device(placement, parallel, source),
+      placement=self.config["data"]["placement"],
+      parallel=data_parallel(len(self.devices), devices=self.devices),
     )
 
 

@@ -6,6 +6,7 @@ settings of that section beside the common ones below.
 
 import copy
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,6 +54,26 @@ DEFAULTS = {
 """`training.steps` of 0 takes `training.epochs`; for 0 in the other numbers
 see `training.fit`. `scale.devices` of 0 takes all local devices."""
 
+RANGES: dict[str, tuple[float, float]] = {
+  "seed": (0, 2**32 - 1),  # JAX would drop what is above.
+  "data.batch_size": (1, math.inf),
+  "data.workers": (0, math.inf),
+  "optim.learning_rate": (0, math.inf),
+  "optim.clip_norm": (0, math.inf),
+  "optim.l1": (0, math.inf),
+  "optim.l2": (0, math.inf),
+  "training.steps": (0, math.inf),
+  "training.epochs": (0, math.inf),
+  "training.ema": (0, 1 - 1e-9),
+  "training.log_every": (1, math.inf),
+  "training.eval_every": (0, math.inf),
+  "training.checkpoint_every": (0, math.inf),
+  "training.eval_batch_size": (1, math.inf),
+  "training.steps_per_call": (0, math.inf),
+  "scale.devices": (0, math.inf),
+}
+"""The least and the greatest value of the common leaves."""
+
 TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
   "data": (data.DATASETS, "data set"),
   "model": (models.MODELS, "model"),
@@ -88,13 +109,27 @@ def config(**sections: Any) -> ml_collections.ConfigDict:
 
 
 def complete(given: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the full tree of defaults, with the leaves of `given` in it."""
+  """Returns the full tree of defaults, with the leaves of `given` in it.
+
+  Raises:
+    UserError: a name or a setting is unknown (with the nearest), or a value
+      is of another type than its default or out of range.
+  """
   tree = copy.deepcopy(DEFAULTS)
   for section in TABLES:
     node, wanted = _at(tree, section), _find(given, section)
-    node["name"] = wanted.get("name", node["name"])
+    node["name"] = _typed(
+      node["name"], wanted.get("name", node["name"]), f"{section}.name"
+    )
     node |= settings(section, node["name"])
   _merge(tree, given, "")
+  for key, (least, greatest) in RANGES.items():
+    value = _at(tree, key)
+    if not least <= value <= greatest:
+      most = "" if greatest == math.inf else f" and at most {greatest}"
+      raise UserError(
+        f"expected config.{key} of at least {least}{most}", f"got {value}"
+      )
   return tree
 
 
@@ -123,15 +158,30 @@ def settings(section: str, name: str) -> dict[str, Any]:
   }
 
 
-def _at(tree: Mapping[str, Any], section: str) -> dict[str, Any]:
-  for part in section.split("."):
+def leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+  """Returns the leaves of a config by their paths: `"optim.name"`."""
+  found = {}
+  for key, value in tree.items():
+    where = f"{path}{key}"
+    if isinstance(value, Mapping):
+      found |= leaves(value, f"{where}.")
+    else:
+      found[where] = value
+  return found
+
+
+def _at(tree: Mapping[str, Any], path: str) -> Any:
+  for part in path.split("."):
     tree = tree[part]
-  return tree  # pyright: ignore
+  return tree
 
 
 def _find(tree: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+  """Returns a section of what is given, empty where it is absent."""
   for part in section.split("."):
     tree = tree.get(part, {})
+    if not isinstance(tree, Mapping):
+      raise UserError(f"expected a section config.{section}", f"got {tree!r}")
   return tree
 
 
@@ -153,22 +203,39 @@ def _merge(tree: dict[str, Any], given: Mapping[str, Any], path: str) -> None:
 
 
 def _typed(default: Any, value: Any, where: str) -> Any:
-  """Returns `value` in the type of its default."""
+  """Returns `value` in the type of its default; lists are tuples (JSON)."""
   if isinstance(default, tuple) and isinstance(value, list | tuple):
-    return _tuple(value)
+    # The first item stands for all; of an empty default nothing is known.
+    items = [default[0] if default else _tuple(item) for item in value]
+    pairs = zip(items, value, strict=True)
+    return tuple(_typed(like, item, where) for like, item in pairs)
   if isinstance(default, float) and type(value) is int:
-    return float(value)
+    value = float(value)
   if type(value) is not type(default):
     raise UserError(
       f"expected config.{where} of type {type(default).__name__}, such as "
       f"{default!r}",
       f"got {value!r} of type {type(value).__name__}",
     )
+  if isinstance(value, float) and not math.isfinite(value):
+    raise UserError(f"expected a finite number config.{where}", f"got {value}")
   return value
 
 
 def _tuple(value: Any) -> Any:
-  """Turns lists into tuples, within each other too (JSON has no tuples)."""
   if isinstance(value, list | tuple):
     return tuple(_tuple(item) for item in value)
   return value
+
+
+def no_variant(variant: str) -> None:
+  """Refuses `variant`, for a config file that has none.
+
+  Raises:
+    UserError: `variant` is not empty.
+  """
+  if variant:
+    raise UserError(
+      "expected a config file without a variant, as this one has none",
+      f"got the variant {variant!r}",
+    )

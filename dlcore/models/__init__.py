@@ -8,7 +8,7 @@ from dlcore.errors import UserError, lookup, nearest
 from dlcore.models.cnn import CNN
 from dlcore.models.lenet import LeNet5
 from dlcore.models.mlp import MLP
-from dlcore.models.summary import layers, summary
+from dlcore.models.summary import flops, layers, summary
 
 MODELS: dict[str, Callable[..., Any]] = {
   "cnn": CNN,
@@ -17,7 +17,16 @@ MODELS: dict[str, Callable[..., Any]] = {
 }
 """Models by name: `(num_classes, **settings) -> module`."""
 
-__all__ = ["CNN", "MLP", "MODELS", "LeNet5", "create", "layers", "summary"]
+__all__ = [
+  "CNN",
+  "MLP",
+  "MODELS",
+  "LeNet5",
+  "create",
+  "flops",
+  "layers",
+  "summary",
+]
 
 
 def create(name: str, *, num_classes: int, **settings: Any) -> Any:

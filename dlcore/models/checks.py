@@ -41,3 +41,14 @@ def images(x, *, minimum: int) -> None:
       f"got {x.shape[1]}x{x.shape[2]}",
       "use larger images or a model with fewer poolings",
     )
+
+
+def rate(**settings) -> None:
+  """Checks that rates are numbers from 0 to 1, or traced.
+
+  Raises:
+    UserError: names the setting and its value.
+  """
+  for name, value in settings.items():
+    if isinstance(value, int | float) and not 0 <= value <= 1:
+      raise UserError(f"expected {name} from 0 to 1", f"got {value!r}")

@@ -15,7 +15,7 @@ from dlcore.layers import (
   avg_pool,
   max_pool,
 )
-from dlcore.models.checks import at_least, images
+from dlcore.models.checks import at_least, images, rate
 from dlcore.typing import Array
 
 POOLINGS = {"avg": avg_pool, "max": max_pool}
@@ -109,8 +109,11 @@ class CNN(nn.Module):
       kernel_size=self.kernel_size,
       dense=self.dense,
     )
+    rate(dropout=self.dropout)
     lookup({"flatten": 0, "mean": 0}, self.head, "head")
-    if not self.stages or not all(self.stages):
+    if not self.stages or not all(
+      isinstance(widths, tuple | list) and widths for widths in self.stages
+    ):
       raise UserError(
         "expected stages of at least one convolution each, such as "
         "((16,), (32, 32))",

@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from dlcore.errors import lookup
 from dlcore.layers import ACTIVATIONS, INITIALIZERS, Dropout
-from dlcore.models.checks import at_least
+from dlcore.models.checks import at_least, rate
 from dlcore.typing import Array
 
 
@@ -37,6 +37,7 @@ class MLP(nn.Module):
   def __call__(self, x: Array, *, train: bool) -> Array:
     """Maps `[B, ...]`, flattened, to float32 `[B, num_classes]`."""
     at_least(1, num_classes=self.num_classes, widths=self.widths)
+    rate(dropout=self.dropout)
     activation = lookup(ACTIVATIONS, self.activation, "activation")
     kernel_init = lookup(INITIALIZERS, self.initializer, "initializer")
 

@@ -65,22 +65,22 @@ def flops(model: Any, input_shape: Sequence[int]) -> float:
 
 def summary(model: Any, input_shape: Sequence[int]) -> str:
   """Returns the layers, parameters and FLOPs of a model as a table."""
+  found = layers(model, input_shape)
+  total = sum(layer.parameters for layer in found)
   rows = [
-    (
-      layer.path,
-      layer.kind,
-      "x".join(map(str, layer.shape)),
-      f"{layer.parameters:,}",
-    )
-    for layer in layers(model, input_shape)
+    ("layer", "kind", "output", "parameters"),
+    *((r.path, r.kind, _by(r.shape), f"{r.parameters:,}") for r in found),
+    ("total", type(model).__name__, "", f"{total:,}"),
   ]
-  rows.insert(0, ("layer", "kind", "output", "parameters"))
-  total = sum(layer.parameters for layer in layers(model, input_shape))
-  rows.append(("total", type(model).__name__, "", f"{total:,}"))
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  path, kind, shape, count = (
+    max(map(len, column)) for column in zip(*rows, strict=True)
+  )
   lines = [
-    f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}"
-    for a, b, c, d in rows
+    f"{a:{path}}  {b:{kind}}  {c:>{shape}}  {d:>{count}}" for a, b, c, d in rows
   ]
-  count = flops(model, input_shape)
-  return "\n".join([*lines, f"{count:,.0f} FLOPs an example, forward"])
+  operations = flops(model, input_shape)
+  return "\n".join([*lines, f"{operations:,.0f} FLOPs an example, forward"])
+
+
+def _by(shape: Sequence[int]) -> str:
+  return "x".join(map(str, shape))

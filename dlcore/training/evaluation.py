@@ -8,7 +8,7 @@ import numpy as np
 from dlcore import metrics
 from dlcore.data.loader import evaluation_batches
 from dlcore.data.source import Source
-from dlcore.scale import DataParallel
+from dlcore.scale import DataParallel, data_parallel, on_device
 from dlcore.task import Task
 from dlcore.training.step import gather
 from dlcore.typing import Batch, Extra, Params
@@ -25,33 +25,32 @@ class Evaluator:
     self,
     task: Task,
     source: Source,
-    parallel: DataParallel,
     *,
-    seed: int,
-    batch_size: int,
-    on_device: bool,
+    seed: int = 0,
+    batch_size: int = 512,
+    placement: str = "auto",
+    parallel: DataParallel | None = None,
   ):
     """Places the source.
 
     Args:
       task: what is evaluated.
       source: the examples.
-      parallel: the devices.
       seed: of the run; an example's randomness comes from it and its index.
       batch_size: rounded up to a multiple of the devices.
-      on_device: whether the source's arrays lie on the device.
+      placement: as in `training.fit`.
+      parallel: the devices, by default all local ones.
     """
-    devices = parallel.size
+    devices = jax.local_devices()
+    self.parallel = parallel or data_parallel(len(devices), devices=devices)
     batch_size = min(batch_size, source.size)
-    self.batch_size = -(-batch_size // devices) * devices
+    self.batch_size = -(-batch_size // self.parallel.size) * self.parallel.size
     self.task = task
     self.source = source
-    self.parallel = parallel
     self.key = jax.random.fold_in(jax.random.key(seed), 2)
     self.dataset: Batch = {}
-    if on_device:
-      assert source.arrays is not None
-      self.dataset = parallel.replicate(dict(source.arrays))
+    if on_device(placement, self.parallel, source):
+      self.dataset = self.parallel.replicate(dict(source.arrays or {}))
     self._measure = jax.jit(self._metrics)
     self._predict = jax.jit(self._rows)
     self._compiled = None

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import numpy as np
 from dlcore.metrics import compute
 from dlcore.training.phases import Phases
 from dlcore.typing import Metrics
+
+AHEAD = 4
+"""How many calls may be on their way before the loop waits for one."""
 
 
 class RunLog:
@@ -74,7 +78,7 @@ def _until(line: str, step: int) -> bool:
 
 
 class Watch:
-  """Follows the steps, one step late, so that the device never waits."""
+  """Follows the steps, a few late, so that the device never waits."""
 
   def __init__(
     self,
@@ -108,37 +112,37 @@ class Watch:
     self._derived = derived
     self._log_every = log_every
     self._batch_size = batch_size
-    self._overlap = overlap
+    self._ahead = AHEAD if overlap else 0
     self._phases = phases
-    self._pending: tuple[int, int, Mapping] | None = None
+    self._pending: deque[tuple[int, int, Mapping]] = deque()
     self._last = (step, 0.0)
     self._rate_now = 0.0
     self._shown = 0.0
 
   def add(self, step: int, count: int, log: Mapping) -> None:
-    """Takes the log of `count` steps after `step`, looks at the one before."""
-    if self._overlap:
-      self.flush()
-    self._pending = (step, count, log)
-    if not self._overlap:
-      self.flush()
+    """Takes the log of `count` steps after `step`, looks at an earlier one."""
+    self._pending.append((step, count, log))
+    if len(self._pending) > self._ahead:
+      self._look(*self._pending.popleft())
 
   def flush(self) -> None:
-    """Waits for the steps that were added last, and writes their lines."""
-    if self._pending is None:
-      return
-    first, count, log = self._pending
-    self._pending = None
-    jax.block_until_ready(log)
+    """Waits for all steps that were added, and writes their lines."""
+    while self._pending:
+      self._look(*self._pending.popleft())
+
+  def _look(self, first: int, count: int, log: Mapping) -> None:
     last = first + count
     lines = range(first + 1, last + 1)
     lines = [step for step in lines if step % self._log_every == 0]
     now = time.monotonic()
     if not lines and now - self._shown < 0.2:
+      # Waiting for one step in a few keeps the queue of the device short.
+      if not self._pending or first % AHEAD == 0:
+        jax.block_until_ready(log["loss"])
       return
     self._shown = now
     log = jax.tree.map(np.atleast_1d, jax.device_get(log))
-    self.halted = bool(log["halted"][-1])
+    self.halted |= bool(log["halted"][-1])
     self._progress.update(last, float(log["loss"][-1]), self._rate(last))
     if self.halted:
       return

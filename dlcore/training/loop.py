@@ -131,10 +131,10 @@ def fit(
     evaluate = Evaluator(
       task,
       valid,
-      parallel,
       seed=seed,
       batch_size=eval_batch_size,
-      on_device=resident,
+      placement=placement,
+      parallel=parallel,
     )
   watch = Watch(
     folder,

@@ -40,14 +40,17 @@ def test_a_nan_in_the_data_names_the_array_and_the_example(tmp_path):
   assert checkpoint.newest(tmp_path / "checkpoints") == named - 1
 
 
-@pytest.mark.parametrize("log_every", [1, 7])
-def test_the_step_and_layer_are_named_however_late_the_look(log_every):
-  with pytest.raises(UserError, match="not finite") as caught:
-    problem.fit(
-      net=Breaking(), augment=None, log_every=log_every, eval_every=100
-    )
-  assert "log" in caught.value.lines[1]
-  assert caught.value.lines[0].startswith("step 1 ")
+def test_the_step_and_layer_are_named_however_late_the_look():
+  told = []
+  for log_every in (1, 7):
+    with pytest.raises(UserError, match="not finite") as caught:
+      problem.fit(
+        net=Breaking(), augment=None, log_every=log_every, eval_every=100
+      )
+    told.append(caught.value.lines)
+  assert told[0] == told[1]
+  assert int(told[0][0].split()[1]) > 1
+  assert "(log)" in told[0][1]
 
 
 def test_the_origin_is_the_first_operation_on_the_way_to_the_result():

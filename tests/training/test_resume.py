@@ -134,7 +134,7 @@ def test_validation_decides_the_best_and_its_checkpoint_is_kept(tmp_path):
   valid = [line for line in lines(tmp_path) if line["split"] == "valid"]
   top = max(line["accuracy"] for line in valid)
   # The later of two equal ones wins.
-  assert best == max(l["step"] for l in valid if l["accuracy"] == top)
+  assert best == max(line["step"] for line in valid if line["accuracy"] == top)
   kept = {int(path.name) for path in folder.iterdir()}
   assert kept == {36, 40, best}
   assert int(checkpoint.read(folder, best)["best"]["step"]) == best

@@ -1,0 +1,25 @@
+"""A CNN of 106,000 parameters on MNIST.
+
+  experiments/train.py --config=configs/mnist_cnn.py
+
+The data is downloaded once; --config.data.manual_dir=DIR takes the four
+original files from a folder instead.
+"""
+
+from dlcore import experiment
+
+
+def get_config(variant=""):
+  """Returns the config; there are no variants."""
+  experiment.no_variant(variant)
+  return experiment.config(
+    data={"name": "mnist", "batch_size": 64, "augment": {"shift": 1}},
+    model={"name": "cnn", "stages": ((16,), (32,)), "dense": (64,)},
+    optim={
+      "name": "adamw",
+      "learning_rate": 4e-3,
+      "b2": 0.99,
+      "schedule": {"name": "warmup_cosine", "warmup": 0.3, "initial": 0.04},
+    },
+    training={"epochs": 20.0, "ema": 0.998},
+  )

@@ -1,0 +1,87 @@
+"""What the trainer costs: `training.fit` against a bare loop of its step."""
+
+import statistics
+import tempfile
+import time
+
+import jax
+from benchmarks import problems
+
+from dlcore import scale, training
+from dlcore.data import indices
+from dlcore.training import state as states
+
+PROBLEMS = {
+  "digits_mlp": (problems.digits_mlp, problems.digits, 32, 20_000),
+  "mnist_cnn": (problems.cnn, problems.images, problems.BATCH, 600),
+}
+"""Task, data, batch size and steps."""
+
+
+def measure(repeats: int) -> dict:
+  """Returns the ratio of throughputs, loop / bare, by problem.
+
+  The loop logs every 50 steps, evaluates and saves ten times; the time of
+  the evaluations themselves is left out, that of the saves is not.
+  """
+  return {name: _ratio(*parts, repeats) for name, parts in PROBLEMS.items()}
+
+
+def _ratio(make_task, make_source, batch_size, steps, repeats) -> dict:
+  task, source = make_task(), make_source()
+  bare = _bare(task, source, batch_size)
+  rows = []
+  for _ in range(repeats + 1):
+    plain = bare(steps)
+    whole = _whole(task, source, batch_size, steps)
+    rows.append((plain / whole, plain, whole))
+  rows = rows[1:]  # The first round imports and fills caches.
+  ratios = sorted(ratio for ratio, _, _ in rows)
+  return {
+    "ratio": statistics.median(ratios),
+    "least": ratios[0],
+    "most": ratios[-1],
+    "bare_examples_per_second": round(
+      steps * batch_size / statistics.median(plain for _, plain, _ in rows)
+    ),
+  }
+
+
+def _bare(task, source, batch_size):
+  parallel = scale.data_parallel(batch_size)
+  tx = problems.optimizer()
+  step = training.make_step(task, tx, log_every=50)
+  dataset = parallel.replicate(dict(source.arrays))
+  sample = source.read(indices(0, 0, source.size, 2))
+  batch = {"index": indices(0, 0, source.size, batch_size)}
+  state = parallel.replicate(states.create(task, tx, sample, 0))
+  run = parallel.compile(step, state, dataset, batch)
+
+  def loop(steps: int) -> float:
+    state = parallel.replicate(states.create(task, tx, sample, 0))
+    begun = time.perf_counter()
+    for index in range(steps):
+      batch = {"index": indices(0, index, source.size, batch_size)}
+      state, _ = run(state, dataset, batch)
+    jax.block_until_ready(state)
+    return time.perf_counter() - begun
+
+  return loop
+
+
+def _whole(task, source, batch_size, steps) -> float:
+  phases = training.Phases()
+  with tempfile.TemporaryDirectory() as workdir:
+    training.fit(
+      task,
+      problems.optimizer(),
+      source,
+      source,
+      steps=steps,
+      batch_size=batch_size,
+      workdir=workdir,
+      progress=False,
+      phases=phases,
+    )
+  spent = phases.seconds
+  return spent["step"] + spent["feed"] + spent["checkpoint"]

@@ -1,0 +1,91 @@
+"""Trains the configs over several seeds: scores and times for the README.
+
+  scores.py --manual_dir=DIR [--only=digits_cnn,mnist_fast]
+
+Each run is the command that a user would type, timed from its start to its
+exit, one after the other. DIR holds the four original files of MNIST; without
+it they are downloaded. --output is kept beside the other results.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from absl import flags
+
+from dlcore import command
+
+ROOT = Path(__file__).resolve().parents[2]
+SEEDS = {
+  "digits_cnn": 5,
+  "digits_mlp": 5,
+  "breast_cancer_mlp": 5,
+  "diabetes_mlp": 5,
+  "mnist_fast": 3,
+  "mnist_cnn": 3,
+}
+"""The configs and how many seeds each gets."""
+
+WORKDIR = flags.DEFINE_string("workdir", "runs/scores", "where they run")
+MANUAL_DIR = flags.DEFINE_string("manual_dir", "", "the files of MNIST")
+ONLY = flags.DEFINE_list("only", [], "some of the configs")
+OUTPUT = flags.DEFINE_string(
+  "output", "experiments/results/scores.json", "the file of the results"
+)
+
+
+def main():
+  """Runs what is not yet finished in --workdir, and writes --output."""
+  output = Path(OUTPUT.value)
+  results = json.loads(output.read_text()) if output.exists() else {}
+  for name in ONLY.value or SEEDS:
+    runs = [_run(name, seed) for seed in range(SEEDS[name])]
+    results[name] = {
+      "seeds": len(runs),
+      "seconds": [run["wall"] for run in runs],
+      "parameters": runs[0]["parameters"],
+      "metrics": {
+        metric: [run["metrics"][metric] for run in runs]
+        for metric in runs[0]["metrics"]
+      },
+      "versions": runs[0]["versions"],
+      "date": time.strftime("%Y-%m-%d"),
+      "machine": f"{os.cpu_count()} cores",
+    }
+    for metric, values in results[name]["metrics"].items():
+      mean, spread = statistics.mean(values), statistics.stdev(values)
+      print(f"{name:18} {metric:15} {mean:9.4f} +- {spread:.4f}", flush=True)
+    output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _run(name: str, seed: int) -> dict:
+  """Returns the summary of one run, with the seconds that it took."""
+  workdir = Path(WORKDIR.value) / f"{name}_{seed}"
+  arguments = [
+    f"--config=configs/{name}.py",
+    f"--workdir={workdir.absolute()}",
+    f"--config.seed={seed}",
+  ]
+  if name.startswith("mnist") and MANUAL_DIR.value:
+    folder = Path(MANUAL_DIR.value).absolute()
+    arguments.append(f"--config.data.manual_dir={folder}")
+  timed = workdir / "wall.json"
+  if not timed.exists():
+    begun = time.monotonic()
+    subprocess.run(
+      [sys.executable, "experiments/train.py", *arguments],
+      cwd=ROOT,
+      check=True,
+      stdout=subprocess.DEVNULL,
+    )
+    timed.write_text(json.dumps(time.monotonic() - begun))
+  summary = json.loads((workdir / "summary.json").read_text())
+  return {**summary, "wall": json.loads(timed.read_text())}
+
+
+if __name__ == "__main__":
+  command.run(main)

@@ -1,0 +1,196 @@
+"""Writes the tables of results into README.md.
+
+  results.py
+
+The figures are those that the measuring scripts left in experiments/results/;
+each table names the command that makes its figures.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from dlcore import command
+from dlcore.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- results: experiments/results.py -->", "<!-- end -->"
+README = flags.DEFINE_string("readme", str(ROOT / "README.md"), "the file")
+
+
+def main():
+  """Replaces what stands between the two marks in the README."""
+  path = Path(README.value)
+  text = path.read_text()
+  if BEGIN not in text or END not in text:
+    raise UserError(f"expected the marks {BEGIN} and {END} in {path}")
+  before, rest = text.split(BEGIN)
+  _, after = rest.split(END)
+  tables = [
+    table(json.loads(file.read_text()))
+    for name, table in TABLES.items()
+    if (file := ROOT / "experiments" / "results" / f"{name}.json").exists()
+  ]
+  body = "\n\n".join(tables)
+  path.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
+
+
+def scores(results: dict) -> str:
+  """Returns the table of the scores over seeds."""
+  rows = []
+  for name, result in results.items():
+    metrics = result["metrics"]
+    metric = "accuracy" if "test/accuracy" in metrics else "r2"
+    scale = 100 if metric == "accuracy" else 1
+    unit = "%" if metric == "accuracy" else ""
+    values = [scale * value for value in metrics[f"test/{metric}"]]
+    seconds = result["seconds"]
+    rows.append(
+      (
+        f"`configs/{name}.py`",
+        f"{result['parameters']:,}",
+        f"{metric} {statistics.mean(values):.2f}{unit} "
+        f"± {statistics.stdev(values):.2f} ({min(values):.2f} to "
+        f"{max(values):.2f})",
+        str(result["seeds"]),
+        f"{min(seconds):.0f} to {max(seconds):.0f} s",
+      )
+    )
+  head = ("config", "parameters", "test score, ± deviation", "seeds", "time")
+  first = next(iter(results.values()))
+  return _told(
+    f"From the command to its exit, {first['machine']}, {first['date']}:",
+    "experiments/campaigns/scores.py --manual_dir=DIR",
+    head,
+    rows,
+  )
+
+
+def kills(result: dict) -> str:
+  """Returns the table of the killed runs."""
+  moments = ", ".join(f"{n} {name}" for name, n in result["by_moment"].items())
+  rows = [
+    ("runs killed by SIGKILL and continued", result["runs"]),
+    ("kills, by what the run was doing", f"{result['kills']}: {moments}"),
+    ("runs that ended with any other bit", result["different"]),
+  ]
+  return _told(
+    "Every leaf of the last checkpoint and every line of the log, compared "
+    "with an undisturbed run:",
+    "experiments/campaigns/kills.py --runs=50",
+    ("killed runs", ""),
+    rows,
+  )
+
+
+def tax(result: dict) -> str:
+  """Returns the table of the trainer's cost."""
+  rows = [(name, *_ratio(result[name])) for name in result if _is(result, name)]
+  return _told(
+    "Throughput of the whole loop, with log and checkpoints, over a bare "
+    f"jitted loop of the same step, {result['date']}:",
+    "experiments/benchmark.py tax",
+    ("model", "ratio", "least to most"),
+    rows,
+  )
+
+
+def peers(result: dict) -> str:
+  """Returns the table of the comparison with PyTorch."""
+  rows = [
+    (
+      name,
+      f"{result[name]['dlcore_ms']:.2f} ms",
+      f"{result[name]['torch_ms']:.2f} ms",
+      *_ratio(result[name]),
+    )
+    for name in result
+    if _is(result, name)
+  ]
+  return _told(
+    f"A training step of 128 MNIST images, {result['threads']} threads, in "
+    f"turn with PyTorch {result['torch']}, {result['date']}:",
+    "experiments/benchmark.py peers",
+    ("model", "dlcore", "PyTorch", "times as fast", "least to most"),
+    rows,
+  )
+
+
+def inputs(result: dict) -> str:
+  """Returns the table of the paths of the data."""
+  told = {
+    "device": "on the device, gathered there",
+    "memory": "in memory, gathered on the host",
+    "files": "PNG files 28x28, decoded in threads",
+    "files_workers": "PNG files 28x28, decoded in two processes",
+  }
+  rows = [(text, f"{result[name]:,}") for name, text in told.items()]
+  return _told(
+    f"Batches of 128 on the device, {result['date']}:",
+    "experiments/benchmark.py input",
+    ("data", "examples/s"),
+    rows,
+  )
+
+
+def start(result: dict) -> str:
+  """Returns the table of the times to get going."""
+  told = {
+    "flax": "`import jax, flax.linen`",
+    "models": "`from dlcore import models`",
+    "cold": "`experiments/train.py` to its first step, nothing compiled",
+    "warm": "the same with the compilation cache",
+  }
+  rows = [(text, f"{result[name]:.2f} s") for name, text in told.items()]
+  return _told(
+    f"Medians over processes, {result['date']}:",
+    "experiments/benchmark.py start",
+    ("start", "time"),
+    rows,
+  )
+
+
+def devices(result: dict) -> str:
+  """Returns the table of the agreement between devices."""
+  rows = [(name, f"{value:.1e}") for name, value in result["errors"].items()]
+  return _told(
+    f"Largest difference of the losses of {result['steps']} steps, over the "
+    "largest loss:",
+    "experiments/campaigns/devices.py",
+    ("compared", "difference"),
+    rows,
+  )
+
+
+TABLES: dict[str, Callable[[dict], str]] = {
+  "scores": scores,
+  "kills": kills,
+  "devices": devices,
+  "tax": tax,
+  "peers": peers,
+  "input": inputs,
+  "start": start,
+}
+
+
+def _is(result: dict, name: str) -> bool:
+  return isinstance(result[name], dict) and "ratio" in result[name]
+
+
+def _ratio(row: dict) -> tuple[str, str]:
+  return f"{row['ratio']:.2f}", f"{row['least']:.2f} to {row['most']:.2f}"
+
+
+def _told(
+  words: str, made_by: str, head: Sequence, rows: Iterable[Sequence]
+) -> str:
+  lines = [head, ["---"] * len(head), *rows]
+  table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+  return f"{words} (`{made_by}`)\n\n{table}"
+
+
+if __name__ == "__main__":
+  command.run(main)

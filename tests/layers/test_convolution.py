@@ -1,0 +1,165 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from dlcore.layers import Conv, convolution
+
+# batch, rows, columns, channels, kernels, size, settings: enough pixels for
+# chunks of the batch where the batch is large.
+CASES = [
+  (2, 9, 7, 1, 4, (3, 3), {}),
+  (3, 8, 8, 1, 6, (5, 5), {"padding": "VALID"}),
+  (2, 11, 9, 1, 4, (3, 5), {"strides": (2, 1)}),
+  (2, 9, 9, 1, 4, (2, 2), {"strides": (2, 2), "padding": "VALID"}),
+  (2, 9, 9, 1, 4, (3, 3), {"padding": ((2, 1), (0, 3))}),
+  (2, 9, 9, 1, 4, (3, 3), {"dilation": (2, 2)}),
+  (2, 9, 9, 1, 4, (7, 7), {}),
+  (32, 16, 16, 1, 8, (3, 3), {}),
+  (32, 15, 17, 3, 8, (3, 3), {}),
+  (32, 16, 16, 4, 8, (5, 5), {"strides": (2, 2)}),
+  (24, 20, 20, 4, 8, (3, 3), {"padding": "VALID", "strides": (2, 2)}),
+  (64, 16, 16, 4, 8, (1, 1), {}),
+  (32, 16, 16, 4, 8, (3, 3), {"dilation": (2, 1)}),
+  (32, 16, 16, 4, 8, (3, 3), {"groups": 2}),
+  (31, 16, 16, 4, 8, (3, 3), {}),
+]
+
+
+def make(case, dtype=jnp.float32):
+  batch, rows, columns, channels, kernels, size, settings = case
+  keys = jax.random.split(jax.random.key(0))
+  groups = settings.get("groups", 1)
+  x = jax.random.normal(keys[0], (batch, rows, columns, channels))
+  kernel = jax.random.normal(keys[1], (*size, channels // groups, kernels))
+  return x.astype(dtype), kernel.astype(dtype), settings
+
+
+def reference(case):
+  *_, kernels, size, settings = case
+  names = {"dilation": "kernel_dilation", "groups": "feature_group_count"}
+  settings = {names.get(key, key): value for key, value in settings.items()}
+  return nn.Conv(kernels, size, use_bias=False, **settings)
+
+
+def assert_close(ours, theirs, tolerance=1e-5):
+  """The largest difference of each tensor is small beside its largest value."""
+  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+    a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+    assert a.shape == b.shape
+    assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
+
+
+def value_and_gradients(function, *primals):
+  """Gradients of a sum that weighs every element of the output differently."""
+
+  @jax.jit
+  def both(*primals):
+    y, pullback = jax.vjp(function, *primals)
+    weights = jnp.cos(jnp.arange(y.size)).reshape(y.shape)
+    return y, pullback(weights.astype(y.dtype))
+
+  return both(*primals)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_forward_and_gradients_are_flaxs(case):
+  x, kernel, settings = make(case)
+  flax_conv = reference(case)
+  ours = value_and_gradients(
+    lambda x, kernel: convolution(x, kernel, **settings), x, kernel
+  )
+  theirs = value_and_gradients(
+    lambda x, k: flax_conv.apply({"params": {"kernel": k}}, x),
+    x,
+    kernel,
+  )
+  assert ours[0].dtype == x.dtype
+  assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=str)
+def test_jit_vmap_jvp_and_second_derivatives_are_laxs(case):
+  x, kernel, _ = make(case)
+
+  def lax_convolution(x, kernel):
+    return jax.lax.conv_general_dilated(
+      x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+  def derivatives(function):
+    def energy(x, kernel):
+      return jnp.sum(jnp.sin(function(x, kernel)))
+
+    direction = jnp.ones_like(kernel)
+    tangents = (jnp.ones_like(x), direction)
+    slope = jax.grad(energy, 1)
+    return {
+      "jvp": jax.jvp(function, (x, kernel), tangents),
+      "hessian": jax.jvp(lambda k: slope(x, k), (kernel,), (direction,)),
+      "twice": jax.grad(lambda k: jnp.sum(slope(x, k) ** 2))(kernel),
+      "vmap": jax.vmap(jax.grad(energy, (0, 1)))(
+        jnp.stack([x, 2 * x]), jnp.stack([kernel, 3 * kernel])
+      ),
+    }
+
+  ours = jax.jit(lambda: derivatives(convolution))()
+  # Second derivatives sum the rounding errors of two convolutions.
+  assert_close(ours, jax.jit(lambda: derivatives(lax_convolution))(), 3e-5)
+  assert_close(convolution(x, kernel), lax_convolution(x, kernel))
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=str)
+def test_bfloat16_is_close_to_float32(case):
+  x, kernel, _ = make(case, jnp.bfloat16)
+  short = value_and_gradients(convolution, x, kernel)
+  wide = value_and_gradients(
+    convolution, x.astype(jnp.float32), kernel.astype(jnp.float32)
+  )
+  assert {leaf.dtype for leaf in jax.tree.leaves(short)} == {x.dtype}
+  # bfloat16 keeps 8 bits, and chunks of a gradient are rounded before the sum.
+  assert_close(short, wide, 2e-2)
+
+
+def test_a_module_has_flaxs_parameters_and_output():
+  x = jax.random.normal(jax.random.key(1), (2, 8, 8, 4))
+  for settings in ({}, {"use_bias": False}, {"dtype": jnp.bfloat16}):
+    ours, theirs = (
+      conv(features=6, kernel_size=(3, 3), **settings)
+      for conv in (Conv, nn.Conv)
+    )
+    variables = ours.init(jax.random.key(0), x)
+    other = theirs.init(jax.random.key(0), x)
+    assert jax.tree.structure(variables) == jax.tree.structure(other)
+    assert_close(variables, other, 0)
+    assert_close(ours.apply(variables, x), theirs.apply(variables, x))
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerators_get_plain_convolutions(platform):
+  x, kernel, _ = make(CASES[7])
+
+  def loss(function):
+    return jax.jit(jax.grad(lambda x, k: jnp.sum(function(x, k) ** 2), (0, 1)))
+
+  exported = jax.export.export(loss(convolution), platforms=[platform])
+  program = exported(x, kernel).mlir_module()
+  # Forward, gradient of the input, gradient of the kernel; nothing else.
+  assert program.count("stablehlo.convolution") == 3
+  assert "stablehlo.slice" not in program
+
+
+def test_a_batch_over_devices_is_not_gathered():
+  mesh = jax.make_mesh(
+    (8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  x, kernel, _ = make((64, 16, 16, 4, 8, (3, 3), {}))
+  gradient = jax.jit(jax.grad(lambda k, x: jnp.sum(convolution(x, k) ** 2)))
+  alone = gradient(kernel, x)
+  compiled = gradient.lower(kernel, jax.device_put(x, split)).compile()
+  text = compiled.as_text()
+  for collective in ("all-gather", "all-to-all", "collective-permute"):
+    assert collective not in text
+  assert_close(compiled(kernel, jax.device_put(x, split)), alone)

@@ -1,0 +1,39 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlcore.layers import ACTIVATIONS, INITIALIZERS
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_elementwise_with_finite_gradients(name):
+  x = jnp.linspace(-30, 30, 61)
+  y = ACTIVATIONS[name](x)
+  np.testing.assert_allclose(
+    y[::-1], ACTIVATIONS[name](x[::-1]), rtol=1e-6, atol=1e-6
+  )
+  slopes = jax.vmap(jax.grad(ACTIVATIONS[name]))(x)
+  assert np.isfinite(y).all()
+  assert np.isfinite(slopes).all()
+
+
+@pytest.mark.parametrize(
+  ("name", "variance"),
+  [
+    ("lecun", 1 / 400),
+    ("he", 2 / 400),
+    ("glorot", 2 / (400 + 200)),
+    ("normal", 0.02**2),
+    ("orthogonal", 1 / 400),
+  ],
+)
+def test_initializers_have_the_variance_of_their_paper(name, variance):
+  kernel = INITIALIZERS[name](jax.random.key(0), (400, 200), jnp.float32)
+  assert abs(kernel.var() / variance - 1) < 0.02
+  assert abs(kernel.mean()) < 3 * np.sqrt(variance / kernel.size)
+
+
+def test_every_initializer_is_covered_and_orthogonal_is():
+  kernel = INITIALIZERS["orthogonal"](jax.random.key(0), (40, 20), jnp.float32)
+  np.testing.assert_allclose(kernel.T @ kernel, np.eye(20), atol=1e-5)

@@ -1,0 +1,259 @@
+import functools
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dlcore import models, trees
+from dlcore.errors import UserError
+
+KEY = jax.random.key(0)
+SETTINGS = {
+  "cnn": {"stages": ((4,), (8, 8)), "dense": (16,)},
+  "cnn mean": {"stages": ((4,), (8, 8)), "head": "mean", "dense": ()},
+  "cnn plain": {"batch_norm": False, "pooling": "avg", "stages": ((4, 8),)},
+  "lenet5": {},
+  "mlp": {"widths": (32, 16)},
+}
+
+
+@functools.cache
+def make(case, size=12, **settings):
+  """Returns a model, its variables and a batch; nobody changes them."""
+  model = models.create(
+    case.split()[0], num_classes=5, **SETTINGS.get(case, {}), **settings
+  )
+  x = jax.random.normal(jax.random.key(1), (6, size, size, 1))
+  init = jax.jit(functools.partial(model.init, train=False))
+  return model, init(KEY, x), x
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def train_apply(model, variables, x, rate):
+  """Applies as in training; returns the output alone."""
+  y, _ = model.clone(dropout=rate).apply(
+    variables,
+    x,
+    train=True,
+    rngs={"dropout": jax.random.key(2)},
+    mutable=["batch_stats"],
+  )
+  return y
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate(model, variables, x):
+  return model.apply(variables, x, train=False)
+
+
+def test_every_model_has_a_case():
+  assert {case.split()[0] for case in SETTINGS} == set(models.MODELS)
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_logits_are_float32_and_variables_plain_dicts(case):
+  model, variables, x = make(case)
+  logits = evaluate(model, variables, x)
+  assert (logits.shape, logits.dtype) == ((6, 5), jnp.float32)
+  assert type(variables) is dict
+  assert type(variables["params"]) is dict
+  assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
+  with pytest.raises(TypeError):
+    model.apply(variables, x)
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_jit_equals_no_jit(case):
+  model, variables, x = make(case)
+  plain = model.apply(variables, x, train=False)
+  compiled = evaluate(model, variables, x)
+  np.testing.assert_allclose(plain, compiled, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_an_example_does_not_see_its_batch_in_evaluation(case):
+  model, variables, x = make(case)
+  together = evaluate(model, variables, x)
+  for i in range(2):
+    np.testing.assert_allclose(
+      evaluate(model, variables, x[i : i + 1])[0],
+      together[i],
+      rtol=1e-4,
+      atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
+  model, variables, x = make(case)
+  labels = jnp.arange(6) % 5
+  extra = dict(variables)
+  params = extra.pop("params")
+  tx = optax.adam(1e-2)
+
+  def loss(params, extra):
+    logits, extra = model.apply(
+      {"params": params, **extra}, x, train=True, mutable=list(extra)
+    )
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), extra
+
+  @jax.jit
+  def step(params, extra, state):
+    (value, extra), gradient = jax.value_and_grad(loss, has_aux=True)(
+      params, extra
+    )
+    updates, state = tx.update(gradient, state)
+    params = optax.apply_updates(params, updates)
+    return params, extra, state, value, gradient
+
+  state = tx.init(params)
+  for i in range(150):
+    params, extra, state, value, gradient = step(params, extra, state)
+    if i == 0:
+      for path, leaf in trees.flatten(gradient).items():
+        assert np.abs(leaf).max() > 0, path
+  assert value < 0.02
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_bfloat16_is_finite_and_close(case):
+  model, variables, x = make(case)
+  exact = evaluate(model, variables, x)
+  logits = evaluate(model.clone(dtype=jnp.bfloat16), variables, x)
+  assert logits.dtype == jnp.float32
+  # 8 bits and a handful of layers.
+  assert np.abs(logits - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("case", [c for c in SETTINGS if c != "lenet5"])
+def test_a_traced_dropout_rate_gives_the_numbers_of_the_rate(case):
+  model, variables, x = make(case)
+  outputs = []
+  for rate in (0.0, 0.5):
+    fixed, _ = jax.jit(
+      lambda rate=rate: model.clone(dropout=rate).apply(
+        variables,
+        x,
+        train=True,
+        rngs={"dropout": jax.random.key(2)},
+        mutable=["batch_stats"],
+      )
+    )()
+    traced = train_apply(model, variables, x, rate)
+    np.testing.assert_allclose(traced, fixed, rtol=1e-4, atol=1e-5)
+    outputs.append(fixed)
+  assert np.abs(outputs[0] - outputs[1]).max() > 0.01
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "count"),
+  [
+    ("lenet5", {}, 61_706),  # LeCun et al. 1998, with a full table in C3.
+    ("cnn", {}, 105_914),
+    (
+      "cnn",
+      {"stages": ((16,), (32, 32), (64,)), "head": "mean", "dense": ()},
+      33_338,
+    ),
+    ("mlp", {}, 784 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10),
+    ("mlp", {"widths": ()}, 7_850),
+  ],
+)
+def test_parameter_counts_are_the_known_ones(name, settings, count):
+  model = models.create(name, num_classes=10, **settings)
+  shapes = jax.eval_shape(
+    lambda: model.init(KEY, jnp.zeros((1, 28, 28, 1)), train=False)
+  )
+  assert trees.count(shapes["params"]) == count
+
+
+def test_submodules_have_stable_names():
+  _, variables, _ = make("cnn")
+  assert set(variables["params"]) == {
+    *(f"conv_{i}" for i in range(3)),
+    *(f"norm_{i}" for i in range(3)),
+    "dense_0",
+    "head",
+  }
+  assert set(variables["batch_stats"]) == {"norm_0", "norm_1", "norm_2"}
+
+
+def test_batch_norm_over_an_axis_is_that_of_the_whole_batch():
+  model, variables, _ = make("cnn", axis_name="data")
+  x = jax.random.normal(KEY, (8, 12, 12, 1))
+  parts = jax.vmap(
+    lambda x: train_apply(model, variables, x, 0.0), axis_name="data"
+  )(x.reshape(4, 2, 12, 12, 1))
+  whole = train_apply(model.clone(axis_name=None), variables, x, 0.0)
+  np.testing.assert_allclose(parts.reshape(8, 5), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [8, 28, 32])
+def test_lenet_takes_digits_of_every_size(size):
+  model, variables, x = make("lenet5", size=size)
+  assert evaluate(model, variables, x).shape == (6, 5)
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "size", "message"),
+  [
+    ("cnn", {"stages": ((4,),) * 4}, 12, "16x16 pixels"),
+    ("cnn", {"stages": ((4,), ())}, 12, "at least one convolution"),
+    ("cnn", {"stages": ((4,), (0,))}, 12, "stages"),
+    ("cnn", {"stages": (4, 8)}, 12, "stages"),
+    ("cnn", {"pooling": "maxx"}, 12, "did you mean 'max'"),
+    ("cnn", {"head": "men"}, 12, "did you mean 'mean'"),
+    ("cnn", {"kernel_size": 0}, 12, "kernel_size"),
+    ("mlp", {"widths": (8, -1)}, 12, "widths"),
+    ("mlp", {"activation": "rellu"}, 12, "did you mean 'relu'"),
+    ("mlp", {"initializer": "lecunn"}, 12, "did you mean 'lecun'"),
+    ("mlp", {"dropout": 1.5}, 12, "dropout"),
+    ("lenet5", {}, 3, "4x4 pixels"),
+  ],
+)
+def test_settings_that_cannot_work_are_told(name, settings, size, message):
+  model = models.create(name, num_classes=5, **settings)
+  with pytest.raises(UserError, match=message):
+    model.init(KEY, jnp.zeros((1, size, size, 1)), train=False)
+
+
+def test_a_table_is_no_image():
+  model = models.create("cnn", num_classes=5)
+  with pytest.raises(UserError, match="'mlp' for tables"):
+    model.init(KEY, jnp.zeros((2, 30)), train=False)
+
+
+def test_unknown_names_and_settings_get_the_nearest():
+  with pytest.raises(UserError, match="did you mean 'lenet5'"):
+    models.create("lenet", num_classes=5)
+  with pytest.raises(UserError, match="did you mean 'widths'"):
+    models.create("mlp", num_classes=5, width=(3,))
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_the_summary_counts_every_parameter(case):
+  model, variables, _ = make(case)
+  rows = models.layers(model, (12, 12, 1))
+  total = trees.count(variables["params"])
+  assert sum(row.parameters for row in rows) == total
+  assert rows[-1].shape == (5,)
+  assert f"{total:,}" in models.summary(model, (12, 12, 1))
+
+
+def test_flops_of_a_dense_layer_are_two_for_each_parameter():
+  model = models.create("mlp", num_classes=10, widths=())
+  assert models.flops(model, (784,)) == pytest.approx(2 * 7_840, rel=0.01)
+
+
+def test_importing_computes_nothing():
+  # A backend that does not exist is an error as soon as anything is computed.
+  subprocess.run(
+    [sys.executable, "-c", "from dlcore import models"],
+    env={"JAX_PLATFORMS": "none_such", "PYTHONPATH": ":".join(sys.path)},
+    check=True,
+  )
