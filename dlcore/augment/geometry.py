@@ -20,6 +20,11 @@ def shift(pixels: int):
     raise UserError("expected data.augment.shift >= 0 pixels", f"got {pixels}")
 
   def apply(key: Array, image: Array) -> Array:
+    if pixels >= min(image.shape[:2]):
+      raise UserError(
+        "expected data.augment.shift of less than the image has pixels",
+        f"got {pixels} for images of {image.shape[0]}x{image.shape[1]}",
+      )
     border = ((pixels, pixels), (pixels, pixels), (0, 0))
     top, left = jax.random.randint(key, (2,), 0, 2 * pixels + 1)
     padded = jnp.pad(image, border)

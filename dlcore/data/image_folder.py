@@ -1,6 +1,7 @@
 """Own pictures: a folder for every class."""
 
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,11 @@ def image_folder(
     raise UserError(
       "expected data.channels 0, 1 or 3 and data.image_size at least 0",
       f"got {channels=}, {image_size=}",
+    )
+  if image_size**2 > images.MOST_PIXELS:
+    most = math.isqrt(images.MOST_PIXELS)
+    raise UserError(
+      f"expected data.image_size of at most {most}", f"got {image_size}"
     )
   folders = folders_of(path, train, valid, test)
 

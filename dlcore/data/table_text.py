@@ -89,7 +89,7 @@ def places(file: File, names: Sequence[str]) -> list[int]:
       raise UserError(
         f"expected a column {name!r} in {file.path}",
         f"got the columns {', '.join(file.header)}",
-        nearest(name, file.header),
+        nearest(str(name), file.header),
       )
   return [file.header.index(name) for name in names]
 

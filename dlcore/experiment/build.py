@@ -8,9 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from dlcore import augment, data, models, optim, tasks, training
+from dlcore import augment, data, models, optim, tasks, training, trees
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.defaults import DEFAULTS, TABLES
 from dlcore.scale import AXIS, data_parallel
@@ -129,6 +130,11 @@ def build_task(
       f"got {about['name']!r}, which has {have}",
       f"use --config.task.name={fitting}",
     )
+  if classes and len(classes) < 2:
+    raise UserError(
+      "expected data of at least two classes",
+      f"got {about['name']!r}, where all examples are {classes[0]!r}",
+    )
   model = models.create(
     config["model"]["name"],
     num_classes=len(classes) if classes else 1,
@@ -145,12 +151,52 @@ def build_task(
   return model, make(model, **settings, **_own(section, "task"))
 
 
+def check_parameters(
+  task: Task, about: Mapping[str, Any], restored: tuple[Any, Any], where: Any
+) -> None:
+  """Compares restored parameters with those that the task would make.
+
+  Args:
+    task: built from the config.
+    about: of the data.
+    restored: `(params, extra)`, nested dicts of arrays.
+    where: they came from, for the message.
+
+  Raises:
+    UserError: they are of another model, or of other data.
+  """
+  example = np.zeros((1, *about["shape"]), about["dtype"])
+  batch = {about["input"]: example}
+  template = jax.eval_shape(task.init, jax.random.key(0), batch)
+  try:
+    trees.restore(template, trees.flatten(restored))
+  except ValueError as error:
+    raise UserError(
+      f"expected the parameters in {where} to fit config.json and data.json",
+      f"got: {error}",
+      "put good copies of these files back, or train in another --workdir",
+    ) from error
+
+
 def count_steps(config: Mapping[str, Any], size: int) -> int:
-  """Returns the number of steps of a run over `size` training examples."""
-  section = config["training"]
-  if section["steps"] or not section["epochs"]:
-    return section["steps"]
-  return math.ceil(section["epochs"] * size / config["data"]["batch_size"])
+  """Returns the number of steps of a run over `size` training examples.
+
+  Raises:
+    UserError: there are none, or a batch is larger than the whole.
+  """
+  section, batch_size = config["training"], config["data"]["batch_size"]
+  if batch_size > size:
+    raise UserError(
+      f"expected data.batch_size of at most {size}, the whole training set",
+      f"got {batch_size}",
+    )
+  steps = section["steps"] or math.ceil(section["epochs"] * size / batch_size)
+  if not steps:
+    raise UserError(
+      "expected training.steps or training.epochs above 0",
+      f"got steps={section['steps']} and epochs={section['epochs']}",
+    )
+  return steps
 
 
 def schedule(config: Mapping[str, Any], steps: int) -> Schedule:

@@ -4,14 +4,15 @@ import contextlib
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.experiment import defaults
+from dlcore.experiment import about, defaults
 from dlcore.optim.schedules import depends_on_steps
 from dlcore.training import checkpoint
 
@@ -29,6 +30,9 @@ FREE = (
 )
 """Leaves that change no number: where data lies (its sums are compared), how
 it is read, and what is written of the run."""
+
+LARGEST = 1 << 26
+"""Of a JSON file of the run, in bytes."""
 
 
 class RunFolder:
@@ -55,8 +59,8 @@ class RunFolder:
     """
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      (self.path / ".writable").touch()
-      (self.path / ".writable").unlink()
+      with tempfile.TemporaryFile(dir=self.path):
+        pass
     except OSError as error:
       raise UserError(
         f"expected a folder that can be written at {self.path}",
@@ -66,11 +70,11 @@ class RunFolder:
     handle = os.open(self.path, os.O_RDONLY)
     try:
       fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
       os.close(handle)
       raise UserError(
         f"expected {self.path} to be free",
-        "another run is going on in it",
+        "got a folder in which another run is going on",
         "wait for it, or choose another --workdir",
       ) from error
     try:
@@ -82,10 +86,12 @@ class RunFolder:
     """Writes the config, or compares it with that of the run to go on with.
 
     Raises:
-      UserError: the folder holds the run of another config.
+      UserError: the folder holds the run of another config, or something else.
     """
-    if (self.path / "config.json").exists() and self._begun():
+    if self._begun():
       _compare(self.config(), config, self.path)
+    elif os.path.lexists(self.path / "config.json"):
+      self.config()  # A file of ours may be written anew, no other.
     self.write("config.json", config)
 
   def describe(self, about: Mapping[str, Any], sums: Mapping[str, Any]) -> None:
@@ -99,25 +105,65 @@ class RunFolder:
       UserError: the data is not what the run began with.
     """
     if (self.path / "assets" / "data.json").exists() and self._begun():
-      before = self.about()["splits"]
-      for split in sorted(before.keys() | sums.keys()):
-        if before.get(split) != sums.get(split):
-          raise UserError(
-            f"expected the {split} data with which this run began: "
-            f"{before.get(split)}",
-            f"got {sums.get(split)}",
-            "choose another --workdir for the new data",
-          )
+      absent = dict.fromkeys(self.about()["splits"])
+      self.compare_sums({**absent, **sums})
     whole = {key: about[key] for key in about if key not in ("size", "sha256")}
     self.write("assets/data.json", {**whole, "splits": dict(sums)})
 
+  def compare_sums(self, sums: Mapping[str, Any]) -> None:
+    """Compares splits of the data with those of the run.
+
+    Args:
+      sums: `{"size", "sha256"}` by split, or None where it is absent.
+
+    Raises:
+      UserError: one is not what the run began with.
+    """
+    before = self.about()["splits"]
+    for split, now in sums.items():
+      if before.get(split) != now:
+        raise UserError(
+          f"expected the {split} data with which the run in {self.path} "
+          f"began: {_told(before.get(split))}",
+          f"got {_told(now)}",
+          "put the data back, or choose another --workdir",
+        )
+
   def config(self) -> dict[str, Any]:
-    """Returns the run's complete config."""
-    return defaults.complete(self.read("config.json"))
+    """Returns the run's complete config.
+
+    Raises:
+      UserError: there is none, or it is none of this version of dlcore.
+    """
+    content = self.read("config.json")
+    try:
+      return defaults.complete(content)
+    except UserError as error:
+      raise UserError(
+        f"expected the config of a run in {self.path / 'config.json'}",
+        f"got one that this dlcore cannot read: {'; '.join(error.lines)}",
+        "put a good copy back, or choose another --workdir",
+      ) from error
 
   def about(self) -> dict[str, Any]:
-    """Returns what predicting needs to know of the data."""
-    return self.read("assets/data.json")
+    """Returns what predicting needs to know of the data.
+
+    Raises:
+      UserError: it is not there, or not as training has written it.
+    """
+    content = self.read("assets/data.json")
+    if problem := about.problem(content):
+      raise UserError(
+        f"expected {self.path / 'assets/data.json'} as training wrote it",
+        f"got {problem}",
+        "put a good copy back, or train in another --workdir",
+      )
+    return content
+
+  def made(self) -> int:
+    """Returns how many steps the run has made, as its folders tell."""
+    steps = (path.name for path in self.checkpoints.glob("[0-9]*"))
+    return max((int(name) for name in steps if name.isdecimal()), default=0)
 
   def step(self, wanted: int | None = None) -> int:
     """Returns the step to evaluate: the wanted, the best or the newest.
@@ -125,13 +171,15 @@ class RunFolder:
     Raises:
       UserError: no checkpoint is finished.
     """
+    if self.checkpoints.is_symlink():
+      raise UserError(f"expected a folder at {self.checkpoints}", "got a link")
     if wanted is not None:
       return wanted
     newest = checkpoint.newest(self.checkpoints)
     if newest is None:
       raise UserError(
         f"expected a run with a finished checkpoint in {self.path}",
-        "there is none",
+        "got none",
         f"train first: experiments/train.py --workdir={self.path}",
       )
     best = int(checkpoint.read(self.checkpoints, newest)["best"]["step"])
@@ -148,34 +196,52 @@ class RunFolder:
     Raises:
       UserError: it is not there or broken.
     """
+    path = self.path / name
     try:
-      content = json.loads((self.path / name).read_text())
-    except (OSError, ValueError) as error:
+      if path.resolve() != self.path.resolve() / name:
+        raise ValueError("a link")
+      if path.stat().st_size > LARGEST:
+        raise ValueError("a file that is too large")
+      content = json.loads(path.read_text("utf-8"))
+      if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    except OSError as error:
       raise UserError(
-        f"expected the folder of a run, with a good {name}, at {self.path}",
-        f"got: {error}",
+        f"expected the folder of a run, with its {name}, at {self.path}",
+        f"got: {error.strerror}",
         "name the folder that experiments/train.py has written",
       ) from error
-    if not isinstance(content, dict):
-      raise UserError(f"expected an object in {self.path / name}")
+    except (ValueError, RecursionError) as error:
+      raise UserError(
+        f"expected JSON as training wrote it in {path}",
+        f"got: {error}",
+        "put a good copy back, or choose another --workdir",
+      ) from error
     return content
 
   def write(self, name: str, content: Mapping[str, Any]) -> None:
     """Writes a JSON file, all of it or nothing."""
-    path = self.path / name
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1, default=float) + "\n")
-    temporary.replace(path)
+    text = json.dumps(content, indent=1, default=float) + "\n"
+    with self._replacing(name) as file:
+      file.write(text.encode())
 
   def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an `.npz` file, all of it or nothing."""
+    with self._replacing(name) as file:
+      np.savez_compressed(file, **arrays)
+
+  @contextlib.contextmanager
+  def _replacing(self, name: str) -> Iterator[IO[bytes]]:
+    """Opens a new file that takes the place of `name` when it is whole."""
     path = self.path / name
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-      np.savez_compressed(file, **arrays)
-    temporary.replace(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+      with temporary.open("wb") as file:
+        yield file
+      temporary.replace(path)
+    finally:
+      temporary.unlink(missing_ok=True)
 
   def _begun(self) -> bool:
     return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
@@ -184,19 +250,21 @@ class RunFolder:
 def _compare(
   old: Mapping[str, Any], new: Mapping[str, Any], path: Path
 ) -> None:
-  before, after = _leaves(old), _leaves(new)
+  before, after = defaults.leaves(old), defaults.leaves(new)
   free = set(FREE)
   if not depends_on_steps(new["optim"]["schedule"]["name"]):
     free |= _prolonged(before, after)
-  differences = [
-    f"{key}: {before.get(key)!r} in the run, {after.get(key)!r} now"
-    for key in sorted(before.keys() | after.keys())
-    if key not in free and before.get(key) != after.get(key)
-  ]
-  if differences:
+  both = sorted(before.keys() & after.keys() - free)
+  # A changed name comes first: it explains the settings that come and go.
+  differing = [key for key in both if before[key] != after[key]]
+  differing.sort(key=lambda key: not key.endswith("name"))
+  if differing:
     raise UserError(
       f"expected the config of the run in {path}",
-      "; ".join(differences[:2]),
+      "; ".join(
+        f"{key}: {before[key]!r} in the run, {after[key]!r} now"
+        for key in differing[:2]
+      ),
       "choose another --workdir, or take the changes back",
     )
 
@@ -208,12 +276,8 @@ def _prolonged(before, after) -> set[str]:
   return set(names) if longer else set()
 
 
-def _leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-  leaves = {}
-  for key, value in tree.items():
-    where = f"{path}{key}"
-    if isinstance(value, Mapping):
-      leaves |= _leaves(value, f"{where}.")
-    else:
-      leaves[where] = value
-  return leaves
+def _told(sums: Mapping[str, Any] | None) -> str:
+  """Returns the size and the sum of a split in words."""
+  if sums is None:
+    return "none"
+  return f"{sums.get('size')} examples, sha256 {str(sums.get('sha256'))[:12]}"

@@ -46,10 +46,11 @@ def _load(path: Path, variant: str, near: Path) -> dict[str, Any]:
   if not path.is_file():
     folder = path if path.is_dir() else path.parent
     folder = folder if any(folder.glob("*.py")) else near
+    names = (entry.name for entry in folder.glob("*.py"))
     raise UserError(
       "expected the path of a config file",
       f"got {str(path)!r}: no such file",
-      f"in {folder}: {nearest(path.name, (p.name for p in folder.glob('*.py')))}",
+      f"in {folder}: {nearest(path.name, names)}",
     )
   get_config = _running(path, runpy.run_path, str(path)).get("get_config")
   if not callable(get_config):

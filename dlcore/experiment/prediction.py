@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcore import data
 from dlcore.errors import UserError
-from dlcore.experiment.build import build_task
+from dlcore.experiment.build import build_task, check_parameters
 from dlcore.experiment.folder import RunFolder
 
 ROWS = 256
@@ -34,14 +34,16 @@ def predict(
   Raises:
     UserError: the folder is no finished run, or a path is not there.
   """
+  files = _files(paths)
   folder = RunFolder(workdir)
+  config, about = folder.config(), folder.about()
   params, extra = folder.parameters(folder.step(step))
-  about = folder.about()
-  _, task = build_task(folder.config(), about)
+  _, task = build_task(config, about)
+  check_parameters(task, about, (params, extra), folder.path)
   function = jax.jit(task.predict)
   key = jax.random.key(0)
   read = _images if about["input"] == "image" else _tables
-  for names, inputs, bad in read(_files(paths), about):
+  for names, inputs, bad in read(files, about):
     yield from ({"input": name, "error": reason} for name, reason in bad)
     if not names:
       continue
@@ -63,12 +65,14 @@ def _files(paths: Sequence[str]) -> list[Path]:
   files = []
   for path in map(Path, paths):
     if not path.exists():
-      raise UserError("expected files or folders", f"got {path}: no such file")
+      raise UserError(
+        "expected files or folders to predict", f"got {path}: no such file"
+      )
     if path.is_dir():
       found = (file for file in path.rglob("*") if file.is_file())
       inside = sorted(f for f in found if not f.name.startswith("."))
       if not inside:
-        raise UserError(f"expected files in the folder {path}", "it is empty")
+        raise UserError(f"expected files in the folder {path}", "got none")
       files += inside
     else:
       files.append(path)

@@ -1,5 +1,6 @@
 """What the scripts do: train in a run folder, and evaluate it."""
 
+import logging
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -12,9 +13,14 @@ import numpy as np
 import dlcore
 from dlcore import data, report, trees
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.build import Experiment, build
+from dlcore.experiment.build import Experiment, build, check_parameters
 from dlcore.experiment.folder import RunFolder
 from dlcore.training import Phases
+
+TOLD = ("step", "best_step", "parameters", "seconds", "examples_per_second")
+"""The numbers of a summary that the terminal shows."""
+
+log = logging.getLogger("dlcore")
 
 
 def train(
@@ -55,6 +61,13 @@ def train(
     )
     if finished := _finished(folder, experiment.steps):
       return finished
+    if folder.made() > experiment.steps:
+      raise UserError(
+        f"expected training.steps of at least {folder.made()}, which the run "
+        f"in {folder.path} has made",
+        f"got {experiment.steps}",
+        "choose another --workdir, or take the change back",
+      )
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
     state = experiment.fit(folder.path, progress=progress, phases=phases)
     with phases("evaluation"):
@@ -89,18 +102,24 @@ def evaluate(
 
   Returns:
     `{"split", "step", metric: value, ...}`.
+
+  Raises:
+    UserError: there is no such split or step, or the data has changed.
   """
+  lookup(dict.fromkeys(data.Splits._fields), split, "split")
   folder = RunFolder(workdir)
   chosen = folder.step(step)
-  params, extra = folder.parameters(chosen)
-  experiment = build(folder.config())
-  source = lookup(_splits(experiment), split, "split")
-  if _sums(source) != folder.about()["splits"].get(split):
+  config, about = folder.config(), folder.about()
+  if split not in about["splits"]:
     raise UserError(
-      f"expected the {split} data of the run",
-      "got data with another size or sha256 sum",
-      f"see {folder.path / 'assets' / 'data.json'}",
+      f"expected a split of the run: {', '.join(about['splits'])}",
+      f"got {split!r}, which its data does not have",
     )
+  params, extra = folder.parameters(chosen)
+  experiment = build(config)
+  check_parameters(experiment.task, about, (params, extra), folder.path)
+  source = _splits(experiment)[split]
+  folder.compare_sums({split: _sums(source)})
   values = experiment.evaluator(source)(params, extra)
   return {"split": split, "step": chosen, **values}
 
@@ -115,12 +134,23 @@ def _sums(source: data.Source) -> dict[str, Any]:
 
 
 def _finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
-  """Returns the summary of a run that has made its last step, or None."""
+  """Returns the summary of a run that has made its last step, or None.
+
+  A broken summary counts for none: it is written again.
+  """
   if not (folder.path / "summary.json").exists():
     return None
-  summary = folder.read("summary.json")
+  try:
+    summary = folder.read("summary.json")
+  except UserError as error:
+    log.warning("made again: %s", "; ".join(error.lines[:2]))
+    return None
+  numbers = [summary.get(name) for name in TOLD]
+  metrics = summary.get("metrics")
+  whole = all(isinstance(number, int | float) for number in numbers)
+  whole = whole and isinstance(metrics, dict)
   done = summary.get("finished") and summary.get("step") == steps
-  return summary if done else None
+  return summary if done and whole else None
 
 
 def _final(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """From settings to an Optax chain: clip, direction, decay, learning rate."""
 
+import re
+
 import optax
 
 from dlcore.errors import UserError, lookup
@@ -43,6 +45,14 @@ def create(
     raise UserError(
       "expected optim.weight_decay >= 0", f"got {settings['weight_decay']}"
     )
+
+  try:
+    re.compile(no_decay)
+  except re.error as error:
+    raise UserError(
+      "expected optim.no_decay to be a regular expression",
+      f"got {no_decay!r}: {error}",
+    ) from error
 
   def decayed(params):
     rules = [(no_decay, False)] if no_decay else []

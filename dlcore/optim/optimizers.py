@@ -7,6 +7,8 @@ and Hutter 2017, arXiv:1711.05101); `optim.l2` is the coupled penalty.
 
 import optax
 
+from dlcore.errors import UserError
+
 
 def sgd(learning_rate, decayed, *, weight_decay: float = 0.0):
   """Follows the gradient (Robbins and Monro 1951)."""
@@ -24,6 +26,7 @@ def momentum(
   weight_decay: float = 0.0,
 ):
   """Follows a decaying sum of gradients (Sutskever et al. 2013)."""
+  _check_decays(momentum=momentum)
   direction = optax.trace(decay=momentum, nesterov=nesterov)
   return _decay_and_scale(direction, learning_rate, decayed, weight_decay)
 
@@ -38,6 +41,7 @@ def adam(
   weight_decay: float = 0.0,
 ):
   """Adapts the rate of every parameter (Kingma, Ba 2014, arXiv:1412.6980)."""
+  _check_decays(b1=b1, b2=b2)
   direction = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
   return _decay_and_scale(direction, learning_rate, decayed, weight_decay)
 
@@ -55,6 +59,15 @@ def adamw(
   return adam(
     learning_rate, decayed, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay
   )
+
+
+def _check_decays(**decays: float) -> None:
+  """Refuses decays of a running sum that would make it grow."""
+  for name, value in decays.items():
+    if not 0 <= value < 1:
+      raise UserError(
+        f"expected optim.{name} from 0 to below 1", f"got {value}"
+      )
 
 
 def _decay_and_scale(direction, learning_rate, decayed, weight_decay):

@@ -24,6 +24,11 @@ def step(
   factor: float = 0.1,
 ) -> Schedule:
   """Multiplies the rate by `factor` after each of the `boundaries` (steps)."""
+  if any(boundary < 1 for boundary in boundaries) or factor < 0:
+    raise UserError(
+      "expected optim.schedule.boundaries of at least 1, and factor >= 0",
+      f"got {boundaries=}, {factor=}",
+    )
   return optax.piecewise_constant_schedule(
     learning_rate, {int(boundary): factor for boundary in boundaries}
   )
@@ -53,6 +58,11 @@ def warmup_cosine(
     raise UserError(
       "expected optim.schedule.warmup from 0 to 1, a share of the run",
       f"got {warmup}",
+    )
+  if initial < 0 or final < 0:
+    raise UserError(
+      "expected optim.schedule.initial and final >= 0, shares of the rate",
+      f"got {initial=}, {final=}",
     )
   rise = round(warmup * steps)
   return optax.join_schedules(

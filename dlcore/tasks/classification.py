@@ -42,8 +42,14 @@ def classification(
       "expected task.label_smoothing from 0 to below 1",
       f"got {label_smoothing}",
     )
-  if any(weight < 0 for weight in class_weights):
-    raise UserError("expected task.class_weights >= 0", f"got {class_weights}")
+  numbers = all(isinstance(weight, int | float) for weight in class_weights)
+  if class_weights and not (
+    numbers and min(class_weights) >= 0 < max(class_weights)
+  ):
+    raise UserError(
+      "expected numbers >= 0 in task.class_weights, and one above 0",
+      f"got {class_weights}",
+    )
   inputs = supervised.make_inputs(input, normalization)
 
   def init(key: Array, batch: Batch):

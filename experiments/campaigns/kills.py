@@ -12,7 +12,6 @@ object; it is written to WORKDIR/kills.json too.
 
 import collections
 import json
-import mmap
 import random
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ from absl import flags
 
 from dlcore import command, trees
 from dlcore.errors import UserError
-from dlcore.training import Phases, checkpoint
+from dlcore.training import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("seconds", "examples_per_second")
@@ -50,14 +49,19 @@ OVERRIDES = {
 
 RUNS = flags.DEFINE_integer("runs", 50, "how many runs to kill")
 WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "where they run")
+OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
+KINDS = flags.DEFINE_list("moments", MOMENTS, "taken in turn")
 SEED = flags.DEFINE_integer("seed", 0, "of the moments")
 
 
 def main():
   """Runs the campaign and prints the counts."""
   folder = Path(WORKDIR.value)
-  result = campaign(folder, RUNS.value, random.Random(SEED.value))
-  (folder / "kills.json").write_text(json.dumps(result) + "\n")
+  result = campaign(
+    folder, RUNS.value, random.Random(SEED.value), moments=KINDS.value
+  )
+  if OUTPUT.value:
+    Path(OUTPUT.value).write_text(json.dumps(result, indent=1) + "\n")
   print(json.dumps(result))
   if result["different"]:
     raise UserError(
@@ -87,11 +91,7 @@ def campaign(
   wanted, seconds = {}, {}
   for placement in ("device", "stream"):
     undisturbed = folder / placement
-    begun = time.monotonic()
-    child = Child(undisturbed, placement, overrides)
-    if child.wait() != 0:
-      raise RuntimeError(f"the undisturbed run failed: {undisturbed}")
-    seconds[placement] = time.monotonic() - begun
+    seconds[placement] = Child(undisturbed, placement, overrides).finish()
     wanted[placement] = outcome(undisturbed)
   killed = collections.Counter()
   different = []
@@ -99,15 +99,19 @@ def campaign(
     placement = ("device", "stream")[number % 2]
     moment = moments[number // 2 % len(moments)]
     run = folder / f"killed_{number}"
-    while True:
+    kills = []
+    while not kills or chance.random() < 0.4:
       child = Child(run, placement, overrides)
-      if not child.kill(moment, chance, seconds[placement]):
-        break
-      killed[moment] += 1
-      moment = "none" if chance.random() < 0.7 else chance.choice(moments)
+      if child.kill(moment, chance.uniform(0.0, 0.8) * seconds[placement]):
+        kills.append(moment)
+        moment = chance.choice(moments)
+      else:  # It was over before that moment came: too late to count.
+        kills or shutil.rmtree(run)
+    Child(run, placement, overrides).finish()
+    killed.update(kills)
     if differs := difference(wanted[placement], outcome(run)):
       different.append(f"{run.name}: {differs}")
-    print(f"{run.name} {placement}: {differs or 'equal'}", flush=True)
+    print(f"{run.name} {placement} {kills}: {differs or 'equal'}", flush=True)
     if not differs:
       shutil.rmtree(run)
   return {
@@ -131,8 +135,8 @@ class Child:
     self._process = subprocess.Popen(
       [
         sys.executable,
-        __file__,
-        f"--child={self._board}",
+        str(ROOT / "experiments" / "campaigns" / "phased_train.py"),
+        f"--board={self._board}",
         f"--workdir={run}",
         *(f"--config.{key}={value}" for key, value in arguments.items()),
       ],
@@ -141,21 +145,22 @@ class Child:
       stderr=(run.parent / f"{run.name}.log").open("a"),
     )
 
-  def wait(self) -> int:
-    """Returns the exit code."""
-    return self._process.wait()
+  def finish(self) -> float:
+    """Waits for the end; returns the seconds since the first step."""
+    begun = self._first_step()
+    if self._process.wait() != 0:
+      raise RuntimeError(f"{self._run} failed; see its log")
+    return time.monotonic() - begun
 
-  def kill(self, moment: str, chance: random.Random, seconds: float) -> bool:
-    """Sends SIGKILL at `moment`; returns whether it came in time."""
-    passes = chance.randrange(1, 6)
-    deadline = time.monotonic() + chance.uniform(0.3, 1.0) * seconds
-    wait = chance.uniform(0.0, 0.02)
-    seen, inside = 0, False
+  def kill(self, moment: str, after: float) -> bool:
+    """Sends SIGKILL at the first `moment` that comes `after` seconds of steps.
+
+    Returns:
+      Whether the process was still there.
+    """
+    deadline = self._first_step() + after
     while self._process.poll() is None:
-      before, inside = inside, self._at(moment, deadline)
-      seen += inside and not before
-      if inside and (seen >= passes or moment == "anywhere"):
-        time.sleep(wait if moment == "step" else 0)
+      if time.monotonic() > deadline and self._at(moment):
         self._process.kill()
         self._process.wait()
         return True
@@ -164,33 +169,19 @@ class Child:
       raise RuntimeError(f"{self._run} failed; see its log")
     return False
 
-  def _at(self, moment: str, deadline: float) -> bool:
+  def _first_step(self) -> float:
+    while self._process.poll() is None and not self._at("step"):
+      time.sleep(0.001)
+    return time.monotonic()
+
+  def _at(self, moment: str) -> bool:
     if moment == "anywhere":
-      return time.monotonic() > deadline
+      return True
     if moment == "write":
       folder = self._run / "checkpoints"
       steps = folder.iterdir() if folder.is_dir() else ()
       return any(not (step / checkpoint.MANIFEST).exists() for step in steps)
     return self._board.read_bytes().rstrip(b"\0").decode() == moment
-
-
-def serve(board: str) -> None:
-  """Is the child: trains, and writes the name of its phase to `board`."""
-  with open(board, "r+b") as file:
-    page = mmap.mmap(file.fileno(), 16)
-  plain = Phases.__call__
-
-  def told(self, name: str):
-    # Compilation and set-up have phases too; only the loop's are killed in.
-    page[:] = name.encode().ljust(16, b"\0")
-    return plain(self, name)
-
-  Phases.__call__ = told
-  sys.argv = [sys.argv[0], *sys.argv[2:]]
-  sys.path.insert(0, str(ROOT / "experiments"))
-  import train
-
-  command.run(train.main, config="configs/digits_cnn.py")
 
 
 def outcome(run: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
@@ -220,7 +211,4 @@ def difference(wanted, got) -> str:
 
 
 if __name__ == "__main__":
-  if len(sys.argv) > 1 and sys.argv[1].startswith("--child="):
-    serve(sys.argv[1].removeprefix("--child="))
-  else:
-    command.run(main)
+  command.run(main)

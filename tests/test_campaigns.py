@@ -1,0 +1,36 @@
+"""The short forms of the long measurements."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import own_parts
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path):
+  result = subprocess.run(
+    [
+      sys.executable,
+      "experiments/campaigns/kills.py",
+      "--runs=2",
+      "--moments=write,anywhere",
+      f"--workdir={tmp_path / 'kills'}",
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 0, result.stdout + result.stderr
+  counts = json.loads(result.stdout.splitlines()[-1])
+  assert counts["different"] == 0
+  assert counts["runs"] == 2
+  assert counts["kills"] >= 2
+
+
+def test_the_example_of_own_parts_learns():
+  before, after = own_parts.main(steps=200)
+  assert after < before / 4
