@@ -44,7 +44,11 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
     config: the default of `--config`, a file in the checkout; None where the
       script takes no config.
   """
-  sys.exit(call(main, sys.argv, config=config))
+  sys.excepthook = _print_exception
+  code = call(main, sys.argv, config=config)
+  if code:  # What libraries say at the end would bury the lines above it.
+    sys.unraisablehook = lambda _: None
+  sys.exit(code)
 
 
 def call(
@@ -132,6 +136,15 @@ def no_arguments() -> None:
     )
 
 
+def _print_exception(kind, error, trace) -> None:
+  """Prints an exception, but not what callbacks of a failed save say.
+
+  TensorStore prints hundreds of these when the disk is full.
+  """
+  if kind is not RuntimeError or str(error) != "Event loop is closed":
+    sys.__excepthook__(kind, error, trace)
+
+
 def _fail(error: UserError) -> int:
   """Prints the lines of an error, each as one line, and returns the code."""
   lines = (" ".join(line.split()) for line in error.lines[:3])
@@ -204,13 +217,16 @@ def _own_flags() -> list[str]:
 
 
 def _help(main: Callable[..., None], config: str | None) -> str:
-  lines = [(sys.modules[main.__module__].__doc__ or "").strip(), "", "flags:"]
+  lines = [(main.__globals__.get("__doc__") or "").strip(), ""]
+  names = sorted(_own_flags())
+  if config is not None or names:
+    lines.append("flags:")
   if config is not None:
     lines.append(
       f"  --config=FILE[:VARIANT]  the experiment (default {config})"
     )
     lines.append("  --config.KEY=VALUE       overrides one of its values")
-  for name in sorted(_own_flags()):
+  for name in names:
     flag = flags.FLAGS[name]
     given = "" if flag.default in (None, "") else f" (default {flag.default})"
     lines.append(f"  --{name}={flag.flag_type().upper()}  {flag.help}{given}")
@@ -218,7 +234,7 @@ def _help(main: Callable[..., None], config: str | None) -> str:
 
 
 def _log_to_stderr() -> None:
-  """Shows what dlcore says, a line each, and only errors of the others."""
+  """Shows what dlcore says, a line each, and little of the others."""
   logger = logging.getLogger("dlcore")
   if not any(isinstance(h.formatter, _Lines) for h in logger.handlers):
     handler = logging.StreamHandler()
@@ -226,9 +242,10 @@ def _log_to_stderr() -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-  # The names differ: tensorboardX, for one, logs as the root.
-  for name in (None, "absl", "orbax", "jax"):
+  for name in (None, "orbax", "jax"):  # tensorboardX logs as the root.
     logging.getLogger(name).setLevel(logging.ERROR)
+  # Orbax logs as absl the tracebacks of errors that it also raises.
+  logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class _Lines(logging.Formatter):

@@ -1,16 +1,14 @@
 """Tests run offline, on the CPU, with eight virtual devices."""
 
 import os
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
-
-import pytest
-
-
-@pytest.fixture
-def one_device():
-  """The list of a single device: most properties need no more."""
-  import jax
-
-  return jax.local_devices()[:1]
+# Many tests train the same small programs: each is compiled once a session.
+# Workers and scripts that tests start inherit the folder.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+  CACHE = tempfile.TemporaryDirectory(prefix="dlcore-tests-")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+  os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"

@@ -16,7 +16,7 @@ from dlcore.errors import UserError, lookup
 from dlcore.experiment.defaults import DEFAULTS, TABLES
 from dlcore.scale import AXIS, data_parallel
 from dlcore.task import Task
-from dlcore.typing import Schedule
+from dlcore.typing import Extra, Params, Schedule
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -151,15 +151,15 @@ def build_task(
   return model, make(model, **settings, **_own(section, "task"))
 
 
-def check_parameters(
+def parameters(
   task: Task, about: Mapping[str, Any], restored: tuple[Any, Any], where: Any
-) -> None:
-  """Compares restored parameters with those that the task would make.
+) -> tuple[Params, Extra]:
+  """Returns restored arrays in the structure that the task works with.
 
   Args:
     task: built from the config.
     about: of the data.
-    restored: `(params, extra)`, nested dicts of arrays.
+    restored: `(params, extra)`, nested dicts of arrays; empty ones are lost.
     where: they came from, for the message.
 
   Raises:
@@ -169,7 +169,7 @@ def check_parameters(
   batch = {about["input"]: example}
   template = jax.eval_shape(task.init, jax.random.key(0), batch)
   try:
-    trees.restore(template, trees.flatten(restored))
+    return trees.restore(template, trees.flatten(restored))
   except ValueError as error:
     raise UserError(
       f"expected the parameters in {where} to fit config.json and data.json",

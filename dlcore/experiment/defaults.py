@@ -203,22 +203,34 @@ def _merge(tree: dict[str, Any], given: Mapping[str, Any], path: str) -> None:
 
 
 def _typed(default: Any, value: Any, where: str) -> Any:
-  """Returns `value` in the type of its default; lists are tuples (JSON)."""
-  if isinstance(default, tuple) and isinstance(value, list | tuple):
-    # The first item stands for all; of an empty default nothing is known.
-    items = [default[0] if default else _tuple(item) for item in value]
-    pairs = zip(items, value, strict=True)
-    return tuple(_typed(like, item, where) for like, item in pairs)
-  if isinstance(default, float) and type(value) is int:
-    value = float(value)
-  if type(value) is not type(default):
+  """Returns `value` in the type of its default."""
+  try:
+    return _like(default, value)
+  except TypeError:
     raise UserError(
       f"expected config.{where} of type {type(default).__name__}, such as "
       f"{default!r}",
-      f"got {value!r} of type {type(value).__name__}",
-    )
+      f"got {value!r}",
+    ) from None
+  except ValueError:
+    raise UserError(
+      f"expected finite numbers in config.{where}", f"got {value!r}"
+    ) from None
+
+
+def _like(default: Any, value: Any) -> Any:
+  """Returns `value` in the type of `default`; JSON's lists become tuples."""
+  if isinstance(default, tuple) and isinstance(value, list | tuple):
+    if not default:
+      return _tuple(value)
+    # The first item stands for all.
+    return tuple(_like(default[0], item) for item in value)
+  if isinstance(default, float) and type(value) is int:
+    value = float(value)
+  if type(value) is not type(default):
+    raise TypeError
   if isinstance(value, float) and not math.isfinite(value):
-    raise UserError(f"expected a finite number config.{where}", f"got {value}")
+    raise ValueError
   return value
 
 

@@ -185,7 +185,7 @@ class RunFolder:
     best = int(checkpoint.read(self.checkpoints, newest)["best"]["step"])
     return best if best >= 0 else newest
 
-  def parameters(self, step: int) -> tuple[dict, dict]:
+  def restored(self, step: int) -> tuple[dict, dict]:
     """Returns `(params, extra)` of a step; the averaged ones if there are."""
     state = checkpoint.read(self.checkpoints, step)
     return state.get("ema") or state["params"], state.get("extra", {})

@@ -49,7 +49,7 @@ def _load(path: Path, variant: str, near: Path) -> dict[str, Any]:
     names = (entry.name for entry in folder.glob("*.py"))
     raise UserError(
       "expected the path of a config file",
-      f"got {str(path)!r}: no such file",
+      f"got {str(path) if path.name else ''!r}: no such file",
       f"in {folder}: {nearest(path.name, names)}",
     )
   get_config = _running(path, runpy.run_path, str(path)).get("get_config")
@@ -87,7 +87,7 @@ def _running(path: Path, function, *arguments) -> Any:
   except SyntaxError as error:
     raise UserError(
       f"expected Python in {error.filename or path}",
-      f"got on line {error.lineno or '?'}: {error.msg}",
+      f"got {error.msg} (line {error.lineno or 1})",
     ) from error
   except (Exception, SystemExit) as error:
     frames = traceback.extract_tb(error.__traceback__)
@@ -127,7 +127,7 @@ def _hint(tree: Mapping[str, Any], node: Any, key: str, path: str) -> str:
   if not isinstance(node, Mapping):
     return f"{path[:-1]} is a single value"
   anywhere = nearest(key, defaults.leaves(tree))
-  if anywhere.startswith("did"):
+  if not path and anywhere.startswith("did"):
     return anywhere
   return nearest(key.removeprefix(path).split(".")[0], node)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcore import data
 from dlcore.errors import UserError
-from dlcore.experiment.build import build_task, check_parameters
+from dlcore.experiment.build import build_task, parameters
 from dlcore.experiment.folder import RunFolder
 
 ROWS = 256
@@ -37,9 +37,9 @@ def predict(
   files = _files(paths)
   folder = RunFolder(workdir)
   config, about = folder.config(), folder.about()
-  params, extra = folder.parameters(folder.step(step))
   _, task = build_task(config, about)
-  check_parameters(task, about, (params, extra), folder.path)
+  restored = folder.restored(folder.step(step))
+  params, extra = parameters(task, about, restored, folder.path)
   function = jax.jit(task.predict)
   key = jax.random.key(0)
   read = _images if about["input"] == "image" else _tables

@@ -13,7 +13,7 @@ import numpy as np
 import dlcore
 from dlcore import data, report, trees
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.build import Experiment, build, check_parameters
+from dlcore.experiment.build import Experiment, build, parameters
 from dlcore.experiment.folder import RunFolder
 from dlcore.training import Phases
 
@@ -115,9 +115,9 @@ def evaluate(
       f"expected a split of the run: {', '.join(about['splits'])}",
       f"got {split!r}, which its data does not have",
     )
-  params, extra = folder.parameters(chosen)
+  restored = folder.restored(chosen)
   experiment = build(config)
-  check_parameters(experiment.task, about, (params, extra), folder.path)
+  params, extra = parameters(experiment.task, about, restored, folder.path)
   source = _splits(experiment)[split]
   folder.compare_sums({split: _sums(source)})
   values = experiment.evaluator(source)(params, extra)
@@ -156,7 +156,12 @@ def _finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
 def _final(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:
   """Evaluates the best step on validation and test, keeps its predictions."""
   best = folder.step()
-  params, extra = folder.parameters(best)
+  params, extra = parameters(
+    experiment.task,
+    experiment.splits.train.about,
+    folder.restored(best),
+    folder.path,
+  )
   metrics = {}
   for split in ("valid", "test"):
     source = getattr(experiment.splits, split)

@@ -65,8 +65,6 @@ class Checkpoints:
     """
     self.wait()
     step = int(state.step)
-    if step == self.latest:
-      return
     self._best = best_step
     tree = trees.nest(trees.flatten(state))
     try:
@@ -109,6 +107,9 @@ class Checkpoints:
       self._manager = ocp.CheckpointManager(
         self.folder.absolute(), options=options
       )
+    if step == self.latest:  # Evaluated anew, after a stop before that.
+      shutil.rmtree(self.folder / str(step))
+      self._manager.reload()
     item = ocp.args.StandardSave(tree)
     self._manager.save(step, args=ocp.args.Composite(**{ITEM: item}))
 

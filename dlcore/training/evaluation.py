@@ -1,6 +1,6 @@
 """Metrics and predictions over a whole source, every example once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -62,13 +62,29 @@ class Evaluator:
       lowered = self._measure.lower(params, extra, self.dataset, batch)
       self._compiled = lowered.compile()
 
-  def __call__(self, params: Params, extra: Extra) -> dict[str, float]:
-    """Returns the metrics, with those that the task derives."""
+  def __call__(
+    self,
+    params: Params,
+    extra: Extra,
+    stopping: Callable[[], bool] = lambda: False,
+  ) -> dict[str, float] | None:
+    """Returns the metrics, with those that the task derives.
+
+    Args:
+      params: of the task.
+      extra: of the task.
+      stopping: asked after every batch; true gives up and returns None.
+    """
     self.compile(params, extra)
     parts = []
     for batch in self._batches():
       part = self._compiled(params, extra, self.dataset, batch)
-      parts.append(part if self.parallel.overlaps else jax.device_get(part))
+      parts.append(part)
+      # A few batches are on their way at a time, on virtual devices one.
+      ahead = 2 if self.parallel.overlaps else 1
+      jax.block_until_ready(parts[-ahead:][0])
+      if stopping():
+        return None
     return metrics.compute(metrics.total(parts), self.task.derived)
 
   def predict(self, params: Params, extra: Extra) -> dict[str, np.ndarray]:

@@ -148,7 +148,7 @@ def fit(
     phases=phases,
   )
 
-  step = begun
+  step, seen, unsaved = begun, int(state.best["seen"]), False
   try:
     # Handlers do not run inside a compilation, so that comes first: until
     # then a signal ends the process at once, and there is nothing to save.
@@ -157,46 +157,44 @@ def fit(
       with phases("compile"):
         evaluate.compile(state.evaluated, state.extra)
     with signals.handled() as stop:
-      while step < steps:
+      while True:
+        best = False
+        if evaluate is not None and plan.evaluates(step) and seen < step:
+          with phases("evaluation"):
+            values = evaluate(state.evaluated, state.extra, stop.asked)
+          if values is not None:
+            state, best = _judge(state, step, values, best_by)
+            watch.write(step, "valid", values)
+            seen, unsaved = step, True
+        if saves and unsaved and (stop.asked() or best or plan.saves(step)):
+          with phases("checkpoint"):
+            watch.sync()
+            saves.save(state, int(state.best["step"]))
+          unsaved = False
+        if stop.asked():
+          if saves:
+            saves.wait()
+          raise signals.Stopped(stop.number, step)
+        if step == steps:
+          break
         with phases("feed"):
           count, batch = next(feed)
         with phases("step"):
           state, log = run(count, state, dataset, batch)
           watch.add(step, count, log)
-        step += count
-        phases.steps += count
-        stopping = stop.number != 0
-        if stopping or watch.halted or plan.pauses(step):
-          with phases("step"):
+          step += count
+          if plan.pauses(step) or stop.asked() or watch.halted:
             watch.flush()
-          if watch.halted:
-            raise explain(
-              task,
-              augment,
-              state,
-              dataset,
-              train,
-              seed,
-              batch_size,
-              parallel.axis_name,
-            )
-        best = False
-        if evaluate is not None and plan.evaluates(step):
-          with phases("evaluation"):
-            values = evaluate(state.evaluated, state.extra)
-          state, best = _judge(state, step, values, best_by)
-          watch.write(step, "valid", values)
-        if saves and (stopping or best or plan.saves(step)):
-          with phases("checkpoint"):
-            watch.sync()
-            saves.save(state, int(state.best["step"]))
-        if stopping:
-          if saves:
-            saves.wait()
-          raise signals.Stopped(stop.number, step)
-      if saves:
-        with phases("checkpoint"):
-          saves.wait()
+        phases.steps += count
+        unsaved = True
+        if watch.halted:
+          name = parallel.axis_name
+          raise explain(
+            task, augment, state, dataset, train, seed, batch_size, name
+          )
+    if saves:
+      with phases("checkpoint"):
+        saves.wait()
   finally:
     feed.close()
     watch.close()
@@ -208,7 +206,7 @@ def fit(
 def _judge(
   state: State, step: int, values: dict[str, float], best_by: str
 ) -> tuple[State, bool]:
-  """Notes whether this evaluation is the best so far; the later of two wins."""
+  """Notes an evaluation, and whether it is the best; of two the later wins."""
   name = best_by.removeprefix("-")
   if name not in values:
     raise UserError(
@@ -217,11 +215,12 @@ def _judge(
       nearest(name, values),
     )
   value = np.float32(-values[name] if best_by[0] == "-" else values[name])
-  if np.isnan(value) or value < np.float32(state.best["value"]):
-    return state, False
-  best = {"value": value, "step": np.int32(step)}
+  better = not (np.isnan(value) or value < np.float32(state.best["value"]))
+  best = {**state.best, "seen": np.int32(step)}
+  if better:
+    best |= {"value": value, "step": np.int32(step)}
   best = jax.device_put(best, state.step.sharding)
-  return state.replace(best=best), True
+  return state.replace(best=best), better
 
 
 class _Plan:
@@ -235,7 +234,7 @@ class _Plan:
     self.steps_per_call = steps_per_call or (1 if on_cpu else 20)
 
   def evaluates(self, step: int) -> bool:
-    return step % self.eval_every == 0 or step == self.steps
+    return step > 0 and (step % self.eval_every == 0 or step == self.steps)
 
   def saves(self, step: int) -> bool:
     return step % self.checkpoint_every == 0 or step == self.steps

@@ -22,6 +22,10 @@ class Flag:
   def __init__(self):
     self.number = 0
 
+  def asked(self) -> bool:
+    """Tells whether the run is to stop."""
+    return self.number != 0
+
   def set(self, number: int, frame) -> None:
     """Handles a signal; the second SIGINT interrupts at once."""
     del frame

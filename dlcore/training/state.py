@@ -40,7 +40,8 @@ class State:
   """Sums and counts since the last line of the log."""
 
   best: dict[str, Array]
-  """`value` float32 and `step` int32 of the best evaluation so far."""
+  """`value` float32 and `step` int32 of the best evaluation so far, and `seen`
+  int32, the step of the last one."""
 
   halted: Array
   """bool: a loss or gradient was not finite; nothing is applied any more."""
@@ -91,7 +92,11 @@ def create(
       ema=jax.tree.map(jnp.copy, params) if ema else {},
       key=jax.random.key_data(jax.random.fold_in(key, 1)),
       metrics=zeros,
-      best={"value": jnp.float32(-jnp.inf), "step": jnp.int32(-1)},
+      best={
+        "value": jnp.float32(-jnp.inf),
+        "step": jnp.int32(-1),
+        "seen": jnp.int32(-1),
+      },
       halted=jnp.bool_(False),
     )
 

@@ -61,11 +61,11 @@ def test_a_line_written_after_the_checkpoint_is_cut_and_written_again(
 ):
   evaluate = loop.Evaluator.__call__
 
-  def fail(self, params, extra):
+  def fail(self, *arguments):
     if int(fail.calls) == 2:
       raise RuntimeError("power cut")
     fail.calls += 1
-    return evaluate(self, params, extra)
+    return evaluate(self, *arguments)
 
   fail.calls = 0
   with monkeypatch.context() as patch:
@@ -146,3 +146,27 @@ def test_training_learns(straight):
   assert jax.tree.all(
     jax.tree.map(lambda leaf: np.isfinite(leaf).all(), straight[1])
   )
+
+
+def test_a_stop_inside_an_evaluation_leaves_it_to_the_next_run(
+  straight, tmp_path, monkeypatch
+):
+  """The last evaluation, whose step is saved without it and then with it."""
+  batches = loop.Evaluator._batches
+
+  def kill(self):
+    kill.calls += 1
+    if kill.calls == 5:  # One is for compiling.
+      os.kill(os.getpid(), signal.SIGTERM)
+    return batches(self)
+
+  kill.calls = 0
+  with monkeypatch.context() as patch:
+    patch.setattr(loop.Evaluator, "_batches", kill)
+    with pytest.raises(training.Stopped, match="step 40"):
+      problem.fit(tmp_path)
+  assert lines(tmp_path) == lines(straight[0])[:-1]
+  assert_equal(straight[1], problem.leaves(problem.fit(tmp_path)))
+  assert lines(tmp_path) == lines(straight[0])
+  saved = checkpoint.read(tmp_path / "checkpoints", 40)
+  assert saved["best"]["seen"] == 40

@@ -1,0 +1,100 @@
+import json
+import math
+
+import pytest
+
+from dlcore import experiment
+from dlcore.errors import UserError
+from dlcore.experiment import defaults
+
+ENTRIES = [
+  (section, name)
+  for section, (table, _) in defaults.TABLES.items()
+  for name in table
+]
+
+
+@pytest.fixture(scope="module")
+def empty_config(tmp_path_factory):
+  path = tmp_path_factory.mktemp("configs") / "empty.py"
+  path.write_text(
+    "from dlcore import experiment\n"
+    "def get_config(variant=''):\n"
+    "  return experiment.config()\n"
+  )
+  return path
+
+
+@pytest.mark.parametrize(("section", "name"), ENTRIES)
+def test_every_leaf_of_every_entry_can_be_overridden(
+  section, name, empty_config
+):
+  tree = experiment.rename(defaults.complete({}), section, name)
+  wanted = {}
+  for key, value in defaults.leaves(tree).items():
+    if isinstance(value, bool):
+      value = not value
+    elif isinstance(value, int | float):
+      value = type(value)(value + 1 if key != "training.ema" else 0.5)
+    elif isinstance(value, str) and not key.endswith("name"):
+      value = "other"
+    wanted[key] = value
+  texts = {key: str(value) for key, value in wanted.items()}
+  found, run = experiment.read_config(
+    str(empty_config), texts, near=empty_config.parent
+  )
+  assert defaults.leaves(found) == wanted
+  assert run == "empty"
+
+
+@pytest.mark.parametrize(("section", "name"), ENTRIES)
+def test_a_config_is_the_same_after_json(section, name):
+  tree = experiment.rename(defaults.complete({}), section, name)
+  assert defaults.complete(json.loads(json.dumps(tree))) == tree
+
+
+def test_a_changed_name_brings_its_own_settings_and_keeps_the_common_ones():
+  tree = defaults.complete({"optim": {"name": "adam", "learning_rate": 0.5}})
+  new = experiment.rename(tree, "optim", "momentum")["optim"]
+  assert new["learning_rate"] == 0.5
+  assert new["momentum"] == 0.9
+  assert "b1" not in new
+
+
+def test_a_name_reads_its_own_settings_in_any_order(empty_config):
+  overrides = {"model.widths": "(3,)", "model.name": "mlp"}
+  tree, _ = experiment.read_config(
+    str(empty_config), overrides, near=empty_config.parent
+  )
+  assert tree["model"]["widths"] == (3,)
+
+
+@pytest.mark.parametrize(
+  ("given", "hint"),
+  [
+    ({"trainning": {}}, "'training'"),
+    ({"training": {"step": 3}}, "'steps'"),
+    ({"model": {"name": "cmn"}}, "'cnn'"),
+    ({"data": {"name": "digit"}}, "'digits'"),
+    ({"data": {"augment": {"shfit": 1}}}, "'shift'"),
+    ({"model": 3}, "3"),
+    ({"model": {"name": ["cnn"]}}, "['cnn']"),
+    ({"model": {"stages": (16, 32)}}, "((16,), (32,))"),
+    ({"seed": 1.5}, "int"),
+    ({"optim": {"learning_rate": math.nan}}, "nan"),
+    ({"optim": {"learning_rate": -1.0}}, "-1"),
+    ({"training": {"steps": -1}}, "-1"),
+    ({"training": {"ema": 1.0}}, "1.0"),
+    ({"data": {"batch_size": 0}}, "0"),
+    ({"seed": 2**32}, "4294967295"),
+  ],
+)
+def test_a_wrong_config_is_told_with_what_would_be_right(given, hint):
+  with pytest.raises(UserError) as error:
+    experiment.config(**given)
+  assert hint in str(error.value)
+  assert len(error.value.lines) <= 3
+
+
+def test_ranges_are_of_leaves_that_exist():
+  assert set(defaults.RANGES) <= set(defaults.leaves(defaults.DEFAULTS))
