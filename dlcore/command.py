@@ -10,8 +10,10 @@ import errno
 import logging
 import os
 import re
+import signal
 import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -44,7 +46,9 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
     config: the default of `--config`, a file in the checkout; None where the
       script takes no config.
   """
+  signal.signal(signal.SIGINT, _interrupt)
   sys.excepthook = _print_exception
+  threading.excepthook = lambda arguments: _print_exception(*arguments[:3])
   code = call(main, sys.argv, config=config)
   if code:  # What libraries say at the end would bury the lines above it.
     sys.unraisablehook = lambda _: None
@@ -79,30 +83,14 @@ def call(
     _prepare(*values[:1])
     main(*values)
     return 0
-  except UserError as error:
-    return _fail(error)
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     return 130
-  except BrokenPipeError:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
-  except OSError as error:
-    if error.errno not in FULL:
-      raise
-    return _fail(
-      UserError(
-        "expected space on the disk: it is full",
-        f"got: {error}",
-        "free some space and run the same command again: it goes on",
-      )
-    )
   except Exception as error:
-    number = getattr(error, "number", None)
-    if type(error).__name__ != "Stopped" or number is None:
+    code = _told(error)
+    if code is None:
       raise
-    print(f"stopped by {error}; the same command goes on", file=sys.stderr)
-    return 128 + number
+    return code
 
 
 def required(flag: flags.FlagHolder) -> Any:
@@ -136,20 +124,56 @@ def no_arguments() -> None:
     )
 
 
-def _print_exception(kind, error, trace) -> None:
-  """Prints an exception, but not what callbacks of a failed save say.
-
-  TensorStore prints hundreds of these when the disk is full.
-  """
-  if kind is not RuntimeError or str(error) != "Event loop is closed":
-    sys.__excepthook__(kind, error, trace)
-
-
-def _fail(error: UserError) -> int:
-  """Prints the lines of an error, each as one line, and returns the code."""
-  lines = (" ".join(line.split()) for line in error.lines[:3])
+def _told(error: Exception) -> int | None:
+  """Tells what is no bug, and returns the exit code; None for a bug."""
+  if type(error).__name__ == "Stopped":  # Its module imports jax.
+    print(f"stopped by {error}; the same command goes on", file=sys.stderr)
+    return 128 + error.number  # pyright: ignore
+  if isinstance(error, BrokenPipeError):
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+  mistake: BaseException | None = error
+  # What closes the files after a mistake may fail as well: the first counts.
+  while mistake is not None and not isinstance(mistake, UserError):
+    mistake = mistake.__context__
+  if mistake is None and _is_full(error):
+    mistake = UserError(
+      "expected space on the disk, which is full",
+      f"got: {error}",
+      "free some space and run the same command again: it goes on",
+    )
+  if mistake is None:
+    return None
+  # Each line is one, whatever was quoted in it.
+  lines = (" ".join(line.split()) for line in mistake.lines[:3])
   print("error:", "\n  ".join(lines), file=sys.stderr)
   return 1
+
+
+def _is_full(error: BaseException) -> bool:
+  return isinstance(error, OSError) and error.errno in FULL
+
+
+def _interrupt(number: int, frame) -> None:
+  """Leaves at once; inside its steps, training has a handler of its own.
+
+  A KeyboardInterrupt is lost where it comes up in a callback, such as the one
+  that JAX gives to the garbage collector, and the run would go on.
+  """
+  del frame
+  os.write(2, b"interrupted\n")
+  os._exit(128 + number)
+
+
+def _print_exception(kind, error, trace) -> None:
+  """Prints an exception, but not what background writers say of a full disk.
+
+  The save fails with it, and that is told; TensorStore's callbacks would add
+  hundreds of tracebacks.
+  """
+  callback = kind is RuntimeError and str(error) == "Event loop is closed"
+  if not callback and not _is_full(error):
+    sys.__excepthook__(kind, error, trace)
 
 
 def _divide(

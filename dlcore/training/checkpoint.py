@@ -29,6 +29,9 @@ ITEM = "state"
 KEPT = 2
 """How many of the latest steps are kept, beside the best."""
 
+OVERHEAD = 1 << 18
+"""Bytes that a step may need beside its arrays."""
+
 log = logging.getLogger("dlcore")
 
 
@@ -68,6 +71,7 @@ class Checkpoints:
     self._best = best_step
     tree = trees.nest(trees.flatten(state))
     try:
+      self._make_sure_of_space(state)
       self._save(step, tree)
     except Exception as error:
       raise self._failure(step, error) from error
@@ -94,6 +98,12 @@ class Checkpoints:
     steps = [checkpoint.step for checkpoint in checkpoints]
     kept = {*sorted(steps)[-KEPT:], self._best}
     return [step in kept for step in steps]
+
+  def _make_sure_of_space(self, state: State) -> None:
+    # A write that fails half-way makes tensorstore's threads print tracebacks.
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    if shutil.disk_usage(self.folder).free < size + OVERHEAD:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
   def _save(self, step: int, tree: PyTree) -> None:
     import orbax.checkpoint as ocp  # Late: it costs a second.

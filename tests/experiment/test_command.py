@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from dlcore.errors import UserError
+
 FLAGS = [
   (["--workdri=x"], "'workdir'"),
   (["--summry"], "'summary'"),
@@ -163,6 +165,16 @@ def test_a_bug_keeps_its_traceback(shell):
 def test_a_full_disk_is_no_bug(shell):
   error = OSError(errno.ENOSPC, "No space left on device", "run/x")
   assert "disk" in told(shell("report", main=failing(error)))
+
+
+def test_a_failure_after_a_mistake_does_not_hide_it(shell):
+  def main():
+    try:
+      raise UserError("expected one", "got\ntwo")
+    finally:
+      raise ValueError
+
+  assert told(shell("report", main=main)) == "error: expected one\n  got two"
 
 
 def test_an_interruption_is_one_line(shell):
