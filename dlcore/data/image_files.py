@@ -184,12 +184,11 @@ def judge(found: Mapping[str, Attempts], on_bad: str) -> list[str]:
   bad = [entry for part in found.values() for entry in part.bad]
   if not bad:
     return []
-  shown = "; ".join(f"{item.path}: {why}" for item, why in bad[:10])
-  more = f"; and {len(bad) - 10} more" if len(bad) > 10 else ""
+  shown = "; ".join(f"{item.path}: {why}" for item, why in bad)
   if on_bad == "error":
     raise UserError(
       "expected pictures that can be read",
-      f"got {len(bad)} that cannot: {shown}{more}",
+      f"got {len(bad)} that cannot: {shown}",
       "mend or remove them, or leave them out with data.on_bad=skip",
     )
   for name, part in found.items():
@@ -198,7 +197,7 @@ def judge(found: Mapping[str, Attempts], on_bad: str) -> list[str]:
     if lost:
       raise UserError(
         f"expected pictures that can be read in every class of {name}",
-        f"got none in {split.listed(map(repr, lost))}: {shown}{more}",
+        f"got none in {split.listed(map(repr, lost))}: {shown}",
         "mend them or remove the folder",
       )
-  return [f"{len(bad)} unreadable pictures were left out: {shown}{more}"]
+  return [f"{len(bad)} unreadable pictures were left out: {shown}"]

@@ -44,11 +44,11 @@ def images(x, *, minimum: int) -> None:
 
 
 def rate(**settings) -> None:
-  """Checks that rates are numbers from 0 to 1, or traced.
+  """Checks that rates are numbers from 0 to below 1, or traced.
 
   Raises:
     UserError: names the setting and its value.
   """
   for name, value in settings.items():
-    if isinstance(value, int | float) and not 0 <= value <= 1:
-      raise UserError(f"expected {name} from 0 to 1", f"got {value!r}")
+    if isinstance(value, int | float) and not 0 <= value < 1:
+      raise UserError(f"expected {name} from 0 to below 1", f"got {value!r}")

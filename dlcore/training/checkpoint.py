@@ -6,6 +6,7 @@ last: a step without one was never finished, a step that differs from it is
 damaged. Nothing in a checkpoint is executed.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -85,12 +86,16 @@ class Checkpoints:
 
   def close(self) -> None:
     """Waits for the last save and lets the folder go."""
-    try:
-      self.wait()
-    finally:
-      self._thread.shutdown()
-      if self._manager is not None:
-        self._manager.close()
+    self.wait()
+    self._thread.shutdown()
+    if self._manager is not None:
+      self._manager.close()
+
+  def abandon(self) -> None:
+    """Closes after a failure, which no other error is to hide."""
+    with contextlib.suppress(Exception):
+      self.close()
+    self._thread.shutdown(wait=False)
 
   def should_preserve(self, checkpoints, *, context=None) -> list[bool]:
     """Is Orbax's preservation policy: keeps the latest and the best step."""

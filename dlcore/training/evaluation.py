@@ -55,12 +55,13 @@ class Evaluator:
     self._predict = jax.jit(self._rows)
     self._compiled = None
 
-  def compile(self, params: Params, extra: Extra) -> None:
-    """Compiles ahead of time what `__call__` runs."""
-    if self._compiled is None:
-      batch = next(self._batches())
-      lowered = self._measure.lower(params, extra, self.dataset, batch)
-      self._compiled = lowered.compile()
+  def compile(self, params: Params, extra: Extra) -> set[str]:
+    """Compiles what `__call__` runs, and returns the names of its metrics."""
+    batch = next(self._batches())
+    lowered = self._measure.lower(params, extra, self.dataset, batch)
+    self._compiled = lowered.compile()
+    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape), lowered.out_info)
+    return set(metrics.compute(ones, self.task.derived))
 
   def __call__(
     self,
@@ -75,7 +76,8 @@ class Evaluator:
       extra: of the task.
       stopping: asked after every batch; true gives up and returns None.
     """
-    self.compile(params, extra)
+    if self._compiled is None:
+      self.compile(params, extra)
     parts = []
     for batch in self._batches():
       part = self._compiled(params, extra, self.dataset, batch)

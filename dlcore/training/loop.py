@@ -155,7 +155,7 @@ def fit(
     feed = run.prepare(feed, state, dataset, phases)
     if evaluate is not None and begun < steps:
       with phases("compile"):
-        evaluate.compile(state.evaluated, state.extra)
+        _named(best_by, evaluate.compile(state.evaluated, state.extra))
     with signals.handled() as stop:
       while True:
         best = False
@@ -195,11 +195,15 @@ def fit(
     if saves:
       with phases("checkpoint"):
         saves.wait()
+  except BaseException:
+    if saves:
+      saves.abandon()
+    raise
   finally:
     feed.close()
     watch.close()
-    if saves:
-      saves.close()
+  if saves:
+    saves.close()
   return state
 
 
@@ -207,20 +211,25 @@ def _judge(
   state: State, step: int, values: dict[str, float], best_by: str
 ) -> tuple[State, bool]:
   """Notes an evaluation, and whether it is the best; of two the later wins."""
-  name = best_by.removeprefix("-")
-  if name not in values:
-    raise UserError(
-      "expected training.best_by to name a metric of the validation",
-      f"got {best_by!r}",
-      nearest(name, values),
-    )
-  value = np.float32(-values[name] if best_by[0] == "-" else values[name])
+  value = np.float32(values[best_by.removeprefix("-")])
+  value = -value if best_by.startswith("-") else value
   better = not (np.isnan(value) or value < np.float32(state.best["value"]))
   best = {**state.best, "seen": np.int32(step)}
   if better:
     best |= {"value": value, "step": np.int32(step)}
   best = jax.device_put(best, state.step.sharding)
   return state.replace(best=best), better
+
+
+def _named(best_by: str, metrics: set[str]) -> None:
+  """Checks that `best_by` is one of the `metrics`, maybe with a minus."""
+  name = best_by.removeprefix("-")
+  if name not in metrics:
+    raise UserError(
+      "expected training.best_by to name a metric of the validation",
+      f"got {best_by!r}",
+      nearest(name, metrics),
+    )
 
 
 class _Plan:

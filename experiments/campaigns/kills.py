@@ -50,7 +50,7 @@ OVERRIDES = {
 RUNS = flags.DEFINE_integer("runs", 50, "how many runs to kill")
 WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "where they run")
 OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
-KINDS = flags.DEFINE_list("moments", MOMENTS, "taken in turn")
+KINDS = flags.DEFINE_list("moments", list(MOMENTS), "taken in turn")
 SEED = flags.DEFINE_integer("seed", 0, "of the moments")
 
 
