@@ -13,5 +13,10 @@ def get_config(variant=""):
     data={"name": "digits", "batch_size": 32, "augment": {"shift": 1}},
     model={"name": "mlp", "widths": (128, 128), "dropout": 0.2},
     optim={"name": "adamw", "learning_rate": 3e-3},
-    training={"epochs": 60.0, "ema": 0.99, "best_by": "accuracy"},
+    training={
+      "epochs": 60.0,
+      "ema": 0.99,
+      "best_by": "accuracy",
+      "steps_per_call": 20,
+    },
   )

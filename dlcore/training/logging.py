@@ -15,7 +15,7 @@ from dlcore.metrics import compute
 from dlcore.training.phases import Phases
 from dlcore.typing import Metrics
 
-AHEAD = 4
+AHEAD = 16
 """How many calls may be on their way before the loop waits for one."""
 
 

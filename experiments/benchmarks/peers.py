@@ -30,13 +30,16 @@ def measure(repeats: int) -> dict:
       "pip install torch, in an environment of its own",
     ) from None
   torch.set_num_threads(len(_cores()))
+  nchw, nhwc = torch.contiguous_format, torch.channels_last
   results = {}
-  for name, ours, theirs in (
-    ("mlp", problems.mlp, _torch_mlp),
-    ("cnn", problems.cnn, _torch_cnn),
+  for name, ours, theirs, layout in (
+    ("mlp", problems.mlp, _torch_mlp, nchw),
+    ("cnn", problems.cnn, _torch_cnn, nchw),
+    ("cnn, PyTorch in channels_last", problems.cnn, _torch_cnn, nhwc),
   ):
     source = problems.images()
-    runs = (_dlcore(ours(), source), _torch(theirs(torch), source, torch))
+    model = theirs(torch).to(memory_format=layout)
+    runs = (_dlcore(ours(), source), _torch(model, source, torch, layout))
     rows = [[run() for run in runs] for _ in range(repeats + 1)][1:]
     results[name] = {
       "dlcore_ms": statistics.median(row[0] for row in rows),
@@ -81,7 +84,7 @@ def _dlcore(task, source):
   return measure
 
 
-def _torch(model, source, torch):
+def _torch(model, source, torch, layout):
   images = torch.from_numpy(source.arrays["image"].transpose(0, 3, 1, 2).copy())
   labels = torch.from_numpy(source.arrays["label"]).long()
   batches = [torch.from_numpy(batch.astype(np.int64)) for batch in _batches()]
@@ -93,6 +96,7 @@ def _torch(model, source, torch):
     begun = time.perf_counter()
     for batch in batches:
       inputs = (images[batch].float() / 255 - 0.5) / 0.29
+      inputs = inputs.contiguous(memory_format=layout)
       loss = criterion(model(inputs), labels[batch])
       tx.zero_grad(set_to_none=True)
       loss.backward()
