@@ -15,13 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 Array = jax.Array
 """An array on a device, or a tracer of one."""
-
-ArrayLike = jax.Array | np.ndarray
-"""What `jnp` accepts where values come from the host or from a device."""
 
 PyTree = Any
 """Nested dicts, tuples and dataclasses of arrays."""

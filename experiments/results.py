@@ -80,7 +80,7 @@ def kills(result: dict) -> str:
   return _told(
     "Every leaf of the last checkpoint and every line of the log, compared "
     "with an undisturbed run:",
-    "experiments/campaigns/kills.py --runs=50",
+    "experiments/campaigns/kills.py",
     ("killed runs", ""),
     rows,
   )

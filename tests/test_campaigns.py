@@ -16,7 +16,7 @@ def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path):
       sys.executable,
       "experiments/campaigns/kills.py",
       "--runs=2",
-      "--moments=write,anywhere",
+      "--moments=write,step",
       f"--workdir={tmp_path / 'kills'}",
     ],
     cwd=ROOT,

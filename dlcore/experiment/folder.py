@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,9 @@ it is read, and what is written of the run."""
 
 LARGEST = 1 << 26
 """Of a JSON file of the run, in bytes."""
+
+
+log = logging.getLogger("dlcore")
 
 
 class RunFolder:
@@ -183,7 +187,12 @@ class RunFolder:
         f"train first: experiments/train.py --workdir={self.path}",
       )
     best = int(checkpoint.read(self.checkpoints, newest)["best"]["step"])
-    return best if best >= 0 else newest
+    if best < 0:
+      return newest
+    if not checkpoint.good(self.checkpoints, best):
+      log.warning("step %d, the best, is not there: taking %d", best, newest)
+      return newest
+    return best
 
   def restored(self, step: int) -> tuple[dict, dict]:
     """Returns `(params, extra)` of a step; the averaged ones if there are."""

@@ -33,8 +33,8 @@ def read_config(
   # Sections before their subsections: a name resets what lies below it.
   names = sorted(key for key in overrides if key.split(".")[-1] == "name")
   for key in names:
-    _leaf(tree, key)
-    tree = defaults.rename(tree, key.removesuffix(".name"), overrides[key])
+    if overrides[key] != _leaf(tree, key):
+      tree = defaults.rename(tree, key.removesuffix(".name"), overrides[key])
   for key in overrides.keys() - set(names):
     _put(tree, key, _value(_leaf(tree, key), overrides[key], key))
   name = "_".join(filter(None, [Path(path).stem, variant]))

@@ -60,6 +60,8 @@ def train(
       {name: _sums(source) for name, source in sources.items()},
     )
     if finished := _finished(folder, experiment.steps):
+      if not (folder.path / "report.html").exists():
+        report.write(folder.path)
       return finished
     if folder.made() > experiment.steps:
       raise UserError(
@@ -170,8 +172,9 @@ def _final(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:
     evaluator = experiment.evaluator(source)
     values = evaluator(params, extra)
     metrics |= {f"{split}/{name}": value for name, value in values.items()}
-    arrays = _predictions(split, source, evaluator.predict(params, extra))
-    folder.write_arrays("assets/predictions.npz", arrays)
+    if split == "test" or experiment.splits.test is None:
+      arrays = _predictions(split, source, evaluator.predict(params, extra))
+      folder.write_arrays("assets/predictions.npz", arrays)
   return {"best_step": best, "metrics": metrics}
 
 

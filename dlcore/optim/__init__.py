@@ -6,16 +6,20 @@ import optax
 
 from dlcore.errors import UserError, lookup
 from dlcore.optim.optimizers import OPTIMIZERS
-from dlcore.optim.penalties import penalty
+from dlcore.optim.penalties import NO_DECAY, penalty
 from dlcore.optim.schedules import SCHEDULES
 from dlcore.optim.schedules import create as schedule
 from dlcore.trees import map_with_path, select
 from dlcore.typing import Schedule
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "create", "penalty", "schedule"]
-
-NO_DECAY = r"(bias|scale)$"
-"""Paths of the parameters that are not decayed: biases and norms."""
+__all__ = [
+  "NO_DECAY",
+  "OPTIMIZERS",
+  "SCHEDULES",
+  "create",
+  "penalty",
+  "schedule",
+]
 
 
 def create(

@@ -9,9 +9,12 @@ from dlcore.errors import UserError
 from dlcore.trees import flatten
 from dlcore.typing import Array, Params
 
+NO_DECAY = r"(bias|scale)$"
+"""Paths of the parameters that are not decayed: biases and norms."""
+
 
 def penalty(
-  l1: float = 0.0, l2: float = 0.0, exclude: str = r"(bias|scale)$"
+  l1: float = 0.0, l2: float = 0.0, exclude: str = NO_DECAY
 ) -> Callable[[Params], Array] | None:
   """Makes the function `l1 * sum|p| + l2 / 2 * sum p**2` of the parameters.
 

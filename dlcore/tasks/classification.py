@@ -68,12 +68,13 @@ def classification(
     mask = metrics.weights(batch, labels.shape[0])
     smoothing = extra["settings"]["label_smoothing"] if label_smoothing else 0.0
     values = losses.softmax_cross_entropy(logits, labels, smoothing)
+    plain = losses.softmax_cross_entropy(logits, labels)
     weights = mask
     if class_weights:
       weights = mask * _weights(logits.shape[-1])[labels]
     correct = jnp.argmax(logits, axis=-1) == labels
     sums = {
-      "loss": metrics.weighted(values, mask),
+      "loss": metrics.weighted(plain, mask),
       "accuracy": metrics.weighted(correct, mask),
     }
     return supervised.weigh(values, weights), (new_extra, sums)

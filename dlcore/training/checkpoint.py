@@ -8,6 +8,7 @@ damaged. Nothing in a checkpoint is executed.
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -27,6 +28,9 @@ from dlcore.typing import PyTree
 
 MANIFEST = "sha256.json"
 ITEM = "state"
+REPLACED = ".replaced"
+"""The end of the name of a step while it is being written once more."""
+
 KEPT = 2
 """How many of the latest steps are kept, beside the best."""
 
@@ -44,12 +48,14 @@ class Checkpoints:
   """Writes the checkpoints of one run, in the background."""
 
   def __init__(self, folder: Path):
-    """Opens `folder`, which the caller has locked.
+    """Opens `folder`, and holds it against other runs until it is closed.
 
     Raises:
-      UserError: steps were finished but none of them is good any more.
+      UserError: another run holds it, or steps were finished but none of
+        them is good any more.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    self._lock = _locked(folder)
     self.folder = folder
     self.latest = _clear(folder)
     self._best: int | None = None
@@ -90,6 +96,7 @@ class Checkpoints:
     self._thread.shutdown()
     if self._manager is not None:
       self._manager.close()
+    os.close(self._lock)
 
   def abandon(self) -> None:
     """Closes after a failure, which no other error is to hide."""
@@ -123,7 +130,7 @@ class Checkpoints:
         self.folder.absolute(), options=options
       )
     if step == self.latest:  # Evaluated anew, after a stop before that.
-      shutil.rmtree(self.folder / str(step))
+      (self.folder / str(step)).rename(self.folder / f"{step}{REPLACED}")
       self._manager.reload()
     item = ocp.args.StandardSave(tree)
     self._manager.save(step, args=ocp.args.Composite(**{ITEM: item}))
@@ -132,6 +139,7 @@ class Checkpoints:
     try:
       self._manager.wait_until_finished()
       write_manifest(self.folder / str(step))
+      shutil.rmtree(self.folder / f"{step}{REPLACED}", ignore_errors=True)
     except Exception as error:
       raise self._failure(step, error) from error
     self.latest = step
@@ -165,13 +173,16 @@ def restore(folder: Path, template: State) -> State | None:
   if step is None:
     return None
   try:
-    return trees.restore(template, trees.flatten(read(folder, step)))
+    state = trees.restore(template, trees.flatten(read(folder, step)))
+    if not np.array_equal(state.key, template.key):
+      raise ValueError("the run there has another seed")
   except ValueError as error:
     raise UserError(
       f"expected a checkpoint of this very experiment in {folder}",
       str(error),
-      "use another --workdir, or the version of dlcore that wrote it",
+      "use another workdir, or the version of dlcore that wrote it",
     ) from error
+  return state
 
 
 def newest(folder: Path) -> int | None:
@@ -179,13 +190,20 @@ def newest(folder: Path) -> int | None:
 
   Damaged steps are named in a warning and passed over.
   """
-  for step in sorted(_steps(folder), reverse=True):
-    try:
-      verify(folder / str(step))
-      return step
-    except Damaged as damage:
-      log.warning("checkpoint %d is passed over: %s", step, damage)
-  return None
+  steps = sorted(_steps(folder), reverse=True)
+  return next((step for step in steps if good(folder, step)), None)
+
+
+def good(folder: Path, step: int) -> bool:
+  """Tells whether a step is finished and undamaged; warns where it is not."""
+  if step not in _steps(folder):
+    return False
+  try:
+    verify(folder / str(step))
+  except Damaged as damage:
+    log.warning("checkpoint %d is passed over: %s", step, damage)
+    return False
+  return True
 
 
 def read(folder: Path, step: int) -> dict[str, Any]:
@@ -234,10 +252,13 @@ def verify(step: Path) -> None:
     Damaged: a file is missing, changed, left over or a link.
   """
   try:
-    wanted = json.loads((step / MANIFEST).read_text())
-  except (OSError, ValueError) as error:
+    wanted = dict(json.loads((step / MANIFEST).read_text()))
+  except (OSError, ValueError, TypeError) as error:
     raise Damaged(f"its manifest cannot be read ({error})") from error
-  sums = _sums(step)
+  try:
+    sums = _sums(step)
+  except OSError as error:
+    raise Damaged(f"it cannot be read ({error})") from error
   for name in sorted(wanted.keys() | sums.keys()):
     if name not in sums:
       raise Damaged(f"{name} is missing")
@@ -276,6 +297,19 @@ def _sums(step: Path) -> dict[str, str]:
   return sums
 
 
+def _locked(folder: Path) -> int:
+  """Returns an open handle of `folder`, which no other process has locked."""
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as error:
+    os.close(handle)
+    raise UserError(
+      f"expected {folder} to be free", "another run is going on in it"
+    ) from error
+  return handle
+
+
 def _clear(folder: Path) -> int | None:
   """Removes what was never finished, sets aside what is damaged.
 
@@ -285,6 +319,13 @@ def _clear(folder: Path) -> int | None:
   """
   if folder.is_symlink():
     raise UserError(f"expected a folder at {folder}", "it is a link")
+  for path in folder.glob(f"*{REPLACED}"):
+    step = folder / path.name.removesuffix(REPLACED)
+    if not (step / MANIFEST).exists():
+      shutil.rmtree(step, ignore_errors=True)
+      path.rename(step)
+    else:
+      shutil.rmtree(path)
   finished = _steps(folder)
   good = newest(folder)
   if finished and good is None:

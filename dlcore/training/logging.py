@@ -128,19 +128,22 @@ class Watch:
   def flush(self) -> None:
     """Waits for all steps that were added, and writes their lines."""
     while self._pending:
-      self._look(*self._pending.popleft())
+      self._look(*self._pending.popleft(), now=not self._pending)
 
-  def _look(self, first: int, count: int, log: Mapping) -> None:
+  def _look(
+    self, first: int, count: int, log: Mapping, *, now: bool = False
+  ) -> None:
+    """Writes the lines of a call; without any, often does nothing yet."""
     last = first + count
     lines = range(first + 1, last + 1)
     lines = [step for step in lines if step % self._log_every == 0]
-    now = time.monotonic()
-    if not lines and now - self._shown < 0.2:
+    recent = time.monotonic() - self._shown < 0.2
+    if not lines and not now and recent:
       # Waiting for one step in a few keeps the queue of the device short.
       if not self._pending or first % AHEAD == 0:
         jax.block_until_ready(log["loss"])
       return
-    self._shown = now
+    self._shown = time.monotonic()
     log = jax.tree.map(np.atleast_1d, jax.device_get(log))
     self.halted |= bool(log["halted"][-1])
     self._progress.update(last, float(log["loss"][-1]), self._rate(last))

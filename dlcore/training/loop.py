@@ -72,7 +72,7 @@ def fit(
     best_by: the metric that names the best step; a leading minus says that
       less is better.
     log_every: steps between lines of the log.
-    eval_every: steps between evaluations; 0 for a tenth of the run.
+    eval_every: steps between evaluations; 0 for an epoch, at least 200.
     checkpoint_every: steps between saves; 0 for every evaluation. A new best
       is always saved.
     eval_batch_size: examples in a batch of evaluation.
@@ -94,7 +94,8 @@ def fit(
     Stopped: SIGTERM or SIGINT came, and the state was saved.
   """
   _check(train.size, locals())
-  eval_every = eval_every or max(steps // 10, 1)
+  # Not a share of `steps`: a run that is made longer keeps its evaluations.
+  eval_every = eval_every or max(train.size // batch_size, 200)
   checkpoint_every = checkpoint_every or eval_every
   phases = phases or Phases()
   folder = None if workdir is None else Path(workdir)
@@ -103,7 +104,8 @@ def fit(
   dataset = parallel.replicate(dict(train.arrays or {})) if resident else {}
 
   with phases("compile"):
-    sample = train.read(np.arange(2, dtype=np.int32) % train.size)
+    rows = np.arange(2, dtype=np.int32) % train.size
+    sample = {**train.read(rows), "index": rows}
     state = states.create(
       task, tx, sample, seed, ema=ema > 0, axis_name=parallel.axis_name
     )
@@ -152,7 +154,8 @@ def fit(
   try:
     # Handlers do not run inside a compilation, so that comes first: until
     # then a signal ends the process at once, and there is nothing to save.
-    feed = run.prepare(feed, state, dataset, phases)
+    counts = set(plan.counts(begun))
+    feed = run.prepare(feed, counts, state, dataset, phases)
     if evaluate is not None and begun < steps:
       with phases("compile"):
         _named(best_by, evaluate.compile(state.evaluated, state.extra))
@@ -252,7 +255,7 @@ class _Plan:
     return self.evaluates(step) or self.saves(step)
 
   def counts(self, step: int) -> Iterator[int]:
-    """Yields the lengths of the calls from `step` to the end."""
+    """Yields the steps of each call from `step` to the end."""
     while step < self.steps:
       pause = min(
         self.steps,
@@ -274,13 +277,17 @@ class _Compiled:
     self._step = step
     self._programs: dict[int, Callable] = {}
 
-  def prepare(self, feed, state, dataset, phases: Phases):
-    """Compiles for the first batch of `feed`, and returns the whole feed."""
+  def prepare(self, feed, counts: set[int], state, dataset, phases: Phases):
+    """Compiles for calls of `counts` steps, and returns the whole `feed`."""
     with phases("feed"):
       first = next(feed, None)
     if first is not None:
+      size, batch = first
+      one = jax.tree.map(lambda rows: rows[0], batch) if size > 1 else batch
       with phases("compile"):
-        self._program(first[0], state, dataset, first[1])
+        for count in counts:
+          rows = jax.tree.map(lambda row, n=count: np.stack([row] * n), one)
+          self._compile(count, state, dataset, rows if count > 1 else one)
 
     def whole():
       try:
@@ -294,14 +301,12 @@ class _Compiled:
 
   def __call__(self, count: int, state, dataset, batch):
     """Runs `count` steps."""
-    return self._program(count, state, dataset, batch)(state, dataset, batch)
+    return self._programs[count](state, dataset, batch)
 
-  def _program(self, count, state, dataset, batch) -> Callable:
-    if count not in self._programs:
-      self._programs[count] = self._parallel.compile(
-        self._step, state, dataset, batch, repeat=count > 1
-      )
-    return self._programs[count]
+  def _compile(self, count, state, dataset, batch) -> None:
+    self._programs[count] = self._parallel.compile(
+      self._step, state, dataset, batch, repeat=count > 1
+    )
 
 
 def _feed(

@@ -70,7 +70,7 @@ def create(
   Args:
     task: the `Task`.
     tx: the Optax transformation.
-    batch: any batch, for its shapes.
+    batch: any batch, for its shapes, with `index`.
     seed: of the run.
     ema: whether to keep an average of the parameters.
     axis_name: the mapped axis that the model names under `pmap`.
@@ -80,8 +80,13 @@ def create(
   def make(batch) -> State:
     key = jax.random.key(seed)
     params, extra = task.init(jax.random.fold_in(key, 0), batch)
-    loss = bind(task.loss, axis_name)
-    _, (_, metrics) = jax.eval_shape(loss, params, extra, batch, key)
+
+    def measure(params, extra, batch):
+      extra, batch = task.prepare(params, extra, batch, key)
+      return task.loss(params, extra, batch, key)[1][1]
+
+    measure = bind(measure, axis_name)
+    metrics = jax.eval_shape(measure, params, extra, batch)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), metrics)
     return State(
       step=jnp.int32(0),

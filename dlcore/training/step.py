@@ -31,7 +31,7 @@ def make_step(
 ) -> Callable[[State, Batch, Batch], tuple[State, dict]]:
   """Makes `step(state, dataset, batch) -> (state, log)`.
 
-  An update with a loss or gradient that is not finite is not applied: the
+  An update whose loss, gradient or itself is not finite is not applied: the
   state keeps its step and is halted, so that a late look at the log still
   finds the run where it went wrong.
 
@@ -84,14 +84,16 @@ def make_step(
     return loss_value, grads, _average(new_extra, mean), metrics
 
   def step(state: State, dataset: Batch, batch: Batch) -> tuple[State, dict]:
-    extra, batch, key = _prepare(
+    extra, batch, key = prepared(
       task, augment, state, gather(dataset, batch), axis_name
     )
     loss, grads, extra, metrics = gradient(state.params, extra, batch, key)
     updates, optimizer = tx.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     norm = optax.tree.norm(grads)
-    halted = state.halted | ~(jnp.isfinite(loss) & jnp.isfinite(norm))
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    finite &= jnp.isfinite(optax.tree.norm(updates))
+    halted = state.halted | ~finite
     new = state.replace(
       step=state.step + 1,
       batch_index=state.batch_index + 1,
@@ -112,7 +114,7 @@ def make_step(
   return step
 
 
-def _prepare(
+def prepared(
   task: Task,
   augment: Callable | None,
   state: State,
@@ -150,7 +152,7 @@ def replay(
     `(inputs, function)`, where `function(**inputs)` returns the mean loss and
     its gradient, on one device and without penalties.
   """
-  extra, batch, key = _prepare(
+  extra, batch, key = prepared(
     task, augment, state, gather(dataset, batch), None
   )
 

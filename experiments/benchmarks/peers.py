@@ -68,7 +68,8 @@ def _dlcore(task, source):
   tx = problems.optimizer()
   dataset = parallel.replicate(dict(source.arrays))
   batches = _batches()
-  sample = source.read(batches[0][:2])
+  rows = batches[0][:2]
+  sample = {**source.read(rows), "index": rows}
   state = parallel.replicate(states.create(task, tx, sample, 0))
   step = training.make_step(task, tx)
   run = parallel.compile(step, state, dataset, {"index": batches[0]})

@@ -37,8 +37,15 @@ def digits_mlp() -> Task:
   return _task(models.create("mlp", num_classes=10, widths=(128, 128)))
 
 
-def cnn() -> Task:
+def mnist_cnn() -> Task:
   """Returns the network of configs/mnist_cnn.py."""
+  return _task(
+    models.create("cnn", num_classes=10, stages=((24,), (48,)), dropout=0.3)
+  )
+
+
+def cnn() -> Task:
+  """Returns the network of configs/mnist_fast.py."""
   return _task(
     models.create("cnn", num_classes=10, stages=((16,), (32,)), dense=(64,))
   )

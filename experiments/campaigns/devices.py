@@ -26,7 +26,7 @@ OUTPUT = flags.DEFINE_string(
 
 
 def main():
-  """Trains four times and prints the largest differences."""
+  """Trains three times and prints the largest differences."""
   one = losses(1, "jit")
   eight = losses(8, "jit")
   mapped = losses(8, "pmap")

@@ -49,7 +49,11 @@ OVERRIDES = {
 
 RUNS = flags.DEFINE_integer("runs", 50, "how many runs to kill")
 WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "where they run")
-OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
+OUTPUT = flags.DEFINE_string(
+  "output",
+  "",
+  "a file for the JSON object, such as experiments/results/kills.json",
+)
 KINDS = flags.DEFINE_list("moments", list(MOMENTS), "taken in turn")
 SEED = flags.DEFINE_integer("seed", 0, "of the moments")
 
@@ -97,7 +101,7 @@ def campaign(
   different = []
   for number in range(runs):
     placement = ("device", "stream")[number % 2]
-    moment = moments[number // 2 % len(moments)]
+    moment = moments[(number // 2 + number % 2) % len(moments)]
     run = folder / f"killed_{number}"
     kills = []
     while not kills or chance.random() < 0.4:

@@ -63,7 +63,7 @@ def tiny():
     small = {
       "model": {"name": "mlp", "widths": (8,)},
       "optim": {"schedule": {"name": "constant"}},
-      "training": {"steps": 3},
+      "training": {"steps": 3, "eval_every": 1},
       "scale": {"devices": 1},
     }
     for section, values in sections.items():

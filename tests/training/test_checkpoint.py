@@ -135,3 +135,23 @@ def test_reading_gives_plain_numpy(copied):
   tree = checkpoint.read(copied / "checkpoints", 40)
   assert type(tree["params"]["head"]["kernel"]) is np.ndarray
   assert tree["step"] == 40
+
+
+def test_a_step_that_is_written_once_more_is_not_lost_by_a_kill(
+  finished, copied
+):
+  folder = copied / "checkpoints"
+  (folder / "40").rename(folder / f"40{checkpoint.REPLACED}")
+  (folder / "40").mkdir()  # The new one had only begun.
+  state = problem.fit(copied)
+  assert int(state.step) == 40
+  assert sorted(path.name for path in folder.iterdir()) == ["30", "40"]
+  checkpoint.verify(folder / "40")
+
+
+def test_two_runs_cannot_write_one_folder(copied):
+  held = checkpoint.Checkpoints(copied / "checkpoints")
+  with pytest.raises(UserError, match="another run"):
+    problem.fit(copied)
+  held.close()
+  problem.fit(copied)

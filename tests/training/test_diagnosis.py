@@ -86,3 +86,30 @@ def test_a_bad_parameter_is_named_by_its_path():
     lambda params: params["dense"]["kernel"].sum(), {"params": params}
   )
   assert found == "params/dense/kernel"
+
+
+@pytest.mark.parametrize("bad", [38, 39, 40])
+def test_the_last_steps_are_looked_at_too(tmp_path, monkeypatch, bad):
+  """However fast they are, and though no line of the log is due."""
+  source = problem.source(50)
+  images = source.arrays["image"].astype(np.float32) / 255
+
+  def read(rows):
+    read.calls += 1
+    batch = {"image": images[rows], "label": source.arrays["label"][rows]}
+    if bad <= read.calls - 1 <= 40:  # One call is for the shapes.
+      batch["image"] = batch["image"] * np.nan
+    return batch
+
+  read.calls = 0
+  streamed = source._replace(arrays=None, read=read)
+  monkeypatch.setattr("dlcore.data.loader._ahead", _in_turn)
+  with pytest.raises(UserError, match=f"step {bad} was not applied"):
+    problem.fit(
+      tmp_path, train=streamed, augment=None, log_every=1000, eval_every=30
+    )
+  assert checkpoint.newest(tmp_path / "checkpoints") == 30
+
+
+def _in_turn(read, start, stop, threads, workers, prefetch):
+  yield from map(read, range(start, stop))
