@@ -5,8 +5,8 @@ a first training step.
 """
 
 import gzip
-import importlib.util
 import pathlib
+import sys
 
 import numpy as np
 
@@ -103,12 +103,25 @@ def diabetes(
 
 
 def _lines(name: str) -> list[str]:
-  """Returns the lines of a data file of scikit-learn, without importing it."""
-  spec = importlib.util.find_spec("sklearn")
-  if spec is None or spec.origin is None:
-    raise ModuleNotFoundError("scikit-learn is not installed")
-  path = pathlib.Path(spec.origin).parent / "datasets" / "data" / name
+  """Returns the lines of a data file of scikit-learn."""
+  path = _folder() / name
   content = path.read_bytes()
   if path.suffix == ".gz":
     content = gzip.decompress(content)
   return content.decode().splitlines()
+
+
+def _folder() -> pathlib.Path:
+  """Returns the folder of scikit-learn's data sets.
+
+  Installed as usual, it lies in a folder of `sys.path`. The import is for other
+  installations, such as an editable one: it takes half a second.
+  """
+  inside = pathlib.Path("datasets", "data")
+  for place in sys.path:
+    folder = pathlib.Path(place, "sklearn", inside)
+    if folder.is_dir():
+      return folder
+  import sklearn
+
+  return pathlib.Path(sklearn.__path__[0], inside)

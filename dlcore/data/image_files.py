@@ -115,24 +115,49 @@ def listing(folder: pathlib.Path) -> tuple[list[Item], int]:
   return items, ignored
 
 
+def in_threads(
+  function: Callable[[pathlib.Path], Any], files: Sequence[pathlib.Path]
+) -> list[Any]:
+  """Returns `function(file)` of every file."""
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    return list(threads.map(function, files))
+
+
 def attempt(
   function: Callable[[pathlib.Path], Any],
   items: Sequence[Item],
   bad: Sequence[tuple[Item, str]] = (),
+  over: Callable[..., list[Any]] = in_threads,
 ) -> Attempts:
-  """Calls `function(path)` for every item, in threads; adds to the bad ones."""
+  """Calls `function(path)` for every item; adds to the bad ones.
 
-  def one(item: Item):
+  Args:
+    function: returns something else than None.
+    items: the pictures.
+    bad: those that were found before.
+    over: calls it for all files, such as a `cache.per_file` that keeps the
+      results. Reasons are not kept: a right may be given, a disk mended.
+  """
+  reasons = {}
+
+  def one(file: pathlib.Path) -> Any:
     try:
-      return function(item.path), ""
+      return function(file)
     except images.UnreadableError as error:
-      return None, str(error)
+      reasons[file] = str(error)
+      return None
 
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    results = list(zip(items, threads.map(one, items), strict=True))
+  values = over(one, [item.path for item in items])
   return Attempts(
-    [(item, value) for item, (value, why) in results if not why],
-    [*bad, *((item, why) for item, (_, why) in results if why)],
+    [
+      (item, value)
+      for item, value in zip(items, values, strict=True)
+      if item.path not in reasons
+    ],
+    [
+      *bad,
+      *((item, reasons[item.path]) for item in items if item.path in reasons),
+    ],
   )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from dlcore.data import cache, images, split
 from dlcore.data.image_files import (
   Attempts,
+  Item,
   attempt,
   common_shape,
   folders_of,
@@ -41,6 +42,8 @@ def image_folder(
   Hidden files, links that leave the folder and files that are no pictures are
   ignored. Pictures that differ in size or kind are brought to one, see
   `images.decode`. What fits in memory is decoded once and kept (see `cache`).
+  Of a larger set every picture is decoded once before the first start, to find
+  those that cannot be read.
 
   Args:
     path: a folder with `train/CLASS/*` and perhaps `valid/` and `test/`, or
@@ -58,6 +61,37 @@ def image_folder(
   Raises:
     UserError: a folder or a picture is not as it must be.
   """
+  _check_settings(image_size, channels, on_bad)
+  folders = folders_of(path, train, valid, test)
+  settings = {
+    "image_size": image_size,
+    "channels": channels,
+    "on_bad": on_bad,
+    "valid_fraction": valid_fraction,
+    "test_fraction": test_fraction,
+  }
+  return cache.splits(
+    functools.partial(
+      _build,
+      folders,
+      in_memory_limit=in_memory_limit,
+      cache_dir=cache_dir,
+      **settings,
+    ),
+    name="image_folder",
+    key={
+      "folders": {name: os.path.abspath(at) for name, at in folders.items()},
+      **settings,
+    },
+    files=lambda: [
+      item.path for folder in folders.values() for item in listing(folder)[0]
+    ],
+    folder=cache_dir,
+    most=in_memory_limit,
+  )
+
+
+def _check_settings(image_size: int, channels: int, on_bad: str) -> None:
   lookup(dict.fromkeys(split.ON_BAD), on_bad, "way with bad examples")
   if channels not in (0, 1, 3) or image_size < 0:
     raise UserError(
@@ -69,83 +103,109 @@ def image_folder(
     raise UserError(
       f"expected data.image_size of at most {most}", f"got {image_size}"
     )
-  folders = folders_of(path, train, valid, test)
 
-  def build() -> Splits:
-    listings = {name: listing(folder) for name, folder in folders.items()}
-    notes = split.compare_classes(
-      {
-        name: {item.label for item in items}
-        for name, (items, _) in listings.items()
-      }
+
+def _build(
+  folders: Mapping[str, pathlib.Path],
+  *,
+  image_size: int,
+  channels: int,
+  on_bad: str,
+  in_memory_limit: int,
+  cache_dir: str,
+  **fractions: float,
+) -> Splits:
+  """Reads and divides the pictures; see `image_folder`."""
+  items, notes = _listed(folders)
+  found = {
+    name: attempt(
+      images.header,
+      part,
+      over=_keeping("image_header", folders[name], cache_dir),
     )
-    links = sum(ignored for _, ignored in listings.values())
-    if links:
-      notes.append(f"{links} links that leave the folder were ignored")
-    found = {
-      name: attempt(images.header, items)
-      for name, (items, _) in listings.items()
-    }
-    headers = [header for part in found.values() for _, header in part.read]
-    shape, conversions = common_shape(headers, image_size, channels)
-    bytes_needed = len(headers) * int(np.prod(shape))
-    if bytes_needed <= in_memory_limit:
+    for name, part in items.items()
+  }
+  headers = [
+    images.Header(*header) for part in found.values() for _, header in part.read
+  ]
+  shape, conversions = common_shape(headers, image_size, channels)
+  in_memory = len(headers) * math.prod(shape) <= in_memory_limit
+  for name, part in found.items():
+    left = [item for item, _ in part.read]
+    if in_memory:
       decode = functools.partial(images.decode, shape=shape)
-      found = {
-        name: attempt(decode, [item for item, _ in part.read], part.bad)
-        for name, part in found.items()
-      }
-    notes += judge(found, on_bad) + conversions
-    about = {
-      "name": "image_folder",
-      "input": "image",
-      "shape": shape,
-      "dtype": "uint8",
-      "target": "label",
-      "classes": sorted({item.label for item, _ in found["train"].read}),
-      "notes": notes,
-    }
-    labels = {name: _labels(part, about) for name, part in found.items()}
-    names = {
-      name: [item.name for item, _ in part.read] for name, part in found.items()
-    }
-    fractions = {
-      "valid_fraction": valid_fraction,
-      "test_fraction": test_fraction,
-    }
-    hashes = split.hash_names(names["train"])
-    if bytes_needed <= in_memory_limit:
-      parts = {
-        name: {
-          "image": np.stack([image for _, image in part.read]),
-          "label": labels[name],
-        }
-        for name, part in found.items()
-      }
-      return split.make(parts, about, hashes=hashes, **fractions)
-    streams = {}
-    for name, part in found.items():
-      paths = [os.fspath(item.path) for item, _ in part.read]
-      read = functools.partial(_read, paths, labels[name], shape)
-      streams[name] = split.Stream(read, names[name])
-    return split.make_streamed(
-      streams, about, hashes=hashes, labels=labels["train"], **fractions
-    )
+      found[name] = attempt(decode, left, part.bad)
+    else:
+      # A header says nothing of the end of its file, and a run must not stop
+      # at a picture in the middle.
+      keeping = _keeping("image_checked", folders[name], cache_dir)
+      found[name] = attempt(images.checked, left, part.bad, keeping)
+  about = {
+    "name": "image_folder",
+    "input": "image",
+    "shape": shape,
+    "dtype": "uint8",
+    "target": "label",
+    "notes": [*notes, *judge(found, on_bad), *conversions],
+    "classes": sorted({item.label for item, _ in found["train"].read}),
+  }
+  make = _held if in_memory else _streamed
+  return make(found, about, **fractions)
 
-  return cache.splits(
-    build,
-    name="image_folder",
-    key={
-      "folders": {name: os.path.abspath(at) for name, at in folders.items()},
-      "shape": (image_size, channels),
-      "on_bad": on_bad,
-      "fractions": (valid_fraction, test_fraction),
-    },
-    files=lambda: [
-      item.path for folder in folders.values() for item in listing(folder)[0]
-    ],
-    folder=cache_dir,
-    most=in_memory_limit,
+
+def _listed(
+  folders: Mapping[str, pathlib.Path],
+) -> tuple[dict[str, list[Item]], list[str]]:
+  """Returns the pictures of every split, and notes on them."""
+  listings = {name: listing(folder) for name, folder in folders.items()}
+  items = {name: found for name, (found, _) in listings.items()}
+  notes = split.compare_classes(
+    {name: {item.label for item in found} for name, found in items.items()}
+  )
+  links = sum(ignored for _, ignored in listings.values())
+  if links:
+    notes.append(f"{links} links that leave the folder were ignored")
+  return items, notes
+
+
+def _keeping(name: str, folder: pathlib.Path, cache_dir: str):
+  """Returns what calls a function for all files; see `cache.per_file`."""
+  key = {"folder": os.path.abspath(folder)}
+  return functools.partial(cache.per_file, name=name, key=key, folder=cache_dir)
+
+
+def _held(
+  found: Mapping[str, Attempts], about: Mapping[str, Any], **fractions: float
+) -> Splits:
+  """Divides pictures that were decoded."""
+  parts = {
+    name: {
+      "image": np.stack([image for _, image in part.read]),
+      "label": _labels(part, about),
+    }
+    for name, part in found.items()
+  }
+  hashes = split.hash_names(item.name for item, _ in found["train"].read)
+  return split.make(parts, about, hashes=hashes, **fractions)
+
+
+def _streamed(
+  found: Mapping[str, Attempts], about: Mapping[str, Any], **fractions: float
+) -> Splits:
+  """Divides pictures of which the hashes are known, to read them by index."""
+  streams = {}
+  for name, part in found.items():
+    paths = [os.fspath(item.path) for item, _ in part.read]
+    streams[name] = split.Stream(
+      functools.partial(_read, paths, _labels(part, about), about["shape"]),
+      [f"{item.name} {digest}" for item, digest in part.read],
+    )
+  return split.make_streamed(
+    streams,
+    about,
+    hashes=split.hash_names(item.name for item, _ in found["train"].read),
+    labels=_labels(found["train"], about),
+    **fractions,
   )
 
 

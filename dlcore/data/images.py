@@ -1,6 +1,7 @@
 """One picture: from the bytes of a file to uint8 `[Y, X, C]`."""
 
 import contextlib
+import hashlib
 import io
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +88,20 @@ def decode(
       image = ImageOps.fit(image, (width, height), method=bilinear)
     array = np.asarray(image, np.uint8)
   return array[..., None] if array.ndim == 2 else array
+
+
+def checked(file: pathlib.Path) -> str:
+  """Decodes a picture and returns a hash of the bytes of its file.
+
+  Raises:
+    UnreadableError: it cannot be decoded.
+  """
+  try:
+    content = file.read_bytes()
+  except OSError as error:
+    raise UnreadableError(_reason(error)) from error
+  decode(content, (None, None, 3))
+  return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def read_images(

@@ -44,8 +44,11 @@ def from_arrays(
   Args:
     arrays: `[N, ...]` by name, all of one length.
     about: JSON data; what can be read from the arrays (`input`, `target`,
-      `shape`, `dtype`) may be left out, `size` and `sha256` are added. The keys
-      in use:
+      `shape`, `dtype`) may be left out, `size` and `sha256` are added. The
+      latter is the sum of the arrays; of streamed folders, of the names and
+      bytes of the files; of streamed TFDS sets, of the names of the examples
+      alone, so it does not tell another content of the same size.
+      The keys in use:
       `name`: of the data set.
       `input`: the name of the input array, `"image"` or `"features"`.
       `shape`, `dtype`: of one input.

@@ -25,6 +25,8 @@ def make(
 ) -> Splits:
   """Makes the splits of a data set that fits in memory.
 
+  What is held out may lack a rare class of train, which is noted.
+
   Args:
     parts: arrays `[N, ...]` of `"train"` and, where the data set has them, of
       `"valid"` and `"test"`.
@@ -34,12 +36,14 @@ def make(
     test_fraction: share of train to hold out where there is no `"test"`.
   """
   train = parts["train"]
+  labels = train.get("label")
   chosen = divide(
     hashes,
-    train.get("label"),
+    labels,
     valid_fraction=0.0 if "valid" in parts else valid_fraction,
     test_fraction=0.0 if "test" in parts else test_fraction,
   )
+  about = _compared(about, chosen, labels)
   taken = {
     split: {name: array[rows] for name, array in train.items()}
     for split, rows in chosen.items()
@@ -56,7 +60,8 @@ class Stream(NamedTuple):
   """See `Source.read`; picklable."""
 
   names: Sequence[str]
-  """A string per example; their sum stands for that of the content."""
+  """A string per example; their sum stands for that of the content, so they
+  hold a hash of it where there is one."""
 
 
 def make_streamed(
@@ -80,6 +85,7 @@ def make_streamed(
     valid_fraction=0.0 if "valid" in parts else valid_fraction,
     test_fraction=0.0 if "test" in parts else test_fraction,
   )
+  about = _compared(about, chosen, labels)
   taken = {
     split: Stream(
       functools.partial(_read_rows, train.read, rows.astype(np.int32)),
@@ -199,6 +205,26 @@ def _source(part: Stream, about: Mapping[str, Any]) -> Source:
   size = len(part.names)
   about = {**about, "size": size, "sha256": digest.hexdigest()}
   return Source(size=size, arrays=None, read=part.read, about=about)
+
+
+def _compared(
+  about: Mapping[str, Any],
+  chosen: Mapping[str, np.ndarray],
+  labels: np.ndarray | None,
+) -> Mapping[str, Any]:
+  """Adds a note to `about` where a held out split lacks a class of train."""
+  if labels is None or "classes" not in about:
+    return about
+  names = dict(enumerate(about["classes"]))
+  notes = compare_classes(
+    {
+      split: [names.get(i, str(i)) for i in np.unique(labels[rows]).tolist()]
+      for split, rows in chosen.items()
+    }
+  )
+  if not notes:
+    return about
+  return {**about, "notes": [*about.get("notes", ()), *notes]}
 
 
 def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:

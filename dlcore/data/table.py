@@ -1,5 +1,7 @@
 """Own tables: CSV files with a line of column names."""
 
+import functools
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +19,7 @@ from dlcore.data.table_encoding import (
   names_of,
   to_arrays,
 )
-from dlcore.data.table_text import File, places, read_file, read_rows
+from dlcore.data.table_text import File, Row, places, read_file, read_rows
 from dlcore.errors import UserError, lookup, nearest
 
 TASKS = ("auto", "classification", "regression")
@@ -63,87 +65,121 @@ def table_csv(
   paths = split.paths(path, train, valid, test)
   lookup(dict.fromkeys(TASKS), task, "kind of task")
   lookup(dict.fromkeys(split.ON_BAD), on_bad, "way with bad examples")
-
-  def build() -> Splits:
-    files = {name: read_file(file) for name, file in paths.items()}
-    names = _wanted(files["train"], target, columns, categorical)
-    rows = {
-      name: read_rows(file, [*names, target]) for name, file in files.items()
-    }
-    encoding = [
-      {
-        "column": name,
-        "categories": names_of(rows["train"], place)
-        if name in categorical
-        else None,
-      }
-      for place, name in enumerate(names)
-    ]
-    about = {
-      "name": "table_csv",
-      "input": "features",
-      "target": "target",
-      "columns": encoded_names(encoding),
-      "encoding": encoding,
-    }
-    classes = {name: names_of(part, -1) for name, part in rows.items()}
-    notes = []
-    if task == "classification" or (
-      task == "auto" and are_classes(classes["train"])
-    ):
-      notes = split.compare_classes(classes)
-      about |= {"target": "label", "classes": classes["train"]}
-    encoders = [*encoding, {"column": target, "categories": None}]
-    parts, bad = {}, []
-    for name, part in rows.items():
-      parts[name], wrong = to_arrays(part, encoders, about)
-      bad += wrong
-    notes += judge(bad, on_bad, parts)
-    return split.make(
-      parts,
-      {**about, "notes": notes},
-      hashes=hash_rows(np.column_stack(list(parts["train"].values()))),
-      valid_fraction=valid_fraction,
-      test_fraction=test_fraction,
-    )
-
+  settings = {
+    "target": target,
+    "columns": columns,
+    "categorical": categorical,
+    "task": task,
+    "on_bad": on_bad,
+    "valid_fraction": valid_fraction,
+    "test_fraction": test_fraction,
+  }
   return cache.splits(
-    build,
+    functools.partial(_build, paths, **settings),
     name="table_csv",
     key={
-      "splits": sorted(paths),
-      "target": target,
-      "columns": columns,
-      "categorical": categorical,
-      "task": task,
-      "on_bad": on_bad,
-      "fractions": (valid_fraction, test_fraction),
+      "paths": {name: os.path.abspath(file) for name, file in paths.items()},
+      **settings,
     },
     files=paths.values,
     folder=cache_dir,
   )
 
 
+def _build(
+  paths: Mapping[str, pathlib.Path],
+  *,
+  target: str,
+  columns: Sequence[str],
+  categorical: Sequence[str],
+  task: str,
+  on_bad: str,
+  valid_fraction: float,
+  test_fraction: float,
+) -> Splits:
+  """Reads and divides the tables; see `table_csv`."""
+  files = {name: read_file(file) for name, file in paths.items()}
+  names = _wanted(files["train"], target, columns, categorical)
+  rows = {
+    name: read_rows(file, [*names, target]) for name, file in files.items()
+  }
+  about = _describe(rows, names, categorical, task)
+  encoders = [*about["encoding"], {"column": target, "categories": None}]
+  parts, bad = {}, []
+  for name, part in rows.items():
+    parts[name], wrong = to_arrays(part, encoders, about)
+    bad += wrong
+  about["notes"] += judge(bad, on_bad, parts)
+  return split.make(
+    parts,
+    about,
+    hashes=hash_rows(np.column_stack(list(parts["train"].values()))),
+    valid_fraction=valid_fraction,
+    test_fraction=test_fraction,
+  )
+
+
+def _describe(
+  rows: Mapping[str, Sequence[Row]],
+  names: Sequence[str],
+  categorical: Sequence[str],
+  task: str,
+) -> dict[str, Any]:
+  """Returns `about` without what comes from the numbers.
+
+  Args:
+    rows: of every split, with the target in the last cell.
+    names: of the columns to learn from.
+    categorical: see `table_csv`.
+    task: likewise.
+  """
+  train = rows["train"]
+  encoding = [
+    {
+      "column": name,
+      "categories": names_of(train, place) if name in categorical else None,
+    }
+    for place, name in enumerate(names)
+  ]
+  about = {
+    "name": "table_csv",
+    "input": "features",
+    "target": "target",
+    "columns": encoded_names(encoding),
+    "encoding": encoding,
+    "notes": [],
+  }
+  classes = {name: names_of(part, -1) for name, part in rows.items()}
+  if task == "classification" or (
+    task == "auto" and are_classes(classes["train"])
+  ):
+    about["notes"] = split.compare_classes(classes)
+    about |= {"target": "label", "classes": classes["train"]}
+  return about
+
+
 def read_table(
   path: pathlib.Path | str, about: Mapping[str, Any]
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[np.ndarray, list[str], list[tuple[str, str]]]:
   """Reads a table as a model wants it that was trained on `about`.
 
   Columns that the model does not know, such as the target, are left out.
 
   Returns:
-    float32 `[N, F]`, and the place of every row: `"file.csv:2"`.
+    float32 `[N, F]` of the good rows in order, the place of each of them,
+    `"file.csv:2"`, and the other rows as pairs (place, reason).
 
   Raises:
-    UserError: a column is missing, or rows cannot be read; they are listed.
+    UserError: there is no such table, or a column is missing.
   """
   file = read_file(pathlib.Path(path))
   plain = [{"column": name, "categories": None} for name in about["columns"]]
   entries = about.get("encoding") or plain
   rows = read_rows(file, [entry["column"] for entry in entries])
   values, kept, bad = encode(rows, [encoder(entry) for entry in entries])
-  judge(bad, "error", {})
-  return values.astype(np.float32), [row.where for row in kept]
+  # The width is not that of the values where no row is good.
+  values = values.astype(np.float32).reshape(-1, len(about["columns"]))
+  return values, [row.where for row in kept], bad
 
 
 def _wanted(

@@ -1,8 +1,12 @@
 """Data sets by their tensorflow-datasets names, read without TensorFlow."""
 
 import concurrent.futures
+import functools
+import math
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -72,38 +76,14 @@ def tfds_source(
     "image_size": image_size,
   }
 
-  def build() -> Splits:
-    prepared = tfds_prepare.prepared(
-      builder,
-      data_dir=root,
-      manual_dir=manual_dir,
-      download=download,
-      verify=verify,
-    )
-    readers, about = open_readers(prepared, wanted)
-    size = sum(map(len, readers.values())) * int(np.prod(about["shape"]))
-    size *= np.dtype(about["dtype"]).itemsize
-    # By position: TFDS's order of the examples is fixed.
-    hashes = split.hash_names(map(str, range(len(readers["train"]))))
-    if size <= in_memory_limit:
-      return split.make(
-        {name: _decode(reader) for name, reader in readers.items()},
-        about,
-        hashes=hashes,
-        valid_fraction=valid_fraction,
-      )
-    hold_out = "valid" not in readers and valid_fraction > 0
-    return split.make_streamed(
-      {
-        name: split.Stream(reader, reader.names())
-        for name, reader in readers.items()
-      },
-      about,
-      hashes=hashes,
-      labels=readers["train"].labels() if hold_out else None,
-      valid_fraction=valid_fraction,
-    )
-
+  build = functools.partial(
+    _build,
+    wanted,
+    root,
+    {"manual_dir": manual_dir, "download": download, "verify": verify},
+    valid_fraction=valid_fraction,
+    in_memory_limit=in_memory_limit,
+  )
   return cache.splits(
     build,
     name=folder.name,
@@ -111,6 +91,51 @@ def tfds_source(
     files=lambda: [path for path in folder.rglob("*") if path.is_file()],
     folder=cache_dir,
     most=in_memory_limit,
+  )
+
+
+def _build(
+  wanted: Mapping[str, Any],
+  root: pathlib.Path,
+  preparing: Mapping[str, Any],
+  *,
+  valid_fraction: float,
+  in_memory_limit: int,
+) -> Splits:
+  """Prepares, reads and divides a data set.
+
+  Args:
+    wanted: see `tfds_reader.open_readers`.
+    root: where TFDS keeps what it prepared.
+    preparing: the settings of `tfds_prepare.prepared`.
+    valid_fraction: see `tfds_source`.
+    in_memory_limit: likewise.
+  """
+  prepared = tfds_prepare.prepared(
+    wanted["builder"], data_dir=root, **preparing
+  )
+  readers, about = open_readers(prepared, wanted)
+  size = sum(map(len, readers.values())) * math.prod(about["shape"])
+  size *= np.dtype(about["dtype"]).itemsize
+  # By position: TFDS's order of the examples is fixed.
+  hashes = split.hash_names(map(str, range(len(readers["train"]))))
+  if size <= in_memory_limit:
+    return split.make(
+      {name: _decode(reader) for name, reader in readers.items()},
+      about,
+      hashes=hashes,
+      valid_fraction=valid_fraction,
+    )
+  hold_out = "valid" not in readers and valid_fraction > 0
+  return split.make_streamed(
+    {
+      name: split.Stream(reader, reader.names())
+      for name, reader in readers.items()
+    },
+    about,
+    hashes=hashes,
+    labels=readers["train"].labels() if hold_out else None,
+    valid_fraction=valid_fraction,
   )
 
 

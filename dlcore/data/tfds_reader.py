@@ -102,7 +102,7 @@ class Reader:
 
 
 def open_readers(
-  builder, wanted: dict[str, Any]
+  builder, wanted: Mapping[str, Any]
 ) -> tuple[dict[str, Reader], dict[str, Any]]:
   """Returns the reader of each split, and what there is to say of all."""
   about, wanted = _describe(builder, wanted)
@@ -153,7 +153,7 @@ def _line(error: Exception) -> str:
 
 
 def _describe(
-  builder, wanted: dict[str, Any]
+  builder, wanted: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
   """Returns `about` of the data set, and `wanted` with the features' names."""
   import tensorflow_datasets as tfds

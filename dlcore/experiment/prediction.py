@@ -89,7 +89,12 @@ def _images(files: Sequence[Path], about: Mapping[str, Any]):
 
 def _tables(files: Sequence[Path], about: Mapping[str, Any]):
   for file in files:
-    inputs, names = data.read_table(file, about)
+    try:
+      inputs, names, bad = data.read_table(file, about)
+    except UserError as error:
+      yield [], None, [(str(file), "; ".join(error.lines))]
+      continue
+    yield [], None, bad
     for start in range(0, len(names), ROWS):
       stop = start + ROWS
       yield names[start:stop], inputs[start:stop], []

@@ -110,3 +110,89 @@ def test_the_folder_may_come_from_the_environment(load, tmp_path, monkeypatch):
   monkeypatch.setenv("DLCORE_CACHE", str(tmp_path / "home"))
   assert cache._root("") == tmp_path / "home" / "data"
   assert cache._root(str(tmp_path)) == tmp_path
+
+
+def test_a_file_that_changes_while_it_is_decoded_is_not_kept(tmp_path):
+  file = tmp_path / "source"
+  texts = iter(["one", "three", "seven"])
+
+  def build():
+    values = np.array([[len(file.read_text())]], np.float32)
+    file.write_text(next(texts))
+    return data.Splits(data.from_arrays({"features": values}))
+
+  def load():
+    settings = {"files": lambda: [file], "folder": str(tmp_path / "cache")}
+    splits = cache.splits(build, name="made", key={}, **settings)
+    return splits.train.arrays["features"].item()
+
+  file.write_text("zero")
+  assert [load(), load(), load()] == [4, 3, 5]
+
+
+def test_files_that_the_build_makes_are_kept(tmp_path):
+  file = tmp_path / "source"
+  built = []
+
+  def build():
+    built.append(file.write_text("made"))
+    return data.Splits(data.from_arrays({"features": np.ones((2, 1))}))
+
+  for _ in range(2):
+    cache.splits(
+      build, name="a", key={}, files=lambda: [file], folder=str(tmp_path / "b")
+    )
+  assert len(built) == 1
+
+
+@pytest.fixture
+def lengths(tmp_path):
+  """Measures files; the list holds those that were read."""
+  files = [tmp_path / "a", tmp_path / "b"]
+  for file in files:
+    file.write_text(file.name)
+  read = []
+
+  def length(file):
+    read.append(file.name)
+    return len(file.read_text()) or None
+
+  def lengths():
+    read.clear()
+    return cache.per_file(
+      length, files, name="length", key={}, folder=str(tmp_path / "cache")
+    )
+
+  return lengths, files, read
+
+
+def test_only_changed_files_are_read_again(lengths):
+  lengths, files, read = lengths
+  assert lengths() == [1, 1]
+  assert lengths() == [1, 1]
+  assert read == []
+  files[1].write_text("longer")
+  assert lengths() == [1, 6]
+  assert read == ["b"]
+
+
+def test_none_is_not_kept(lengths):
+  lengths, files, read = lengths
+  files[0].write_text("")
+  for _ in range(2):
+    assert lengths() == [None, 1]
+    assert "a" in read
+
+
+def test_damaged_records_are_made_again(lengths, tmp_path):
+  lengths, _, read = lengths
+  lengths()
+  (path,) = (tmp_path / "cache").iterdir()
+  text = path.read_text()
+  for damaged in (text[:-3], text.replace(", 1]", ", 2]"), "[]", "{}"):
+    assert damaged != text
+    path.write_text(damaged)
+    assert lengths() == [1, 1]
+    assert sorted(read) == ["a", "b"]
+  assert lengths() == [1, 1]
+  assert read == []

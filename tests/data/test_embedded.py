@@ -1,10 +1,14 @@
+import inspect
 import json
+import pathlib
+import sys
 
 import numpy as np
 import pytest
 import sklearn.datasets
 
 from dlcore import data
+from dlcore.data import embedded
 
 
 def test_digits_are_scikit_learns_halves_without_shuffle():
@@ -60,3 +64,11 @@ def test_statistics_come_from_train_only_and_about_is_json(name):
     about["normalization"]["mean"], inputs.mean(0), rtol=1e-6
   )
   assert about["size"] == train.size
+
+
+def test_the_files_are_found_without_importlib(monkeypatch):
+  folder = pathlib.Path(sklearn.datasets.__file__).parent / "data"
+  assert embedded._folder().samefile(folder)
+  monkeypatch.setattr(sys, "path", [])
+  assert embedded._folder().samefile(folder)
+  assert "importlib" not in inspect.getsource(embedded)

@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import shutil
 import struct
 import zlib
 
@@ -144,15 +145,76 @@ def test_unreadable_pictures_are_listed_or_left_out(folder, load, limit):
   _refused("way with bad", load, folder, on_bad="ignore")
 
 
-def test_a_truncated_picture_is_found_before_training(folder, load):
-  path = folder / "cat" / "0.png"
-  path.write_bytes(path.read_bytes()[:-30])
-  assert "0.png" in _refused("got 1 that cannot", load, folder)
-  splits, _ = load(folder, on_bad="skip")
-  assert sum(part.size for part in splits) == 39
-  streamed, _ = load(folder, in_memory_limit=0)
+@pytest.mark.parametrize("limit", [1 << 30, 0])
+def test_a_truncated_picture_is_found_before_training(folder, load, limit):
+  paths = [folder / "cat" / "0.png", folder / "dog" / "1.png"]
+  whole = [path.read_bytes() for path in paths]
+  for path, content in zip(paths, whole, strict=True):
+    path.write_bytes(content[:-30])
+  text = _refused("got 2 that cannot", load, folder, in_memory_limit=limit)
+  assert all(str(path) in text for path in paths)
+  splits, notes = load(folder, in_memory_limit=limit, on_bad="skip")
+  assert sum(part.size for part in splits) == 38
+  assert "2 unreadable pictures were left out" in notes
+  _read_all(splits)
+  for path, content in zip(paths, whole, strict=True):
+    path.write_bytes(content)
+  splits, notes = load(folder, in_memory_limit=limit)
+  assert sum(part.size for part in splits) == 40
+  assert notes == ""
+
+
+def test_a_streamed_picture_that_breaks_later_is_told(folder, load):
+  splits, _ = load(folder, in_memory_limit=0)
+  (folder / "cat" / "0.png").write_bytes(b"")
   with pytest.raises(UserError, match="expected pictures that can be read"):
-    _read_all(streamed)
+    _read_all(splits)
+
+
+def test_streamed_pictures_are_checked_once(folder, load, monkeypatch):
+  before, _ = load(folder, in_memory_limit=0)
+  read = []
+
+  def count(function):
+    def counted(file):
+      read.append(file)
+      return function(file)
+
+    return counted
+
+  monkeypatch.setattr(images, "checked", count(images.checked))
+  monkeypatch.setattr(images, "header", count(images.header))
+  after, _ = load(folder, in_memory_limit=0)
+  assert read == []
+  assert [part.about for part in before] == [part.about for part in after]
+  _save(folder / "dog" / "0.png", np.zeros((6, 5)))
+  load(folder, in_memory_limit=0)
+  assert read == [folder / "dog" / "0.png"] * 2
+
+
+def test_the_sum_of_a_stream_follows_the_content_not_the_place(
+  folder, load, tmp_path
+):
+  def sums(path):
+    splits, _ = load(path, in_memory_limit=0)
+    return [part.about["sha256"] for part in splits]
+
+  before = sums(folder)
+  assert sums(shutil.copytree(folder, tmp_path / "copy")) == before
+  path = folder / "cat" / "0.png"
+  _save(path, 255 - np.asarray(Image.open(path)))
+  assert sum(a != b for a, b in zip(sums(folder), before, strict=True)) == 1
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 0])
+def test_a_rare_class_that_is_not_held_out_is_told(folder, load, limit):
+  for i in range(20):
+    if i > 2:
+      (folder / "dog" / f"{i}.png").unlink()
+  splits, notes = load(folder, in_memory_limit=limit)
+  assert "valid has no examples of the classes 'dog'" in notes
+  assert "test has no examples" not in notes
+  assert splits.test.about["notes"] == splits.train.about["notes"]
 
 
 def _read_all(splits):

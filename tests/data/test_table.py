@@ -179,13 +179,25 @@ def test_predicting_reads_a_table_as_training_did(table, tmp_path):
   about = json.loads(json.dumps(dict(splits.train.about)))
   other = tmp_path / "other.csv"
   other.write_text("color,more,a\nred,x,1\nblue,y,2.5\n")
-  features, names = data.read_table(other, about)
+  features, names, bad = data.read_table(other, about)
   np.testing.assert_array_equal(features, [[1, 0, 1], [2.5, 1, 0]])
   assert features.dtype == np.float32
   assert names == [f"{other}:2", f"{other}:3"]
+  assert bad == []
+  other.write_text("color,a\ngreen,1\nred,2\nblue,x\nred\n")
+  features, names, bad = data.read_table(other, about)
+  np.testing.assert_array_equal(features, [[2, 0, 1]])
+  assert names == [f"{other}:3"]
+  assert bad == [
+    (f"{other}:2", "'green', which train does not have, in column 'color'"),
+    (f"{other}:4", "'x', not a number, in column 'a'"),
+    (f"{other}:5", "1 fields in place of 2"),
+  ]
   other.write_text("color,a\ngreen,1\n")
-  with pytest.raises(UserError, match="'green', which train does not have"):
-    data.read_table(other, about)
+  features, names, bad = data.read_table(other, about)
+  assert (features.shape, names, len(bad)) == ((0, 3), [], 1)
+  with pytest.raises(UserError, match="no file at"):
+    data.read_table(tmp_path / "gone.csv", about)
   other.write_text("a\n1\n")
   with pytest.raises(UserError, match="expected a column 'color'"):
     data.read_table(other, about)
@@ -198,5 +210,20 @@ def test_an_embedded_table_is_read_by_its_columns(tmp_path):
   path.write_text(
     ",".join(columns) + "\n" + ",".join(map(str, range(len(columns)))) + "\n"
   )
-  features, _ = data.read_table(path, about)
+  features, _, _ = data.read_table(path, about)
   np.testing.assert_array_equal(features, [np.arange(len(columns))])
+
+
+def test_tables_in_two_places_are_both_kept(table, tmp_path):
+  for name in ("one.csv", "other.csv"):
+    (tmp_path / name).write_text(_rows())
+    table("", path=str(tmp_path / name))
+  assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_a_rare_class_that_is_not_held_out_is_told(table):
+  splits, notes = table(_rows() + "1,2,rare\n")
+  assert "valid has no examples of the classes 'rare'" in notes
+  assert "test has no examples of the classes 'rare'" in notes
+  assert splits.train.about["classes"] == ["no", "rare", "yes"]
+  assert table(_rows())[1] == ""
