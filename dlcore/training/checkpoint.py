@@ -57,11 +57,23 @@ class Checkpoints:
     folder.mkdir(parents=True, exist_ok=True)
     self._lock = _locked(folder)
     self.folder = folder
-    self.latest = _clear(folder)
+    try:
+      self.latest = _clear(folder)
+    except BaseException:
+      os.close(self._lock)
+      raise
     self._best: int | None = None
     self._thread = ThreadPoolExecutor(1, "checkpoint")
     self._pending: Future | None = None
     self._manager: Any = None
+
+  def restore(self, template: State) -> State | None:
+    """Returns the newest good state, see `restore`; a failure closes all."""
+    try:
+      return restore(self.folder, template)
+    except BaseException:
+      self.abandon()
+      raise
 
   def save(self, state: State, best_step: int) -> None:
     """Copies `state` from the devices and writes it in the background.

@@ -112,7 +112,7 @@ def fit(
   with phases("checkpoint"):
     saves = checkpoint.Checkpoints(folder / "checkpoints") if folder else None
     if saves:
-      state = checkpoint.restore(saves.folder, state) or state
+      state = saves.restore(state) or state
   state = parallel.replicate(state)
   begun = int(state.step)
   step_function = make_step(
