@@ -13,9 +13,9 @@ def get_config(variant=""):
     data={"name": "digits", "batch_size": 32, "augment": {"shift": 1}},
     model={
       "name": "cnn",
-      "stages": ((16, 32),),
+      "stages": ((32, 64),),
       "batch_norm": False,
-      "dropout": 0.3,
+      "dropout": 0.5,
     },
     optim={
       "name": "adam",
