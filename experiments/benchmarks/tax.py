@@ -12,8 +12,8 @@ from dlcore import scale, training
 from dlcore.data import indices
 from dlcore.training import state as states
 
-MNIST = (problems.mnist_cnn, problems.images, problems.BATCH, 1200)
-DIGITS = (problems.digits_mlp, problems.digits, 32, 20_000)
+MNIST = (problems.mnist_cnn, problems.images, problems.BATCH, 800)
+DIGITS = (problems.digits_mlp, problems.digits, 32, 16_000)
 PROBLEMS = {
   "mnist_cnn": (*MNIST, 1),
   "digits_mlp, 20 steps a call as in its config": (*DIGITS, 20),
@@ -93,6 +93,7 @@ def _whole(task, source, batch_size, steps, per_call) -> float:
       steps=steps,
       batch_size=batch_size,
       workdir=workdir,
+      eval_every=steps // 10,
       steps_per_call=per_call,
       progress=False,
       phases=phases,

@@ -112,6 +112,7 @@ def test_penalty_has_the_gradient_that_it_says_and_spares_biases():
       "warmup",
     ),
     (lambda: optim.penalty(l2=-1.0), "l2"),
+    (lambda: optim.create("adamw", learning_rate=1.0, eps=0.0), "eps"),
   ],
 )
 def test_what_is_out_of_range_is_refused(call, message):
