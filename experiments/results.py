@@ -79,7 +79,7 @@ def kills(result: dict) -> str:
   ]
   return _told(
     "Every leaf of the last checkpoint and every line of the log, compared "
-    "with an undisturbed run:",
+    f"with an undisturbed run, {result['date']}, commit {result['commit']}:",
     "experiments/campaigns/kills.py",
     ("killed runs", ""),
     rows,

@@ -119,6 +119,8 @@ def campaign(
     if not differs:
       shutil.rmtree(run)
   return {
+    "date": time.strftime("%Y-%m-%d"),
+    "commit": _commit(),
     "runs": runs,
     "kills": sum(killed.values()),
     "by_moment": dict(killed),
@@ -186,6 +188,15 @@ class Child:
       steps = folder.iterdir() if folder.is_dir() else ()
       return any(not (step / checkpoint.MANIFEST).exists() for step in steps)
     return self._board.read_bytes().rstrip(b"\0").decode() == moment
+
+
+def _commit() -> str:
+  """Returns the commit that is measured, empty outside of a checkout."""
+  command_line = ["git", "rev-parse", "--short", "HEAD"]
+  told = subprocess.run(
+    command_line, cwd=ROOT, capture_output=True, text=True, check=False
+  )
+  return told.stdout.strip()
 
 
 def outcome(run: Path) -> tuple[dict[str, np.ndarray], list[dict]]:

@@ -112,6 +112,7 @@ def _all(*sources):
 
 @pytest.fixture(scope="module")
 def mnist(folders):
+  # A user's clone has no such folder, and the tests download nothing.
   if not MNIST.is_dir():
     pytest.skip("the original MNIST files are not beside the repository")
   with pytest.MonkeyPatch.context() as patch:
