@@ -9,24 +9,25 @@ damaged. Nothing in a checkpoint is executed.
 import contextlib
 import errno
 import fcntl
-import hashlib
-import json
 import logging
 import os
 import shutil
+import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError
+from dlcore.training import manifest
 from dlcore.training.state import State
 from dlcore.typing import PyTree
 
-MANIFEST = "sha256.json"
 ITEM = "state"
 REPLACED = ".replaced"
 """The end of the name of a step while it is being written once more."""
@@ -40,15 +41,25 @@ OVERHEAD = 1 << 18
 log = logging.getLogger("dlcore")
 
 
-class Damaged(Exception):
-  """A checkpoint that must not be read, and why."""
+class _Snapshot(NamedTuple):
+  """A state on the host that is to be written."""
+
+  tree: PyTree
+  best_step: int
+  before: Callable[[], None]
 
 
 class Checkpoints:
   """Writes the checkpoints of one run, in the background."""
 
-  def __init__(self, folder: Path):
+  def __init__(self, folder: Path, interval: float = 0.0):
     """Opens `folder`, and holds it against other runs until it is closed.
+
+    Args:
+      folder: where the steps are.
+      interval: seconds from the end of a write to the next one. Of the states
+        that are saved meanwhile the newest and the best wait in memory, the
+        others are left out. With 0 every one is written.
 
     Raises:
       UserError: another run holds it, or steps were finished but none of
@@ -62,9 +73,13 @@ class Checkpoints:
     except BaseException:
       os.close(self._lock)
       raise
+    self._interval = interval
     self._best: int | None = None
     self._thread = ThreadPoolExecutor(1, "checkpoint")
-    self._pending: Future | None = None
+    self._writing: Future | None = None
+    self._changed = threading.Condition()
+    self._waiting: dict[int, _Snapshot] = {}
+    self._idle, self._hurry, self._due = True, False, 0.0
     self._manager: Any = None
 
   def restore(self, template: State) -> State | None:
@@ -75,32 +90,48 @@ class Checkpoints:
       self.abandon()
       raise
 
-  def save(self, state: State, best_step: int) -> None:
-    """Copies `state` from the devices and writes it in the background.
+  def save(
+    self,
+    state: State,
+    best_step: int,
+    before: Callable[[], None] = lambda: None,
+  ) -> None:
+    """Copies `state` from the devices, to be written in the background.
 
     Args:
       state: what to save, under its own step.
-      best_step: the step to keep beside the latest ones.
+      best_step: the step to keep beside the latest ones; of this state, or of
+        one that was saved before.
+      before: called in the background before this state is written.
 
     Raises:
-      UserError: this or the last save failed.
+      UserError: an earlier save failed.
     """
-    self.wait()
-    step = int(state.step)
-    self._best = best_step
-    tree = trees.nest(trees.flatten(state))
-    try:
-      self._make_sure_of_space(state)
-      self._save(step, tree)
-    except Exception as error:
-      raise self._failure(step, error) from error
-    self._pending = self._thread.submit(self._finish, step)
+    if self._interval == 0:
+      self.wait()
+    elif self._writing is not None and self._writing.done():
+      self._writing.result()
+    # A copy: the buffers are given to the next step.
+    tree = trees.nest(trees.flatten(jax.tree.map(np.array, state)))
+    snapshot = _Snapshot(tree, best_step, before)
+    with self._changed:
+      best = {step: s for step, s in self._waiting.items() if step == best_step}
+      self._waiting = {**best, int(state.step): snapshot}
+      if self._idle:
+        self._idle = False
+        self._writing = self._thread.submit(self._write_all)
 
   def wait(self) -> None:
-    """Returns when the last save is on disk, with its manifest."""
-    if self._pending is not None:
-      pending, self._pending = self._pending, None
-      pending.result()
+    """Returns when all that was saved is on disk, with its manifest."""
+    with self._changed:
+      self._hurry = True
+      self._changed.notify()
+    writing, self._writing = self._writing, None
+    try:
+      if writing is not None:
+        writing.result()
+    finally:
+      self._hurry = False
 
   def close(self) -> None:
     """Waits for the last save and lets the folder go."""
@@ -119,23 +150,42 @@ class Checkpoints:
   def should_preserve(self, checkpoints, *, context=None) -> list[bool]:
     """Is Orbax's preservation policy: keeps the latest and the best step."""
     del context
-    steps = [checkpoint.step for checkpoint in checkpoints]
-    kept = {*sorted(steps)[-KEPT:], self._best}
-    return [step in kept for step in steps]
+    steps = sorted(checkpoint.step for checkpoint in checkpoints)
+    kept = {*steps[-KEPT:], self._best}
+    return [checkpoint.step in kept for checkpoint in checkpoints]
 
-  def _make_sure_of_space(self, state: State) -> None:
-    # A write that fails half-way makes tensorstore's threads print tracebacks.
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    if shutil.disk_usage(self.folder).free < size + OVERHEAD:
-      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+  def _write_all(self) -> None:
+    """Writes what waits, when it is due, until nothing does."""
+    while snapshots := self._take():
+      for step, snapshot in snapshots:
+        try:
+          self._write(step, snapshot)
+        except Exception as error:
+          raise self._failure(step, error) from error
+      self._due = time.monotonic() + self._interval
 
-  def _save(self, step: int, tree: PyTree) -> None:
+  def _take(self) -> list[tuple[int, "_Snapshot"]]:
+    with self._changed:
+      left = self._due - time.monotonic()
+      self._changed.wait_for(lambda: self._hurry, max(left, 0.0))
+      snapshots = sorted(self._waiting.items())
+      self._waiting = {}
+      self._idle = not snapshots
+      return snapshots
+
+  def _write(self, step: int, snapshot: "_Snapshot") -> None:
     import orbax.checkpoint as ocp  # Late: it costs a second.
 
+    snapshot.before()
+    # A write that fails half-way makes tensorstore's threads print tracebacks.
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(snapshot.tree))
+    if shutil.disk_usage(self.folder).free < size + OVERHEAD:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if self._manager is None:
       options = ocp.CheckpointManagerOptions(
         preservation_policy=self,
         enable_background_delete=False,
+        enable_async_checkpointing=False,
         cleanup_tmp_directories=True,
       )
       self._manager = ocp.CheckpointManager(
@@ -144,16 +194,11 @@ class Checkpoints:
     if step == self.latest:  # Evaluated anew, after a stop before that.
       (self.folder / str(step)).rename(self.folder / f"{step}{REPLACED}")
       self._manager.reload()
-    item = ocp.args.StandardSave(tree)
+    self._best = snapshot.best_step
+    item = ocp.args.StandardSave(snapshot.tree)
     self._manager.save(step, args=ocp.args.Composite(**{ITEM: item}))
-
-  def _finish(self, step: int) -> None:
-    try:
-      self._manager.wait_until_finished()
-      write_manifest(self.folder / str(step))
-      shutil.rmtree(self.folder / f"{step}{REPLACED}", ignore_errors=True)
-    except Exception as error:
-      raise self._failure(step, error) from error
+    manifest.write(self.folder / str(step))
+    shutil.rmtree(self.folder / f"{step}{REPLACED}", ignore_errors=True)
     self.latest = step
 
   def _failure(self, step: int, error: Exception) -> Exception:
@@ -211,8 +256,8 @@ def good(folder: Path, step: int) -> bool:
   if step not in _steps(folder):
     return False
   try:
-    verify(folder / str(step))
-  except Damaged as damage:
+    manifest.verify(folder / str(step))
+  except manifest.Damaged as damage:
     log.warning("checkpoint %d is passed over: %s", step, damage)
     return False
   return True
@@ -233,8 +278,8 @@ def read(folder: Path, step: int) -> dict[str, Any]:
       f"the finished steps are: {have}",
     )
   try:
-    verify(folder / str(step))
-  except Damaged as damage:
+    manifest.verify(folder / str(step))
+  except manifest.Damaged as damage:
     raise UserError(
       f"expected an undamaged checkpoint {folder / str(step)}", str(damage)
     ) from damage
@@ -247,39 +292,6 @@ def read(folder: Path, step: int) -> dict[str, Any]:
     return checkpointer.restore(path, restore_args=host)
 
 
-def write_manifest(step: Path) -> None:
-  """Writes the sums of all files of a committed step, atomically."""
-  temporary = step / (MANIFEST + ".tmp")
-  with temporary.open("w") as file:
-    json.dump(_sums(step), file, indent=1, sort_keys=True)
-    file.flush()
-    os.fsync(file.fileno())
-  temporary.replace(step / MANIFEST)
-
-
-def verify(step: Path) -> None:
-  """Compares every file of a step with the manifest.
-
-  Raises:
-    Damaged: a file is missing, changed, left over or a link.
-  """
-  try:
-    wanted = dict(json.loads((step / MANIFEST).read_text()))
-  except (OSError, ValueError, TypeError) as error:
-    raise Damaged(f"its manifest cannot be read ({error})") from error
-  try:
-    sums = _sums(step)
-  except OSError as error:
-    raise Damaged(f"it cannot be read ({error})") from error
-  for name in sorted(wanted.keys() | sums.keys()):
-    if name not in sums:
-      raise Damaged(f"{name} is missing")
-    if name not in wanted:
-      raise Damaged(f"{name} does not belong to it")
-    if sums[name] != wanted[name]:
-      raise Damaged(f"the sha256 sum of {name} differs from its manifest")
-
-
 def _steps(folder: Path) -> list[int]:
   """Returns the steps that were finished, damaged since or not."""
   if not folder.is_dir():
@@ -287,26 +299,8 @@ def _steps(folder: Path) -> list[int]:
   return [
     int(path.name)
     for path in folder.iterdir()
-    if path.name.isdecimal() and os.path.lexists(path / MANIFEST)
+    if path.name.isdecimal() and os.path.lexists(path / manifest.NAME)
   ]
-
-
-def _sums(step: Path) -> dict[str, str]:
-  if step.is_symlink():
-    raise Damaged("it is a link")
-  sums = {}
-  for parent, folders, files in os.walk(step):
-    for name in [*folders, *files]:
-      path = Path(parent, name)
-      if path.is_symlink() or not (path.is_file() or path.is_dir()):
-        raise Damaged(f"{path.relative_to(step)} is a link")
-    for name in files:
-      path = Path(parent, name)
-      if not name.startswith(MANIFEST):
-        with path.open("rb") as file:
-          digest = hashlib.file_digest(file, "sha256").hexdigest()
-        sums[path.relative_to(step).as_posix()] = digest
-  return sums
 
 
 def _locked(folder: Path) -> int:
@@ -333,7 +327,7 @@ def _clear(folder: Path) -> int | None:
     raise UserError(f"expected a folder at {folder}", "it is a link")
   for path in folder.glob(f"*{REPLACED}"):
     step = folder / path.name.removesuffix(REPLACED)
-    if not (step / MANIFEST).exists():
+    if not (step / manifest.NAME).exists():
       shutil.rmtree(step, ignore_errors=True)
       path.rename(step)
     else:

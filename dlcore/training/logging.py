@@ -37,8 +37,7 @@ class RunLog:
     json.dump({"step": step, "split": split, **rounded}, self._file)
     self._file.write("\n")
     self._file.flush()
-    for name, value in rounded.items():
-      self._tensorboard().add_scalar(f"{split}/{name}", value, step)
+    self._show(step, split, rounded)
 
   def sync(self) -> None:
     """Returns when the lines are on disk, as a checkpoint requires."""
@@ -50,14 +49,22 @@ class RunLog:
     if self._board is not None:
       self._board.close()
 
-  def _tensorboard(self):
-    if self._board is None:
-      from tensorboardX import SummaryWriter  # Late: it costs 0.3 s.
+  def _show(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Adds a line to TensorBoard, as one event: ten would cost 1 ms."""
+    from tensorboardX import SummaryWriter  # Late: it costs 0.3 s.
+    from tensorboardX.proto.summary_pb2 import Summary
 
+    if self._board is None:
       self._board = SummaryWriter(
         str(self._workdir / "tensorboard"), purge_step=self._step + 1
       )
-    return self._board
+    event = Summary(
+      value=[
+        Summary.Value(tag=f"{split}/{name}", simple_value=value)
+        for name, value in values.items()
+      ]
+    )
+    self._board.file_writer.add_summary(event, step)
 
 
 def cut(path: Path, step: int) -> None:

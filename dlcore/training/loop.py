@@ -22,6 +22,10 @@ from dlcore.training.state import State
 from dlcore.training.step import make_step
 from dlcore.typing import Array, Batch, Params, Schedule
 
+SAVE_INTERVAL = 5.0
+"""Seconds between writes if the user does not ask for certain steps. A write
+of many small arrays takes 0.1 s, as much as a thousand small steps."""
+
 
 def fit(
   task: Task,
@@ -73,8 +77,9 @@ def fit(
       less is better.
     log_every: steps between lines of the log.
     eval_every: steps between evaluations; 0 for an epoch, at least 200.
-    checkpoint_every: steps between saves; 0 for every evaluation. A new best
-      is always saved.
+    checkpoint_every: steps between saves; a new best is always saved. 0 for
+      every evaluation, but none is written sooner than 5 s after the last:
+      the newest and the best wait in memory.
     eval_batch_size: examples in a batch of evaluation.
     placement: `"device"` keeps the data on the device, `"stream"` reads
       every batch on the host, `"auto"` chooses by size. Same batches.
@@ -96,6 +101,7 @@ def fit(
   _check(train.size, locals())
   # Not a share of `steps`: a run that is made longer keeps its evaluations.
   eval_every = eval_every or max(train.size // batch_size, 200)
+  interval = 0.0 if checkpoint_every else SAVE_INTERVAL
   checkpoint_every = checkpoint_every or eval_every
   phases = phases or Phases()
   folder = None if workdir is None else Path(workdir)
@@ -110,8 +116,9 @@ def fit(
       task, tx, sample, seed, ema=ema > 0, axis_name=parallel.axis_name
     )
   with phases("checkpoint"):
-    saves = checkpoint.Checkpoints(folder / "checkpoints") if folder else None
-    if saves:
+    saves = None
+    if folder:
+      saves = checkpoint.Checkpoints(folder / "checkpoints", interval)
       state = saves.restore(state) or state
   state = parallel.replicate(state)
   begun = int(state.step)
@@ -171,8 +178,7 @@ def fit(
             seen, unsaved = step, True
         if saves and unsaved and (stop.asked() or best or plan.saves(step)):
           with phases("checkpoint"):
-            watch.sync()
-            saves.save(state, int(state.best["step"]))
+            saves.save(state, int(state.best["step"]), watch.sync)
           unsaved = False
         if stop.asked():
           if saves:

@@ -13,7 +13,7 @@ from dlcore.data import indices
 from dlcore.training import state as states
 
 MNIST = (problems.mnist_cnn, problems.images, problems.BATCH, 800)
-DIGITS = (problems.digits_mlp, problems.digits, 32, 16_000)
+DIGITS = (problems.digits_mlp, problems.digits, 32, 80_000)
 PROBLEMS = {
   "mnist_cnn": (*MNIST, 1),
   "digits_mlp, 20 steps a call as in its config": (*DIGITS, 20),

@@ -24,7 +24,7 @@ from absl import flags
 
 from dlcore import command, trees
 from dlcore.errors import UserError
-from dlcore.training import checkpoint
+from dlcore.training import checkpoint, manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("seconds", "examples_per_second")
@@ -44,8 +44,10 @@ OVERRIDES = {
   "training.steps": 400,
   "training.log_every": 7,
   "training.eval_every": 40,
-  "training.checkpoint_every": 25,
 }
+SAVES = (25, 0)
+"""`training.checkpoint_every`, drawn for every run; 0 saves when it may."""
+
 
 RUNS = flags.DEFINE_integer("runs", 50, "how many runs to kill")
 WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "where they run")
@@ -104,14 +106,15 @@ def campaign(
     moment = moments[(number // 2 + number % 2) % len(moments)]
     run = folder / f"killed_{number}"
     kills = []
+    settings = {**overrides, "training.checkpoint_every": chance.choice(SAVES)}
     while not kills or chance.random() < 0.4:
-      child = Child(run, placement, overrides)
+      child = Child(run, placement, settings)
       if child.kill(moment, chance.uniform(0.0, 0.8) * seconds[placement]):
         kills.append(moment)
         moment = chance.choice(moments)
       else:  # It was over before that moment came: too late to count.
         kills or shutil.rmtree(run)
-    Child(run, placement, overrides).finish()
+    Child(run, placement, settings).finish()
     killed.update(kills)
     if differs := difference(wanted[placement], outcome(run)):
       different.append(f"{run.name}: {differs}")
@@ -186,7 +189,7 @@ class Child:
     if moment == "write":
       folder = self._run / "checkpoints"
       steps = folder.iterdir() if folder.is_dir() else ()
-      return any(not (step / checkpoint.MANIFEST).exists() for step in steps)
+      return any(not (step / manifest.NAME).exists() for step in steps)
     return self._board.read_bytes().rstrip(b"\0").decode() == moment
 
 

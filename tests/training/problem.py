@@ -54,6 +54,7 @@ def fit(workdir=None, *, net=None, steps=40, train=None, **settings):
     "learning_rate": RATE,
     "log_every": 3,
     "eval_every": 10,
+    "checkpoint_every": 10,
     "devices": jax.local_devices()[:1],
     "progress": False,
     **settings,

@@ -1,13 +1,17 @@
 """A damaged checkpoint is never read; the newest good one is."""
 
 import shutil
+import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import problem
 import pytest
 
+from dlcore import trees
 from dlcore.errors import UserError
-from dlcore.training import checkpoint
+from dlcore.training import checkpoint, manifest
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ def add(step):
 
 
 def break_manifest(step):
-  (step / checkpoint.MANIFEST).write_text("{")
+  (step / manifest.NAME).write_text("{")
 
 
 FAULTS = (
@@ -97,7 +101,7 @@ def test_a_run_steps_back_over_a_damaged_checkpoint(
 
 
 def test_a_step_without_manifest_was_never_finished(copied, caplog):
-  (copied / "checkpoints" / "40" / checkpoint.MANIFEST).unlink()
+  (copied / "checkpoints" / "40" / manifest.NAME).unlink()
   assert checkpoint.newest(copied / "checkpoints") == 30
   assert not caplog.text
 
@@ -125,7 +129,7 @@ def test_a_full_disk_is_named_and_loses_nothing(copied, monkeypatch):
   def full(step):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(checkpoint, "write_manifest", full)
+  monkeypatch.setattr(manifest, "write", full)
   with pytest.raises(UserError, match="the disk is full: step 50"):
     problem.fit(copied, steps=60)
   assert checkpoint.newest(copied / "checkpoints") == 40
@@ -146,7 +150,56 @@ def test_a_step_that_is_written_once_more_is_not_lost_by_a_kill(
   state = problem.fit(copied)
   assert int(state.step) == 40
   assert sorted(path.name for path in folder.iterdir()) == ["30", "40"]
-  checkpoint.verify(folder / "40")
+  manifest.verify(folder / "40")
+
+
+def test_saves_in_close_succession_write_the_newest_and_the_best(tmp_path):
+  state = problem.fit(steps=1)
+  synced = []
+  saves = checkpoint.Checkpoints(tmp_path, interval=1000.0)
+  for step, best in ((10, 10), (20, 20), (30, 30), (40, 30), (50, 30)):
+    at = state.replace(step=np.int32(step))
+    saves.save(at, best, lambda step=step: synced.append(step))
+    if step == 10:  # The first one does not wait.
+      while saves.latest is None:
+        time.sleep(0.01)
+  assert saves.latest == 10
+  saves.close()
+  assert synced == [10, 30, 50]
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["30", "50"]
+  for step in (30, 50):
+    assert checkpoint.read(tmp_path, step)["step"] == step
+
+
+def test_a_state_that_waits_is_a_copy(tmp_path):
+  saves = checkpoint.Checkpoints(tmp_path, interval=1000.0)
+  state = problem.fit(steps=1)
+  wanted = {path: leaf.copy() for path, leaf in problem.leaves(state).items()}
+  saves.save(state, 1)
+  step = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
+  step(state.replace(halted=jnp.int32(0)))
+  saves.close()
+  for path, leaf in trees.flatten(checkpoint.read(tmp_path, 1)).items():
+    assert leaf.tobytes() == wanted[path].tobytes(), path
+
+
+def save_and_wait(saves, state):
+  saves.save(state, 1)
+  saves.wait()
+
+
+def test_a_failed_write_is_told_at_the_next_save(tmp_path, monkeypatch):
+  def full(step):
+    raise OSError(28, "No space left on device")
+
+  monkeypatch.setattr(manifest, "write", full)
+  saves = checkpoint.Checkpoints(tmp_path, interval=1000.0)
+  state = problem.fit(steps=1)
+  saves.save(state, 1)
+  time.sleep(0.5)  # By then the first write is over, or waited for below.
+  with pytest.raises(UserError, match="the disk is full: step 1"):
+    save_and_wait(saves, state)
+  saves.abandon()
 
 
 def test_two_runs_cannot_write_one_folder(copied):
