@@ -15,8 +15,15 @@ from dlcore.metrics import compute
 from dlcore.training.phases import Phases
 from dlcore.typing import Metrics
 
-AHEAD = 16
-"""How many calls may be on their way before the loop waits for one."""
+AHEAD = 64
+"""The most calls that are on their way before the loop waits for one."""
+
+AHEAD_SECONDS = 0.25
+"""The same in time: a run that is asked to stop first finishes these."""
+
+
+FLUSH_SECONDS = 5.0
+"""After how long TensorBoard may see new lines."""
 
 
 class RunLog:
@@ -27,6 +34,7 @@ class RunLog:
     self._workdir = workdir
     self._step = step
     self._board = None
+    self._flushed = 0.0
     path = workdir / "metrics.jsonl"
     cut(path, step)
     self._file = path.open("a")
@@ -34,8 +42,8 @@ class RunLog:
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Adds one line; numbers keep the digits that float32 has."""
     rounded = {name: float(f"{value:.7g}") for name, value in values.items()}
-    json.dump({"step": step, "split": split, **rounded}, self._file)
-    self._file.write("\n")
+    line = json.dumps({"step": step, "split": split, **rounded})
+    self._file.write(line + "\n")
     self._file.flush()
     self._show(step, split, rounded)
 
@@ -50,21 +58,35 @@ class RunLog:
       self._board.close()
 
   def _show(self, step: int, split: str, values: Mapping[str, float]) -> None:
-    """Adds a line to TensorBoard, as one event: ten would cost 1 ms."""
-    from tensorboardX import SummaryWriter  # Late: it costs 0.3 s.
+    from tensorboardX.proto.event_pb2 import Event  # Late: it costs 0.3 s.
     from tensorboardX.proto.summary_pb2 import Summary
 
+    scalars = [
+      Summary.Value(tag=f"{split}/{name}", simple_value=value)
+      for name, value in values.items()
+    ]
+    summary = Summary(value=scalars)
+    now = time.time()
+    board = self._tensorboard()
+    board.write_event(Event(wall_time=now, step=step, summary=summary))
+    if now - self._flushed > FLUSH_SECONDS:
+      board.flush()
+      self._flushed = now
+
+  def _tensorboard(self):
+    # Not SummaryWriter, whose queue costs 1 ms a line.
     if self._board is None:
-      self._board = SummaryWriter(
-        str(self._workdir / "tensorboard"), purge_step=self._step + 1
+      from tensorboardX.event_file_writer import EventsWriter
+      from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+      folder = self._workdir / "tensorboard"
+      folder.mkdir(exist_ok=True)
+      self._board = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
+      start = SessionLog(status=SessionLog.START)
+      self._board.write_event(
+        Event(wall_time=time.time(), step=self._step + 1, session_log=start)
       )
-    event = Summary(
-      value=[
-        Summary.Value(tag=f"{split}/{name}", simple_value=value)
-        for name, value in values.items()
-      ]
-    )
-    self._board.file_writer.add_summary(event, step)
+    return self._board
 
 
 def cut(path: Path, step: int) -> None:
@@ -119,7 +141,10 @@ class Watch:
     self._derived = derived
     self._log_every = log_every
     self._batch_size = batch_size
-    self._ahead = AHEAD if overlap else 0
+    self._overlap = overlap
+    self._ahead = 1 if overlap else 0
+    self._unseen = 0
+    self._waited = time.monotonic()
     self._phases = phases
     self._pending: deque[tuple[int, int, Mapping]] = deque()
     self._last = (step, 0.0)
@@ -129,7 +154,7 @@ class Watch:
   def add(self, step: int, count: int, log: Mapping) -> None:
     """Takes the log of `count` steps after `step`, looks at an earlier one."""
     self._pending.append((step, count, log))
-    if len(self._pending) > self._ahead:
+    while len(self._pending) > self._ahead:
       self._look(*self._pending.popleft())
 
   def flush(self) -> None:
@@ -142,25 +167,35 @@ class Watch:
   ) -> None:
     """Writes the lines of a call; without any, often does nothing yet."""
     last = first + count
-    lines = range(first + 1, last + 1)
-    lines = [step for step in lines if step % self._log_every == 0]
-    recent = time.monotonic() - self._shown < 0.2
-    if not lines and not now and recent:
-      # Waiting for one step in a few keeps the queue of the device short.
-      if not self._pending or first % AHEAD == 0:
-        jax.block_until_ready(log["loss"])
+    due = now or last // self._log_every > first // self._log_every
+    self._unseen += 1
+    if not due and self._unseen < self._ahead:
       return
-    self._shown = time.monotonic()
+    log["loss"].block_until_ready()
+    self._measure()
+    if not due and self._waited - self._shown < 0.2:
+      return
+    self._shown = self._waited
     log = jax.tree.map(np.atleast_1d, jax.device_get(log))
     self.halted |= bool(log["halted"][-1])
     self._progress.update(last, float(log["loss"][-1]), self._rate(last))
     if self.halted:
       return
-    for step in lines:
+    for step in range(first + 1, last + 1):
+      if step % self._log_every:
+        continue
       row = jax.tree.map(lambda leaf, at=step - first - 1: leaf[at], log)
       values = compute(row["metrics"], self._derived) | row["shown"]
       values["examples_per_second"] = self._rate_now
       self.write(step, "train", values | {"seconds": self._phases.total()})
+
+  def _measure(self) -> None:
+    """Sets how many calls may be on their way, from the pace of the last."""
+    now = time.monotonic()
+    pace = (now - self._waited) / self._unseen
+    if self._overlap:
+      self._ahead = min(max(int(AHEAD_SECONDS / pace), 1), AHEAD)
+    self._unseen, self._waited = 0, now
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Writes one line of metrics."""
