@@ -25,5 +25,5 @@ def get_config(variant=""):
       "learning_rate": 3e-3,
       "schedule": {"name": "warmup_cosine", "warmup": 0.3, "initial": 0.04},
     },
-    training={"epochs": 60.0, "ema": 0.99, "best_by": "accuracy"},
+    training={"epochs": 60.0, "ema": 0.99},
   )

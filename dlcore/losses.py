@@ -1,5 +1,6 @@
 """Losses per example; totals and weights are the business of the tasks."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -21,7 +22,12 @@ def softmax_cross_entropy(
 
   Returns:
     float32 `[...]`, in nats.
+
+  Raises:
+    AssertionError: shapes or dtypes are others.
   """
+  chex.assert_shape(labels, logits.shape[:-1])
+  chex.assert_type([logits, labels], [float, int])
   log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
   chosen = jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)
   spread = jnp.mean(log_probabilities, axis=-1)
@@ -29,6 +35,11 @@ def softmax_cross_entropy(
 
 
 def squared_error(predictions: Array, targets: Array) -> Array:
-  """Returns `(prediction - target) ** 2`, float32 `[...]`."""
+  """Returns `(prediction - target) ** 2`, float32 `[...]`.
+
+  Raises:
+    AssertionError: the shapes differ: `[B, 1]` and `[B]` make no `[B, B]`.
+  """
+  chex.assert_equal_shape([predictions, targets])
   difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)
   return jnp.square(difference)

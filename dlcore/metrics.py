@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,11 @@ def weighted(values: Array, mask: Array) -> tuple[Array, Array]:
   Args:
     values: `[B]`.
     mask: float32 `[B]`.
+
+  Raises:
+    AssertionError: the shapes differ.
   """
+  chex.assert_equal_shape([values, mask])
   values = jnp.where(mask > 0, values.astype(jnp.float32) * mask, 0.0)
   return jnp.sum(values), jnp.sum(mask)
 

@@ -45,3 +45,12 @@ def test_a_metric_without_examples_is_not_a_number():
   value = metrics.compute({"loss": (0.0, 0.0)}, lambda s: {})["loss"]
   assert value != value
   assert value != pytest.approx(0)
+
+
+def test_shapes_that_would_broadcast_are_refused():
+  with pytest.raises(AssertionError):
+    losses.squared_error(jnp.zeros((4, 1)), jnp.zeros(4))
+  with pytest.raises(AssertionError):
+    losses.softmax_cross_entropy(jnp.zeros((4, 3)), jnp.zeros((4, 1), int))
+  with pytest.raises(AssertionError):
+    metrics.weighted(jnp.zeros((4, 1)), jnp.ones(4))
