@@ -4,6 +4,7 @@ import ast
 import inspect
 import runpy
 import traceback
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,8 @@ def _value(default: Any, text: str, key: str) -> Any:
 def _sequence(default: tuple, text: str) -> tuple:
   """Reads `(1, 2)`, `1,2` or, where no numbers are expected, `red,green`."""
   try:
-    value = ast.literal_eval(text) if text else ()
+    with warnings.catch_warnings(action="ignore"):  # '\d' for r'\d'.
+      value = ast.literal_eval(text) if text else ()
   except (ValueError, SyntaxError):
     if not all(isinstance(item, str) for item in default):
       raise

@@ -1,87 +1,69 @@
-"""Optimizers by name: `(learning_rate, decayed, *, settings) -> transform`.
+"""Optimizers by name: `(shared, *, settings) -> transformation`.
 
-`decayed` maps the parameters to a tree of booleans, true where weight decay
-applies. Decay is decoupled from the gradient for every optimizer (Loshchilov
-and Hutter 2017, arXiv:1711.05101); `optim.l2` is the coupled penalty.
+The decay is decoupled from the gradient for every optimizer, and 0 unless the
+name ends in w; `optim.l2` is the coupled penalty. A new row is covered by the
+tests once it has a learning rate there.
 """
 
-import optax
+import math
 
-from dlcore.errors import UserError
-
-
-def sgd(learning_rate, decayed, *, weight_decay: float = 0.0):
-  """Follows the gradient (Robbins and Monro 1951)."""
-  return _decay_and_scale(
-    optax.identity(), learning_rate, decayed, weight_decay
-  )
-
-
-def momentum(
-  learning_rate,
-  decayed,
-  *,
-  momentum: float = 0.9,
-  nesterov: bool = False,
-  weight_decay: float = 0.0,
-):
-  """Follows a decaying sum of gradients (Sutskever et al. 2013)."""
-  _check_decays(momentum=momentum)
-  direction = optax.trace(decay=momentum, nesterov=nesterov)
-  return _decay_and_scale(direction, learning_rate, decayed, weight_decay)
-
-
-def adam(
-  learning_rate,
-  decayed,
-  *,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-8,
-  weight_decay: float = 0.0,
-):
-  """Adapts the rate of every parameter (Kingma, Ba 2014, arXiv:1412.6980)."""
-  _check_decays(b1=b1, b2=b2)
-  if not eps > 0:  # A gradient of 0 would make an update of 0 / 0.
-    raise UserError("expected optim.eps above 0", f"got {eps}")
-  direction = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
-  return _decay_and_scale(direction, learning_rate, decayed, weight_decay)
-
-
-def adamw(
-  learning_rate,
-  decayed,
-  *,
-  b1: float = 0.9,
-  b2: float = 0.999,
-  eps: float = 1e-8,
-  weight_decay: float = 1e-4,
-):
-  """Is Adam with decoupled weight decay on by default (arXiv:1711.05101)."""
-  return adam(
-    learning_rate, decayed, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay
-  )
-
-
-def _check_decays(**decays: float) -> None:
-  """Refuses decays of a running sum that would make it grow."""
-  for name, value in decays.items():
-    if not 0 <= value < 1:
-      raise UserError(
-        f"expected optim.{name} from 0 to below 1", f"got {value}"
-      )
-
-
-def _decay_and_scale(direction, learning_rate, decayed, weight_decay):
-  parts = [direction, optax.scale_by_learning_rate(learning_rate)]
-  if weight_decay:
-    parts.insert(1, optax.add_decayed_weights(weight_decay, decayed))
-  return optax.chain(*parts)
-
+from dlcore.optim import adaptive, free, gradient, moments
+from dlcore.optim.settings import (
+  COUNT,
+  DECAY,
+  DIVISOR,
+  NOT_NEGATIVE,
+  POSITIVE,
+  SHARE,
+  Range,
+)
 
 OPTIMIZERS = {
-  "adam": adam,
-  "adamw": adamw,
-  "momentum": momentum,
-  "sgd": sgd,
+  "adabelief": moments.adabelief,
+  "adadelta": adaptive.adadelta,
+  "adafactor": adaptive.adafactor,
+  "adagrad": adaptive.adagrad,
+  "adam": moments.adam,
+  "adamax": moments.adamax,
+  "adamw": moments.adamw,
+  "adan": moments.adan,
+  "ademamix": moments.ademamix,
+  "adopt": moments.adopt,
+  "amsgrad": moments.amsgrad,
+  "lamb": moments.lamb,
+  "lars": gradient.lars,
+  "lion": gradient.lion,
+  "momentum": gradient.momentum,
+  "muon": gradient.muon,
+  "nadam": moments.nadam,
+  "nesterov": gradient.nesterov,
+  "novograd": adaptive.novograd,
+  "prodigy": free.prodigy,
+  "radam": moments.radam,
+  "rmsprop": adaptive.rmsprop,
+  "schedule_free_adamw": free.schedule_free_adamw,
+  "schedule_free_sgd": free.schedule_free_sgd,
+  "sgd": gradient.sgd,
+  "yogi": moments.yogi,
 }
+
+RANGES: dict[str, Range] = {
+  "accumulator": NOT_NEGATIVE,
+  "alpha": NOT_NEGATIVE,
+  "b1": DECAY,
+  "b2": DECAY,
+  "b3": DECAY,
+  "beta": Range("above 0 and below 1", lambda x: 1e-6 <= x <= 1 - 1e-6),
+  "clip": POSITIVE,
+  "d0": Range("from 1e-7 to 1", lambda x: 1e-7 <= x <= 1),
+  "decay": DECAY,
+  "eps": DIVISOR,
+  "eps1": Range("of at least 1e-30", lambda x: 1e-30 <= x < math.inf),
+  "exponent": SHARE,
+  "factored_from": COUNT,
+  "momentum": DECAY,
+  "rms": POSITIVE,
+  "trust": POSITIVE,
+  "weight_decay": NOT_NEGATIVE,
+}
+"""What keeps updates finite for any gradient: settings of all optimizers."""

@@ -13,6 +13,8 @@ ENTRIES = [
   for name in table
 ]
 
+BELOW_ONE = {"training.ema", "optim.layer_decay"}
+
 
 @pytest.fixture(scope="module")
 def empty_config(tmp_path_factory):
@@ -35,7 +37,7 @@ def test_every_leaf_of_every_entry_can_be_overridden(
     if isinstance(value, bool):
       value = not value
     elif isinstance(value, int | float):
-      value = type(value)(value + 1 if key != "training.ema" else 0.5)
+      value = type(value)(0.5 if key in BELOW_ONE else value + 1)
     elif isinstance(value, str) and not key.endswith("name"):
       value = "other"
     wanted[key] = value
@@ -67,6 +69,28 @@ def test_a_name_reads_its_own_settings_in_any_order(empty_config):
     str(empty_config), overrides, near=empty_config.parent
   )
   assert tree["model"]["widths"] == (3,)
+
+
+@pytest.mark.parametrize(
+  ("key", "text", "value"),
+  [
+    ("rates", "(('head', 10.0),)", (("head", 10.0),)),
+    ("rates", "[['head', 10], ['bias$', 0.5]]", (("head", 10), ("bias$", 0.5))),
+    ("layers", r"('embed', r'block_(\d+)')", ("embed", r"block_(\d+)")),
+    ("layers", "('embed', 'block_(\\d+)')", ("embed", r"block_(\d+)")),
+    ("layers", "conv,dense,head", ("conv", "dense", "head")),
+  ],
+)
+def test_rules_over_paths_are_read_and_outlive_json(
+  key, text, value, empty_config
+):
+  tree, _ = experiment.read_config(
+    str(empty_config), {f"optim.{key}": text}, near=empty_config.parent
+  )
+  assert tree["optim"][key] == value
+  assert defaults.complete(json.loads(json.dumps(tree))) == tree
+  config = experiment.config(optim={key: value})
+  assert defaults.complete(config.to_dict()) == tree
 
 
 @pytest.mark.parametrize(

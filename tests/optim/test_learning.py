@@ -1,0 +1,112 @@
+"""Every optimizer and every schedule learns."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from dlcore import data, models, optim, tasks, training
+
+# Rates for both problems below.
+RATES = {
+  "adabelief": 0.01,
+  "adadelta": 10.0,
+  "adafactor": 0.1,
+  "adagrad": 0.1,
+  "adam": 0.01,
+  "adamax": 0.02,
+  "adamw": 0.01,
+  "adan": 0.01,
+  "ademamix": 0.01,
+  "adopt": 0.01,
+  "amsgrad": 0.01,
+  "lamb": 0.03,
+  "lars": 0.2,
+  "lion": 0.003,
+  "momentum": 0.05,
+  "muon": 0.05,
+  "nadam": 0.01,
+  "nesterov": 0.05,
+  "novograd": 0.03,
+  "prodigy": 1.0,
+  "radam": 0.02,
+  "rmsprop": 0.005,
+  "schedule_free_adamw": 0.02,
+  "schedule_free_sgd": 0.3,
+  "sgd": 0.3,
+  "yogi": 0.03,
+}
+# Its ratio is for the rates of very large batches, which biases do not stand.
+SETTINGS = {"lars": {"trust": 0.05}}
+
+
+def create(name, **settings):
+  settings |= SETTINGS.get(name, {})
+  return optim.create(name, learning_rate=RATES[name], **settings)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_every_optimizer_goes_down_a_bowl(name):
+  tx = create(name)
+  params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.full(2, -1.0)}}
+
+  def height(params):
+    return sum(jnp.mean(leaf**2) for leaf in jax.tree.leaves(params))
+
+  def step(carry, _):
+    params, state = carry
+    updates, state = tx.update(jax.grad(height)(params), state, params)
+    return (optax.apply_updates(params, updates), state), None
+
+  start = (params, tx.init(params))
+  (params, state), _ = jax.jit(
+    lambda start: jax.lax.scan(step, start, length=300)
+  )(start)
+  assert height(optim.evaluation_params(state, params)) < 0.02
+
+
+@functools.cache
+def digits():
+  source = data.load("digits").train
+  about = source.about
+  model = models.create("mlp", num_classes=10, widths=(32,))
+  settings = {key: about.get(key) for key in ("input", "normalization")}
+  task = tasks.classification(model, **settings)
+  # Drawn once: compiling it takes as long as the training.
+  batch = {"image": source.arrays["image"][:1]}
+  start = jax.device_get(jax.jit(task.init)(jax.random.key(0), batch))
+  return source, task._replace(init=lambda key, batch: start)
+
+
+def loss(tx, steps: int) -> float:
+  """Trains on digits; returns the mean loss of the last ten steps."""
+  source, task = digits()
+  state = training.fit(
+    task,
+    tx,
+    source,
+    steps=steps,
+    batch_size=64,
+    log_every=10,
+    devices=jax.local_devices()[:1],
+    progress=False,
+  )
+  total, count = state.metrics["loss"]
+  return float(total / count)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_every_optimizer_learns_digits(name):
+  tx = create(name, clip_norm=1.0)
+  assert loss(tx, steps=60) < 0.5 * math.log(10)  # Chance is the logarithm.
+
+
+@pytest.mark.parametrize("name", optim.SCHEDULES)
+def test_every_schedule_learns_digits(name):
+  settings = {"warmup_steps": 10} if name == "inverse_sqrt" else {}
+  rate = optim.schedule(name, learning_rate=0.01, steps=60, **settings)
+  tx = optim.create("adamw", learning_rate=rate)
+  assert loss(tx, steps=60) < 0.5 * math.log(10)

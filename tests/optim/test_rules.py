@@ -1,0 +1,176 @@
+"""Rules over parameter paths, bounds on the gradient, penalties."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dlcore import optim, trees
+from dlcore.errors import UserError
+
+
+def twos(*shape):
+  # Not of JAX: nothing is compiled while tests are collected.
+  return np.full(shape, 2.0, np.float32)
+
+
+PARAMS = {
+  "embed": {"embedding": twos(4, 2)},
+  **{
+    f"block_{i}": {"kernel": twos(2, 2), "bias": twos(2)} for i in (0, 1, 2, 10)
+  },
+  "norm": {"scale": twos(2)},
+  "head": {"kernel": twos(2, 3), "bias": twos(3)},
+}
+ONES = jax.tree.map(np.ones_like, PARAMS)
+LAYERS = ("embed", r"block_(\d+)", "head")
+
+
+def update(grads=ONES, params=PARAMS, *, name="sgd", **settings):
+  tx = optim.create(name, learning_rate=1.0, **settings)
+  return trees.flatten(tx.update(grads, tx.init(params), params)[0])
+
+
+def test_rates_multiply_by_the_first_pattern_found():
+  rates = (("head/bias", 0.0), ("head", 10), ("bias$", 0.5))
+  for path, leaf in update(rates=rates).items():
+    wanted = {"head/bias": 0.0, "head/kernel": 10.0}.get(path)
+    if wanted is None:
+      wanted = 0.5 if path.endswith("bias") else 1.0
+    np.testing.assert_array_equal(leaf, -wanted)
+
+
+def test_layer_decay_falls_from_the_output_to_the_input():
+  found = update(layers=LAYERS, layer_decay=0.5)
+  depths = {"head": 0, "block_10": 1, "block_2": 2, "block_1": 3, "block_0": 4}
+  depths |= {"embed": 5, "norm": 0}  # No pattern is found in norm.
+  for path, leaf in found.items():
+    np.testing.assert_array_equal(leaf, -(0.5 ** depths[path.split("/")[0]]))
+
+
+def test_layer_decay_and_rates_are_multiplied():
+  rates = (("block_0", 4.0),)
+  found = update(layers=LAYERS, layer_decay=0.5, rates=rates)
+  np.testing.assert_array_equal(found["block_0/kernel"], -(0.5**4) * 4)
+
+
+def test_frozen_layers_below_change_no_rate():
+  part = {key: PARAMS[key] for key in ("block_2", "block_10", "head")}
+  ones = {key: ONES[key] for key in part}
+  whole = update(layers=LAYERS, layer_decay=0.5)
+  for path, leaf in update(ones, part, layers=LAYERS, layer_decay=0.5).items():
+    np.testing.assert_array_equal(leaf, whole[path])
+
+
+def test_no_decay_is_a_pattern():
+  settings = {"weight_decay": 0.5, "no_decay": "embed|bias"}
+  for path, leaf in update(optax.tree.zeros_like(ONES), **settings).items():
+    spared = "embed" in path or "bias" in path
+    np.testing.assert_array_equal(leaf, 0.0 if spared else -1.0)
+
+
+def gradient(scale=1.0):
+  keys = jax.random.split(jax.random.key(0), len(jax.tree.leaves(PARAMS)))
+  leaves = [
+    scale * (1 + i) * jax.random.normal(key, leaf.shape)
+    for i, (key, leaf) in enumerate(
+      zip(keys, jax.tree.leaves(PARAMS), strict=True)
+    )
+  ]
+  return jax.tree.unflatten(jax.tree.structure(PARAMS), leaves)
+
+
+def norms(flat):
+  return {path: float(jnp.linalg.norm(leaf)) for path, leaf in flat.items()}
+
+
+KINDS = ["clip_norm", "clip_value", "clip_layer", "clip_adaptive"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_small_gradient_is_not_clipped(kind):
+  small = gradient(1e-3)
+  for path, leaf in update(small, **{kind: 1.0}).items():
+    np.testing.assert_array_equal(-leaf, trees.flatten(small)[path])
+
+
+def test_clip_norm_bounds_all_together_and_keeps_the_direction():
+  grads = trees.flatten(gradient())
+  found = update(gradient(), clip_norm=0.5)
+  assert optax.tree.norm(found) == pytest.approx(0.5)
+  ratio = 0.5 / float(optax.tree.norm(grads))
+  for path, leaf in found.items():
+    np.testing.assert_allclose(-leaf, ratio * grads[path], rtol=1e-5)
+
+
+def test_clip_value_bounds_every_entry():
+  grads = trees.flatten(gradient())
+  for path, leaf in update(gradient(), clip_value=0.7).items():
+    np.testing.assert_array_equal(-leaf, np.clip(grads[path], -0.7, 0.7))
+
+
+def test_clip_layer_bounds_every_array_by_itself():
+  before = norms(trees.flatten(gradient()))
+  for path, norm in norms(update(gradient(), clip_layer=4.0)).items():
+    assert norm == pytest.approx(min(before[path], 4.0), rel=1e-5)
+
+
+def test_clip_adaptive_bounds_each_unit_by_its_weights():
+  grads = trees.flatten(gradient())["head/kernel"]
+  found = -update(gradient(), clip_adaptive=0.01)["head/kernel"]
+  bound = 0.01 * jnp.linalg.norm(PARAMS["head"]["kernel"], axis=0)
+  np.testing.assert_allclose(jnp.linalg.norm(found, axis=0), bound, rtol=1e-5)
+  np.testing.assert_allclose(
+    found / jnp.linalg.norm(found, axis=0),
+    grads / jnp.linalg.norm(grads, axis=0),
+    rtol=1e-5,
+  )
+
+
+def test_clips_follow_one_another_from_the_entry_to_the_whole():
+  limits = {"clip_value": 0.5, "clip_layer": 0.6, "clip_norm": 0.7}
+  grads = jax.tree.map(lambda leaf: jnp.clip(leaf, -0.5, 0.5), gradient())
+  grads = jax.tree.map(
+    lambda leaf: leaf * jnp.minimum(1, 0.6 / jnp.linalg.norm(leaf)), grads
+  )
+  wanted = trees.flatten(optax.tree.scale(0.7 / optax.tree.norm(grads), grads))
+  for path, leaf in update(gradient(), **limits).items():
+    np.testing.assert_allclose(-leaf, wanted[path], rtol=1e-5)
+
+
+def test_penalty_has_the_gradient_that_it_says_and_spares_biases():
+  found = trees.flatten(jax.grad(optim.penalty(l1=0.25, l2=0.5))(PARAMS))
+  np.testing.assert_allclose(found["head/kernel"], 0.25 + 0.5 * 2)
+  np.testing.assert_array_equal(found["head/bias"], 0)
+  assert optim.penalty() is None
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"name": "sdg"}, "did you mean 'sgd'"),
+    *[({kind: -1.0}, f"optim.{kind} >= 0") for kind in KINDS],
+    ({"clip_norm": float("nan")}, "clip_norm"),
+    ({"weight_decay": -1.0}, "weight_decay"),
+    ({"no_decay": "("}, "optim.no_decay to be a regular expression"),
+    ({"name": "muon", "adam": "("}, "optim.adam to be a regular expression"),
+    ({"name": "adamw", "b1": 1 - 1e-9}, "float32"),
+    ({"name": "adamw", "eps": 0.0}, "eps"),
+    ({"rates": ("head", 10.0)}, r"\(\('head', 10.0\),\)"),
+    ({"rates": (("head", -1.0),)}, "factor >= 0"),
+    ({"rates": (("(", 1.0),)}, "optim.rates to be a regular expression"),
+    ({"layers": ("(",)}, "optim.layers to be a regular expression"),
+    ({"layer_decay": 0.5}, "expected optim.layers"),
+    ({"layer_decay": 0.0, "layers": LAYERS}, "above 0 and at most 1"),
+    ({"layer_decay": 1.5, "layers": LAYERS}, "above 0 and at most 1"),
+  ],
+)
+def test_what_is_out_of_range_is_refused(settings, message):
+  with pytest.raises(UserError, match=message):
+    update(**settings)
+
+
+def test_a_negative_penalty_is_refused():
+  with pytest.raises(UserError, match="l2"):
+    optim.penalty(l2=-1.0)
