@@ -1,13 +1,16 @@
 """One of C classes for every example."""
 
+import math
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from dlcore import losses, metrics
-from dlcore.errors import UserError
+from dlcore import augment, losses, metrics
+from dlcore.errors import UserError, lookup
 from dlcore.task import Task
 from dlcore.tasks import supervised
-from dlcore.typing import Array, Batch, Extra, Params
+from dlcore.typing import Array, Batch, Extra, Metrics, Params
 
 
 def classification(
@@ -17,6 +20,7 @@ def classification(
   normalization: supervised.Normalization | None = None,
   label_smoothing: float = 0.0,
   class_weights: tuple[float, ...] = (),
+  views: tuple[str, ...] = (),
 ) -> Task:
   """Makes the task of telling the class of an input.
 
@@ -29,10 +33,13 @@ def classification(
     normalization: mean and deviation of the input, see `data.from_arrays`.
     label_smoothing: 0 to 1 (Szegedy et al. 2016, arXiv:1512.00567).
     class_weights: weight of each class in the training loss; empty for 1.
+    views: some of `augment.VIEWS`. Evaluation and prediction average the
+      probabilities over all of them, `("crops", "flip")` over ten.
 
   Returns:
-    A task whose batches hold the input and `label`, int32 `[B]`. Its
-    `predict` returns `{"probabilities": float32 [B, C]}`.
+    A task whose batches hold the input and `label`, int32 `[B]`; those of
+    mixed images, see `augment.compose`, `partner_label` and `share` as well.
+    Its `predict` returns `{"probabilities": float32 [B, C]}`.
 
   Raises:
     UserError: a setting is out of range.
@@ -50,6 +57,13 @@ def classification(
       "expected numbers >= 0 in task.class_weights, and one above 0",
       f"got {class_weights}",
     )
+  if views and input != "image":
+    raise UserError(
+      "expected images, of which task.views shows several",
+      f"got data with {input!r} as its input",
+      "leave task.views empty",
+    )
+  chosen_views = [lookup(augment.VIEWS, name, "view") for name in views]
   inputs = supervised.make_inputs(input, normalization)
 
   def init(key: Array, batch: Batch):
@@ -64,43 +78,57 @@ def classification(
     logits, new_extra = supervised.apply(
       model, params, extra, inputs(batch), key=key, train=True
     )
-    labels = batch["label"]
-    mask = metrics.weights(batch, labels.shape[0])
+    mask = metrics.weights(batch, logits.shape[0])
     smoothing = extra["settings"]["label_smoothing"] if label_smoothing else 0.0
-    values = losses.softmax_cross_entropy(logits, labels, smoothing)
-    plain = losses.softmax_cross_entropy(logits, labels)
-    weights = mask
+
+    def cross_entropy(labels: Array) -> Array:
+      return losses.softmax_cross_entropy(logits, labels, smoothing)
+
+    def weight(labels: Array) -> Array:
+      return weights_of(logits.shape[-1])[labels]
+
     if class_weights:
-      weights = mask * _weights(logits.shape[-1])[labels]
-    correct = jnp.argmax(logits, axis=-1) == labels
-    sums = {
+      mean = _mixed(batch, weight)
+      values = _mixed(batch, lambda at: weight(at) * cross_entropy(at))
+      values, mask = values / jnp.where(mean > 0, mean, 1.0), mask * mean
+    else:
+      values = _mixed(batch, cross_entropy)
+    return supervised.weigh(values, mask), (new_extra, sums(logits, batch))
+
+  def sums(logits: Array, batch: Batch) -> Metrics:
+    mask = metrics.weights(batch, logits.shape[0])
+    plain = _mixed(
+      batch, lambda labels: losses.softmax_cross_entropy(logits, labels)
+    )
+    chosen = jnp.argmax(logits, axis=-1)
+    return {
       "loss": metrics.weighted(plain, mask),
-      "accuracy": metrics.weighted(correct, mask),
+      "accuracy": metrics.weighted(
+        _mixed(batch, lambda labels: chosen == labels), mask
+      ),
     }
-    return supervised.weigh(values, weights), (new_extra, sums)
+
+  def log_probabilities(params: Params, extra: Extra, batch: Batch) -> Array:
+    seen = [inputs(batch)]
+    for view in chosen_views:
+      seen = [new for images in seen for new in view(images)]
+    parts = []
+    for images in seen:
+      logits, _ = supervised.apply(model, params, extra, images, train=False)
+      parts.append(jax.nn.log_softmax(logits.astype(jnp.float32)))
+    if len(parts) == 1:
+      return parts[0]
+    return jax.nn.logsumexp(jnp.stack(parts), axis=0) - math.log(len(parts))
 
   def evaluate(params: Params, extra: Extra, batch: Batch, key: Array):
     del key
-    logits, _ = supervised.apply(
-      model, params, extra, inputs(batch), train=False
-    )
-    labels = batch["label"]
-    mask = metrics.weights(batch, labels.shape[0])
-    values = losses.softmax_cross_entropy(logits, labels)
-    correct = jnp.argmax(logits, axis=-1) == labels
-    return {
-      "loss": metrics.weighted(values, mask),
-      "accuracy": metrics.weighted(correct, mask),
-    }
+    return sums(log_probabilities(params, extra, batch), batch)
 
   def predict(params: Params, extra: Extra, batch: Batch, key: Array):
     del key
-    logits, _ = supervised.apply(
-      model, params, extra, inputs(batch), train=False
-    )
-    return {"probabilities": jax.nn.softmax(logits.astype(jnp.float32))}
+    return {"probabilities": jnp.exp(log_probabilities(params, extra, batch))}
 
-  def _weights(classes: int) -> Array:
+  def weights_of(classes: int) -> Array:
     if len(class_weights) != classes:
       raise UserError(
         f"expected task.class_weights of {classes} numbers, one per class",
@@ -109,3 +137,12 @@ def classification(
     return jnp.asarray(class_weights, jnp.float32)
 
   return Task(init=init, loss=loss, evaluate=evaluate, predict=predict)
+
+
+def _mixed(batch: Batch, function: Callable[[Array], Array]) -> Array:
+  """Returns `function(labels)` `[B]`, of mixed images the mean by share."""
+  values = function(batch["label"])
+  if "partner_label" not in batch:
+    return values
+  share = batch["share"]
+  return share * values + (1 - share) * function(batch["partner_label"])
