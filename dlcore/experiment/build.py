@@ -53,7 +53,13 @@ class Experiment:
         self.config["optim"]["no_decay"],
       ),
       ema=section["ema"],
+      accumulate=section["accumulate"],
+      patience=section["patience"],
+      spike=section["spike"],
+      tolerate=section["tolerate"],
+      recoveries=section["recoveries"],
       learning_rate=self.learning_rate,
+      plateau=plateau(self.config),
       best_by=section["best_by"],
       log_every=section["log_every"],
       eval_every=section["eval_every"],
@@ -97,7 +103,13 @@ def build(config: Mapping[str, Any]) -> Experiment:
     optimizer["name"],
     learning_rate=learning_rate,
     clip_norm=optimizer["clip_norm"],
+    clip_value=optimizer["clip_value"],
+    clip_layer=optimizer["clip_layer"],
+    clip_adaptive=optimizer["clip_adaptive"],
     no_decay=optimizer["no_decay"],
+    rates=optimizer["rates"],
+    layers=optimizer["layers"],
+    layer_decay=optimizer["layer_decay"],
     **_own(optimizer, "optim"),
   )
   return Experiment(
@@ -208,6 +220,15 @@ def schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     steps=steps,
     **_own(section["schedule"], "optim.schedule"),
   )
+
+
+def plateau(config: Mapping[str, Any]) -> training.Plateau | None:
+  """Returns when the trainer lowers the rate, None if it does not."""
+  section = config["optim"]["schedule"]
+  if section["name"] != "plateau":
+    return None
+  names = training.Plateau._fields
+  return training.Plateau(**{name: section[name] for name in names})
 
 
 def _own(section: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -75,8 +75,9 @@ def train(
     with phases("evaluation"):
       result = _final(folder, experiment)
     batch_size = config["data"]["batch_size"]
+    made = folder.made()
     summary = {
-      "step": int(state.step),
+      "step": made,
       **result,
       "parameters": trees.count(state.params),
       "seconds": phases.total(),
@@ -85,6 +86,7 @@ def train(
       "versions": _versions(),
       "devices": _device_names(experiment.devices),
       "finished": True,
+      "stopped_early": made < experiment.steps,
     }
     folder.write("summary.json", summary)
     with phases("report"):
@@ -151,7 +153,8 @@ def _finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   metrics = summary.get("metrics")
   whole = all(isinstance(number, int | float) for number in numbers)
   whole = whole and isinstance(metrics, dict)
-  done = summary.get("finished") and summary.get("step") == steps
+  early = summary.get("stopped_early") is True
+  done = summary.get("finished") and (early or summary.get("step") == steps)
   return summary if done and whole else None
 
 

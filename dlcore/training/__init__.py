@@ -1,6 +1,7 @@
 """Training: state, step, loop, evaluation, checkpoints."""
 
 from dlcore.training.checkpoint import Checkpoints
+from dlcore.training.decisions import Plateau
 from dlcore.training.evaluation import Evaluator
 from dlcore.training.loop import fit
 from dlcore.training.phases import Phases
@@ -12,6 +13,7 @@ __all__ = [
   "Checkpoints",
   "Evaluator",
   "Phases",
+  "Plateau",
   "State",
   "Stopped",
   "fit",

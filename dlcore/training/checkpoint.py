@@ -14,7 +14,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ REPLACED = ".replaced"
 """The end of the name of a step while it is being written once more."""
 
 KEPT = 2
-"""How many of the latest steps are kept, beside the best."""
+"""How many of the latest steps are kept, beside those that must be."""
 
 OVERHEAD = 1 << 18
 """Bytes that a step may need beside its arrays."""
@@ -45,7 +45,7 @@ class _Snapshot(NamedTuple):
   """A state on the host that is to be written."""
 
   tree: PyTree
-  best_step: int
+  kept: frozenset[int]
   before: Callable[[], None]
 
 
@@ -58,8 +58,8 @@ class Checkpoints:
     Args:
       folder: where the steps are.
       interval: seconds from the end of a write to the next one. Of the states
-        that are saved meanwhile the newest and the best wait in memory, the
-        others are left out. With 0 every one is written.
+        that are saved meanwhile the newest and those to keep wait in memory,
+        the others are left out. With 0 every one is written.
 
     Raises:
       UserError: another run holds it, or steps were finished but none of
@@ -74,7 +74,7 @@ class Checkpoints:
       os.close(self._lock)
       raise
     self._interval = interval
-    self._best: int | None = None
+    self._kept: frozenset[int] = frozenset()
     self._thread = ThreadPoolExecutor(1, "checkpoint")
     self._writing: Future | None = None
     self._changed = threading.Condition()
@@ -93,15 +93,15 @@ class Checkpoints:
   def save(
     self,
     state: State,
-    best_step: int,
+    kept: Collection[int] = (),
     before: Callable[[], None] = lambda: None,
   ) -> None:
     """Copies `state` from the devices, to be written in the background.
 
     Args:
       state: what to save, under its own step.
-      best_step: the step to keep beside the latest ones; of this state, or of
-        one that was saved before.
+      kept: steps to keep beside the latest ones; of states that were saved
+        before.
       before: called in the background before this state is written.
 
     Raises:
@@ -113,13 +113,32 @@ class Checkpoints:
       self._writing.result()
     # A copy: the buffers are given to the next step.
     tree = trees.nest(trees.flatten(jax.tree.map(np.array, state)))
-    snapshot = _Snapshot(tree, best_step, before)
+    snapshot = _Snapshot(tree, frozenset(kept), before)
     with self._changed:
-      best = {step: s for step, s in self._waiting.items() if step == best_step}
-      self._waiting = {**best, int(state.step): snapshot}
+      still = {step: s for step, s in self._waiting.items() if step in kept}
+      self._waiting = {**still, int(state.step): snapshot}
       if self._idle:
         self._idle = False
         self._writing = self._thread.submit(self._write_all)
+
+  def go_back(self, step: int, template: State) -> State | None:
+    """Returns the state of `step`, and removes all that is newer.
+
+    Returns:
+      None where the step is not there, or damaged.
+
+    Raises:
+      UserError: the last save failed.
+    """
+    self.wait()
+    for newer in _steps(self.folder):
+      if newer > step:  # Without its manifest it is no more, whatever comes.
+        (self.folder / str(newer) / manifest.NAME).unlink()
+        shutil.rmtree(self.folder / str(newer))
+    if self._manager is not None:
+      self._manager.reload()
+    self.latest = newest(self.folder)
+    return restore(self.folder, template) if self.latest == step else None
 
   def wait(self) -> None:
     """Returns when all that was saved is on disk, with its manifest."""
@@ -148,10 +167,10 @@ class Checkpoints:
     self._thread.shutdown(wait=False)
 
   def should_preserve(self, checkpoints, *, context=None) -> list[bool]:
-    """Is Orbax's preservation policy: keeps the latest and the best step."""
+    """Is Orbax's preservation policy: the latest steps and those to keep."""
     del context
     steps = sorted(checkpoint.step for checkpoint in checkpoints)
-    kept = {*steps[-KEPT:], self._best}
+    kept = {*steps[-KEPT:], *self._kept}
     return [checkpoint.step in kept for checkpoint in checkpoints]
 
   def _write_all(self) -> None:
@@ -194,7 +213,7 @@ class Checkpoints:
     if step == self.latest:  # Evaluated anew, after a stop before that.
       (self.folder / str(step)).rename(self.folder / f"{step}{REPLACED}")
       self._manager.reload()
-    self._best = snapshot.best_step
+    self._kept = snapshot.kept
     item = ocp.args.StandardSave(snapshot.tree)
     self._manager.save(step, args=ocp.args.Composite(**{ITEM: item}))
     manifest.write(self.folder / str(step))
@@ -216,17 +235,20 @@ class Checkpoints:
     )
 
 
-def restore(folder: Path, template: State) -> State | None:
+def restore(
+  folder: Path, template: State, step: int | None = None
+) -> State | None:
   """Returns the newest good state in `folder`, on the host, or None.
 
   Args:
     folder: the checkpoints of a run.
     template: a state of the same shapes.
+    step: to take that one.
 
   Raises:
     UserError: the checkpoint's arrays are not those of `template`.
   """
-  step = newest(folder)
+  step = newest(folder) if step is None else step
   if step is None:
     return None
   try:

@@ -9,6 +9,7 @@ an attention, are passed by, since they do not reach the result.
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +24,9 @@ from dlcore.training.state import State
 from dlcore.training.step import replay
 from dlcore.typing import Batch, PyTree
 
+FAILURE = "failure.npz"
+"""The file that keeps the batch, as the model saw it."""
+
 
 def explain(
   task: Task,
@@ -33,20 +37,24 @@ def explain(
   seed: int,
   batch_size: int,
   axis_name: str | None,
+  folder: Path | None,
 ) -> UserError:
   """Says which step of a halted run went wrong, and where it began.
 
   Args:
     task: what is learned.
     augment: as in the step.
-    state: the halted state, which is that before the bad step.
+    state: the halted state, which is that before the bad steps but for its
+      counts.
     dataset: the arrays on the device, or an empty dict.
     source: the training data.
     seed: of the run.
     batch_size: of the run.
     axis_name: the mapped axis that the model names under `pmap`.
+    folder: of the run; the last bad batch is kept in `failure.npz` there.
   """
-  index = int(state.batch_index)
+  index = int(state.batch_index) - 1
+  state = state.replace(batch_index=jax.numpy.int32(index))
   chosen = indices(seed, index, source.size, batch_size)
   batch = {"index": chosen}
   if not dataset:
@@ -60,9 +68,15 @@ def explain(
     bad = chosen[~np.isfinite(rows).all(axis=1)]
     examples = ", ".join(map(str, sorted(set(bad.tolist()))[:5]))
     todo = f"mend the data: see {name} of the training examples {examples}"
+  last, count = int(state.step), int(state.trouble["in_a_row"])
+  first = last - count + 1
+  told = f"step {last} was" if count == 1 else f"steps {first} to {last} were"
+  if folder is not None:
+    seen = {name: np.asarray(a) for name, a in inputs["batch"].items()}
+    np.savez(folder / FAILURE, **seen)
+    place += f"; the batch is kept in {folder / FAILURE}"
   return UserError(
-    f"step {int(state.step) + 1} was not applied: its loss or gradient is not "
-    "finite",
+    f"{told} not applied: the loss or gradient is not finite",
     f"the first value that is not finite: {place}",
     todo,
   )

@@ -1,6 +1,8 @@
 """What a run says while it goes: lines of JSON, TensorBoard, a progress bar."""
 
 import json
+import logging
+import math
 import os
 import sys
 import time
@@ -14,6 +16,8 @@ import numpy as np
 from dlcore.metrics import compute
 from dlcore.training.phases import Phases
 from dlcore.typing import Metrics
+
+warn = logging.getLogger("dlcore")
 
 AHEAD = 64
 """The most calls that are on their way before the loop waits for one."""
@@ -39,9 +43,21 @@ class RunLog:
     cut(path, step)
     self._file = path.open("a")
 
+  def rewind(self, step: int) -> None:
+    """Takes back whatever is later than `step`."""
+    self.close()
+    self.__init__(self._workdir, step)
+
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-    """Adds one line; numbers keep the digits that float32 has."""
-    rounded = {name: float(f"{value:.7g}") for name, value in values.items()}
+    """Adds one line; numbers keep the digits that float32 has.
+
+    Those that are not finite are left out: JSON has none.
+    """
+    rounded = {
+      name: float(f"{value:.7g}")
+      for name, value in values.items()
+      if math.isfinite(value)
+    }
     line = json.dumps({"step": step, "split": split, **rounded})
     self._file.write(line + "\n")
     self._file.flush()
@@ -144,6 +160,7 @@ class Watch:
     self._overlap = overlap
     self._ahead = 1 if overlap else 0
     self._unseen = 0
+    self._skipped = 0
     self._waited = time.monotonic()
     self._phases = phases
     self._pending: deque[tuple[int, int, Mapping]] = deque()
@@ -178,6 +195,7 @@ class Watch:
     self._shown = self._waited
     log = jax.tree.map(np.atleast_1d, jax.device_get(log))
     self.halted |= bool(log["halted"][-1])
+    self._tell(last, int(log["skipped"][-1]))
     self._progress.update(last, float(log["loss"][-1]), self._rate(last))
     if self.halted:
       return
@@ -188,6 +206,17 @@ class Watch:
       values = compute(row["metrics"], self._derived) | row["shown"]
       values["examples_per_second"] = self._rate_now
       self.write(step, "train", values | {"seconds": self._phases.total()})
+
+  def _tell(self, step: int, skipped: int) -> None:
+    """Warns of updates that were not applied."""
+    if skipped > self._skipped:
+      warn.warning(
+        "up to step %d, %d updates were not applied: their loss or gradient "
+        "was not finite, or spiked",
+        step,
+        skipped,
+      )
+    self._skipped = skipped
 
   def _measure(self) -> None:
     """Sets how many calls may be on their way, from the pace of the last."""
@@ -201,6 +230,14 @@ class Watch:
     """Writes one line of metrics."""
     if self._log is not None:
       self._log.write(step, split, values)
+
+  def rewind(self, step: int) -> None:
+    """Forgets what came after `step`, from where the run tries again."""
+    self.halted = False
+    self._pending.clear()
+    self._last = (step, self._last[1])
+    if self._log is not None:
+      self._log.rewind(step)
 
   def sync(self) -> None:
     """Returns when all lines are on disk."""

@@ -1,5 +1,6 @@
 """The loop: batches in, steps, a line of the log, an evaluation, a save."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from dlcore.data.source import Source, indices
 from dlcore.errors import UserError, nearest
 from dlcore.scale import DataParallel, data_parallel, on_device
 from dlcore.task import Task
-from dlcore.training import checkpoint, signals
+from dlcore.training import checkpoint, decisions, signals
 from dlcore.training import state as states
+from dlcore.training.decisions import Plateau
 from dlcore.training.diagnosis import explain
 from dlcore.training.evaluation import Evaluator
 from dlcore.training.logging import Watch
@@ -21,6 +23,8 @@ from dlcore.training.phases import Phases
 from dlcore.training.state import State
 from dlcore.training.step import make_step
 from dlcore.typing import Array, Batch, Params, Schedule
+
+log = logging.getLogger("dlcore")
 
 SAVE_INTERVAL = 5.0
 """Seconds between writes if the user does not ask for certain steps. A write
@@ -40,7 +44,13 @@ def fit(
   augment: Callable[[Array, Batch, Array], Batch] | None = None,
   penalty: Callable[[Params], Array] | None = None,
   ema: float = 0.0,
+  accumulate: int = 1,
   learning_rate: Schedule | None = None,
+  plateau: Plateau | None = None,
+  patience: int = 0,
+  spike: float = 0.0,
+  tolerate: int = 3,
+  recoveries: int = 3,
   best_by: str = "-loss",
   log_every: int = 50,
   eval_every: int = 0,
@@ -72,7 +82,17 @@ def fit(
     augment: `(key, batch, slots) -> batch`, see `augment.compose`.
     penalty: `params -> scalar`, see `optim.penalty`.
     ema: decay of an average of the parameters that evaluation uses; 0: none.
+    accumulate: parts of a batch that are computed one after the other, where
+      a whole one does not fit into memory.
     learning_rate: `step -> rate`, only to be shown in the log.
+    plateau: when to lower the rate because evaluations get no better.
+    patience: evaluations without a new best after which the run ends, with
+      the best state; 0 for never.
+    spike: an update whose gradient is so many times as long as usual is not
+      applied; 0 for none.
+    tolerate: after so many updates in a row that were not applied, the run
+      goes back to its last save, passes over the batches and halves the rate.
+    recoveries: how often that may happen with no progress in between.
     best_by: the metric that names the best step; a leading minus says that
       less is better.
     log_every: steps between lines of the log.
@@ -91,11 +111,11 @@ def fit(
     phases: adds up where the time goes.
 
   Returns:
-    The state after the last step.
+    The state after the last step, or the best one if patience ended.
 
   Raises:
-    UserError: a value is out of range, a loss or gradient is not finite, the
-      disk is full; each says what to do.
+    UserError: a value is out of range, losses or gradients stay not finite,
+      the disk is full; each says what to do.
     Stopped: SIGTERM or SIGINT came, and the state was saved.
   """
   _check(train.size, locals())
@@ -106,15 +126,19 @@ def fit(
   phases = phases or Phases()
   folder = None if workdir is None else Path(workdir)
   parallel = data_parallel(batch_size, compiler, devices)
+  _check_parts(batch_size, parallel.size, accumulate)
   resident = on_device(placement, parallel, train, valid)
   dataset = parallel.replicate(dict(train.arrays or {})) if resident else {}
 
-  with phases("compile"):
+  def create() -> State:
     rows = np.arange(2, dtype=np.int32) % train.size
     sample = {**train.read(rows), "index": rows}
-    state = states.create(
+    return states.create(
       task, tx, sample, seed, ema=ema > 0, axis_name=parallel.axis_name
     )
+
+  with phases("compile"):
+    state = create()
   with phases("checkpoint"):
     saves = None
     if folder:
@@ -130,10 +154,19 @@ def fit(
     ema=ema,
     learning_rate=learning_rate,
     log_every=log_every,
+    accumulate=accumulate,
+    spike=spike,
+    tolerate=tolerate,
     axis_name=parallel.axis_name,
   )
   plan = _Plan(steps, eval_every, checkpoint_every, steps_per_call)
-  feed = _feed(train, plan, begun, seed, batch_size, not resident, workers)
+
+  def feed_from(state: State) -> Iterator[tuple[int, Batch]]:
+    step, batch = int(state.step), int(state.batch_index)
+    stream = not resident
+    return _feed(train, plan, step, batch, seed, batch_size, stream, workers)
+
+  feed = feed_from(state)
   run = _Compiled(parallel, step_function)
   evaluate = None
   if valid is not None:
@@ -158,6 +191,7 @@ def fit(
   )
 
   step, seen, unsaved = begun, int(state.best["seen"]), False
+  champion = None
   try:
     # Handlers do not run inside a compilation, so that comes first: until
     # then a signal ends the process at once, and there is nothing to save.
@@ -166,44 +200,75 @@ def fit(
     if evaluate is not None and begun < steps:
       with phases("compile"):
         _named(best_by, evaluate.compile(state.evaluated, state.extra))
+    done = decisions.exhausted(state, patience, eval_every)
     with signals.handled() as stop:
       while True:
-        best = False
+        asked, best = stop.asked(), False
+        if asked or plan.pauses(step):
+          with phases("step"):
+            watch.flush()
+        if watch.halted:
+          feed.close()
+          back = _back(state, saves, create, recoveries)
+          if back is None:
+            raise explain(
+              task,
+              augment,
+              state,
+              dataset,
+              train,
+              seed,
+              batch_size,
+              parallel.axis_name,
+              folder,
+            )
+          state = parallel.replicate(back)
+          step, seen = int(state.step), int(state.best["seen"])
+          unsaved = False
+          watch.rewind(step)
+          feed = feed_from(state)
         if evaluate is not None and plan.evaluates(step) and seen < step:
           with phases("evaluation"):
             values = evaluate(state.evaluated, state.extra, stop.asked)
-          if values is not None:
-            state, best = _judge(state, step, values, best_by)
+          if values is None:
+            asked = True
+          else:
+            state, best = decisions.judge(
+              state, step, values, best_by, plateau, eval_every
+            )
             watch.write(step, "valid", values)
             seen, unsaved = step, True
-        if saves and unsaved and (stop.asked() or best or plan.saves(step)):
+            done = decisions.exhausted(state, patience, eval_every)
+        due = best or done or plan.saves(step)
+        if unsaved and due:
+          state = decisions.sure(state, step)
+        if best and patience and not saves:
+          champion = jax.tree.map(np.array, state)
+        if saves and unsaved and (asked or due):
           with phases("checkpoint"):
-            saves.save(state, int(state.best["step"]), watch.sync)
+            kept = {int(state.best["step"]), int(state.trouble["good"])}
+            saves.save(state, kept, watch.sync)
           unsaved = False
-        if stop.asked():
+        if asked:
           if saves:
             saves.wait()
           raise signals.Stopped(stop.number, step)
-        if step == steps:
+        if step == steps or done:
           break
         with phases("feed"):
           count, batch = next(feed)
         with phases("step"):
-          state, log = run(count, state, dataset, batch)
-          watch.add(step, count, log)
-          step += count
-          if plan.pauses(step) or stop.asked() or watch.halted:
-            watch.flush()
+          state, entry = run(count, state, dataset, batch)
+          watch.add(step, count, entry)
+        step += count
         phases.steps += count
         unsaved = True
-        if watch.halted:
-          name = parallel.axis_name
-          raise explain(
-            task, augment, state, dataset, train, seed, batch_size, name
-          )
     if saves:
       with phases("checkpoint"):
         saves.wait()
+        best_step = int(state.best["step"])
+        if done and checkpoint.good(saves.folder, best_step):
+          champion = checkpoint.restore(saves.folder, state, best_step)
   except BaseException:
     if saves:
       saves.abandon()
@@ -213,21 +278,33 @@ def fit(
     watch.close()
   if saves:
     saves.close()
-  return state
+  return parallel.replicate(champion) if done and champion else state
 
 
-def _judge(
-  state: State, step: int, values: dict[str, float], best_by: str
-) -> tuple[State, bool]:
-  """Notes an evaluation, and whether it is the best; of two the later wins."""
-  value = np.float32(values[best_by.removeprefix("-")])
-  value = -value if best_by.startswith("-") else value
-  better = not (np.isnan(value) or value < np.float32(state.best["value"]))
-  best = {**state.best, "seen": np.int32(step)}
-  if better:
-    best |= {"value": value, "step": np.int32(step)}
-  best = jax.device_put(best, state.step.sharding)
-  return state.replace(best=best), better
+def _back(
+  halted: State,
+  saves: checkpoint.Checkpoints | None,
+  create: Callable[[], State],
+  recoveries: int,
+) -> State | None:
+  """Returns the state from which to try again, None to give up."""
+  if saves is None or int(halted.trouble["recoveries"]) >= recoveries:
+    return None
+  good = int(halted.trouble["good"])
+  back = saves.go_back(good, halted)
+  if back is None and good >= 0:
+    return None
+  back = decisions.recovered(back or create(), halted)
+  log.warning(
+    "step %d: %d updates in a row were not applied; going back to step %d, "
+    "past the batches before %d, with %g of the learning rate",
+    int(halted.step),
+    int(halted.trouble["in_a_row"]),
+    int(back.step),
+    int(back.batch_index),
+    float(back.rate_scale),
+  )
+  return back
 
 
 def _named(best_by: str, metrics: set[str]) -> None:
@@ -319,20 +396,22 @@ def _feed(
   source: Source,
   plan: _Plan,
   step: int,
+  first: int,
   seed: int,
   batch_size: int,
   stream: bool,
   workers: int,
 ) -> Iterator[tuple[int, Batch]]:
-  """Yields the steps of each call and their batches, from `step` on."""
+  """Yields the steps of each call and their batches, from batch `first` on."""
+  stop = first + plan.steps - step
   if stream:
     batches = loader.batches(
-      source, seed, batch_size, step, plan.steps, workers=workers
+      source, seed, batch_size, first, stop, workers=workers
     )
   else:
     batches = (
       {"index": indices(seed, index, source.size, batch_size)}
-      for index in range(step, plan.steps)
+      for index in range(first, stop)
     )
   try:
     for count in plan.counts(step):
@@ -345,21 +424,32 @@ def _feed(
     batches.close()
 
 
+LEAST = {
+  "steps": 1,
+  "seed": 0,
+  "batch_size": 1,
+  "accumulate": 1,
+  "patience": 0,
+  "spike": 0,
+  "tolerate": 1,
+  "recoveries": 0,
+  "log_every": 1,
+  "eval_every": 0,
+  "checkpoint_every": 0,
+  "eval_batch_size": 1,
+  "workers": 0,
+  "steps_per_call": 0,
+}
+"""The least values of the numbers that `fit` takes."""
+
+
 def _check(size: int, settings: dict) -> None:
   """Refuses numbers out of range, each with its name."""
-  for name in ("steps", "batch_size", "log_every", "eval_batch_size"):
-    if settings[name] < 1:
-      raise UserError(f"expected {name} of at least 1", f"got {settings[name]}")
-  names = (
-    "eval_every",
-    "checkpoint_every",
-    "steps_per_call",
-    "workers",
-    "seed",
-  )
-  for name in names:
-    if settings[name] < 0:
-      raise UserError(f"expected {name} of at least 0", f"got {settings[name]}")
+  for name, least in LEAST.items():
+    if settings[name] < least:
+      raise UserError(
+        f"expected {name} of at least {least}", f"got {settings[name]}"
+      )
   if not 0 <= settings["ema"] < 1:
     raise UserError("expected ema from 0 to below 1", f"got {settings['ema']}")
   if settings["batch_size"] > size:
@@ -367,4 +457,14 @@ def _check(size: int, settings: dict) -> None:
       f"expected a batch of at most {size} examples, the whole training set",
       f"got batch_size={settings['batch_size']}",
       "choose a smaller batch",
+    )
+
+
+def _check_parts(batch_size: int, devices: int, accumulate: int) -> None:
+  share = batch_size // devices
+  if share % accumulate:
+    raise UserError(
+      f"expected training.accumulate to divide the {share} examples of a "
+      "device",
+      f"got {accumulate}: {share} / {accumulate} = {share / accumulate:g}",
     )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlcore.optim import evaluation_params
 from dlcore.task import Task
 from dlcore.typing import Array, Batch, Extra, Metrics, Params, PyTree
 
@@ -31,7 +32,8 @@ class State:
   """The state of the Optax chain."""
 
   ema: PyTree
-  """Exponential moving average of the parameters; empty if there is none."""
+  """What evaluation uses in place of `params`, such as their exponential
+  moving average; empty if nothing."""
 
   key: Array
   """uint32: the raw data of the run's random key."""
@@ -40,11 +42,22 @@ class State:
   """Sums and counts since the last line of the log."""
 
   best: dict[str, Array]
-  """`value` float32 and `step` int32 of the best evaluation so far, and `seen`
-  int32, the step of the last one."""
+  """`value` float32 and `step` int32 of the best evaluation so far, `seen`
+  int32, the step of the last one, and `lowered`, where the rate last was."""
+
+  rate_scale: Array
+  """float32: factor of the learning rate, lowered in trouble."""
+
+  typical: dict[str, Array]
+  """`norm` float32: the usual one of the gradient; `count` int32 of updates."""
+
+  trouble: dict[str, Array]
+  """Counts, int32, of updates that were not applied: `skipped` in all and
+  `in_a_row`; `recoveries` since step `at`, where the last one began, and
+  `good`, the step to go back to."""
 
   halted: Array
-  """bool: a loss or gradient was not finite; nothing is applied any more."""
+  """bool: too many updates in a row were bad; nothing changes any more."""
 
   def replace(self, **changes: Any) -> "State":
     """Returns a copy with `changes`."""
@@ -52,7 +65,7 @@ class State:
 
   @property
   def evaluated(self) -> Params:
-    """The parameters that evaluation uses: the average, if there is one."""
+    """The parameters that evaluation uses: averaged ones, if there are."""
     return self.ema or self.params
 
 
@@ -88,19 +101,31 @@ def create(
     measure = bind(measure, axis_name)
     metrics = jax.eval_shape(measure, params, extra, batch)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), metrics)
+    optimizer = tx.init(params)
+    averaged = ema or evaluation_params(optimizer, params) is not params
     return State(
       step=jnp.int32(0),
       batch_index=jnp.int32(0),
       params=params,
       extra=extra,
-      optimizer=tx.init(params),
-      ema=jax.tree.map(jnp.copy, params) if ema else {},
+      optimizer=optimizer,
+      ema=jax.tree.map(jnp.copy, params) if averaged else {},
       key=jax.random.key_data(jax.random.fold_in(key, 1)),
       metrics=zeros,
       best={
         "value": jnp.float32(-jnp.inf),
         "step": jnp.int32(-1),
         "seen": jnp.int32(-1),
+        "lowered": jnp.int32(-1),
+      },
+      rate_scale=jnp.float32(1),
+      typical={"norm": jnp.float32(0), "count": jnp.int32(0)},
+      trouble={
+        "skipped": jnp.int32(0),
+        "in_a_row": jnp.int32(0),
+        "recoveries": jnp.int32(0),
+        "at": jnp.int32(-1),
+        "good": jnp.int32(-1),
       },
       halted=jnp.bool_(False),
     )

@@ -1,11 +1,13 @@
 """One step of training, as one pure function."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from dlcore.optim import evaluation_params
 from dlcore.task import Task
 from dlcore.training.state import State, bind
 from dlcore.typing import (
@@ -27,13 +29,17 @@ def make_step(
   ema: float = 0.0,
   learning_rate: Schedule | None = None,
   log_every: int = 1,
+  accumulate: int = 1,
+  spike: float = 0.0,
+  tolerate: int = 1,
   axis_name: str | None = None,
 ) -> Callable[[State, Batch, Batch], tuple[State, dict]]:
   """Makes `step(state, dataset, batch) -> (state, log)`.
 
-  An update with a loss or gradient that is not finite is not applied: the
-  state keeps its step and is halted, so that a late look at the log still
-  finds the run where it went wrong.
+  An update with a loss or gradient that is not finite is not applied, and its
+  batch is passed over. After several in a row the state is halted: no later
+  step changes it, so that a late look at the log still finds the run where
+  it went wrong.
 
   Args:
     task: what is learned.
@@ -45,14 +51,21 @@ def make_step(
       the initial values.
     learning_rate: `step -> rate`, only to be shown in the log.
     log_every: the metrics are summed over this many steps.
+    accumulate: parts of a batch that are computed one after the other; their
+      totals and weights are added, so that the gradient is that of the whole
+      (statistics of batch norm are of each part).
+    spike: a gradient whose norm is so many times the usual one counts as not
+      finite; 0 for none.
+    tolerate: after so many steps in a row that were not applied it halts.
     axis_name: the mapped axis under `pmap`, None under `jit`.
 
   Returns:
     A function of the state, the arrays `[N, ...]` that lie on the device (an
     empty dict where batches come whole) and the batch, with `index` int32
-    `[B]`. The log holds `metrics`, `loss`, `halted` and
-    `shown`, more scalars for people.
+    `[B]`. The log holds `metrics`, `loss`, `halted`, `skipped`, how many
+    updates were not applied so far, and `shown`, more scalars for people.
   """
+  tx = optax.with_extra_args_support(tx)
 
   def total(values: PyTree) -> PyTree:
     return jax.lax.psum(values, axis_name) if axis_name else values
@@ -60,7 +73,9 @@ def make_step(
   def mean(values: PyTree) -> PyTree:
     return jax.lax.pmean(values, axis_name) if axis_name else values
 
-  def gradient(params, extra, batch, key):
+  def part(params, extra, batch, key):
+    """Returns the new extra, and what is added up over the parts."""
+
     def loss(params):
       (loss_total, weight), (new_extra, metrics) = task.loss(
         params, extra, batch, key
@@ -68,11 +83,17 @@ def make_step(
       return loss_total, (weight, new_extra, metrics)
 
     function = jax.value_and_grad(loss, has_aux=True)
-    (loss_total, aux), grads = function(params)
-    weight, new_extra, metrics = aux
-    loss_total, weight, grads, metrics = total(
-      (loss_total, weight, grads, metrics)
-    )
+    (loss_total, (weight, new_extra, metrics)), grads = function(params)
+    return new_extra, (loss_total, weight, grads, metrics)
+
+  def gradient(params, extra, batch, key):
+    if accumulate == 1:
+      new_extra, sums = part(params, extra, batch, key)
+    else:
+      new_extra, sums = _accumulated(
+        functools.partial(part, params), extra, batch, key, accumulate
+      )
+    loss_total, weight, grads, metrics = total(sums)
     # A batch whose weights are all 0 teaches nothing; it is no division by 0.
     weight = jnp.where(weight == 0, 1.0, weight)
     grads = jax.tree.map(lambda g: (g / weight).astype(g.dtype), grads)
@@ -88,26 +109,38 @@ def make_step(
       task, augment, state, gather(dataset, batch), axis_name
     )
     loss, grads, extra, metrics = gradient(state.params, extra, batch, key)
-    updates, optimizer = tx.update(grads, state.optimizer, state.params)
+    updates, optimizer = tx.update(
+      grads, state.optimizer, state.params, rate_scale=state.rate_scale
+    )
     params = optax.apply_updates(state.params, updates)
     norm = optax.tree.norm(grads)
-    halted = state.halted | ~(jnp.isfinite(loss) & jnp.isfinite(norm))
+    good = jnp.isfinite(loss) & jnp.isfinite(norm)
+    if spike:
+      good &= ~_spikes(state, norm, spike)
+    applied = good & ~state.halted
     new = state.replace(
-      step=state.step + 1,
-      batch_index=state.batch_index + 1,
       params=params,
       extra=extra,
       optimizer=optimizer,
-      ema=_averaged(state, params, ema) if ema else state.ema,
-      metrics=_summed(state, metrics, log_every),
+      ema=_shown(state, optimizer, params, ema),
+      typical=_typical(state, norm),
     )
-    new = jax.tree.map(lambda n, o: jnp.where(halted, o, n), new, state)
-    new = new.replace(halted=halted)
+    new = jax.tree.map(lambda n, o: jnp.where(applied, n, o), new, state)
+    made = (~state.halted).astype(jnp.int32)
+    new = new.replace(
+      step=state.step + made,
+      batch_index=state.batch_index + made,
+      metrics=_summed(state, metrics, applied, log_every),
+      trouble=_counted(state.trouble, good, made),
+    )
+    halted = new.trouble["in_a_row"] >= tolerate
     shown = {"gradient_norm": norm}
     if learning_rate is not None:
-      shown["learning_rate"] = jnp.asarray(learning_rate(state.step))
+      rate = jnp.asarray(learning_rate(state.step))
+      shown["learning_rate"] = rate * state.rate_scale
     log = {"metrics": new.metrics, "loss": loss, "shown": shown}
-    return new, {**log, "halted": halted}
+    log |= {"halted": halted, "skipped": new.trouble["skipped"]}
+    return new.replace(halted=halted), log
 
   return step
 
@@ -184,19 +217,85 @@ def _average(extra: PyTree, mean: Callable) -> PyTree:
   )
 
 
-def _averaged(state: State, params: Params, ema: float) -> Params:
+def _shown(
+  state: State, optimizer: PyTree, params: Params, ema: float
+) -> PyTree:
+  """Returns the parameters that evaluation uses, empty if no others."""
+  evaluated = evaluation_params(optimizer, params)
+  if not ema:
+    return state.ema if evaluated is params else evaluated
   step = state.step.astype(jnp.float32)
   decay = jnp.minimum(ema, (1 + step) / (10 + step))
   return jax.tree.map(
     lambda old, new: (old + (1 - decay) * (new - old)).astype(old.dtype),
     state.ema,
-    params,
+    evaluated,
   )
 
 
-def _summed(state: State, metrics: PyTree, log_every: int) -> PyTree:
+def _summed(
+  state: State, metrics: PyTree, applied: Array, log_every: int
+) -> PyTree:
   """Adds to the sums, which start anew after every line of the log."""
-  begun = state.step % log_every != 0
+  begun = (state.step % log_every != 0) | state.halted
   return jax.tree.map(
-    lambda old, new: jnp.where(begun, old, 0) + new, state.metrics, metrics
+    lambda old, new: jnp.where(begun, old, 0) + jnp.where(applied, new, 0),
+    state.metrics,
+    metrics,
   )
+
+
+def _accumulated(
+  part: Callable, extra: Extra, batch: Batch, key: Array, parts: int
+) -> tuple[Extra, PyTree]:
+  """Adds up `part(extra, batch, key)` over the parts of a batch."""
+  # Every device cuts up what it has: part i takes the rows i, i + parts, ...
+  cut = jax.tree.map(
+    lambda rows: jnp.moveaxis(rows.reshape(-1, parts, *rows.shape[1:]), 1, 0),
+    batch,
+  )
+  keys = jax.random.split(key, parts)
+
+  def add(carry, inputs):
+    extra, sums = carry
+    extra, more = part(extra, *inputs)
+    return (extra, jax.tree.map(jnp.add, sums, more)), None
+
+  first, rest = (
+    jax.tree.map(lambda rows, at=at: rows[at], (cut, keys))
+    for at in (0, slice(1, None))
+  )
+  # A convolution inside of a loop is ten times slower on CPU.
+  unroll = parts - 1 if jax.default_backend() == "cpu" else 1
+  summed, _ = jax.lax.scan(add, part(extra, *first), rest, unroll=unroll)
+  return summed
+
+
+WARMUP = 20
+"""Updates after which the usual norm of the gradient is known."""
+
+
+def _spikes(state: State, norm: Array, factor: float) -> Array:
+  known = state.typical["count"] >= WARMUP
+  return known & (norm > factor * state.typical["norm"])
+
+
+def _typical(state: State, norm: Array) -> dict[str, Array]:
+  """Follows the norm of the gradient: a running mean of about 50 updates."""
+  count = state.typical["count"]
+  part = jnp.maximum(1 / (count + 1), 0.02).astype(jnp.float32)
+  old = state.typical["norm"]
+  return {"norm": old + part * (norm - old), "count": count + 1}
+
+
+def _counted(
+  trouble: dict[str, Array], good: Array, made: Array
+) -> dict[str, Array]:
+  """Counts the updates that were not applied, all and in a row."""
+  bad = made * (~good).astype(jnp.int32)
+  before = trouble["in_a_row"]
+  return {
+    **trouble,
+    "skipped": trouble["skipped"] + bad,
+    "in_a_row": jnp.where(made == 1, (before + 1) * bad, before),
+  }

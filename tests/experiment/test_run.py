@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 
@@ -323,3 +324,22 @@ def test_a_summary_of_the_plan_makes_no_folder(shell, tmp_path):
   assert answer.code == 0
   assert "steps" in answer.out
   assert not list(tmp_path.iterdir())
+
+
+def test_the_plateau_of_a_config_lowers_the_rate(tmp_path):
+  schedule = {"name": "plateau", "factor": 0.5, "patience": 1}
+  config = experiment.complete(
+    {
+      "data": {"name": "digits", "batch_size": 64},
+      "model": {"name": "mlp", "widths": (8,)},
+      "training": {"steps": 150, "eval_every": 5, "log_every": 5},
+      "optim": {"learning_rate": 0.05, "schedule": schedule},
+    }
+  )
+  experiment.train(config, tmp_path, progress=False)
+  text = (tmp_path / "metrics.jsonl").read_text()
+  lines = [json.loads(line) for line in text.splitlines()]
+  rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
+  assert rates[0] == np.float32(0.05)
+  assert rates[-1] < 0.04
+  assert all(later <= rate for rate, later in itertools.pairwise(rates))

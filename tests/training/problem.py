@@ -44,7 +44,16 @@ def source(size: int, seed: int = 0) -> data.Source:
 RATE = optim.schedule("warmup_cosine", learning_rate=0.02, steps=40)
 
 
-def fit(workdir=None, *, net=None, steps=40, train=None, **settings):
+def fit(
+  workdir=None,
+  *,
+  net=None,
+  steps=40,
+  train=None,
+  valid=None,
+  wrap=lambda task: task,
+  **settings,
+):
   """Trains on the problem with everything switched on."""
   settings = {
     "batch_size": 16,
@@ -60,10 +69,10 @@ def fit(workdir=None, *, net=None, steps=40, train=None, **settings):
     **settings,
   }
   return training.fit(
-    tasks.classification(net or Net(), label_smoothing=0.1),
+    wrap(tasks.classification(net or Net(), label_smoothing=0.1)),
     optim.create("adamw", learning_rate=RATE, clip_norm=1.0),
     train or source(50),
-    source(30, seed=1),
+    valid or source(30, seed=1),
     steps=steps,
     workdir=workdir,
     **settings,

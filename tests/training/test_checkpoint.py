@@ -159,7 +159,7 @@ def test_saves_in_close_succession_write_the_newest_and_the_best(tmp_path):
   saves = checkpoint.Checkpoints(tmp_path, interval=1000.0)
   for step, best in ((10, 10), (20, 20), (30, 30), (40, 30), (50, 30)):
     at = state.replace(step=np.int32(step))
-    saves.save(at, best, lambda step=step: synced.append(step))
+    saves.save(at, {best}, lambda step=step: synced.append(step))
     if step == 10:  # The first one does not wait.
       while saves.latest is None:
         time.sleep(0.01)
@@ -175,7 +175,7 @@ def test_a_state_that_waits_is_a_copy(tmp_path):
   saves = checkpoint.Checkpoints(tmp_path, interval=1000.0)
   state = problem.fit(steps=1)
   wanted = {path: leaf.copy() for path, leaf in problem.leaves(state).items()}
-  saves.save(state, 1)
+  saves.save(state)
   step = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
   step(state.replace(halted=jnp.int32(0)))
   saves.close()
@@ -184,7 +184,7 @@ def test_a_state_that_waits_is_a_copy(tmp_path):
 
 
 def save_and_wait(saves, state):
-  saves.save(state, 1)
+  saves.save(state)
   saves.wait()
 
 
@@ -195,7 +195,7 @@ def test_a_failed_write_is_told_at_the_next_save(tmp_path, monkeypatch):
   monkeypatch.setattr(manifest, "write", full)
   saves = checkpoint.Checkpoints(tmp_path, interval=1000.0)
   state = problem.fit(steps=1)
-  saves.save(state, 1)
+  saves.save(state)
   time.sleep(0.5)  # By then the first write is over, or waited for below.
   with pytest.raises(UserError, match="the disk is full: step 1"):
     save_and_wait(saves, state)

@@ -10,6 +10,9 @@ from dlcore.errors import UserError
 from dlcore.training import checkpoint
 from dlcore.training.diagnosis import origin
 
+AT_ONCE = {"tolerate": 1, "recoveries": 0}
+"""Stops at the first bad update."""
+
 
 class Breaking(nn.Module):
   """Takes the logarithm of what may become negative."""
@@ -33,7 +36,9 @@ def test_a_nan_in_the_data_names_the_array_and_the_example(tmp_path):
     read=lambda rows: {name: array[rows] for name, array in arrays.items()},
   )
   with pytest.raises(UserError, match="batch/image") as caught:
-    problem.fit(tmp_path, train=bad, augment=None, checkpoint_every=1)
+    problem.fit(
+      tmp_path, train=bad, augment=None, checkpoint_every=1, **AT_ONCE
+    )
   assert caught.value.lines[-1].endswith("examples 7")
   named = int(caught.value.lines[0].split()[1])
   # The last good state is the one before the step that is named.
@@ -45,7 +50,11 @@ def test_the_step_and_layer_are_named_however_late_the_look():
   for log_every in (1, 7):
     with pytest.raises(UserError, match="not finite") as caught:
       problem.fit(
-        net=Breaking(), augment=None, log_every=log_every, eval_every=100
+        net=Breaking(),
+        augment=None,
+        log_every=log_every,
+        eval_every=100,
+        **AT_ONCE,
       )
     told.append(caught.value.lines)
   assert told[0] == told[1]
@@ -106,7 +115,12 @@ def test_the_last_steps_are_looked_at_too(tmp_path, monkeypatch, bad):
   monkeypatch.setattr("dlcore.data.loader._ahead", _in_turn)
   with pytest.raises(UserError, match=f"step {bad} was not applied"):
     problem.fit(
-      tmp_path, train=streamed, augment=None, log_every=1000, eval_every=30
+      tmp_path,
+      train=streamed,
+      augment=None,
+      log_every=1000,
+      eval_every=30,
+      **AT_ONCE,
     )
   assert checkpoint.newest(tmp_path / "checkpoints") == 30
 

@@ -84,6 +84,7 @@ def entry(step):
     "loss": jnp.float32(step),
     "shown": {},
     "halted": halted,
+    "skipped": jnp.int32(0),
   }
 
 
