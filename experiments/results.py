@@ -56,7 +56,7 @@ def scores(results: dict) -> str:
         f"± {statistics.stdev(values):.2f} ({min(values):.2f} to "
         f"{max(values):.2f})",
         str(result["seeds"]),
-        f"{min(seconds):.0f} to {max(seconds):.0f} s",
+        f"{_span(seconds)} s",
       )
     )
   head = ("config", "parameters", "test score, ± deviation", "seeds", "time")
@@ -178,6 +178,12 @@ TABLES: dict[str, Callable[[dict], str]] = {
 
 def _is(result: dict, name: str) -> bool:
   return isinstance(result[name], dict) and "ratio" in result[name]
+
+
+def _span(values: Sequence[float]) -> str:
+  """Returns the least and the greatest of whole numbers, once if equal."""
+  least, most = f"{min(values):.0f}", f"{max(values):.0f}"
+  return least if least == most else f"{least} to {most}"
 
 
 def _ratio(row: dict) -> tuple[str, str]:
