@@ -60,7 +60,8 @@ def explain(
   if not dataset:
     batch |= source.read(chosen)
   inputs, compute = replay(task, augment, state, dataset, batch, axis_name)
-  place = origin(compute, inputs) or "nothing, when computed once more"
+  place = origin(compute, inputs)
+  place = place or "none, but the norm of the gradient is far too large"
   todo = "lower optim.learning_rate, or set optim.clip_norm"
   if place.startswith("batch/"):
     name = place.removeprefix("batch/")
@@ -76,7 +77,7 @@ def explain(
     np.savez(folder / FAILURE, **seen)
     place += f"; the batch is kept in {folder / FAILURE}"
   return UserError(
-    f"{told} not applied: the loss or gradient is not finite",
+    f"{told} not applied: a loss or gradient is not finite, or spikes",
     f"the first value that is not finite: {place}",
     todo,
   )

@@ -195,7 +195,8 @@ class Watch:
     self._shown = self._waited
     log = jax.tree.map(np.atleast_1d, jax.device_get(log))
     self.halted |= bool(log["halted"][-1])
-    self._tell(last, int(log["skipped"][-1]))
+    if not self.halted:  # The loop tells of that.
+      self._tell(last, int(log["skipped"][-1]))
     self._progress.update(last, float(log["loss"][-1]), self._rate(last))
     if self.halted:
       return
