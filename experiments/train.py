@@ -3,6 +3,7 @@
 train.py                                      the digits CNN
 train.py --config=configs/mnist_cnn.py --workdir=runs/mnist
 train.py --config.model.name=mlp --config.optim.learning_rate=3e-3
+train.py --seeds=5                            how far five seeds spread
 """
 
 from absl import flags
@@ -15,6 +16,12 @@ WORKDIR = flags.DEFINE_string(
 SUMMARY = flags.DEFINE_bool(
   "summary", False, "print layers, parameters, FLOPs and schedule, and stop"
 )
+SEEDS = flags.DEFINE_integer(
+  "seeds",
+  0,
+  "train with that many seeds, each in a folder seed_N of --workdir "
+  "(whose default then ends in _seeds)",
+)
 
 
 def main(config, name):
@@ -24,9 +31,15 @@ def main(config, name):
   if SUMMARY.value:
     print(experiment.summary(config))
     return
+  count = SEEDS.value
   given = WORKDIR.value is not None
-  workdir = command.required(WORKDIR) if given else f"runs/{name}"
+  usual = f"runs/{name}_seeds" if count else f"runs/{name}"
+  workdir = command.required(WORKDIR) if given else usual
   phases = training.Phases(command.BEGUN)
+  if count:
+    results = experiment.train_seeds(config, count, workdir, phases=phases)
+    print(experiment.seeds_table(results, workdir))
+    return
   result = experiment.train(config, workdir, phases=phases)
   print(experiment.table(result, workdir))
 

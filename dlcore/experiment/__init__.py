@@ -6,7 +6,8 @@ from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.overrides import read_config
 from dlcore.experiment.prediction import predict
 from dlcore.experiment.run import evaluate, train
-from dlcore.experiment.words import summary, table
+from dlcore.experiment.seeds import train_seeds
+from dlcore.experiment.words import seeds_table, summary, table
 
 __all__ = [
   "Experiment",
@@ -19,7 +20,9 @@ __all__ = [
   "predict",
   "read_config",
   "rename",
+  "seeds_table",
   "summary",
   "table",
   "train",
+  "train_seeds",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcore import models
+from dlcore import models, report
 from dlcore.experiment.build import build
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -44,15 +44,9 @@ def summary(config: Mapping[str, Any]) -> str:
 
 def table(result: Mapping[str, Any], workdir: str | Path) -> str:
   """Returns the result of a run for people."""
-  metrics = result["metrics"]
-  names = list(dict.fromkeys(name.split("/")[1] for name in metrics))
-  splits = list(dict.fromkeys(name.split("/")[0] for name in metrics))
-  lines = ["".join([f"{'':10}", *(f"{name:>12}" for name in names)])]
-  for split in splits:
-    cells = [metrics.get(f"{split}/{name}") for name in names]
-    numbers = ["" if cell is None else f"{cell:.4f}" for cell in cells]
-    lines.append("".join([f"{split:10}", *(f"{n:>12}" for n in numbers)]))
-  lines += [
+  cells = {key: f"{value:.4f}" for key, value in result["metrics"].items()}
+  lines = [
+    *_grid(cells, width=12),
     "",
     f"step {result['step']:,} (best: {result['best_step']:,}), "
     f"{result['parameters']:,} parameters, {result['seconds']:.1f} s, "
@@ -60,3 +54,43 @@ def table(result: Mapping[str, Any], workdir: str | Path) -> str:
     f"--workdir={workdir} holds the run; see {Path(workdir) / 'report.html'}",
   ]
   return "\n".join(lines)
+
+
+def seeds_table(
+  results: Mapping[int, Mapping[str, Any]], workdir: str | Path
+) -> str:
+  """Returns the mean and the 95% interval of every metric over the seeds.
+
+  Args:
+    results: of the runs, by seed.
+    workdir: the folder of the runs' folders.
+  """
+  summaries = list(results.values())
+  cells = {}
+  for key in summaries[0]["metrics"]:
+    values = [summary["metrics"][key] for summary in summaries]
+    mean, half, _ = report.estimates.interval(values)
+    cells[key] = f"{mean:.4f}" + ("" if half is None else f" ± {half:.4f}")
+  names = ", ".join(map(str, results))
+  what = f"the seed {names} alone"
+  if len(results) > 1:
+    what = f"mean and 95% interval (Student's t) over the seeds {names}"
+  seconds = sum(summary["seconds"] for summary in summaries)
+  lines = [
+    *_grid(cells, width=20),
+    "",
+    f"{what}; {summaries[0]['parameters']:,} parameters, {seconds:.1f} s",
+    f"--workdir={workdir} holds the runs; see {Path(workdir) / 'report.html'}",
+  ]
+  return "\n".join(lines)
+
+
+def _grid(cells: Mapping[str, str], width: int) -> list[str]:
+  """Returns the lines of a table of `split/metric`: a row for each split."""
+  names = list(dict.fromkeys(key.split("/")[1] for key in cells))
+  splits = list(dict.fromkeys(key.split("/")[0] for key in cells))
+  lines = ["".join([f"{'':10}", *(f"{name:>{width}}" for name in names)])]
+  for split in splits:
+    row = [cells.get(f"{split}/{name}", "") for name in names]
+    lines.append("".join([f"{split:10}", *(f"{n:>{width}}" for n in row)]))
+  return lines

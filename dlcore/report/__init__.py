@@ -1,6 +1,7 @@
-"""The page about a run, written from its folder alone."""
+"""The page about a run or several, written from their folders alone."""
 
-from dlcore.report import predictions
-from dlcore.report.page import write
+from dlcore.report import estimates, predictions
+from dlcore.report.groups import is_group
+from dlcore.report.page import compare, write
 
-__all__ = ["predictions", "write"]
+__all__ = ["compare", "estimates", "is_group", "predictions", "write"]

@@ -50,12 +50,15 @@ def _chart(run: Run, metric: str) -> Markup:
     plots.Line(split, *curves[split], split if split in SPLITS else "other")
     for split in splits
   ]
-  values = np.concatenate([line.y for line in lines])
+  y = axis(metric, np.concatenate([line.y for line in lines]))
+  best = number(run.summary.get("best_step")) if "valid" in curves else None
+  return plots.line_chart(markup.words(metric), lines, y, mark=best)
+
+
+def axis(metric: str, values: np.ndarray) -> plots.Axis:
+  """Returns the scale on which `values` of a metric are read best."""
   share = markup.is_share(metric) and bool((np.abs(values) <= 1).all())
   decades = values.min() > SMALLEST and values.max() > 30 * values.min()
   if decades and not share and metric not in LINEAR:
-    axis = plots.log_axis(values)
-  else:
-    axis = plots.linear_axis(values, percent=share)
-  best = number(run.summary.get("best_step")) if "valid" in curves else None
-  return plots.line_chart(markup.words(metric), lines, axis, mark=best)
+    return plots.log_axis(values)
+  return plots.linear_axis(values, percent=share)

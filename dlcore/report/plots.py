@@ -31,6 +31,16 @@ class Line(NamedTuple):
   """CSS class."""
 
 
+class Band(NamedTuple):
+  """What lies between two curves `[T]` over the same increasing `x`."""
+
+  x: np.ndarray
+  low: np.ndarray
+  high: np.ndarray
+  style: str
+  """CSS class."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Axis:
   """A scale from data to a share of the drawing."""
@@ -138,6 +148,8 @@ def line_chart(
   x_label: str = "step",
   mark: float | None = None,
   diagonal: bool = False,
+  bands: Sequence[Band] = (),
+  legend: bool = True,
 ) -> Markup:
   """Draws curves over one another.
 
@@ -149,14 +161,22 @@ def line_chart(
     x_label: what it shows.
     mark: an `x` to be marked by a vertical line, with a name in the legend.
     diagonal: also draws the line from corner to corner.
+    bands: areas behind the curves.
+    legend: whether to name the curves, where there are several things.
   """
   x = x or linear_axis(np.concatenate([line.x for line in lines]), tight=True)
   marks = [_path(f"M0 {SIZE}L{SIZE} 0", "rule")] if diagonal else []
-  legend = [(line.name, line.style) for line in lines]
+  keys = [(line.name, line.style) for line in lines]
   if mark is not None and x.low <= mark <= x.high:
     at = round(float(x.place(mark)) * SIZE)
     marks.append(_path(f"M{at} 0V{SIZE}", "rule"))
-    legend.append((f"best at {markup.number(mark)}", "rule"))
+    keys.append((f"best at {markup.number(mark)}", "rule"))
+  for band in bands:
+    places = x.place(band.x)
+    below = _points(places, y.place(band.low))
+    above = _points(places, y.place(band.high))
+    area = "M" + "L".join([*below, *reversed(above)]) + "Z"
+    marks.append(_path(area, f"band {band.style}"))
   for line in lines:
     points = _points(x.place(line.x), y.place(line.y))
     if len(points) > 1:
@@ -164,7 +184,8 @@ def line_chart(
     if len(points) <= 40:
       marks.append(_path(_dots(points), f"dot {line.style}"))
   marks.append(_strips(lines, x, y))
-  return frame(title, x, y, marks, x_label, legend if len(legend) > 1 else [])
+  shown = keys if legend and len(keys) > 1 else []
+  return frame(title, x, y, marks, x_label, shown)
 
 
 def scatter_chart(

@@ -43,8 +43,13 @@ class Run:
   """What was left out, and why."""
 
 
-def read(workdir: Path) -> Run:
-  """Reads the folder of a run, finished or not."""
+def read(workdir: Path, *, predictions: bool = True) -> Run:
+  """Reads the folder of a run, finished or not.
+
+  Args:
+    workdir: the folder.
+    predictions: whether to read them too; they may be large.
+  """
   workdir = workdir.resolve()
   remarks: list[str] = []
 
@@ -67,7 +72,9 @@ def read(workdir: Path) -> Run:
     data=attempt(_read_json, "assets/data.json"),
     summary=attempt(_read_json, "summary.json"),
     curves=attempt(_read_metrics, "metrics.jsonl"),
-    predictions=attempt(_read_predictions, "assets/predictions.npz"),
+    predictions=attempt(_read_predictions, "assets/predictions.npz")
+    if predictions
+    else {},
     remarks=tuple(remarks),
   )
 

@@ -1,0 +1,70 @@
+"""The same experiment over several seeds, to see how far they spread."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dlcore import report
+from dlcore.errors import UserError
+from dlcore.experiment.defaults import RANGES
+from dlcore.experiment.run import train
+from dlcore.training import Phases
+
+log = logging.getLogger("dlcore")
+
+
+def train_seeds(
+  config: Mapping[str, Any],
+  count: int,
+  workdir: str | Path,
+  *,
+  progress: bool = True,
+  phases: Phases | None = None,
+) -> dict[int, dict[str, Any]]:
+  """Trains `config` with each of `count` seeds, from its own upwards.
+
+  The run of seed 3 is the folder `workdir/seed_3`, one as any other: it is
+  begun, continued or found finished. At last their page is written,
+  `workdir/report.html`.
+
+  Args:
+    config: the whole tree, see `complete`.
+    count: how many seeds.
+    workdir: the folder of the runs' folders.
+    progress: whether to show progress on standard error.
+    phases: adds up where the time of the first run goes.
+
+  Returns:
+    what `train` returns, by seed.
+
+  Raises:
+    UserError: what the user can mend.
+    Stopped: a signal came, and the state of the run was saved.
+  """
+  workdir, first = Path(workdir), int(config["seed"])
+  last = first + count - 1
+  greatest = int(RANGES["seed"][1])
+  if count < 1 or last > greatest:
+    raise UserError(
+      f"expected --seeds of at least 1, and no seed above {greatest}",
+      f"got {count}, from the seed {first} on",
+      "--seeds=5 trains five runs",
+    )
+  if (workdir / "config.json").exists():
+    raise UserError(
+      f"expected a folder for the runs of several seeds at {workdir}",
+      "got the folder of a single run",
+      "choose another --workdir",
+    )
+  results = {}
+  for index, seed in enumerate(range(first, last + 1), 1):
+    folder = workdir / f"seed_{seed}"
+    if progress:
+      log.info("seed %d (%d of %d): %s", seed, index, count, folder)
+    results[seed] = train(
+      {**config, "seed": seed}, folder, progress=progress, phases=phases
+    )
+    phases = None
+  report.compare([workdir], workdir / "report.html")
+  return results

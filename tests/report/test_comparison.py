@@ -1,0 +1,405 @@
+"""A comparison tells means, intervals and pairs as the textbook does."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dlcore import report
+from dlcore.errors import UserError
+from dlcore.report import comparison, estimates, groups, markup, plots, run
+
+RANDOM = np.random.default_rng(0)
+HOSTILE = "<script>alert('1')</script>\"&"
+FIRST = (0.95, 0.97, 0.96)
+SECOND = (0.91, 0.90, 0.92)
+
+
+def make(path, seed=0, score=0.9, *, config=None, **summary):
+  """Writes the folder of a small finished run and returns it."""
+  (path / "assets").mkdir(parents=True)
+  tree = {
+    "seed": seed,
+    "data": {"name": "digits"},
+    "model": {"name": "mlp", "widths": [8]},
+    "task": {"name": "classification"},
+    **(config or {}),
+  }
+  whole = {
+    "step": 40,
+    "best_step": 30,
+    "metrics": {
+      "valid/accuracy": 0.5,
+      "test/loss": 1 - score,
+      "test/accuracy": score,
+    },
+    "parameters": 1234,
+    "seconds": 75.0,
+    "versions": {"jax": "0.12.0"},
+    "finished": True,
+    **summary,
+  }
+  lines = [
+    {"step": step, "split": split, "loss": (2 - score) / step}
+    for step in range(10, 50, 10)
+    for split in ("train", "valid")
+  ]
+  text = "".join(json.dumps(line) + "\n" for line in lines)
+  (path / "metrics.jsonl").write_text(text)
+  (path / "config.json").write_text(json.dumps(tree))
+  (path / "summary.json").write_text(json.dumps(whole))
+  data = {"splits": {"test": {"size": 60, "sha256": "ab" * 32}}}
+  (path / "assets/data.json").write_text(json.dumps(data))
+  return path
+
+
+def over_seeds(path, scores, **options):
+  for seed, score in enumerate(scores):
+    make(path / f"seed_{seed}", seed, score, **options)
+  return path
+
+
+@pytest.fixture
+def two(tmp_path):
+  """The folders of two groups of three runs."""
+  other = {"model": {"name": "cnn", "widths": [8]}}
+  return [
+    over_seeds(tmp_path / "first", FIRST),
+    over_seeds(tmp_path / "second", SECOND, config=other),
+  ]
+
+
+def written(folders, tmp_path):
+  path = report.compare(folders, tmp_path / "comparison.html")
+  return path.read_text(encoding="utf-8")
+
+
+def rows(text, section):
+  """Returns the texts of the cells of the table in a section."""
+  [part] = re.findall(f"<h2>{section}</h2>(.*?)</section>", text, re.DOTALL)
+  found = re.findall("<tr>(.*?)</tr>", part, re.DOTALL)
+  cells = [re.findall("<t[hd].*?>(.*?)</t[hd]>", row) for row in found]
+  return [[re.sub("<.*?>", "", cell) for cell in row] for row in cells]
+
+
+def edit(path, **changes):
+  content = json.loads(path.read_text())
+  path.write_text(json.dumps({**content, **changes}))
+
+
+def test_an_interval_is_the_one_computed_by_hand():
+  # Deviation 1, and t = 4.3027 with two degrees of freedom.
+  mean, half, count = estimates.interval([1.0, 2.0, 3.0])
+  assert (mean, count) == (2.0, 3)
+  assert half == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
+  assert estimates.interval([7.0]) == (7.0, None, 1)
+
+
+@pytest.mark.parametrize("count", [2, 5, 30])
+def test_intervals_and_p_values_equal_scipys(count):
+  first, second = RANDOM.normal(size=(2, count))
+  known = stats.ttest_rel(second, first)
+  assert estimates.paired_p(second - first) == pytest.approx(known.pvalue)
+  low, high = known.confidence_interval()
+  mean, half, _ = estimates.interval(second - first)
+  assert (mean - half, mean + half) == pytest.approx((low, high))
+
+
+def test_95_percent_of_the_intervals_hold_the_mean():
+  found = [estimates.interval(row) for row in RANDOM.normal(size=(4000, 4))]
+  held = np.mean([abs(mean) <= half for mean, half, _ in found])
+  assert held == pytest.approx(0.95, abs=0.015)  # Four standard errors.
+
+
+@pytest.mark.parametrize(
+  "differences",
+  [[], [1.0], [0.0, 0.0], [0.9 - 0.8, 0.8 - 0.7], [1.0, np.nan]],
+)
+def test_there_is_no_p_value_without_a_spread(differences):
+  assert estimates.paired_p(differences) is None
+
+
+@pytest.mark.parametrize(
+  ("metric", "found", "text"),
+  [
+    ("accuracy", (0.98612, 0.00371, 5), "98.61% ± 0.37"),
+    ("accuracy", (0.5, None, 1), "50.00%"),
+    ("loss", (0.041234, 0.0031, 3), "0.0412 ± 0.0031"),
+    ("loss", (-1234.5, 67.0, 3), "\N{MINUS SIGN}1,234 ± 67"),
+    ("loss", (0.25, 0.0, 3), "0.25 ± 0"),
+    ("loss", (np.nan, np.nan, 3), "not finite"),
+    ("loss", (1e20, 1e19, 3), "1.000e20 ± 1.000e19"),
+  ],
+)
+def test_an_estimate_has_the_digits_that_it_knows(metric, found, text):
+  assert estimates.text(metric, estimates.Estimate(*found)) == text
+
+
+def test_the_table_tells_the_mean_and_the_interval_of_every_group(
+  two, tmp_path
+):
+  head, first, second = rows(written(two, tmp_path), "Results")
+  assert head[1:4] == ["seeds", "test loss", "test accuracy"]
+  for cells, scores in ((first, FIRST), (second, SECOND)):
+    half = stats.t.ppf(0.975, 2) * np.std(scores, ddof=1) / 3**0.5
+    assert cells[1] == "3"
+    assert cells[3] == f"{100 * np.mean(scores):.2f}% ± {100 * half:.2f}"
+    assert cells[-2:] == ["1,234", "1 min 15 s"]
+
+
+def test_groups_are_tested_in_pairs_of_seeds(two, tmp_path):
+  (two[1] / "seed_1").rename(two[1] / "seed_7")  # The config tells the seed.
+  text = written(two, tmp_path)
+  known = stats.ttest_rel(SECOND, FIRST)
+  low, high = (100 * value for value in known.confidence_interval())
+  said = (
+    f"-5.00 ± {(high - low) / 2:.2f} points, p = {known.pvalue:.2g}",
+    "5.00 points lower, over the 3 shared seeds (0 to 2)",
+    f"from {low:.2f} points to {high:+.2f} points",
+  )
+  assert all(markup.minus(part) in text for part in said)
+  assert "do not tell the two apart" not in text
+
+
+def test_what_cannot_be_tested_is_said(two, tmp_path):
+  edit(two[1] / "seed_1/summary.json", finished=False)
+  edit(two[1] / "seed_2/config.json", seed=9)
+  text = written(two, tmp_path)
+  assert "No test of second: it needs two seeds or more" in text
+  assert "Not finished, and left out of the figures: second/seed_1." in text
+  assert rows(text, "Results")[2][1] == "2 of 3"
+
+
+def test_single_runs_are_compared_without_intervals(tmp_path):
+  folders = [make(tmp_path / "a", score=0.9), make(tmp_path / "b", score=0.8)]
+  text = written(folders, tmp_path)
+  assert [row[:2] for row in rows(text, "Results")[1:]] == [
+    ["a", "1"],
+    ["b", "1"],
+  ]
+  assert "±" not in text
+  assert 'class="band' not in text
+
+
+def test_only_what_differs_is_listed(two, tmp_path):
+  assert rows(written(two, tmp_path), "What differs") == [
+    ["", "first", "second"],
+    ["model.name", "mlp", "cnn"],
+  ]
+
+
+def test_a_folder_of_seeds_alone_is_a_page_of_its_own(two, tmp_path):
+  text = written(two[:1], tmp_path)
+  assert "96.00% ± 2.48</p>" in text
+  assert re.findall("<h2>(.*?)</h2>", text) == ["Results", "Curves", "Runs"]
+  assert len(rows(text, "Runs")) == 4
+
+
+def test_the_mean_of_curves_is_over_those_that_reach_a_step():
+  steps = np.array([1.0, 2.0, 3.0])
+  found = [
+    run.Curve(steps, np.array([1.0, 2.0, 3.0])),
+    run.Curve(steps[:2], np.array([3.0, 6.0])),
+  ]
+  x, mean, low, high = comparison.over_seeds(found)
+  assert x.tolist() == [1, 2, 3]
+  assert mean.tolist() == [2, 4, 3]
+  assert (low.tolist(), high.tolist()) == ([1, 2, 3], [3, 6, 3])
+
+
+def test_a_band_is_drawn_from_its_lower_to_its_upper_edge():
+  x = np.array([0.0, 1.0])
+  band = plots.Band(x, x, x + 1, "group0")
+  line = plots.Line("mean", x, x + 0.5, "group0")
+  axis = plots.linear_axis(np.array([0.0, 2.0]))
+  chart = plots.line_chart("loss", [line], axis, bands=[band])
+  assert '"M0 2000L2000 1000L2000 0L0 1000Z" class="band group0"' in chart
+
+
+class Resources(HTMLParser):
+  """Collects every element of a page."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.tags, self.open = set(), []
+    self.feed(text)
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.add(tag)
+    assert not any(key.startswith("on") or key == "href" for key, _ in attrs)
+    if tag not in ("img", "meta"):
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+
+def test_hostile_strings_are_escaped(tmp_path):
+  for seed in range(2):
+    for name in ("a", "<b>b"):
+      path = make(
+        tmp_path / name / f"seed_{seed}",
+        seed,
+        config={HOSTILE: {HOSTILE + name: HOSTILE + name, "x": [seed]}},
+        versions={HOSTILE + "\ud800": HOSTILE + name},
+        metrics={f"test/{HOSTILE}": 1.0 + seed, HOSTILE: 2, "loss": 1e999},
+        devices=HOSTILE + name,
+      )
+      line = {"step": 41, "split": "valid", "loss": 1, HOSTILE: 2}
+      with (path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+  text = written([tmp_path / "a", tmp_path / "<b>b"], tmp_path)
+  assert "Left out" not in text
+  assert "&lt;script&gt;" in text
+  resources = Resources(text)
+  assert resources.open == []
+  assert not resources.tags & {"script", "link", "iframe", "object", "base"}
+  assert not re.search(r"https?://|url\(|@import", text)
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("seed", True),
+    ("seed", "0"),
+    ("seed", 10**400),
+    ("seed", [{}]),
+    ("seed", None),
+    ("task", 3),
+    ("model", {"name": ["x"], "": {}}),
+    ("model", json.loads('{"a":' * 400 + "1" + "}" * 400)),
+  ],
+)
+def test_a_strange_config_does_not_cost_the_page(two, tmp_path, key, value):
+  edit(two[1] / "seed_0/config.json", **{key: value})
+  text = written(two, tmp_path)
+  assert "Left out" not in text
+  assert "second" in text
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("metrics", [1]),
+    ("metrics", {"test/accuracy": "high"}),
+    ("metrics", {"test/accuracy": float("nan")}),
+    ("metrics", {"test/accuracy": 10**400}),
+    ("seconds", -1),
+    ("parameters", {}),
+    ("step", "x"),
+    ("versions", 1),
+  ],
+)
+def test_a_strange_summary_does_not_cost_the_page(two, tmp_path, key, value):
+  edit(two[1] / "seed_0/summary.json", **{key: value})
+  text = written(two, tmp_path)
+  assert "Left out" not in text
+  assert len(rows(text, "Results")) == 3
+
+
+def test_a_tree_of_long_names_stays_small():
+  tree = {"k" * 1000: {str(i): i for i in range(5000)}}
+  found = groups.leaves({"deep": tree, "list": [0] * 5000})
+  assert len(found) <= groups.MOST_LEAVES
+  assert max(map(len, (*found, *found.values()))) <= groups.LONGEST
+
+
+def test_damaged_and_foreign_runs_of_a_group_are_left_out_by_name(
+  two, tmp_path
+):
+  first = two[0]
+  (first / "seed_0/summary.json").write_text("{")
+  make(first / "seed_5", 1)
+  make(first / "seed_6", 6, config={"task": {"name": "regression"}})
+  (first / "seed_7").mkdir()
+  (first / "seed_8").symlink_to(two[1] / "seed_0")
+  text = written(two, tmp_path)
+  for said in (
+    "first/seed_0: summary.json is left out",
+    "left out of the figures: first/seed_0.",
+    "first/seed_5 is left out: it has the seed 1, as first/seed_1 has",
+    "first/seed_6 is left out: its task is regression",
+    "first/seed_7 is left out: nothing in it can be read",
+    "first/seed_8 is left out: it is a link",
+  ):
+    assert said in text
+  assert rows(text, "Results")[1][1] == "2 of 3"
+
+
+def test_runs_that_are_not_alike_are_warned_of(two, tmp_path):
+  edit(two[0] / "seed_2/config.json", batch=8, model={"name": "mlp"})
+  data = {"splits": {"test": {"sha256": "cd" * 32}}}
+  edit(two[1] / "seed_2/assets/data.json", **data)
+  text = written(two, tmp_path)
+  assert "first differ in more than the seed: model.widths, batch." in text
+  assert "not all tested on the same examples" in text
+  assert "No test of second: the test examples are not the same." in text
+
+
+def twice(root):
+  return [root / "first", root / "second", root / "first/../first"]
+
+
+def within(root):
+  return [root / "first", root / "first" / "seed_1"]
+
+
+def other_task(root):
+  task = {"task": {"name": "regression"}}
+  return [root / "first", make(root / "third", config=task)]
+
+
+def empty(root):
+  (root / "empty").mkdir()
+  return [root / "first", root / "empty"]
+
+
+def broken(root):
+  path = root / "broken"
+  path.mkdir()
+  (path / "config.json").write_text("[1]")
+  return [root / "first", path]
+
+
+def linked(root):
+  path = root / "linked"
+  path.mkdir()
+  (path / "config.json").symlink_to(root / "first/seed_0/config.json")
+  return [path, root / "first"]
+
+
+@pytest.mark.parametrize(
+  ("folders", "hint"),
+  [
+    (twice, "got twice"),
+    (within, "got twice"),
+    (other_task, "got third, which is regression"),
+    (empty, "got a folder without"),
+    (lambda root: [root / "first", root / "nowhere"], "no such folder"),
+    (broken, "config.json is left out: expected an object"),
+    (linked, "is a link"),
+    (lambda root: [root / str(i) for i in range(17)], "got 17"),
+  ],
+)
+def test_what_cannot_be_compared_is_refused(two, tmp_path, folders, hint):
+  with pytest.raises(UserError) as error:
+    report.compare(folders(tmp_path), tmp_path / "x.html")
+  assert hint in str(error.value)
+  assert 2 <= len(error.value.lines) <= 3
+  assert not (tmp_path / "x.html").exists()
+
+
+@pytest.mark.parametrize("output", ["nowhere/x.html", "first"])
+def test_a_page_that_cannot_be_written_is_told(two, tmp_path, output):
+  with pytest.raises(UserError, match="expected to write the page"):
+    report.compare(two, tmp_path / output)
+  assert [p.name for p in tmp_path.iterdir() if p.name[0] == "."] == []
+
+
+def test_names_are_as_long_as_tells_them_apart(tmp_path):
+  folders = [make(tmp_path / name / "run") for name in ("a", "b")]
+  found = groups.read(folders)
+  assert [group.name for group in found.groups] == ["a/run", "b/run"]
