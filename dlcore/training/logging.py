@@ -122,6 +122,10 @@ def _until(line: str, step: int) -> bool:
     return False
 
 
+STEPPING = ("step", "feed")
+"""The phases whose time makes up the examples per second."""
+
+
 class Watch:
   """Follows the steps, a few late, so that the device never waits."""
 
@@ -164,12 +168,14 @@ class Watch:
     self._waited = time.monotonic()
     self._phases = phases
     self._pending: deque[tuple[int, int, Mapping]] = deque()
-    self._last = (step, 0.0)
+    self._last: tuple[int, float] | None = None
     self._rate_now = 0.0
     self._shown = 0.0
 
   def add(self, step: int, count: int, log: Mapping) -> None:
     """Takes the log of `count` steps after `step`, looks at an earlier one."""
+    if self._last is None:
+      self._last = (step, self._busy())
     self._pending.append((step, count, log))
     while len(self._pending) > self._ahead:
       self._look(*self._pending.popleft())
@@ -236,7 +242,7 @@ class Watch:
     """Forgets what came after `step`, from where the run tries again."""
     self.halted = False
     self._pending.clear()
-    self._last = (step, self._last[1])
+    self._last = None
     if self._log is not None:
       self._log.rewind(step)
 
@@ -252,13 +258,19 @@ class Watch:
       self._log.close()
 
   def _rate(self, step: int) -> float:
-    """Returns examples per second, without evaluations and saves."""
-    seconds = self._phases.seconds["step"] + self._phases.seconds["feed"]
-    steps, since = step - self._last[0], seconds - self._last[1]
-    if steps > 0 and since > 0:
-      self._rate_now = steps * self._batch_size / since
-      self._last = (step, seconds)
+    """Returns examples per second, up to `step` that has just been seen."""
+    now = self._busy()
+    before, then = self._last or (step, now)
+    if step > before and now > then:
+      self._rate_now = (step - before) * self._batch_size / (now - then)
+      self._last = (step, now)
     return self._rate_now
+
+  def _busy(self) -> float:
+    """Returns the seconds so far without evaluations, saves and the like."""
+    spent = self._phases.seconds
+    others = sum(spent[name] for name in spent if name not in STEPPING)
+    return self._phases.total() - others
 
 
 class Progress:

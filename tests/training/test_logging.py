@@ -119,3 +119,34 @@ def test_few_steps_are_on_their_way_when_each_takes_long(monkeypatch):
   for step in range(10):
     watched.add(step, 1, entry(0))
   assert len(watched._pending) == 1
+
+
+def test_the_rate_is_that_of_the_steps_however_late_and_without_pauses(
+  tmp_path, monkeypatch
+):
+  now = [0.0]
+  monkeypatch.setattr(logging.time, "monotonic", lambda: now[0])
+  phases = Phases()
+  watched = watch(tmp_path, phases=phases)
+  monkeypatch.setattr(logging, "AHEAD_SECONDS", 1000.0)
+
+  class Loss(float):
+    """A loss that is there half a second after that of the step before."""
+
+    def __init__(self, step):
+      self._done = 0.5 * (step + 1) + (100.0 if step > 3 else 0.0)
+
+    def block_until_ready(self):
+      now[0] = max(now[0], self._done)
+
+  for step in range(8):
+    watched.add(step, 1, {**entry(0), "loss": Loss(step)})
+    if step == 3:
+      watched.flush()
+      now[0] += 100.0  # An evaluation.
+      phases.seconds["evaluation"] += 100.0
+  watched.flush()
+  watched.close()
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  rates = [json.loads(line)["examples_per_second"] for line in lines]
+  assert rates == [pytest.approx(2 / 0.5)] * 2
