@@ -230,24 +230,25 @@ def fit(
         if evaluate is not None and plan.evaluates(step) and seen < step:
           with phases("evaluation"):
             values = evaluate(state.evaluated, state.extra, stop.asked)
-          if values is None:
-            asked = True
-          else:
-            state, best = decisions.judge(
-              state, step, values, best_by, plateau, eval_every
-            )
-            watch.write(step, "valid", values)
-            seen, unsaved = step, True
-            done = decisions.exhausted(state, patience, eval_every)
+            if values is None:
+              asked = True
+            else:
+              state, best = decisions.judge(
+                state, step, values, best_by, plateau, eval_every
+              )
+              watch.write(step, "valid", values)
+              seen, unsaved = step, True
+              done = decisions.exhausted(state, patience, eval_every)
         due = best or done or plan.saves(step)
-        if unsaved and due:
-          state = decisions.sure(state, step)
-        if best and patience and not saves:
-          champion = jax.tree.map(np.array, state)
-        if saves and unsaved and (asked or due):
+        if unsaved and (asked or due):
           with phases("checkpoint"):
-            kept = {int(state.best["step"]), int(state.trouble["good"])}
-            saves.save(state, kept, watch.sync)
+            if due:
+              state = decisions.sure(state, step)
+            if best and patience and not saves:
+              champion = jax.tree.map(np.array, state)
+            if saves:
+              kept = {int(state.best["step"]), int(state.trouble["good"])}
+              saves.save(state, kept, watch.sync)
           unsaved = False
         if asked:
           if saves:
