@@ -75,12 +75,8 @@ def test_shape_range_and_dtype_are_kept_and_the_key_decides(name, dtype):
 def test_vmapped_equals_looped_and_neighbours_do_not_matter(name):
   # Rounding may fall the other way where the compiler orders sums anew.
   whole = images_of({name: ON[name]}, jax.random.key(1)).astype(int)
-  for slot in (0, 4):
-    rows = slice(slot, slot + 1)
-    part = images_of(
-      {name: ON[name]}, jax.random.key(1), PHOTO[rows], SLOTS[rows]
-    )
-    assert np.abs(whole[rows] - part).max() <= 1
+  part = images_of({name: ON[name]}, jax.random.key(1), PHOTO[4:5], SLOTS[4:5])
+  assert np.abs(whole[4:5] - part).max() <= 1
 
 
 @pytest.mark.parametrize("name", ON)

@@ -38,8 +38,9 @@ def spoiled(*numbers, factor=jnp.nan):
   return wrap
 
 
-@pytest.mark.parametrize("placement", ["device", "stream"])
-@pytest.mark.parametrize("steps_per_call", [1, 4])
+@pytest.mark.parametrize(
+  ("placement", "steps_per_call"), [("device", 4), ("stream", 1)]
+)
 def test_a_bad_batch_is_passed_over(
   tmp_path, placement, steps_per_call, caplog
 ):
@@ -100,7 +101,7 @@ def test_trouble_before_the_first_save_starts_anew(tmp_path, caplog):
   assert int(state.batch_index) == 46
 
 
-@pytest.mark.parametrize("stop", [22, 31, 34, 35, 38])
+@pytest.mark.parametrize("stop", [31, 34, 38])
 @pytest.mark.parametrize("checkpoint_every", [10, 0])
 def test_a_kill_around_the_trouble_changes_no_bit(
   tmp_path, monkeypatch, stop, checkpoint_every
