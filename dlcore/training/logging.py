@@ -25,7 +25,6 @@ AHEAD = 64
 AHEAD_SECONDS = 0.25
 """The same in time: a run that is asked to stop first finishes these."""
 
-
 FLUSH_SECONDS = 5.0
 """After how long TensorBoard may see new lines."""
 

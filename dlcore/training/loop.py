@@ -8,12 +8,11 @@ import jax
 import numpy as np
 import optax
 
-from dlcore.data import loader
-from dlcore.data.source import Source, indices
+from dlcore.data.source import Source
 from dlcore.errors import UserError, nearest
-from dlcore.scale import DataParallel, data_parallel, on_device
+from dlcore.scale import data_parallel, on_device
 from dlcore.task import Task
-from dlcore.training import checkpoint, decisions, signals
+from dlcore.training import calls, checkpoint, decisions, signals
 from dlcore.training import state as states
 from dlcore.training.decisions import Plateau
 from dlcore.training.diagnosis import explain
@@ -134,7 +133,13 @@ def fit(
     rows = np.arange(2, dtype=np.int32) % train.size
     sample = {**train.read(rows), "index": rows}
     return states.create(
-      task, tx, sample, seed, ema=ema > 0, axis_name=parallel.axis_name
+      task,
+      tx,
+      sample,
+      seed,
+      ema=ema > 0,
+      typical=spike > 0,
+      axis_name=parallel.axis_name,
     )
 
   with phases("compile"):
@@ -159,15 +164,17 @@ def fit(
     tolerate=tolerate,
     axis_name=parallel.axis_name,
   )
-  plan = _Plan(steps, eval_every, checkpoint_every, steps_per_call)
+  plan = calls.Plan(steps, eval_every, checkpoint_every, steps_per_call)
 
   def feed_from(state: State) -> Iterator[tuple[int, Batch]]:
     step, batch = int(state.step), int(state.batch_index)
     stream = not resident
-    return _feed(train, plan, step, batch, seed, batch_size, stream, workers)
+    return calls.feed(
+      train, plan, step, batch, seed, batch_size, stream, workers
+    )
 
   feed = feed_from(state)
-  run = _Compiled(parallel, step_function)
+  run = calls.Compiled(parallel, step_function)
   evaluate = None
   if valid is not None:
     evaluate = Evaluator(
@@ -317,112 +324,6 @@ def _named(best_by: str, metrics: set[str]) -> None:
       f"got {best_by!r}",
       nearest(name, metrics),
     )
-
-
-class _Plan:
-  """When the loop does more than a step."""
-
-  def __init__(self, steps, eval_every, checkpoint_every, steps_per_call):
-    self.steps = steps
-    self.eval_every = eval_every
-    self.checkpoint_every = checkpoint_every
-    on_cpu = jax.default_backend() == "cpu"
-    self.steps_per_call = steps_per_call or (1 if on_cpu else 20)
-
-  def evaluates(self, step: int) -> bool:
-    return step > 0 and (step % self.eval_every == 0 or step == self.steps)
-
-  def saves(self, step: int) -> bool:
-    return step % self.checkpoint_every == 0 or step == self.steps
-
-  def pauses(self, step: int) -> bool:
-    return self.evaluates(step) or self.saves(step)
-
-  def counts(self, step: int) -> Iterator[int]:
-    """Yields the steps of each call from `step` to the end."""
-    while step < self.steps:
-      pause = min(
-        self.steps,
-        (step // self.eval_every + 1) * self.eval_every,
-        (step // self.checkpoint_every + 1) * self.checkpoint_every,
-      )
-      # Only full calls and single steps: two programs, whatever the plan.
-      full = self.steps_per_call <= pause - step
-      count = self.steps_per_call if full else 1
-      yield count
-      step += count
-
-
-class _Compiled:
-  """The step, compiled for one and for several steps a call."""
-
-  def __init__(self, parallel: DataParallel, step: Callable):
-    self._parallel = parallel
-    self._step = step
-    self._programs: dict[int, Callable] = {}
-
-  def prepare(self, feed, counts: set[int], state, dataset, phases: Phases):
-    """Compiles for calls of `counts` steps, and returns the whole `feed`."""
-    with phases("feed"):
-      first = next(feed, None)
-    if first is not None:
-      size, batch = first
-      one = jax.tree.map(lambda rows: rows[0], batch) if size > 1 else batch
-      with phases("compile"):
-        for count in counts:
-          rows = jax.tree.map(lambda row, n=count: np.stack([row] * n), one)
-          self._compile(count, state, dataset, rows if count > 1 else one)
-
-    def whole():
-      try:
-        if first is not None:
-          yield first
-          yield from feed
-      finally:
-        feed.close()
-
-    return whole()
-
-  def __call__(self, count: int, state, dataset, batch):
-    """Runs `count` steps."""
-    return self._programs[count](state, dataset, batch)
-
-  def _compile(self, count, state, dataset, batch) -> None:
-    self._programs[count] = self._parallel.compile(
-      self._step, state, dataset, batch, repeat=count > 1
-    )
-
-
-def _feed(
-  source: Source,
-  plan: _Plan,
-  step: int,
-  first: int,
-  seed: int,
-  batch_size: int,
-  stream: bool,
-  workers: int,
-) -> Iterator[tuple[int, Batch]]:
-  """Yields the steps of each call and their batches, from batch `first` on."""
-  stop = first + plan.steps - step
-  if stream:
-    batches = loader.batches(
-      source, seed, batch_size, first, stop, workers=workers
-    )
-  else:
-    batches = (
-      {"index": indices(seed, index, source.size, batch_size)}
-      for index in range(first, stop)
-    )
-  try:
-    for count in plan.counts(step):
-      if count == 1:
-        yield 1, next(batches)
-      else:
-        group = [next(batches) for _ in range(count)]
-        yield count, jax.tree.map(lambda *rows: np.stack(rows), *group)
-  finally:
-    batches.close()
 
 
 LEAST = {

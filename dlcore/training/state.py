@@ -49,7 +49,8 @@ class State:
   """float32: factor of the learning rate, lowered in trouble."""
 
   typical: dict[str, Array]
-  """`norm` float32: the usual one of the gradient; `count` int32 of updates."""
+  """`norm` float32: the usual one of the gradient, `count` int32 of updates;
+  empty where no spike is looked for."""
 
   trouble: dict[str, Array]
   """Counts, int32, of updates that were not applied: `skipped` in all and
@@ -76,6 +77,7 @@ def create(
   seed: int,
   *,
   ema: bool = False,
+  typical: bool = False,
   axis_name: str | None = None,
 ) -> State:
   """Makes the state before the first step, compiled as one function.
@@ -86,6 +88,7 @@ def create(
     batch: any batch, for its shapes, with `index`.
     seed: of the run.
     ema: whether to keep an average of the parameters.
+    typical: whether to follow the norm of the gradient, to know a spike.
     axis_name: the mapped axis that the model names under `pmap`.
   """
 
@@ -119,7 +122,9 @@ def create(
         "lowered": jnp.int32(-1),
       },
       rate_scale=jnp.float32(1),
-      typical={"norm": jnp.float32(0), "count": jnp.int32(0)},
+      typical=(
+        {"norm": jnp.float32(0), "count": jnp.int32(0)} if typical else {}
+      ),
       trouble={
         "skipped": jnp.int32(0),
         "in_a_row": jnp.int32(0),

@@ -123,7 +123,7 @@ def make_step(
       extra=extra,
       optimizer=optimizer,
       ema=_shown(state, optimizer, params, ema),
-      typical=_typical(state, norm),
+      typical=_typical(state, norm) if spike else state.typical,
     )
     new = jax.tree.map(lambda n, o: jnp.where(applied, n, o), new, state)
     made = (~state.halted).astype(jnp.int32)
