@@ -2,17 +2,34 @@
 
 from dlcore.layers.activation import ACTIVATIONS
 from dlcore.layers.convolution import Conv, convolution
-from dlcore.layers.dropout import Dropout, dropout
+from dlcore.layers.dropout import (
+  DropBlock,
+  Dropout,
+  StochasticDepth,
+  drop_block,
+  dropout,
+  stochastic_depth,
+)
 from dlcore.layers.initializer import INITIALIZERS
+from dlcore.layers.interception import RECORDED, frozen, recorded
 from dlcore.layers.pooling import avg_pool, max_pool
+from dlcore.layers.remat import remat
 
 __all__ = [
   "ACTIVATIONS",
   "INITIALIZERS",
+  "RECORDED",
   "Conv",
+  "DropBlock",
   "Dropout",
+  "StochasticDepth",
   "avg_pool",
   "convolution",
+  "drop_block",
   "dropout",
+  "frozen",
   "max_pool",
+  "recorded",
+  "remat",
+  "stochastic_depth",
 ]

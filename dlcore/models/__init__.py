@@ -2,18 +2,24 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dlcore.errors import UserError, lookup, nearest
 from dlcore.models.cnn import CNN
 from dlcore.models.lenet import LeNet5
 from dlcore.models.mlp import MLP
+from dlcore.models.resnet import ResNet
 from dlcore.models.summary import flops, layers, summary
 
 MODELS: dict[str, Callable[..., Any]] = {
   "cnn": CNN,
   "lenet5": LeNet5,
   "mlp": MLP,
+  "resnet18": partial(ResNet, stages=(2, 2, 2, 2)),
+  "resnet20": partial(ResNet, stages=(3, 3, 3), width=16, stem="small"),
+  "resnet34": partial(ResNet, stages=(3, 4, 6, 3)),
+  "resnet50": partial(ResNet, stages=(3, 4, 6, 3), block="bottleneck"),
 }
 """Models by name: `(num_classes, **settings) -> module`."""
 
@@ -22,6 +28,7 @@ __all__ = [
   "MLP",
   "MODELS",
   "LeNet5",
+  "ResNet",
   "create",
   "flops",
   "layers",

@@ -14,6 +14,7 @@ from dlcore.layers import (
   Dropout,
   avg_pool,
   max_pool,
+  remat,
 )
 from dlcore.models.checks import at_least, images, rate
 from dlcore.typing import Array
@@ -39,6 +40,7 @@ class CNN(nn.Module):
       whole image instead of its pooling.
     dense: widths of the dense layers before the output.
     dropout: rate before the output layer, a number or a traced scalar.
+    remat: whether the backward pass computes layers again, to save memory.
     dtype: of the arithmetic; parameters and output are float32.
     axis_name: of the mapped axis that batch statistics are averaged over.
   """
@@ -53,6 +55,7 @@ class CNN(nn.Module):
   head: str = "flatten"
   dense: tuple[int, ...] = (64,)
   dropout: float | Array = 0.0
+  remat: bool = False
   dtype: Any = jnp.float32
   axis_name: str | None = None
 
@@ -78,17 +81,20 @@ class CNN(nn.Module):
       axis_name=self.axis_name,
     )
 
+    def convolve(self, x, layer: int, width: int, pooled: bool):
+      x = conv(width, name=f"conv_{layer}")(x)
+      x = pool(x, (2, 2), strides=(2, 2)) if pooled else x
+      x = norm(name=f"norm_{layer}")(x) if self.batch_norm else x
+      return activation(x)
+
     x = x.astype(self.dtype)
     layer = 0
     for stage, widths in enumerate(self.stages):
       global_average = self.head == "mean" and stage == len(self.stages) - 1
       for i, width in enumerate(widths):
-        x = conv(width, name=f"conv_{layer}")(x)
-        if i == len(widths) - 1 and not global_average:
-          x = pool(x, (2, 2), strides=(2, 2))
-        if self.batch_norm:
-          x = norm(name=f"norm_{layer}")(x)
-        x = activation(x)
+        pooled = i == len(widths) - 1 and not global_average
+        block = partial(convolve, layer=layer, width=width, pooled=pooled)
+        x = remat(block, self.remat)(self, x)
         layer += 1
     x = x.mean((1, 2)) if self.head == "mean" else x.reshape(x.shape[0], -1)
 

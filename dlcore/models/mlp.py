@@ -1,12 +1,13 @@
 """The multilayer perceptron."""
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import lookup
-from dlcore.layers import ACTIVATIONS, INITIALIZERS, Dropout
+from dlcore.layers import ACTIVATIONS, INITIALIZERS, Dropout, remat
 from dlcore.models.checks import at_least, rate
 from dlcore.typing import Array
 
@@ -23,6 +24,7 @@ class MLP(nn.Module):
     activation: a name of `ACTIVATIONS`.
     initializer: a name of `INITIALIZERS`, for the kernels.
     dropout: rate after each hidden layer, a number or a traced scalar.
+    remat: whether the backward pass computes layers again, to save memory.
     dtype: of the arithmetic; parameters and output are float32.
   """
 
@@ -31,6 +33,7 @@ class MLP(nn.Module):
   activation: str = "relu"
   initializer: str = "he"
   dropout: float | Array = 0.0
+  remat: bool = False
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -41,12 +44,16 @@ class MLP(nn.Module):
     activation = lookup(ACTIVATIONS, self.activation, "activation")
     kernel_init = lookup(INITIALIZERS, self.initializer, "initializer")
 
-    x = x.reshape(x.shape[0], -1).astype(self.dtype)
-    for i, width in enumerate(self.widths):
+    def hidden(self, x, i: int, width: int):
       x = nn.Dense(
         width, dtype=self.dtype, kernel_init=kernel_init, name=f"dense_{i}"
       )(x)
       x = activation(x)
-      x = Dropout(self.dropout, name=f"dropout_{i}")(x, train=train)
+      return Dropout(self.dropout, name=f"dropout_{i}")(x, train=train)
+
+    x = x.reshape(x.shape[0], -1).astype(self.dtype)
+    for i, width in enumerate(self.widths):
+      layer = partial(hidden, i=i, width=width)
+      x = remat(layer, self.remat)(self, x)
     x = nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x)
     return x.astype(jnp.float32)

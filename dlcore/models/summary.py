@@ -1,6 +1,6 @@
 """What a model consists of, without computing anything."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ class Layer(NamedTuple):
   kind: str
   shape: tuple[int, ...]  # of the output, without the batch
   parameters: int
+  """Its own, without those of the submodules within it."""
 
 
 def layers(model: Any, input_shape: Sequence[int]) -> list[Layer]:
@@ -34,12 +35,13 @@ def layers(model: Any, input_shape: Sequence[int]) -> list[Layer]:
       module = context.module
       shape = jax.tree.leaves(output)[0].shape[1:]
       params = module.variables.get("params", {})
+      own = [leaf for leaf in params.values() if not isinstance(leaf, Mapping)]
       found.append(
         Layer(
           "/".join(module.path),
           type(module).__name__,
           tuple(shape),
-          trees.count(params),
+          trees.count(own),
         )
       )
     return output

@@ -6,9 +6,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from dlcore import layers
 from dlcore.typing import Array, Batch, Extra, Params
 
 Normalization = Mapping[str, Any]
+
+TRACED = ("dropout", "stochastic_depth", "drop_block")
+"""The fields of a model that are rates of what is dropped at random."""
 
 
 def make_inputs(
@@ -42,13 +46,12 @@ def init(model, key: Array, inputs: Array) -> tuple[Params, Extra]:
   """Returns the model's parameters and its other collections.
 
   `extra["settings"]` holds the numbers inside the model that a search may
-  vary without compiling anew; here the dropout rate, where there is any.
+  vary without compiling anew: the rates of `TRACED` that are not 0.
   """
   collections = dict(model.init(key, inputs, train=False))
   params = collections.pop("params")
-  settings = {}
-  if getattr(model, "dropout", 0.0):
-    settings["dropout"] = jnp.float32(model.dropout)
+  rates = {name: getattr(model, name, 0.0) for name in TRACED}
+  settings = {name: jnp.float32(rate) for name, rate in rates.items() if rate}
   return params, {**collections, "settings": settings}
 
 
@@ -58,8 +61,8 @@ def apply(
   """Applies the model and returns its output and the new `extra`."""
   collections = dict(extra)
   settings = collections.pop("settings")
-  if "dropout" in settings:
-    model = model.clone(dropout=settings["dropout"])
+  if rates := {name: settings[name] for name in TRACED if name in settings}:
+    model = model.clone(**rates)
   variables = {"params": params, **collections}
   if not train:
     return model.apply(variables, inputs, train=False), extra
@@ -68,7 +71,7 @@ def apply(
     inputs,
     train=True,
     rngs={"dropout": key},
-    mutable=list(collections),
+    mutable=[*collections, layers.RECORDED],
   )
   return outputs, {**extra, **updated}
 

@@ -21,12 +21,14 @@ from dlcore import command
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = {
-  "digits_cnn": 5,
+  "digits_cnn": 10,
   "digits_mlp": 5,
   "breast_cancer_mlp": 5,
   "diabetes_mlp": 5,
   "mnist_fast": 3,
   "mnist_cnn": 3,
+  "mnist_small": 3,
+  "mnist_deep": 3,
 }
 """The configs and how many seeds each gets."""
 

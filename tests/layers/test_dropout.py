@@ -3,7 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore.layers import Dropout, dropout
+from dlcore.layers import (
+  DropBlock,
+  Dropout,
+  StochasticDepth,
+  drop_block,
+  dropout,
+  stochastic_depth,
+)
 
 KEY = jax.random.key(0)
 
@@ -77,3 +84,60 @@ def test_no_work_without_training_or_rate():
 def test_dtype_is_kept():
   x = jnp.ones((4, 4), jnp.bfloat16)
   assert dropout(KEY, x, 0.5).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean(rate):
+  x = jnp.ones((20_000, 2, 3))
+  y = np.asarray(stochastic_depth(KEY, x, rate))
+  assert (y == y[:, :1, :1]).all()
+  spread = 6 * np.sqrt(rate * (1 - rate) / len(y))
+  assert abs((y[:, 0, 0] == 0).mean() - rate) < spread
+  np.testing.assert_allclose(y[y != 0], 1 / (1 - rate), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_blocks_are_squares_within_the_image_apart_for_every_channel(size):
+  # So rare that two blocks hardly ever touch.
+  x = jnp.ones((400, 12, 12, 3))
+  dropped = np.asarray(drop_block(KEY, x, 0.002 * size**2, size)) == 0
+  assert dropped.any()
+  for image in np.moveaxis(dropped, 3, 1).reshape(-1, 12, 12):
+    rows, columns = np.nonzero(image)
+    if len(rows) == size**2:
+      assert np.ptp(rows) == np.ptp(columns) == size - 1
+  counts = dropped.sum((1, 2))
+  single = (counts == size**2).sum()
+  assert single > 0.8 * (counts > 0).sum()
+  assert (counts == 0).any()
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_blocks_drop_about_the_share_and_keep_the_mean(size):
+  x = jnp.ones((600, 14, 14, 8))
+  y = np.asarray(drop_block(KEY, x, 0.1, size))
+  # The rate is that of blocks: those that overlap drop a little less. Blocks
+  # of all pixels, of which there are fewest, give the six deviations.
+  assert 0.08 < (y == 0).mean() < 0.1 + 6 * np.sqrt(0.09 / (600 * 8))
+  assert y.mean() == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("layer", [StochasticDepth, DropBlock])
+def test_the_other_ways_to_drop_take_a_traced_rate_and_rest_in_evaluation(
+  layer,
+):
+  x = jnp.ones((16, 6, 6, 2))
+  module = layer(0.5)
+  np.testing.assert_array_equal(module.apply({}, x, train=False), x)
+  np.testing.assert_array_equal(layer().apply({}, x, train=True), x)
+  rngs = {"dropout": KEY}
+
+  @jax.jit
+  def traced(rate):
+    return layer(rate).apply({}, x, train=True, rngs=rngs)
+
+  fixed = module.apply({}, x, train=True, rngs=rngs)
+  # The share is computed as float32 in one, as float64 in the other.
+  np.testing.assert_allclose(traced(0.5), fixed, rtol=1e-6)
+  np.testing.assert_array_equal(traced(0.0), x)
+  assert (fixed == 0).any()

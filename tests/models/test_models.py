@@ -18,6 +18,10 @@ SETTINGS = {
   "cnn plain": {"batch_norm": False, "pooling": "avg", "stages": ((4, 8),)},
   "lenet5": {},
   "mlp": {"widths": (32, 16)},
+  "resnet18": {"stages": (1, 1), "width": 4},
+  "resnet20": {"stages": (1, 2), "width": 4},
+  "resnet34": {"stages": (1,), "width": 8, "stem": "small"},
+  "resnet50": {"stages": (1, 1), "width": 4, "stem": "small"},
 }
 
 
@@ -161,6 +165,96 @@ def test_a_traced_dropout_rate_gives_the_numbers_of_the_rate(case):
     np.testing.assert_allclose(traced, fixed, rtol=1e-4, atol=1e-5)
     outputs.append(fixed)
   assert np.abs(outputs[0] - outputs[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("case", [c for c in SETTINGS if c != "lenet5"])
+def test_remat_gives_the_same_gradient_from_less_memory(case):
+  model, variables, _ = make(case)
+  x = jnp.asarray(np.random.default_rng(1).normal(size=(64, 12, 12, 1)))
+  extra = dict(variables)
+  params = extra.pop("params")
+
+  def compiled(remat):
+    def loss(params):
+      y, _ = model.clone(remat=remat, dropout=0.5).apply(
+        {"params": params, **extra},
+        x,
+        train=True,
+        rngs={"dropout": KEY},
+        mutable=list(extra),
+      )
+      return jnp.square(y).mean()
+
+    return jax.jit(jax.grad(loss)).lower(params).compile()
+
+  plain, again = compiled(False), compiled(True)
+  for left, right in zip(
+    *map(jax.tree.leaves, (plain(params), again(params))), strict=True
+  ):
+    # Sums in another order; before batch norm gradients are close to 0.
+    scale = np.abs(left).max()
+    np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-4 * scale + 1e-6)
+  if case in ("cnn", "resnet20"):  # The others are too small to tell.
+    temporary = [c.memory_analysis().temp_size_in_bytes for c in (plain, again)]
+    assert temporary[1] < temporary[0]
+
+
+@pytest.mark.parametrize("name", ["stochastic_depth", "drop_block"])
+def test_what_resnets_drop_changes_training_alone(name):
+  model, variables, x = make("resnet20")
+  dropping = model.clone(**{name: 0.5}, block_size=2)
+  same = evaluate(dropping, variables, x)
+  np.testing.assert_array_equal(same, evaluate(model, variables, x))
+  outputs = [
+    dropping.apply(
+      variables,
+      x,
+      train=True,
+      rngs={"dropout": jax.random.key(seed)},
+      mutable=["batch_stats"],
+    )[0]
+    for seed in (0, 0, 1)
+  ]
+  np.testing.assert_array_equal(outputs[0], outputs[1])
+  assert np.abs(outputs[0] - outputs[2]).max() > 0.01
+
+
+def test_stochastic_depth_grows_to_its_rate_with_the_depth():
+  model = models.create(
+    "resnet20", num_classes=5, stages=(2, 2), width=4, stochastic_depth=0.8
+  )
+  x = jnp.ones((500, 8, 8, 1))
+  variables = model.init(KEY, x, train=False)
+  _, seen = model.apply(
+    variables,
+    x,
+    train=True,
+    rngs={"dropout": KEY},
+    capture_intermediates=lambda module, _: module.name == "skip",
+    mutable=["intermediates", "batch_stats"],
+  )
+  shares = [
+    float((np.abs(block["skip"]["__call__"][0]).max((1, 2, 3)) == 0).mean())
+    for _, block in sorted(seen["intermediates"].items())
+  ]
+  # Four deviations of a share of 500.
+  np.testing.assert_allclose(shares, [0.2, 0.4, 0.6, 0.8], atol=0.09)
+
+
+@pytest.mark.parametrize(
+  ("name", "count"),
+  [
+    ("resnet18", 11_689_512),
+    ("resnet34", 21_797_672),
+    ("resnet50", 25_557_032),
+  ],
+)
+def test_resnets_have_the_published_numbers_of_parameters(name, count):
+  model = models.create(name, num_classes=1000)
+  shapes = jax.eval_shape(
+    lambda: model.init(KEY, jnp.zeros((1, 64, 64, 3)), train=False)
+  )
+  assert trees.count(shapes["params"]) == count
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""A CNN of 33,338 parameters on MNIST, with small turns and other sizes.
+
+  experiments/train.py --config=configs/mnist_small.py
+"""
+
+from dlcore import experiment
+
+
+def get_config(variant=""):
+  """Returns the config; there are no variants."""
+  experiment.no_variant(variant)
+  return experiment.config(
+    data={
+      "name": "mnist",
+      "batch_size": 64,
+      "augment": {"shift": 2, "rotate": 10.0, "scale": 0.1},
+    },
+    model={
+      "name": "cnn",
+      "stages": ((16,), (32, 32), (64,)),
+      "head": "mean",
+      "dense": (),
+    },
+    optim={
+      "name": "adamw",
+      "learning_rate": 5e-3,
+      "b2": 0.99,
+      "schedule": {"name": "warmup_cosine", "warmup": 0.3, "initial": 0.04},
+    },
+    training={"epochs": 20.0, "ema": 0.999, "best_by": "accuracy"},
+  )
