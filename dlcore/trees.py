@@ -69,6 +69,37 @@ def select(rules: Sequence[tuple[str, T]], path: str, default: T) -> T:
   return default
 
 
+def partition(tree: T, pattern: str) -> tuple[T, T]:
+  """Returns the leaves whose path `pattern` is not found in, and the others.
+
+  Both have the nodes of `tree`, with None for the leaves of the other one,
+  which JAX takes for no leaf at all.
+  """
+
+  def part(found: bool) -> T:
+    return map_with_path(
+      lambda path, leaf: (
+        leaf if bool(re.search(pattern, path)) == found else None
+      ),
+      tree,
+    )
+
+  return part(False), part(True)
+
+
+def merge(tree: T, part: PyTree) -> T:
+  """Returns `tree` with the leaves of `part` in place of those of their path.
+
+  The inverse of `partition`, whose parts hold None for what they lack.
+  """
+  given = flatten(part)
+  return jax.tree_util.tree_map_with_path(
+    lambda path, leaf: given.get(path_name(path), leaf),
+    tree,
+    is_leaf=lambda leaf: leaf is None,
+  )
+
+
 def count(tree: PyTree) -> int:
   """Returns the number of scalars in all leaves."""
   return sum(int(np.prod(np.shape(leaf))) for leaf in jax.tree.leaves(tree))

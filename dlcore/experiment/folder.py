@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from dlcore import trees
 from dlcore.errors import UserError
 from dlcore.experiment import about, defaults
 from dlcore.optim.schedules import depends_on_steps
@@ -28,6 +29,7 @@ FREE = (
   "data.valid",
   "data.workers",
   "training.log_every",
+  "training.watch_every",
 )
 """Leaves that change no number: where data lies (its sums are compared), how
 it is read, and what is written of the run."""
@@ -186,7 +188,8 @@ class RunFolder:
         "got none",
         f"train first: experiments/train.py --workdir={self.path}",
       )
-    best = int(checkpoint.read(self.checkpoints, newest)["best"]["step"])
+    state = checkpoint.read(self.checkpoints, newest)
+    best = int(state["decided"]["best_step"])
     if best < 0:
       return newest
     if not checkpoint.good(self.checkpoints, best):
@@ -197,7 +200,8 @@ class RunFolder:
   def restored(self, step: int) -> tuple[dict, dict]:
     """Returns `(params, extra)` of a step; the averaged ones if there are."""
     state = checkpoint.read(self.checkpoints, step)
-    return state.get("ema") or state["params"], state.get("extra", {})
+    params = trees.merge(state["params"], state.get("ema", {}))
+    return params, state.get("extra", {})
 
   def read(self, name: str) -> dict[str, Any]:
     """Returns one of the folder's JSON files.

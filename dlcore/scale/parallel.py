@@ -64,39 +64,42 @@ class DataParallel:
     batch: Batch,
     *,
     repeat: bool = False,
+    donate: bool = True,
   ) -> Callable:
     """Compiles `step(state, dataset, batch) -> (state, log)`, ahead of time.
 
     Args:
-      step: the pure function of a single step. It is donated its state.
+      step: the pure function of a single step.
       state: an example of it, as are:
       dataset: arrays `[N, ...]` on every device.
       batch: NumPy arrays `[B, ...]`.
       repeat: every array of the batch has a leading axis of steps, which one
         call runs through; the log then has that axis too.
+      donate: whether the step may write over the state that it is given.
     """
+    donated = (0,) if donate else ()
     function = _repeated(step) if repeat else step
     axis = 1 if repeat else 0
     if self.compiler == "pmap":
-      return self._pmap(function, axis, state, dataset, batch)
+      return self._pmap(function, axis, donated, state, dataset, batch)
     whole = NamedSharding(self.mesh, PartitionSpec())
     part = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
     jitted = jax.jit(
       function,
       in_shardings=(whole, whole, part),
       out_shardings=whole,
-      donate_argnums=0,
+      donate_argnums=donated,
     )
     return jitted.lower(state, dataset, batch).compile()
 
-  def _pmap(self, function, axis, state, dataset, batch) -> Callable:
+  def _pmap(self, function, axis, donated, state, dataset, batch) -> Callable:
     mapped = jax.pmap(
       function,
       axis_name=AXIS,
       in_axes=(None, None, axis),
       out_axes=None,
       devices=list(self.mesh.devices.flat),
-      donate_argnums=0,
+      donate_argnums=donated,
     )
 
     def shares(batch: Batch) -> Batch:

@@ -4,7 +4,7 @@ So a run that was stopped and goes on decides the same. Only the validation
 split is looked at.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -49,33 +49,35 @@ def judge(
   """
   value = np.float32(values[best_by.removeprefix("-")])
   value = -value if best_by.startswith("-") else value
-  best = jax.device_get(state.best)
-  better = not (np.isnan(value) or value < best["value"])
-  best = {**best, "seen": np.int32(step)}
-  scale = np.float32(state.rate_scale)
+  decided = {**state.decided, "seen": np.int32(step)}
+  better = not (np.isnan(value) or value < decided["best_value"])
   if better:
-    best |= {"value": value, "step": np.int32(step)}
+    decided |= {"best_value": value, "best_step": np.int32(step)}
   elif plateau is not None:
-    since = max(best["step"], best["lowered"], 0)
+    since = max(decided["best_step"], decided["lowered"], 0)
     if step - since >= plateau.patience * eval_every:
-      scale = max(scale * np.float32(plateau.factor), np.float32(plateau.least))
-      best["lowered"] = np.int32(step)
-  return _placed(state, best=best, rate_scale=scale), bool(better)
+      decided["lowered"] = np.int32(step)
+      scale = np.float32(state.rate_scale) * np.float32(plateau.factor)
+      scale = max(scale, np.float32(plateau.least))
+      placed = jax.device_put(scale, state.rate_scale.sharding)
+      state = state.replace(rate_scale=placed)
+  return state.replace(decided=decided), bool(better)
 
 
 def exhausted(state: State, patience: int, eval_every: int) -> bool:
   """Tells whether `patience` evaluations in a row were no new best."""
-  best = jax.device_get(state.best)
-  since = best["seen"] - max(best["step"], 0)
-  return patience > 0 and since >= patience * eval_every
+  if not patience:
+    return False
+  since = state.decided["seen"] - max(state.decided["best_step"], 0)
+  return bool(since >= patience * eval_every)
 
 
 def sure(state: State, step: int) -> State:
   """Notes that `step` is saved, to go back to; past trouble is forgotten."""
-  trouble = {**jax.device_get(state.trouble), "good": np.int32(step)}
-  if step >= trouble["at"]:
-    trouble["recoveries"] = np.int32(0)
-  return _placed(state, trouble=trouble)
+  decided = {**state.decided, "good": np.int32(step)}
+  if step >= decided["recovered_at"]:
+    decided["recoveries"] = np.int32(0)
+  return state.replace(decided=decided)
 
 
 def recovered(back: State, halted: State) -> State:
@@ -85,19 +87,16 @@ def recovered(back: State, halted: State) -> State:
     back: the state of the step to go back to.
     halted: the state of the run, whose batches up to here are passed over.
   """
-  trouble = jax.device_get(halted.trouble)
-  trouble |= {
-    "in_a_row": np.int32(0),
-    "recoveries": trouble["recoveries"] + np.int32(1),
-    "at": np.int32(halted.step),
+  trouble = {**jax.device_get(halted.trouble), "in_a_row": np.int32(0)}
+  decided = {
+    **back.decided,
+    "good": halted.decided["good"],
+    "recoveries": halted.decided["recoveries"] + np.int32(1),
+    "recovered_at": np.int32(halted.step),
   }
   return back.replace(
     batch_index=np.int32(halted.batch_index),
     rate_scale=np.float32(halted.rate_scale) * np.float32(LOWERED),
     trouble=trouble,
+    decided=decided,
   )
-
-
-def _placed(state: State, **changes: Any) -> State:
-  """Puts changed leaves where the state is."""
-  return state.replace(**jax.device_put(changes, state.step.sharding))

@@ -20,8 +20,8 @@ from dlcore import trees
 from dlcore.data.source import Source, indices
 from dlcore.errors import UserError
 from dlcore.task import Task
+from dlcore.training.gradient import replay
 from dlcore.training.state import State
-from dlcore.training.step import replay
 from dlcore.typing import Batch, PyTree
 
 FAILURE = "failure.npz"
@@ -36,6 +36,7 @@ def explain(
   source: Source,
   seed: int,
   batch_size: int,
+  freeze: str,
   axis_name: str | None,
   folder: Path | None,
 ) -> UserError:
@@ -50,6 +51,7 @@ def explain(
     source: the training data.
     seed: of the run.
     batch_size: of the run.
+    freeze: regex over the paths of the parameters that are not trained.
     axis_name: the mapped axis that the model names under `pmap`.
     folder: of the run; the last bad batch is kept in `failure.npz` there.
   """
@@ -59,7 +61,9 @@ def explain(
   batch = {"index": chosen}
   if not dataset:
     batch |= source.read(chosen)
-  inputs, compute = replay(task, augment, state, dataset, batch, axis_name)
+  inputs, compute = replay(
+    task, augment, state, dataset, batch, freeze=freeze, axis_name=axis_name
+  )
   place = origin(compute, inputs)
   place = place or "none, but the norm of the gradient is far too large"
   todo = "lower optim.learning_rate, or set optim.clip_norm"

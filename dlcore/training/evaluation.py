@@ -10,7 +10,7 @@ from dlcore.data.loader import evaluation_batches
 from dlcore.data.source import Source
 from dlcore.scale import DataParallel, data_parallel, on_device
 from dlcore.task import Task
-from dlcore.training.step import gather
+from dlcore.training.gradient import gather
 from dlcore.typing import Batch, Extra, Params
 
 

@@ -1,6 +1,7 @@
 """Where the wall time of a run goes.
 
-`start` is imports and set-up, `data` loading it, `feed` waiting for batches.
+`start` is imports and set-up, `data` loading it, `feed` waiting for batches,
+`watch` looking at the norms of every layer.
 """
 
 import time
@@ -11,6 +12,7 @@ NAMES = (
   "data",
   "feed",
   "step",
+  "watch",
   "evaluation",
   "checkpoint",
   "report",

@@ -6,11 +6,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from dlcore import trees
 from dlcore.optim import evaluation_params
 from dlcore.task import Task
 from dlcore.typing import Array, Batch, Extra, Metrics, Params, PyTree
+
+BEGINNING: dict[str, np.ndarray] = {
+  "best_value": np.float32(-np.inf),
+  "best_step": np.int32(-1),
+  "seen": np.int32(-1),
+  "lowered": np.int32(-1),
+  "good": np.int32(-1),
+  "recoveries": np.int32(0),
+  "recovered_at": np.int32(-1),
+}
+"""What is decided before the first step: the best evaluation so far (more is
+better), the steps that were evaluated and saved last, where the rate was last
+lowered, and the recoveries since a step, where the last one began."""
 
 
 @jax.tree_util.register_dataclass
@@ -29,21 +44,17 @@ class State:
   """Every other collection: batch statistics, carried state, settings."""
 
   optimizer: PyTree
-  """The state of the Optax chain."""
+  """The state of the Optax chain, for the parameters that are not frozen."""
 
   ema: PyTree
-  """What evaluation uses in place of `params`, such as their exponential
-  moving average; empty if nothing."""
+  """What evaluation uses in place of those `params`, such as their
+  exponential moving average; empty if nothing."""
 
   key: Array
   """uint32: the raw data of the run's random key."""
 
   metrics: Metrics
   """Sums and counts since the last line of the log."""
-
-  best: dict[str, Array]
-  """`value` float32 and `step` int32 of the best evaluation so far, `seen`
-  int32, the step of the last one, and `lowered`, where the rate last was."""
 
   rate_scale: Array
   """float32: factor of the learning rate, lowered in trouble."""
@@ -54,11 +65,14 @@ class State:
 
   trouble: dict[str, Array]
   """Counts, int32, of updates that were not applied: `skipped` in all and
-  `in_a_row`; `recoveries` since step `at`, where the last one began, and
-  `good`, the step to go back to."""
+  `in_a_row`."""
 
   halted: Array
   """bool: too many updates in a row were bad; nothing changes any more."""
+
+  decided: dict[str, np.ndarray]
+  """What only the host reads and writes, see `BEGINNING`; it is not
+  given to the compiled step."""
 
   def replace(self, **changes: Any) -> "State":
     """Returns a copy with `changes`."""
@@ -67,7 +81,7 @@ class State:
   @property
   def evaluated(self) -> Params:
     """The parameters that evaluation uses: averaged ones, if there are."""
-    return self.ema or self.params
+    return trees.merge(self.params, self.ema) if self.ema else self.params
 
 
 def create(
@@ -76,6 +90,7 @@ def create(
   batch: Batch,
   seed: int,
   *,
+  freeze: str = "",
   ema: bool = False,
   typical: bool = False,
   axis_name: str | None = None,
@@ -87,6 +102,7 @@ def create(
     tx: the Optax transformation.
     batch: any batch, for its shapes, with `index`.
     seed: of the run.
+    freeze: regex over the paths of the parameters that are not trained.
     ema: whether to keep an average of the parameters.
     typical: whether to follow the norm of the gradient, to know a spike.
     axis_name: the mapped axis that the model names under `pmap`.
@@ -104,23 +120,18 @@ def create(
     measure = bind(measure, axis_name)
     metrics = jax.eval_shape(measure, params, extra, batch)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), metrics)
-    optimizer = tx.init(params)
-    averaged = ema or evaluation_params(optimizer, params) is not params
+    trained, _ = split(params, freeze)
+    optimizer = tx.init(trained)
+    averaged = ema or evaluation_params(optimizer, trained) is not trained
     return State(
       step=jnp.int32(0),
       batch_index=jnp.int32(0),
       params=params,
       extra=extra,
       optimizer=optimizer,
-      ema=jax.tree.map(jnp.copy, params) if averaged else {},
+      ema=jax.tree.map(jnp.copy, trained) if averaged else {},
       key=jax.random.key_data(jax.random.fold_in(key, 1)),
       metrics=zeros,
-      best={
-        "value": jnp.float32(-jnp.inf),
-        "step": jnp.int32(-1),
-        "seen": jnp.int32(-1),
-        "lowered": jnp.int32(-1),
-      },
       rate_scale=jnp.float32(1),
       typical=(
         {"norm": jnp.float32(0), "count": jnp.int32(0)} if typical else {}
@@ -128,14 +139,17 @@ def create(
       trouble={
         "skipped": jnp.int32(0),
         "in_a_row": jnp.int32(0),
-        "recoveries": jnp.int32(0),
-        "at": jnp.int32(-1),
-        "good": jnp.int32(-1),
       },
       halted=jnp.bool_(False),
+      decided={},
     )
 
-  return make(batch)
+  return make(batch).replace(decided=dict(BEGINNING))
+
+
+def split(params: Params, freeze: str) -> tuple[Params, Params]:
+  """Returns the parameters that are trained and those that are frozen."""
+  return trees.partition(params, freeze) if freeze else (params, {})
 
 
 def bind(function: Callable, axis_name: str | None) -> Callable:

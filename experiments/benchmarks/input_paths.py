@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from benchmarks import problems
 
 from dlcore import data, scale
-from dlcore.training.step import gather
+from dlcore.training.gradient import gather
 
 BATCH = 128
 SECONDS = 1.0

@@ -55,7 +55,7 @@ def test_a_bad_batch_is_passed_over(
   assert float(state.rate_scale) == 1
   assert "not applied" in caplog.text
   for path, leaf in problem.leaves(state).items():
-    if path != "best/value":
+    if path != "decided/best_value":
       assert np.isfinite(leaf).all(), path
   for line in lines(tmp_path):
     assert all(np.isfinite(v) for v in line.values() if not isinstance(v, str))
@@ -71,13 +71,13 @@ def test_an_update_that_is_not_applied_leaves_all_but_the_counts():
     "batch_index",
     "trouble/skipped",
     "trouble/in_a_row",
-    "trouble/good",
-    "best/seen",
-    "best/step",
+    "decided/good",
+    "decided/seen",
+    "decided/best_step",
   }
   assert {path for path in differ if not path.startswith("metrics/")} <= {
     *counts,
-    "best/value",
+    "decided/best_value",
   }
 
 

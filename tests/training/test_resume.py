@@ -10,7 +10,7 @@ import problem
 import pytest
 
 from dlcore import training
-from dlcore.training import checkpoint, loop
+from dlcore.training import checkpoint, evaluation, trainer
 from dlcore.training.logging import Watch
 
 TIMES = ("seconds", "examples_per_second")
@@ -59,7 +59,7 @@ def test_sigterm_and_resume_equals_straight_in_every_leaf(
 def test_a_line_written_after_the_checkpoint_is_cut_and_written_again(
   straight, tmp_path, monkeypatch
 ):
-  evaluate = loop.Evaluator.__call__
+  evaluate = evaluation.Evaluator.__call__
 
   def fail(self, *arguments):
     if int(fail.calls) == 2:
@@ -69,7 +69,7 @@ def test_a_line_written_after_the_checkpoint_is_cut_and_written_again(
 
   fail.calls = 0
   with monkeypatch.context() as patch:
-    patch.setattr(loop.Evaluator, "__call__", fail)
+    patch.setattr(evaluation.Evaluator, "__call__", fail)
     with pytest.raises(RuntimeError, match="power cut"):
       problem.fit(tmp_path)
   with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -111,7 +111,7 @@ def test_a_finished_run_makes_no_step(straight):
 
 def test_the_step_is_traced_once(monkeypatch):
   calls = []
-  make = loop.make_step
+  make = trainer.make_step
 
   def counted(*args, **settings):
     step = make(*args, **settings)
@@ -122,7 +122,7 @@ def test_the_step_is_traced_once(monkeypatch):
 
     return wrapped
 
-  monkeypatch.setattr(loop, "make_step", counted)
+  monkeypatch.setattr(trainer, "make_step", counted)
   problem.fit()
   assert len(calls) == 1
 
@@ -130,14 +130,14 @@ def test_the_step_is_traced_once(monkeypatch):
 def test_validation_decides_the_best_and_its_checkpoint_is_kept(tmp_path):
   state = problem.fit(tmp_path, eval_every=4, best_by="accuracy")
   folder = tmp_path / "checkpoints"
-  best = int(state.best["step"])
+  best = int(state.decided["best_step"])
   valid = [line for line in lines(tmp_path) if line["split"] == "valid"]
   top = max(line["accuracy"] for line in valid)
   # The later of two equal ones wins.
   assert best == max(line["step"] for line in valid if line["accuracy"] == top)
   kept = {int(path.name) for path in folder.iterdir()}
   assert kept == {36, 40, best}
-  assert int(checkpoint.read(folder, best)["best"]["step"]) == best
+  assert int(checkpoint.read(folder, best)["decided"]["best_step"]) == best
 
 
 def test_training_learns(straight):
@@ -152,7 +152,7 @@ def test_a_stop_inside_an_evaluation_leaves_it_to_the_next_run(
   straight, tmp_path, monkeypatch
 ):
   """The last evaluation, whose step is saved without it and then with it."""
-  batches = loop.Evaluator._batches
+  batches = evaluation.Evaluator._batches
 
   def kill(self):
     kill.calls += 1
@@ -162,11 +162,11 @@ def test_a_stop_inside_an_evaluation_leaves_it_to_the_next_run(
 
   kill.calls = 0
   with monkeypatch.context() as patch:
-    patch.setattr(loop.Evaluator, "_batches", kill)
+    patch.setattr(evaluation.Evaluator, "_batches", kill)
     with pytest.raises(training.Stopped, match="step 40"):
       problem.fit(tmp_path)
   assert lines(tmp_path) == lines(straight[0])[:-1]
   assert_equal(straight[1], problem.leaves(problem.fit(tmp_path)))
   assert lines(tmp_path) == lines(straight[0])
   saved = checkpoint.read(tmp_path / "checkpoints", 40)
-  assert saved["best"]["seen"] == 40
+  assert saved["decided"]["seen"] == 40
