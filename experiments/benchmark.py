@@ -1,6 +1,7 @@
 """Measures dlcore on this machine.
 
   benchmark.py tax      the training loop against a bare loop of its step
+  benchmark.py watch    the norms of every layer, with and without
   benchmark.py peers    the same training steps in PyTorch, where installed
   benchmark.py input    examples per second of every path of the data
   benchmark.py start    imports, and the time to the first step
@@ -16,13 +17,14 @@ import time
 from pathlib import Path
 
 from absl import flags
-from benchmarks import input_paths, peers, start, tax
+from benchmarks import input_paths, peers, start, tax, watch
 
 from dlcore import command
 from dlcore.errors import UserError, lookup
 
 BENCHMARKS = {
   "tax": tax.measure,
+  "watch": watch.measure,
   "peers": peers.measure,
   "input": input_paths.measure,
   "start": start.measure,

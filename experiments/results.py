@@ -42,6 +42,7 @@ def scores(results: dict) -> str:
   """Returns the table of the scores over seeds."""
   rows = []
   for name, result in results.items():
+    config, *changed = name.split()
     metrics = result["metrics"]
     metric = "accuracy" if "test/accuracy" in metrics else "r2"
     scale = 100 if metric == "accuracy" else 1
@@ -50,7 +51,7 @@ def scores(results: dict) -> str:
     seconds = result["seconds"]
     rows.append(
       (
-        f"`configs/{name}.py`",
+        f"`configs/{config}.py` {', '.join(changed)}".strip(),
         f"{result['parameters']:,}",
         f"{metric} {statistics.mean(values):.2f}{unit} "
         f"± {statistics.stdev(values):.2f} ({min(values):.2f} to "
@@ -93,6 +94,18 @@ def tax(result: dict) -> str:
     "Throughput of the whole loop, with log and checkpoints, over a bare "
     f"jitted loop of the same step, {result['date']}:",
     "experiments/benchmark.py tax",
+    ("model", "ratio", "least to most"),
+    rows,
+  )
+
+
+def watch(result: dict) -> str:
+  """Returns the table of what looking inside costs."""
+  rows = [(name, *_ratio(result[name])) for name in result if _is(result, name)]
+  return _told(
+    f"Time of a run that looks at the norms of every layer each "
+    f"{result['every']} steps, over one that does not, {result['date']}:",
+    "experiments/benchmark.py watch",
     ("model", "ratio", "least to most"),
     rows,
   )
@@ -170,6 +183,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "kills": kills,
   "devices": devices,
   "tax": tax,
+  "watch": watch,
   "peers": peers,
   "input": inputs,
   "start": start,

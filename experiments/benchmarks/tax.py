@@ -68,11 +68,16 @@ def _bare(task, source, batch_size, per_call):
     ]
     return {"index": np.stack(rows) if per_call > 1 else rows[0]}
 
-  state = parallel.replicate(states.create(task, tx, sample, 0))
+  def create():
+    # Without what only the host reads.
+    state = states.create(task, tx, sample, 0).replace(decided={})
+    return parallel.replicate(state)
+
+  state = create()
   run = parallel.compile(step, state, dataset, batch(0), repeat=per_call > 1)
 
   def loop(steps: int) -> float:
-    state = parallel.replicate(states.create(task, tx, sample, 0))
+    state = create()
     begun = time.perf_counter()
     for first in range(0, steps, per_call):
       state, _ = run(state, dataset, batch(first))

@@ -18,19 +18,23 @@ from pathlib import Path
 from absl import flags
 
 from dlcore import command
+from dlcore.errors import lookup
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = {
-  "digits_cnn": 10,
-  "digits_mlp": 5,
-  "breast_cancer_mlp": 5,
-  "diabetes_mlp": 5,
-  "mnist_fast": 3,
-  "mnist_cnn": 3,
-  "mnist_small": 3,
-  "mnist_deep": 3,
+HALF = {"training.dtype": "bfloat16"}
+RUNS: dict[str, tuple[int, dict]] = {
+  "digits_cnn": (10, {}),
+  "digits_cnn bfloat16": (10, HALF),
+  "digits_mlp": (5, {}),
+  "breast_cancer_mlp": (5, {}),
+  "diabetes_mlp": (5, {}),
+  "mnist_fast": (3, {}),
+  "mnist_fast bfloat16": (3, HALF),
+  "mnist_cnn": (3, {}),
+  "mnist_small": (3, {}),
+  "mnist_deep": (3, {}),
 }
-"""The configs and how many seeds each gets."""
+"""The configs, how many seeds each gets and what is changed in them."""
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/scores", "where they run")
 MANUAL_DIR = flags.DEFINE_string("manual_dir", "", "the files of MNIST")
@@ -44,8 +48,9 @@ def main():
   """Runs what is not yet finished in --workdir, and writes --output."""
   output = Path(OUTPUT.value)
   results = json.loads(output.read_text()) if output.exists() else {}
-  for name in ONLY.value or SEEDS:
-    runs = [_run(name, seed) for seed in range(SEEDS[name])]
+  for name in ONLY.value or RUNS:
+    count, _ = lookup(RUNS, name, "config")
+    runs = [_run(name, seed) for seed in range(count)]
     results[name] = {
       "seeds": len(runs),
       "seconds": [run["wall"] for run in runs],
@@ -66,11 +71,12 @@ def main():
 
 def _run(name: str, seed: int) -> dict:
   """Returns the summary of one run, with the seconds that it took."""
-  workdir = Path(WORKDIR.value) / f"{name}_{seed}"
+  workdir = Path(WORKDIR.value) / f"{name.replace(' ', '_')}_{seed}"
   arguments = [
-    f"--config=configs/{name}.py",
+    f"--config=configs/{name.split()[0]}.py",
     f"--workdir={workdir.absolute()}",
     f"--config.seed={seed}",
+    *(f"--config.{key}={value}" for key, value in RUNS[name][1].items()),
   ]
   if name.startswith("mnist") and MANUAL_DIR.value:
     folder = Path(MANUAL_DIR.value).absolute()

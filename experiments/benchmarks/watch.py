@@ -1,0 +1,66 @@
+"""What a look at the norms of every layer costs: a run with and without."""
+
+import statistics
+import tempfile
+
+from benchmarks import problems
+
+from dlcore import training
+
+EVERY = 100
+PROBLEMS = {
+  "mnist_cnn": (problems.mnist_cnn, problems.images, problems.BATCH, 400, 1),
+  "digits_mlp, 20 steps a call": (
+    problems.digits_mlp,
+    problems.digits,
+    32,
+    20_000,
+    20,
+  ),
+}
+"""Task, data, batch size, steps and steps in a call."""
+
+
+def measure(repeats: int) -> dict:
+  """Returns the ratio of the times, with / without, by problem."""
+  ratios = {name: _ratio(*parts, repeats) for name, parts in PROBLEMS.items()}
+  return {"every": EVERY, **ratios}
+
+
+def _ratio(make_task, make_source, batch_size, steps, per_call, repeats):
+  task, source = make_task(), make_source()
+  rows = []
+  for _ in range(repeats + 1):
+    times = [
+      _seconds(task, source, batch_size, steps, per_call, every)
+      for every in (0, EVERY)
+    ]
+    rows.append((times[1] / times[0], times[0]))
+  ratios = sorted(ratio for ratio, _ in rows[1:])
+  return {
+    "ratio": statistics.median(ratios),
+    "least": ratios[0],
+    "most": ratios[-1],
+    "seconds_without": statistics.median(plain for _, plain in rows[1:]),
+  }
+
+
+def _seconds(task, source, batch_size, steps, per_call, every) -> float:
+  """Returns the time of the steps, the log and the looks."""
+  phases = training.Phases()
+  with tempfile.TemporaryDirectory() as workdir:
+    training.fit(
+      task,
+      problems.optimizer(),
+      source,
+      steps=steps,
+      batch_size=batch_size,
+      workdir=workdir,
+      watch_every=every,
+      checkpoint_every=steps,
+      steps_per_call=per_call,
+      progress=False,
+      phases=phases,
+    )
+  spent = phases.seconds
+  return spent["step"] + spent["feed"] + spent["watch"]
