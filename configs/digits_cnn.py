@@ -13,17 +13,23 @@ def get_config(variant=""):
   """Returns the config; there are no variants."""
   experiment.no_variant(variant)
   return experiment.config(
-    data={"name": "digits", "batch_size": 32, "augment": {"shift": 1}},
+    data={
+      "name": "digits",
+      "batch_size": 32,
+      "augment": {"shift": 1, "rotate": 10.0, "scale": 0.1},
+    },
     model={
       "name": "cnn",
       "stages": ((32, 64),),
       "batch_norm": False,
       "dropout": 0.5,
     },
+    task={"views": ("shifts",)},
     optim={
-      "name": "adam",
+      "name": "adamw",
+      "weight_decay": 0.05,
       "learning_rate": 3e-3,
       "schedule": {"name": "warmup_cosine", "warmup": 0.3, "initial": 0.04},
     },
-    training={"epochs": 60.0, "ema": 0.99},
+    training={"epochs": 60.0, "ema": 0.99, "best_by": "accuracy"},
   )

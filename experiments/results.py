@@ -73,9 +73,11 @@ def scores(results: dict) -> str:
 def kills(result: dict) -> str:
   """Returns the table of the killed runs."""
   moments = ", ".join(f"{n} {name}" for name, n in result["by_moment"].items())
+  kinds = ", ".join(result["by_arm"])
   rows = [
     ("runs killed by SIGKILL and continued", result["runs"]),
     ("kills, by what the run was doing", f"{result['kills']}: {moments}"),
+    ("kinds of runs", f"{len(result['by_arm'])}: {kinds}"),
     ("runs that ended with any other bit", result["different"]),
   ]
   return _told(

@@ -18,6 +18,7 @@ def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path):
       "experiments/campaigns/kills.py",
       "--runs=2",
       "--moments=write,step",
+      "--arms=batch norm",
       f"--workdir={tmp_path / 'kills'}",
     ],
     cwd=ROOT,

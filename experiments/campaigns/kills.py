@@ -1,13 +1,12 @@
 """Kills runs with SIGKILL at random moments, and compares what comes after.
 
-  kills.py --runs=50 --workdir=runs/kills
+  kills.py --runs=160 --workdir=runs/kills
 
-Each run is the digits CNN with batch norm, dropout, augmentation and an
-average of the weights, read from the device or as a stream in turn. It is
-killed, continued by the same command until it ends, and compared with a run
-that nobody disturbed: every leaf of the last checkpoint bit for bit, and
-every line of metrics.jsonl but for its times. The last line is one JSON
-object; it is written to WORKDIR/kills.json too.
+Each run is one of `ARMS`, of which every one has something else to lose, read
+from the device or as a stream. It is killed, continued by the same command
+until it ends, and compared with a run of its kind that nobody disturbed: every
+leaf of the last checkpoint bit for bit, and every line of metrics.jsonl but
+for its times. The last line is one JSON object; --output keeps it.
 """
 
 import collections
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from dlcore import command, trees
+from dlcore import command, optim, trees
 from dlcore.errors import UserError
 from dlcore.training import checkpoint, manifest
 
@@ -33,23 +32,61 @@ TIMES = ("seconds", "examples_per_second")
 MOMENTS = ("step", "feed", "evaluation", "checkpoint", "write", "anywhere")
 """What the run does when it is killed; `write` is the background's save."""
 
-OVERRIDES = {
-  "model.batch_norm": True,
+BASE = {
   "model.dropout": 0.3,
   "data.augment.shift": 1,
-  "data.augment.flip": True,
   "data.batch_size": 48,
-  "training.ema": 0.99,
   "training.epochs": 0,
-  "training.steps": 400,
+  "training.steps": 250,
   "training.log_every": 7,
   "training.eval_every": 40,
 }
+MLP = {**BASE, "model.name": "mlp", "model.widths": (64, 64)}
+CNN = {**BASE, "model.stages": ((8, 16),), "model.batch_norm": True}
+ARMS: dict[str, dict] = {
+  "cnn, batch norm": CNN,
+  "average of weights": {**CNN, "training.ema": 0.99},
+  "mixup, cutmix": {
+    **CNN,
+    "data.augment.mixup": 0.4,
+    "data.augment.cutmix": 1.0,
+  },
+  "accumulation": {**CNN, "training.accumulate": 4},
+  "mlp, steps together": {**MLP, "training.steps_per_call": 5},
+  "frozen, looked at": {
+    **CNN,
+    "optim.freeze": "^conv_0/",
+    "training.watch_every": 30,
+  },
+  "plateau, patience": {
+    **CNN,
+    "optim.schedule.name": "plateau",
+    "optim.schedule.patience": 1,
+    "training.patience": 5,
+    "training.eval_every": 20,
+  },
+  "spikes passed over": {
+    **MLP,
+    "optim.learning_rate": 0.5,
+    "training.spike": 1.5,
+    "training.tolerate": 2,
+    "training.recoveries": 1000,
+    # A run that goes back goes to its last save: these have to be the same.
+    "training.checkpoint_every": 25,
+  },
+  **{
+    name: {**MLP, "optim.name": name, "training.ema": 0.9}
+    for name in optim.OPTIMIZERS
+  },
+}
+"""What the runs are: one arm for everything that a resume could lose, and one
+for every optimizer."""
+
 SAVES = (25, 0)
-"""`training.checkpoint_every`, drawn for every run; 0 saves when it may."""
+"""`training.checkpoint_every`, drawn where the arm does not say; 0 saves when
+it may."""
 
-
-RUNS = flags.DEFINE_integer("runs", 50, "how many runs to kill")
+RUNS = flags.DEFINE_integer("runs", 160, "how many runs to kill")
 WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "where they run")
 OUTPUT = flags.DEFINE_string(
   "output",
@@ -57,15 +94,22 @@ OUTPUT = flags.DEFINE_string(
   "a file for the JSON object, such as experiments/results/kills.json",
 )
 KINDS = flags.DEFINE_list("moments", list(MOMENTS), "taken in turn")
+ONLY = flags.DEFINE_list("arms", [], "words of the arms to take, all if none")
 SEED = flags.DEFINE_integer("seed", 0, "of the moments")
 
 
 def main():
   """Runs the campaign and prints the counts."""
-  folder = Path(WORKDIR.value)
-  result = campaign(
-    folder, RUNS.value, random.Random(SEED.value), moments=KINDS.value
-  )
+  arms = [
+    arm
+    for arm in ARMS
+    if not ONLY.value or any(word in arm for word in ONLY.value)
+  ]
+  chance = random.Random(SEED.value)
+  campaign = Campaign(Path(WORKDIR.value), chance, KINDS.value)
+  for number in range(RUNS.value):
+    campaign.disturb(arms[number % len(arms)])
+  result = campaign.result()
   if OUTPUT.value:
     Path(OUTPUT.value).write_text(json.dumps(result, indent=1) + "\n")
   print(json.dumps(result))
@@ -76,62 +120,72 @@ def main():
     )
 
 
-def campaign(
-  folder: Path,
-  runs: int,
-  chance: random.Random,
-  overrides: dict = OVERRIDES,
-  moments: tuple[str, ...] = MOMENTS,
-) -> dict:
-  """Kills and continues `runs` runs; returns the counts.
+class Campaign:
+  """Kills runs one after the other, and counts."""
 
-  Args:
-    folder: emptied, then filled with the runs.
-    runs: how many.
-    chance: draws the moments.
-    overrides: keys of the config and their values.
-    moments: taken in turn, some of `MOMENTS`.
-  """
-  shutil.rmtree(folder, ignore_errors=True)
-  folder.mkdir(parents=True)
-  wanted, seconds = {}, {}
-  for placement in ("device", "stream"):
-    undisturbed = folder / placement
-    seconds[placement] = Child(undisturbed, placement, overrides).finish()
-    wanted[placement] = outcome(undisturbed)
-  killed = collections.Counter()
-  different = []
-  for number in range(runs):
-    placement = ("device", "stream")[number % 2]
-    moment = moments[(number // 2 + number % 2) % len(moments)]
-    run = folder / f"killed_{number}"
-    kills = []
+  def __init__(self, folder: Path, chance: random.Random, moments: list[str]):
+    """Empties `folder`; takes `moments` in turn, `chance` draws the rest."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    self._folder, self._chance, self._moments = folder, chance, moments
+    self._wanted: dict[tuple[str, str], tuple[float, tuple]] = {}
+    self._runs: collections.Counter = collections.Counter()
+    self._kills: collections.Counter = collections.Counter()
+    self._by_arm: collections.Counter = collections.Counter()
+    self._different: list[str] = []
+
+  def disturb(self, arm: str) -> None:
+    """Kills and continues one run, and compares it with its like."""
+    number = self._runs.total()
+    # Every arm gets both paths of the data, and all get every moment.
+    placement = ("device", "stream")[self._runs[arm] % 2]
+    moment = self._moments[number % len(self._moments)]
+    seconds, wanted = self._undisturbed(arm, placement)
+    run = self._folder / f"killed_{number}"
     # Writes are too few to meet one where the run saves when it may.
-    saves = SAVES[0] if moment == "write" else chance.choice(SAVES)
-    settings = {**overrides, "training.checkpoint_every": saves}
-    while not kills or chance.random() < 0.4:
+    saves = SAVES[0] if moment == "write" else self._chance.choice(SAVES)
+    settings = {"training.checkpoint_every": saves, **ARMS[arm]}
+    kills = []
+    while not kills or self._chance.random() < 0.4:
       child = Child(run, placement, settings)
-      if child.kill(moment, chance.uniform(0.0, 0.8) * seconds[placement]):
+      if child.kill(moment, self._chance.uniform(0.0, 0.8) * seconds):
         kills.append(moment)
-        moment = chance.choice(moments)
+        moment = self._chance.choice(self._moments)
       else:  # It was over before that moment came: too late to count.
         kills or shutil.rmtree(run)
+        moment = "anywhere"
     Child(run, placement, settings).finish()
-    killed.update(kills)
-    if differs := difference(wanted[placement], outcome(run)):
-      different.append(f"{run.name}: {differs}")
-    print(f"{run.name} {placement} {kills}: {differs or 'equal'}", flush=True)
-    if not differs:
+    self._runs[arm] += 1
+    self._kills.update(kills)
+    self._by_arm[arm] += len(kills)
+    if differs := difference(wanted, outcome(run)):
+      self._different.append(f"{run.name}, {arm}: {differs}")
+    else:
       shutil.rmtree(run)
-  return {
-    "date": time.strftime("%Y-%m-%d"),
-    "commit": _commit(),
-    "runs": runs,
-    "kills": sum(killed.values()),
-    "by_moment": dict(killed),
-    "different": len(different),
-    "differences": different[:5],
-  }
+    told = ", ".join(kills)
+    print(f"{run.name} {arm} {placement} {told}: {differs or 'equal'}")
+    sys.stdout.flush()
+
+  def result(self) -> dict:
+    """Returns the counts."""
+    return {
+      "date": time.strftime("%Y-%m-%d"),
+      "commit": _commit(),
+      "runs": self._runs.total(),
+      "kills": self._kills.total(),
+      "by_moment": dict(self._kills),
+      "by_arm": dict(self._by_arm),
+      "different": len(self._different),
+      "differences": self._different[:5],
+    }
+
+  def _undisturbed(self, arm: str, placement: str) -> tuple[float, tuple]:
+    """Returns the seconds of the steps and the outcome of a run left alone."""
+    if (arm, placement) not in self._wanted:
+      run = self._folder / f"undisturbed_{len(self._wanted)}"
+      seconds = Child(run, placement, ARMS[arm]).finish()
+      self._wanted[arm, placement] = seconds, outcome(run)
+    return self._wanted[arm, placement]
 
 
 class Child:
