@@ -13,14 +13,15 @@ def get_config(variant=""):
     data={
       "name": "mnist",
       "batch_size": 64,
+      "valid_fraction": 0.05,
       "augment": {"shift": 2, "rotate": 10.0, "scale": 0.1},
     },
     model={
       "name": "cnn",
-      "stages": ((16,), (32, 32), (64, 64)),
+      "stages": ((24,), (48, 48), (96, 96)),
       "head": "mean",
       "dense": (),
-      "dropout": 0.3,
+      "dropout": 0.4,
     },
     optim={
       "name": "adamw",
@@ -28,5 +29,5 @@ def get_config(variant=""):
       "b2": 0.99,
       "schedule": {"name": "warmup_cosine", "warmup": 0.3, "initial": 0.04},
     },
-    training={"epochs": 30.0, "ema": 0.999, "best_by": "accuracy"},
+    training={"epochs": 16.0, "ema": 0.999, "best_by": "accuracy"},
   )
