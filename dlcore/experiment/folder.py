@@ -16,7 +16,7 @@ from dlcore import trees
 from dlcore.errors import UserError
 from dlcore.experiment import about, defaults
 from dlcore.optim.schedules import depends_on_steps
-from dlcore.training import checkpoint
+from dlcore.training import checkpoint, integrity
 
 FREE = (
   "data.cache_dir",
@@ -213,8 +213,11 @@ class RunFolder:
     try:
       if path.resolve() != self.path.resolve() / name:
         raise ValueError("a link")
+      if path.exists() and not path.is_file():
+        raise ValueError("no plain file")
       if path.stat().st_size > LARGEST:
         raise ValueError("a file that is too large")
+      self._check_intact(name)
       content = json.loads(path.read_text("utf-8"))
       if not isinstance(content, dict):
         raise ValueError("no JSON object")
@@ -232,6 +235,14 @@ class RunFolder:
       ) from error
     return content
 
+  def _check_intact(self, name: str) -> None:
+    if not integrity.intact(self.path, name):
+      raise UserError(
+        f"expected {self.path / name} as training wrote it",
+        f"got other content than its sum in {integrity.NAME} tells",
+        f"put a good copy back, or remove {integrity.NAME} if you changed it",
+      )
+
   def write(self, name: str, content: Mapping[str, Any]) -> None:
     """Writes a JSON file, all of it or nothing."""
     text = json.dumps(content, indent=1, default=float) + "\n"
@@ -248,10 +259,16 @@ class RunFolder:
     """Opens a new file that takes the place of `name` when it is whole."""
     path = self.path / name
     path.parent.mkdir(exist_ok=True)
+    if path.parent.resolve() != (self.path.resolve() / name).parent:
+      raise UserError(
+        f"expected a folder at {path.parent}", "got a link to elsewhere"
+      )
     temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)  # It might be a link to elsewhere.
     try:
-      with temporary.open("wb") as file:
+      with temporary.open("xb") as file:
         yield file
+      integrity.expect(self.path, name, temporary)
       temporary.replace(path)
     finally:
       temporary.unlink(missing_ok=True)

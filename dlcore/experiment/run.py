@@ -15,10 +15,12 @@ from dlcore import data, report, trees
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.build import Experiment, build, parameters
 from dlcore.experiment.folder import RunFolder
-from dlcore.training import Phases
+from dlcore.training import Phases, integrity
 
 TOLD = ("step", "best_step", "parameters", "seconds", "examples_per_second")
 """The numbers of a summary that the terminal shows."""
+
+PREDICTIONS = "assets/predictions.npz"
 
 log = logging.getLogger("dlcore")
 
@@ -60,6 +62,11 @@ def train(
       {name: _sums(source) for name, source in sources.items()},
     )
     if finished := _finished(folder, experiment.steps):
+      if not integrity.intact(folder.path, integrity.LOG):
+        log.warning(
+          "%s is not as the run wrote it: lines are changed or missing",
+          folder.path / integrity.LOG,
+        )
       if not (folder.path / "report.html").exists():
         report.write(folder.path)
       return finished
@@ -140,9 +147,12 @@ def _sums(source: data.Source) -> dict[str, Any]:
 def _finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   """Returns the summary of a run that has made its last step, or None.
 
-  A broken summary counts for none: it is written again.
+  Where it or the predictions are broken they are written again.
   """
   if not (folder.path / "summary.json").exists():
+    return None
+  if not integrity.intact(folder.path, PREDICTIONS):
+    log.warning("made again: %s, which was damaged", folder.path / PREDICTIONS)
     return None
   try:
     summary = folder.read("summary.json")
@@ -177,7 +187,7 @@ def _final(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:
     metrics |= {f"{split}/{name}": value for name, value in values.items()}
     if split == "test" or experiment.splits.test is None:
       arrays = _predictions(split, source, evaluator.predict(params, extra))
-      folder.write_arrays("assets/predictions.npz", arrays)
+      folder.write_arrays(PREDICTIONS, arrays)
   return {"best_step": best, "metrics": metrics}
 
 

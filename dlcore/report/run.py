@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.training import integrity
+
 LARGEST_JSON = 2**24
 LARGEST_FILE = 2**28
 LARGEST_VALUE = 1e30
@@ -58,7 +60,13 @@ def read(workdir: Path, *, predictions: bool = True) -> Run:
     try:
       if path.resolve() != path:
         raise ValueError("is a link")
-      return reader(path, remarks) if path.exists() else {}
+      if not path.exists():
+        return {}
+      if not path.is_file():
+        raise ValueError("is no plain file")
+      if not integrity.intact(workdir, name):
+        raise ValueError("is not as the run wrote it")
+      return reader(path, remarks)
     except (
       *(ValueError, TypeError, LookupError, EOFError, OSError),
       *(RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),

@@ -1,5 +1,6 @@
 """What a run says while it goes: lines of JSON, TensorBoard, a progress bar."""
 
+import hashlib
 import json
 import logging
 import math
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 
 from dlcore.metrics import compute
+from dlcore.training import integrity
 from dlcore.training.phases import Phases
 from dlcore.typing import Metrics
 
@@ -38,9 +40,19 @@ class RunLog:
     self._step = step
     self._board = None
     self._flushed = 0.0
-    path = workdir / "metrics.jsonl"
-    cut(path, step)
-    self._file = path.open("a")
+    if not integrity.log_intact(workdir, step):
+      warn.warning(
+        "%s is not as it was when step %d was saved: lines before that are "
+        "changed or missing",
+        workdir / integrity.LOG,
+        step,
+      )
+    path = workdir / integrity.LOG
+    content = cut(path, step)
+    integrity.cut_log(workdir, step)
+    self._sum = hashlib.sha256(content)
+    self._size = len(content)
+    self._file = path.open("ab")
 
   def rewind(self, step: int) -> None:
     """Takes back whatever is later than `step`."""
@@ -57,14 +69,27 @@ class RunLog:
       for name, value in values.items()
       if math.isfinite(value)
     }
-    line = json.dumps({"step": step, "split": split, **rounded})
-    self._file.write(line + "\n")
+    line = json.dumps({"step": step, "split": split, **rounded}) + "\n"
+    content = line.encode()
+    self._file.write(content)
     self._file.flush()
+    self._sum.update(content)
+    self._size += len(content)
     self._show(step, split, rounded)
 
-  def sync(self) -> None:
-    """Returns when the lines are on disk, as a checkpoint requires."""
-    os.fsync(self._file.fileno())
+  def mark(self, step: int) -> Callable[[], None]:
+    """Returns what a save of `step`, as a checkpoint, has to do before.
+
+    It returns when the lines so far are on disk, with their sum.
+    """
+    size, digest = self._size, self._sum.hexdigest()
+    file, workdir = self._file, self._workdir
+
+    def sync() -> None:
+      os.fsync(file.fileno())
+      integrity.mark_log(workdir, step, size, digest)
+
+    return sync
 
   def close(self) -> None:
     """Closes both."""
@@ -95,6 +120,8 @@ class RunLog:
       from tensorboardX.proto.event_pb2 import Event, SessionLog
 
       folder = self._workdir / "tensorboard"
+      if folder.is_symlink():  # What is written there would end elsewhere.
+        folder.unlink()
       folder.mkdir(exist_ok=True)
       self._board = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
       start = SessionLog(status=SessionLog.START)
@@ -104,17 +131,23 @@ class RunLog:
     return self._board
 
 
-def cut(path: Path, step: int) -> None:
-  """Removes the lines of `path` that are later than `step`, or broken."""
-  if not path.exists():
-    return
-  kept = [line for line in path.read_text().splitlines() if _until(line, step)]
+def cut(path: Path, step: int) -> bytes:
+  """Removes the lines that are later than `step`, or broken; returns the rest.
+
+  A link is replaced by a file of what was there.
+  """
+  lines = path.read_bytes().splitlines() if path.is_file() else []
+  kept = [line + b"\n" for line in lines if _until(line, step)]
+  content = b"".join(kept)
   temporary = path.with_suffix(".tmp")
-  temporary.write_text("".join(line + "\n" for line in kept))
+  temporary.unlink(missing_ok=True)  # It might be a link to elsewhere.
+  with temporary.open("xb") as file:
+    file.write(content)
   temporary.replace(path)
+  return content
 
 
-def _until(line: str, step: int) -> bool:
+def _until(line: bytes, step: int) -> bool:
   try:
     return json.loads(line)["step"] <= step
   except (ValueError, KeyError, TypeError):
@@ -245,10 +278,9 @@ class Watch:
     if self._log is not None:
       self._log.rewind(step)
 
-  def sync(self) -> None:
-    """Returns when all lines are on disk."""
-    if self._log is not None:
-      self._log.sync()
+  def mark(self, step: int) -> Callable[[], None]:
+    """Returns what puts all lines so far on disk, for a save of `step`."""
+    return self._log.mark(step) if self._log is not None else lambda: None
 
   def close(self) -> None:
     """Closes the log and the progress bar."""

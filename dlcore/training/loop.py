@@ -169,7 +169,7 @@ class Loop:
       if self.saves:
         decided = self.state.decided
         kept = {int(decided["best_step"]), int(decided["good"])}
-        self.saves.save(self.state, kept, self.watch.sync)
+        self.saves.save(self.state, kept, self.watch.mark(self._step))
       elif best and self.patience:
         self._champion = jax.tree.map(np.array, self.state)
     self._unsaved = False

@@ -30,6 +30,8 @@ def verify(step: Path) -> None:
     Damaged: a file is missing, changed, left over or a link.
   """
   try:
+    if (step / NAME).is_symlink() or not (step / NAME).is_file():
+      raise ValueError("it is no plain file")
     wanted = dict(json.loads((step / NAME).read_text()))
   except (OSError, ValueError, TypeError) as error:
     raise Damaged(f"its manifest cannot be read ({error})") from error

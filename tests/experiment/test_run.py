@@ -240,6 +240,7 @@ HARM = {
 
 @pytest.mark.parametrize(("harm", "hint"), HARM.values(), ids=HARM)
 def test_a_harmed_folder_is_told_and_left_alone(harm, hint, copy, places):
+  (copy / "sha256.json").unlink()  # Its sums would tell before.
   harm(copy)
   files = {p: p.stat().st_mtime_ns for p in copy.rglob("*") if p.is_file()}
   for use in (
@@ -254,7 +255,24 @@ def test_a_harmed_folder_is_told_and_left_alone(harm, hint, copy, places):
   assert now == files
 
 
+@pytest.mark.parametrize("name", ["config.json", "assets/data.json"])
+def test_a_changed_file_is_known_by_its_sum(name, copy, places):
+  content = (copy / name).read_text()
+  # Still valid: another rate in the one, another mean in the other.
+  digit = next(i for i in range(len(content) - 1, 0, -1) if content[i] == "0")
+  (copy / name).write_text(content[:digit] + "1" + content[digit + 1 :])
+  for use in (
+    lambda: experiment.evaluate(copy),
+    lambda: list(experiment.predict(copy, [str(places / "pictures")])),
+  ):
+    with pytest.raises(UserError, match=name):
+      use()
+  (copy / name).write_text(content)
+  experiment.evaluate(copy)
+
+
 def test_names_for_other_classes_are_told(copy, places):
+  (copy / "sha256.json").unlink()
   edit("assets/data.json", classes=["a", "b"])(copy)
   with pytest.raises(UserError, match="head"):
     next(experiment.predict(copy, [str(places / "pictures")]))

@@ -150,3 +150,33 @@ def test_the_rate_is_that_of_the_steps_however_late_and_without_pauses(
   lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
   rates = [json.loads(line)["examples_per_second"] for line in lines]
   assert rates == [pytest.approx(2 / 0.5)] * 2
+
+
+def test_a_log_that_was_changed_is_told_when_the_run_goes_on(tmp_path, caplog):
+  log = logging.RunLog(tmp_path, 0)
+  log.write(10, "train", {"loss": 1.25})
+  log.mark(10)()
+  log.write(20, "train", {"loss": 1.5})  # Later than the save.
+  log.close()
+  path = tmp_path / "metrics.jsonl"
+  logging.RunLog(tmp_path, 10).close()
+  assert not caplog.records
+  path.write_text(path.read_text().replace("1.25", "1.75"))
+  logging.RunLog(tmp_path, 10).close()
+  assert "metrics.jsonl is not as it was when step 10" in caplog.text
+
+
+@pytest.mark.parametrize(
+  "name", ["metrics.jsonl", "metrics.tmp", "sha256.json.tmp"]
+)
+def test_nothing_is_written_through_a_link(name, tmp_path):
+  mine = tmp_path / "mine"
+  mine.write_text("mine")
+  run = tmp_path / "run"
+  run.mkdir()
+  (run / name).symlink_to(mine)
+  log = logging.RunLog(run, 0)
+  log.write(10, "train", {"loss": 1.0})
+  log.mark(10)()
+  log.close()
+  assert mine.read_text() == "mine"
