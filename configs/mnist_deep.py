@@ -1,6 +1,6 @@
 """Five convolutions on MNIST, trained for long with small turns and sizes.
 
-  experiments/train.py --config=configs/mnist_deep.py
+experiments/train.py --config=configs/mnist_deep.py
 """
 
 from dlcore import experiment

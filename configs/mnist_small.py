@@ -1,6 +1,6 @@
 """A CNN of 33,338 parameters on MNIST, with small turns and other sizes.
 
-  experiments/train.py --config=configs/mnist_small.py
+experiments/train.py --config=configs/mnist_small.py
 """
 
 from dlcore import experiment

@@ -13,6 +13,7 @@ import collections
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -170,7 +171,7 @@ class Campaign:
     """Returns the counts."""
     return {
       "date": time.strftime("%Y-%m-%d"),
-      "commit": _commit(),
+      "commit": commit(),
       "runs": self._runs.total(),
       "kills": self._kills.total(),
       "by_moment": dict(self._kills),
@@ -191,8 +192,8 @@ class Campaign:
 class Child:
   """A training process that tells which phase it is in."""
 
-  def __init__(self, run: Path, placement: str, overrides: dict):
-    """Starts it in the folder `run`."""
+  def __init__(self, run: Path, placement: str, overrides: dict, *flags_: str):
+    """Starts it in the folder `run`, with more flags for the script."""
     self._run = run
     self._board = run.with_suffix(".phase")
     self._board.write_bytes(bytes(16))
@@ -204,21 +205,31 @@ class Child:
         f"--board={self._board}",
         f"--workdir={run}",
         *(f"--config.{key}={value}" for key, value in arguments.items()),
+        *flags_,
       ],
       cwd=ROOT,
       stdout=subprocess.DEVNULL,
       stderr=(run.parent / f"{run.name}.log").open("a"),
     )
 
+  def wait(self) -> int:
+    """Waits for the end; returns the exit code."""
+    return self._process.wait()
+
   def finish(self) -> float:
-    """Waits for the end; returns the seconds since the first step."""
+    """Waits for a good end; returns the seconds since the first step."""
     begun = self._first_step()
     if self._process.wait() != 0:
       raise RuntimeError(f"{self._run} failed; see its log")
     return time.monotonic() - begun
 
-  def kill(self, moment: str, after: float) -> bool:
-    """Sends SIGKILL at the first `moment` that comes `after` seconds of steps.
+  def kill(self, moment: str, after: float, *numbers: int) -> bool:
+    """Sends signals at the first `moment` that comes `after` seconds of steps.
+
+    Args:
+      moment: one of `MOMENTS`.
+      after: seconds since the first step.
+      *numbers: of the signals, sent 50 ms apart; SIGKILL if there are none.
 
     Returns:
       Whether the process was still there.
@@ -226,7 +237,9 @@ class Child:
     deadline = self._first_step() + after
     while self._process.poll() is None:
       if time.monotonic() > deadline and self._at(moment):
-        self._process.kill()
+        for number in numbers or (signal.SIGKILL,):
+          self._process.send_signal(number)
+          time.sleep(0.05)
         self._process.wait()
         return True
       time.sleep(0.0002)
@@ -249,7 +262,7 @@ class Child:
     return self._board.read_bytes().rstrip(b"\0").decode() == moment
 
 
-def _commit() -> str:
+def commit() -> str:
   """Returns the commit that is measured, empty outside of a checkout."""
   command_line = ["git", "rev-parse", "--short", "HEAD"]
   told = subprocess.run(
