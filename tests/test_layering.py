@@ -15,6 +15,7 @@ LAYERS = (
   {"models", "tasks"},
   {"scale"},
   {"training"},
+  {"transfer"},
   {"report"},
   {"experiment"},
   {"command"},
