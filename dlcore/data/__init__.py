@@ -15,6 +15,7 @@ from dlcore.data.source import (
   hold_out,
   indices,
 )
+from dlcore.data.split import limit
 from dlcore.data.table import read_table, table_csv
 from dlcore.data.tfds import tfds_builder, tfds_source
 from dlcore.errors import lookup
@@ -28,6 +29,7 @@ __all__ = [
   "from_arrays",
   "hold_out",
   "indices",
+  "limit",
   "load",
   "read_images",
   "read_table",

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.data.source import Arrays, Source, Splits, from_arrays, hold_out
+from dlcore.data.source import (
+  Arrays,
+  Source,
+  Splits,
+  from_arrays,
+  hold_out,
+  permutation,
+)
 from dlcore.errors import UserError
 
 ON_BAD = ("error", "skip")
@@ -147,6 +154,50 @@ def divide(
         )
       divided[split], rows = rows[out], rows[~out]
   return {"train": rows, **divided}
+
+
+def limit(train: Source, size: int) -> Source:
+  """Takes a part of the training examples, always the same ones.
+
+  Every class keeps its share, where the labels are in memory. The statistics
+  are those of the part.
+
+  Args:
+    train: the examples to choose from.
+    size: how many to take, more than 0.
+
+  Raises:
+    UserError: there are fewer.
+  """
+  if not 0 < size <= train.size:
+    raise UserError(
+      f"expected data.limit of at most {train.size}, the whole training set",
+      f"got {size}",
+    )
+  order = permutation(0, 0, train.size)
+  labels = None if train.arrays is None else train.arrays.get("label")
+  rows = np.sort(order[_share(labels, order, size)])
+  about = {k: v for k, v in train.about.items() if k not in ("size", "sha256")}
+  if train.arrays is not None:
+    arrays = {name: array[rows] for name, array in train.arrays.items()}
+    return from_arrays(arrays, {**about, **statistics(arrays)})
+  read = functools.partial(_read_rows, train.read, rows)
+  names = [f"{train.about['sha256']} {row}" for row in rows]
+  about |= statistics(read(sample(size)))
+  return _source(Stream(read, names), about)
+
+
+def _share(
+  labels: np.ndarray | None, order: np.ndarray, size: int
+) -> np.ndarray:
+  """Returns `size` places in `order` that hold the same share of each class."""
+  if labels is None:
+    return np.arange(size)
+  place = np.empty(len(order))
+  for label in np.unique(labels):
+    members = np.flatnonzero(labels[order] == label)
+    place[members] = (np.arange(len(members)) + 0.5) / len(members)
+  return np.argsort(place, kind="stable")[:size]
 
 
 def statistics(train: Arrays) -> dict[str, Any]:

@@ -97,6 +97,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
   """
   section = config["data"]
   splits = data.load(section["name"], **_own(section, "data"))
+  if section["limit"]:
+    splits = splits._replace(train=data.limit(splits.train, section["limit"]))
   model, task = build_task(config, splits.train.about)
   steps = count_steps(config, splits.train.size)
   learning_rate = schedule(config, steps)

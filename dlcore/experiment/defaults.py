@@ -20,6 +20,7 @@ DEFAULTS = {
   "data": {
     "name": "digits",
     "batch_size": 64,
+    "limit": 0,
     "placement": "auto",
     "workers": 0,
     "augment": {
@@ -68,12 +69,14 @@ DEFAULTS = {
   },
   "scale": {"devices": 0},
 }
-"""`training.steps` of 0 takes `training.epochs`; for 0 in the other numbers
-see `training.fit`. `scale.devices` of 0 takes all local devices."""
+"""`data.limit` trains on so many examples, 0 on all. `training.steps` of 0
+takes `training.epochs`; for 0 in the other numbers see `training.fit`.
+`scale.devices` of 0 takes all local devices."""
 
 RANGES: dict[str, tuple[float, float]] = {
   "seed": (0, 2**32 - 1),  # JAX would drop what is above.
   "data.batch_size": (1, math.inf),
+  "data.limit": (0, math.inf),
   "data.workers": (0, math.inf),
   "optim.learning_rate": (0, math.inf),
   "optim.clip_norm": (0, math.inf),

@@ -104,3 +104,32 @@ def test_image_statistics_equal_those_of_the_floats():
   floats = images.reshape(-1, 2) / 255.0
   np.testing.assert_allclose(found["mean"], floats.mean(0), rtol=1e-12)
   np.testing.assert_allclose(found["std"], floats.std(0), rtol=1e-9)
+
+
+def test_a_part_of_train_keeps_the_shares_of_the_classes_and_has_its_own_sums():
+  labels = np.repeat([0, 1, 2], [100, 50, 20]).astype(np.int32)
+  images = np.arange(170, dtype=np.uint8).reshape(-1, 1, 1, 1)
+  whole = data.from_arrays({"image": images, "label": labels})
+  part = data.limit(whole, 34)
+  assert np.bincount(part.arrays["label"]).tolist() == [20, 10, 4]
+  assert part.about["sha256"] != whole.about["sha256"]
+  mean = part.arrays["image"].mean() / 255
+  assert part.about["normalization"]["mean"] == pytest.approx([mean])
+  larger = data.limit(whole, 68).arrays["image"].ravel()
+  assert set(part.arrays["image"].ravel()) < set(larger)
+
+
+def test_a_part_of_a_stream_is_read_by_its_own_index():
+  features = np.arange(20, dtype=np.float32).reshape(-1, 1)
+  whole = data.from_arrays({"features": features})
+  part = data.limit(whole._replace(arrays=None), 5)
+  rows = part.read(np.arange(5))["features"].ravel().tolist()
+  assert part.size == len(set(rows)) == 5
+  assert rows == sorted(rows)
+  assert part.about["normalization"]["mean"] == pytest.approx([np.mean(rows)])
+
+
+def test_a_part_cannot_be_larger_than_the_whole():
+  whole = data.from_arrays({"features": np.zeros((5, 1), np.float32)})
+  with pytest.raises(UserError, match=r"data\.limit of at most 5"):
+    data.limit(whole, 6)
