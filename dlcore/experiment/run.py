@@ -11,16 +11,18 @@ import jax
 import numpy as np
 
 import dlcore
-from dlcore import data, report, trees
+from dlcore import data, models, report, tasks, trees
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.build import Experiment, build, parameters
 from dlcore.experiment.folder import RunFolder
 from dlcore.training import Phases, integrity
+from dlcore.typing import Extra, Params
 
 TOLD = ("step", "best_step", "parameters", "seconds", "examples_per_second")
 """The numbers of a summary that the terminal shows."""
 
 PREDICTIONS = "assets/predictions.npz"
+FEATURES = "assets/features.npz"
 
 log = logging.getLogger("dlcore")
 
@@ -151,9 +153,10 @@ def _finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   """
   if not (folder.path / "summary.json").exists():
     return None
-  if not integrity.intact(folder.path, PREDICTIONS):
-    log.warning("made again: %s, which was damaged", folder.path / PREDICTIONS)
-    return None
+  for name in (PREDICTIONS, FEATURES):
+    if not integrity.intact(folder.path, name):
+      log.warning("made again: %s, which was damaged", folder.path / name)
+      return None
   try:
     summary = folder.read("summary.json")
   except UserError as error:
@@ -188,6 +191,8 @@ def _final(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:
     if split == "test" or experiment.splits.test is None:
       arrays = _predictions(split, source, evaluator.predict(params, extra))
       folder.write_arrays(PREDICTIONS, arrays)
+      if arrays := _features(experiment, source, params, extra):
+        folder.write_arrays(FEATURES, arrays)
   return {"best_step": best, "metrics": metrics}
 
 
@@ -206,6 +211,27 @@ def _predictions(
       split, true, rows["probabilities"], read
     )
   return report.predictions.regression(split, true, rows["prediction"], read)
+
+
+def _features(
+  experiment: Experiment, source: data.Source, params: Params, extra: Extra
+) -> dict[str, np.ndarray]:
+  """Returns what the report shows of convolutions: none without images."""
+  name = source.about["input"]
+  if name != "image":
+    return {}
+  image = source.read(np.zeros(1, np.int32))[name]
+  inputs = tasks.supervised.make_inputs(name, source.about["normalization"])
+  maps = models.feature_maps(
+    experiment.model,
+    {"params": params, **tasks.supervised.collections(extra)},
+    inputs({name: image}),
+  )
+  if not maps:
+    return {}
+  kernel = trees.flatten(params)[f"{next(iter(maps))}/kernel"]
+  rows = {path: np.asarray(rows[0]) for path, rows in maps.items()}
+  return report.features.arrays(image[0], np.asarray(kernel), rows)
 
 
 def _column(source: data.Source, name: str) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dlcore.errors import UserError, lookup, nearest
 from dlcore.models.cnn import CNN
+from dlcore.models.features import feature_maps
 from dlcore.models.lenet import LeNet5
 from dlcore.models.mlp import MLP
 from dlcore.models.resnet import ResNet
@@ -30,6 +31,7 @@ __all__ = [
   "LeNet5",
   "ResNet",
   "create",
+  "feature_maps",
   "flops",
   "layers",
   "summary",

@@ -198,7 +198,7 @@ def _group(
   before = len(remarks)
   for path in paths:
     label = name if path == folder else f"{name}/{path.name}"
-    found = run.read(path, predictions=False)
+    found = run.read(path, arrays=False)
     remarks += [f"{label}: {remark}" for remark in found.remarks]
     if reason := _unfit(found, runs):
       remarks.append(f"{label} is left out: {reason}")

@@ -20,6 +20,7 @@ LARGEST_JSON = 2**24
 LARGEST_FILE = 2**28
 LARGEST_VALUE = 1e30
 MOST_CLASSES = 10_000
+MOST_ROWS = 4096
 POINTS = 500
 
 
@@ -41,16 +42,18 @@ class Run:
   curves: Mapping[str, Mapping[str, Curve]]
   """By metric, then by split."""
   predictions: Mapping[str, np.ndarray]
+  features: Mapping[str, np.ndarray]
   remarks: tuple[str, ...]
   """What was left out, and why."""
 
 
-def read(workdir: Path, *, predictions: bool = True) -> Run:
+def read(workdir: Path, *, arrays: bool = True) -> Run:
   """Reads the folder of a run, finished or not.
 
   Args:
     workdir: the folder.
-    predictions: whether to read them too; they may be large.
+    arrays: whether to read predictions and feature maps too; they may be
+      large.
   """
   workdir = workdir.resolve()
   remarks: list[str] = []
@@ -81,8 +84,9 @@ def read(workdir: Path, *, predictions: bool = True) -> Run:
     summary=attempt(_read_json, "summary.json"),
     curves=attempt(_read_metrics, "metrics.jsonl"),
     predictions=attempt(_read_predictions, "assets/predictions.npz")
-    if predictions
+    if arrays
     else {},
+    features=attempt(_read_features, "assets/features.npz") if arrays else {},
     remarks=tuple(remarks),
   )
 
@@ -180,12 +184,7 @@ def _thin(pairs: list[tuple[float, float]]) -> Curve:
 
 
 def _read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
-  _check_size(path, LARGEST_FILE)
-  with zipfile.ZipFile(path) as archive:
-    if sum(entry.file_size for entry in archive.infolist()) > LARGEST_FILE:
-      raise ValueError("the arrays are too large")
-  with np.load(path, allow_pickle=False) as archive:
-    arrays = {name: archive[name] for name in archive.files}
+  arrays = _read_arrays(path)
   true = "label" if "label" in arrays else "target"
   _check_rows(arrays, "", true)
   try:
@@ -195,6 +194,27 @@ def _read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
       remarks.append(f"the worst mistakes are left out: {error}")
     arrays = {k: v for k, v in arrays.items() if not k.startswith("worst_")}
   return arrays
+
+
+def _read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
+  del remarks
+  arrays = _read_arrays(path)
+  axes = {"image": 3, "filters": 4}
+  for name in (*axes, *arrays):
+    array = arrays[name]
+    good = array.dtype == np.uint8 and array.ndim == axes.get(name, 3)
+    if not good or array.size == 0 or len(array) > MOST_ROWS:
+      raise ValueError(f"{name} is {array.dtype} {array.shape}")
+  return arrays
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+  _check_size(path, LARGEST_FILE)
+  with zipfile.ZipFile(path) as archive:
+    if sum(entry.file_size for entry in archive.infolist()) > LARGEST_FILE:
+      raise ValueError("the arrays are too large")
+  with np.load(path, allow_pickle=False) as archive:
+    return {name: archive[name] for name in archive.files}
 
 
 def _check_rows(

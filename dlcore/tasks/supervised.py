@@ -48,22 +48,26 @@ def init(model, key: Array, inputs: Array) -> tuple[Params, Extra]:
   `extra["settings"]` holds the numbers inside the model that a search may
   vary without compiling anew: the rates of `TRACED` that are not 0.
   """
-  collections = dict(model.init(key, inputs, train=False))
-  params = collections.pop("params")
+  variables = dict(model.init(key, inputs, train=False))
+  params = variables.pop("params")
   rates = {name: getattr(model, name, 0.0) for name in TRACED}
   settings = {name: jnp.float32(rate) for name, rate in rates.items() if rate}
-  return params, {**collections, "settings": settings}
+  return params, {**variables, "settings": settings}
+
+
+def collections(extra: Extra) -> dict[str, Any]:
+  """Returns what of `extra` belongs to the model."""
+  return {name: tree for name, tree in extra.items() if name != "settings"}
 
 
 def apply(
   model, params: Params, extra: Extra, inputs: Array, *, key=None, train: bool
 ) -> tuple[Array, Extra]:
   """Applies the model and returns its output and the new `extra`."""
-  collections = dict(extra)
-  settings = collections.pop("settings")
+  others, settings = collections(extra), extra["settings"]
   if rates := {name: settings[name] for name in TRACED if name in settings}:
     model = model.clone(**rates)
-  variables = {"params": params, **collections}
+  variables = {"params": params, **others}
   if not train:
     return model.apply(variables, inputs, train=False), extra
   outputs, updated = model.apply(
@@ -71,7 +75,7 @@ def apply(
     inputs,
     train=True,
     rngs={"dropout": key},
-    mutable=[*collections, layers.RECORDED],
+    mutable=[*others, layers.RECORDED],
   )
   return outputs, {**extra, **updated}
 

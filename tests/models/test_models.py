@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from dlcore import models, trees
+from dlcore import layers, models, trees
 from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
@@ -364,3 +364,20 @@ def test_importing_computes_nothing():
     env={"JAX_PLATFORMS": "none_such", "PYTHONPATH": ":".join(sys.path)},
     check=True,
   )
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_feature_maps_are_the_outputs_of_the_convolutions_in_order(remat):
+  model, variables, x = make("resnet20")
+  maps = models.feature_maps(model.clone(remat=remat), variables, x)
+  blocks = ["stage_0_block_0", "stage_1_block_0", "stage_1_block_1"]
+  paths = [path.partition("/")[0] for path in maps]
+  assert list(dict.fromkeys(paths)) == ["stem", *blocks]
+  kernel = variables["params"]["stem"]["conv"]["kernel"]
+  expected = layers.convolution(x, kernel, padding=((1, 1), (1, 1)))
+  np.testing.assert_allclose(maps["stem/conv"], expected, atol=1e-5)
+
+
+def test_a_model_without_convolutions_has_no_feature_maps():
+  model, variables, x = make("mlp")
+  assert models.feature_maps(model, variables, x) == {}
