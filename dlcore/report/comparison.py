@@ -172,9 +172,9 @@ def _chart(of: Sequence[Group], metric: str, split: str) -> Markup | None:
     if not found:
       continue
     steps, mean, low, high = over_seeds(found)
-    lines.append(plots.Line(group.name, steps, mean, _style(index)))
+    lines.append(plots.Line(group.name, steps, mean, group_style(index)))
     if len(found) > 1:
-      bands.append(plots.Band(steps, low, high, _style(index)))
+      bands.append(plots.Band(steps, low, high, group_style(index)))
   if not lines:
     return None
   drawn = [line.y for line in lines]
@@ -268,9 +268,10 @@ def _last(run: Run) -> float | None:
 
 def colour_key(index: int, name: str) -> Markup:
   """Returns a name with the colour of its group."""
-  return tag("span", tag("i", class_=_style(index)), name, class_="group")
+  return tag("span", tag("i", class_=group_style(index)), name, class_="group")
 
 
-def _style(index: int) -> str:
+def group_style(index: int) -> str:
+  """Returns the CSS classes of a group's colour and line."""
   dashed = " dashed" if index >= COLOURS else ""
   return f"group{index % COLOURS}{dashed}"

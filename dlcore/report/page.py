@@ -14,6 +14,7 @@ from dlcore.report import (
   curves,
   features,
   groups,
+  intervals,
   markup,
   mistakes,
   overview,
@@ -40,6 +41,7 @@ SECTIONS: tuple[Callable[[run.Run], Markup | None], ...] = (
 
 COMPARED: tuple[Callable[[groups.Comparison], Markup | None], ...] = (
   comparison.head,
+  intervals.intervals,
   comparison.results,
   pairs.tests,
   comparison.curves,

@@ -168,8 +168,7 @@ def line_chart(
   marks = [_path(f"M0 {SIZE}L{SIZE} 0", "rule")] if diagonal else []
   keys = [(line.name, line.style) for line in lines]
   if mark is not None and x.low <= mark <= x.high:
-    at = round(float(x.place(mark)) * SIZE)
-    marks.append(_path(f"M{at} 0V{SIZE}", "rule"))
+    marks.append(upright(x, mark))
     keys.append((f"best at {markup.number(mark)}", "rule"))
   for band in bands:
     places = x.place(band.x)
@@ -222,6 +221,23 @@ def histogram(title: str, values: np.ndarray, x_label: str) -> Markup:
   return frame(title, x, y, bars, x_label, [])
 
 
+def level(x: Axis, y: Axis, ends: np.ndarray, at: float, style: str) -> Markup:
+  """Returns a level line between two ends `[2]`."""
+  points = _points(x.place(ends), y.place(np.full(2, at)))
+  return _path("M" + "L".join(points), style)
+
+
+def upright(x: Axis, at: float) -> Markup:
+  """Returns a dashed line over the whole height."""
+  return _path(f"M{round(float(x.place(at)) * SIZE)} 0V{SIZE}", "rule")
+
+
+def dots(x: Axis, y: Axis, values: np.ndarray, at: float, style: str) -> Markup:
+  """Returns dots on a level."""
+  level = y.place(np.full(len(values), at))
+  return _path(_dots(_points(x.place(values), level)), style)
+
+
 def frame(
   title: str,
   x: Axis,
@@ -230,7 +246,7 @@ def frame(
   x_label: str,
   legend: Sequence[tuple[str, str]],
 ) -> Markup:
-  """Returns a chart: axes, grid and title around the drawn `marks`."""
+  """Returns a chart: axes, grid and title, if any, around the `marks`."""
   names = [tag("span", tag("i", class_=s), n, class_="key") for n, s in legend]
   heights = [1 - float(y.place(tick)) for tick in y.ticks]
   grid = "".join(f"M0 {round(at * SIZE)}H{SIZE}" for at in heights)
@@ -241,7 +257,7 @@ def frame(
     viewBox=f"0 0 {SIZE} {SIZE}",
     preserveAspectRatio="none",
     role="img",
-    aria_label=title,
+    aria_label=title or x_label,
   )
   labels = [
     tag("span", y.show(tick), class_="y", style=f"top:{100 * at:.2f}%")
@@ -252,7 +268,7 @@ def frame(
   ]
   return tag(
     "figure",
-    tag("figcaption", tag("b", title), *names),
+    tag("figcaption", tag("b", title), *names) if title else "",
     tag("div", drawing, *labels, class_="plot"),
     tag("p", x_label),
     class_="chart",

@@ -403,3 +403,26 @@ def test_names_are_as_long_as_tells_them_apart(tmp_path):
   folders = [make(tmp_path / name / "run") for name in ("a", "b")]
   found = groups.read(folders)
   assert [group.name for group in found.groups] == ["a/run", "b/run"]
+
+
+def test_the_figure_places_means_intervals_and_seeds(two, tmp_path):
+  text = written(two, tmp_path)
+  [part] = re.findall("<h2>At a glance</h2>(.*?)</section>", text, re.DOTALL)
+  assert "dashed line is the mean of first" in part
+  assert '<span class="y" style="top:25.00%">first</span>' in part
+  for scores, style in ((FIRST, "group0"), (SECOND, "group1")):
+    [whisker] = re.findall(f'd="M([^"]*)" class="line {style}"', part)
+    (low, _), (high, _) = (map(int, end.split()) for end in whisker.split("L"))
+    [places] = re.findall(f'd="([^"]*)" class="dots {style}"', part)
+    seeds = sorted(int(x) for x in re.findall(r"M(\d+) ", places))
+    [mean] = re.findall(rf'd="M(\d+) \d+h0" class="dot mean {style}"', part)
+    assert len(seeds) == len(scores)
+    assert int(mean) == pytest.approx((low + high) / 2, abs=1)
+    assert int(mean) == pytest.approx(np.mean(seeds), abs=1)
+    half = stats.t.ppf(0.975, 2) * stats.sem(seeds)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.01)
+
+
+def test_single_runs_get_no_figure(tmp_path):
+  folders = [make(tmp_path / name, 0, 0.5) for name in ("a", "b")]
+  assert "At a glance" not in written(folders, tmp_path)
