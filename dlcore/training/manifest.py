@@ -1,4 +1,4 @@
-"""The sha256 sums of the files of a checkpoint's step."""
+"""The number of a checkpoint's step and the sha256 sums of its files."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 NAME = "sha256.json"
-"""The file of the sums, in the folder of the step."""
+"""The file of the sums, in the folder of the step, which bears its number."""
 
 
 class Damaged(Exception):
@@ -16,8 +16,9 @@ class Damaged(Exception):
 def write(step: Path) -> None:
   """Writes the sums of all files of a committed step, atomically."""
   temporary = step / (NAME + ".tmp")
+  content = {"step": int(step.name), "files": _sums(step)}
   with temporary.open("w") as file:
-    json.dump(_sums(step), file, indent=1, sort_keys=True)
+    json.dump(content, file, indent=1, sort_keys=True)
     file.flush()
     os.fsync(file.fileno())
   temporary.replace(step / NAME)
@@ -27,14 +28,18 @@ def verify(step: Path) -> None:
   """Compares every file of a step with the manifest.
 
   Raises:
-    Damaged: a file is missing, changed, left over or a link.
+    Damaged: a file is missing, changed, left over or a link, or the folder
+      bears the number of another step.
   """
   try:
     if (step / NAME).is_symlink() or not (step / NAME).is_file():
       raise ValueError("it is no plain file")
-    wanted = dict(json.loads((step / NAME).read_text()))
-  except (OSError, ValueError, TypeError) as error:
+    content = json.loads((step / NAME).read_text())
+    number, wanted = content["step"], dict(content["files"])
+  except (OSError, ValueError, TypeError, LookupError) as error:
     raise Damaged(f"its manifest cannot be read ({error})") from error
+  if number != int(step.name):
+    raise Damaged(f"it is the step {number} under another number")
   try:
     sums = _sums(step)
   except OSError as error:

@@ -68,6 +68,11 @@ def add(step):
   (step / "state" / "more").write_text("x")
 
 
+def renumber(step):
+  shutil.rmtree(step)
+  shutil.copytree(step.parent / "30", step)
+
+
 def break_manifest(step):
   (step / manifest.NAME).write_text("{")
 
@@ -80,6 +85,7 @@ FAULTS = (
   link_whole,
   swap,
   add,
+  renumber,
   break_manifest,
 )
 
