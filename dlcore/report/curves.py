@@ -23,7 +23,11 @@ SPLITS = ("train", "valid", "test")
 
 def curves(run: Run) -> Markup | None:
   """Returns the charts of loss and metrics, train and valid together."""
-  names = [name for name in run.curves if name not in OPTIMIZATION]
+  names = [
+    name
+    for name, by_split in run.curves.items()
+    if name not in OPTIMIZATION and by_split.keys() & {*SPLITS}
+  ]
   names.sort(key=lambda name: name != "loss")
   return _charts(run, "Curves", names[:MOST])
 

@@ -239,3 +239,24 @@ def test_a_bug_in_a_section_costs_that_section_only(tmp_path, monkeypatch):
   text = written(folder(tmp_path / "run"))
   assert "broken is left out" in text
   assert "Curves" in titles(text)
+
+
+def test_layers_get_charts_of_their_own(tmp_path):
+  path = folder(tmp_path / "run")
+  kinds = ("kernel", "bias")
+  names = [f"gradient_norm/block_{i}/{k}" for i in range(30) for k in kinds]
+  names += [f"update_ratio/{i}/bias" for i in range(3)]
+  lines = [
+    {"step": step, "split": "layers", **dict.fromkeys(names, 0.5 * step)}
+    for step in (1, 21)
+  ]
+  with (path / "metrics.jsonl").open("a") as file:
+    file.writelines(json.dumps(line) + "\n" for line in lines)
+  text = written(path)
+  [part] = re.findall("<h2>Layers</h2>(.*?)</section>", text, re.DOTALL)
+  assert part.count("<figure") == 2
+  # Of many, some kernels from the first to the last; of few, all.
+  assert part.count('class="line ') == 16 + 3
+  assert "block_0/kernel" in part
+  assert "block_29/kernel" in part
+  assert "gradient norm/block" not in text
