@@ -15,6 +15,7 @@ from absl import flags
 
 from dlcore import command
 from dlcore.errors import UserError
+from dlcore.report import estimates
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results: experiments/results.py -->", "<!-- end -->"
@@ -85,6 +86,57 @@ def kills(result: dict) -> str:
     f"with an undisturbed run, {result['date']}, commit {result['commit']}:",
     "experiments/campaigns/kills.py",
     ("killed runs", ""),
+    rows,
+  )
+
+
+def faults(result: dict) -> str:
+  """Returns the table of the faults, by kind and outcome."""
+  told = {
+    "exact": "ended exactly like an undisturbed run",
+    "older": "the same from an older checkpoint, named in the log",
+    "told": "a lost file named, the rest exact",
+    "refused": "refused in three lines",
+    "silent": "wrong without a word",
+    "trace": "a traceback",
+  }
+  rows = [
+    (kind, sum(counts.values()), *(counts.get(name, 0) for name in told))
+    for kind, counts in result["table"].items()
+  ]
+  _, *counted = zip(*rows, strict=True)
+  rows.append(("all", *map(sum, counted)))
+  return _told(
+    f"{result['faults']} faults in the files of runs that go on or are "
+    f"finished, and in running processes, {result['date']}, commit "
+    f"{result['commit']}:",
+    "experiments/campaigns/faults.py",
+    ("fault", "times", *told.values()),
+    rows,
+  )
+
+
+def regularization(result: dict) -> str:
+  """Returns the table of what each kind of regularisation gives."""
+  plain = result["accuracy"]["plain"]
+  rows = []
+  for name, values in result["accuracy"].items():
+    mean, half, count = estimates.interval(values)
+    gains = [value - base for value, base in zip(values, plain, strict=True)]
+    gain, spread, _ = estimates.interval(gains)
+    rows.append(
+      (
+        name.replace("_", " "),
+        f"{100 * mean:.2f}% ± {100 * half:.2f}",
+        "" if name == "plain" else f"{100 * gain:+.2f} ± {100 * spread:.2f}",
+        count,
+      )
+    )
+  return _told(
+    f"A CNN on {result['images']:,} images of MNIST, test accuracy after the "
+    f"last step, means over seeds with 95% intervals, {result['date']}:",
+    "experiments/studies/regularization.py --manual_dir=DIR",
+    ("with", "accuracy", "points more than plain, same seeds", "seeds"),
     rows,
   )
 
@@ -183,6 +235,8 @@ def devices(result: dict) -> str:
 TABLES: dict[str, Callable[[dict], str]] = {
   "scores": scores,
   "kills": kills,
+  "faults": faults,
+  "regularization": regularization,
   "devices": devices,
   "tax": tax,
   "watch": watch,
