@@ -1,0 +1,167 @@
+"""From names to a report: what a load reads, keeps and refuses."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlcore.errors import UserError
+from dlcore.transfer import files, fitting
+from dlcore.transfer import rules as tables
+from dlcore.transfer.blocks import Part
+from dlcore.transfer.naming import Naming, aliases
+from dlcore.transfer.report import Report, nearest
+
+
+class Loading:
+  """One load: what is to be read, and the account of it."""
+
+  def __init__(
+    self,
+    source: str,
+    chosen: Naming,
+    parts: Mapping[str, Part],
+    names: Collection[str],
+  ):
+    """Compares names with names; nothing is read yet.
+
+    Args:
+      source: where the weights come from, for the report.
+      chosen: in whose names they are.
+      parts: what the model has, by path.
+      names: the published ones.
+    """
+    self.source, self.naming, self.parts = source, chosen, parts
+    self.names = aliases(chosen, names)
+    plan = tables.plan(chosen.rules, self.names, parts)
+    self.reads = plan.reads
+    self.matched: dict[str, str] = {}
+    self.reshaped: dict[str, str] = {}
+    self.fresh = {p: "not published" for p in plan.missing if self._is_head(p)}
+    self.missing = [path for path in plan.missing if path not in self.fresh]
+    unused = [self.names[name] for name in plan.unused]
+    ignored = chosen.family.ignored
+    self.unused = [n for n in unused if not (ignored and re.search(ignored, n))]
+
+  def leave_head(self) -> None:
+    """Takes no part of the head, even if it is published."""
+    self.fresh = {p: "as asked" for p in self.parts if self._is_head(p)}
+
+  def check(self, allow: str) -> None:
+    """Refuses what is missing or unused and not allowed.
+
+    Raises:
+      UserError: tells the first of them, with the nearest name.
+    """
+    told = []
+    for what, names in (("missing", self.missing), ("unused", self.unused)):
+      bad = [name for name in names if not _is_allowed(allow, name)]
+      told += [(what, name) for name in bad]
+    if told:
+      raise self._unexpected(told)
+
+  def read(
+    self,
+    arrays: Mapping[str, np.ndarray],
+    leaves: Mapping[str, Any],
+    allow: str,
+  ) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yields `(our path, published name, array)`, one after the other.
+
+    Raises:
+      UserError: an array does not fit.
+    """
+    for canonical, paths, layout in self.reads:
+      if all(path in self.fresh for path in paths):
+        continue
+      name = self.names[canonical]
+      array = arrays[name]
+      found = fitting.laid_out(name, array, layout, len(paths))
+      for path, part in zip(paths, found, strict=True):
+        if path not in self.parts or path in self.fresh:
+          continue
+        dtype = np.dtype(leaves[self.parts[path].leaf].dtype)
+        fitting.check_kind(name, array.dtype, dtype)
+        fitted = self._fit(path, name, part, allow)
+        if fitted is not None:
+          yield path, name, fitted
+
+  def _fit(
+    self, path: str, name: str, array: np.ndarray, allow: str
+  ) -> np.ndarray | None:
+    """Returns the array in our shape, None where ours stays as it was."""
+    shape = self.parts[path].shape
+    try:
+      array, note = fitting.fitted(
+        array, path, shape, self.naming.family.resize
+      )
+    except ValueError as error:
+      sizes = f"{list(array.shape)} published, {list(shape)} here"
+      if self._is_head(path):
+        self.fresh[path] = sizes
+      elif _is_allowed(allow, path):
+        self.missing.append(path)
+      else:
+        raise UserError(
+          f"expected the shape {list(shape)} of {path}",
+          f"got {list(array.shape)} of the published {files.shown(name)}: "
+          f"{error}",
+          "change the model's settings, or allow it: "
+          f"{_pattern([path])}, which leaves ours as it was drawn",
+        ) from error
+      return None
+    self.matched[path] = name
+    if note:
+      self.reshaped[path] = note
+    return array
+
+  def report(self) -> Report:
+    """Returns the account."""
+    return Report(
+      source=self.source,
+      family=self.naming.name,
+      matched=self.matched,
+      reshaped=self.reshaped,
+      fresh=self.fresh,
+      missing=tuple(self.missing),
+      unused=tuple(self.unused),
+      hints=self._hints(),
+    )
+
+  def _hints(self) -> dict[str, str]:
+    expected = {}
+    for path in self.missing:
+      if names := tables.names(self.naming.rules, path):
+        expected[path] = names[0]
+    return nearest(expected, self.unused)
+
+  def _unexpected(self, told: Sequence[tuple[str, str]]) -> UserError:
+    hints = self._hints()
+    texts = []
+    for what, name in told[:2]:
+      hint = f" (nearest: {files.shown(hints[name])})" if name in hints else ""
+      texts.append(f"{what} {files.shown(name)}{hint}")
+    if told[2:]:
+      texts.append(f"{len(told) - 2} more")
+    return UserError(
+      f"expected the arrays of the model in {self.source}, in the names of "
+      f"{self.naming.name}",
+      f"got {len(self.reads)} that fit; {'; '.join(texts)}",
+      f"take other weights, or allow it: {_pattern([n for _, n in told])}",
+    )
+
+  def _is_head(self, path: str) -> bool:
+    return bool(re.search(self.naming.family.head, path))
+
+
+def _is_allowed(allow: str, name: str) -> bool:
+  return bool(allow and re.search(allow, name))
+
+
+def _pattern(names: Sequence[str]) -> str:
+  """Returns the setting that would allow these names, if they are few."""
+  starts = {re.escape(re.split(r"[./]", name)[0]) for name in names}
+  whole = [f"{re.escape(name)}$" for name in names]
+  chosen = whole if len(names) <= 2 else sorted(starts)
+  return f"allow={files.shown('|'.join(f'^{text}' for text in chosen))}"
