@@ -11,6 +11,7 @@ from dlcore import trees
 from dlcore.errors import UserError
 from dlcore.transfer import blocks, files, naming, safetensors, sources
 from dlcore.transfer import rules as tables
+from dlcore.transfer.naming import OWN
 from dlcore.typing import PyTree
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -33,8 +34,8 @@ def save_pretrained(
     folder: is made if it is absent.
     model: the module.
     variables: of the module.
-    config: entries of config.json beside those that the family knows, and in
-      their place; with "dlcore" all of it.
+    config: entries of config.json beside those that the family knows; with
+      "dlcore" `{"model": {"name", "num_classes", ...}, "input": shape}`.
     family: a key of `FAMILIES`, or "dlcore" for our own paths. By default the
       first that has such models, "dlcore" where there is none.
 
@@ -46,16 +47,16 @@ def save_pretrained(
       folder cannot be written.
   """
   arrays = blocks.unstacked(trees.flatten(variables))
-  name = family or next(iter(naming.suited(model)), naming.OWN)
+  name = family or preferred(model)
   chosen = naming.of(name, model, arrays)
-  about = {} if name == naming.OWN else chosen.family.config(model)
+  about = {"model_type": name, **chosen.family.config(model)}
   try:
     published = tables.save(chosen.rules, arrays)
   except ValueError as error:
     raise UserError(
       f"expected a model whose every array has a name in {name}",
       f"got a {type(model).__name__}: {error}",
-      f"use {naming.OWN!r} as the family",
+      f"use {OWN!r} as the family",
     ) from error
   # Transformers reads no file that does not say that it is PyTorch's.
   path = Path(folder)
@@ -65,6 +66,20 @@ def save_pretrained(
     path / sources.CONFIG, lambda file: file.write(f"{text}\n".encode())
   )
   return name
+
+
+def preferred(model: Any) -> str:
+  """Returns the first family that has such models, or "dlcore"."""
+  return next(iter(naming.suited(model)), OWN)
+
+
+def write(path: str | Path, data: bytes) -> None:
+  """Writes a file, all of it or nothing.
+
+  Raises:
+    UserError: it cannot be written.
+  """
+  files.write(Path(path), lambda file: file.write(data))
 
 
 def lowered(

@@ -59,6 +59,8 @@ def fitted(
   for pattern, function in resizes.items():
     if re.search(pattern, path):
       return function(array, shape), f"{change}, interpolated"
+  if len(shape) != 4 or array.ndim != 4:
+    raise ValueError
   new = resize.channels(array, shape)
   return new, f"{change}: {resize.CHANNELS[array.shape[2], shape[2]]}"
 

@@ -105,10 +105,9 @@ class Loading:
       else:
         raise UserError(
           f"expected the shape {list(shape)} of {path}",
-          f"got {list(array.shape)} of the published {files.shown(name)}: "
-          f"{error}",
-          "change the model's settings, or allow it: "
-          f"{_pattern([path])}, which leaves ours as it was drawn",
+          f"got {list(array.shape)} of the published {files.shown(name)}"
+          + (f": {error}" if str(error) else ""),
+          f"change the model, or leave ours as it was: {_pattern([path])}",
         ) from error
       return None
     self.matched[path] = name
@@ -160,8 +159,10 @@ def _is_allowed(allow: str, name: str) -> bool:
 
 
 def _pattern(names: Sequence[str]) -> str:
-  """Returns the setting that would allow these names, if they are few."""
-  starts = {re.escape(re.split(r"[./]", name)[0]) for name in names}
-  whole = [f"{re.escape(name)}$" for name in names]
-  chosen = whole if len(names) <= 2 else sorted(starts)
-  return f"allow={files.shown('|'.join(f'^{text}' for text in chosen))}"
+  """Returns the setting that would allow these names, wide if they are many."""
+  plain = [name for name in names if re.fullmatch(r"[\w./-]+", name)]
+  texts = [f"^{re.escape(name)}$" for name in plain]
+  if len(texts) > 2:  # ^cls\. or ^params/pooler/
+    starts = (re.match(r"(params/)?[^./]*[./]?", name) for name in plain)
+    texts = sorted({f"^{re.escape(start[0])}" for start in starts if start})
+  return f"allow='{'|'.join(texts[:4])}'"

@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 from dlcore import models
 from dlcore.errors import UserError, lookup
 from dlcore.transfer import files
@@ -22,24 +25,29 @@ class Naming(NamedTuple):
   rules: Sequence[Rule]
 
 
-def own(config: Mapping[str, Any]) -> Any:
+def _build(config: Mapping[str, Any]) -> Any:
   """Builds a model of our own from the config.json of an export."""
-  section = config["model"]
-  settings = {
-    key: _tuples(value) for key, value in section.items() if key != "name"
-  }
-  return models.create(section["name"], **settings)
+  section = {key: _tuples(value) for key, value in config["model"].items()}
+  return models.create(section.pop("name"), **section)
 
 
 def _tuples(value: Any) -> Any:
+  """Returns JSON's lists as tuples, which the fields of models are."""
   return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _unwritable(model: Any) -> dict[str, Any]:
-  raise TypeError(f"the name of {type(model).__name__} is not known")
+def _inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+  return (jax.ShapeDtypeStruct((1, *config["input"]), np.float32),)
 
 
-OURS = Family(rules=lambda _: (), build=own, config=_unwritable)
+OURS = Family(
+  rules=lambda model: (),
+  build=_build,
+  config=lambda model: {},
+  inputs=_inputs,
+)
+"""Models by their name in `MODELS`; the rules are made from the paths, and
+the one who exports tells the name and the shape of the input."""
 
 
 def of(name: str, model: Any, paths: Iterable[str]) -> Naming:

@@ -1,6 +1,7 @@
 """Published weights into variables: what fits, what does not, and why."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,10 @@ def from_pretrained(folder: str | Path, **settings: Any) -> tuple[Any, PyTree]:
   try:
     model = family.build(config)
     model = model.clone(**settings) if settings else model
-    inputs = family.inputs(config)
     variables = jax.eval_shape(
-      lambda key: model.init(key, *inputs, train=False), jax.random.key(0)
+      partial(model.init, train=False),
+      jax.random.key(0),
+      *family.inputs(config),
     )
   except (LookupError, TypeError, ValueError) as error:
     raise UserError(

@@ -21,7 +21,7 @@ def channels(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     ValueError: other sizes differ.
   """
   if len(shape) != 4 or array.ndim != 4:
-    raise ValueError("it is no kernel of images")
+    raise ValueError("only kernels of images take other channels")
   change = (array.shape[2], shape[2])
   others = array.shape[:2] + array.shape[3:] == shape[:2] + shape[3:]
   if not others or change not in CHANNELS:
