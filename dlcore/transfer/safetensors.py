@@ -80,8 +80,10 @@ class File(Mapping[str, np.ndarray]):
       self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
   def __getitem__(self, name: str) -> np.ndarray:
-    """Returns a view; its pages are the system's to drop at any time."""
+    """Returns a view of the file."""
     tensor = self.tensors[name]
+    # What was looked at before lets its memory go; the file still has it.
+    self._bytes.madvise(mmap.MADV_DONTNEED)
     count = math.prod(tensor.shape)
     at = self._begin + tensor.start
     array = np.frombuffer(self._bytes, tensor.dtype, count, at)

@@ -27,8 +27,8 @@ PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 
 CONVERT = (
   "import sys, torch; from safetensors.torch import save_file; "
-  "w = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
-  "w = w.get('state_dict', w); "
+  'w = torch.load(sys.argv[1], map_location="cpu", weights_only=True); '
+  'w = w.get("state_dict", w); '
   "save_file({k: v.clone().contiguous() for k, v in w.items() "
   "if isinstance(v, torch.Tensor)}, sys.argv[2])"
 )
