@@ -4,6 +4,7 @@ A zip file of arrays. Everything that it says of itself is compared with the
 bytes that are there before an array is made, and nothing is unpickled.
 """
 
+import contextlib
 import math
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -44,11 +45,8 @@ class File(Mapping[str, np.ndarray]):
       UserError: it is no plain file, or no archive of arrays.
     """
     self.path = Path(path)
-    try:
-      self._archive = zipfile.ZipFile(files.opened(self.path))
-      self._members = _members(self._archive)
-    except (ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-      raise self._damaged(str(error)) from error
+    with self._opened() as archive:
+      self._names = list(_members(archive))
 
   def __getitem__(self, name: str) -> np.ndarray:
     """Reads one array.
@@ -56,18 +54,27 @@ class File(Mapping[str, np.ndarray]):
     Raises:
       UserError: it is not what its header says.
     """
-    member = self._members[name]
-    try:
-      with self._archive.open(member) as file:
-        return _array(file, member.file_size)
-    except _BROKEN as error:
-      raise self._damaged(f"{files.shown(name)}: {error}") from error
+    with self._opened() as archive:
+      member = _members(archive)[name]
+      try:
+        with archive.open(member) as file:
+          return _array(file, member.file_size)
+      except _BROKEN as error:
+        raise self._damaged(f"{files.shown(name)}: {error}") from error
 
   def __iter__(self) -> Iterator[str]:
-    return iter(self._members)
+    return iter(self._names)
 
   def __len__(self) -> int:
-    return len(self._members)
+    return len(self._names)
+
+  @contextlib.contextmanager
+  def _opened(self) -> Iterator[zipfile.ZipFile]:
+    try:
+      with files.opened(self.path) as file, zipfile.ZipFile(file) as archive:
+        yield archive
+    except (ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+      raise self._damaged(str(error)) from error
 
   def _damaged(self, reason: str) -> UserError:
     return UserError(
