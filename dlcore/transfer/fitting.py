@@ -58,7 +58,7 @@ def fitted(
   change = f"{list(array.shape)} to {list(shape)}"
   for pattern, function in resizes.items():
     if re.search(pattern, path):
-      return function(array, shape), f"{change}, interpolated"
+      return function(array, shape), f"{change}, resized"
   if len(shape) != 4 or array.ndim != 4:
     raise ValueError
   new = resize.channels(array, shape)

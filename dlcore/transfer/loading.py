@@ -48,6 +48,22 @@ class Loading:
     """Takes no part of the head, even if it is published."""
     self.fresh = {p: "as asked" for p in self.parts if self._is_head(p)}
 
+  def fit_head(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Leaves the whole head as it was drawn if a part of it does not fit."""
+    bad = dict(self.fresh)
+    for canonical, paths, layout in self.reads:
+      if not any(self._is_head(path) for path in paths):
+        continue
+      name = self.names[canonical]
+      found = fitting.laid_out(name, arrays[name], layout, len(paths))
+      for path, array in zip(paths, found, strict=True):
+        if self._is_head(path) and array.shape != self.parts[path].shape:
+          wanted = list(self.parts[path].shape)
+          bad[path] = f"{list(array.shape)} published, {wanted} here"
+    if bad:
+      heads = filter(self._is_head, self.parts)
+      self.fresh = {p: bad.get(p, "with the rest of the head") for p in heads}
+
   def check(self, allow: str) -> None:
     """Refuses what is missing or unused and not allowed.
 
@@ -97,19 +113,15 @@ class Loading:
         array, path, shape, self.naming.family.resize
       )
     except ValueError as error:
-      sizes = f"{list(array.shape)} published, {list(shape)} here"
-      if self._is_head(path):
-        self.fresh[path] = sizes
-      elif _is_allowed(allow, path):
+      if _is_allowed(allow, path):
         self.missing.append(path)
-      else:
-        raise UserError(
-          f"expected the shape {list(shape)} of {path}",
-          f"got {list(array.shape)} of the published {files.shown(name)}"
-          + (f": {error}" if str(error) else ""),
-          f"change the model, or leave ours as it was: {_pattern([path])}",
-        ) from error
-      return None
+        return None
+      raise UserError(
+        f"expected the shape {list(shape)} of {path}",
+        f"got {list(array.shape)} of the published {files.shown(name)}"
+        + (f": {error}" if str(error) else ""),
+        f"change the model, or leave ours as it was: {_pattern([path])}",
+      ) from error
     self.matched[path] = name
     if note:
       self.reshaped[path] = note

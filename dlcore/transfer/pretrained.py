@@ -66,9 +66,11 @@ def load_pretrained(
   else:
     chosen = naming.guess(found.config, names, model, parts)
   loading = Loading(str(source), chosen, parts, names)
+  loading.check(allow)
   if fresh:
     loading.leave_head()
-  loading.check(allow)
+  else:
+    loading.fit_head(found.arrays)
   filling = blocks.Filling(leaves)
   for path, name, array in loading.read(found.arrays, leaves, allow):
     fitting.check_finite(name, filling.fill(parts[path], array))

@@ -68,6 +68,7 @@ def find(source: str | Path) -> Source:
       "expected weights: a .safetensors or .npz file, a folder with "
       f"{WHOLE}, a run folder, or {SCHEME}ORG/NAME",
       f"got {text!r}: no such file or folder",
+      "check the path, from the folder in which the command runs",
     )
   return Source(_file(path), None)
 
