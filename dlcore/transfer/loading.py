@@ -40,9 +40,14 @@ class Loading:
     self.reshaped: dict[str, str] = {}
     self.fresh = {p: "not published" for p in plan.missing if self._is_head(p)}
     self.missing = [path for path in plan.missing if path not in self.fresh]
-    unused = [self.names[name] for name in plan.unused]
+    self.spare = [self.names[n] for n in plan.unused if self._is_of_a_head(n)]
+    unused = {self.names[name] for name in plan.unused} - {*self.spare}
     ignored = chosen.family.ignored
-    self.unused = [n for n in unused if not (ignored and re.search(ignored, n))]
+    self.unused = [
+      name
+      for name in names
+      if name in unused and not (ignored and re.search(ignored, name))
+    ]
 
   def leave_head(self) -> None:
     """Takes no part of the head, even if it is published."""
@@ -137,6 +142,7 @@ class Loading:
       fresh=self.fresh,
       missing=tuple(self.missing),
       unused=tuple(self.unused),
+      spare=tuple(self.spare),
       hints=self._hints(),
     )
 
@@ -161,6 +167,11 @@ class Loading:
       f"got {len(self.reads)} that fit; {'; '.join(texts)}",
       f"take other weights, or allow it: {_pattern([n for _, n in told])}",
     )
+
+  def _is_of_a_head(self, name: str) -> bool:
+    """Tells whether a published name is of a head, which the model lacks."""
+    paths = tables.paths(self.naming.rules, name)
+    return bool(paths) and all(map(self._is_head, paths))
 
   def _is_head(self, path: str) -> bool:
     return bool(re.search(self.naming.family.head, path))

@@ -32,7 +32,10 @@ class Report:
   """Other paths that stay as they were, as `allow` permits."""
 
   unused: tuple[str, ...]
-  """Published names that are none of ours."""
+  """Published names that are none of ours, as `allow` permits."""
+
+  spare: tuple[str, ...]
+  """Published names of a head that the model does not have."""
 
   hints: Mapping[str, str]
   """A missing path or an unused name, and the nearest of the others."""
@@ -46,6 +49,7 @@ class Report:
       ("matched", f"{len(self.matched)} of {count} arrays"),
       *_rows("reshaped", self.reshaped, self.reshaped),
       *_rows("fresh", self.fresh, self.fresh),
+      *_rows("spare", self.spare, {}),
       *_rows("missing", self.missing, hints),
       *_rows("unused", self.unused, hints),
     ]

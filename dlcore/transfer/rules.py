@@ -203,6 +203,16 @@ def names(rules: Sequence[Rule], path: str) -> list[str]:
   return [fill(rule.theirs, numbers) for rule, numbers in _fitting(rules, path)]
 
 
+def paths(rules: Sequence[Rule], name: str) -> list[str]:
+  """Returns our paths of what is published as `name`, in any model."""
+  found = []
+  for rule in rules:
+    numbers = match(rule.theirs, name)
+    if numbers is not None:
+      found += [fill(template, numbers) for template in rule.paths]
+  return found
+
+
 def match(template: str, name: str) -> dict[str, int] | None:
   """Returns the numbers with which `fill(template, numbers)` is `name`.
 

@@ -132,6 +132,17 @@ def test_weights_without_a_head_leave_ours_fresh(folder, tmp_path):
   assert report.fresh["params/head/kernel"] == "not published"
 
 
+def test_a_head_that_the_model_lacks_is_spared(folder):
+  model, variables = published.resnet()
+  params = dict(variables["params"])
+  del params["head"]
+  headless = {**variables, "params": params}
+  loaded, report = transfer.load_pretrained(folder, model, headless)
+  equal(loaded, headless)
+  assert set(report.spare) == {"fc.weight", "fc.bias"}
+  assert "spare     fc." in str(report)
+
+
 @pytest.mark.parametrize(("old", "new"), [(3, 1), (1, 3)])
 def test_other_input_channels_see_grey_as_it_was(tmp_path, old, new):
   model, variables = published.resnet(channels=old)
