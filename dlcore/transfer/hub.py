@@ -26,7 +26,7 @@ def download(name: str) -> Path:
     UserError: there is no such name, no network, or no `huggingface_hub`.
   """
   repository, _, revision = name.partition("@")
-  if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+  if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repository):
     raise UserError(
       "expected a name on the hub such as hf:org/name or hf:org/name@revision",
       f"got 'hf:{name}'",
