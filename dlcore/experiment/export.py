@@ -64,7 +64,12 @@ class _Run(NamedTuple):
 def _safetensors(run: _Run, output: Path, family: str) -> str:
   others = {key: run.extra[key] for key in run.extra if key != "settings"}
   family = family or transfer.preferred(run.model)
-  about = _own(run) if family == transfer.OWN else _labels(run.about)
+  if family == transfer.OWN:
+    about = _own(run)
+  elif "/" in family:  # Other libraries have no place for what follows.
+    about = {}
+  else:
+    about = _described(run.about)
   transfer.save_pretrained(
     output,
     run.model,
@@ -83,15 +88,15 @@ def _own(run: _Run) -> dict[str, Any]:
   return {"model": section, "input": run.about["shape"]}
 
 
-def _labels(about: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the names of the classes as Hugging Face's configs have them."""
-  classes = about.get("classes") or ()
-  if not classes:
-    return {}
-  return {
-    "id2label": dict(enumerate(classes)),
-    "label2id": {name: i for i, name in enumerate(classes)},
-  }
+def _described(about: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what a config.json of transformers says of the data."""
+  described: dict[str, Any] = {}
+  if about["input"] == "image":
+    described["num_channels"] = about["shape"][-1]
+  if classes := about.get("classes"):
+    described["id2label"] = dict(enumerate(classes))
+    described["label2id"] = {name: i for i, name in enumerate(classes)}
+  return described
 
 
 def _stablehlo(run: _Run, output: Path, family: str) -> str:

@@ -69,8 +69,14 @@ def save_pretrained(
 
 
 def preferred(model: Any) -> str:
-  """Returns the first family that has such models, or "dlcore"."""
-  return next(iter(naming.suited(model)), OWN)
+  """Returns the first family that can tell such a model, or "dlcore"."""
+  for name in naming.suited(model):
+    try:
+      naming.FAMILIES[name].config(model)
+    except UserError:
+      continue
+    return name
+  return OWN
 
 
 def write(path: str | Path, data: bytes) -> None:

@@ -38,9 +38,10 @@ class Loading:
     self.reads = plan.reads
     self.matched: dict[str, str] = {}
     self.reshaped: dict[str, str] = {}
-    self.fresh = {p: "not published" for p in plan.missing if self._is_head(p)}
+    free = filter(self._is_free, plan.missing)
+    self.fresh = dict.fromkeys(free, "not published")
     self.missing = [path for path in plan.missing if path not in self.fresh]
-    self.spare = [self.names[n] for n in plan.unused if self._is_of_a_head(n)]
+    self.spare = [self.names[n] for n in plan.unused if self._is_spare(n)]
     unused = {self.names[name] for name in plan.unused} - {*self.spare}
     ignored = chosen.family.ignored
     self.unused = [
@@ -51,23 +52,24 @@ class Loading:
 
   def leave_head(self) -> None:
     """Takes no part of the head, even if it is published."""
-    self.fresh = {p: "as asked" for p in self.parts if self._is_head(p)}
+    heads = filter(self._is_head, self.parts)
+    self.fresh |= dict.fromkeys(heads, "as asked")
 
   def fit_head(self, arrays: Mapping[str, np.ndarray]) -> None:
-    """Leaves the whole head as it was drawn if a part of it does not fit."""
-    bad = dict(self.fresh)
+    """Leaves a layer of the head as it was drawn if a part of it misfits."""
     for canonical, paths, layout in self.reads:
-      if not any(self._is_head(path) for path in paths):
+      if not any(map(self._is_head, paths)):
         continue
       name = self.names[canonical]
       found = fitting.laid_out(name, arrays[name], layout, len(paths))
       for path, array in zip(paths, found, strict=True):
         if self._is_head(path) and array.shape != self.parts[path].shape:
           wanted = list(self.parts[path].shape)
-          bad[path] = f"{list(array.shape)} published, {wanted} here"
-    if bad:
-      heads = filter(self._is_head, self.parts)
-      self.fresh = {p: bad.get(p, "with the rest of the head") for p in heads}
+          self.fresh[path] = f"{list(array.shape)} published, {wanted} here"
+    layers = {_layer(path) for path in self.fresh if self._is_head(path)}
+    for path in filter(self._is_head, self.parts):
+      if _layer(path) in layers:
+        self.fresh.setdefault(path, "with the rest of its layer")
 
   def check(self, allow: str) -> None:
     """Refuses what is missing or unused and not allowed.
@@ -168,13 +170,23 @@ class Loading:
       f"take other weights, or allow it: {_pattern([n for _, n in told])}",
     )
 
-  def _is_of_a_head(self, name: str) -> bool:
-    """Tells whether a published name is of a head, which the model lacks."""
+  def _is_spare(self, name: str) -> bool:
+    """Tells whether a published name is of what not all models have."""
     paths = tables.paths(self.naming.rules, name)
-    return bool(paths) and all(map(self._is_head, paths))
+    return bool(paths) and all(map(self._is_free, paths))
+
+  def _is_free(self, path: str) -> bool:
+    optional = self.naming.family.optional
+    found = bool(optional) and re.search(optional, path)
+    return bool(found) or self._is_head(path)
 
   def _is_head(self, path: str) -> bool:
     return bool(re.search(self.naming.family.head, path))
+
+
+def _layer(path: str) -> str:
+  """Returns what the arrays of one layer have in common."""
+  return path.rsplit("/", 1)[0]
 
 
 def _is_allowed(allow: str, name: str) -> bool:

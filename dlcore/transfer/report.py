@@ -26,7 +26,7 @@ class Report:
   """Those of them that were of another shape, and what was done."""
 
   fresh: Mapping[str, str]
-  """Paths of the head that stay as they were drawn, and why."""
+  """Paths that stay as they were drawn, of the head, say, and why."""
 
   missing: tuple[str, ...]
   """Other paths that stay as they were, as `allow` permits."""
@@ -35,7 +35,7 @@ class Report:
   """Published names that are none of ours, as `allow` permits."""
 
   spare: tuple[str, ...]
-  """Published names of a head that the model does not have."""
+  """Published names of another head, or of what the model may lack."""
 
   hints: Mapping[str, str]
   """A missing path or an unused name, and the nearest of the others."""

@@ -218,7 +218,7 @@ def test_another_shape_is_refused_unless_it_is_allowed(folder):
   equal(loaded, variables)
   assert len(report.missing) == len(trees.flatten(variables)) - 2
   # Its width fits, but what comes before it does not.
-  assert report.fresh["params/head/bias"] == "with the rest of the head"
+  assert report.fresh["params/head/bias"] == "with the rest of its layer"
   assert not report.matched
 
 
@@ -493,3 +493,40 @@ def test_names_are_planned_without_reading():
   assert [read[:2] for read in plan.reads] == [("w.1", (paths[1],))]
   assert plan.missing == paths[:1]
   assert plan.unused == ["v"]
+
+
+def test_what_only_some_models_have_may_be_missing_or_spare(
+  folder, tmp_path, monkeypatch
+):
+  family = published.FAMILY._replace(optional="^params/stem/norm/")
+  monkeypatch.setitem(TABLE, "test", family)
+  model, variables = published.resnet()
+  params = {**variables["params"], "stem": {**variables["params"]["stem"]}}
+  del params["stem"]["norm"]
+  _, report = transfer.load_pretrained(
+    folder, model, {**variables, "params": params}
+  )
+  assert set(report.spare) == {"bn1.weight", "bn1.bias"}
+  arrays = arrays_of(folder)
+  del arrays["bn1.weight"]
+  path = file(tmp_path, arrays)
+  loaded, report = transfer.load_pretrained(path, model, zeros(variables))
+  assert set(report.fresh) == {"params/stem/norm/scale"}
+  equal(loaded["params"]["head"], variables["params"]["head"])
+  arrays["bn1.weight"] = np.ones(3, np.float32)
+  refused(file(tmp_path, arrays), "the shape [4] of params/stem/norm/scale")
+
+
+def test_the_first_family_that_can_tell_a_model_is_preferred(monkeypatch):
+  def refuse(model):
+    raise UserError("no such model")
+
+  model, _ = published.resnet()
+  refusing = published.FAMILY._replace(config=refuse)
+  monkeypatch.setattr(
+    sys.modules["dlcore.transfer.naming"],
+    "FAMILIES",
+    {"first": refusing, "second": published.FAMILY},
+  )
+  assert transfer.preferred(model) == "second"
+  assert transfer.preferred(models.create("mlp", num_classes=2)) == "dlcore"

@@ -61,5 +61,10 @@ class Family(NamedTuple):
   """Regex over our paths of the output layer, which stays as it was drawn
   where none of its shape was published."""
 
+  optional: str = ""
+  """Regex over our paths of what else only some of the published models have,
+  such as a pooler: it stays as it was drawn where it is not published, and is
+  passed over where the model lacks it. It must fit otherwise."""
+
   inputs: Callable[[Mapping[str, Any]], tuple[Any, ...]] = inputs
   """`config -> shapes` of the arrays that the model is initialised with."""
