@@ -66,15 +66,15 @@ def _safetensors(run: _Run, output: Path, family: str) -> str:
   family = family or transfer.preferred(run.model)
   if family == transfer.OWN:
     about = _own(run)
-  elif "/" in family:  # Other libraries have no place for what follows.
-    about = {}
-  else:
-    about = _described(run.about)
+  else:  # Other libraries than transformers have no place for labels.
+    about = {} if "/" in family else _labels(run.about)
+  is_image = run.about["input"] == "image"
   transfer.save_pretrained(
     output,
     run.model,
     {"params": run.params, **others},
     config=about,
+    channels=run.about["shape"][-1] if is_image else 3,
     family=family,
   )
   return f"{output}: model.safetensors and config.json, in names of {family}"
@@ -88,15 +88,18 @@ def _own(run: _Run) -> dict[str, Any]:
   return {"model": section, "input": run.about["shape"]}
 
 
-def _described(about: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what a config.json of transformers says of the data."""
-  described: dict[str, Any] = {}
-  if about["input"] == "image":
-    described["num_channels"] = about["shape"][-1]
-  if classes := about.get("classes"):
-    described["id2label"] = dict(enumerate(classes))
-    described["label2id"] = {name: i for i, name in enumerate(classes)}
-  return described
+def _labels(about: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the names of the classes as transformers has them."""
+  classes = about.get("classes") or ()
+  labels = dict(enumerate(classes))
+  return (
+    {
+      "id2label": labels,
+      "label2id": {name: i for i, name in labels.items()},
+    }
+    if classes
+    else {}
+  )
 
 
 def _stablehlo(run: _Run, output: Path, family: str) -> str:

@@ -1,11 +1,12 @@
 """Out of dlcore: weights in published names, predictions as StableHLO."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError
@@ -23,6 +24,7 @@ def save_pretrained(
   variables: PyTree,
   *,
   config: Mapping[str, Any] | None = None,
+  channels: int = 3,
   family: str = "",
 ) -> str:
   """Writes `model.safetensors` and `config.json` in published names.
@@ -36,8 +38,9 @@ def save_pretrained(
     variables: of the module.
     config: entries of config.json beside those that the family knows; with
       "dlcore" `{"model": {"name", "num_classes", ...}, "input": shape}`.
+    channels: of the images, which no setting of a model tells.
     family: a key of `FAMILIES`, or "dlcore" for our own paths. By default the
-      first that has such models, "dlcore" where there is none.
+      first that can tell such a model, "dlcore" where there is none.
 
   Returns:
     The family.
@@ -50,6 +53,8 @@ def save_pretrained(
   name = family or preferred(model)
   chosen = naming.of(name, model, arrays)
   about = {"model_type": name, **chosen.family.config(model)}
+  if channels != 3 and name != OWN:
+    about = _with_channels(about, channels)
   try:
     published = tables.save(chosen.rules, arrays)
   except ValueError as error:
@@ -58,6 +63,7 @@ def save_pretrained(
       f"got a {type(model).__name__}: {error}",
       f"use {OWN!r} as the family",
     ) from error
+  published |= _counters(published)
   # Transformers reads no file that does not say that it is PyTorch's.
   path = Path(folder)
   safetensors.write(path / sources.WHOLE, published, {"format": "pt"})
@@ -66,6 +72,27 @@ def save_pretrained(
     path / sources.CONFIG, lambda file: file.write(f"{text}\n".encode())
   )
   return name
+
+
+def _with_channels(about: Mapping[str, Any], channels: int) -> dict[str, Any]:
+  """Adds what transformers or timm calls the channels to a config.json."""
+  if "architecture" in about:
+    arguments = {**about.get("model_args", {}), "in_chans": channels}
+    return {**about, "model_args": arguments}
+  return {**about, "num_channels": channels}
+
+
+def _counters(names: Iterable[str]) -> dict[str, np.ndarray]:
+  """Returns what PyTorch's batch norms miss: how many batches they have seen.
+
+  Nothing depends on it where they have a momentum.
+  """
+  end = ".running_var"
+  return {
+    f"{name.removesuffix(end)}.num_batches_tracked": np.zeros((), np.int64)
+    for name in names
+    if name.endswith(end)
+  }
 
 
 def preferred(model: Any) -> str:

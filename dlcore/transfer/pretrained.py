@@ -113,7 +113,13 @@ def from_pretrained(folder: str | Path, **settings: Any) -> tuple[Any, PyTree]:
       f"got {type(error).__name__}: {error}",
       "download the folder again",
     ) from error
-  variables, _ = load_pretrained(folder, model, variables)
+  variables, report = load_pretrained(folder, model, variables)
+  for path, change in report.reshaped.items():
+    raise UserError(
+      f"expected a config.json in {folder} that fits the weights",
+      f"got another shape of {path}: {change}",
+      "build the model, and give it to transfer.load_pretrained",
+    )
   return model, variables
 
 

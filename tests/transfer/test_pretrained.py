@@ -517,6 +517,25 @@ def test_what_only_some_models_have_may_be_missing_or_spare(
   refused(file(tmp_path, arrays), "the shape [4] of params/stem/norm/scale")
 
 
+def test_the_channels_of_the_images_are_told_where_they_are_not_three(
+  tmp_path, monkeypatch
+):
+  model, variables = published.resnet(channels=1)
+  transfer.save_pretrained(tmp_path, model, variables, channels=1)
+  _, loaded = transfer.from_pretrained(tmp_path)
+  equal(loaded, variables)
+  transfer.save_pretrained(tmp_path, model, variables)
+  with pytest.raises(UserError, match="that fits the weights"):
+    transfer.from_pretrained(tmp_path)
+  timm = published.FAMILY._replace(
+    config=lambda model: {"architecture": "x", "model_args": {"a": 1}}
+  )
+  monkeypatch.setitem(TABLE, "test", timm)
+  transfer.save_pretrained(tmp_path, model, variables, channels=1)
+  config = json.loads((tmp_path / "config.json").read_text())
+  assert config["model_args"] == {"a": 1, "in_chans": 1}
+
+
 def test_the_first_family_that_can_tell_a_model_is_preferred(monkeypatch):
   def refuse(model):
     raise UserError("no such model")
