@@ -2,6 +2,7 @@
 
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.defaults import complete, config, no_variant, rename
+from dlcore.experiment.export import export
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.overrides import read_config
 from dlcore.experiment.prediction import predict
@@ -16,6 +17,7 @@ __all__ = [
   "complete",
   "config",
   "evaluate",
+  "export",
   "no_variant",
   "predict",
   "read_config",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dlcore import augment, data, models, optim, tasks, training, trees
+from dlcore import (
+  augment,
+  data,
+  models,
+  optim,
+  tasks,
+  training,
+  transfer,
+  trees,
+)
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.defaults import DEFAULTS, TABLES
 from dlcore.scale import AXIS, data_parallel
@@ -19,6 +29,8 @@ from dlcore.task import Task
 from dlcore.typing import Extra, Params, Schedule
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+log = logging.getLogger("dlcore")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +64,7 @@ class Experiment:
         self.config["optim"]["l2"],
         self.config["optim"]["no_decay"],
       ),
+      initial=initial(self.config["init"], self.model),
       freeze=self.config["optim"]["freeze"],
       ema=section["ema"],
       accumulate=section["accumulate"],
@@ -224,6 +237,28 @@ def schedule(config: Mapping[str, Any], steps: int) -> Schedule:
     steps=steps,
     **_own(section["schedule"], "optim.schedule"),
   )
+
+
+def initial(
+  section: Mapping[str, Any], model: Any
+) -> Callable[[Params, Extra], tuple[Params, Extra]] | None:
+  """Returns what puts weights in the place of random ones, None for nothing."""
+  if not section["source"]:
+    return None
+
+  def load(params: Params, extra: Extra) -> tuple[Params, Extra]:
+    others = {key: extra[key] for key in extra if key != "settings"}
+    variables, report = transfer.load_pretrained(
+      section["source"],
+      model,
+      {"params": params, **others},
+      **{key: section[key] for key in section if key != "source"},
+    )
+    for line in str(report).splitlines():
+      log.info("%s", line)
+    return variables.pop("params"), {**extra, **variables}
+
+  return load
 
 
 def plateau(config: Mapping[str, Any]) -> training.Plateau | None:

@@ -30,6 +30,7 @@ DEFAULTS = {
     },
   },
   "model": {"name": "cnn"},
+  "init": {"source": "", "family": "", "allow": "", "head": "published"},
   "task": {"name": "classification"},
   "optim": {
     "name": "adamw",
@@ -71,7 +72,8 @@ DEFAULTS = {
 }
 """`data.limit` trains on so many examples, 0 on all. `training.steps` of 0
 takes `training.epochs`; for 0 in the other numbers see `training.fit`.
-`scale.devices` of 0 takes all local devices."""
+`scale.devices` of 0 takes all local devices. `init` says with which weights to
+begin, see `transfer.load_pretrained`."""
 
 RANGES: dict[str, tuple[float, float]] = {
   "seed": (0, 2**32 - 1),  # JAX would drop what is above.

@@ -181,20 +181,13 @@ class RunFolder:
       raise UserError(f"expected a folder at {self.checkpoints}", "got a link")
     if wanted is not None:
       return wanted
-    newest = checkpoint.newest(self.checkpoints)
-    if newest is None:
+    best = checkpoint.best(self.checkpoints)
+    if best is None:
       raise UserError(
         f"expected a run with a finished checkpoint in {self.path}",
         "got none",
         f"train first: experiments/train.py --workdir={self.path}",
       )
-    state = checkpoint.read(self.checkpoints, newest)
-    best = int(state["decided"]["best_step"])
-    if best < 0:
-      return newest
-    if not checkpoint.good(self.checkpoints, best):
-      log.warning("step %d, the best, is not there: taking %d", best, newest)
-      return newest
     return best
 
   def restored(self, step: int) -> tuple[dict, dict]:

@@ -273,6 +273,20 @@ def newest(folder: Path) -> int | None:
   return next((step for step in steps if good(folder, step)), None)
 
 
+def best(folder: Path) -> int | None:
+  """Returns the best step, the newest where it is not there, or None."""
+  last = newest(folder)
+  if last is None:
+    return None
+  step = int(read(folder, last)["decided"]["best_step"])
+  if step < 0:
+    return last
+  if not good(folder, step):
+    log.warning("step %d, the best, is not there: taking %d", step, last)
+    return last
+  return step
+
+
 def good(folder: Path, step: int) -> bool:
   """Tells whether a step is finished and undamaged; warns where it is not."""
   if step not in _steps(folder):

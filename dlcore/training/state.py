@@ -94,6 +94,7 @@ def create(
   ema: bool = False,
   typical: bool = False,
   axis_name: str | None = None,
+  given: tuple[Params, Extra] | None = None,
 ) -> State:
   """Makes the state before the first step, compiled as one function.
 
@@ -106,12 +107,13 @@ def create(
     ema: whether to keep an average of the parameters.
     typical: whether to follow the norm of the gradient, to know a spike.
     axis_name: the mapped axis that the model names under `pmap`.
+    given: `(params, extra)` to begin with, in place of those of `task.init`.
   """
 
   @jax.jit
-  def make(batch) -> State:
+  def make(batch, given) -> State:
     key = jax.random.key(seed)
-    params, extra = task.init(jax.random.fold_in(key, 0), batch)
+    params, extra = given or task.init(jax.random.fold_in(key, 0), batch)
 
     def measure(params, extra, batch):
       extra, batch = task.prepare(params, extra, batch, key)
@@ -144,7 +146,7 @@ def create(
       decided={},
     )
 
-  return make(batch).replace(decided=dict(BEGINNING))
+  return make(batch, given).replace(decided=dict(BEGINNING))
 
 
 def split(params: Params, freeze: str) -> tuple[Params, Params]:

@@ -27,7 +27,9 @@ from dlcore.training.phases import Phases
 from dlcore.training.probe import Probe
 from dlcore.training.state import State
 from dlcore.training.step import make_step
-from dlcore.typing import Batch, Params, Schedule
+from dlcore.typing import Batch, Extra, Params, Schedule
+
+Initial = Callable[[Params, Extra], tuple[Params, Extra]]
 
 SAVE_INTERVAL = 5.0
 """Seconds between writes if the user does not ask for certain steps. A write
@@ -46,6 +48,7 @@ def fit(
   batch_size: int = 128,
   augment: Augment | None = None,
   penalty: Callable[[Params], jax.Array] | None = None,
+  initial: Initial | None = None,
   freeze: str = "",
   ema: float = 0.0,
   accumulate: int = 1,
@@ -86,6 +89,9 @@ def fit(
     batch_size: examples in a batch, over all devices.
     augment: `(key, batch, slots) -> batch`, see `augment.compose`.
     penalty: `params -> scalar`, see `optim.penalty`.
+    initial: `(params, extra) -> (params, extra)`, called before the first step
+      of a run, not of one that goes on: puts others, of the same shapes and
+      dtypes, in the place of random ones.
     freeze: regex over the paths of the parameters that are not trained, such
       as `"^(?!head/)"`; see `make_step`.
     ema: decay of an average of the parameters that evaluation uses; 0: none.
@@ -141,7 +147,7 @@ def fit(
   dataset = parallel.replicate(dict(train.arrays or {})) if resident else {}
   plan = calls.Plan(steps, eval_every, checkpoint_every, steps_per_call)
 
-  def create() -> State:
+  def create(given: tuple[Params, Extra] | None = None) -> State:
     state = states.create(
       task,
       tx,
@@ -151,17 +157,27 @@ def fit(
       ema=ema > 0,
       typical=spike > 0,
       axis_name=parallel.axis_name,
+      given=given,
     )
     _check_frozen(state.params, freeze)
     return state
 
+  def begin(state: State) -> State:
+    return create(initial(state.params, state.extra)) if initial else state
+
   with phases("compile"):
     state = create()
-  saves = None
+  saves = restored = None
   with phases("checkpoint"):
     if folder:
       saves = Checkpoints(folder / "checkpoints", interval)
-      state = saves.restore(state) or state
+      restored = saves.restore(state)
+  try:
+    state = restored or begin(state)
+  except BaseException:
+    if saves:
+      saves.abandon()
+    raise
   begun = int(state.step)
   how: dict[str, Any] = {
     "augment": augment,
@@ -233,7 +249,7 @@ def fit(
     saves=saves,
     watch=watch,
     phases=phases,
-    create=create,
+    create=lambda: begin(create()),
     feed_from=feed,
     failure=failure,
     best_by=best_by,

@@ -1,1 +1,27 @@
 """Published weights, in and out."""
+
+from dlcore.transfer.export import (
+  OWN,
+  PLATFORMS,
+  lowered,
+  preferred,
+  save_pretrained,
+  write,
+)
+from dlcore.transfer.families import FAMILIES, Family
+from dlcore.transfer.pretrained import from_pretrained, load_pretrained
+from dlcore.transfer.report import Report
+
+__all__ = [
+  "FAMILIES",
+  "OWN",
+  "PLATFORMS",
+  "Family",
+  "Report",
+  "from_pretrained",
+  "load_pretrained",
+  "lowered",
+  "preferred",
+  "save_pretrained",
+  "write",
+]

@@ -6,7 +6,14 @@ written alike. So what is loaded can be exported, bit for bit.
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+  Callable,
+  Collection,
+  Iterable,
+  Iterator,
+  Mapping,
+  Sequence,
+)
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +91,19 @@ class Rule(NamedTuple):
     return (self.ours,) if isinstance(self.ours, str) else self.ours
 
 
+class Plan(NamedTuple):
+  """Which published arrays are to be read, and for what."""
+
+  reads: list[tuple[str, tuple[str, ...], Layout]]
+  """The published name, our paths, and how the first becomes the others."""
+
+  missing: list[str]
+  """Our paths for which nothing was published."""
+
+  unused: list[str]
+  """Published names that are none of ours."""
+
+
 class Loaded(NamedTuple):
   """What became of published arrays."""
 
@@ -100,6 +120,37 @@ class Loaded(NamedTuple):
   """Published names that are none of ours."""
 
 
+def plan(
+  rules: Sequence[Rule], published: Collection[str], wanted: Iterable[str]
+) -> Plan:
+  """Returns what is to be read, by names alone: `load` without the arrays.
+
+  Args:
+    rules: of the family of models; of several that fit, the first that finds
+      its published array counts.
+    published: the names.
+    wanted: our paths.
+  """
+  reads: dict[str, tuple[str, tuple[str, ...], Layout]] = {}
+  found: set[str] = set()
+  missing = []
+  for path in wanted:
+    if path in found:
+      continue
+    for rule, numbers in _fitting(rules, path):
+      name = fill(rule.theirs, numbers)
+      if name in published:
+        paths = tuple(fill(template, numbers) for template in rule.paths)
+        reads[paths[0]] = (name, paths, rule.layout)
+        found.update(paths)
+        break
+    else:
+      missing.append(path)
+  used = {name for name, _, _ in reads.values()}
+  unused = [name for name in published if name not in used]
+  return Plan(list(reads.values()), missing, unused)
+
+
 def load(
   rules: Sequence[Rule],
   published: Mapping[str, np.ndarray],
@@ -113,25 +164,13 @@ def load(
     published: arrays by published name. Only those that are taken are read.
     wanted: our paths.
   """
-  found: dict[str, np.ndarray] = {}
+  arrays: dict[str, np.ndarray] = {}
   names: dict[str, str] = {}
-  missing = []
-  for path in wanted:
-    if path in found:
-      continue
-    for rule, numbers in _fitting(rules, path):
-      name = fill(rule.theirs, numbers)
-      if name in published:
-        paths = [fill(template, numbers) for template in rule.paths]
-        arrays = rule.layout.load(published[name])
-        found.update(zip(paths, arrays, strict=True))
-        names.update(dict.fromkeys(paths, name))
-        break
-    else:
-      missing.append(path)
-  used = set(names.values())
-  unused = [name for name in published if name not in used]
-  return Loaded(found, names, missing, unused)
+  reads, missing, unused = plan(rules, published, wanted)
+  for name, paths, layout in reads:
+    arrays.update(zip(paths, layout.load(published[name]), strict=True))
+    names.update(dict.fromkeys(paths, name))
+  return Loaded(arrays, names, missing, unused)
 
 
 def save(
@@ -157,6 +196,21 @@ def save(
       parts = [arrays[fill(template, numbers)] for template in rule.paths]
       published[name] = np.ascontiguousarray(rule.layout.save(parts))
   return published
+
+
+def names(rules: Sequence[Rule], path: str) -> list[str]:
+  """Returns the names under which one of our paths may be published."""
+  return [fill(rule.theirs, numbers) for rule, numbers in _fitting(rules, path)]
+
+
+def paths(rules: Sequence[Rule], name: str) -> list[str]:
+  """Returns our paths of what is published as `name`, in any model."""
+  found = []
+  for rule in rules:
+    numbers = match(rule.theirs, name)
+    if numbers is not None:
+      found += [fill(template, numbers) for template in rule.paths]
+  return found
 
 
 def match(template: str, name: str) -> dict[str, int] | None:

@@ -1,0 +1,198 @@
+"""Where weights come from: files, folders, runs and names on the hub.
+
+Whatever it is, it becomes a mapping from names to arrays, of which each is
+read when it is asked for.
+"""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dlcore import trees
+from dlcore.errors import UserError
+from dlcore.training import checkpoint
+from dlcore.transfer import files, hub, npz, safetensors
+
+WHOLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
+SHARDS = 4096
+"""The most files of one model."""
+
+PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+"""The ends of the names of files that would run code when they are read."""
+
+CONVERT = (
+  "import sys, torch; from safetensors.torch import save_file; "
+  'w = torch.load(sys.argv[1], map_location="cpu", weights_only=True); '
+  'w = w.get("state_dict", w); '
+  "save_file({k: v.clone().contiguous() for k, v in w.items() "
+  "if isinstance(v, torch.Tensor)}, sys.argv[2])"
+)
+"""What makes a safetensors file of a pickle, where PyTorch is."""
+
+SCHEME = "hf:"
+
+
+class Source(NamedTuple):
+  """Published weights."""
+
+  arrays: Mapping[str, np.ndarray]
+  """By published name."""
+
+  config: dict[str, Any] | None
+  """The config.json beside them, if there is one."""
+
+
+def find(source: str | Path) -> Source:
+  """Opens what `source` names; see `load_pretrained` for what that may be.
+
+  Raises:
+    UserError: there is no such thing, or it cannot be trusted.
+  """
+  text = str(source)
+  if text.startswith(SCHEME):
+    folder = hub.download(text.removeprefix(SCHEME))
+    # Its files are links into the hub's own cache.
+    return _folder(folder, within=folder.parent.parent)
+  path = Path(source)
+  if (path / "checkpoints").is_dir():
+    return Source(_run(path), None)
+  if path.is_dir():
+    return _folder(path)
+  if not path.exists() and not path.is_symlink():
+    raise UserError(
+      "expected weights: a .safetensors or .npz file, a folder with "
+      f"{WHOLE}, a run folder, or {SCHEME}ORG/NAME",
+      f"got {text!r}: no such file or folder",
+      "check the path, from the folder in which the command runs",
+    )
+  return Source(_file(path), None)
+
+
+def _file(path: Path) -> Mapping[str, np.ndarray]:
+  if path.suffix == ".npz":
+    return npz.File(path)
+  with files.opened(path) as file:
+    begin = file.read(2)
+  # Zip files that are no .npz and what begins with pickle's own opcode.
+  if path.suffix in PICKLES or begin in (b"PK", b"\x80\x02"):
+    raise _pickled(path)
+  return safetensors.File(path)
+
+
+def _pickled(path: Path) -> UserError:
+  arguments = [CONVERT, str(path), str(path.with_suffix(".safetensors"))]
+  return UserError(
+    "expected weights as .safetensors or .npz, which cannot run code",
+    f"got {path}, a pickle",
+    f"where PyTorch is, run: python -c {shlex.join(arguments)}",
+  )
+
+
+def _folder(folder: Path, within: Path | None = None) -> Source:
+  """Opens a folder with config.json and safetensors, in one file or many."""
+  config, index = folder / CONFIG, folder / INDEX
+  about = files.read_json(config, within) if config.exists() else None
+  if index.exists() or index.is_symlink():
+    return Source(_shards(folder, within), about)
+  if (folder / WHOLE).exists() or (folder / WHOLE).is_symlink():
+    return Source(safetensors.File(folder / WHOLE, within), about)
+  for path in sorted(folder.glob("*")):
+    if path.suffix in PICKLES and path.stem.startswith("pytorch_model"):
+      raise _pickled(path)
+  raise UserError(
+    f"expected {WHOLE} or {INDEX} in {folder}",
+    "got neither",
+    "name the file itself, if it is called otherwise",
+  )
+
+
+class _Joined(Mapping[str, np.ndarray]):
+  """The arrays of several files, each name in one of them."""
+
+  def __init__(self, parts: Mapping[str, Mapping[str, np.ndarray]]):
+    self._parts = parts
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    return self._parts[name][name]
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._parts)
+
+  def __len__(self) -> int:
+    return len(self._parts)
+
+
+def _shards(folder: Path, within: Path | None) -> _Joined:
+  """Opens the files of an index, and compares their names with it.
+
+  Raises:
+    UserError: the index names a file elsewhere, or not what the files hold.
+  """
+  path = folder / INDEX
+  places = files.read_json(path, within).get("weight_map")
+  try:
+    names = _file_names(places)
+    parts = {
+      name: safetensors.File(folder / name, within) for name in sorted(names)
+    }
+    _compare(places, parts)
+  except ValueError as error:
+    raise UserError(
+      f"expected the files of the weights by name in {path}",
+      f"got {error}",
+      "download or write the folder again",
+    ) from error
+  return _Joined({name: parts[place] for name, place in places.items()})
+
+
+def _file_names(places: Any) -> set[str]:
+  """Returns the names of the files, which are no paths to elsewhere.
+
+  Raises:
+    ValueError: they are, or are none at all.
+  """
+  if not isinstance(places, dict) or not places:
+    raise ValueError(f"weight_map={files.shown(places)}")
+  for name in places.values():
+    plain = isinstance(name, str) and name.endswith(".safetensors")
+    if not plain or set(name) & set("/\\:\0") or name.startswith("."):
+      raise ValueError(f"the file name {files.shown(name)}")
+  names = set(places.values())
+  if len(names) > SHARDS:
+    raise ValueError(f"{len(names):,} files, more than {SHARDS:,}")
+  return names
+
+
+def _compare(
+  places: Mapping[str, str], parts: Mapping[str, safetensors.File]
+) -> None:
+  for name, place in places.items():
+    if name not in parts[place]:
+      raise ValueError(f"{files.shown(name)}, which is not in {place}")
+  for place, part in parts.items():
+    for name in part:
+      if places.get(name) != place:
+        raise ValueError(f"no word of {files.shown(name)}, which {place} has")
+
+
+def _run(folder: Path) -> dict[str, np.ndarray]:
+  """Returns the variables of a run's best checkpoint, by our paths."""
+  checkpoints = folder / "checkpoints"
+  if checkpoints.is_symlink():
+    raise UserError(f"expected a folder at {checkpoints}", "got a link")
+  step = checkpoint.best(checkpoints)
+  if step is None:
+    raise UserError(
+      f"expected a run with a finished checkpoint in {folder}",
+      "got none",
+      f"train first: experiments/train.py --workdir={folder}",
+    )
+  state = checkpoint.read(checkpoints, step)
+  params = trees.merge(state["params"], state.get("ema", {}))
+  extra = {k: v for k, v in state.get("extra", {}).items() if k != "settings"}
+  return trees.flatten({"params": params, **extra})

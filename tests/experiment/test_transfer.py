@@ -1,0 +1,148 @@
+"""Runs that begin with weights from elsewhere, and what leaves a run."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from dlcore import experiment, transfer, trees
+from dlcore.errors import UserError
+from dlcore.experiment import RunFolder
+from dlcore.experiment.build import build_task
+from dlcore.transfer import safetensors
+
+SMALL = (
+  "--config.model.name=mlp",
+  "--config.model.widths=(8,)",
+  "--config.optim.schedule.name=constant",
+  "--config.scale.devices=1",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny):
+  """A finished run."""
+  folder = tmp_path_factory.mktemp("runs") / "first"
+  experiment.train(tiny(), folder, progress=False)
+  return folder
+
+
+def params(folder):
+  run = RunFolder(folder)
+  return trees.flatten(run.restored(run.step())[0])
+
+
+def same(one, other):
+  one, other = params(one), params(other)
+  assert one.keys() == other.keys()
+  for path, leaf in one.items():
+    np.testing.assert_array_equal(leaf, other[path], err_msg=path)
+
+
+def test_a_run_begins_with_weights_and_goes_on_without_their_source(
+  run, tiny, tmp_path, caplog
+):
+  caplog.set_level("INFO", "dlcore")
+  source = shutil.copytree(run, tmp_path / "source")
+
+  def train(steps, source=source):
+    config = tiny(
+      init={"source": str(source)},
+      optim={"learning_rate": 0.0},
+      training={"steps": steps},
+      seed=7,
+    )
+    experiment.train(config, tmp_path / "b", progress=False)
+
+  train(2)
+  same(run, tmp_path / "b")
+  assert "matched   4 of 4 arrays" in caplog.text
+  caplog.clear()
+  shutil.rmtree(source)
+  train(3)
+  same(run, tmp_path / "b")
+  assert "matched" not in caplog.text
+  with pytest.raises(UserError, match=r"init\.source: .* in the run"):
+    train(4, source=run)
+
+
+def test_what_is_exported_is_loaded_with_the_same_bits(run, shell):
+  answer = shell(
+    "export", f"--workdir={run}", "--format=safetensors", "--output=out"
+  )
+  assert answer.code == 0, answer.err
+  assert "in names of dlcore" in answer.out
+  model, variables = transfer.from_pretrained("out")
+  assert model.widths == (8,)
+  exported, kept = trees.flatten(variables["params"]), params(run)
+  assert exported.keys() == kept.keys()
+  for path, leaf in exported.items():
+    np.testing.assert_array_equal(leaf, kept[path], err_msg=path)
+
+
+def test_predictions_run_without_dlcore(run, shell, tmp_path):
+  pytest.importorskip("flatbuffers")
+  from jax import export
+
+  answer = shell(
+    "export", f"--workdir={run}", "--format=stablehlo", "--output=m.stablehlo"
+  )
+  assert answer.code == 0, answer.err
+  assert "image [B, 8, 8, 1] of uint8" in answer.out
+  content = (tmp_path / "m.stablehlo").read_bytes()
+  predict = export.deserialize(bytearray(content))
+  assert set(predict.platforms) == {"cpu", "cuda", "tpu"}
+  images = np.random.default_rng(0).integers(0, 17, (3, 8, 8, 1), np.uint8)
+  config, about = RunFolder(run).config(), RunFolder(run).about()
+  _, task = build_task(config, about)
+  params, extra = RunFolder(run).restored(3)
+  want = task.predict(params, extra, {"image": images}, None)
+  for count in (1, 3):
+    got = predict.call(image=images[:count])["probabilities"]
+    np.testing.assert_allclose(got, want["probabilities"][:count], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("content", "told"), [(None, "no such file"), (b"\x80\x02}", "a pickle")]
+)
+def test_a_bad_source_is_three_lines(content, told, shell, tmp_path):
+  if content is not None:
+    (tmp_path / "bad").write_bytes(content)
+  answer = shell("train", "--workdir=b", *SMALL, "--config.init.source=bad")
+  assert (answer.code, len(answer.err)) == (1, 3)
+  assert told in answer.err[1]
+
+
+def test_weights_of_another_model_are_three_lines(run, shell, tmp_path):
+  arrays = {"conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}
+  safetensors.write(tmp_path / "other.safetensors", arrays)
+  source = "--config.init.source="
+  answer = shell("train", "--workdir=b", *SMALL, f"{source}other.safetensors")
+  assert (answer.code, len(answer.err)) == (1, 3)
+  wide = "--config.model.widths=(9,)"
+  answer = shell("train", "--workdir=b", *SMALL, f"{source}{run}", wide)
+  assert (answer.code, len(answer.err)) == (1, 3)
+  assert "the shape [9] of params/dense_0/bias" in answer.err[0]
+  # The folder is free, and takes the command once it is mended.
+  answer = shell("train", "--workdir=b", *SMALL, "--config.training.steps=1")
+  assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize(
+  ("arguments", "told"),
+  [
+    (("--format=onnx", "--output=x"), "'onnx'"),
+    (("--output=x",), "none"),
+    (("--format=safetensors",), "none"),
+    (("--format=safetensors", "--output=x", "--family=bertt"), "'bertt'"),
+    (("--format=stablehlo", "--output=x", "--family=bert"), "'bert'"),
+    (("--format=safetensors", "--output=taken"), "File exists"),
+  ],
+)
+def test_a_wrong_export_is_told(arguments, told, run, shell, tmp_path):
+  (tmp_path / "taken").touch()
+  answer = shell("export", f"--workdir={run}", *arguments)
+  assert answer.code == 1
+  assert len(answer.err) <= 3
+  assert told in answer.err[1]
+  assert not (tmp_path / "x").exists()

@@ -1,0 +1,75 @@
+"""A family to test with: small residual networks in torchvision's names."""
+
+import functools
+
+import jax
+import numpy as np
+
+from dlcore import models, trees
+from dlcore.models import ResNet
+from dlcore.transfer import Family
+from dlcore.transfer.rules import CONV, DENSE, Rule
+
+
+def norm(theirs, ours):
+  return [
+    Rule(f"{theirs}.weight", f"params/{ours}/scale"),
+    Rule(f"{theirs}.bias", f"params/{ours}/bias"),
+    Rule(f"{theirs}.running_mean", f"batch_stats/{ours}/mean"),
+    Rule(f"{theirs}.running_var", f"batch_stats/{ours}/var"),
+  ]
+
+
+BLOCK, OURS = "layer{i+1}.{j}", "stage_{i}_block_{j}"
+RULES = [
+  Rule("conv1.weight", "params/stem/conv/kernel", CONV),
+  *norm("bn1", "stem/norm"),
+  Rule(f"{BLOCK}.conv{{k+1}}.weight", f"params/{OURS}/conv_{{k}}/kernel", CONV),
+  *norm(f"{BLOCK}.bn{{k+1}}", f"{OURS}/norm_{{k}}"),
+  Rule(
+    f"{BLOCK}.downsample.0.weight", f"params/{OURS}/shortcut_conv/kernel", CONV
+  ),
+  *norm(f"{BLOCK}.downsample.1", f"{OURS}/shortcut_norm"),
+  Rule("fc.weight", "params/head/kernel", DENSE),
+  Rule("fc.bias", "params/head/bias"),
+]
+FAMILY = Family(
+  rules=lambda model: RULES,
+  build=lambda config: models.create(
+    "resnet18",
+    num_classes=config["num_labels"],
+    stages=tuple(config["depths"]),
+    width=config["width"],
+  ),
+  config=lambda model: {
+    "model_type": "test",
+    "num_labels": model.num_classes,
+    "depths": model.stages,
+    "width": model.width,
+  },
+  ignored=r"num_batches_tracked$",
+  prefix="resnet.",
+  model=ResNet,
+)
+
+
+@functools.cache
+def resnet(num_classes=5, width=4, channels=3, **settings):
+  """Returns a small network and variables drawn by numpy.
+
+  Nobody changes them.
+  """
+  model = models.create(
+    "resnet18", num_classes=num_classes, stages=(1, 1), width=width, **settings
+  )
+  image = np.zeros((1, 32, 32, channels), np.float32)
+  shapes = jax.eval_shape(
+    lambda key: model.init(key, image, train=False), jax.random.key(0)
+  )
+  generator = np.random.default_rng(0)
+
+  def draw(path, leaf):
+    array = generator.normal(size=leaf.shape).astype(leaf.dtype)
+    return np.abs(array) if path.endswith("var") else array
+
+  return model, trees.map_with_path(draw, shapes)

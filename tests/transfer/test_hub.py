@@ -1,0 +1,120 @@
+"""The hub's client is not installed here: what stands in for it is."""
+
+import sys
+import threading
+import time
+import types
+
+import numpy as np
+import pytest
+
+from dlcore.errors import UserError
+from dlcore.transfer import hub, safetensors, sources
+
+
+class Client(types.ModuleType):
+  """A client with a cache, whose files are links into a folder beside."""
+
+  def __init__(self, cache, answer):
+    super().__init__("huggingface_hub")
+    self.root = cache / "models--org--name"
+    self.answer = answer
+    self.fetched = []
+
+  def snapshot_download(
+    self, repo_id, revision, allow_patterns, local_files_only=False
+  ):
+    folder = self.root / "snapshots" / "0123abc"
+    if local_files_only and not folder.exists():
+      raise FileNotFoundError("not in the cache")
+    if not local_files_only:
+      self.fetched.append((repo_id, revision, allow_patterns))
+      blob = self.root / "blobs" / "4567"
+      safetensors.write(blob, {"a": np.ones(2)})
+      folder.mkdir(parents=True)
+      (folder / "model.safetensors").symlink_to("../../blobs/4567")
+    return str(folder)
+
+  def HfApi(self):  # noqa: N802  The client's own name.
+    return types.SimpleNamespace(model_info=lambda name, **_: self.answer())
+
+
+def info(**sizes):
+  files = [
+    types.SimpleNamespace(rfilename=name.replace("_", "."), size=size)
+    for name, size in sizes.items()
+  ]
+  return types.SimpleNamespace(siblings=files)
+
+
+@pytest.fixture
+def client(monkeypatch, tmp_path):
+  def install(answer):
+    made = Client(tmp_path, answer)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", made)
+    return made
+
+  return install
+
+
+def refused(name, *told):
+  with pytest.raises(UserError) as error:
+    sources.find(name)
+  for text in told:
+    assert text in str(error.value)
+  assert len(error.value.lines) <= 3
+
+
+def test_what_is_fetched_once_is_taken_from_the_cache(client, caplog):
+  caplog.set_level("INFO", "dlcore")
+  made = client(lambda: info(model_safetensors=3_000_000, README_md=7))
+  for _ in range(2):
+    found = sources.find("hf:org/name@v1")
+    np.testing.assert_array_equal(found.arrays["a"], np.ones(2))
+  assert made.fetched == [("org/name", "v1", ["*.json", "*.safetensors"])]
+  assert caplog.messages == ["downloading hf:org/name@v1: 3.0 MB"]
+
+
+def test_links_out_of_the_cache_are_refused(client, tmp_path):
+  made = client(lambda: info(model_safetensors=3))
+  sources.find("hf:org/name")
+  link = made.root / "snapshots" / "0123abc" / "model.safetensors"
+  link.unlink()
+  safetensors.write(tmp_path / "elsewhere", {"a": np.ones(2)})
+  link.symlink_to(tmp_path / "elsewhere")
+  refused("hf:org/name", "a link")
+
+
+def test_without_the_client_it_says_what_to_do(monkeypatch):
+  monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+  refused("hf:org/name", "not installed", "pip install 'dlcore[hub]'")
+
+
+def test_without_an_answer_it_gives_up_in_time(client, monkeypatch):
+  assert hub.PATIENCE < 5
+  monkeypatch.setattr(hub, "PATIENCE", 0.1)
+  released = threading.Event()
+  client(released.wait)
+  begun = time.monotonic()
+  refused("hf:org/name", "no answer in 0.1 s", "the network", "copy the folder")
+  assert time.monotonic() - begun < 2
+  released.set()
+
+
+def test_what_the_hub_refuses_is_one_line_of_its_own(client):
+  def fail():
+    raise OSError("404 Client Error\nmore\nlines")
+
+  client(fail)
+  refused("hf:org/name", "got OSError: 404 Client Error")
+  client(lambda: info(pytorch_model_bin=7))
+  refused("hf:org/name", ".safetensors", "pytorch.model.bin")
+
+
+@pytest.mark.parametrize(
+  "name", ["", "name", "a/b/c", "../x", "a/b c", "/etc/passwd", "a/.."]
+)
+def test_names_that_are_none_reach_no_client(name, client):
+  made = client(lambda: pytest.fail("asked"))
+  refused(f"hf:{name}", "org/name")
+  assert not made.fetched

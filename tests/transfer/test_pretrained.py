@@ -1,0 +1,551 @@
+import json
+import sys
+
+import jax
+import ml_dtypes
+import numpy as np
+import published
+import pytest
+
+from dlcore import models, transfer, trees
+from dlcore.errors import UserError
+from dlcore.transfer import blocks, resize, rules, safetensors
+from dlcore.transfer.rules import Rule
+
+
+@pytest.fixture(autouse=True)
+def _family(monkeypatch):
+  monkeypatch.setattr(sys.modules["dlcore.transfer.naming"], "FAMILIES", TABLE)
+
+
+TABLE = {"test": published.FAMILY}
+
+
+@pytest.fixture
+def folder(tmp_path):
+  model, variables = published.resnet()
+  transfer.save_pretrained(tmp_path / "weights", model, variables)
+  return tmp_path / "weights"
+
+
+def arrays_of(folder):
+  return dict(safetensors.File(folder / "model.safetensors"))
+
+
+def file(tmp_path, arrays, name="w.safetensors"):
+  safetensors.write(tmp_path / name, arrays)
+  return tmp_path / name
+
+
+def equal(one, other):
+  one, other = trees.flatten(one), trees.flatten(other)
+  assert one.keys() == other.keys()
+  for path, array in one.items():
+    np.testing.assert_array_equal(array, other[path], err_msg=path)
+
+
+def zeros(variables):
+  return trees.map_with_path(lambda _, leaf: np.zeros_like(leaf), variables)
+
+
+def refused(source, *told, settings=None, **keywords):
+  model, variables = published.resnet(**(settings or {}))
+  with pytest.raises(UserError) as error:
+    transfer.load_pretrained(source, model, variables, **keywords)
+  for text in told:
+    assert text in str(error.value)
+  assert len(error.value.lines) == 3
+  assert all(line.isprintable() for line in error.value.lines)
+
+
+def test_what_is_saved_is_loaded_and_saved_again_with_the_same_bits(
+  folder, tmp_path
+):
+  model, variables = published.resnet()
+  built, loaded = transfer.from_pretrained(folder)
+  assert built == model
+  equal(loaded, variables)
+  transfer.save_pretrained(tmp_path / "again", built, loaded)
+  for path in folder.iterdir():
+    assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_variables_keep_their_dtypes_and_devices(folder):
+  model, variables = published.resnet()
+  device = jax.devices()[3]
+  given = jax.device_put(zeros(variables), device)
+  loaded, report = transfer.load_pretrained(folder, model, given)
+  equal(loaded, variables)
+  assert {leaf.device for leaf in jax.tree.leaves(loaded)} == {device}
+  assert len(report.matched) == len(trees.flatten(variables))
+  assert report.matched["params/stem/norm/scale"] == "bn1.weight"
+  assert not any((report.missing, report.unused, report.reshaped))
+
+
+def test_half_precision_is_widened(folder, tmp_path):
+  model, variables = published.resnet()
+  half = {
+    name: array.astype(ml_dtypes.bfloat16)
+    for name, array in arrays_of(folder).items()
+  }
+  loaded, _ = transfer.load_pretrained(file(tmp_path, half), model, variables)
+  want = trees.map_with_path(
+    lambda _, leaf: leaf.astype(ml_dtypes.bfloat16).astype(np.float32),
+    variables,
+  )
+  equal(loaded, want)
+
+
+def test_the_loaded_arrays_outlive_their_file(folder):
+  model, variables = published.resnet()
+  loaded, _ = transfer.load_pretrained(folder, model, zeros(variables))
+  path = folder / "model.safetensors"
+  content = bytearray(path.read_bytes())
+  content[-4096:] = bytes(4096)
+  path.write_bytes(content)
+  equal(loaded, variables)
+
+
+def test_a_head_of_another_width_stays_as_it_was_drawn(folder):
+  model, variables = published.resnet(num_classes=7)
+  loaded, report = transfer.load_pretrained(folder, model, variables)
+  assert set(report.fresh) == {"params/head/kernel", "params/head/bias"}
+  assert "[8, 5] published, [8, 7] here" in str(report)
+  equal(loaded["params"]["head"], variables["params"]["head"])
+  equal(loaded["batch_stats"], published.resnet()[1]["batch_stats"])
+
+
+def test_a_head_can_be_kept_fresh_although_one_would_fit(folder):
+  model, variables = published.resnet()
+  drawn = zeros(variables)
+  loaded, report = transfer.load_pretrained(folder, model, drawn, head="fresh")
+  assert report.fresh["params/head/bias"] == "as asked"
+  equal(loaded["params"]["head"], drawn["params"]["head"])
+  equal(loaded["params"]["stem"], variables["params"]["stem"])
+
+
+def test_weights_without_a_head_leave_ours_fresh(folder, tmp_path):
+  arrays = arrays_of(folder)
+  del arrays["fc.weight"], arrays["fc.bias"]
+  model, variables = published.resnet()
+  _, report = transfer.load_pretrained(file(tmp_path, arrays), model, variables)
+  assert report.fresh["params/head/kernel"] == "not published"
+
+
+def test_a_head_that_the_model_lacks_is_spared(folder):
+  model, variables = published.resnet()
+  params = dict(variables["params"])
+  del params["head"]
+  headless = {**variables, "params": params}
+  loaded, report = transfer.load_pretrained(folder, model, headless)
+  equal(loaded, headless)
+  assert set(report.spare) == {"fc.weight", "fc.bias"}
+  assert "spare     fc." in str(report)
+
+
+@pytest.mark.parametrize(("old", "new"), [(3, 1), (1, 3)])
+def test_other_input_channels_see_grey_as_it_was(tmp_path, old, new):
+  model, variables = published.resnet(channels=old)
+  transfer.save_pretrained(tmp_path, model, variables)
+  _, others = published.resnet(channels=new)
+  loaded, report = transfer.load_pretrained(tmp_path, model, others)
+  assert "grey" in report.reshaped["params/stem/conv/kernel"]
+  grey = np.random.default_rng(1).normal(size=(2, 32, 32, 1))
+  grey = grey.astype(np.float32)
+  apply = jax.jit(lambda variables, x: model.apply(variables, x, train=False))
+  before = apply(variables, np.repeat(grey, old, axis=-1))
+  after = apply(loaded, np.repeat(grey, new, axis=-1))
+  # The sum over channels in another order.
+  assert np.abs(after - before).max() < 1e-5 * np.abs(before).max()
+
+
+def test_a_position_table_is_resized_over_the_picture():
+  rows = np.stack(np.meshgrid(*[np.arange(8.0)] * 2), -1).reshape(1, 64, 2)
+  table = np.concatenate([np.full((1, 1, 2), 9.0), rows], axis=1)
+  small = resize.positions(tokens=1)(table, (1, 17, 2))
+  np.testing.assert_array_equal(small[:, 0], table[:, 0])
+  grid = small[0, 1:].reshape(4, 4, 2)
+  inner = grid[1:-1, 1:-1]  # The edges have fewer neighbours.
+  np.testing.assert_allclose(inner[0, :, 0], [2.5, 4.5], atol=0.1)
+  np.testing.assert_allclose(inner[:, 0, 1], [2.5, 4.5], atol=0.1)
+  with pytest.raises(ValueError, match="square"):
+    resize.positions(tokens=1)(table, (1, 18, 2))
+
+
+def test_the_family_resizes_what_it_knows(folder, monkeypatch):
+  def crop(array, shape):
+    return array[: shape[0]]
+
+  family = published.FAMILY._replace(
+    resize={"stem/norm": crop}, head="^params/(?!stem)|stage|conv"
+  )
+  monkeypatch.setitem(TABLE, "test", family)
+  model, variables = published.resnet(width=2)
+  _, report = transfer.load_pretrained(folder, model, variables)
+  assert report.reshaped["params/stem/norm/scale"] == "[4] to [2], resized"
+
+
+def test_what_is_missing_or_unused_is_told_with_the_nearest_name(
+  folder, tmp_path
+):
+  arrays = arrays_of(folder)
+  arrays["bn1.wieght"] = arrays.pop("bn1.weight")
+  arrays["bn1.num_batches_tracked"] = np.int64(3)
+  path = file(tmp_path, arrays)
+  refused(path, "missing 'params/stem/norm/scale' (nearest: 'bn1.wieght')")
+  refused(path, "unused 'bn1.wieght' (nearest: 'params/stem/norm/scale')")
+  refused(path, r"allow='^params/stem/norm/scale$|^bn1\.wieght$'")
+  refused(path, "unused 'bn1.wieght'", allow="norm/scale$")
+  model, variables = published.resnet()
+  loaded, report = transfer.load_pretrained(
+    path, model, zeros(variables), allow=r"stem/norm/scale$|^bn1\.wieght$"
+  )
+  assert report.missing == ("params/stem/norm/scale",)
+  assert report.unused == ("bn1.wieght",)
+  assert report.hints["bn1.wieght"] == "params/stem/norm/scale"
+  assert not np.any(loaded["params"]["stem"]["norm"]["scale"])
+  for word in ("matched   31 of 32", "missing   params", "unused    bn1.wi"):
+    assert word in str(report)
+
+
+def test_another_shape_is_refused_unless_it_is_allowed(folder):
+  told = "got [4] of the published 'bn1.bias'"
+  refused(folder, told, settings={"width": 8}, allow="^batch_stats|conv|block")
+  model, variables = published.resnet(width=8)
+  loaded, report = transfer.load_pretrained(
+    folder, model, variables, allow="^params|^batch_stats"
+  )
+  equal(loaded, variables)
+  assert len(report.missing) == len(trees.flatten(variables)) - 2
+  # Its width fits, but what comes before it does not.
+  assert report.fresh["params/head/bias"] == "with the rest of its layer"
+  assert not report.matched
+
+
+@pytest.mark.parametrize("prefixed", [True, False])
+def test_a_base_is_read_into_a_model_with_a_head(
+  folder, tmp_path, prefixed, monkeypatch
+):
+  arrays = {
+    name if name.startswith("fc") else f"resnet.{name}": array
+    for name, array in arrays_of(folder).items()
+  }
+  if prefixed:  # The weights have the prefix, the rules do not.
+    source = file(tmp_path, arrays)
+  else:
+    own = [
+      rule._replace(theirs=f"resnet.{rule.theirs}")
+      if not rule.theirs.startswith("fc")
+      else rule
+      for rule in published.RULES
+    ]
+    family = published.FAMILY._replace(rules=lambda model: own)
+    monkeypatch.setitem(TABLE, "test", family)
+    source = folder
+  model, variables = published.resnet()
+  loaded, report = transfer.load_pretrained(source, model, zeros(variables))
+  equal(loaded, variables)
+  assert not report.unused
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_numbers_that_are_not_finite_are_refused(folder, tmp_path, value):
+  arrays = arrays_of(folder)
+  bad = arrays["bn1.weight"].astype(np.float64)
+  bad[2] = value
+  refused(file(tmp_path, {**arrays, "bn1.weight": bad}), "'bn1.weight'", "NaN")
+
+
+def test_integers_are_no_weights(folder, tmp_path):
+  arrays = {**arrays_of(folder), "bn1.weight": np.ones(4, np.int8)}
+  refused(file(tmp_path, arrays), "float32", "int8")
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (5, 8, 1), (8, 5, 2, 2)])
+def test_other_axes_are_no_traceback(folder, tmp_path, shape):
+  arrays = {**arrays_of(folder), "conv1.weight": np.ones(shape, np.float32)}
+  refused(file(tmp_path, arrays), "conv1.weight")
+
+
+def test_weights_of_something_else_are_told(tmp_path):
+  path = file(tmp_path, {"encoder.weight": np.ones(3)})
+  refused(path, "ResNet", "test, dlcore", "1 arrays: 'encoder.weight'")
+  refused(path, "'tset'", "did you mean 'test'?", family="tset")
+  refused(path, "choice of the head", "'new'", head="new")
+  model = models.create("mlp", num_classes=2)
+  variables = {"params": {}}
+  with pytest.raises(UserError, match="of the family 'test'"):
+    transfer.load_pretrained(path, model, variables, family="test")
+
+
+def sharded(folder, **changes):
+  """Splits a folder's file in two, with an index, changed."""
+  arrays = arrays_of(folder)
+  names = sorted(arrays)
+  places = {
+    name: f"model-0000{1 + (i >= 9)}-of-00002.safetensors"
+    for i, name in enumerate(names)
+  }
+  for place in set(places.values()):
+    part = {name: arrays[name] for name in names if places[name] == place}
+    safetensors.write(folder / place, part)
+  (folder / "model.safetensors").unlink()
+  places = {k: v for k, v in {**places, **changes}.items() if v is not None}
+  index = {"metadata": {}, "weight_map": places}
+  (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+  return index
+
+
+def test_a_folder_of_several_files_is_read(folder):
+  sharded(folder)
+  model, variables = published.resnet()
+  loaded, _ = transfer.load_pretrained(folder, model, zeros(variables))
+  equal(loaded, variables)
+
+
+SECOND = "model-00002-of-00002.safetensors"
+SHARDS = {
+  "a path upwards": ({"bn1.bias": f"../{SECOND}"}, "file name"),
+  "an absolute path": ({"bn1.bias": "/etc/passwd.safetensors"}, "file name"),
+  "a Windows path": ({"bn1.bias": "..\\x.safetensors"}, "file name"),
+  "a NUL": ({"bn1.bias": "a\0.safetensors"}, "file name"),
+  "a hidden file": ({"bn1.bias": ".safetensors"}, "file name"),
+  "a pickle": ({"bn1.bias": "model.bin"}, "file name"),
+  "a number": ({"bn1.bias": 3}, "file name"),
+  "a list": ({"bn1.bias": []}, "file name"),
+  "a file that is absent": ({"bn1.bias": "x.safetensors"}, "No such file"),
+  "the wrong file": ({"bn1.bias": SECOND}, "'bn1.bias', which is not in"),
+  "a tensor that is absent": ({"other": SECOND}, "'other', which is not in"),
+  "an array left out": ({"bn1.bias": None}, "no word of 'bn1.bias'"),
+}
+
+
+@pytest.mark.parametrize("case", SHARDS)
+def test_an_index_that_lies_is_told_in_three_lines(case, folder):
+  changes, told = SHARDS[case]
+  sharded(folder, **changes)
+  refused(folder, told)
+
+
+INDEXES = {
+  "a list": ("[]", "list"),
+  "no JSON": ("{", "Expecting"),
+  "without a map": ("{}", "weight_map=None"),
+  "an empty map": ('{"weight_map": {}}', "weight_map={}"),
+  "a name twice": ('{"weight_map": {"a": "b", "a": "c"}}', "twice"),
+  "deep nesting": ('{"a":' * 60000, "deeply"),
+}
+
+
+@pytest.mark.parametrize("case", INDEXES)
+@pytest.mark.parametrize(
+  "name", ["model.safetensors.index.json", "config.json"]
+)
+def test_json_that_is_none_is_told_in_three_lines(case, name, folder):
+  text, told = INDEXES[case]
+  (folder / name).write_text(text)
+  if name == "config.json":
+    if told.startswith("weight"):
+      pytest.skip("it is an object")
+    with pytest.raises(UserError) as error:
+      transfer.from_pretrained(folder)
+    assert len(error.value.lines) == 3
+  else:
+    refused(folder, told)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_links_in_a_folder_are_refused(name, folder):
+  (folder / name).rename(folder / "other")
+  (folder / name).symlink_to(folder / "other")
+  refused(folder, "a link")
+
+
+CONFIGS = {
+  "no family": ({"depths": [1, 1]}, "model_type"),
+  "an unknown family": ({"model_type": "tset"}, "did you mean 'test'?"),
+  "a setting is absent": ({"model_type": "test"}, "num_labels"),
+  "a text as a list": (
+    {"model_type": "test", "num_labels": 5, "depths": 3, "width": 4},
+    "not iterable",
+  ),
+  "other settings": (
+    {"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 10**9},
+    "the shape",
+  ),
+  "another depth": (
+    {"model_type": "test", "num_labels": 5, "depths": [1, 2], "width": 4},
+    "missing 'batch_stats/stage_1_block_1",
+  ),
+  "another head": (
+    {"model_type": "test", "num_labels": 6, "depths": [1, 1], "width": 4},
+    "none for params/head",
+  ),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_a_config_that_does_not_fit_is_told_in_three_lines(case, folder):
+  config, told = CONFIGS[case]
+  (folder / "config.json").write_text(json.dumps(config))
+  with pytest.raises(UserError) as error:
+    transfer.from_pretrained(folder)
+  assert told in str(error.value)
+  assert len(error.value.lines) == 3
+
+
+@pytest.mark.parametrize(
+  ("name", "content"),
+  [
+    ("model.pt", b"hello"),
+    ("model.pth", b"PK\x03\x04"),
+    ("model.ckpt", b"\x80\x02"),
+    ("weights", b"PK\x03\x04"),
+    ("weights.safetensors", b"\x80\x02\x8a"),
+    ("pytorch_model.bin", b"PK\x03\x04"),
+  ],
+)
+def test_pickles_are_refused_with_the_line_that_converts_them(
+  name, content, tmp_path
+):
+  path = tmp_path / "my weights" / name
+  path.parent.mkdir()
+  path.write_bytes(content)
+  told = ("where PyTorch is, run: python -c '", f"'{path}'", "save_file")
+  refused(path, *told)
+  if name == "pytorch_model.bin":
+    refused(path.parent, *told)
+
+
+def test_the_line_that_converts_is_python():
+  source = sys.modules["dlcore.transfer.sources"].CONVERT
+  compile(source, "line", "exec")
+  assert "'" not in source  # It is quoted by them.
+
+
+def test_what_is_not_there_is_told(tmp_path):
+  refused(tmp_path / "absent", "no such file")
+  refused(tmp_path, "got neither")
+
+
+def test_the_original_archives_are_read_by_the_same_rules(folder, tmp_path):
+  np.savez(tmp_path / "w.npz", **arrays_of(folder))
+  model, variables = published.resnet()
+  loaded, report = transfer.load_pretrained(
+    tmp_path / "w.npz", model, zeros(variables)
+  )
+  equal(loaded, variables)
+  assert report.family == "test"
+
+
+def test_models_of_our_own_are_exported_by_their_paths(tmp_path):
+  model = models.create("mlp", num_classes=3, widths=(4, 5))
+  x = np.ones((2, 6), np.float32)
+  variables = model.init(jax.random.key(0), x, train=False)
+  about = {"name": "mlp", "num_classes": 3, "widths": [4, 5]}
+  name = transfer.save_pretrained(
+    tmp_path, model, variables, config={"model": about, "input": [6]}
+  )
+  assert name == "dlcore"
+  built, loaded = transfer.from_pretrained(tmp_path)
+  assert built == model
+  equal(loaded, variables)
+
+
+def test_scanned_blocks_are_read_and_written_one_by_one(tmp_path):
+  draw = np.random.default_rng(0).normal
+  stacked = {
+    "encoder": {"blocks": {"norm": {"scale": draw(size=(3, 4))}}},
+    "blocks": {"rate": draw(size=(2,))},
+    "tail": draw(size=(4,)),
+  }
+  flat = blocks.unstacked(trees.flatten({"params": stacked}))
+  assert flat.keys() == {
+    *(f"params/encoder/block_{i}/norm/scale" for i in range(3)),
+    *(f"params/block_{i}/rate" for i in range(2)),
+    "params/tail",
+  }
+  assert all(flat[f"params/block_{i}/rate"].shape == () for i in range(2))
+  path = file(tmp_path, flat)
+  like = trees.map_with_path(
+    lambda _, leaf: np.full(leaf.shape, 7, np.float32), {"params": stacked}
+  )
+  loaded, _ = transfer.load_pretrained(path, None, like)
+  equal(
+    loaded, trees.map_with_path(lambda _, a: np.float32(a), {"params": stacked})
+  )
+  del flat["params/encoder/block_1/norm/scale"]
+  loaded, report = transfer.load_pretrained(
+    file(tmp_path, flat), None, like, allow="block_1"
+  )
+  scale = loaded["params"]["encoder"]["blocks"]["norm"]["scale"]
+  np.testing.assert_array_equal(scale[1], np.full(4, 7))
+  np.testing.assert_array_equal(
+    scale[2], np.float32(stacked["encoder"]["blocks"]["norm"]["scale"][2])
+  )
+  assert report.missing == ("params/encoder/block_1/norm/scale",)
+
+
+def test_names_are_planned_without_reading():
+  table = [Rule("w.{i}", "params/block_{i}/kernel")]
+  paths = ["params/block_0/kernel", "params/block_1/kernel"]
+  plan = rules.plan(table, ["w.1", "v"], paths)
+  assert [read[:2] for read in plan.reads] == [("w.1", (paths[1],))]
+  assert plan.missing == paths[:1]
+  assert plan.unused == ["v"]
+
+
+def test_what_only_some_models_have_may_be_missing_or_spare(
+  folder, tmp_path, monkeypatch
+):
+  family = published.FAMILY._replace(optional="^params/stem/norm/")
+  monkeypatch.setitem(TABLE, "test", family)
+  model, variables = published.resnet()
+  params = {**variables["params"], "stem": {**variables["params"]["stem"]}}
+  del params["stem"]["norm"]
+  _, report = transfer.load_pretrained(
+    folder, model, {**variables, "params": params}
+  )
+  assert set(report.spare) == {"bn1.weight", "bn1.bias"}
+  arrays = arrays_of(folder)
+  del arrays["bn1.weight"]
+  path = file(tmp_path, arrays)
+  loaded, report = transfer.load_pretrained(path, model, zeros(variables))
+  assert set(report.fresh) == {"params/stem/norm/scale"}
+  equal(loaded["params"]["head"], variables["params"]["head"])
+  arrays["bn1.weight"] = np.ones(3, np.float32)
+  refused(file(tmp_path, arrays), "the shape [4] of params/stem/norm/scale")
+
+
+def test_the_channels_of_the_images_are_told_where_they_are_not_three(
+  tmp_path, monkeypatch
+):
+  model, variables = published.resnet(channels=1)
+  transfer.save_pretrained(tmp_path, model, variables, channels=1)
+  _, loaded = transfer.from_pretrained(tmp_path)
+  equal(loaded, variables)
+  transfer.save_pretrained(tmp_path, model, variables)
+  with pytest.raises(UserError, match="that fits the weights"):
+    transfer.from_pretrained(tmp_path)
+  timm = published.FAMILY._replace(
+    config=lambda model: {"architecture": "x", "model_args": {"a": 1}}
+  )
+  monkeypatch.setitem(TABLE, "test", timm)
+  transfer.save_pretrained(tmp_path, model, variables, channels=1)
+  config = json.loads((tmp_path / "config.json").read_text())
+  assert config["model_args"] == {"a": 1, "in_chans": 1}
+
+
+def test_the_first_family_that_can_tell_a_model_is_preferred(monkeypatch):
+  def refuse(model):
+    raise UserError("no such model")
+
+  model, _ = published.resnet()
+  refusing = published.FAMILY._replace(config=refuse)
+  monkeypatch.setattr(
+    sys.modules["dlcore.transfer.naming"],
+    "FAMILIES",
+    {"first": refusing, "second": published.FAMILY},
+  )
+  assert transfer.preferred(model) == "second"
+  assert transfer.preferred(models.create("mlp", num_classes=2)) == "dlcore"
