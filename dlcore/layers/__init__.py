@@ -16,9 +16,11 @@ from dlcore.layers.dropout import (
   dropout,
   stochastic_depth,
 )
+from dlcore.layers.feedforward import FeedForward, GatedFeedForward
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
 from dlcore.layers.mask import causal_mask, padding_mask
+from dlcore.layers.patches import Patches, patches
 from dlcore.layers.pooling import avg_pool, max_pool
 from dlcore.layers.position import (
   relative_position_bucket,
@@ -28,6 +30,7 @@ from dlcore.layers.position import (
   sinusoidal,
 )
 from dlcore.layers.remat import remat
+from dlcore.layers.stack import Stacked, stack, stack_blocks, unstack_blocks
 
 __all__ = [
   "ACTIVATIONS",
@@ -37,6 +40,10 @@ __all__ = [
   "Conv",
   "DropBlock",
   "Dropout",
+  "FeedForward",
+  "GatedFeedForward",
+  "Patches",
+  "Stacked",
   "StochasticDepth",
   "attention",
   "attention_weights",
@@ -48,6 +55,7 @@ __all__ = [
   "frozen",
   "max_pool",
   "padding_mask",
+  "patches",
   "recorded",
   "relative_position_bucket",
   "remat",
@@ -55,6 +63,9 @@ __all__ = [
   "rotary",
   "rotary_frequencies",
   "sinusoidal",
+  "stack",
+  "stack_blocks",
   "stochastic_depth",
+  "unstack_blocks",
   "weigh",
 ]
