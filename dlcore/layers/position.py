@@ -106,25 +106,27 @@ def relative_position_bucket(
 
 
 def resize_table(
-  table: np.ndarray,
+  table: Array,
   old: tuple[int, int],
   new: tuple[int, int],
   *,
   method: str = "bicubic",
-) -> np.ndarray:
+  leading: int = 0,
+) -> Array:
   """Resizes a table of the positions of an image to another grid.
 
   Args:
-    table: `[Y * X, D]`, row by row.
+    table: `[leading + Y * X, D]`, row by row.
     old: its rows and columns, Y and X.
     new: those wanted.
     method: "bicubic", as transformers resizes tables (PyTorch's bicubic);
       "antialiased", as timm does (bicubic, over a wider neighbourhood where
       the grid shrinks); or "bilinear", as the original release of ViT does
       (corners are mapped onto corners).
+    leading: number of rows, such as that of a class token, that stay.
 
   Returns:
-    `[Y' * X', D]`, of the dtype of `table`.
+    `[leading + Y' * X', D]`, of the dtype of `table`.
 
   Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.2.
   """
@@ -132,9 +134,16 @@ def resize_table(
     return table
   matrix = lookup(RESIZE, method, "method of resizing")
   rows, columns = (matrix(*sizes) for sizes in zip(old, new, strict=True))
-  grid = np.asarray(table, np.float64).reshape(*old, -1)
-  resized = np.einsum("ay,bx,yxd->abd", rows, columns, grid, optimize=True)
-  return resized.reshape(-1, grid.shape[-1]).astype(table.dtype)
+  grid = jnp.asarray(table[leading:], jnp.float32).reshape(*old, -1)
+  resized = jnp.einsum(
+    "ay,bx,yxd->abd",
+    rows.astype(np.float32),
+    columns.astype(np.float32),
+    grid,
+    precision="highest",
+  )
+  resized = resized.reshape(-1, grid.shape[-1]).astype(table.dtype)
+  return jnp.concatenate([table[:leading], resized])
 
 
 def _bicubic(old: int, new: int) -> np.ndarray:
