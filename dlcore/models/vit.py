@@ -130,9 +130,9 @@ class ViT(nn.Module):
       token = jnp.broadcast_to(token, (batch, 1, self.width))
       x = jnp.concatenate([token.astype(self.dtype), x], 1)
     own = self._grid() or tuple(grid)
-    shape = (extra + own[0] * own[1], self.width)
+    shape = (1, extra + own[0] * own[1], self.width)
     self._check_table(shape, grid)
-    table = self.param("position", normal, shape)
+    table = self.param("position", normal, shape)[0]
     table = resize_table(table, own, tuple(grid), leading=extra)
     return x + table.astype(self.dtype)
 
@@ -196,14 +196,14 @@ class ViT(nn.Module):
     if self.image_size is not None:
       at_least(self.patch, image_size=self.image_size)
 
-  def _check_table(self, shape: tuple[int, int], grid) -> None:
+  def _check_table(self, shape: tuple[int, int, int], grid) -> None:
     if not self.has_variable("params", "position"):
       return
     stored = self.get_variable("params", "position").shape
     if stored != shape:
       raise UserError(
-        f"expected images of {stored[0]} tokens, as at init",
-        f"got {shape[0]}, {grid[0]}x{grid[1]} patches of {self.patch} pixels",
+        f"expected images of {stored[1]} tokens, as at init",
+        f"got {shape[1]}, {grid[0]}x{grid[1]} patches of {self.patch} pixels",
         "set image_size to that of init: the table is then resized",
       )
 
