@@ -134,7 +134,8 @@ def resize_table(
     return table
   matrix = lookup(RESIZE, method, "method of resizing")
   rows, columns = (matrix(*sizes) for sizes in zip(old, new, strict=True))
-  grid = jnp.asarray(table[leading:], jnp.float32).reshape(*old, -1)
+  table = jnp.asarray(table)
+  grid = table[leading:].astype(jnp.float32).reshape(*old, -1)
   resized = jnp.einsum(
     "ay,bx,yxd->abd",
     rows.astype(np.float32),

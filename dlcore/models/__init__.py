@@ -10,6 +10,7 @@ from dlcore.models.bert import Bert
 from dlcore.models.cnn import CNN
 from dlcore.models.lenet import LeNet5
 from dlcore.models.mlp import MLP
+from dlcore.models.published import PUBLISHED, Published
 from dlcore.models.resnet import ResNet
 from dlcore.models.summary import flops, layers, summary
 from dlcore.models.vit import ViT
@@ -40,8 +41,10 @@ __all__ = [
   "CNN",
   "MLP",
   "MODELS",
+  "PUBLISHED",
   "Bert",
   "LeNet5",
+  "Published",
   "ResNet",
   "ViT",
   "create",

@@ -86,6 +86,7 @@ CASES = {
       "BertForSequenceClassification",
       {
         **BERT,
+        "num_hidden_layers": 1,
         "hidden_size": 18,
         "num_attention_heads": 2,
         "hidden_act": "gelu_new",
@@ -95,11 +96,21 @@ CASES = {
       },
       text(types=3),
     ),
-    Case("mlm", "BertForMaskedLM", BERT, text(padded=False)),
+    Case(
+      "mlm",
+      "BertForMaskedLM",
+      {**BERT, "num_hidden_layers": 1},
+      text(padded=False),
+    ),
     Case(
       "tokens",
       "BertForTokenClassification",
-      {**BERT, "num_attention_heads": 1, "hidden_act": "relu"},
+      {
+        **BERT,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "hidden_act": "relu",
+      },
       text(),
     ),
   ),
@@ -108,10 +119,21 @@ CASES = {
     Case(
       "classifier",
       "DistilBertForSequenceClassification",
-      {**DISTILBERT, "n_heads": 3, "activation": "relu", "num_labels": 3},
+      {
+        **DISTILBERT,
+        "n_layers": 1,
+        "n_heads": 3,
+        "activation": "relu",
+        "num_labels": 3,
+      },
       text(),
     ),
-    Case("mlm", "DistilBertForMaskedLM", DISTILBERT, text(padded=False)),
+    Case(
+      "mlm",
+      "DistilBertForMaskedLM",
+      {**DISTILBERT, "n_layers": 1},
+      text(padded=False),
+    ),
   ),
   "vit": (
     Case(
@@ -125,6 +147,7 @@ CASES = {
       "ViTForImageClassification",
       {
         **VIT,
+        "num_hidden_layers": 1,
         "num_channels": 1,
         "num_labels": 5,
         "hidden_act": "gelu_new",
@@ -132,13 +155,18 @@ CASES = {
       },
       images(1, 12, 12),
     ),
-    Case("resized", "ViTForImageClassification", VIT, images(3, 20, 8)),
+    Case(
+      "resized",
+      "ViTForImageClassification",
+      {**VIT, "num_hidden_layers": 1},
+      images(3, 20, 8),
+    ),
   ),
 }
 
 SIZED = {
   "base": {"depth": 2, "embed_dim": 24, "num_heads": 3, "mlp_ratio": 1.5},
-  "grey": {"depth": 3, "embed_dim": 16, "num_heads": 2, "qkv_bias": False},
+  "grey": {"depth": 1, "embed_dim": 16, "num_heads": 2, "qkv_bias": False},
 }
 """Vision transformers of timm and of the original release."""
 

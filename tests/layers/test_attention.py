@@ -4,11 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from dlcore import layers
 from dlcore.errors import UserError
 from dlcore.layers import Attention, attention, attention_weights, weigh
 
+# Compiled quickly, not to run quickly.
+jit = functools.partial(
+  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 KEY = jax.random.key(0)
 B, T, S, K = 2, 5, 7, 4
 
@@ -54,8 +59,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("groups", [4, 2, 1])
+@pytest.mark.parametrize(
+  ("case", "groups"),
+  [*((case, 2) for case in CASES), ("padding", 4), ("causal", 1)],
+)
 def test_both_ways_give_what_the_definition_gives(case, groups):
   how = {"mask": None, "bias": None, "causal": False, "scale": None}
   how |= CASES[case]
@@ -65,7 +72,7 @@ def test_both_ways_give_what_the_definition_gives(case, groups):
     draw(B, S, groups, K, seed=1),
   )
 
-  @jax.jit
+  @jit
   def both(query, key, value):
     def whole(*arrays):
       return jnp.sin(attention(*arrays, **how)).sum()
@@ -93,9 +100,24 @@ def test_both_ways_give_what_the_definition_gives(case, groups):
 
 @functools.cache
 def module(**settings):
+  """Returns a layer, an input and parameters."""
   layer = Attention(4, 2, head_size=6, **settings)
   x = draw(B, T, 10)
-  return layer, x, layer.init(KEY, x, train=False)["params"]
+  shapes = jax.eval_shape(lambda: layer.init(KEY, x, train=False))
+  generator = np.random.default_rng(1)
+  return (
+    layer,
+    x,
+    jax.tree.map(
+      lambda leaf: np.float32(0.3 * generator.normal(size=leaf.shape)),
+      shapes["params"],
+    ),
+  )
+
+
+@functools.partial(jit, static_argnums=0, static_argnames=("causal", "weights"))
+def apply(layer, params, x, context=None, **how):
+  return layer.apply({"params": params}, x, context, train=False, **how)
 
 
 def test_the_module_has_four_dense_layers_and_returns_weights():
@@ -107,74 +129,82 @@ def test_the_module_has_four_dense_layers_and_returns_weights():
     "value": (10, 12),
     "out": (24, 10),
   }
-  plain = layer.apply({"params": params}, x, train=False)
-  output, weights = layer.apply(
-    {"params": params}, x, train=False, weights=True
-  )
-  np.testing.assert_allclose(plain, output, atol=1e-6)
+  output, weights = apply(layer, params, x, weights=True)
+  np.testing.assert_allclose(apply(layer, params, x), output, atol=1e-6)
   assert weights.shape == (B, 4, T, T)
+  normed = layer.clone(norm=nn.RMSNorm)
+  given = {
+    **params,
+    "query_norm": {"scale": np.full(6, 9.0)},
+    "key_norm": {"scale": np.full(6, 9.0)},
+  }
+  _, sharper = apply(normed, given, x, weights=True)
+  assert sharper.max() > weights.max()
 
 
 def test_a_context_is_what_is_seen():
   layer, x, params = module()
   context = draw(B, S, 10, seed=3)
-
-  @jax.jit
-  def apply(context, mask):
-    return layer.apply({"params": params}, x, context, mask=mask, train=False)
-
   kept = layers.padding_mask(jnp.asarray([[1, 1, 1, 0, 0, 0, 0]] * B))
-  short = layer.apply({"params": params}, x, context[:, :3], train=False)
-  np.testing.assert_allclose(apply(context, kept), short, atol=1e-6)
+  short = apply(layer, params, x, context[:, :3])
+  found = apply(layer, params, x, context, mask=kept)
+  np.testing.assert_allclose(found, short, atol=1e-6)
+
+
+@functools.partial(jit, static_argnums=0)
+def step(layer, variables, x, mask):
+  """Reads some more tokens; returns their outputs and the new cache."""
+  return layer.apply(
+    variables, x, mask=mask, decode=True, train=False, mutable=["cache"]
+  )
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("steps", [(1,) * 6, (3, 1, 1, 1), (6,)])
+@pytest.mark.parametrize("steps", [(1,) * 6, (3, 1, 1, 1)])
 def test_a_cache_gives_what_all_tokens_at_once_give(side, steps):
   layer, _, params = module(rotary=layers.rotary)
   x = draw(B, 6, 10)
   kept = np.arange(6) >= 2 if side == "left" else np.arange(6) < 4
-  mask = np.stack([kept, np.ones(6, bool)])
-  mask = layers.padding_mask(jnp.asarray(mask))
-  whole = layer.apply(
-    {"params": params}, x, mask=mask, causal=True, train=False
-  )
+  mask = layers.padding_mask(jnp.stack([kept, np.ones(6, bool)]))
+  whole = apply(layer, params, x, mask=mask, causal=True)
   shapes = jax.eval_shape(lambda: layer.init(KEY, x, decode=True, train=False))
   cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["cache"])
   assert set(cache) == {"cached_key", "cached_value", "cache_index"}
   outputs, start = [], 0
-  for step in steps:
-    y, updated = layer.apply(
-      {"params": params, "cache": cache},
-      x[:, start : start + step],
-      mask=mask,
-      decode=True,
-      train=False,
-      mutable=["cache"],
-    )
-    cache, start = updated["cache"], start + step
+  for count in steps:
+    variables = {"params": params, "cache": cache}
+    y, new = step(layer, variables, x[:, start : start + count], mask)
+    cache, start = new["cache"], start + count
     outputs.append(y)
   np.testing.assert_allclose(np.concatenate(outputs, 1), whole, atol=2e-6)
+
+
+def test_a_step_larger_than_the_cache_is_told():
+  layer, x, params = module()
+  shapes = jax.eval_shape(lambda: layer.init(KEY, x, decode=True, train=False))
+  cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["cache"])
+  with pytest.raises(ValueError, match="6 tokens for a cache of 5"):
+    step(layer, {"params": params, "cache": cache}, draw(B, 6, 10), None)
 
 
 def test_dropped_weights_leave_the_returned_ones():
   layer, x, params = module()
 
-  def apply(rate, seed):
-    return layer.clone(dropout=rate).apply(
-      {"params": params},
-      x,
-      train=True,
-      weights=True,
-      rngs={"dropout": jax.random.key(seed)},
+  @jit
+  def drop(rate, seed):
+    rngs = {"dropout": jax.random.key(seed)}
+    dropping = layer.clone(dropout=rate)
+    return dropping.apply(
+      {"params": params}, x, train=True, weights=True, rngs=rngs
     )
 
-  traced = jax.jit(apply)
-  plain, weights = apply(0.0, 0)
-  np.testing.assert_allclose(traced(0.0, 0)[0], plain, atol=1e-6)
-  np.testing.assert_allclose(traced(0.5, 1)[1], weights, atol=1e-6)
-  np.testing.assert_allclose(traced(0.5, 1)[0], apply(0.5, 1)[0], atol=1e-6)
-  assert np.abs(traced(0.5, 1)[0] - plain).max() > 0.01
+  plain, weights = apply(layer, params, x, weights=True)
+  np.testing.assert_allclose(drop(0.0, 0)[0], plain, atol=1e-6)
+  outputs = [drop(0.5, seed) for seed in (0, 0, 1)]
+  np.testing.assert_allclose(outputs[0][1], weights, atol=1e-6)
+  np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
+  assert np.abs(outputs[0][0] - plain).max() > 0.01
+  assert np.abs(outputs[0][0] - outputs[2][0]).max() > 0.01
 
 
 def test_heads_that_cannot_be_are_told():
