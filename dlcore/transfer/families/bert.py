@@ -17,6 +17,9 @@ IGNORED = (
   r"|^cls\.predictions\.decoder\.|^cls\.seq_relationship\."
 )
 
+OPTIONAL = r"^params/(pooler|mlm_\w+)/|^params/mlm_bias$"
+"""What some of the published models have beside the encoder."""
+
 ARCHITECTURES = {
   "BertModel": None,
   "BertForSequenceClassification": "classifier",

@@ -14,6 +14,9 @@ PREFIX = "distilbert."
 IGNORED = r"(^|\.)embeddings\.position_ids$|^vocab_projector\.weight$"
 """The weight of the projector is that of the words."""
 
+OPTIONAL = r"^params/(pooler|mlm_\w+)/|^params/mlm_bias$"
+"""What some of the published models have beside the encoder."""
+
 ARCHITECTURES = {
   "DistilBertModel": None,
   "DistilBertForSequenceClassification": "classifier",

@@ -17,6 +17,9 @@ PREFIX = "vit."
 
 IGNORED = r"(^|\.)embeddings\.mask_token$"
 
+OPTIONAL = r"^params/pooler/"
+"""What some of the published models have beside the encoder."""
+
 ARCHITECTURES = {"ViTModel": None, "ViTForImageClassification": "classifier"}
 """Classes of transformers and our heads."""
 
@@ -82,6 +85,9 @@ def build(config: Mapping[str, Any]) -> ViT:
 
 def config(model: ViT) -> dict[str, Any]:
   """Returns the config.json with which transformers builds the model.
+
+  The number of channels of the images, `num_channels`, is 3 unless one adds
+  it: a model does not know it.
 
   Raises:
     UserError: transformers has no such model.

@@ -10,8 +10,6 @@ from dlcore.errors import UserError
 from dlcore.models.vit import ViT
 from dlcore.transfer.rules import Layout, Rule
 
-IGNORED = ""
-
 
 def rules(model: ViT) -> Sequence[Rule]:
   """Returns the rules; kernels have an axis of heads there."""

@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+
 from dlcore.errors import UserError, nearest
 from dlcore.models.vit import ViT
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import CONV, DENSE, Rule, fused
-
-IGNORED = ""
 
 NAME = re.compile(
   r"(vit|deit|deit3)_(?P<size>[a-z]+)_patch(?P<patch>\d+)_(?P<image>\d+)(\..*)?"
@@ -78,6 +79,7 @@ def build(config: Mapping[str, Any]) -> ViT:
   settings: dict[str, Any] = dict(SIZES[name["size"]])
   settings |= {"patch": int(name["patch"]), "image_size": int(name["image"])}
   arguments = dict(config.get("model_args", {}))
+  arguments.pop("in_chans", None)  # The first image tells.
   ratio = arguments.pop("mlp_ratio", 4)
   pool = arguments.pop("global_pool", config.get("global_pool", "token"))
   token = arguments.pop("class_token", True)
@@ -105,8 +107,18 @@ def build(config: Mapping[str, Any]) -> ViT:
   )
 
 
+def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns the images `[1, Y, X, C]` that a model is initialised with."""
+  size = build(config).image_size
+  rows, columns = (size, size) if isinstance(size, int) else size
+  channels = config.get("model_args", {}).get("in_chans", 3)
+  return (jax.ShapeDtypeStruct((1, rows, columns, channels), np.float32),)
+
+
 def config(model: ViT) -> dict[str, Any]:
   """Returns a config.json of timm, with all sizes in `model_args`.
+
+  The number of channels of the images, `in_chans`, is 3 unless one adds it.
 
   Raises:
     UserError: timm's plain ViT is not like it.
