@@ -36,7 +36,7 @@ class Bert(nn.Module):
     width: D of the tokens.
     depth: number of blocks.
     heads: of each attention.
-    hidden: width within the feed-forward layers; 4 times `width` by default.
+    hidden: width within the feed-forward layers; 0 is 4 times `width`.
     length: the greatest number of tokens.
     token_types: number of segments that are told apart; 0 tells none.
     pooler: whether a model without a head returns a pooled text too.
@@ -58,7 +58,7 @@ class Bert(nn.Module):
   width: int = 768
   depth: int = 12
   heads: int = 12
-  hidden: int | None = None
+  hidden: int = 0
   length: int = 512
   token_types: int = 2
   pooler: bool = True
@@ -185,10 +185,9 @@ class Bert(nn.Module):
       width=self.width,
       depth=self.depth,
       heads=self.heads,
-      hidden=self.hidden or 1,
       length=self.length,
     )
-    at_least(0, token_types=self.token_types)
+    at_least(0, token_types=self.token_types, hidden=self.hidden)
     rate(
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,

@@ -35,10 +35,10 @@ class ViT(nn.Module):
     width: D of the tokens.
     depth: number of blocks.
     heads: of each attention.
-    hidden: width within the feed-forward layers; 4 times `width` by default.
+    hidden: width within the feed-forward layers; 0 is 4 times `width`.
     image_size: of the images that the position table is made for, rows and
       columns or one number for both; images of another size get a resized
-      one. None makes it for the images of `init`, and takes no others.
+      one. 0 makes it for the images of `init`, and takes no others.
     pool: "class", a token of its own, or "mean", over the patches.
     head: "classifier", or None for the tokens after the last norm.
     pooler: whether a dense layer and tanh follow the pooling. Without a head
@@ -60,8 +60,8 @@ class ViT(nn.Module):
   width: int = 768
   depth: int = 12
   heads: int = 12
-  hidden: int | None = None
-  image_size: int | tuple[int, int] | None = None
+  hidden: int = 0
+  image_size: int | tuple[int, int] = 0
   pool: str = "class"
   head: str | None = "classifier"
   pooler: bool = False
@@ -138,7 +138,7 @@ class ViT(nn.Module):
 
   def _grid(self) -> tuple[int, int] | None:
     """Returns the rows and columns of patches that the table is made for."""
-    if self.image_size is None:
+    if not self.image_size:
       return None
     rows, columns = (
       (self.image_size,) * 2
@@ -182,7 +182,6 @@ class ViT(nn.Module):
       width=self.width,
       depth=self.depth,
       heads=self.heads,
-      hidden=self.hidden or 1,
     )
     rate(
       dropout=self.dropout,
@@ -193,7 +192,8 @@ class ViT(nn.Module):
     if self.head is not None:
       lookup({"classifier": 0}, self.head, "head")
       at_least(1, num_classes=self.num_classes)
-    if self.image_size is not None:
+    at_least(0, hidden=self.hidden)
+    if self.image_size:
       at_least(self.patch, image_size=self.image_size)
 
   def _check_table(self, shape: tuple[int, int, int], grid) -> None:

@@ -97,10 +97,10 @@ def config(model: ViT) -> dict[str, Any]:
       "expected pool='class', and a pooler where there is no head",
       f"got pool={model.pool!r}, head={model.head!r}, pooler={model.pooler}",
     )
-  if model.image_size is None:
+  if not model.image_size:
     raise UserError(
       "expected a model of known image_size",
-      "got image_size=None",
+      "got image_size=0",
       "set image_size to that of the images of init",
     )
   return {
