@@ -1,6 +1,12 @@
 """Layers that Flax lacks or does slowly: pure functions and thin modules."""
 
 from dlcore.layers.activation import ACTIVATIONS
+from dlcore.layers.attention import (
+  Attention,
+  attention,
+  attention_weights,
+  weigh,
+)
 from dlcore.layers.convolution import Conv, convolution
 from dlcore.layers.dropout import (
   DropBlock,
@@ -10,26 +16,56 @@ from dlcore.layers.dropout import (
   dropout,
   stochastic_depth,
 )
+from dlcore.layers.feedforward import FeedForward, GatedFeedForward
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
+from dlcore.layers.mask import causal_mask, padding_mask
+from dlcore.layers.patches import Patches, patches
 from dlcore.layers.pooling import avg_pool, max_pool
+from dlcore.layers.position import (
+  relative_position_bucket,
+  resize_table,
+  rotary,
+  rotary_frequencies,
+  sinusoidal,
+)
 from dlcore.layers.remat import remat
+from dlcore.layers.stack import Stacked, stack, stack_blocks, unstack_blocks
 
 __all__ = [
   "ACTIVATIONS",
   "INITIALIZERS",
   "RECORDED",
+  "Attention",
   "Conv",
   "DropBlock",
   "Dropout",
+  "FeedForward",
+  "GatedFeedForward",
+  "Patches",
+  "Stacked",
   "StochasticDepth",
+  "attention",
+  "attention_weights",
   "avg_pool",
+  "causal_mask",
   "convolution",
   "drop_block",
   "dropout",
   "frozen",
   "max_pool",
+  "padding_mask",
+  "patches",
   "recorded",
+  "relative_position_bucket",
   "remat",
+  "resize_table",
+  "rotary",
+  "rotary_frequencies",
+  "sinusoidal",
+  "stack",
+  "stack_blocks",
   "stochastic_depth",
+  "unstack_blocks",
+  "weigh",
 ]

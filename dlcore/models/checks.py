@@ -1,5 +1,7 @@
 """Checks of the settings of models: a mistake is told with its numbers."""
 
+import jax.numpy as jnp
+
 from dlcore.errors import UserError
 
 
@@ -40,6 +42,25 @@ def images(x, *, minimum: int) -> None:
       f"expected images of at least {minimum}x{minimum} pixels",
       f"got {x.shape[1]}x{x.shape[2]}",
       "use larger images or a model with fewer poolings",
+    )
+
+
+def token_ids(ids, *, length: int) -> None:
+  """Checks that `ids` are whole numbers `[B, T]`, and not too many.
+
+  Raises:
+    UserError: tells the shape, the type or the length.
+  """
+  if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer):
+    raise UserError(
+      "expected token ids, integers [B, T]",
+      f"got {ids.dtype} of shape {tuple(ids.shape)}",
+    )
+  if ids.shape[1] > length:
+    raise UserError(
+      f"expected at most {length} tokens, the length of the model",
+      f"got {ids.shape[1]}",
+      "cut the texts, or set length before training",
     )
 
 

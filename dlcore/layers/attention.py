@@ -1,0 +1,251 @@
+"""Attention: a weighted mean of values, weighted by how queries fit keys.
+
+Vaswani et al. 2017, arXiv:1706.03762. Beside the letters of `dlcore/typing.py`
+G counts the heads of keys and values, each of which H / G heads of queries
+share (Ainslie et al. 2023, arXiv:2305.13245).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dlcore.errors import UserError
+from dlcore.layers.cache import Cache
+from dlcore.layers.dropout import Dropout
+from dlcore.layers.mask import causal_mask
+from dlcore.typing import Array
+
+
+def attention(
+  query: Array,
+  key: Array,
+  value: Array,
+  *,
+  mask: Array | None = None,
+  bias: Array | None = None,
+  causal: bool = False,
+  scale: float | None = None,
+) -> Array:
+  """Returns for each query the mean of the values whose keys fit it.
+
+  A query that may see no key gets zeros, and gives a gradient of zeros.
+
+  Args:
+    query: `[B, T, H, K]`.
+    key: `[B, S, G, K]`, where G divides H.
+    value: `[B, S, G, K]`.
+    mask: bool, broadcastable to `[B, H, T, S]`; True keeps.
+    bias: added to the scaled products, broadcastable to `[B, H, T, S]`.
+    causal: whether query t sees only the keys 0 to t.
+    scale: of the inner products, 1 / sqrt(K) by default.
+
+  Returns:
+    `[B, T, H, K]`, of the dtype of `query`; the softmax is float32.
+  """
+  output = jax.nn.dot_product_attention(
+    query, key, value, bias, mask, scale=scale, is_causal=causal
+  )
+  if mask is None:
+    return output
+  seen = _kept(mask, causal, query.shape[1], key.shape[1]).any(-1)
+  return jnp.where(seen.swapaxes(1, 2)[..., None], output, 0)
+
+
+def attention_weights(
+  query: Array,
+  key: Array,
+  *,
+  mask: Array | None = None,
+  bias: Array | None = None,
+  causal: bool = False,
+  scale: float | None = None,
+) -> Array:
+  """Returns the weight that each query gives to each value.
+
+  Arguments are those of `attention`, which is `weigh` of these weights.
+
+  Returns:
+    float32 `[B, H, T, S]`. Rows add up to 1, or to 0 where no key is seen.
+  """
+  batch, queries, heads, size = query.shape
+  keys, groups = key.shape[1:3]
+  query = query.reshape(batch, queries, groups, heads // groups, size)
+  logits = jnp.einsum(
+    "BTGRK,BSGK->BGRTS", query, key, preferred_element_type=jnp.float32
+  ).reshape(batch, heads, queries, keys)
+  logits = logits * (size**-0.5 if scale is None else scale)
+  if bias is not None:
+    logits = logits + bias
+  if mask is None and not causal:
+    return jax.nn.softmax(logits)
+  kept = _kept(mask, causal, queries, keys)
+  # Not -inf: a row of nothing else has no softmax, and no gradient.
+  lowest = jnp.finfo(logits.dtype).min
+  weights = jax.nn.softmax(jnp.where(kept, logits, lowest))
+  return jnp.where(kept.any(-1, keepdims=True), weights, 0)
+
+
+def weigh(weights: Array, value: Array) -> Array:
+  """Returns the sums of values `[B, S, G, K]` by weights `[B, H, T, S]`.
+
+  Returns:
+    `[B, T, H, K]`, of the dtype of `value`.
+  """
+  batch, heads, queries, keys = weights.shape
+  groups, size = value.shape[2:]
+  weights = weights.astype(value.dtype)
+  weights = weights.reshape(batch, groups, heads // groups, queries, keys)
+  output = jnp.einsum("BGRTS,BSGK->BTGRK", weights, value)
+  return output.reshape(batch, queries, heads, size)
+
+
+class Attention(nn.Module):
+  """Attends from `x` to itself or to a context, in several heads.
+
+  Attributes:
+    heads: of queries, H.
+    key_value_heads: G, a divisor of `heads`, which it is by default.
+    head_size: K; the width of `x` over `heads` by default.
+    use_bias: whether queries, keys and values have biases.
+    out_bias: the same of the output; None is as `use_bias`.
+    dropout: rate at which weights are dropped, a number or a traced scalar.
+    rotary: `(x [B, T, H, K], positions) -> x`, applied to queries and keys,
+      such as `layers.rotary`.
+    norm: makes the norms of queries and keys over K, called with `name`.
+    scale: of the inner products, 1 / sqrt(K) by default.
+    dtype: of the arithmetic; parameters are float32.
+    kernel_init: of all four kernels.
+  """
+
+  heads: int
+  key_value_heads: int | None = None
+  head_size: int | None = None
+  use_bias: bool = True
+  out_bias: bool | None = None
+  dropout: float | Array = 0.0
+  rotary: Callable[[Array, Array], Array] | None = None
+  norm: Callable[..., nn.Module] | None = None
+  scale: float | None = None
+  dtype: Any = jnp.float32
+  kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Array,
+    context: Array | None = None,
+    *,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    causal: bool = False,
+    positions: Array | None = None,
+    train: bool,
+    weights: bool = False,
+    decode: bool = False,
+  ) -> Any:
+    """Maps `[B, T, D]` to `[B, T, D]`.
+
+    Args:
+      x: what queries are made of.
+      context: `[B, S, D']`, what keys and values are made of; `x` by default.
+      mask: bool, broadcastable to `[B, H, T, S]`; True keeps.
+      bias: added to the scaled products, broadcastable to `[B, H, T, S]`.
+      causal: whether query t sees only the keys 0 to t.
+      positions: int `[T]` or `[B, T]`, for `rotary`; counted from 0, or from
+        what the cache holds, by default.
+      train: whether to drop weights.
+      weights: whether to return the weights too.
+      decode: whether `x`, one token or several, goes on from the keys and
+        values in the collection "cache", and is added to them. `init` with
+        an input of the greatest length makes the cache; S is then that
+        length in `mask` and `bias`, whose values for what is yet to come do
+        not matter. With a context there is nothing to keep.
+
+    Returns:
+      `[B, T, D]`, or with `weights` a pair with float32 `[B, H, T, S]`,
+      before any were dropped.
+
+    Raises:
+      UserError: the heads divide neither the width nor one another.
+    """
+    groups, size = self._sizes(x.shape[-1])
+    source = x if context is None else context
+    query = self._heads("query", self.heads, size)(x)
+    key = self._heads("key", groups, size)(source)
+    value = self._heads("value", groups, size)(source)
+    if self.norm is not None:
+      query = self.norm(name="query_norm")(query)
+      key = self.norm(name="key_norm")(key)
+
+    cache = Cache(self, key) if decode and context is None else None
+    if self.rotary is not None:
+      if positions is None:
+        positions = jnp.arange(x.shape[1]) + (cache.index if cache else 0)
+      query, key = self.rotary(query, positions), self.rotary(key, positions)
+    if cache and cache.ready:
+      key, value, past = cache.extended(key, value)
+      mask = past if mask is None else mask & past
+      causal = False
+
+    how = {"mask": mask, "bias": bias, "causal": causal, "scale": self.scale}
+    probabilities = None
+    if weights or (train and not _is_zero(self.dropout)):
+      probabilities = attention_weights(query, key, **how)
+      drop = Dropout(self.dropout, name="dropout")
+      y = weigh(drop(probabilities, train=train), value)
+    else:
+      y = attention(query, key, value, **how)
+    y = nn.Dense(
+      x.shape[-1],
+      use_bias=self.use_bias if self.out_bias is None else self.out_bias,
+      dtype=self.dtype,
+      kernel_init=self.kernel_init,
+      name="out",
+    )(y.reshape(*y.shape[:2], -1))
+    return (y, probabilities) if weights else y
+
+  def _sizes(self, width: int) -> tuple[int, int]:
+    groups = self.key_value_heads or self.heads
+    if self.heads % groups:
+      raise UserError(
+        "expected key_value_heads that divide the heads",
+        f"got {groups} and {self.heads}",
+      )
+    if self.head_size is None and width % self.heads:
+      raise UserError(
+        "expected heads that divide the width",
+        f"got {self.heads} heads and a width of {width}",
+        f"try {_divisor(width, self.heads)} heads, or set head_size",
+      )
+    return groups, self.head_size or width // self.heads
+
+  def _heads(self, name: str, heads: int, size: int):
+    """Returns the map of `[B, T, D]` to `[B, T, heads, size]`."""
+    dense = nn.Dense(
+      heads * size,
+      use_bias=self.use_bias,
+      dtype=self.dtype,
+      kernel_init=self.kernel_init,
+      name=name,
+    )
+    return lambda x: dense(x).reshape(*x.shape[:2], heads, size)
+
+
+def _kept(mask: Array | None, causal: bool, queries: int, keys: int) -> Array:
+  """Returns both masks in one, of four axes."""
+  if mask is None:
+    return causal_mask(queries, keys)
+  mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+  return mask & causal_mask(queries, keys) if causal else mask
+
+
+def _divisor(width: int, heads: int) -> int:
+  """Returns the greatest divisor of `width` up to `heads`."""
+  return next(n for n in range(heads, 0, -1) if width % n == 0)
+
+
+def _is_zero(rate: float | Array) -> bool:
+  return isinstance(rate, int | float) and rate == 0

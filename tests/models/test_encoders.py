@@ -1,0 +1,289 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dlcore import models, trees
+from dlcore.errors import UserError
+from dlcore.layers import stack_blocks, unstack_blocks
+
+KEY = jax.random.key(0)
+# Compiled quickly, not to run quickly.
+FAST = {"xla_backend_optimization_level": 0}
+jit = functools.partial(jax.jit, compiler_options=FAST)
+TEXT = {"vocabulary": 19, "width": 12, "heads": 3, "depth": 2, "length": 8}
+IMAGE = {"patch": 4, "width": 12, "heads": 3, "depth": 2, "num_classes": 5}
+CASES = {
+  "bert_base": {**TEXT, "num_classes": 5},
+  "bert_base mlm": {**TEXT, "depth": 1, "head": "mlm", "num_classes": None},
+  "bert_base tokens": {**TEXT, "depth": 1, "head": "tokens", "num_classes": 5},
+  "distilbert": {**TEXT, "depth": 1, "num_classes": 5},
+  "vit_tiny": IMAGE,
+  "vit_tiny mean": {**IMAGE, "depth": 1, "pool": "mean", "pooler": True},
+}
+SHORT = ("bert_base", "vit_tiny")
+"""One of each class, for what is costly and the same in all heads."""
+
+
+@functools.cache
+def make(case):
+  """Returns a model, variables and inputs; nobody changes them."""
+  model = models.create(case.split()[0], **CASES[case])
+  generator = np.random.default_rng(0)
+  if "vit" in case:
+    inputs = (generator.normal(size=(6, 12, 8, 3)).astype(np.float32), {})
+  else:
+    ids = generator.integers(1, 19, (6, 7)).astype(np.int32)
+    mask = np.arange(7) < np.array([7, 5, 2, 7, 6, 4])[:, None]
+    inputs = (ids, {"attention_mask": mask.astype(np.int32)})
+
+  def draw(path, leaf):
+    if path.endswith("scale"):
+      return np.ones(leaf.shape, np.float32)
+    deviation = leaf.shape[0] ** -0.5 if path.endswith("kernel") else 0.5
+    return (deviation * generator.normal(size=leaf.shape)).astype(np.float32)
+
+  shapes = jax.eval_shape(lambda: model.init(KEY, inputs[0], train=False))
+  return model, trees.map_with_path(draw, shapes), inputs
+
+
+def apply(model, variables, inputs, **how):
+  x, others = inputs
+  return model.apply(variables, x, **others, **{"train": False, **how})
+
+
+@functools.partial(jit, static_argnums=0)
+def evaluate(model, variables, inputs):
+  return apply(model, variables, inputs)
+
+
+@functools.partial(jit, static_argnums=0)
+def gradient(model, variables, inputs):
+  """Returns the output and the gradient of the sum of its squares."""
+
+  def loss(variables):
+    output = apply(model, variables, inputs)
+    return jnp.square(output).sum(), output
+
+  return jax.value_and_grad(loss, has_aux=True)(variables)
+
+
+def assert_close(left, right, tolerance):
+  left, right = trees.flatten(left), trees.flatten(right)
+  assert left.keys() == right.keys()
+  largest = max(np.abs(leaf).max() for leaf in right.values())
+  for path, leaf in left.items():
+    # A key's bias has a gradient of 0.
+    scale = max(np.abs(right[path]).max(), 1e-3 * largest)
+    assert np.abs(leaf - right[path]).max() < tolerance * scale, path
+
+
+@pytest.mark.parametrize("case", SHORT)
+def test_jit_equals_no_jit(case):
+  model, variables, inputs = make(case)
+  model = model.clone(depth=1)
+  plain = apply(model, variables, inputs)
+  compiled = evaluate(model, variables, inputs)
+  assert (compiled.shape, compiled.dtype) == ((6, 5), jnp.float32)
+  assert_close(plain, compiled, 1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
+  model, variables, inputs = make(case)
+  model = model.clone(depth=1)
+  used = [p for p in variables["params"] if p != "block_1"]
+  variables = {"params": {p: variables["params"][p] for p in used}}
+  shape = jax.eval_shape(lambda: apply(model, variables, inputs)).shape
+  labels = jnp.arange(np.prod(shape[:-1])).reshape(shape[:-1]) % 5
+  if len(shape) == 3:  # A token is told by what it is.
+    labels = inputs[0] % 5
+  tx = optax.adam(1e-2)
+
+  def loss(variables):
+    logits = apply(model, variables, inputs, train=True)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean()
+
+  def step(carry, _):
+    variables, state = carry
+    value, gradient = jax.value_and_grad(loss)(variables)
+    updates, state = tx.update(gradient, state)
+    sizes = jax.tree.map(lambda leaf: jnp.abs(leaf).max(), gradient)
+    return (optax.apply_updates(variables, updates), state), (value, sizes)
+
+  @jit
+  def learn(variables):
+    return jax.lax.scan(step, (variables, tx.init(variables)), length=200)[1]
+
+  values, sizes = learn(variables)
+  for path, leaf in trees.flatten(sizes).items():
+    assert leaf[0] > 0, path
+  assert values[-1] < 0.02
+
+
+@pytest.mark.parametrize(
+  ("case", "how"),
+  [("bert_base", "both"), ("vit_tiny", "remat")],
+)
+def test_blocks_computed_otherwise_give_the_same_gradient(case, how):
+  model, variables, inputs = make(case)
+  (_, output), wanted = gradient(model, variables, inputs)
+  other = model.clone(scan=how != "remat", remat=how != "scan")
+  given = variables
+  if how != "remat":
+    given = {"params": stack_blocks(variables["params"])}
+    init = lambda: other.init(KEY, inputs[0], train=False)  # noqa: E731
+    assert jax.tree.map(jnp.shape, given) == jax.tree.map(
+      jnp.shape, jax.eval_shape(init)
+    )
+  (_, same), found = gradient(other, given, inputs)
+  if how != "remat":
+    found = {"params": unstack_blocks(found["params"])}
+  assert_close(same, output, 1e-5)
+  # Sums in another order.
+  assert_close(found, wanted, 1e-4)
+
+
+def test_a_scan_returns_the_same_intermediates():
+  model, variables, inputs = make("bert_base")
+  stacked = {"params": stack_blocks(variables["params"])}
+
+  @functools.partial(jit, static_argnums=0)
+  def run(model, variables):
+    return apply(model, variables, inputs, intermediates=True)
+
+  _, plain = run(model, variables)
+  _, scanned = run(model.clone(scan=True), stacked)
+  assert set(plain) == {"hidden_states", "attentions"}
+  assert [len(plain[key]) for key in ("hidden_states", "attentions")] == [3, 2]
+  assert_close(scanned, plain, 1e-5)
+
+
+@pytest.mark.parametrize("case", SHORT)
+def test_bfloat16_is_finite_and_close(case):
+  model, variables, inputs = make(case)
+  exact = evaluate(model, variables, inputs)
+  output = evaluate(model.clone(dtype=jnp.bfloat16), variables, inputs)
+  assert output.dtype == jnp.float32
+  # 8 bits and a handful of layers.
+  assert np.abs(output - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("case", SHORT)
+def test_traced_rates_give_the_numbers_of_the_rates(case):
+  model, variables, inputs = make(case)
+  names = ["dropout", "attention_dropout"]
+  names += ["stochastic_depth"] if "vit" in case else ["head_dropout"]
+
+  def run(rates, seed):
+    rngs = {"dropout": jax.random.key(seed)}
+    dropping = model.clone(**dict(zip(names, rates, strict=True)))
+    return apply(dropping, variables, inputs, train=True, rngs=rngs)
+
+  rates = (0.5, 0.25, 0.125)
+  traced, fixed = jit(run), jit(functools.partial(run, rates))(0)
+  assert_close(traced(rates, 0), fixed, 1e-5)
+  none = (0.0, 0.0, 0.0)
+  plain = evaluate(model, variables, inputs)
+  assert_close(traced(none, 0), plain, 1e-5)
+  for i in range(3):
+    alone = tuple(rate * (i == j) for j, rate in enumerate(rates))
+    assert np.abs(traced(alone, 1) - plain).max() > 0.01
+
+
+@pytest.mark.parametrize("case", ["bert_base", "bert_base tokens"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_changes_nothing(case, side):
+  model, variables, _ = make(case)
+  draw = np.random.default_rng(0).integers
+  ids, types = draw(1, 19, (2, 4)), draw(0, 2, (2, 4))
+  places = np.broadcast_to(np.arange(4), ids.shape)
+
+  def run(ids, types, places, mask):
+    others = {
+      "token_type_ids": types,
+      "positions": places,
+      "attention_mask": mask,
+    }
+    return evaluate(model, variables, (ids, others))
+
+  alone = run(ids, types, places, None)
+  if alone.ndim == 2 and side == "left":
+    return  # What stands first is pooled.
+  wide = ((0, 0), (3, 0) if side == "left" else (0, 3))
+  mask = np.pad(np.ones_like(ids), wide)
+  for fill in (0, 1):
+    padded = (
+      np.pad(x, wide, constant_values=fill) for x in (ids, types, places)
+    )
+    output = run(*padded, mask)
+    if output.ndim == 3:
+      output = output[:, -4:] if side == "left" else output[:, :4]
+    assert_close(output, alone, 1e-5)
+
+
+@pytest.mark.parametrize("case", SHORT)
+def test_a_program_for_every_backend_comes_from_a_cpu(case):
+  model, variables, inputs = make(case)
+  shapes = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+    (variables, inputs),
+  )
+  program = jax.jit(lambda v, i: apply(model, v, i))
+  exported = jax.export.export(program, platforms=("cpu", "cuda", "tpu"))
+  assert exported(*shapes).platforms == ("cpu", "cuda", "tpu")
+
+
+@pytest.mark.parametrize(
+  "name", [n for n in models.PUBLISHED if n.startswith(("b", "d", "m", "vi"))]
+)
+def test_models_have_the_published_number_of_parameters(name):
+  published = models.PUBLISHED[name]
+  # One scanned block is traced in place of 24.
+  model = models.create(name, **published.settings, scan=True)
+  x = jnp.zeros((1, 224, 224, 3)) if "vit" in name else jnp.zeros((1, 4), int)
+  shapes = jax.eval_shape(lambda: model.init(KEY, x, train=False))
+  assert trees.count(shapes["params"]) == published.parameters
+
+
+def test_a_table_of_positions_is_resized_to_other_images():
+  model, variables, (x, _) = make("vit_tiny")
+  sized = model.clone(image_size=(12, 8))
+  plain = evaluate(model, variables, (x, {}))
+  assert_close(evaluate(sized, variables, (x, {})), plain, 1e-5)
+  other = jnp.ones((1, 8, 20, 3))
+  assert evaluate(sized, variables, (other, {})).shape == (1, 5)
+  with pytest.raises(UserError, match="set image_size"):
+    model.apply(variables, other, train=False)
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "message"),
+  [
+    ("bert_base", {"head": "mml", "heads": 2}, "did you mean 'mlm'"),
+    ("bert_base", {"heads": 5}, "try 4 heads"),
+    ("bert_base", {"dropout": 1.5}, "dropout"),
+    ("bert_base", {"length": 3}, "at most 3 tokens"),
+    ("bert_base", {"num_classes": None}, "num_classes"),
+    ("bert_base", {"activation": "gelu_exakt"}, "did you mean 'gelu_exact'"),
+    ("vit_tiny", {"pool": "men"}, "did you mean 'mean'"),
+    ("vit_tiny", {"patch": 5}, "multiple of 5 pixels"),
+    ("vit_tiny", {"patch": 16}, "16x16 pixels"),
+    ("vit_tiny", {"head": "clasifier"}, "did you mean 'classifier'"),
+  ],
+)
+def test_settings_that_cannot_work_are_told(name, settings, message):
+  _, _, (x, _) = make(name)
+  model = models.create(name, **{**CASES[name], **settings})
+  with pytest.raises(UserError, match=message):
+    jax.eval_shape(lambda: model.init(KEY, x, train=False))
+
+
+def test_floats_are_no_ids():
+  model, _, _ = make("bert_base")
+  with pytest.raises(UserError, match="expected token ids"):
+    model.init(KEY, jnp.zeros((2, 3)), train=False)
