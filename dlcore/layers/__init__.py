@@ -8,11 +8,12 @@ from dlcore.layers.dropout import (
   StochasticDepth,
   drop_block,
   dropout,
+  grown_rate,
   stochastic_depth,
 )
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
-from dlcore.layers.pooling import avg_pool, max_pool
+from dlcore.layers.pooling import adaptive_avg_pool, avg_pool, max_pool
 from dlcore.layers.remat import remat
 
 __all__ = [
@@ -23,11 +24,13 @@ __all__ = [
   "DropBlock",
   "Dropout",
   "StochasticDepth",
+  "adaptive_avg_pool",
   "avg_pool",
   "convolution",
   "drop_block",
   "dropout",
   "frozen",
+  "grown_rate",
   "max_pool",
   "recorded",
   "remat",
