@@ -156,8 +156,8 @@ class Block(nn.Module):
       name="depthwise",
     )(x)
     y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(y)
-    y = dense(4 * width, name="in")(y)
-    y = dense(width, name="out")(nn.gelu(y, approximate=False))
+    y = dense(4 * width, name="dense_0")(y)
+    y = dense(width, name="dense_1")(nn.gelu(y, approximate=False))
     if self.layer_scale:
       initial = nn.initializers.constant(self.layer_scale)
       y *= self.param("layer_scale", initial, (width,)).astype(self.dtype)

@@ -16,12 +16,26 @@ SETTINGS = {
   "cnn": {"stages": ((4,), (8, 8)), "dense": (16,)},
   "cnn mean": {"stages": ((4,), (8, 8)), "head": "mean", "dense": ()},
   "cnn plain": {"batch_norm": False, "pooling": "avg", "stages": ((4, 8),)},
+  "convnext_tiny": {"depths": (1, 1), "widths": (6, 8), "patch_size": 2},
+  "efficientnet_lite0": {
+    "stages": ((1, 3, 1, 1, 8), (2, 3, 2, 2, 8)),
+    "stem": 4,
+    "features": 12,
+  },
   "lenet5": {},
+  "mixer": {
+    "patch_size": 4,
+    "depth": 2,
+    "width": 8,
+    "tokens": 4,
+    "channels": 8,
+  },
   "mlp": {"widths": (32, 16)},
   "resnet18": {"stages": (1, 1), "width": 4},
   "resnet20": {"stages": (1, 2), "width": 4},
-  "resnet34": {"stages": (1,), "width": 8, "stem": "small"},
   "resnet50": {"stages": (1, 1), "width": 4, "stem": "small"},
+  "vgg11": {"stages": ((4,), (8,)), "dense": (16,), "grid": 2},
+  "wide_resnet28_10": {"depth": 10, "widen": 1},
 }
 
 
@@ -66,15 +80,20 @@ def evaluate(model, variables, x):
   return model.apply(variables, x, train=False)
 
 
-def test_every_model_has_a_case():
-  assert {case.split()[0] for case in SETTINGS} == set(models.MODELS)
+def test_every_class_of_models_has_a_case():
+  def classes(names):
+    return {type(models.create(name, num_classes=5)) for name in names}
+
+  assert classes({case.split()[0] for case in SETTINGS}) == classes(
+    models.MODELS
+  )
 
 
 @pytest.mark.parametrize("case", SETTINGS)
 def test_logits_are_float32_and_variables_plain_dicts(case):
-  model, _, x = make(case)
-  variables = model.init(KEY, x, train=False)
-  logits = evaluate(model, variables, x)
+  model, drawn, x = make(case)
+  variables = jax.eval_shape(lambda: model.init(KEY, x, train=False))
+  logits = evaluate(model, drawn, x)
   assert (logits.shape, logits.dtype) == ((6, 5), jnp.float32)
   assert type(variables) is dict
   assert type(variables["params"]) is dict
@@ -241,20 +260,19 @@ def test_stochastic_depth_grows_to_its_rate_with_the_depth():
   np.testing.assert_allclose(shares, [0.2, 0.4, 0.6, 0.8], atol=0.09)
 
 
-@pytest.mark.parametrize(
-  ("name", "count"),
-  [
-    ("resnet18", 11_689_512),
-    ("resnet34", 21_797_672),
-    ("resnet50", 25_557_032),
-  ],
-)
-def test_resnets_have_the_published_numbers_of_parameters(name, count):
-  model = models.create(name, num_classes=1000)
+@pytest.mark.parametrize("name", models.PUBLISHED)
+def test_models_have_the_published_number_of_parameters(name):
+  published = models.PUBLISHED[name]
+  model = models.create(name, **published.settings)
   shapes = jax.eval_shape(
-    lambda: model.init(KEY, jnp.zeros((1, 64, 64, 3)), train=False)
+    lambda: model.init(KEY, jnp.zeros((1, 224, 224, 3)), train=False)
   )
-  assert trees.count(shapes["params"]) == count
+  assert trees.count(shapes["params"]) == published.parameters
+
+
+def test_every_named_size_has_a_published_number_of_parameters():
+  unnamed = {"cnn", "lenet5", "mlp"}
+  assert set(models.PUBLISHED) == set(models.MODELS) - unnamed
 
 
 @pytest.mark.parametrize(

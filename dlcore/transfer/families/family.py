@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from dlcore.transfer.rules import Rule
@@ -11,7 +12,7 @@ Resize = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
 """`(array, shape) -> array` of that shape, see `transfer.resize`."""
 
 
-def inputs(config: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
+def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Returns what a model is initialised with: the default of `Family.inputs`.
 
   Args:
@@ -20,12 +21,13 @@ def inputs(config: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
       (float32 `[1, Y, X, C]`).
   """
   if "vocab_size" in config:
-    ids = np.zeros((1, 4), np.int32)
+    ids = jax.ShapeDtypeStruct((1, 4), np.int32)
     return (ids, ids) if config.get("is_encoder_decoder") else (ids,)
   size = config.get("image_size", 224)
   rows, columns = (size, size) if isinstance(size, int) else size
   channels = config.get("num_channels", 3)
-  return (np.zeros((1, rows, columns, channels), np.float32),)
+  shape = (1, rows, columns, channels)
+  return (jax.ShapeDtypeStruct(shape, np.float32),)
 
 
 class Family(NamedTuple):
@@ -59,5 +61,5 @@ class Family(NamedTuple):
   """Regex over our paths of the output layer, which stays as it was drawn
   where none of its shape was published."""
 
-  inputs: Callable[[Mapping[str, Any]], tuple[np.ndarray, ...]] = inputs
-  """`config -> arrays` that the model is initialised with."""
+  inputs: Callable[[Mapping[str, Any]], tuple[Any, ...]] = inputs
+  """`config -> shapes` of the arrays that the model is initialised with."""
