@@ -7,6 +7,7 @@ from the architecture.
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from dlcore.errors import UserError, nearest
@@ -50,11 +51,12 @@ def head(config: Mapping[str, Any]) -> dict[str, Any]:
   return {"num_classes": count or 1, "head": "classifier" if count else None}
 
 
-def inputs(config: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
-  """Returns the images that a model is initialised with, `[1, Y, X, C]`."""
+def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns what a model is initialised with, images `[1, Y, X, C]`."""
   known = config.get("model_args", {})
   published = config.get("pretrained_cfg", {}).get("input_size", (3, 224, 224))
   channels = known.get("in_chans", published[0])
   size = known.get("img_size", published[1:])
   rows, columns = (size, size) if isinstance(size, int) else size
-  return (np.zeros((1, rows, columns, channels), np.float32),)
+  shape = (1, rows, columns, channels)
+  return (jax.ShapeDtypeStruct(shape, np.float32),)
