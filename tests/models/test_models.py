@@ -13,6 +13,8 @@ from dlcore import models, trees
 from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
+# Compiling is what takes the time.
+FAST = {"xla_backend_optimization_level": 0}
 SETTINGS = {
   "cnn": {"stages": ((4,), (8, 8)), "dense": (16,)},
   "cnn mean": {"stages": ((4,), (8, 8)), "head": "mean", "dense": ()},
@@ -62,7 +64,7 @@ def make(case, size=12, **settings):
   return model, trees.map_with_path(draw, shapes), x
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=FAST)
 def train_apply(model, variables, x, rate):
   """Applies as in training; returns the output alone."""
   y, _ = model.clone(dropout=rate).apply(
@@ -75,7 +77,7 @@ def train_apply(model, variables, x, rate):
   return y
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=FAST)
 def evaluate(model, variables, x):
   return model.apply(variables, x, train=False)
 
@@ -138,7 +140,7 @@ def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), extra
 
-  @jax.jit
+  @functools.partial(jax.jit, compiler_options=FAST)
   def step(params, extra, state):
     (value, extra), gradient = jax.value_and_grad(loss, has_aux=True)(
       params, extra
@@ -178,7 +180,8 @@ def test_a_traced_dropout_rate_gives_the_numbers_of_the_rate(case):
         train=True,
         rngs={"dropout": jax.random.key(2)},
         mutable=["batch_stats"],
-      )
+      ),
+      compiler_options=FAST,
     )()
     traced = train_apply(model, variables, x, rate)
     np.testing.assert_allclose(traced, fixed, rtol=1e-4, atol=1e-5)
@@ -217,7 +220,7 @@ def test_remat_gives_the_same_gradient_from_less_memory(case):
       )
       return jnp.square(y).mean()
 
-    return jax.jit(jax.grad(loss)).lower(params).compile()
+    return jax.jit(jax.grad(loss)).lower(params).compile(FAST)
 
   plain, again = compiled(False), compiled(True)
   for left, right in zip(
