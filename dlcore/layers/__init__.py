@@ -14,6 +14,7 @@ from dlcore.layers.dropout import (
   StochasticDepth,
   drop_block,
   dropout,
+  grown_rate,
   stochastic_depth,
 )
 from dlcore.layers.feedforward import FeedForward, GatedFeedForward
@@ -21,7 +22,7 @@ from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
 from dlcore.layers.mask import causal_mask, padding_mask
 from dlcore.layers.patches import Patches, patches
-from dlcore.layers.pooling import avg_pool, max_pool
+from dlcore.layers.pooling import adaptive_avg_pool, avg_pool, max_pool
 from dlcore.layers.position import (
   relative_position_bucket,
   resize_table,
@@ -45,6 +46,7 @@ __all__ = [
   "Patches",
   "Stacked",
   "StochasticDepth",
+  "adaptive_avg_pool",
   "attention",
   "attention_weights",
   "avg_pool",
@@ -53,6 +55,7 @@ __all__ = [
   "drop_block",
   "dropout",
   "frozen",
+  "grown_rate",
   "max_pool",
   "padding_mask",
   "patches",

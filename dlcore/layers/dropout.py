@@ -93,6 +93,16 @@ def drop_block(key: Array, x: Array, rate: float | Array, size: int) -> Array:
   return jnp.where(dropped, 0, x * _scale(left, x))
 
 
+def grown_rate(most: float | Array, share: float) -> float | Array:
+  """Returns the rate of a block at `share` of the depth: it grows linearly.
+
+  Args:
+    most: rate of the last block, a number or a traced scalar.
+    share: from 0 to 1.
+  """
+  return most if _is_zero(most) else most * share
+
+
 class Dropout(nn.Module):
   """Applies `dropout` in training, with a key from the stream "dropout"."""
 

@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -61,6 +62,41 @@ def avg_pool(
   # times as long on CPU (jax 0.10.2, separate runs).
   total = sum(_elements(_tiles(x, window).astype(jnp.float32)))
   return (total / math.prod(window)).astype(x.dtype)
+
+
+def adaptive_avg_pool(x: Array, size: Size) -> Array:
+  """Returns the means of windows that cover images of any size.
+
+  Of n windows over Y rows, window i goes from row floor(i Y / n) up to row
+  ceil((i + 1) Y / n). So they overlap where n does not divide Y, and repeat
+  rows where n is greater.
+
+  Args:
+    x: float `[B, Y, X, C]`.
+    size: rows and columns of the result.
+
+  Returns:
+    `[B, *size, C]`.
+  """
+  if x.shape[1:3] == tuple(size):
+    return x
+  rows, columns = map(_means, x.shape[1:3], size)
+  return jnp.einsum(
+    "BYXC,IY,JX->BIJC",
+    x,
+    rows.astype(x.dtype),
+    columns.astype(x.dtype),
+    precision=lax.Precision.HIGHEST,
+  )
+
+
+def _means(pixels, windows):
+  """Returns the matrix `[windows, pixels]` of the shares of the pixels."""
+  matrix = np.zeros((windows, pixels), np.float32)
+  for i in range(windows):
+    first, end = i * pixels // windows, -(-(i + 1) * pixels // windows)
+    matrix[i, first:end] = 1 / (end - first)
+  return matrix
 
 
 def _pad(x, window, strides, padding, value):

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from dlcore.errors import UserError
+from dlcore.errors import UserError, lookup
 
 
 def at_least(minimum: int, **settings: int | tuple) -> None:
@@ -73,3 +73,13 @@ def rate(**settings) -> None:
   for name, value in settings.items():
     if isinstance(value, int | float) and not 0 <= value < 1:
       raise UserError(f"expected {name} from 0 to below 1", f"got {value!r}")
+
+
+def head(name: str | None, *known: str) -> None:
+  """Checks that the name of a head is None or a known one.
+
+  Raises:
+    UserError: names the nearest.
+  """
+  if name is not None:
+    lookup(dict.fromkeys(known), name, "head")

@@ -17,9 +17,11 @@ from dlcore.layers import (
   DropBlock,
   Dropout,
   StochasticDepth,
+  grown_rate,
   max_pool,
   remat,
 )
+from dlcore.models import checks
 from dlcore.models.checks import at_least, images, rate
 from dlcore.typing import Array
 
@@ -37,11 +39,16 @@ class ResNet(nn.Module):
       with four times the channels.
     stem: "large", a 7x7 convolution and a pooling that leave a sixteenth of
       the pixels, or "small", a 3x3 convolution that leaves all.
+    stem_width: channels of the stem; 0 takes those of the first stage.
+    shortcut: what a shortcut is where the shape changes: "convolution", 1x1,
+      or "zeros", channels of zeros beside every other pixel. The paper calls
+      them options B and A; its networks for CIFAR have A.
     stochastic_depth: rate at which the last block is skipped; it grows
       linearly from the first block (Huang et al. 2016, arXiv:1603.09382).
     drop_block: rate of `layers.DropBlock` after each of the last two stages.
     block_size: rows and columns of a dropped block.
     dropout: rate before the output layer. All rates may be traced scalars.
+    head: "classifier", or None to return the features.
     remat: whether the backward pass computes blocks again, to save memory.
     dtype: of the arithmetic; parameters and output are float32.
     axis_name: of the mapped axis that batch statistics are averaged over.
@@ -52,20 +59,29 @@ class ResNet(nn.Module):
   width: int = 64
   block: str = "basic"
   stem: str = "large"
+  stem_width: int = 0
+  shortcut: str = "convolution"
   stochastic_depth: float | Array = 0.0
   drop_block: float | Array = 0.0
   block_size: int = 7
   dropout: float | Array = 0.0
+  head: str | None = "classifier"
   remat: bool = False
   dtype: Any = jnp.float32
   axis_name: str | None = None
 
   @nn.compact
-  def __call__(self, x: Array, *, train: bool) -> Array:
-    """Maps images `[B, Y, X, C]` to float32 `[B, num_classes]`."""
+  def __call__(self, x: Array, *, train: bool, intermediates: bool = False):
+    """Maps images `[B, Y, X, C]` to float32 `[B, num_classes]`.
+
+    Without a head the result is the pair of the last stage's output
+    `[B, Y', X', D]` and its average `[B, D]`. With `intermediates` a dict goes
+    with it: `hidden_states`, what leaves the stem and each stage.
+    """
     self._check(x)
     make_block = lookup(BLOCKS, self.block, "block")
     make_stem = lookup(STEMS, self.stem, "stem")
+    shortcut = lookup(SHORTCUTS, self.shortcut, "shortcut")
     norm = partial(
       nn.BatchNorm,
       use_running_average=not train,
@@ -75,17 +91,20 @@ class ResNet(nn.Module):
       axis_name=self.axis_name,
     )
 
-    stem = make_stem(self.width, norm=norm, dtype=self.dtype, name="stem")
-    x = stem(x.astype(self.dtype))
+    width = self.stem_width or self.width
+    stem = make_stem(width, norm=norm, dtype=self.dtype, name="stem")
+    states = [stem(x.astype(self.dtype))]
     count, total = 0, sum(self.stages)
     for stage, blocks in enumerate(self.stages):
+      x = states[-1]
       for i in range(blocks):
         count += 1
         block = make_block(
           self.width * 2**stage,
           stride=2 if i == 0 and stage > 0 else 1,
           norm=norm,
-          skip=_grown(self.stochastic_depth, count / total),
+          shortcut=shortcut,
+          skip=grown_rate(self.stochastic_depth, count / total),
           dtype=self.dtype,
           name=f"stage_{stage}_block_{i}",
         )
@@ -96,8 +115,17 @@ class ResNet(nn.Module):
           self.drop_block, self.block_size, name=f"drop_block_{stage}"
         )
         x = drop(x, train=train)
-    x = x.mean((1, 2))
-    x = Dropout(self.dropout, name="dropout")(x, train=train)
+      states.append(x)
+    output = self._output(states[-1], train)
+    return (
+      (output, {"hidden_states": tuple(states)}) if intermediates else output
+    )
+
+  def _output(self, x: Array, train: bool):
+    pooled = x.mean((1, 2))
+    if self.head is None:
+      return x, pooled
+    x = Dropout(self.dropout, name="dropout")(pooled, train=train)
     x = nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x)
     return x.astype(jnp.float32)
 
@@ -109,6 +137,15 @@ class ResNet(nn.Module):
       width=self.width,
       block_size=self.block_size,
     )
+    at_least(0, stem_width=self.stem_width)
+    checks.head(self.head, "classifier")
+    if self.shortcut == "zeros" and self.stem_width > self.width:
+      raise UserError(
+        f"expected stem_width of at most {self.width}, as zeros can be added "
+        "only",
+        f"got {self.stem_width}",
+        'try shortcut="convolution"',
+      )
     if not self.stages:
       raise UserError("expected at least one stage", "got stages=()")
     rate(
@@ -125,6 +162,7 @@ class Basic(nn.Module):
   features: int
   stride: int
   norm: Callable[..., nn.Module]
+  shortcut: Callable[..., Array]
   skip: float | Array = 0.0
   dtype: Any = jnp.float32
 
@@ -145,6 +183,7 @@ class Bottleneck(nn.Module):
   features: int
   stride: int
   norm: Callable[..., nn.Module]
+  shortcut: Callable[..., Array]
   skip: float | Array = 0.0
   dtype: Any = jnp.float32
 
@@ -211,24 +250,31 @@ def _conv_3x3(features: int, strides, dtype, name: str) -> Conv:
 
 
 def _joined(block, x: Array, y: Array, train: bool) -> Array:
-  """Adds the shortcut, a 1x1 convolution where the shapes differ."""
-  if x.shape != y.shape:
-    x = conv(
-      y.shape[-1],
-      kernel_size=(1, 1),
-      strides=(block.stride, block.stride),
-      dtype=block.dtype,
-      name="shortcut_conv",
-    )(x)
-    x = block.norm(name="shortcut_norm")(x)
+  """Adds the shortcut to what the convolutions made, in part of training."""
+  if x.shape != y.shape or block.stride != 1:
+    x = block.shortcut(block, x, y.shape[-1])
   y = StochasticDepth(block.skip, name="skip")(y, train=train)
   return nn.relu(x + y)
 
 
-def _grown(most: float | Array, share: float) -> float | Array:
-  """Returns the rate of a block at `share` of the depth."""
-  return most if isinstance(most, int | float) and most == 0 else most * share
+def _convolved(block, x: Array, features: int) -> Array:
+  """Maps `[B, Y, X, C]` to `[B, Y / stride, X / stride, features]`."""
+  x = conv(
+    features,
+    kernel_size=(1, 1),
+    strides=(block.stride, block.stride),
+    dtype=block.dtype,
+    name="shortcut_conv",
+  )(x)
+  return block.norm(name="shortcut_norm")(x)
+
+
+def _padded(block, x: Array, features: int) -> Array:
+  """Does what `_convolved` does, without parameters."""
+  x = x[:, :: block.stride, :: block.stride]
+  return jnp.pad(x, (*[(0, 0)] * 3, (0, features - x.shape[-1])))
 
 
 BLOCKS = {"basic": Basic, "bottleneck": Bottleneck}
 STEMS = {"large": LargeStem, "small": SmallStem}
+SHORTCUTS = {"convolution": _convolved, "zeros": _padded}

@@ -61,6 +61,28 @@ def fused(parts: int, axis: int, each: Layout | None = None) -> Layout:
   )
 
 
+def flattened(rows: int, columns: int) -> Layout:
+  """Returns the layout of a dense kernel that sees whole images in a row.
+
+  PyTorch's rows are channels first, `[out, C * Y * X]`, ours channels last,
+  `[Y * X * C, out]`.
+
+  Args:
+    rows: of the image.
+    columns: of the image.
+  """
+
+  def load(array):
+    images = array.reshape(len(array), -1, rows, columns)
+    return (images.transpose(2, 3, 1, 0).reshape(-1, len(array)),)
+
+  def save(arrays):
+    images = arrays[0].reshape(rows, columns, -1, arrays[0].shape[1])
+    return images.transpose(3, 2, 0, 1).reshape(arrays[0].shape[1], -1)
+
+  return Layout(load, save)
+
+
 SAME = Layout(lambda array: (array,), lambda arrays: arrays[0])
 DENSE = permuted(1, 0)
 """`[out, in]` of PyTorch's Linear to `[in, out]`."""

@@ -9,10 +9,15 @@ metadata the family and its config.json.
 import sys
 from pathlib import Path
 
+import make_convnets
 import make_encoders
 import safetensors.torch
 
-MAKERS = dict.fromkeys(make_encoders.FAMILIES, make_encoders.make)
+MAKERS = {
+  family: maker.make
+  for maker in (make_convnets, make_encoders)
+  for family in maker.FAMILIES
+}
 """By family: yields `(case, metadata, arrays)`."""
 
 

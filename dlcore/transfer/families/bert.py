@@ -6,6 +6,7 @@ from typing import Any
 from dlcore.errors import UserError
 from dlcore.models.bert import Bert
 from dlcore.transfer.families import parts
+from dlcore.transfer.families.family import Family
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import Rule
 
@@ -141,3 +142,14 @@ def config(model: Bert) -> dict[str, Any]:
     "classifier_dropout": model.head_dropout,
     **parts.labels(model.num_classes),
   }
+
+
+FAMILY = Family(
+  rules=rules,
+  build=build,
+  config=config,
+  model=Bert,
+  ignored=IGNORED,
+  prefix=PREFIX,
+  optional=OPTIONAL,
+)

@@ -56,6 +56,21 @@ def norm(theirs: str, ours: str) -> tuple[Rule, Rule]:
   )
 
 
+def batch_norm(theirs: str, ours: str) -> tuple[Rule, ...]:
+  """Returns the rules for parameters and statistics of a batch norm.
+
+  Args:
+    theirs: name of the module.
+    ours: path of the module, without the collection.
+  """
+  return (
+    Rule(f"{theirs}.weight", f"params/{ours}/scale"),
+    Rule(f"{theirs}.bias", f"params/{ours}/bias"),
+    Rule(f"{theirs}.running_mean", f"batch_stats/{ours}/mean"),
+    Rule(f"{theirs}.running_var", f"batch_stats/{ours}/var"),
+  )
+
+
 def head(config: Mapping[str, Any], architectures: Mapping[str, Any]) -> Any:
   """Returns the head that `architectures` of a config.json names.
 

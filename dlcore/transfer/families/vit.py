@@ -10,6 +10,7 @@ from dlcore.errors import UserError
 from dlcore.layers import resize_table
 from dlcore.models.vit import ViT
 from dlcore.transfer.families import parts
+from dlcore.transfer.families.family import Family
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import CONV, Rule
 
@@ -146,3 +147,15 @@ def _grid(length: int) -> tuple[int, tuple[int, int]]:
     if side**2 == length - tokens:
       return tokens, (side, side)
   raise ValueError(f"{length} positions are those of no square image")
+
+
+FAMILY = Family(
+  rules=rules,
+  build=build,
+  config=config,
+  model=ViT,
+  ignored=IGNORED,
+  prefix=PREFIX,
+  resize=resize("bicubic"),
+  optional=OPTIONAL,
+)

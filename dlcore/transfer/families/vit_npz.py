@@ -8,6 +8,8 @@ from typing import Any
 
 from dlcore.errors import UserError
 from dlcore.models.vit import ViT
+from dlcore.transfer.families import vit
+from dlcore.transfer.families.family import Family
 from dlcore.transfer.rules import Layout, Rule
 
 
@@ -86,3 +88,13 @@ def build(config: Mapping[str, Any]) -> ViT:
 def config(model: ViT) -> dict[str, Any]:
   """Returns {}: the release has no config.json."""
   return {}
+
+
+FAMILY = Family(
+  rules=rules,
+  build=build,
+  config=config,
+  model=ViT,
+  resize=vit.resize("bilinear"),
+  optional=vit.OPTIONAL,
+)

@@ -9,6 +9,8 @@ import numpy as np
 
 from dlcore.errors import UserError, nearest
 from dlcore.models.vit import ViT
+from dlcore.transfer.families import vit
+from dlcore.transfer.families.family import Family
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import CONV, DENSE, Rule, fused
 
@@ -141,3 +143,14 @@ def config(model: ViT) -> dict[str, Any]:
       "mlp_ratio": hidden / model.width,
     },
   }
+
+
+FAMILY = Family(
+  rules=rules,
+  build=build,
+  config=config,
+  model=ViT,
+  resize=vit.resize("antialiased"),
+  inputs=inputs,
+  optional=vit.OPTIONAL,
+)

@@ -1,0 +1,73 @@
+"""Every model that has a name: a module, and the settings of its sizes."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from dlcore.models.bert import Bert
+from dlcore.models.cnn import CNN
+from dlcore.models.convnext import ConvNeXt
+from dlcore.models.efficientnet import EfficientNetLite
+from dlcore.models.lenet import LeNet5
+from dlcore.models.mixer import Mixer
+from dlcore.models.mlp import MLP
+from dlcore.models.resnet import ResNet
+from dlcore.models.vgg import VGG
+from dlcore.models.vit import ViT
+from dlcore.models.wide_resnet import WideResNet
+
+cifar = partial(ResNet, width=16, stem="small", shortcut="zeros")
+deep = partial(ResNet, block="bottleneck")
+
+MODELS: dict[str, Callable[..., Any]] = {
+  # Images and tables.
+  "cnn": CNN,
+  "convnext_base": partial(
+    ConvNeXt, depths=(3, 3, 27, 3), widths=(128, 256, 512, 1024)
+  ),
+  "convnext_small": partial(ConvNeXt, depths=(3, 3, 27, 3)),
+  "convnext_tiny": ConvNeXt,
+  "efficientnet_lite0": EfficientNetLite,
+  "efficientnet_lite1": partial(EfficientNetLite, depth_factor=1.1),
+  "efficientnet_lite2": partial(
+    EfficientNetLite, width_factor=1.1, depth_factor=1.2
+  ),
+  "efficientnet_lite3": partial(
+    EfficientNetLite, width_factor=1.2, depth_factor=1.4
+  ),
+  "efficientnet_lite4": partial(
+    EfficientNetLite, width_factor=1.4, depth_factor=1.8
+  ),
+  "lenet5": LeNet5,
+  "mixer": Mixer,
+  "mixer_base": partial(Mixer, depth=12, width=768, tokens=384, channels=3072),
+  "mlp": MLP,
+  "resnet101": partial(deep, stages=(3, 4, 23, 3)),
+  "resnet110": partial(cifar, stages=(18, 18, 18)),
+  "resnet152": partial(deep, stages=(3, 8, 36, 3)),
+  "resnet18": partial(ResNet, stages=(2, 2, 2, 2)),
+  "resnet20": partial(cifar, stages=(3, 3, 3)),
+  "resnet32": partial(cifar, stages=(5, 5, 5)),
+  "resnet34": partial(ResNet, stages=(3, 4, 6, 3)),
+  "resnet44": partial(cifar, stages=(7, 7, 7)),
+  "resnet50": partial(deep, stages=(3, 4, 6, 3)),
+  "resnet56": partial(cifar, stages=(9, 9, 9)),
+  "vgg11": partial(
+    VGG, stages=((64,), (128,), (256, 256), (512, 512), (512, 512))
+  ),
+  "vgg16": VGG,
+  "vit_base": ViT,
+  "vit_large": partial(ViT, width=1024, depth=24, heads=16),
+  "vit_small": partial(ViT, width=384, heads=6),
+  "vit_tiny": partial(ViT, width=192, heads=3),
+  "wide_resnet28_10": WideResNet,
+  # Text, both ways.
+  "bert_base": Bert,
+  "bert_large": partial(Bert, width=1024, depth=24, heads=16),
+  "distilbert": partial(
+    Bert, depth=6, token_types=0, pooler=False, pooler_activation="relu"
+  ),
+  "minilm_l12": partial(Bert, width=384),
+  "minilm_l6": partial(Bert, width=384, depth=6),
+}
+"""Models by name: `(num_classes, **settings) -> module`."""

@@ -1,0 +1,166 @@
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlcore import models
+from dlcore.errors import UserError
+from dlcore.layers import adaptive_avg_pool
+from dlcore.models.efficientnet import rounded
+
+KEY = jax.random.key(0)
+SMALL = {
+  "convnext_tiny": {"depths": (1, 2), "widths": (6, 8), "patch_size": 3},
+  "efficientnet_lite0": {
+    "stages": ((1, 3, 1, 1, 8), (2, 3, 2, 2, 8)),
+    "stem": 4,
+    "features": 12,
+  },
+  "mixer": {
+    "patch_size": 4,
+    "depth": 2,
+    "width": 8,
+    "tokens": 4,
+    "channels": 8,
+  },
+  "resnet20": {"stages": (1, 1), "width": 4},
+  "vgg11": {"stages": ((4,), (8,)), "dense": (16,), "grid": 2},
+  "wide_resnet28_10": {"depth": 10, "widen": 1},
+}
+HIDDEN = {
+  "convnext_tiny": [(6, 8, 6), (6, 8, 6), (3, 4, 8)],
+  "efficientnet_lite0": [(10, 12, 4), (10, 12, 8), (5, 6, 8)],
+  "mixer": [(30, 8)] * 3,
+  "resnet20": [(20, 24, 4), (20, 24, 4), (10, 12, 8)],
+  "vgg11": [(20, 24, 1), (10, 12, 4), (5, 6, 8)],
+  "wide_resnet28_10": [
+    (20, 24, 16),
+    (20, 24, 16),
+    (10, 12, 32),
+    (5, 6, 64),
+  ],
+}
+FAST = {"xla_backend_optimization_level": 0}
+
+
+@functools.cache
+def make(name, **settings):
+  model = models.create(name, num_classes=5, **SMALL[name], **settings)
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 20, 24, 1)))
+  x = x.astype(jnp.float32)
+  init = jax.jit(
+    lambda key: model.init(key, x, train=False), compiler_options=FAST
+  )
+  return model, init(KEY), x
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_hidden_states_and_features_are_those_that_make_the_logits(name):
+  model, variables, x = make(name)
+
+  @functools.partial(jax.jit, compiler_options=FAST)
+  def run(variables):
+    whole = model.apply(variables, x, train=False, intermediates=True)
+    plain = model.apply(variables, x, train=False)
+    return whole, plain, model.clone(head=None).apply(variables, x, train=False)
+
+  (logits, seen), plain, (hidden, pooled) = run(variables)
+  np.testing.assert_array_equal(logits, plain)
+  assert [a.shape[1:] for a in seen["hidden_states"]] == HIDDEN[name]
+  assert set(seen) == {"hidden_states"}
+  assert pooled.shape == (2, hidden.shape[-1])
+  if name != "vgg11":
+    head = variables["params"]["head"]
+    by_hand = pooled @ head["kernel"] + head["bias"]
+    np.testing.assert_allclose(by_hand, logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  "name", [name for name in SMALL if name not in ("resnet20", "vgg11")]
+)
+def test_stochastic_depth_changes_training_alone(name):
+  model, variables, x = make(name)
+
+  @functools.partial(jax.jit, static_argnums=1, compiler_options=FAST)
+  def run(rate, train):
+    output = model.clone(stochastic_depth=rate, head=None).apply(
+      variables,
+      x,
+      train=train,
+      rngs={"dropout": KEY},
+      mutable=["batch_stats"],
+    )
+    return output[0][1]
+
+  np.testing.assert_array_equal(run(0.0, False), run(0.9, False))
+  difference = np.abs(run(0.0, True) - run(0.9, True)).max()
+  # A branch of ConvNeXt is scaled by 1e-6 at first.
+  assert difference > (1e-8 if name == "convnext_tiny" else 1e-3)
+
+
+def test_a_shortcut_of_zeros_keeps_every_other_pixel_and_adds_channels():
+  model, variables, x = make("resnet20")
+  assert not any(
+    "shortcut" in name
+    for block in variables["params"].values()
+    for name in block
+  )
+  # Without what the block computes, the shortcut is what is left.
+  block = variables["params"]["stage_1_block_0"]
+  silent = {**block, "norm_1": jax.tree.map(jnp.zeros_like, block["norm_1"])}
+  params = {**variables["params"], "stage_1_block_0": silent}
+  _, seen = model.apply(
+    {**variables, "params": params}, x, train=False, intermediates=True
+  )
+  before, after = seen["hidden_states"][1:]
+  np.testing.assert_array_equal(after[..., :4], before[:, ::2, ::2])
+  assert not after[..., 4:].any()
+
+
+def test_channels_are_rounded_to_eight_and_lose_a_tenth_at_most():
+  scaled = [24 * 1.1, 40 * 1.1, 16 * 1.2, 16 * 1.4, 112 * 1.4, 10, 3]
+  assert [*map(rounded, scaled)] == [24, 48, 24, 24, 160, 16, 8]
+  for channels in range(8, 400):
+    assert rounded(channels) % 8 == 0
+    assert 0.9 * channels <= rounded(channels) <= channels + 8
+
+
+@pytest.mark.parametrize("pixels", [1, 5, 7, 13, 14])
+def test_adaptive_pooling_averages_windows_that_cover_the_image(pixels):
+  x = np.random.default_rng(0).normal(size=(2, pixels, 9, 3)).astype(np.float32)
+  y = adaptive_avg_pool(jnp.asarray(x), (7, 4))
+  assert y.shape == (2, 7, 4, 3)
+  for i in range(7):
+    rows = x[:, i * pixels // 7 : -(-(i + 1) * pixels // 7)]
+    for j in range(4):
+      wanted = rows[:, :, j * 9 // 4 : -(-(j + 1) * 9 // 4)].mean((1, 2))
+      np.testing.assert_allclose(y[:, i, j], wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "message"),
+  [
+    ("convnext_tiny", {"depths": (1,)}, "the same stages"),
+    ("convnext_tiny", {"patch_size": 30}, "60x60 pixels"),
+    ("convnext_tiny", {"head": "clasifier"}, "did you mean 'classifier'"),
+    ("efficientnet_lite0", {"stages": ((1, 3, 1, 1, 8),)}, "two stages"),
+    ("efficientnet_lite0", {"padding": "valid"}, "same, symmetric"),
+    ("efficientnet_lite0", {"dropout": 1.0}, "dropout"),
+    ("mixer", {"patch_size": 7}, "whole patches of 7 pixels"),
+    ("mixer", {"tokens": 0}, "tokens"),
+    ("resnet20", {"shortcut": "zero"}, "did you mean 'zeros'"),
+    ("resnet20", {"stem_width": 8}, "at most 4"),
+    ("vgg11", {"stages": ((4,), ())}, "at least one convolution"),
+    ("vgg11", {"stages": ((4,),) * 5}, "32x32 pixels"),
+    ("wide_resnet28_10", {"depth": 12}, "try 10"),
+  ],
+)
+def test_settings_that_cannot_work_are_told(name, settings, message):
+  model = models.create(name, num_classes=5, **{**SMALL[name], **settings})
+  with pytest.raises(UserError, match=re.escape(message)):
+    jax.eval_shape(
+      lambda: model.init(KEY, jnp.zeros((1, 20, 24, 1)), train=False)
+    )
