@@ -7,6 +7,7 @@ from dlcore.layers.attention import (
   attention_weights,
   weigh,
 )
+from dlcore.layers.cache import Tokens, tokens
 from dlcore.layers.convolution import Conv, convolution
 from dlcore.layers.dropout import (
   DropBlock,
@@ -45,6 +46,7 @@ __all__ = [
   "Patches",
   "Stacked",
   "StochasticDepth",
+  "Tokens",
   "attention",
   "attention_weights",
   "avg_pool",
@@ -66,6 +68,7 @@ __all__ = [
   "stack",
   "stack_blocks",
   "stochastic_depth",
+  "tokens",
   "unstack_blocks",
   "weigh",
 ]

@@ -1,5 +1,7 @@
 """Checks of the settings of models: a mistake is told with its numbers."""
 
+import jax.numpy as jnp
+
 from dlcore.errors import UserError
 
 
@@ -52,3 +54,22 @@ def rate(**settings) -> None:
   for name, value in settings.items():
     if isinstance(value, int | float) and not 0 <= value < 1:
       raise UserError(f"expected {name} from 0 to below 1", f"got {value!r}")
+
+
+def token_ids(ids, *, length: int) -> None:
+  """Checks that `ids` are ids of tokens `[B, T]`, and not too many.
+
+  Raises:
+    UserError: tells the shape, the dtype or the lengths.
+  """
+  if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer):
+    raise UserError(
+      "expected ids of tokens, integers [B, T]",
+      f"got {ids.dtype} of shape {tuple(ids.shape)}",
+    )
+  if ids.shape[1] > length:
+    raise UserError(
+      f"expected at most {length} tokens, the model's length",
+      f"got {ids.shape[1]}",
+      "cut the text, or set a greater length",
+    )
