@@ -45,6 +45,25 @@ def images(x, *, minimum: int) -> None:
     )
 
 
+def token_ids(ids, *, length: int) -> None:
+  """Checks that `ids` are whole numbers `[B, T]`, and not too many.
+
+  Raises:
+    UserError: tells the shape, the type or the length.
+  """
+  if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer):
+    raise UserError(
+      "expected token ids, integers [B, T]",
+      f"got {ids.dtype} of shape {tuple(ids.shape)}",
+    )
+  if ids.shape[1] > length:
+    raise UserError(
+      f"expected at most {length} tokens, the length of the model",
+      f"got {ids.shape[1]}",
+      "cut the texts, or set length before training",
+    )
+
+
 def rate(**settings) -> None:
   """Checks that rates are numbers from 0 to below 1, or traced.
 
@@ -54,22 +73,3 @@ def rate(**settings) -> None:
   for name, value in settings.items():
     if isinstance(value, int | float) and not 0 <= value < 1:
       raise UserError(f"expected {name} from 0 to below 1", f"got {value!r}")
-
-
-def token_ids(ids, *, length: int) -> None:
-  """Checks that `ids` are ids of tokens `[B, T]`, and not too many.
-
-  Raises:
-    UserError: tells the shape, the dtype or the lengths.
-  """
-  if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer):
-    raise UserError(
-      "expected ids of tokens, integers [B, T]",
-      f"got {ids.dtype} of shape {tuple(ids.shape)}",
-    )
-  if ids.shape[1] > length:
-    raise UserError(
-      f"expected at most {length} tokens, the model's length",
-      f"got {ids.shape[1]}",
-      "cut the text, or set a greater length",
-    )

@@ -32,8 +32,9 @@ class GPT2(nn.Module):
     length: the greatest number of tokens.
     activation: a name of `ACTIVATIONS`, of the feed-forward layers.
     epsilon: of the norms.
-    dropout: rate of tokens, of what leaves each branch of a block, and of the
-      weights of attention; a number or a traced scalar.
+    dropout: rate of tokens and of what leaves each branch of a block.
+    attention_dropout: rate of the weights of attention. Both may be traced
+      scalars.
     remat: whether the backward pass computes blocks again, to save memory.
     scan: whether the blocks are one that is scanned, see `layers.stack`.
     dtype: of the arithmetic; parameters and logits are float32.
@@ -50,6 +51,7 @@ class GPT2(nn.Module):
   activation: str = "gelu"
   epsilon: float = 1e-5
   dropout: float | Array = 0.0
+  attention_dropout: float | Array = 0.0
   remat: bool = False
   scan: bool = False
   dtype: Any = jnp.float32
@@ -120,19 +122,20 @@ class GPT2(nn.Module):
 
   def _block(self, name: str) -> Block:
     numerics = {
-      "dropout": self.dropout,
       "dtype": self.dtype,
       "kernel_init": normal(0.02),
       # 2 depth branches add up: the variance does not grow with the depth.
       "out_init": normal(0.02 / (2 * self.depth) ** 0.5),
     }
     return Block(
-      attention=partial(Attention, self.heads, **numerics),
+      attention=partial(
+        Attention, self.heads, dropout=self.attention_dropout, **numerics
+      ),
       feedforward=partial(
         FeedForward,
         self.hidden or 4 * self.width,
         self.activation,
-        **numerics | {"dropout": 0.0},
+        **numerics,
       ),
       norm=partial(LayerNorm, self.epsilon, dtype=self.dtype),
       dropout=self.dropout,
@@ -149,5 +152,5 @@ class GPT2(nn.Module):
       hidden=self.hidden or 1,
       length=self.length,
     )
-    rate(dropout=self.dropout)
+    rate(dropout=self.dropout, attention_dropout=self.attention_dropout)
     token_ids(input_ids, length=self.length)

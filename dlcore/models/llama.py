@@ -73,8 +73,9 @@ class Llama(nn.Module):
     theta: the wavelengths of the rotary positions grow up to 2 pi theta.
     stretch: the four numbers of `Stretch`, or None.
     epsilon: of the norms.
-    dropout: rate of what leaves each branch of a block, a number or a traced
-      scalar.
+    dropout: rate of what leaves each branch of a block.
+    attention_dropout: rate of the weights of attention. Both may be traced
+      scalars.
     remat: whether the backward pass computes blocks again, to save memory.
     scan: whether the blocks are one that is scanned, see `layers.stack`.
     dtype: of the arithmetic; parameters and logits are float32.
@@ -98,6 +99,7 @@ class Llama(nn.Module):
   stretch: tuple[float, float, float, int] | None = None
   epsilon: float = 1e-5
   dropout: float | Array = 0.0
+  attention_dropout: float | Array = 0.0
   remat: bool = False
   scan: bool = False
   dtype: Any = jnp.float32
@@ -160,6 +162,7 @@ class Llama(nn.Module):
         self.head_size,
         use_bias=self.bias,
         out_bias=self.out_bias,
+        dropout=self.attention_dropout,
         rotary=partial(rotary, frequencies=frequencies),
         **numerics,
       ),
@@ -181,7 +184,7 @@ class Llama(nn.Module):
       hidden=self.hidden,
       length=self.length,
     )
-    rate(dropout=self.dropout)
+    rate(dropout=self.dropout, attention_dropout=self.attention_dropout)
     token_ids(input_ids, length=self.length)
     if token_type_ids is not None:
       raise UserError("expected no token_type_ids: a Llama knows no types")

@@ -53,8 +53,10 @@ class Transformer(nn.Module):
     halves: whether all sines of a position come before its cosines.
     bias: whether logits have learned biases.
     epsilon: of the norms.
-    dropout: rate of tokens and of what leaves each branch of a block, a number
-      or a traced scalar.
+    dropout: rate of tokens and of what leaves each branch of a block.
+    attention_dropout: rate of the weights of attention.
+    activation_dropout: rate within the feed-forward layers. All may be traced
+      scalars.
     remat: whether the backward pass computes blocks again, to save memory.
     scan: whether the blocks are one that is scanned, see `layers.stack`.
     dtype: of the arithmetic; parameters and logits are float32.
@@ -79,6 +81,8 @@ class Transformer(nn.Module):
   bias: bool = False
   epsilon: float = 1e-5
   dropout: float | Array = 0.0
+  attention_dropout: float | Array = 0.0
+  activation_dropout: float | Array = 0.0
   remat: bool = False
   scan: bool = False
   dtype: Any = jnp.float32
@@ -220,8 +224,16 @@ class Transformer(nn.Module):
     norm = partial(LayerNorm, self.epsilon, dtype=self.dtype)
     block = partial(
       Block,
-      attention=partial(Attention, heads, **numerics),
-      feedforward=partial(FeedForward, hidden, self.activation, **numerics),
+      attention=partial(
+        Attention, heads, dropout=self.attention_dropout, **numerics
+      ),
+      feedforward=partial(
+        FeedForward,
+        hidden,
+        self.activation,
+        dropout=self.activation_dropout,
+        **numerics,
+      ),
       norm=norm,
       pre_norm=self.pre_norm,
       dropout=self.dropout,
@@ -252,7 +264,11 @@ class Transformer(nn.Module):
       target_hidden=self.target_hidden or 1,
       length=self.length,
     )
-    rate(dropout=self.dropout)
+    rate(
+      dropout=self.dropout,
+      attention_dropout=self.attention_dropout,
+      activation_dropout=self.activation_dropout,
+    )
     if self.head is not None:
       lookup({"lm": None}, self.head, "head")
 

@@ -57,7 +57,7 @@ LLAMA3 = {
 MARIAN = {
   "vocab_size": 37,
   "d_model": 16,
-  "encoder_layers": 2,
+  "encoder_layers": 1,
   "decoder_layers": 2,
   "encoder_attention_heads": 4,
   "decoder_attention_heads": 4,
@@ -88,7 +88,9 @@ CASES = {
       padded=False,
     ),
     Case(
-      "classifier", "GPT2ForSequenceClassification", {**GPT2, "num_labels": 5}
+      "classifier",
+      "GPT2ForSequenceClassification",
+      {**GPT2, "n_layer": 1, "num_labels": 5},
     ),
   ),
   "llama": (
@@ -108,11 +110,18 @@ CASES = {
     Case(
       "base",
       "LlamaModel",
-      {**LLAMA, "num_key_value_heads": 6, "rms_norm_eps": 1e-3},
+      {
+        **LLAMA,
+        "num_hidden_layers": 1,
+        "num_key_value_heads": 6,
+        "rms_norm_eps": 1e-3,
+      },
       padded=False,
     ),
     Case(
-      "classifier", "LlamaForSequenceClassification", {**LLAMA, "num_labels": 3}
+      "classifier",
+      "LlamaForSequenceClassification",
+      {**LLAMA, "num_hidden_layers": 1, "num_labels": 3},
     ),
   ),
   "qwen2": (
@@ -127,7 +136,7 @@ CASES = {
       },
       padded=False,
     ),
-    Case("base", "Qwen2Model", LLAMA),
+    Case("base", "Qwen2Model", {**LLAMA, "num_hidden_layers": 1}),
   ),
   "marian": (
     Case("shared", "MarianMTModel", MARIAN),
@@ -138,6 +147,7 @@ CASES = {
         **MARIAN,
         "decoder_vocab_size": 29,
         "share_encoder_decoder_embeddings": False,
+        "encoder_layers": 2,
         "decoder_layers": 1,
         "decoder_attention_heads": 2,
         "decoder_ffn_dim": 20,
@@ -145,7 +155,7 @@ CASES = {
         "scale_embedding": False,
       },
     ),
-    Case("base", "MarianModel", MARIAN, padded=False),
+    Case("base", "MarianModel", {**MARIAN, "decoder_layers": 1}, padded=False),
   ),
 }
 
@@ -245,13 +255,15 @@ def computed(
       if array.shape[-2] == mask.shape[1] and "cross" not in name:
         axes = (3, 1, 7, 1) if array.ndim == 4 else (3, 7, 1)
         outputs[name] = array * mask.reshape(axes)
-  cotangent = torch.randn(outputs[main].shape)
+  # Where the output is that of padding, 0 too.
+  cotangent = torch.randn(outputs[main].shape) * outputs[main].ne(0)
   loss = (outputs[main] * cotangent).sum()
   gradients = torch.autograd.grad(loss, list(weights.values()))
   named = zip(weights, gradients, strict=True)
   return {
-    "cotangent": cotangent,
-    **{f"output/{name}": array for name, array in outputs.items()},
+    f"cotangent/{main}": cotangent,
+    # A state may be two outputs, and a file holds none twice.
+    **{f"output/{name}": array.clone() for name, array in outputs.items()},
     **{f"gradient/{name}": gradient for name, gradient in named},
   }
 
@@ -275,3 +287,6 @@ def watch(model: nn.Module) -> tuple[dict[str, torch.Tensor], list]:
         i = int(found["i"])
         hooks.append(module.register_forward_hook(note(kind, i)))
   return seen, hooks
+
+
+FAMILIES = tuple(CASES)
