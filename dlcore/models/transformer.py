@@ -251,18 +251,21 @@ class Transformer(nn.Module):
     )
 
   def _check(self) -> None:
+    targets = {
+      "target_vocabulary": self.target_vocabulary,
+      "target_depth": self.target_depth,
+      "target_heads": self.target_heads,
+      "target_hidden": self.target_hidden,
+    }
     at_least(
       1,
       vocabulary=self.vocabulary,
-      target_vocabulary=self.target_vocabulary or 1,
       width=self.width,
       depth=self.depth,
-      target_depth=self.target_depth or 1,
       heads=self.heads,
-      target_heads=self.target_heads or 1,
       hidden=self.hidden,
-      target_hidden=self.target_hidden or 1,
       length=self.length,
+      **{name: value for name, value in targets.items() if value is not None},
     )
     rate(
       dropout=self.dropout,
