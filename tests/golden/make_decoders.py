@@ -4,6 +4,7 @@ Each is what PyTorch computes, in float32, at random weights: transformers'
 own classes, and for the transformer of the paper torch.nn's layers.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -172,6 +173,10 @@ The last of transformers' own is normalised, so theirs are not taken.
 
 def make(family: str) -> Iterator[tuple[str, dict, dict[str, torch.Tensor]]]:
   """Yields the name, the metadata and the arrays of each golden file."""
+  if family == "transformer":
+    for name in ("post_norm", "pre_norm"):
+      yield _of_torch(name, pre_norm=name == "pre_norm")
+    return
   for case in CASES[family]:
     config_class = getattr(transformers, case.model).config_class
     config = config_class(**case.settings, attn_implementation="eager")
@@ -187,7 +192,7 @@ def make(family: str) -> Iterator[tuple[str, dict, dict[str, torch.Tensor]]]:
 
 
 def randomize(model: nn.Module) -> dict[str, torch.Tensor]:
-  """Draws the parameters such that none is at its start or without effect."""
+  """Draws the parameters, and returns them by published name."""
   weights = {
     name: parameter
     for name, parameter in model.named_parameters()
@@ -198,9 +203,15 @@ def randomize(model: nn.Module) -> dict[str, torch.Tensor]:
     for name, buffer in model.named_buffers()
     if name == "final_logits_bias"
   }
+  draw(weights)
+  return weights
+
+
+def draw(weights: dict[str, torch.Tensor]) -> None:
+  """Draws parameters such that none is at its start or without effect."""
   with torch.no_grad():
     for name, weight in weights.items():
-      if re.search(r"(norm|ln_\w+)\.weight$", name):
+      if re.search(r"(norm\d?|ln_\w+)\.weight$", name):
         weight.uniform_(0.5, 1.5)
       elif weight.ndim < 2 or "bias" in name:
         weight.normal_(std=0.3)
@@ -208,7 +219,6 @@ def randomize(model: nn.Module) -> dict[str, torch.Tensor]:
         table = re.search(r"(shared|wte|wpe|embed_tokens)\.weight$", name)
         # The kernels of both orders are nearly square.
         weight.normal_(std=0.5 if table else weight.shape[0] ** -0.5)
-  return weights
 
 
 def draw_inputs(model: nn.Module, *, padded: bool) -> dict[str, torch.Tensor]:
@@ -289,4 +299,96 @@ def watch(model: nn.Module) -> tuple[dict[str, torch.Tensor], list]:
   return seen, hooks
 
 
-FAMILIES = tuple(CASES)
+class Translator(nn.Module):
+  """Vaswani et al. 2017, arXiv:1706.03762, of the layers of torch.nn."""
+
+  def __init__(self, *, pre_norm: bool):
+    """Makes the parameters."""
+    super().__init__()
+    self.shared = nn.Embedding(VOCABULARY, WIDTH)
+    how = {"norm_first": pre_norm, "batch_first": True, "dropout": 0.0}
+    sizes = {"d_model": WIDTH, "nhead": 2, "dim_feedforward": 20}
+    last = (lambda: nn.LayerNorm(WIDTH)) if pre_norm else lambda: None
+    self.encoder = nn.TransformerEncoder(
+      nn.TransformerEncoderLayer(**sizes, **how),
+      1,
+      last(),
+      enable_nested_tensor=False,
+    )
+    self.decoder = nn.TransformerDecoder(
+      nn.TransformerDecoderLayer(**sizes, **how), 2, last()
+    )
+
+  def forward(self, input_ids, attention_mask, decoder_input_ids):
+    """Returns logits."""
+    hidden = attention_mask == 0
+    x = self.encoder(self.embed(input_ids), src_key_padding_mask=hidden)
+    y = self.decoder(
+      self.embed(decoder_input_ids),
+      x,
+      tgt_mask=nn.Transformer.generate_square_subsequent_mask(5),
+      memory_key_padding_mask=hidden,
+    )
+    return y @ self.shared.weight.T
+
+  def embed(self, ids: torch.Tensor) -> torch.Tensor:
+    """Returns scaled words plus positions, sines and cosines in turns."""
+    places = torch.arange(ids.shape[1])[:, None]
+    angles = places / 10_000 ** (torch.arange(0, WIDTH, 2) / WIDTH)
+    waves = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    return self.shared(ids) * WIDTH**0.5 + waves
+
+
+VOCABULARY, WIDTH = 31, 16
+
+
+def _of_torch(name: str, *, pre_norm: bool):
+  torch.manual_seed(0)
+  # Not in evaluation: torch.nn then takes a path that hooks do not see.
+  model = Translator(pre_norm=pre_norm).train()
+  weights = dict(model.named_parameters())
+  draw(weights)
+  mask = torch.ones(3, 7, dtype=torch.long)
+  mask[0, 5:] = mask[1, 2:] = 0
+  inputs = {
+    "input_ids": torch.randint(0, VOCABULARY, (3, 7)),
+    "attention_mask": mask,
+    "decoder_input_ids": torch.randint(0, VOCABULARY, (3, 5)),
+  }
+  outputs, hooks = watch(model)
+  logits = model(**inputs)
+  for hook in hooks:
+    hook.remove()
+  for key, array in outputs.items():
+    if key.startswith("encoder"):
+      outputs[key] = array * mask[..., None]
+  cotangent = torch.randn(logits.shape)
+  gradients = torch.autograd.grad(
+    (logits * cotangent).sum(), list(weights.values())
+  )
+  settings = {
+    "vocabulary": VOCABULARY,
+    "width": WIDTH,
+    "depth": 1,
+    "target_depth": 2,
+    "heads": 2,
+    "hidden": 20,
+    "pre_norm": pre_norm,
+  }
+  metadata = {"family": "torch", "settings": json.dumps(settings)}
+  named = zip(weights, gradients, strict=True)
+  return (
+    name,
+    metadata,
+    {
+      "cotangent/logits": cotangent,
+      "output/logits": logits,
+      **{f"input/{name}": array for name, array in inputs.items()},
+      **{f"weight/{name}": weight for name, weight in weights.items()},
+      **{f"output/{name}": array.clone() for name, array in outputs.items()},
+      **{f"gradient/{name}": gradient for name, gradient in named},
+    },
+  )
+
+
+FAMILIES = (*CASES, "transformer")
