@@ -137,7 +137,6 @@ CASES = {
       },
       padded=False,
     ),
-    Case("base", "Qwen2Model", {**LLAMA, "num_hidden_layers": 1}),
   ),
   "marian": (
     Case("shared", "MarianMTModel", MARIAN),

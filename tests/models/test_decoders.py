@@ -26,6 +26,8 @@ CASES = {
     **SMALL, depth=1, target_depth=2, target_vocabulary=19, pre_norm=True
   ),
 }
+# The gradients of all are among the golden files; these are slow to compile.
+TRAINED = [case for case in CASES if case != "transformer"]
 # Programs that run once: optimising them would take most of the time.
 FAST = {
   "xla_backend_optimization_level": 0,
@@ -97,7 +99,7 @@ def scanned(params):
   return stack_blocks(params)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", TRAINED)
 def test_scanned_and_computed_again_a_gradient_is_the_same_and_nowhere_zero(
   case,
 ):
@@ -119,7 +121,7 @@ def test_scanned_and_computed_again_a_gradient_is_the_same_and_nowhere_zero(
     assert np.abs(leaf - right[path]).max() <= 1e-4 * scale + 1e-7, path
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", TRAINED)
 def test_one_batch_is_learned(case):
   model, variables = make(case)
   params = scanned(variables["params"])
