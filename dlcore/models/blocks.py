@@ -4,11 +4,12 @@ from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
 from dlcore.errors import lookup
-from dlcore.layers import Dropout, Stacked
+from dlcore.layers import Dropout, Stacked, stack, tokens
 from dlcore.models.checks import at_least
 from dlcore.typing import Array
 
@@ -91,6 +92,65 @@ class Block(nn.Module):
     if self.pre_norm:
       return x + drop(layer(norm(x)), train=train)
     return norm(x + drop(layer(x), train=train))
+
+
+class Side(nn.Module):
+  """Encoder or decoder: adds positions, and runs the blocks.
+
+  Attributes:
+    block: makes a block, called with `name`.
+    depth: number of blocks.
+    norm: makes the norm after the last one, or None.
+    positions: makes the table of positions, `[length, D]`.
+    dropout: rate of tokens, a number or a traced scalar.
+    remat: as of `layers.stack`.
+    scan: as of `layers.stack`.
+  """
+
+  block: Callable[..., Block]
+  depth: int
+  norm: Callable[..., nn.Module] | None
+  positions: Callable[[], np.ndarray]
+  dropout: float | Array = 0.0
+  remat: bool = False
+  scan: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Array,
+    context: Array | None = None,
+    *,
+    attention_mask: Array | None = None,
+    context_mask: Array | None = None,
+    causal: bool = False,
+    train: bool,
+    decode: bool = False,
+    collect: bool = False,
+  ) -> Stacked:
+    """Maps `[B, T, D]` to the same; arguments as of `Block` and `stack`."""
+    known = tokens(self, x, attention_mask, decode=decode)
+    places = jnp.asarray(self.positions(), x.dtype)
+    x = x + places[known.positions]
+    x = Dropout(self.dropout, name="dropout")(x, train=train)
+
+    def run(block, x, _):
+      how = {"train": train, "decode": decode, "weights": collect}
+      masks = {"mask": known.mask, "context_mask": context_mask}
+      return block(x, context, causal=causal, **masks, **how)
+
+    stacked = stack(
+      run,
+      self.block,
+      self.depth,
+      x,
+      scan=self.scan,
+      remat=self.remat,
+      collect=collect,
+    )
+    if self.norm is None:
+      return stacked
+    return stacked._replace(x=self.norm(name="norm")(stacked.x))
 
 
 def seen(stacked: Stacked, prefix: str = "") -> dict[str, tuple[Array, ...]]:

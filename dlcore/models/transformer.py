@@ -5,26 +5,15 @@ Marian (Junczys-Dowmunt et al. 2018, arXiv:1804.00344), as published for
 translation (Tiedemann & Thottingal 2020, "OPUS-MT").
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from dlcore.errors import lookup
-from dlcore.layers import (
-  Attention,
-  Dropout,
-  FeedForward,
-  Stacked,
-  padding_mask,
-  sinusoidal,
-  stack,
-  tokens,
-)
-from dlcore.models.blocks import Block, LayerNorm, scores, seen
+from dlcore.layers import Attention, FeedForward, padding_mask, sinusoidal
+from dlcore.models.blocks import Block, LayerNorm, Side, scores, seen
 from dlcore.models.checks import at_least, rate, token_ids
 from dlcore.typing import Array
 
@@ -216,7 +205,7 @@ class Transformer(nn.Module):
     init = nn.initializers.normal(deviation)
     return nn.Embed(count, self.width, dtype=self.dtype, embedding_init=init)
 
-  def _side(self, depth: int, heads: int, hidden: int) -> "Side":
+  def _side(self, depth: int, heads: int, hidden: int) -> Side:
     numerics = {
       "dtype": self.dtype,
       "kernel_init": nn.initializers.glorot_uniform(),
@@ -274,62 +263,3 @@ class Transformer(nn.Module):
     )
     if self.head is not None:
       lookup({"lm": None}, self.head, "head")
-
-
-class Side(nn.Module):
-  """Encoder or decoder: adds positions, and runs the blocks.
-
-  Attributes:
-    block: makes a block, called with `name`.
-    depth: number of blocks.
-    norm: makes the norm after the last one, or None.
-    positions: makes the table of positions, `[length, D]`.
-    dropout: rate of tokens, a number or a traced scalar.
-    remat: as of `layers.stack`.
-    scan: as of `layers.stack`.
-  """
-
-  block: Callable[..., Block]
-  depth: int
-  norm: Callable[..., nn.Module] | None
-  positions: Callable[[], np.ndarray]
-  dropout: float | Array = 0.0
-  remat: bool = False
-  scan: bool = False
-
-  @nn.compact
-  def __call__(
-    self,
-    x: Array,
-    context: Array | None = None,
-    *,
-    attention_mask: Array | None = None,
-    context_mask: Array | None = None,
-    causal: bool = False,
-    train: bool,
-    decode: bool = False,
-    collect: bool = False,
-  ) -> Stacked:
-    """Maps `[B, T, D]` to the same; arguments as of `Block` and `stack`."""
-    known = tokens(self, x, attention_mask, decode=decode)
-    places = jnp.asarray(self.positions(), x.dtype)
-    x = x + places[known.positions]
-    x = Dropout(self.dropout, name="dropout")(x, train=train)
-
-    def run(block, x, _):
-      how = {"train": train, "decode": decode, "weights": collect}
-      masks = {"mask": known.mask, "context_mask": context_mask}
-      return block(x, context, causal=causal, **masks, **how)
-
-    stacked = stack(
-      run,
-      self.block,
-      self.depth,
-      x,
-      scan=self.scan,
-      remat=self.remat,
-      collect=collect,
-    )
-    if self.norm is None:
-      return stacked
-    return stacked._replace(x=self.norm(name="norm")(stacked.x))
