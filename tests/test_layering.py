@@ -12,7 +12,7 @@ LAYERS = (
   {"typing", "errors"},
   {"trees", "task"},
   {"layers", "losses", "metrics", "optim", "augment", "data"},
-  {"models", "tasks"},
+  {"models", "tasks", "generation"},
   {"scale"},
   {"training"},
   {"transfer"},

@@ -7,6 +7,7 @@ from dlcore.layers.attention import (
   attention_weights,
   weigh,
 )
+from dlcore.layers.cache import Tokens, tokens
 from dlcore.layers.convolution import Conv, convolution
 from dlcore.layers.dropout import (
   DropBlock,
@@ -46,6 +47,7 @@ __all__ = [
   "Patches",
   "Stacked",
   "StochasticDepth",
+  "Tokens",
   "adaptive_avg_pool",
   "attention",
   "attention_weights",
@@ -69,6 +71,7 @@ __all__ = [
   "stack",
   "stack_blocks",
   "stochastic_depth",
+  "tokens",
   "unstack_blocks",
   "weigh",
 ]

@@ -117,7 +117,8 @@ class Attention(nn.Module):
     norm: makes the norms of queries and keys over K, called with `name`.
     scale: of the inner products, 1 / sqrt(K) by default.
     dtype: of the arithmetic; parameters are float32.
-    kernel_init: of all four kernels.
+    kernel_init: of the kernels.
+    out_init: of that of the output; None is as `kernel_init`.
   """
 
   heads: int
@@ -131,6 +132,7 @@ class Attention(nn.Module):
   scale: float | None = None
   dtype: Any = jnp.float32
   kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
+  out_init: Callable[..., Array] | None = None
 
   @nn.compact
   def __call__(
@@ -162,7 +164,8 @@ class Attention(nn.Module):
         values in the collection "cache", and is added to them. `init` with
         an input of the greatest length makes the cache; S is then that
         length in `mask` and `bias`, whose values for what is yet to come do
-        not matter. With a context there is nothing to keep.
+        not matter. The keys and values of a context are those of the call
+        that made the cache.
 
     Returns:
       `[B, T, D]`, or with `weights` a pair with float32 `[B, H, T, S]`,
@@ -174,8 +177,13 @@ class Attention(nn.Module):
     groups, size = self._sizes(x.shape[-1])
     source = x if context is None else context
     query = self._heads("query", self.heads, size)(x)
-    key = self._heads("key", groups, size)(source)
-    value = self._heads("value", groups, size)(source)
+    key = self._heads("key", groups, size)
+    value = self._heads("value", groups, size)
+    if decode and context is not None:
+      key = self.variable("cache", "context_key", key, source).value
+      value = self.variable("cache", "context_value", value, source).value
+    else:
+      key, value = key(source), value(source)
     if self.norm is not None:
       query = self.norm(name="query_norm")(query)
       key = self.norm(name="key_norm")(key)
@@ -202,7 +210,7 @@ class Attention(nn.Module):
       x.shape[-1],
       use_bias=self.use_bias if self.out_bias is None else self.out_bias,
       dtype=self.dtype,
-      kernel_init=self.kernel_init,
+      kernel_init=self.out_init or self.kernel_init,
       name="out",
     )(y.reshape(*y.shape[:2], -1))
     return (y, probabilities) if weights else y

@@ -1,10 +1,13 @@
-"""The cache of attention: keys and values that are kept."""
+"""The cache of attention: keys, values, and which tokens they are of."""
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from dlcore.layers.mask import causal_mask
+from dlcore.errors import UserError
+from dlcore.layers.mask import causal_mask, padding_mask
 from dlcore.typing import Array
 
 
@@ -43,3 +46,58 @@ class Cache:
       cached.value = lax.dynamic_update_slice(cached.value, new, start)
     self._index.value = self.index + length
     return self._key.value, self._value.value, past
+
+
+class Tokens(NamedTuple):
+  """What attention must know of tokens, some of which may be padding."""
+
+  mask: Array | None
+  """Bool `[B, 1, 1, S]`, or None where every token is kept."""
+
+  positions: Array
+  """Int32 `[T]` or `[B, T]`: how many kept tokens come before each. Padding
+  does not count, so on whichever side it is, it changes nothing."""
+
+
+def tokens(
+  module: nn.Module,
+  x: Array,
+  attention_mask: Array | None,
+  *,
+  decode: bool = False,
+) -> Tokens:
+  """Returns the mask and the positions of tokens.
+
+  Args:
+    module: in whose collection "cache" is kept which tokens came before.
+    x: `[B, T, ...]`, the tokens or their ids.
+    attention_mask: `[B, T]`, 1 for kept tokens; None keeps all.
+    decode: whether the tokens go on from those in the cache. The first call
+      makes the cache, as long as its input; S is then that length.
+
+  Raises:
+    UserError: the mask has another shape than the tokens.
+  """
+  shape = x.shape[:2]
+  if attention_mask is not None and attention_mask.shape != shape:
+    raise UserError(
+      f"expected an attention_mask of shape {shape}, one number a token",
+      f"got one of shape {attention_mask.shape}",
+    )
+  if attention_mask is None and not decode:
+    return Tokens(None, jnp.arange(shape[1]))
+  kept = jnp.ones(shape, bool)
+  if attention_mask is not None:
+    kept = attention_mask.astype(bool)
+  positions = jnp.maximum(jnp.cumsum(kept, 1, dtype=jnp.int32) - 1, 0)
+  if not decode:
+    return Tokens(padding_mask(kept), positions)
+
+  ready = module.has_variable("cache", "kept")
+  past = module.variable("cache", "kept", jnp.zeros, shape, bool)
+  index = module.variable("cache", "index", jnp.int32, 0)
+  positions += past.value.sum(1, keepdims=True, dtype=jnp.int32)
+  if ready:
+    kept = lax.dynamic_update_slice(past.value, kept, (0, index.value))
+    past.value, index.value = kept, index.value + shape[1]
+  return Tokens(padding_mask(kept), positions)

@@ -24,6 +24,7 @@ class FeedForward(nn.Module):
     dropout: rate after the activation, a number or a traced scalar.
     dtype: of the arithmetic; parameters are float32.
     kernel_init: of both kernels.
+    out_init: of the second one; None is as `kernel_init`.
   """
 
   hidden: int
@@ -32,6 +33,7 @@ class FeedForward(nn.Module):
   dropout: float | Array = 0.0
   dtype: Any = jnp.float32
   kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
+  out_init: Callable[..., Array] | None = None
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool) -> Array:
@@ -56,6 +58,7 @@ class GatedFeedForward(nn.Module):
   dropout: float | Array = 0.0
   dtype: Any = jnp.float32
   kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
+  out_init: Callable[..., Array] | None = None
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool) -> Array:
@@ -68,10 +71,11 @@ class GatedFeedForward(nn.Module):
 
 
 def _dense(module, features: int, name: str) -> nn.Dense:
+  own_init = module.out_init if name == "out" else None
   return nn.Dense(
     features,
     use_bias=module.use_bias,
     dtype=module.dtype,
-    kernel_init=module.kernel_init,
+    kernel_init=own_init or module.kernel_init,
     name=name,
   )

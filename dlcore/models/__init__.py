@@ -9,19 +9,23 @@ from dlcore.models.cnn import CNN
 from dlcore.models.convnext import ConvNeXt
 from dlcore.models.efficientnet import EfficientNetLite
 from dlcore.models.features import feature_maps
+from dlcore.models.gpt2 import GPT2
 from dlcore.models.lenet import LeNet5
+from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
 from dlcore.models.published import PUBLISHED, Published
 from dlcore.models.resnet import ResNet
 from dlcore.models.summary import flops, layers, summary
 from dlcore.models.table import MODELS
+from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
 from dlcore.models.wide_resnet import WideResNet
 
 __all__ = [
   "CNN",
+  "GPT2",
   "MLP",
   "MODELS",
   "PUBLISHED",
@@ -30,9 +34,11 @@ __all__ = [
   "ConvNeXt",
   "EfficientNetLite",
   "LeNet5",
+  "Llama",
   "Mixer",
   "Published",
   "ResNet",
+  "Transformer",
   "ViT",
   "WideResNet",
   "create",

@@ -8,16 +8,37 @@ from dlcore.models.bert import Bert
 from dlcore.models.cnn import CNN
 from dlcore.models.convnext import ConvNeXt
 from dlcore.models.efficientnet import EfficientNetLite
+from dlcore.models.gpt2 import GPT2
 from dlcore.models.lenet import LeNet5
+from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
 from dlcore.models.resnet import ResNet
+from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
 from dlcore.models.wide_resnet import WideResNet
 
 cifar = partial(ResNet, width=16, stem="small", shortcut="zeros")
 deep = partial(ResNet, block="bottleneck")
+
+LLAMA3_2 = {
+  "tied": True,
+  "vocabulary": 128_256,
+  "hidden": 8192,
+  "key_value_heads": 8,
+  "length": 131_072,
+  "theta": 500_000.0,
+  "stretch": (32.0, 1.0, 4.0, 8192),
+}
+QWEN2 = {
+  "bias": True,
+  "vocabulary": 151_936,
+  "length": 131_072,
+  "theta": 1e6,
+  "epsilon": 1e-6,
+}
+SMOLLM = {"tied": True, "vocabulary": 49_152, "length": 2048}
 
 MODELS: dict[str, Callable[..., Any]] = {
   # Images and tables.
@@ -69,5 +90,70 @@ MODELS: dict[str, Callable[..., Any]] = {
   ),
   "minilm_l12": partial(Bert, width=384),
   "minilm_l6": partial(Bert, width=384, depth=6),
+  # Text, from left to right, and from one text to another.
+  "gpt2": GPT2,
+  "gpt2_medium": partial(GPT2, width=1024, depth=24, heads=16),
+  "gpt2_large": partial(GPT2, width=1280, depth=36, heads=20),
+  "gpt2_xl": partial(GPT2, width=1600, depth=48, heads=25),
+  "llama2_7b": Llama,
+  "llama3_8b": partial(
+    Llama,
+    vocabulary=128_256,
+    hidden=14_336,
+    key_value_heads=8,
+    length=8192,
+    theta=500_000.0,
+  ),
+  "llama3_2_1b": partial(Llama, width=2048, depth=16, **LLAMA3_2),
+  "llama3_2_3b": partial(Llama, width=3072, depth=28, heads=24, **LLAMA3_2),
+  "marian": partial(
+    Transformer,
+    vocabulary=58_101,
+    length=512,
+    activation="silu",
+    halves=True,
+    bias=True,
+  ),
+  "qwen2_0_5b": partial(
+    Llama,
+    tied=True,
+    width=896,
+    depth=24,
+    heads=14,
+    key_value_heads=2,
+    hidden=4864,
+    **QWEN2,
+  ),
+  "qwen2_1_5b": partial(
+    Llama,
+    tied=True,
+    width=1536,
+    depth=28,
+    heads=12,
+    key_value_heads=2,
+    hidden=8960,
+    **QWEN2,
+  ),
+  "smollm_135m": partial(
+    Llama,
+    width=576,
+    depth=30,
+    heads=9,
+    key_value_heads=3,
+    hidden=1536,
+    **SMOLLM,
+  ),
+  "smollm_360m": partial(
+    Llama,
+    width=960,
+    depth=32,
+    heads=15,
+    key_value_heads=5,
+    hidden=2560,
+    **SMOLLM,
+  ),
+  "smollm_1_7b": partial(Llama, width=2048, depth=24, hidden=8192, **SMOLLM),
+  "transformer_base": Transformer,
+  "transformer_big": partial(Transformer, width=1024, heads=16, hidden=4096),
 }
 """Models by name: `(num_classes, **settings) -> module`."""

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import make_convnets
+import make_decoders
 import make_encoders
 import safetensors.torch
 
 MAKERS = {
   family: maker.make
-  for maker in (make_convnets, make_encoders)
+  for maker in (make_convnets, make_decoders, make_encoders)
   for family in maker.FAMILIES
 }
 """By family: yields `(case, metadata, arrays)`."""

@@ -102,3 +102,22 @@ def labels(count: int | None) -> dict[str, Any]:
     "id2label": names,
     "label2id": {name: int(i) for i, name in names.items()},
   }
+
+
+def fixed(config: Mapping[str, Any], **settings: Any) -> None:
+  """Checks entries of a config.json that we know only one value of.
+
+  Args:
+    config: the published one.
+    **settings: the value that each entry must have, or else be left out.
+
+  Raises:
+    UserError: names the first that differs.
+  """
+  for name, value in settings.items():
+    if config.get(name, value) != value:
+      raise UserError(
+        f"expected {name}={value!r} in the config.json",
+        f"got {config[name]!r}",
+        "such a model is not known here",
+      )

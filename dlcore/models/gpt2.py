@@ -1,0 +1,156 @@
+"""GPT-2: each token is told from those before it.
+
+Radford et al. 2019, "Language models are unsupervised multitask learners".
+"""
+
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dlcore.layers import Attention, Dropout, FeedForward, stack, tokens
+from dlcore.models.blocks import Block, LayerNorm, output, seen
+from dlcore.models.checks import at_least, rate, token_ids
+from dlcore.typing import Array
+
+normal = nn.initializers.normal
+
+
+class GPT2(nn.Module):
+  """Maps token ids to logits by attention to earlier tokens.
+
+  Attributes:
+    num_classes: width of the output of a classifier (1 in regression).
+    head: "lm" tells the token after each, by the table of the words;
+      "classifier" judges the text by its last token; None leaves the tokens.
+    vocabulary: number of token ids, V.
+    width: D of the tokens.
+    depth: number of blocks.
+    heads: of each attention.
+    hidden: width within the feed-forward layers; 4 times `width` by default.
+    length: the greatest number of tokens.
+    activation: a name of `ACTIVATIONS`, of the feed-forward layers.
+    epsilon: of the norms.
+    dropout: rate of tokens and of what leaves each branch of a block.
+    attention_dropout: rate of the weights of attention. Both may be traced
+      scalars.
+    remat: whether the backward pass computes blocks again, to save memory.
+    scan: whether the blocks are one that is scanned, see `layers.stack`.
+    dtype: of the arithmetic; parameters and logits are float32.
+  """
+
+  num_classes: int | None = None
+  head: str | None = "lm"
+  vocabulary: int = 50_257
+  width: int = 768
+  depth: int = 12
+  heads: int = 12
+  hidden: int | None = None
+  length: int = 1024
+  activation: str = "gelu"
+  epsilon: float = 1e-5
+  dropout: float | Array = 0.0
+  attention_dropout: float | Array = 0.0
+  remat: bool = False
+  scan: bool = False
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    input_ids: Array,
+    *,
+    attention_mask: Array | None = None,
+    token_type_ids: Array | None = None,
+    train: bool,
+    decode: bool = False,
+    intermediates: bool = False,
+  ) -> Any:
+    """Maps ids `[B, T]` to float32 `[B, T, V]`, or `[B, C]`.
+
+    Args:
+      input_ids: int.
+      attention_mask: `[B, T]`, 1 for kept tokens, all by default. Positions
+        count these, so that padding on either side changes nothing.
+      token_type_ids: int `[B, T]`, words that are added to those of the ids.
+      train: whether to drop.
+      decode: whether the ids go on from those in the collection "cache". The
+        first such call makes the cache, for as many tokens as it is given.
+      intermediates: whether to return what blocks pass on, too.
+
+    Returns:
+      The logits, or without a head the tokens `[B, T, D]`. With
+      `intermediates` the pair of this and a dict of tuples, `hidden_states`
+      `[B, T, D]` before the first and after each block, and `attentions`, of
+      each block the weights `[B, H, T, S]`.
+
+    Raises:
+      UserError: a setting or the shape of the ids cannot be.
+    """
+    self._check(input_ids)
+    words = self._embedding(self.vocabulary, 0.02, "word_embedding")
+    places = self._embedding(self.length, 0.01, "position_embedding")
+    known = tokens(self, input_ids, attention_mask, decode=decode)
+    x = words(input_ids) + places(known.positions)
+    if token_type_ids is not None:
+      x = x + words(token_type_ids)
+    x = Dropout(self.dropout, name="dropout")(x, train=train)
+
+    def run(block, x, _):
+      how = {"train": train, "decode": decode, "weights": intermediates}
+      return block(x, mask=known.mask, causal=True, **how)
+
+    blocks = stack(
+      run,
+      self._block,
+      self.depth,
+      x,
+      scan=self.scan,
+      remat=self.remat,
+      collect=intermediates,
+    )
+    x = LayerNorm(self.epsilon, dtype=self.dtype, name="norm")(blocks.x)
+    y = output(self, x, words.embedding, attention_mask)
+    return (y, seen(blocks)) if intermediates else y
+
+  def _embedding(self, count: int, deviation: float, name: str) -> nn.Embed:
+    init = normal(deviation)
+    return nn.Embed(
+      count, self.width, dtype=self.dtype, embedding_init=init, name=name
+    )
+
+  def _block(self, name: str) -> Block:
+    numerics = {
+      "dtype": self.dtype,
+      "kernel_init": normal(0.02),
+      # 2 depth branches add up: the variance does not grow with the depth.
+      "out_init": normal(0.02 / (2 * self.depth) ** 0.5),
+    }
+    return Block(
+      attention=partial(
+        Attention, self.heads, dropout=self.attention_dropout, **numerics
+      ),
+      feedforward=partial(
+        FeedForward,
+        self.hidden or 4 * self.width,
+        self.activation,
+        **numerics,
+      ),
+      norm=partial(LayerNorm, self.epsilon, dtype=self.dtype),
+      dropout=self.dropout,
+      name=name,
+    )
+
+  def _check(self, input_ids: Array) -> None:
+    at_least(
+      1,
+      vocabulary=self.vocabulary,
+      width=self.width,
+      depth=self.depth,
+      heads=self.heads,
+      hidden=self.hidden or 1,
+      length=self.length,
+    )
+    rate(dropout=self.dropout, attention_dropout=self.attention_dropout)
+    token_ids(input_ids, length=self.length)

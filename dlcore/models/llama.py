@@ -1,0 +1,203 @@
+"""The modern decoder, as published for Llama, Qwen 2 and SmolLM.
+
+Touvron et al. 2023, arXiv:2302.13971 and arXiv:2307.09288; Grattafiori et al.
+2024, arXiv:2407.21783; Yang et al. 2024, arXiv:2407.10671. Norms by the root
+mean square (Zhang & Sennrich 2019, arXiv:1910.07467), rotary positions (Su et
+al. 2021, arXiv:2104.09864), gated feed-forward layers (Shazeer 2020,
+arXiv:2002.05202), keys and values shared by heads (Ainslie et al. 2023,
+arXiv:2305.13245).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from dlcore.errors import UserError
+from dlcore.layers import (
+  Attention,
+  GatedFeedForward,
+  rotary,
+  rotary_frequencies,
+  stack,
+  tokens,
+)
+from dlcore.models.blocks import Block, output, seen
+from dlcore.models.checks import at_least, rate, token_ids
+from dlcore.typing import Array
+
+normal = nn.initializers.normal(0.02)
+
+
+class Stretch(NamedTuple):
+  """How rotary positions learned on short texts were stretched to long ones.
+
+  Grattafiori et al. 2024, arXiv:2407.21783, as in the release of Llama 3.1.
+  """
+
+  factor: float
+  """By which wavelengths grow, if they are long."""
+
+  low: float
+  """Turns within `length` below which a wavelength is long."""
+
+  high: float
+  """Turns from which on it is short, and stays. Between both it is mixed."""
+
+  length: int
+  """The number of tokens before the stretch."""
+
+
+class Llama(nn.Module):
+  """Maps token ids to logits by attention to earlier tokens.
+
+  Attributes:
+    num_classes: width of the output of a classifier (1 in regression).
+    head: "lm" tells the token after each; "classifier" judges the text by its
+      last token; None leaves the tokens.
+    tied: whether the head "lm" is the table of the words.
+    vocabulary: number of token ids, V.
+    width: D of the tokens.
+    depth: number of blocks.
+    heads: of queries, H.
+    key_value_heads: of keys and values, a divisor of `heads`, which it is by
+      default.
+    head_size: K; `width` over `heads` by default.
+    hidden: width within the feed-forward layers, F.
+    length: the greatest number of tokens.
+    activation: a name of `ACTIVATIONS`, of the gate.
+    bias: whether queries, keys and values have biases.
+    out_bias: whether the output of attention has one.
+    theta: the wavelengths of the rotary positions grow up to 2 pi theta.
+    stretch: the four numbers of `Stretch`, or None.
+    epsilon: of the norms.
+    dropout: rate of what leaves each branch of a block.
+    attention_dropout: rate of the weights of attention. Both may be traced
+      scalars.
+    remat: whether the backward pass computes blocks again, to save memory.
+    scan: whether the blocks are one that is scanned, see `layers.stack`.
+    dtype: of the arithmetic; parameters and logits are float32.
+  """
+
+  num_classes: int | None = None
+  head: str | None = "lm"
+  tied: bool = False
+  vocabulary: int = 32_000
+  width: int = 4096
+  depth: int = 32
+  heads: int = 32
+  key_value_heads: int | None = None
+  head_size: int | None = None
+  hidden: int = 11_008
+  length: int = 4096
+  activation: str = "silu"
+  bias: bool = False
+  out_bias: bool = False
+  theta: float = 10_000.0
+  stretch: tuple[float, float, float, int] | None = None
+  epsilon: float = 1e-5
+  dropout: float | Array = 0.0
+  attention_dropout: float | Array = 0.0
+  remat: bool = False
+  scan: bool = False
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    input_ids: Array,
+    *,
+    attention_mask: Array | None = None,
+    token_type_ids: None = None,
+    train: bool,
+    decode: bool = False,
+    intermediates: bool = False,
+  ) -> Any:
+    """Maps ids `[B, T]` to float32 `[B, T, V]`, or `[B, C]`.
+
+    Arguments and result are those of `GPT2`, but there are no token types.
+    """
+    self._check(input_ids, token_type_ids)
+    words = nn.Embed(
+      self.vocabulary,
+      self.width,
+      dtype=self.dtype,
+      embedding_init=normal,
+      name="word_embedding",
+    )
+    known = tokens(self, input_ids, attention_mask, decode=decode)
+
+    def run(block, x, _):
+      how = {"train": train, "decode": decode, "weights": intermediates}
+      where = {"mask": known.mask, "positions": known.positions}
+      return block(x, causal=True, **where, **how)
+
+    blocks = stack(
+      run,
+      self._block,
+      self.depth,
+      words(input_ids),
+      scan=self.scan,
+      remat=self.remat,
+      collect=intermediates,
+    )
+    x = nn.RMSNorm(self.epsilon, dtype=self.dtype, name="norm")(blocks.x)
+    table = words.embedding if self.tied else None
+    y = output(self, x, table, attention_mask)
+    return (y, seen(blocks)) if intermediates else y
+
+  def _block(self, name: str) -> Block:
+    numerics = {"dtype": self.dtype, "kernel_init": normal}
+    size = self.head_size or self.width // self.heads
+    frequencies = rotary_frequencies(size, self.theta)
+    if self.stretch is not None:
+      frequencies = stretched(frequencies, Stretch(*self.stretch))
+    return Block(
+      attention=partial(
+        Attention,
+        self.heads,
+        self.key_value_heads,
+        self.head_size,
+        use_bias=self.bias,
+        out_bias=self.out_bias,
+        dropout=self.attention_dropout,
+        rotary=partial(rotary, frequencies=frequencies),
+        **numerics,
+      ),
+      feedforward=partial(
+        GatedFeedForward, self.hidden, self.activation, **numerics
+      ),
+      norm=partial(nn.RMSNorm, self.epsilon, dtype=self.dtype),
+      dropout=self.dropout,
+      name=name,
+    )
+
+  def _check(self, input_ids: Array, token_type_ids: Any) -> None:
+    at_least(
+      1,
+      vocabulary=self.vocabulary,
+      width=self.width,
+      depth=self.depth,
+      heads=self.heads,
+      hidden=self.hidden,
+      length=self.length,
+    )
+    rate(dropout=self.dropout, attention_dropout=self.attention_dropout)
+    token_ids(input_ids, length=self.length)
+    if token_type_ids is not None:
+      raise UserError("expected no token_type_ids: a Llama knows no types")
+
+
+def stretched(frequencies: np.ndarray, stretch: Stretch) -> np.ndarray:
+  """Returns the frequencies of rotary positions for longer texts.
+
+  Args:
+    frequencies: float32 `[K / 2]`, radians a position.
+    stretch: what becomes of them.
+  """
+  turns = stretch.length * frequencies / (2 * np.pi)
+  kept = np.clip((turns - stretch.low) / (stretch.high - stretch.low), 0, 1)
+  mixed = (1 - kept) * frequencies / stretch.factor + kept * frequencies
+  return mixed.astype(np.float32)
