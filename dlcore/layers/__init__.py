@@ -13,16 +13,27 @@ from dlcore.layers.dropout import (
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
 from dlcore.layers.pooling import avg_pool, max_pool
+from dlcore.layers.recurrent import GRU, LSTM, RNN, Recurrent
+from dlcore.layers.recurrent_attention import AttentiveRecurrent, attended
+from dlcore.layers.recurrent_cell import CELLS, step
+from dlcore.layers.recurrent_scan import recur, scan_cell
 from dlcore.layers.remat import remat
 
 __all__ = [
   "ACTIVATIONS",
+  "CELLS",
+  "GRU",
   "INITIALIZERS",
+  "LSTM",
   "RECORDED",
+  "RNN",
+  "AttentiveRecurrent",
   "Conv",
   "DropBlock",
   "Dropout",
+  "Recurrent",
   "StochasticDepth",
+  "attended",
   "avg_pool",
   "convolution",
   "drop_block",
@@ -30,6 +41,9 @@ __all__ = [
   "frozen",
   "max_pool",
   "recorded",
+  "recur",
   "remat",
+  "scan_cell",
+  "step",
   "stochastic_depth",
 ]

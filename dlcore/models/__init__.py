@@ -9,17 +9,23 @@ from dlcore.errors import UserError, lookup, nearest
 from dlcore.models.cnn import CNN
 from dlcore.models.lenet import LeNet5
 from dlcore.models.mlp import MLP
+from dlcore.models.recurrent import RecurrentNetwork
 from dlcore.models.resnet import ResNet
+from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.summary import flops, layers, summary
 
 MODELS: dict[str, Callable[..., Any]] = {
   "cnn": CNN,
+  "gru": partial(RecurrentNetwork, cell="gru"),
   "lenet5": LeNet5,
+  "lstm": partial(RecurrentNetwork, cell="lstm"),
   "mlp": MLP,
   "resnet18": partial(ResNet, stages=(2, 2, 2, 2)),
   "resnet20": partial(ResNet, stages=(3, 3, 3), width=16, stem="small"),
   "resnet34": partial(ResNet, stages=(3, 4, 6, 3)),
   "resnet50": partial(ResNet, stages=(3, 4, 6, 3), block="bottleneck"),
+  "rnn": partial(RecurrentNetwork, cell="rnn"),
+  "seq2seq": Seq2Seq,
 }
 """Models by name: `(num_classes, **settings) -> module`."""
 
@@ -28,7 +34,9 @@ __all__ = [
   "MLP",
   "MODELS",
   "LeNet5",
+  "RecurrentNetwork",
   "ResNet",
+  "Seq2Seq",
   "create",
   "flops",
   "layers",
