@@ -80,8 +80,9 @@ class RecurrentNetwork(nn.Module):
     Returns:
       Logits `[B, C]`; of "lm" `[B, T, V]`, of "forecaster"
       `[B, horizon, C]`; without a head outputs `[B, T, D]`. With
-      `intermediates` the pair of this and a dict of a tuple,
-      `hidden_states`: what enters the first layer and leaves each.
+      `intermediates` the pair of this and a dict: the tuple `hidden_states`,
+      what enters the first layer and leaves each, and the last `carry`, see
+      `layers.Recurrent`.
 
     Raises:
       UserError: a setting or the shape of the inputs cannot be.
@@ -108,7 +109,8 @@ class RecurrentNetwork(nn.Module):
       name="recurrent",
     )(x, mask=attention_mask, train=train, decode=decode, every=True)
     y = self._output(states[-1], carry, words, inputs, train)
-    return (y, {"hidden_states": (x, *states)}) if intermediates else y
+    seen = {"hidden_states": (x, *states), "carry": carry}
+    return (y, seen) if intermediates else y
 
   def _output(self, x, carry, words, inputs, train):
     if self.head is None:

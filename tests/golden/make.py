@@ -1,0 +1,33 @@
+"""Writes golden files: `python tests/golden/make.py FAMILY...`.
+
+Needs torch, transformers and safetensors, which tests do not. Without a
+family all are written. The files hold `weight/NAME`, `input/ARGUMENT`,
+`output/WHAT`, `cotangent...` and `gradient/NAME` in float32, and in their
+metadata the family and its config.json.
+"""
+
+import sys
+from pathlib import Path
+
+import make_recurrent
+import safetensors.torch
+
+MAKERS = dict.fromkeys(make_recurrent.FAMILIES, make_recurrent.make)
+"""By family: yields `(case, metadata, arrays)`."""
+
+
+def main(families: list[str]) -> None:
+  """Writes `<family>_<case>.safetensors` beside this file."""
+  for family in families or MAKERS:
+    for case, metadata, arrays in MAKERS[family](family):
+      name = f"{family.replace('/', '_')}_{case}.safetensors"
+      path = Path(__file__).parent / name
+      whole = {
+        key: array.detach().contiguous() for key, array in arrays.items()
+      }
+      safetensors.torch.save_file(whole, path, metadata)
+      print(f"{path.stat().st_size:>8,} bytes  {name}")
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])
