@@ -31,24 +31,35 @@ from dlcore.layers.position import (
   rotary_frequencies,
   sinusoidal,
 )
+from dlcore.layers.recurrent import GRU, LSTM, RNN, Recurrent
+from dlcore.layers.recurrent_attention import AttentiveRecurrent, attended
+from dlcore.layers.recurrent_cell import CELLS, step
+from dlcore.layers.recurrent_scan import recur, scan_cell
 from dlcore.layers.remat import remat
 from dlcore.layers.stack import Stacked, stack, stack_blocks, unstack_blocks
 
 __all__ = [
   "ACTIVATIONS",
+  "CELLS",
+  "GRU",
   "INITIALIZERS",
+  "LSTM",
   "RECORDED",
+  "RNN",
   "Attention",
+  "AttentiveRecurrent",
   "Conv",
   "DropBlock",
   "Dropout",
   "FeedForward",
   "GatedFeedForward",
   "Patches",
+  "Recurrent",
   "Stacked",
   "StochasticDepth",
   "Tokens",
   "adaptive_avg_pool",
+  "attended",
   "attention",
   "attention_weights",
   "avg_pool",
@@ -62,14 +73,17 @@ __all__ = [
   "padding_mask",
   "patches",
   "recorded",
+  "recur",
   "relative_position_bucket",
   "remat",
   "resize_table",
   "rotary",
   "rotary_frequencies",
+  "scan_cell",
   "sinusoidal",
   "stack",
   "stack_blocks",
+  "step",
   "stochastic_depth",
   "tokens",
   "unstack_blocks",

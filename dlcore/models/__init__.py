@@ -15,7 +15,9 @@ from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
 from dlcore.models.published import PUBLISHED, Published
+from dlcore.models.recurrent import RecurrentNetwork
 from dlcore.models.resnet import ResNet
+from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.summary import flops, layers, summary
 from dlcore.models.table import MODELS
 from dlcore.models.transformer import Transformer
@@ -37,7 +39,9 @@ __all__ = [
   "Llama",
   "Mixer",
   "Published",
+  "RecurrentNetwork",
   "ResNet",
+  "Seq2Seq",
   "Transformer",
   "ViT",
   "WideResNet",

@@ -13,7 +13,9 @@ from dlcore.models.lenet import LeNet5
 from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
+from dlcore.models.recurrent import RecurrentNetwork
 from dlcore.models.resnet import ResNet
+from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
@@ -82,6 +84,11 @@ MODELS: dict[str, Callable[..., Any]] = {
   "vit_small": partial(ViT, width=384, heads=6),
   "vit_tiny": partial(ViT, width=192, heads=3),
   "wide_resnet28_10": WideResNet,
+  # Sequences, step by step.
+  "gru": partial(RecurrentNetwork, cell="gru"),
+  "lstm": partial(RecurrentNetwork, cell="lstm"),
+  "rnn": partial(RecurrentNetwork, cell="rnn"),
+  "seq2seq": Seq2Seq,
   # Text, both ways.
   "bert_base": Bert,
   "bert_large": partial(Bert, width=1024, depth=24, heads=16),

@@ -12,11 +12,12 @@ from pathlib import Path
 import make_convnets
 import make_decoders
 import make_encoders
+import make_recurrent
 import safetensors.torch
 
 MAKERS = {
   family: maker.make
-  for maker in (make_convnets, make_decoders, make_encoders)
+  for maker in (make_convnets, make_decoders, make_encoders, make_recurrent)
   for family in maker.FAMILIES
 }
 """By family: yields `(case, metadata, arrays)`."""

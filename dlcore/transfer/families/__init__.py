@@ -10,6 +10,7 @@ from dlcore.transfer.families import (
   llama,
   marian,
   mixer,
+  recurrent,
   resnet,
   resnet_torchvision,
   vgg,
@@ -36,6 +37,9 @@ FAMILIES: dict[str, Family] = {
   "timm/mixer": mixer.FAMILY,
   "timm/resnet": resnet_torchvision.FAMILY,
   "timm/vit": vit_timm.FAMILY,
+  "torch/gru": recurrent.FAMILY,
+  "torch/lstm": recurrent.FAMILY,
+  "torch/rnn": recurrent.FAMILY,
   "torchvision/resnet": resnet_torchvision.FAMILY,
   "torchvision/vgg": vgg.FAMILY,
 }

@@ -1,0 +1,192 @@
+"""Recurrent networks: texts and series are read step by step.
+
+Elman 1990, "Finding structure in time"; Hochreiter & Schmidhuber 1997, "Long
+short-term memory"; Cho et al. 2014, arXiv:1406.1078, for the GRU.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dlcore.errors import UserError, lookup
+from dlcore.layers import Dropout, Recurrent
+from dlcore.models.checks import at_least, rate
+from dlcore.typing import Array
+
+
+class RecurrentNetwork(nn.Module):
+  """Maps token ids or series to logits by layers of recurrent cells.
+
+  Attributes:
+    num_classes: width of the output of a classifier (1 in regression) and of
+      each step of a forecast (by default that of the series).
+    cell: "rnn", "rnn_relu", "lstm" or "gru".
+    head: "classifier" of the last output of every direction, "lm", which
+      tells the next token, "forecaster", which tells the next steps of a
+      series, or None for the outputs of the last layer.
+    vocabulary: number of token ids, V; None reads series.
+    width: D of each layer and direction, and of the words.
+    depth: number of layers.
+    bidirectional: whether to read from the end, too.
+    layer_norm: see `layers.Recurrent`, as for `unroll`.
+    tied: whether "lm" shares the table of the words (Press & Wolf 2017,
+      arXiv:1608.05859).
+    horizon: steps of a forecast.
+    dropout: rate of words, between layers and before the output layer, a
+      number or a traced scalar.
+    remat: whether the backward pass computes layers again, to save memory.
+    dtype: of the arithmetic; parameters and logits are float32.
+  """
+
+  num_classes: int | None = None
+  cell: str = "lstm"
+  head: str | None = "classifier"
+  vocabulary: int | None = None
+  width: int = 128
+  depth: int = 1
+  bidirectional: bool = False
+  layer_norm: bool = False
+  tied: bool = False
+  horizon: int = 1
+  dropout: float | Array = 0.0
+  unroll: int = 1
+  remat: bool = False
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self,
+    inputs: Array,
+    *,
+    attention_mask: Array | None = None,
+    token_type_ids: Array | None = None,
+    train: bool,
+    decode: bool = False,
+    intermediates: bool = False,
+  ) -> Any:
+    """Maps `[B, T]` or `[B, T, F]` to float32 `[B, C]`, or as the head does.
+
+    Args:
+      inputs: token ids, int `[B, T]`, or series, float `[B, T, F]`.
+      attention_mask: `[B, T]`, 1 for kept steps, all by default. What the
+        others hold has no influence, wherever they are.
+      token_type_ids: int `[B, T]`, words that are added to those of the ids.
+      train: whether to drop.
+      decode: whether the steps go on from the carry in the collection
+        "cache". The first such call makes the cache.
+      intermediates: whether to return what layers pass on, too.
+
+    Returns:
+      Logits `[B, C]`; of "lm" `[B, T, V]`, of "forecaster"
+      `[B, horizon, C]`; without a head outputs `[B, T, D]`. With
+      `intermediates` the pair of this and a dict: the tuple `hidden_states`,
+      what enters the first layer and leaves each, and the last `carry`, see
+      `layers.Recurrent`.
+
+    Raises:
+      UserError: a setting or the shape of the inputs cannot be.
+    """
+    self._check(inputs, decode)
+    x, words = inputs, None
+    if self.vocabulary is not None:
+      words = nn.Embed(
+        self.vocabulary, self.width, dtype=self.dtype, name="word_embedding"
+      )
+      x = words(inputs)
+      x = x if token_type_ids is None else x + words(token_type_ids)
+      x = Dropout(self.dropout, name="dropout")(x, train=train)
+    states, carry = Recurrent(
+      self.cell,
+      self.width,
+      self.depth,
+      bidirectional=self.bidirectional,
+      layer_norm=self.layer_norm,
+      dropout=self.dropout,
+      unroll=self.unroll,
+      remat=self.remat,
+      dtype=self.dtype,
+      name="recurrent",
+    )(x, mask=attention_mask, train=train, decode=decode, every=True)
+    y = self._output(states[-1], carry, words, inputs, train)
+    seen = {"hidden_states": (x, *states), "carry": carry}
+    return (y, seen) if intermediates else y
+
+  def _output(self, x, carry, words, inputs, train):
+    if self.head is None:
+      return x
+    if self.head != "lm":
+      ways = 2 if self.bidirectional else 1
+      x = jnp.concatenate(carry[0][-ways:], axis=-1).astype(self.dtype)
+    x = Dropout(self.dropout, name="head_dropout")(x, train=train)
+    if self.head == "lm":
+      return self._scores(x, words)
+    if self.head == "classifier":
+      return self._dense(self.num_classes)(x).astype(jnp.float32)
+    count = self.num_classes or inputs.shape[-1]
+    y = self._dense(self.horizon * count)(x).astype(jnp.float32)
+    return y.reshape(-1, self.horizon, count)
+
+  def _scores(self, x: Array, words: nn.Embed) -> Array:
+    if not self.tied:
+      return self._dense(self.vocabulary)(x).astype(jnp.float32)
+    zeros = nn.initializers.zeros_init()
+    bias = self.param("logits_bias", zeros, (self.vocabulary,))
+    table = words.embedding.astype(x.dtype)
+    logits = jnp.einsum(
+      "BTD,VD->BTV", x, table, preferred_element_type=jnp.float32
+    )
+    return logits + bias
+
+  def _dense(self, count: int) -> nn.Dense:
+    return nn.Dense(count, dtype=self.dtype, name="head")
+
+  def _check(self, inputs: Array, decode: bool) -> None:
+    at_least(
+      1,
+      width=self.width,
+      depth=self.depth,
+      horizon=self.horizon,
+      unroll=self.unroll,
+      vocabulary=1 if self.vocabulary is None else self.vocabulary,
+    )
+    rate(dropout=self.dropout)
+    if self.head is not None:
+      lookup(dict.fromkeys(HEADS), self.head, "head")
+    if self.head == "classifier":
+      at_least(1, num_classes=self.num_classes)
+    _steps(inputs, self.vocabulary)
+    if self.head in READS and READS[self.head] != (self.vocabulary is None):
+      raise UserError(
+        f"expected {'series' if READS[self.head] else 'a vocabulary'} "
+        f"for head={self.head!r}",
+        f"got vocabulary={self.vocabulary}",
+      )
+    if self.bidirectional and (decode or self.head == "lm"):
+      raise UserError(
+        "expected one direction where the next step is told",
+        "got bidirectional=True",
+        "set bidirectional=False, or another head",
+      )
+
+
+HEADS = ("classifier", "forecaster", "lm")
+READS = {"forecaster": True, "lm": False}
+"""Whether a head is for series only, or for tokens only."""
+
+
+def _steps(inputs: Array, vocabulary: int | None) -> None:
+  """Checks that the inputs are ids `[B, T]` or series `[B, T, F]`."""
+  integer = jnp.issubdtype(inputs.dtype, jnp.integer)
+  if vocabulary is not None and (inputs.ndim != 2 or not integer):
+    raise UserError(
+      "expected token ids, integers [B, T]",
+      f"got {inputs.dtype} of shape {tuple(inputs.shape)}",
+      "set vocabulary=None to read series",
+    )
+  if vocabulary is None and (inputs.ndim != 3 or integer):
+    raise UserError(
+      "expected series, floats [B, T, F]",
+      f"got {inputs.dtype} of shape {tuple(inputs.shape)}",
+      "set vocabulary to read token ids",
+    )

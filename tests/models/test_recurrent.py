@@ -1,0 +1,342 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dlcore import models, trees
+from dlcore.errors import UserError
+
+KEY = jax.random.key(0)
+ROWS, STEPS, WORDS, FEATURES = 4, 6, 11, 3
+IDS = {"vocabulary": WORDS}
+CASES = {
+  "rnn texts": IDS,
+  "rnn relu": {"cell": "rnn_relu"},
+  "gru texts": {**IDS, "bidirectional": True, "layer_norm": True},
+  "gru forecaster": {"head": "forecaster", "horizon": 4, "num_classes": None},
+  "lstm series": {"bidirectional": True},
+  "lstm lm": {**IDS, "head": "lm", "layer_norm": True},
+  "lstm tied": {**IDS, "head": "lm", "tied": True, "depth": 2, "remat": True},
+  "seq2seq additive": {
+    **IDS,
+    "depth": 2,
+    "cell": "lstm",
+    "bidirectional": False,
+  },
+  "seq2seq general": {**IDS, "attention": "general", "target_vocabulary": 7},
+  "seq2seq dot": {**IDS, "attention": "dot", "bidirectional": False},
+}
+MASK = np.ones((ROWS, STEPS), np.int32)
+MASK[1, 4:] = 0
+MASK[2, :2] = 0
+# Compiled in a third of the time; how fast it runs is not asked here.
+compiled = functools.partial(
+  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+def inputs_of(model):
+  """Returns the inputs, of four rows."""
+  generator = np.random.default_rng(0)
+  if model.vocabulary is None:
+    shape = (ROWS, STEPS, FEATURES)
+    return (generator.normal(size=shape).astype(np.float32),)
+  ids = generator.integers(WORDS, size=(ROWS, STEPS))
+  if not isinstance(model, models.Seq2Seq):
+    return (ids.astype(np.int32),)
+  target = generator.integers(7, size=(ROWS, 5))
+  return ids.astype(np.int32), target.astype(np.int32)
+
+
+@functools.cache
+def make(case, **settings):
+  """Returns a model, its variables and inputs; nobody changes them."""
+  settings = {"num_classes": 5, "width": 8, **CASES[case], **settings}
+  model = models.create(case.split()[0], **settings)
+  inputs = inputs_of(model)
+  generator = np.random.default_rng(1)
+
+  def draw(path, leaf):
+    if path.endswith(("kernel", "embedding")):
+      drawn = generator.normal(size=leaf.shape) * leaf.shape[0] ** -0.5
+      return drawn.astype(np.float32)
+    return np.full(leaf.shape, float(path.endswith("scale")), np.float32)
+
+  shapes = jax.eval_shape(lambda: model.init(KEY, *inputs, train=False))
+  return model, trees.map_with_path(draw, shapes), inputs
+
+
+@functools.partial(compiled, static_argnums=0)
+def evaluate(model, variables, *inputs, mask=None):
+  return model.apply(variables, *inputs, attention_mask=mask, train=False)
+
+
+@functools.partial(compiled, static_argnums=0)
+def learned(model, variables, mask, *inputs):
+  """Returns the gradient of a loss, the loss and the logits."""
+
+  def loss(variables):
+    logits = model.apply(variables, *inputs, attention_mask=mask, train=False)
+    return loss_of(model, logits), logits
+
+  (value, logits), gradient = jax.value_and_grad(loss, has_aux=True)(variables)
+  return gradient, value, logits
+
+
+@functools.partial(compiled, static_argnums=0)
+def train_apply(model, variables, rate, *inputs):
+  """Applies as in training at a traced rate."""
+  rngs = {"dropout": jax.random.key(2)}
+  dropping = model.clone(dropout=rate)
+  return dropping.apply(variables, *inputs, train=True, rngs=rngs)
+
+
+def loss_of(model, logits):
+  """Returns a loss that each row can bring to 0."""
+  if model.head == "forecaster":
+    return jnp.square(
+      logits - jnp.cos(jnp.arange(logits.size)).reshape(logits.shape)
+    ).mean()
+  rows = jnp.arange(logits.shape[0])
+  labels = jnp.broadcast_to(
+    rows.reshape(-1, *[1] * (logits.ndim - 2)), logits.shape[:-1]
+  )
+  losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels % 5)
+  # The first step of a language model has seen little that tells rows apart.
+  return (losses if logits.ndim == 2 else losses[:, 2:]).mean()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_float32_of_the_shape_of_the_head(case):
+  model, variables, inputs = make(case)
+  logits = evaluate(model, variables, *inputs)
+  shape = {
+    "classifier": (ROWS, 5),
+    "forecaster": (ROWS, 4, FEATURES),
+    "lm": (
+      *inputs[-1].shape,
+      getattr(model, "target_vocabulary", None) or WORDS,
+    ),
+  }[model.head]
+  assert (logits.shape, logits.dtype) == (shape, jnp.float32)
+  assert np.isfinite(logits).all()
+  assert {leaf.ndim for leaf in jax.tree.leaves(variables)} <= {1, 2}
+
+
+def test_jit_equals_no_jit():
+  model, variables, inputs = make("rnn texts")
+  plain = model.apply(variables, *inputs, train=False)
+  logits = evaluate(model, variables, *inputs)
+  np.testing.assert_allclose(plain, logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_padding_changes_nothing_whatever_it_is(case):
+  model, variables, inputs = make(case)
+  nothing = 0 if model.vocabulary else np.nan
+  kept = MASK.reshape(MASK.shape + (1,) * (inputs[0].ndim - 2))
+  expected = learned(model, variables, MASK, *inputs)
+  changed = np.where(kept, inputs[0], nothing).astype(inputs[0].dtype)
+  changed = learned(model, variables, MASK, changed, *inputs[1:])
+  for a, b in zip(*map(jax.tree.leaves, (changed, expected)), strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", ["gru texts", "lstm series"])
+def test_a_padded_row_gives_what_it_gives_alone(case):
+  model, variables, (inputs,) = make(case)
+  padded = evaluate(model, variables, inputs, mask=MASK)
+  alone = evaluate(model, variables, inputs[1:2, :4])
+  np.testing.assert_allclose(padded[1:2], alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
+  model, variables, inputs = make(case)
+  tx = optax.adam(2e-2)
+  update = compiled(tx.update)
+  state = tx.init(variables)
+  for i in range(150):
+    gradient, value, _ = learned(model, variables, MASK | 1, *inputs)
+    if i == 0:
+      for path, leaf in trees.flatten(gradient).items():
+        assert np.abs(leaf).max() > 0, path
+    updates, state = update(gradient, state)
+    variables = jax.tree.map(np.add, variables, updates)
+  assert value < 0.05
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bfloat16_is_finite_and_close(case):
+  model, variables, inputs = make(case)
+  exact = evaluate(model, variables, *inputs)
+  logits = evaluate(model.clone(dtype=jnp.bfloat16), variables, *inputs)
+  assert logits.dtype == jnp.float32
+  # 8 bits and a handful of layers and steps.
+  assert np.abs(logits - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("case", ["gru texts", "lstm lm", "seq2seq additive"])
+def test_a_traced_dropout_rate_drops_in_training_alone(case):
+  model, variables, inputs = make(case)
+  none = train_apply(model, variables, 0.0, *inputs)
+  logits = evaluate(model, variables, *inputs)
+  np.testing.assert_allclose(none, logits, rtol=1e-4, atol=1e-5)
+  half = train_apply(model, variables, 0.5, *inputs)
+  assert np.abs(half - logits).max() > 0.01
+
+
+@pytest.mark.parametrize("case", ["lstm lm", "lstm series", "seq2seq dot"])
+def test_the_forward_and_backward_pass_lower_for_every_platform(case):
+  model, variables, inputs = make(case)
+
+  def gradient(variables, *inputs):
+    run = functools.partial(model.apply, train=False, attention_mask=MASK)
+    return jax.grad(lambda variables: run(variables, *inputs).sum())(variables)
+
+  platforms = ("cpu", "cuda", "tpu")
+  exported = jax.export.export(jax.jit(gradient), platforms=platforms)
+  assert exported(variables, *inputs).platforms == platforms
+
+
+def test_outputs_depend_on_the_past_alone():
+  model = models.create("lstm", num_classes=5, head=None, width=8, depth=2)
+  (x,) = inputs_of(model)
+  shapes = jax.eval_shape(lambda: model.init(KEY, x, train=False))
+  variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), shapes)
+
+  def middle(x):
+    return model.apply(variables, x, train=False)[:, 2].sum()
+
+  gradient = np.abs(compiled(jax.grad(middle))(x)).sum((0, 2))
+  assert (gradient[:3] > 0).all()
+  assert not gradient[3:].any()
+
+
+@pytest.mark.parametrize("case", ["lstm lm", "lstm tied"])
+def test_one_token_at_a_time_gives_the_logits_of_all(case):
+  model, variables, (ids,) = make(case)
+
+  @compiled
+  def run(variables):
+    expected = model.apply(variables, ids, train=False)
+    going_on = functools.partial(
+      model.apply, train=False, decode=True, mutable=["cache"]
+    )
+    _, cache = going_on(variables, ids)
+    logits = []
+    for token in jnp.split(ids, STEPS, axis=1):
+      y, cache = going_on({**variables, **cache}, token)
+      logits.append(y)
+    return expected, jnp.concatenate(logits, axis=1)
+
+  expected, logits = run(variables)
+  np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "seq2seq" in c])
+def test_one_token_of_a_translation_at_a_time_gives_the_logits_of_all(case):
+  model, variables, (ids, target) = make(case)
+
+  @compiled
+  def run(variables):
+    how = {"attention_mask": MASK, "train": False}
+    expected = model.apply(variables, ids, target, **how)
+    encoded = model.apply(variables, ids, **how, method="encode")
+    going_on = functools.partial(
+      model.apply, method="decode", decode=True, mutable=["cache"], **how
+    )
+    _, cache = going_on(variables, target, encoded)
+    logits = []
+    for token in jnp.split(target, target.shape[1], axis=1):
+      y, cache = going_on({**variables, **cache}, token, encoded)
+      logits.append(y)
+    return expected, jnp.concatenate(logits, axis=1)
+
+  expected, logits = run(variables)
+  np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "seq2seq" in c])
+def test_a_translation_looks_at_kept_tokens_and_at_its_own_past(case):
+  model, variables, (ids, target) = make(case)
+  run = compiled(
+    functools.partial(
+      model.apply, attention_mask=MASK, train=False, intermediates=True
+    )
+  )
+  logits, seen = run(variables, ids, target)
+  (weights,) = seen["cross_attentions"]
+  assert weights.shape == (ROWS, 1, target.shape[1], STEPS)
+  np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
+  hidden = np.broadcast_to(MASK[:, None, None] == 0, weights.shape)
+  assert not np.asarray(weights)[hidden].any()
+  assert len(seen["decoder_hidden_states"]) == model.depth + 1
+  assert len(seen["encoder_hidden_states"]) == model.depth + 1
+  changed = target.copy()
+  changed[:, 3:] = (changed[:, 3:] + 1) % 7
+  other, _ = run(variables, ids, changed)
+  np.testing.assert_array_equal(logits[:, :3], other[:, :3])
+  assert np.abs(logits - other)[:, 3:].min(-1).max() > 0
+
+
+@pytest.mark.parametrize(
+  ("name", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)]
+)
+def test_parameter_counts_are_those_of_two_kernels_and_two_biases(name, gates):
+  model = models.create(name, num_classes=10)
+  shapes = jax.eval_shape(
+    lambda: model.init(KEY, jnp.zeros((1, 3, 20)), train=False)
+  )
+  layer = gates * (20 * 128 + 128 * 128 + 2 * 128)
+  assert trees.count(shapes["params"]) == layer + 128 * 10 + 10
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "message"),
+  [
+    ("lstm", {"vocabulary": 3}, "set vocabulary=None"),
+    ("lstm", {"head": "lm"}, "a vocabulary"),
+    ("lstm", {"head": "lmm"}, "did you mean 'lm'"),
+    ("lstm", {"cell": "lst"}, "did you mean 'lstm'"),
+    ("lstm", {"num_classes": None}, "num_classes"),
+    ("gru", {"width": 0}, "width"),
+    ("rnn", {"dropout": 1.5}, "dropout"),
+  ],
+)
+def test_settings_that_cannot_work_are_told(name, settings, message):
+  model = models.create(name, **{"num_classes": 5, **settings})
+  with pytest.raises(UserError, match=message):
+    model.init(KEY, jnp.zeros((1, 4, 3)), train=False)
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "message"),
+  [
+    ("lstm", {"head": "lm", "bidirectional": True}, "one direction"),
+    ("lstm", {"head": "forecaster"}, "expected series"),
+    ("gru", {"vocabulary": None}, "set vocabulary"),
+  ],
+)
+def test_settings_that_cannot_work_for_texts_are_told(name, settings, message):
+  model = models.create(name, num_classes=5, **{**IDS, **settings})
+  with pytest.raises(UserError, match=message):
+    model.init(KEY, jnp.zeros((1, 4), jnp.int32), train=False)
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"attention": "dott", "bidirectional": False}, "did you mean 'dot'"),
+    ({"attention": "dot"}, "bidirectional=False"),
+    ({"head": "classifier"}, "known head"),
+  ],
+)
+def test_settings_that_cannot_work_for_translation_are_told(settings, message):
+  model = models.create("seq2seq", num_classes=None, **settings)
+  ids = jnp.zeros((1, 4), jnp.int32)
+  with pytest.raises(UserError, match=message):
+    model.init(KEY, ids, ids, train=False)
