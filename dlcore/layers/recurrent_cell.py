@@ -6,7 +6,7 @@ those of the input for many steps at once.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ Carry = tuple[Array, ...]
 """What goes from step to step, float32 `[B, D]` each; the first is output."""
 
 Gates = tuple[Array, ...]
-"""Float32 `[B, D]` each, before their activations."""
+"""Float32 `[B, D]` each."""
 
 
 class Cell(NamedTuple):
@@ -34,13 +34,16 @@ class Cell(NamedTuple):
   states: int
   """How many arrays it carries."""
 
-  forward: Callable[..., tuple[Carry, Any]]
-  """`(carry, gates of the input, gates of the state, normalize) -> (carry,
-  kept)`; `kept` is what the gradient needs beside the carries."""
+  activate: Callable[[Gates, Gates], Gates]
+  """`(gates of the input, gates of the state) -> gates` after activation."""
+
+  update: Callable[..., Carry]
+  """`(carry, gates after activation, normalize) -> carry`."""
 
   backward: Callable[..., tuple[Carry, Gates, Gates]]
-  """`(kept, carry before, carry after, gradient of the carry after) ->`
-  gradients of the carry before and of the gates of input and state."""
+  """`(gates after activation, carry before, carry after, gradient of the
+  carry after) ->` gradients of the carry before, of the gates of the input
+  and of those of the state."""
 
   @property
   def gates(self) -> int:
@@ -67,11 +70,9 @@ def step(
   hidden = product(carry[0], params["hidden_kernel"])
   hidden = normalized(cell, hidden, params.get("hidden_scale"))
   hidden += params["hidden_bias"]
-  carry, _ = cell.forward(
-    carry,
-    split(cell, gates),
-    split(cell, hidden),
-    lambda state: _normalized_state(state, params),
+  active = cell.activate(split(cell, gates), split(cell, hidden))
+  carry = cell.update(
+    carry, active, lambda state: _normalized_state(state, params)
   )
   return carry, carry[0]
 
@@ -128,77 +129,90 @@ def _rnn(activation: Callable, slope: Callable) -> Cell:
     slope: its derivative, of its value.
   """
 
-  def forward(carry, x, h, normalize=None):
-    del carry, normalize
-    return (activation(x[0] + h[0]),), ()
+  def activate(x, h):
+    return (activation(x[0] + h[0]),)
 
-  def backward(kept, before, after, gradient):
-    del kept
-    gates = (gradient[0] * slope(after[0]),)
+  def update(carry, gates, normalize=None):
+    del carry, normalize
+    return gates
+
+  def backward(gates, before, after, gradient):
+    del after
+    gates = (gradient[0] * slope(gates[0]),)
     return (jnp.zeros_like(before[0]),), gates, gates
 
-  return Cell((0,), (1,), 1, forward, backward)
+  return Cell((0,), (1,), 1, activate, update, backward)
 
 
-def _lstm(carry, x, h, normalize=lambda state: state):
+def _lstm_activate(x, h):
+  write, keep, new, read = (a + b for a, b in zip(x, h, strict=True))
+  write, keep, read = map(jax.nn.sigmoid, (write, keep, read))
+  return write, keep, jnp.tanh(new), read
+
+
+def _lstm_update(carry, gates, normalize=lambda state: state):
   """Keeps a state that gates write, keep and read.
 
   Hochreiter & Schmidhuber 1997, "Long short-term memory", with the forget
   gate of Gers, Schmidhuber & Cummins 2000. Gates: input, forget, cell, output.
   """
-  _, state = carry
-  write, keep, new, read = (a + b for a, b in zip(x, h, strict=True))
-  write, keep, read = map(jax.nn.sigmoid, (write, keep, read))
-  new = jnp.tanh(new)
-  state = keep * state + write * new
-  hidden = read * jnp.tanh(normalize(state))
-  return (hidden, state), (write, keep, new, read)
+  write, keep, new, read = gates
+  state = keep * carry[1] + write * new
+  return read * jnp.tanh(normalize(state)), state
 
 
-def _lstm_backward(kept, before, after, gradient):
-  write, keep, new, read = kept
+def _lstm_backward(gates, before, after, gradient):
+  write, keep, new, read = gates
   dhidden, dstate = gradient
   shown = jnp.tanh(after[1])
   dstate += dhidden * read * (1 - shown * shown)
-  gates = (
+  dgates = (
     dstate * new * write * (1 - write),
     dstate * before[1] * keep * (1 - keep),
     dstate * write * (1 - new * new),
     dhidden * shown * read * (1 - read),
   )
-  return (jnp.zeros_like(dhidden), dstate * keep), gates, gates
+  return (jnp.zeros_like(dhidden), dstate * keep), dgates, dgates
 
 
-def _gru(carry, x, h, normalize=None):
+def _gru_activate(x, h):
+  reset = jax.nn.sigmoid(x[0] + h[0])
+  keep = jax.nn.sigmoid(x[1] + h[1])
+  return reset, keep, jnp.tanh(x[2] + reset * h[2]), h[2]
+
+
+def _gru_update(carry, gates, normalize=None):
   """Mixes the last output and a new one.
 
   Cho et al. 2014, arXiv:1406.1078, with the reset gate after the product of
   the state, as PyTorch and cuDNN have it. Gates: reset, update, new.
   """
   del normalize
-  (hidden,) = carry
-  reset = jax.nn.sigmoid(x[0] + h[0])
-  keep = jax.nn.sigmoid(x[1] + h[1])
-  new = jnp.tanh(x[2] + reset * h[2])
-  return (keep * hidden + (1 - keep) * new,), (reset, keep, new, h[2])
+  _, keep, new, _ = gates
+  return (keep * carry[0] + (1 - keep) * new,)
 
 
-def _gru_backward(kept, before, after, gradient):
+def _gru_backward(gates, before, after, gradient):
   del after
-  reset, keep, new, recalled = kept
+  reset, keep, new, recalled = gates
   (dhidden,) = gradient
   dnew = dhidden * (1 - keep) * (1 - new * new)
   dkeep = dhidden * (before[0] - new) * keep * (1 - keep)
   dreset = dnew * recalled * reset * (1 - reset)
-  gates = (dreset, dkeep)
-  return (dhidden * keep,), (*gates, dnew), (*gates, dnew * reset)
+  return (
+    (dhidden * keep,),
+    (dreset, dkeep, dnew),
+    (dreset, dkeep, dnew * reset),
+  )
 
 
 CELLS: dict[str, Cell] = {
-  "gru": Cell((0, 0, 0), (2, 1), 1, _gru, _gru_backward),
+  "gru": Cell((0, 0, 0), (2, 1), 1, _gru_activate, _gru_update, _gru_backward),
   # A forget gate of 1 keeps the state at first (Jozefowicz, Zaremba &
   # Sutskever 2015, "An empirical exploration of recurrent networks").
-  "lstm": Cell((0, 1, 0, 0), (4,), 2, _lstm, _lstm_backward),
+  "lstm": Cell(
+    (0, 1, 0, 0), (4,), 2, _lstm_activate, _lstm_update, _lstm_backward
+  ),
   "rnn": _rnn(jnp.tanh, lambda y: 1 - y * y),
   "rnn_relu": _rnn(jax.nn.relu, lambda y: (y > 0).astype(y.dtype)),
 }
