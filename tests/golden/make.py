@@ -1,6 +1,7 @@
 """Writes golden files: `python tests/golden/make.py FAMILY...`.
 
-Needs torch, transformers and safetensors, which tests do not. Without a
+Needs torch, transformers, timm, torchvision and safetensors, which tests do not
+(`make_convnets.py` tells how to install them beside a CPU build). Without a
 family all are written. The files hold `weight/NAME`, `input/ARGUMENT`,
 `output/WHAT`, `cotangent...` and `gradient/NAME` in float32, and in their
 metadata the family and its config.json.

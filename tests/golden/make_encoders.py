@@ -374,7 +374,12 @@ def _timm(name: str, sizes: dict[str, Any]):
   config = {
     "architecture": "vit_tiny_patch16_224",
     "num_classes": 5,
-    "model_args": {"img_size": 8, "patch_size": 4, **sizes},
+    "model_args": {
+      "img_size": 8,
+      "patch_size": 4,
+      "in_chans": channels,
+      **sizes,
+    },
   }
   metadata = {"family": "timm/vit", "config": json.dumps(config)}
   inputs = {"images": x.permute(0, 2, 3, 1)}

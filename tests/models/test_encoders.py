@@ -238,18 +238,6 @@ def test_a_program_for_every_backend_comes_from_a_cpu(case):
   assert exported(*shapes).platforms == ("cpu", "cuda", "tpu")
 
 
-@pytest.mark.parametrize(
-  "name", [n for n in models.PUBLISHED if n.startswith(("b", "d", "m", "vi"))]
-)
-def test_models_have_the_published_number_of_parameters(name):
-  published = models.PUBLISHED[name]
-  # One scanned block is traced in place of 24.
-  model = models.create(name, **published.settings, scan=True)
-  x = jnp.zeros((1, 224, 224, 3)) if "vit" in name else jnp.zeros((1, 4), int)
-  shapes = jax.eval_shape(lambda: model.init(KEY, x, train=False))
-  assert trees.count(shapes["params"]) == published.parameters
-
-
 def test_a_table_of_positions_is_resized_to_other_images():
   model, variables, (x, _) = make("vit_tiny")
   sized = model.clone(image_size=(12, 8))
