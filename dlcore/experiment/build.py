@@ -247,11 +247,10 @@ def initial(
     return None
 
   def load(params: Params, extra: Extra) -> tuple[Params, Extra]:
-    others = {key: extra[key] for key in extra if key != "settings"}
     variables, report = transfer.load_pretrained(
       section["source"],
       model,
-      {"params": params, **others},
+      {"params": params, **tasks.supervised.collections(extra)},
       **{key: section[key] for key in section if key != "source"},
     )
     for line in str(report).splitlines():

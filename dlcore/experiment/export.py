@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dlcore import transfer
+from dlcore import tasks, transfer
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.build import build_task, parameters
 from dlcore.experiment.folder import RunFolder
@@ -62,7 +62,6 @@ class _Run(NamedTuple):
 
 
 def _safetensors(run: _Run, output: Path, family: str) -> str:
-  others = {key: run.extra[key] for key in run.extra if key != "settings"}
   family = family or transfer.preferred(run.model)
   if family == transfer.OWN:
     about = _own(run)
@@ -72,7 +71,7 @@ def _safetensors(run: _Run, output: Path, family: str) -> str:
   transfer.save_pretrained(
     output,
     run.model,
-    {"params": run.params, **others},
+    {"params": run.params, **tasks.supervised.collections(run.extra)},
     config=about,
     channels=run.about["shape"][-1] if is_image else 3,
     family=family,
@@ -91,15 +90,13 @@ def _own(run: _Run) -> dict[str, Any]:
 def _labels(about: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the names of the classes as transformers has them."""
   classes = about.get("classes") or ()
+  if not classes:
+    return {}
   labels = dict(enumerate(classes))
-  return (
-    {
-      "id2label": labels,
-      "label2id": {name: i for i, name in labels.items()},
-    }
-    if classes
-    else {}
-  )
+  return {
+    "id2label": labels,
+    "label2id": {name: i for i, name in labels.items()},
+  }
 
 
 def _stablehlo(run: _Run, output: Path, family: str) -> str:
