@@ -94,7 +94,7 @@ class RunFolder:
     Raises:
       UserError: the folder holds the run of another config, or something else.
     """
-    if self._begun():
+    if self.begun():
       _compare(self.config(), config, self.path)
     elif os.path.lexists(self.path / "config.json"):
       self.config()  # A file of ours may be written anew, no other.
@@ -110,7 +110,7 @@ class RunFolder:
     Raises:
       UserError: the data is not what the run began with.
     """
-    if (self.path / "assets" / "data.json").exists() and self._begun():
+    if (self.path / "assets" / "data.json").exists() and self.begun():
       absent = dict.fromkeys(self.about()["splits"])
       self.compare_sums({**absent, **sums})
     whole = {key: about[key] for key in about if key not in ("size", "sha256")}
@@ -166,10 +166,13 @@ class RunFolder:
       )
     return content
 
+  def begun(self) -> bool:
+    """Tells whether there are checkpoints, good or not."""
+    return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+
   def made(self) -> int:
-    """Returns how many steps the run has made, as its folders tell."""
-    steps = (path.name for path in self.checkpoints.glob("[0-9]*"))
-    return max((int(name) for name in steps if name.isdecimal()), default=0)
+    """Returns the newest good step, 0 where there is none."""
+    return checkpoint.newest(self.checkpoints) or 0
 
   def step(self, wanted: int | None = None) -> int:
     """Returns the step to evaluate: the wanted, the best or the newest.
@@ -265,9 +268,6 @@ class RunFolder:
       temporary.replace(path)
     finally:
       temporary.unlink(missing_ok=True)
-
-  def _begun(self) -> bool:
-    return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
 
 
 def _compare(

@@ -63,7 +63,8 @@ def train(
       experiment.splits.train.about,
       {name: _sums(source) for name, source in sources.items()},
     )
-    if finished := _finished(folder, experiment.steps):
+    made = folder.made()
+    if finished := _finished(folder, experiment.steps, made):
       if not integrity.intact(folder.path, integrity.LOG):
         log.warning(
           "%s is not as the run wrote it: lines are changed or missing",
@@ -72,10 +73,10 @@ def train(
       if not (folder.path / "report.html").exists():
         report.write(folder.path)
       return finished
-    if folder.made() > experiment.steps:
+    if made > experiment.steps:
       raise UserError(
-        f"expected training.steps of at least {folder.made()}, which the run "
-        f"in {folder.path} has made",
+        f"expected training.steps of at least {made}, which the run in "
+        f"{folder.path} has made",
         f"got {experiment.steps}",
         "choose another --workdir, or take the change back",
       )
@@ -146,10 +147,18 @@ def _sums(source: data.Source) -> dict[str, Any]:
   return {key: source.about.get(key) for key in ("size", "sha256")}
 
 
-def _finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
+def _finished(
+  folder: RunFolder, steps: int, made: int
+) -> dict[str, Any] | None:
   """Returns the summary of a run that has made its last step, or None.
 
-  Where it or the predictions are broken they are written again.
+  Where it, the predictions or the last checkpoint are broken they are made
+  again.
+
+  Args:
+    folder: of the run.
+    steps: of the whole run.
+    made: the newest good step.
   """
   if not (folder.path / "summary.json").exists():
     return None
@@ -168,7 +177,8 @@ def _finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   whole = whole and isinstance(metrics, dict)
   early = summary.get("stopped_early") is True
   done = summary.get("finished") and (early or summary.get("step") == steps)
-  return summary if done and whole else None
+  kept = not folder.begun() or made == summary.get("step")
+  return summary if done and whole and kept else None
 
 
 def _final(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def convolution(
   """Slides kernels over images and returns their inner products.
 
   The result and its derivatives of any order and mode are those of
-  `lax.conv_general_dilated`, which computes them on GPU and TPU. On CPU two
+  `lax.conv_general_dilated`, which computes them on GPU and TPU. On CPU some
   of them are computed otherwise, see `_forward` and `_by_chunks`.
 
   Args:
@@ -51,12 +51,7 @@ def convolution(
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
 def _convolution(x, kernel, *settings):
-  return lax.platform_dependent(
-    x,
-    kernel,
-    cpu=lambda x, kernel: _forward(x, kernel, *settings),
-    default=lambda x, kernel: _lax(x, kernel, *settings),
-  )
+  return _chosen(x, kernel, *settings, cpu=_forward)
 
 
 def _convolution_jvp(*arguments):
@@ -65,20 +60,23 @@ def _convolution_jvp(*arguments):
   # the formulation of a gradient, and all else (jvp, vmap) goes on to work.
   terms = []
   if not isinstance(dx, SymbolicZero):
-    terms.append(_lax(dx, kernel, *settings))
+    terms.append(_chosen(dx, kernel, *settings, cpu=_of_input))
   if not isinstance(dkernel, SymbolicZero):
-    terms.append(
-      lax.platform_dependent(
-        x,
-        dkernel,
-        cpu=lambda x, dkernel: _by_chunks(x, dkernel, *settings),
-        default=lambda x, dkernel: _lax(x, dkernel, *settings),
-      )
-    )
+    terms.append(_chosen(x, dkernel, *settings, cpu=_of_kernel))
   return _convolution(x, kernel, *settings), sum(terms)
 
 
 _convolution.defjvp(_convolution_jvp, symbolic_zeros=True)
+
+
+def _chosen(x, kernel, *settings, cpu):
+  """Computes by `cpu` there, by XLA's convolution elsewhere."""
+  return lax.platform_dependent(
+    x,
+    kernel,
+    cpu=lambda x, kernel: cpu(x, kernel, *settings),
+    default=lambda x, kernel: _lax(x, kernel, *settings),
+  )
 
 
 def _lax(x, kernel, strides, padding, dilation, groups):
@@ -93,30 +91,67 @@ def _lax(x, kernel, strides, padding, dilation, groups):
   )
 
 
-def _forward(x, kernel, strides, padding, dilation, groups):
-  """Sums shifted products where there is one channel, and few of them.
+def _forward(x, kernel, *settings):
+  """Sums shifted products where each kernel sees one channel.
 
-  XLA's convolution took 4 to 10 times as long for 28x28 pixels and 16 kernels
-  of 3x3 or 6 of 5x5 (two cores, jax 0.12.0).
+  XLA's convolution took 4 to 10 times as long for one channel, 28x28 pixels
+  and 16 kernels of 3x3 or 6 of 5x5 (two cores, jax 0.12.0).
   """
-  size_y, size_x, channels, _ = kernel.shape
-  small = channels == 1 and size_y * size_x <= 25 and x.dtype == jnp.float32
-  if not small or groups != 1 or dilation != (1, 1):
-    return _lax(x, kernel, strides, padding, dilation, groups)
+  *_, groups = settings
+  few = math.prod(kernel.shape[:2]) <= 25 and kernel.shape[2] == 1
+  if x.dtype == jnp.float32 and few and groups == 1:
+    # Fused with the pooling that follows, 6 kernels of 5x5 took 2 to 3 times
+    # as long forward with jax 0.12; it made no clear difference elsewhere.
+    return lax.optimization_barrier(_shifted(x, kernel, *settings))
+  if _is_depthwise(x, kernel, groups):
+    return _shifted(x, kernel, *settings)
+  return _lax(x, kernel, *settings)
+
+
+def _of_input(x, kernel, *settings):
+  """Is the tangent by the images."""
+  if _is_depthwise(x, kernel, settings[-1]):
+    return _shifted(x, kernel, *settings)
+  return _lax(x, kernel, *settings)
+
+
+def _of_kernel(x, kernel, *settings):
+  """Is the tangent by the kernel."""
+  if _is_depthwise(x, kernel, settings[-1]):
+    return _shifted(x, kernel, *settings)
+  return _by_chunks(x, kernel, *settings)
+
+
+def _is_depthwise(x, kernel, groups) -> bool:
+  """Tells whether each channel has a small kernel of its own."""
+  alone = 1 < groups == x.shape[-1] == kernel.shape[-1]
+  few = math.prod(kernel.shape[:2]) <= 49
+  return alone and few and x.dtype == jnp.float32
+
+
+def _shifted(x, kernel, strides, padding, dilation, groups):
+  """Sums the products of shifted images with single elements of the kernels.
+
+  Each kernel sees one channel: the only one, or its own.
+  """
+  del groups
+  (size_y, size_x), (gap_y, gap_x) = kernel.shape[:2], dilation
+  reach_y, reach_x = (size_y - 1) * gap_y, (size_x - 1) * gap_x
   if isinstance(padding, str):
-    sizes = x.shape[1:3], kernel.shape[:2]
-    padding = lax.padtype_to_pads(*sizes, strides, padding)
+    reach = (reach_y + 1, reach_x + 1)
+    padding = lax.padtype_to_pads(x.shape[1:3], reach, strides, padding)
   x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  stride_y, stride_x = strides
-  last_y, last_x = x.shape[1] - size_y + 1, x.shape[2] - size_x + 1
-  y = sum(
-    x[:, i : i + last_y : stride_y, j : j + last_x : stride_x] * kernel[i, j, 0]
+  (stride_y, stride_x), (rows, columns) = strides, x.shape[1:3]
+  return sum(
+    x[
+      :,
+      i * gap_y : rows - reach_y + i * gap_y : stride_y,
+      j * gap_x : columns - reach_x + j * gap_x : stride_x,
+    ]
+    * kernel[i, j, 0]
     for i in range(size_y)
     for j in range(size_x)
   )
-  # Fused with the pooling that follows, 6 kernels of 5x5 took 2 to 3 times as
-  # long forward with jax 0.12; it made no clear difference elsewhere.
-  return lax.optimization_barrier(y)
 
 
 def _by_chunks(x, kernel, *settings):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlcore import experiment
+from dlcore import experiment, trees
 from dlcore.errors import UserError
+from dlcore.training import checkpoint
 
 CLASSES = ("cat", "dog")
 
@@ -192,6 +193,34 @@ def test_a_damaged_checkpoint_is_passed_over(copy):
   assert experiment.evaluate(copy)["step"] < newest
   with pytest.raises(UserError, match="undamaged"):
     experiment.evaluate(copy, step=newest)
+
+
+def damage(step):
+  (step / "sha256.json").write_text("{}")
+
+
+def move(step):
+  step.rename(step.with_name("5000"))
+
+
+@pytest.mark.parametrize("harm", [damage, move])
+def test_the_last_checkpoint_of_a_finished_run_is_made_again(
+  copy, tiny, digits, harm
+):
+  folder = copy / "checkpoints"
+  step = digits[1]["step"]
+  before = checkpoint.read(folder, step)
+  harm(folder / str(step))
+  again = experiment.train(tiny(), copy, progress=False)
+  assert again["metrics"] == digits[1]["metrics"]
+  now = trees.flatten(checkpoint.read(folder, step))
+  for path, leaf in trees.flatten(before).items():
+    assert leaf.tobytes() == now[path].tobytes(), path
+
+
+def test_a_finished_run_needs_no_checkpoints(copy, tiny, digits):
+  shutil.rmtree(copy / "checkpoints")
+  assert experiment.train(tiny(), copy, progress=False) == digits[1]
 
 
 def edit(name, **changes):
