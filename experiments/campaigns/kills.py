@@ -6,7 +6,8 @@ Each run is one of `ARMS`, of which every one has something else to lose, read
 from the device or as a stream. It is killed, continued by the same command
 until it ends, and compared with a run of its kind that nobody disturbed: every
 leaf of the last checkpoint bit for bit, and every line of metrics.jsonl but
-for its times. The last line is one JSON object; --output keeps it.
+for its times. The last line is one JSON object; --output keeps it, and adds
+campaigns of other seeds together.
 """
 
 import collections
@@ -82,7 +83,8 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "where they run")
 OUTPUT = flags.DEFINE_string(
   "output",
   "",
-  "a file for the JSON object, such as experiments/results/kills.json",
+  "a file for the JSON object, such as experiments/results/kills.json; what is "
+  "in it is added to, so that campaigns of other seeds make one",
 )
 KINDS = flags.DEFINE_list("moments", list(MOMENTS), "taken in turn")
 ONLY = flags.DEFINE_list("arms", [], "words of the arms to take, all if none")
@@ -102,13 +104,30 @@ def main():
     campaign.disturb(arms[number % len(arms)])
   result = campaign.result()
   if OUTPUT.value:
-    Path(OUTPUT.value).write_text(json.dumps(result, indent=1) + "\n")
+    path = Path(OUTPUT.value)
+    if path.exists():
+      result = added(json.loads(path.read_text()), result)
+    path.write_text(json.dumps(result, indent=1) + "\n")
   print(json.dumps(result))
   if result["different"]:
     raise UserError(
       "expected every killed run to end like the undisturbed one",
       f"{result['different']} of {result['runs']} did not",
     )
+
+
+def added(first: dict, second: dict) -> dict:
+  """Returns the counts of two campaigns together, as of the second's date."""
+  total = dict(second)
+  for name in ("runs", "kills", "different", "differences"):
+    total[name] = first[name] + second[name]
+  for name in ("by_moment", "by_arm"):
+    total[name] = dict(
+      collections.Counter(first[name]) + collections.Counter(second[name])
+    )
+  if first["commit"] not in second["commit"]:
+    total["commit"] = f"{first['commit']} and {second['commit']}"
+  return total
 
 
 class Campaign:
