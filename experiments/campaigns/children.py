@@ -104,15 +104,31 @@ def commit() -> str:
 
 def outcome(run: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
   """Returns the leaves of the last checkpoint, and the log without times."""
+  return leaves(run), log(run)
+
+
+def leaves(run: Path) -> dict[str, np.ndarray]:
+  """Returns the leaves of the last checkpoint, none where there is none."""
   step = checkpoint.newest(run / "checkpoints")
-  assert step is not None
-  leaves = trees.flatten(checkpoint.read(run / "checkpoints", step))
+  if step is None:
+    return {}
+  return trees.flatten(checkpoint.read(run / "checkpoints", step))
+
+
+def log(run: Path) -> list[dict]:
+  """Returns the lines of the log without times."""
   lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-  plain = [
+  return [
     {key: value for key, value in line.items() if key not in TIMES}
     for line in lines
   ]
-  return leaves, plain
+
+
+def equal(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:
+  """Tells whether arrays by name are the same, bit for bit."""
+  return left.keys() == right.keys() and all(
+    left[name].tobytes() == right[name].tobytes() for name in left
+  )
 
 
 def difference(wanted, got) -> str:

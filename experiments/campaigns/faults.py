@@ -27,8 +27,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import children
 import damage
@@ -122,7 +123,7 @@ class Files:
   def __init__(self, folder: Path, lines: list[str]):
     """Makes the runs to damage, half-way and finished, and knows their ends."""
     self._folder, self._lines = folder, lines
-    self._configs, self._wanted = {}, {}
+    self._configs, self._ends = {}, {}
     for name, settings in SETTINGS.items():
       config = experiment.complete(
         {
@@ -134,7 +135,7 @@ class Files:
       self._configs[name] = config
       finished, half = folder / f"{name}_finished", folder / f"{name}_half"
       experiment.train(config, finished, progress=False)
-      self._wanted[name] = ending(finished)
+      self._ends[name] = ending(finished, children.log(finished))
       stop_half_way(config, half)
 
   def disturb(self, kind: str, chance: random.Random) -> tuple[str, str]:
@@ -150,54 +151,61 @@ class Files:
     self._lines.clear()
     try:
       if chance.random() < 0.25 and state == "finished":
-        same = self._evaluated(run, name)
-      else:
-        summary = experiment.train(self._configs[name], run, progress=False)
-        same = self._compare(run, name, summary)
+        return self._evaluated(run, name), where
+      summary = experiment.train(self._configs[name], run, progress=False)
+      return self._trained(run, name, summary), where
     except UserError as error:
       return ("refused" if len(error.lines) <= 3 else "trace"), where
     except Exception as error:
-      return "trace", f"{where}: {error!r}"
-    said = " ".join(self._lines)
-    if same:
-      return ("older" if "passed over" in said else "exact"), where
-    lost = "metrics.jsonl is not as" in said
-    return ("told" if lost else "silent"), where
+      return "trace", f"{where}: {error!r}"[:300]
 
-  def _evaluated(self, run: Path, name: str) -> bool:
-    """Tells whether an evaluation is that of the step which it names."""
+  def _said(self, words: str) -> bool:
+    return any(words in line for line in self._lines)
+
+  def _evaluated(self, run: Path, name: str) -> str:
+    """Evaluates: right are the numbers of the step that is named."""
     values = experiment.evaluate(run)
-    said = list(self._lines)
+    older = self._said("passed over")
     finished = self._folder / f"{name}_finished"
-    same = experiment.evaluate(finished, step=values["step"]) == values
-    best = self._wanted[name][1]["test/loss"]
-    self._lines[:] = said
-    # Another step than the best has to be told of.
-    return same and (values["loss"] == best or bool(said))
+    if experiment.evaluate(finished, step=values["step"]) != values:
+      return "silent"
+    if values["loss"] == self._ends[name].metrics["test/loss"]:
+      return "exact"
+    return "older" if older else "silent"
 
-  def _compare(self, run: Path, name: str, summary: dict) -> bool:
-    (leaves, rows), metrics, predictions = self._wanted[name]
-    (now, now_rows), now_metrics, now_predictions = ending(run)
-    lost = any("metrics.jsonl is not as" in line for line in self._lines)
-    same_log = rows == now_rows
-    rows = now_rows if lost else rows
-    if children.difference((leaves, rows), (now, now_rows)):
-      return False
-    if not metrics == now_metrics == summary["metrics"]:
-      return False
-    equal = all(
-      np.array_equal(array, now_predictions[key])
-      for key, array in predictions.items()
-    )
-    return equal and (same_log or not lost)
+  def _trained(self, run: Path, name: str, summary: dict) -> str:
+    """Compares all numbers with those of the undisturbed run."""
+    lost = self._said("metrics.jsonl is not as")
+    older = self._said("passed over")
+    wanted, now = self._ends[name], ending(run)
+    same = children.equal(wanted.leaves, now.leaves)
+    same &= children.equal(wanted.predictions, now.predictions)
+    same &= wanted.metrics == now.metrics == summary["metrics"]
+    if lost:
+      return "told" if same else "silent"
+    if not same or children.log(run) != wanted.log:
+      return "silent"
+    return "older" if older else "exact"
 
 
-def ending(run: Path) -> tuple:
-  """Returns all numbers with which a run ended."""
+class Ending(NamedTuple):
+  """All numbers with which a run ended."""
+
+  leaves: dict[str, np.ndarray]
+  metrics: dict[str, float]
+  predictions: dict[str, np.ndarray]
+  log: list[dict]
+  """Not read again: it may be what was damaged."""
+
+
+def ending(run: Path, log: Sequence[dict] = ()) -> Ending:
+  """Returns the numbers of a finished run; its log is given."""
   summary = json.loads((run / "summary.json").read_text())
   with np.load(run / "assets" / "predictions.npz") as file:
     predictions = dict(file)
-  return children.outcome(run), summary["metrics"], predictions
+  return Ending(
+    children.leaves(run), summary["metrics"], predictions, list(log)
+  )
 
 
 def stop_half_way(config: dict, run: Path) -> None:
