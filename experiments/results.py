@@ -7,14 +7,16 @@ each table names the command that makes its figures.
 """
 
 import json
+import re
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
 
 from dlcore import command
 from dlcore.errors import UserError
+from dlcore.models import PUBLISHED, Published
 from dlcore.report import estimates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +37,7 @@ def main():
     for name, table in TABLES.items()
     if (file := ROOT / "experiments" / "results" / f"{name}.json").exists()
   ]
-  body = "\n\n".join(tables)
+  body = "\n\n".join([*tables, models(PUBLISHED)])
   path.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
 
 
@@ -220,6 +222,49 @@ def start(result: dict) -> str:
   )
 
 
+def parity(result: dict) -> str:
+  """Returns the table of the differences from PyTorch, by family."""
+  rows = [
+    (
+      *_named(family),
+      f"{row['forward']:.0e}",
+      f"{row['gradient']:.0e}",
+      row["files"],
+    )
+    for family, row in result["families"].items()
+  ]
+  return _told(
+    "Largest difference of any output of any layer, and of any gradient, from "
+    "PyTorch on the same weights in float32, max|a-b| / max|b| of each "
+    f"tensor, {result['date']}:",
+    "tests/golden/measure.py",
+    ("model", "names of the weights", "forward", "gradient", "files"),
+    rows,
+  )
+
+
+def models(published: Mapping[str, Published]) -> str:
+  """Returns the table of the sizes of papers, those of one paper in a row."""
+  rows: dict[tuple, list[tuple[int, str]]] = {}
+  for name, (paper, parameters, settings) in published.items():
+    row = rows.setdefault((paper, str(settings)), [])
+    row.append((parameters, name))
+  return _told(
+    "Models with the parameters of their papers and reference releases, to "
+    "the last one:",
+    "tests/models/test_table.py",
+    ("model", "paper", "parameters"),
+    [
+      (
+        ", ".join(f"`{name}`" for _, name in sorted(row)),
+        _cited(paper),
+        ", ".join(_short(parameters) for parameters, _ in sorted(row)),
+      )
+      for (paper, _), row in rows.items()
+    ],
+  )
+
+
 def devices(result: dict) -> str:
   """Returns the table of the agreement between devices."""
   rows = [(name, f"{value:.1e}") for name, value in result["errors"].items()]
@@ -238,12 +283,40 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "faults": faults,
   "regularization": regularization,
   "devices": devices,
+  "parity": parity,
   "tax": tax,
   "watch": watch,
   "peers": peers,
   "input": inputs,
   "start": start,
 }
+
+
+def _named(family: str) -> tuple[str, str]:
+  """Returns the model of a key of `FAMILIES`, and whose names it has."""
+  naming, _, model = family.rpartition("/")
+  if family == "torch":
+    return "transformer", "torch.nn"
+  known = {
+    "": "transformers",
+    "npz": "the original release",
+    "torch": "torch.nn",
+  }
+  return model.replace("_", " "), known.get(naming, naming)
+
+
+def _cited(paper: str) -> str:
+  """Returns a link to an arXiv number, and what has none as it is."""
+  number = re.fullmatch(r"\d{4}\.\d{4,5}", paper)
+  return f"[{paper}](https://arxiv.org/abs/{paper})" if number else paper
+
+
+def _short(count: int) -> str:
+  """Returns three digits of a count, as 25.6M."""
+  for unit, size in (("B", 10**9), ("M", 10**6)):
+    if count >= size:
+      return f"{count / size:.3g}{unit}"
+  return f"{count / 1000:.3g}k"
 
 
 def _is(result: dict, name: str) -> bool:

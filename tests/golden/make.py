@@ -3,8 +3,15 @@
 Needs torch, transformers, timm, torchvision and safetensors, which tests do not
 (`make_convnets.py` tells how to install them beside a CPU build). Without a
 family all are written. The files hold `weight/NAME`, `input/ARGUMENT`,
-`output/WHAT`, `cotangent...` and `gradient/NAME` in float32, and in their
-metadata the family and its config.json.
+`output/WHAT` and `cotangent/WHAT`, whose product is the loss, and
+`gradient/NAME` of it, in float32. In their metadata are
+
+- `family`: a key of `FAMILIES`;
+- `config`: its config.json, and `settings` of dlcore's model, what no config
+  tells;
+- `padded`: the outputs that were made 0 where the query is padding.
+
+What a model returns is `hidden` and `pooled` without a head, else `logits`.
 """
 
 import sys

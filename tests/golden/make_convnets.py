@@ -50,6 +50,9 @@ class Case(NamedTuple):
   settings: dict[str, Any] | None = None
   """Of dlcore's model, where no config tells them."""
 
+  images_first: bool = False
+  """Whether the images are the first hidden states: there is no stem."""
+
 
 def hugging_face(config: dict[str, Any]) -> nn.Module:
   """Makes a model of transformers."""
@@ -213,6 +216,7 @@ CASES = {
       r"features\.(2|7|10)",
       (3, 37, 41),
       {"stages": ((5,), (6, 7), (4,)), "dense": (11, 9)},
+      images_first=True,
     ),
     Case(
       "norm",
@@ -221,6 +225,7 @@ CASES = {
       r"features\.(6|10)",
       (3, 28, 61),
       {"stages": ((6, 5), (4,)), "dense": (8, 9)},
+      images_first=True,
     ),
   ),
   "timm/efficientnet_lite": (
@@ -355,7 +360,7 @@ def make(family: str) -> Iterator[tuple[str, dict, dict[str, torch.Tensor]]]:
       metadata["settings"] = json.dumps(case.settings)
     weights = {f"weight/{k}": v.clone() for k, v in model.state_dict().items()}
     arrays = {"input/images": images.permute(0, 2, 3, 1), **weights}
-    yield case.name, metadata, arrays | computed(model, images, case.states)
+    yield case.name, metadata, arrays | computed(model, images, case)
 
 
 def randomize(model: nn.Module) -> None:
@@ -375,12 +380,12 @@ def randomize(model: nn.Module) -> None:
 
 
 def computed(
-  model: nn.Module, images: torch.Tensor, states: str
+  model: nn.Module, images: torch.Tensor, case: Case
 ) -> dict[str, torch.Tensor]:
   """Returns outputs, their cotangents and the gradients, by name."""
-  seen, hooks = [], []
+  seen, hooks = [images] if case.images_first else [], []
   for name, module in model.named_modules():
-    if re.fullmatch(states, name):
+    if re.fullmatch(case.states, name):
       hook = module.register_forward_hook(
         # A copy: relu may work in place on what is seen here.
         lambda module, arguments, output: seen.append(output.clone())

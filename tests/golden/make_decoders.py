@@ -186,8 +186,13 @@ def make(family: str) -> Iterator[tuple[str, dict, dict[str, torch.Tensor]]]:
     inputs = draw_inputs(model, padded=case.padded)
     arrays = {f"input/{name}": array for name, array in inputs.items()}
     arrays |= {f"weight/{name}": array for name, array in weights.items()}
-    metadata = {"family": family, "config": config.to_json_string()}
-    yield case.name, metadata, arrays | computed(model, weights, inputs)
+    found, padded = computed(model, weights, inputs)
+    metadata = {
+      "family": family,
+      "config": config.to_json_string(),
+      "padded": json.dumps(padded),
+    }
+    yield case.name, metadata, arrays | found
 
 
 def randomize(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -242,10 +247,10 @@ def computed(
   model: nn.Module,
   weights: dict[str, torch.Tensor],
   inputs: dict[str, torch.Tensor],
-) -> dict[str, torch.Tensor]:
+) -> tuple[dict[str, torch.Tensor], list[str]]:
   """Returns outputs, their cotangent and the gradients, by name.
 
-  What belongs to padding is 0 in all of them.
+  What belongs to padding is 0 in all of them; second, which outputs have such.
   """
   arguments, mask = dict(inputs), inputs.get("attention_mask")
   if mask is not None and not model.config.is_encoder_decoder:
@@ -257,24 +262,30 @@ def computed(
     hook.remove()
   for kind in (kind for kind in result if kind.endswith("attentions")):
     outputs |= {f"{kind}_{i}": a for i, a in enumerate(result[kind])}
-  main = "logits" if "logits" in result else "last_hidden_state"
-  outputs[main] = result[main]
-  if mask is not None:
-    for name, array in outputs.items():
-      if array.shape[-2] == mask.shape[1] and "cross" not in name:
-        axes = (3, 1, 7, 1) if array.ndim == 4 else (3, 7, 1)
-        outputs[name] = array * mask.reshape(axes)
+  main = "logits" if "logits" in result else "hidden"
+  outputs[main] = result["logits" if main == "logits" else "last_hidden_state"]
+  padded = [
+    name
+    for name, array in outputs.items()
+    if mask is not None
+    and array.shape[-2] == mask.shape[1]
+    and "cross" not in name
+  ]
+  for name in padded:
+    axes = (3, 1, 7, 1) if outputs[name].ndim == 4 else (3, 7, 1)
+    outputs[name] = outputs[name] * mask.reshape(axes)
   # Where the output is that of padding, 0 too.
   cotangent = torch.randn(outputs[main].shape) * outputs[main].ne(0)
   loss = (outputs[main] * cotangent).sum()
   gradients = torch.autograd.grad(loss, list(weights.values()))
   named = zip(weights, gradients, strict=True)
-  return {
+  arrays = {
     f"cotangent/{main}": cotangent,
     # A state may be two outputs, and a file holds none twice.
     **{f"output/{name}": array.clone() for name, array in outputs.items()},
     **{f"gradient/{name}": gradient for name, gradient in named},
   }
+  return arrays, padded
 
 
 def watch(model: nn.Module) -> tuple[dict[str, torch.Tensor], list]:
@@ -358,9 +369,9 @@ def _of_torch(name: str, *, pre_norm: bool):
   logits = model(**inputs)
   for hook in hooks:
     hook.remove()
-  for key, array in outputs.items():
-    if key.startswith("encoder"):
-      outputs[key] = array * mask[..., None]
+  padded = [key for key in outputs if key.startswith("encoder")]
+  for key in padded:
+    outputs[key] = outputs[key] * mask[..., None]
   cotangent = torch.randn(logits.shape)
   gradients = torch.autograd.grad(
     (logits * cotangent).sum(), list(weights.values())
@@ -374,7 +385,11 @@ def _of_torch(name: str, *, pre_norm: bool):
     "hidden": 20,
     "pre_norm": pre_norm,
   }
-  metadata = {"family": "torch", "settings": json.dumps(settings)}
+  metadata = {
+    "family": "torch",
+    "settings": json.dumps(settings),
+    "padded": json.dumps(padded),
+  }
   named = zip(weights, gradients, strict=True)
   return (
     name,

@@ -262,7 +262,7 @@ def watched(model, arguments) -> dict[str, torch.Tensor]:
   outputs = {**seen, **maps}
   if "logits" in result:
     return outputs | {"logits": result.logits}
-  outputs["last_hidden_state"] = result.last_hidden_state
+  outputs["hidden"] = result.last_hidden_state
   if getattr(result, "pooler_output", None) is not None:
     outputs["pooled"] = result.pooler_output
   return outputs
@@ -273,7 +273,7 @@ def golden(weights, inputs, outputs) -> dict[str, torch.Tensor]:
 
   Every output of the model has a cotangent; the loss is the sum of all.
   """
-  final = [n for n in ("logits", "last_hidden_state", "pooled") if n in outputs]
+  final = [n for n in ("logits", "hidden", "pooled") if n in outputs]
   cotangents = {name: torch.randn(outputs[name].shape) for name in final}
   loss = sum((outputs[n] * c).sum() for n, c in cotangents.items())
   gradients = torch.autograd.grad(loss, list(weights.values()))

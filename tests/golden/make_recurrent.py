@@ -56,7 +56,7 @@ class Network(nn.Module):
     carry = carry if isinstance(carry, tuple) else (carry,)
     found = {f"carry_{i}": array for i, array in enumerate(carry)}
     if self.head is None:
-      return found | {"outputs": outputs}
+      return found | {"hidden": outputs}
     if self.head == "classifier":
       ways = 2 if self.rnn.bidirectional else 1
       outputs = torch.cat(list(carry[0][-ways:]), dim=-1)
@@ -94,7 +94,7 @@ def _arrays(model: Network, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
   mask = torch.arange(inputs.shape[1]) < LENGTHS[:, None]
   arrays = {"input/inputs": inputs, "input/attention_mask": mask.long()}
   if inputs.grad is not None:
-    arrays["gradient_of_input/inputs"] = inputs.grad
+    arrays["gradient/inputs"] = inputs.grad
   for name, parameter in model.named_parameters():
     name = name if model.head else name.removeprefix("rnn.")
     arrays[f"weight/{name}"] = parameter

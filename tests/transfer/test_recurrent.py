@@ -1,0 +1,28 @@
+"""What is particular in the published weights of recurrent networks."""
+
+import json
+
+import pytest
+from golden import NAMES, golden
+
+from dlcore.errors import UserError
+from dlcore.models import RecurrentNetwork
+from dlcore.transfer import FAMILIES
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("torch_")])
+def test_configs_hold_the_arguments_of_torch(name):
+  metadata = golden(name).metadata
+  config = json.loads(metadata["config"])
+  family = FAMILIES[metadata["family"]]
+  written = family.config(family.build(config))
+  for key in config.keys() & written.keys():
+    assert written[key] == config[key]
+
+
+def test_what_torch_has_not_is_told():
+  family = FAMILIES["torch/lstm"]
+  with pytest.raises(UserError, match="layer_norm"):
+    family.rules(RecurrentNetwork(layer_norm=True))
+  with pytest.raises(UserError, match="projection"):
+    family.build({"model_type": "torch/lstm", "proj_size": 2})
