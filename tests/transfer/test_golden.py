@@ -16,7 +16,6 @@ from dlcore import transfer
 from dlcore.errors import UserError
 from dlcore.transfer import FAMILIES, naming, rules, safetensors, sources
 
-
 # What the layers of torch.nn do not give out: the weights of attention, and
 # all but the last of stacked recurrent layers.
 SILENT = {"torch": r".*attentions|hidden_states"}
