@@ -1,4 +1,4 @@
-"""Every family computes what PyTorch's own classes do, and keeps the bits.
+"""Every family computes what PyTorch does, and keeps the bits of weights.
 
 Errors are max|a - b| / max|b| of each tensor. In float32 another order of
 summation alone makes up to 1e-5 in outputs, and in gradients up to 1e-4.
