@@ -235,8 +235,9 @@ def parity(result: dict) -> str:
   ]
   return _told(
     "Largest difference of any output of any layer, and of any gradient, from "
-    "PyTorch on the same weights in float32, max|a-b| / max|b| of each "
-    f"tensor, {result['date']}:",
+    "PyTorch on the same small random weights in float32, max|a-b| / max|b| "
+    "of each tensor (over the largest gradient, where one is 0 but for "
+    f"rounding), {result['date']}:",
     "tests/golden/measure.py",
     ("model", "names of the weights", "forward", "gradient", "files"),
     rows,
@@ -250,8 +251,8 @@ def models(published: Mapping[str, Published]) -> str:
     row = rows.setdefault((paper, str(settings)), [])
     row.append((parameters, name))
   return _told(
-    "Models with the parameters of their papers and reference releases, to "
-    "the last one:",
+    "Models that have, to the last one, the parameters of the reference "
+    "release, or those that the tables of the paper add up to:",
     "tests/models/test_table.py",
     ("model", "paper", "parameters"),
     [

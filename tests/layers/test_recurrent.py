@@ -127,13 +127,17 @@ def test_the_number_of_steps_at_once_changes_nothing(size, monkeypatch):
 )
 def test_it_is_step_after_step(name, norm):
   cell, x, params, carry = inputs(name, norm)
-  outputs, last = ran(cell)(x[:5], params, carry)
-  for t in range(5):
-    gates = x[t] @ params["input_kernel"]
+
+  @compiled
+  def one_more(carry, x):
+    gates = x @ params["input_kernel"]
     if norm:
       gates = recurrent_scan.normalized(cell, gates, params["input_scale"])
-    gates += params["input_bias"]
-    carry, output = step(cell, carry, gates, params)
+    return step(cell, carry, gates + params["input_bias"], params)
+
+  outputs, last = ran(cell)(x[:5], params, carry)
+  for t in range(5):
+    carry, output = one_more(carry, x[t])
     np.testing.assert_allclose(outputs[t], output, rtol=1e-4, atol=1e-5)
   assert_near(last, carry, 1e-5)
 

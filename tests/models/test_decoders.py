@@ -282,7 +282,9 @@ def test_a_dropout_rate_may_be_traced():
 def test_settings_that_cannot_work_are_told(name, settings, inputs, message):
   model = CASES[name].clone(**settings)
   with pytest.raises(UserError, match=message):
-    model.init(KEY, *ids_of(model), **inputs, train=False)
+    jax.eval_shape(
+      lambda: model.init(KEY, *ids_of(model), **inputs, train=False)
+    )
 
 
 def test_what_is_no_text_is_told():

@@ -274,4 +274,4 @@ def test_settings_that_cannot_work_are_told(name, settings, message):
 def test_floats_are_no_ids():
   model, _, _ = make("bert_base")
   with pytest.raises(UserError, match="expected token ids"):
-    model.init(KEY, jnp.zeros((2, 3)), train=False)
+    jax.eval_shape(lambda: model.init(KEY, jnp.zeros((2, 3)), train=False))

@@ -213,7 +213,12 @@ def test_every_optimizer_equals_the_one_of_optax(name):
   settings, reference = REFERENCES[name]
   settings = {"learning_rate": RATE, **settings}
 
-  @functools.partial(jax.jit, static_argnums=0)
+  # It runs once, and compiling it is what takes the time.
+  @functools.partial(
+    jax.jit,
+    static_argnums=0,
+    compiler_options={"xla_backend_optimization_level": 0},
+  )
   def run(tx, params, grads):
     def step(carry, grads):
       params, state = carry
