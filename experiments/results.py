@@ -159,8 +159,8 @@ def watch(result: dict) -> str:
   """Returns the table of what looking inside costs."""
   rows = [(name, *_ratio(result[name])) for name in result if _is(result, name)]
   return _told(
-    f"Time of a run that looks at the norms of every layer each "
-    f"{result['every']} steps, over one that does not, {result['date']}:",
+    "Time of a run that looks at the norms of every layer, over one that does "
+    f"not, {result['date']}:",
     "experiments/benchmark.py watch",
     ("model", "ratio", "least to most"),
     rows,
