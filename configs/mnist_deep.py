@@ -1,6 +1,9 @@
 """Five convolutions on MNIST, trained for long with small turns and sizes.
 
 experiments/train.py --config=configs/mnist_deep.py
+
+Measured on 2 CPU cores, 2026-11-25: test accuracy 99.65% (deviation 0.03
+over 3 seeds) in 755 to 1296 s, beside other jobs, from the command to its exit.
 """
 
 from dlcore import experiment

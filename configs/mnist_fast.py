@@ -2,8 +2,8 @@
 
 experiments/train.py --config=configs/mnist_fast.py
 
-Measured on 2 CPU cores, 2026-11-22: test accuracy 99.11% (deviation 0.07
-over 3 seeds) in 14 to 26 s from the command to its exit.
+Measured on 2 CPU cores, 2026-11-25: test accuracy 99.18% (deviation 0.08
+over 3 seeds) in 13 to 16 s from the command to its exit.
 """
 
 from dlcore import experiment

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from dlcore import command
+from dlcore import command, optim
 from dlcore.errors import UserError
 from dlcore.models import PUBLISHED, Published
 from dlcore.report import estimates
@@ -51,7 +51,7 @@ def scores(results: dict) -> str:
     scale = 100 if metric == "accuracy" else 1
     unit = "%" if metric == "accuracy" else ""
     values = [scale * value for value in metrics[f"test/{metric}"]]
-    seconds = result["seconds"]
+    note = f" ({result['note']})" if result.get("note") else ""
     rows.append(
       (
         f"`configs/{config}.py` {', '.join(changed)}".strip(),
@@ -60,13 +60,15 @@ def scores(results: dict) -> str:
         f"± {statistics.stdev(values):.2f} ({min(values):.2f} to "
         f"{max(values):.2f})",
         str(result["seeds"]),
-        f"{_span(seconds)} s",
+        f"{_span(result['seconds'])} s{note}",
       )
     )
   head = ("config", "parameters", "test score, ± deviation", "seeds", "time")
-  first = next(iter(results.values()))
+  machines = sorted({result["machine"] for result in results.values()})
+  dates = sorted({result["date"] for result in results.values()})
   return _told(
-    f"From the command to its exit, {first['machine']}, {first['date']}:",
+    f"From the command to its exit, {', '.join(machines)}, "
+    f"{' to '.join({dates[0]: 0, dates[-1]: 0})}:",
     "experiments/campaigns/scores.py --manual_dir=DIR",
     head,
     rows,
@@ -76,7 +78,9 @@ def scores(results: dict) -> str:
 def kills(result: dict) -> str:
   """Returns the table of the killed runs."""
   moments = ", ".join(f"{n} {name}" for name, n in result["by_moment"].items())
-  kinds = ", ".join(result["by_arm"])
+  own = [arm for arm in result["by_arm"] if arm not in optim.OPTIMIZERS]
+  optimizers = len(result["by_arm"]) - len(own)
+  kinds = "; ".join([*own, f"each of {optimizers} optimisers"])
   rows = [
     ("runs killed by SIGKILL and continued", result["runs"]),
     ("kills, by what the run was doing", f"{result['kills']}: {moments}"),

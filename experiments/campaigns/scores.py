@@ -39,6 +39,7 @@ RUNS: dict[str, tuple[int, dict]] = {
 WORKDIR = flags.DEFINE_string("workdir", "runs/scores", "where they run")
 MANUAL_DIR = flags.DEFINE_string("manual_dir", "", "the files of MNIST")
 ONLY = flags.DEFINE_list("only", [], "some of the configs")
+NOTE = flags.DEFINE_string("note", "", "what is to be known of the times")
 OUTPUT = flags.DEFINE_string(
   "output", "experiments/results/scores.json", "the file of the results"
 )
@@ -62,6 +63,7 @@ def main():
       "versions": runs[0]["versions"],
       "date": time.strftime("%Y-%m-%d"),
       "machine": f"{os.cpu_count()} cores",
+      "note": NOTE.value,
     }
     for metric, values in results[name]["metrics"].items():
       mean, spread = statistics.mean(values), statistics.stdev(values)
