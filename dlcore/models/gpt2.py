@@ -46,7 +46,7 @@ class GPT2(nn.Module):
   width: int = 768
   depth: int = 12
   heads: int = 12
-  hidden: int | None = None
+  hidden: int = 0
   length: int = 1024
   activation: str = "gelu"
   epsilon: float = 1e-5

@@ -62,16 +62,15 @@ class Llama(nn.Module):
     width: D of the tokens.
     depth: number of blocks.
     heads: of queries, H.
-    key_value_heads: of keys and values, a divisor of `heads`, which it is by
-      default.
-    head_size: K; `width` over `heads` by default.
+    key_value_heads: of keys and values, a divisor of `heads`, which 0 is.
+    head_size: K; 0 is `width` over `heads`.
     hidden: width within the feed-forward layers, F.
     length: the greatest number of tokens.
     activation: a name of `ACTIVATIONS`, of the gate.
     bias: whether queries, keys and values have biases.
     out_bias: whether the output of attention has one.
     theta: the wavelengths of the rotary positions grow up to 2 pi theta.
-    stretch: the four numbers of `Stretch`, or None.
+    stretch: the four numbers of `Stretch`, or none.
     epsilon: of the norms.
     dropout: rate of what leaves each branch of a block.
     attention_dropout: rate of the weights of attention. Both may be traced
@@ -88,15 +87,15 @@ class Llama(nn.Module):
   width: int = 4096
   depth: int = 32
   heads: int = 32
-  key_value_heads: int | None = None
-  head_size: int | None = None
+  key_value_heads: int = 0
+  head_size: int = 0
   hidden: int = 11_008
   length: int = 4096
   activation: str = "silu"
   bias: bool = False
   out_bias: bool = False
   theta: float = 10_000.0
-  stretch: tuple[float, float, float, int] | None = None
+  stretch: tuple[float, ...] = ()
   epsilon: float = 1e-5
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
@@ -152,14 +151,14 @@ class Llama(nn.Module):
     numerics = {"dtype": self.dtype, "kernel_init": normal}
     size = self.head_size or self.width // self.heads
     frequencies = rotary_frequencies(size, self.theta)
-    if self.stretch is not None:
+    if self.stretch:
       frequencies = stretched(frequencies, Stretch(*self.stretch))
     return Block(
       attention=partial(
         Attention,
         self.heads,
-        self.key_value_heads,
-        self.head_size,
+        self.key_value_heads or None,
+        self.head_size or None,
         use_bias=self.bias,
         out_bias=self.out_bias,
         dropout=self.attention_dropout,

@@ -25,7 +25,7 @@ class RecurrentNetwork(nn.Module):
     head: "classifier" of the last output of every direction, "lm", which
       tells the next token, "forecaster", which tells the next steps of a
       series, or None for the outputs of the last layer.
-    vocabulary: number of token ids, V; None reads series.
+    vocabulary: number of token ids, V; 0 reads series.
     width: D of each layer and direction, and of the words.
     depth: number of layers.
     bidirectional: whether to read from the end, too.
@@ -42,7 +42,7 @@ class RecurrentNetwork(nn.Module):
   num_classes: int | None = None
   cell: str = "lstm"
   head: str | None = "classifier"
-  vocabulary: int | None = None
+  vocabulary: int = 0
   width: int = 128
   depth: int = 1
   bidirectional: bool = False
@@ -89,7 +89,7 @@ class RecurrentNetwork(nn.Module):
     """
     self._check(inputs, decode)
     x, words = inputs, None
-    if self.vocabulary is not None:
+    if self.vocabulary:
       words = nn.Embed(
         self.vocabulary, self.width, dtype=self.dtype, name="word_embedding"
       )
@@ -148,7 +148,7 @@ class RecurrentNetwork(nn.Module):
       depth=self.depth,
       horizon=self.horizon,
       unroll=self.unroll,
-      vocabulary=1 if self.vocabulary is None else self.vocabulary,
+      vocabulary=self.vocabulary or 1,
     )
     rate(dropout=self.dropout)
     if self.head is not None:
@@ -156,7 +156,7 @@ class RecurrentNetwork(nn.Module):
     if self.head == "classifier":
       at_least(1, num_classes=self.num_classes)
     _steps(inputs, self.vocabulary)
-    if self.head in READS and READS[self.head] != (self.vocabulary is None):
+    if self.head in READS and READS[self.head] != (not self.vocabulary):
       raise UserError(
         f"expected {'series' if READS[self.head] else 'a vocabulary'} "
         f"for head={self.head!r}",
@@ -175,16 +175,16 @@ READS = {"forecaster": True, "lm": False}
 """Whether a head is for series only, or for tokens only."""
 
 
-def _steps(inputs: Array, vocabulary: int | None) -> None:
+def _steps(inputs: Array, vocabulary: int) -> None:
   """Checks that the inputs are ids `[B, T]` or series `[B, T, F]`."""
   integer = jnp.issubdtype(inputs.dtype, jnp.integer)
-  if vocabulary is not None and (inputs.ndim != 2 or not integer):
+  if vocabulary and (inputs.ndim != 2 or not integer):
     raise UserError(
       "expected token ids, integers [B, T]",
       f"got {inputs.dtype} of shape {tuple(inputs.shape)}",
-      "set vocabulary=None to read series",
+      "set vocabulary=0 to read series",
     )
-  if vocabulary is None and (inputs.ndim != 3 or integer):
+  if not vocabulary and (inputs.ndim != 3 or integer):
     raise UserError(
       "expected series, floats [B, T, F]",
       f"got {inputs.dtype} of shape {tuple(inputs.shape)}",

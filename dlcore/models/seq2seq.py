@@ -30,7 +30,7 @@ class Seq2Seq(nn.Module):
     head: "lm" tells the token after each of the second text; None leaves what
       goes into that output layer.
     vocabulary: number of token ids of the first text.
-    target_vocabulary: of the second text, V; None shares ids and table.
+    target_vocabulary: of the second text, V; 0 shares ids and table.
     cell: "rnn", "rnn_relu", "lstm" or "gru".
     attention: "additive", "dot" or "general".
     width: D of words, layers and directions.
@@ -45,7 +45,7 @@ class Seq2Seq(nn.Module):
   num_classes: int | None = None
   head: str | None = "lm"
   vocabulary: int = 10_000
-  target_vocabulary: int | None = None
+  target_vocabulary: int = 0
   cell: str = "gru"
   attention: str = "additive"
   width: int = 256
@@ -59,7 +59,7 @@ class Seq2Seq(nn.Module):
     """Makes tables of words, encoder and decoder."""
     self._check()
     self.word_embedding = self._words(self.vocabulary)
-    if self.target_vocabulary is not None:
+    if self.target_vocabulary:
       self.target_embedding = self._words(self.target_vocabulary)
     self.word_dropout = Dropout(self.dropout)
     settings = {
@@ -151,7 +151,7 @@ class Seq2Seq(nn.Module):
   def _decoded(self, ids, encoded, attention_mask, train, decode):
     _token_ids(ids)
     words = self.word_embedding
-    if self.target_vocabulary is not None:
+    if self.target_vocabulary:
       words = self.target_embedding
     x = self.word_dropout(words(ids), train=train)
     mask = None if attention_mask is None else attention_mask.astype(bool)

@@ -26,14 +26,14 @@ class Transformer(nn.Module):
     head: "lm" tells the token after each of the second text, by the table of
       its words; None leaves the tokens.
     vocabulary: number of token ids of the first text.
-    target_vocabulary: of the second text, V; None shares ids and table.
+    target_vocabulary: of the second text, V; 0 shares ids and table.
     width: D of the tokens.
     depth: number of blocks of the encoder.
-    target_depth: of the decoder, `depth` by default.
+    target_depth: of the decoder, 0 is `depth`.
     heads: of each attention of the encoder.
-    target_heads: of the decoder, `heads` by default.
+    target_heads: of the decoder, 0 is `heads`.
     hidden: width within the feed-forward layers of the encoder.
-    target_hidden: of the decoder, `hidden` by default.
+    target_hidden: of the decoder, 0 is `hidden`.
     length: the greatest number of tokens of a text.
     activation: a name of `ACTIVATIONS`, of the feed-forward layers.
     pre_norm: whether norms come before their layers, and one at the end
@@ -54,14 +54,14 @@ class Transformer(nn.Module):
   num_classes: int | None = None
   head: str | None = "lm"
   vocabulary: int = 37_000
-  target_vocabulary: int | None = None
+  target_vocabulary: int = 0
   width: int = 512
   depth: int = 6
-  target_depth: int | None = None
+  target_depth: int = 0
   heads: int = 8
-  target_heads: int | None = None
+  target_heads: int = 0
   hidden: int = 2048
-  target_hidden: int | None = None
+  target_hidden: int = 0
   length: int = 1024
   activation: str = "relu"
   pre_norm: bool = False
@@ -80,7 +80,7 @@ class Transformer(nn.Module):
     """Makes tables of words, encoder and decoder."""
     self._check()
     self.word_embedding = self._words(self.vocabulary)
-    if self.target_vocabulary is not None:
+    if self.target_vocabulary:
       self.target_embedding = self._words(self.target_vocabulary)
     self.encoder = self._side(self.depth, self.heads, self.hidden)
     self.decoder = self._side(
@@ -179,7 +179,7 @@ class Transformer(nn.Module):
     """
     token_ids(decoder_input_ids, length=self.length)
     words = self.word_embedding
-    if self.target_vocabulary is not None:
+    if self.target_vocabulary:
       words = self.target_embedding
     mask = None if attention_mask is None else padding_mask(attention_mask)
     stacked = self.decoder(
@@ -254,7 +254,7 @@ class Transformer(nn.Module):
       heads=self.heads,
       hidden=self.hidden,
       length=self.length,
-      **{name: value for name, value in targets.items() if value is not None},
+      **{name: value for name, value in targets.items() if value},
     )
     rate(
       dropout=self.dropout,

@@ -24,7 +24,7 @@ KEYS = [
   ("learning_rate=3", "'optim.learning_rate'"),
   ("model=cnn", "name, "),
   ("training.steps.x=3", "training.steps is a single value"),
-  ("=3", "there are: data, model"),
+  ("=3", "there are: data, init, model"),
   ("model.name=cmn", "'cnn'"),
   ("data.name=digit", "'digits'"),
   ("optim.name=adm", "'adam'"),
@@ -60,7 +60,7 @@ PARTS = [
   ("task.label_smoothing=1", "task.label_smoothing"),
   ("data.valid_fraction=1", "data.valid_fraction"),
   ("task.name=regression", "--config.task.name=classification"),
-  ("data.name=breast_cancer", "'mlp'"),
+  ("data.name=breast_cancer", "task.views"),
   ("data.name=diabetes", "--config.task.name=regression"),
   ("data.name=image_folder", "data.path"),
 ]

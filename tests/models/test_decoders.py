@@ -276,7 +276,7 @@ def test_a_dropout_rate_may_be_traced():
     ("llama", {"depth": 0}, {}, "depth"),
     ("llama", {}, {"token_type_ids": np.ones((2, 6))}, "knows no types"),
     ("transformer", {"head": "classifier"}, {}, "there are: lm"),
-    ("transformer", {"target_vocabulary": 0}, {}, "target_vocabulary"),
+    ("transformer", {"target_vocabulary": -1}, {}, "target_vocabulary"),
   ],
 )
 def test_settings_that_cannot_work_are_told(name, settings, inputs, message):

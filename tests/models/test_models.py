@@ -243,22 +243,23 @@ def test_a_gradient_is_lowered_for_every_platform(case):
 
 
 @pytest.mark.parametrize("case", ["cnn", "resnet20"])
-def test_remat_takes_less_memory(case):  # The others are too small to tell.
+def test_remat_keeps_less_for_the_backward_pass(case):
   model, variables, _ = make(case)
-  x = jax.ShapeDtypeStruct((64, 12, 12, 1), jnp.float32)
   params, extra = split(variables)
+  x = np.ones((64, 12, 12, 1), np.float32)
 
-  def temporary(remat):
-    def loss(params, x):
+  def kept(remat):
+    def loss(params):
       y, _ = model.clone(remat=remat).apply(
         {"params": params, **extra}, x, train=True, mutable=list(extra)
       )
       return jnp.square(y).mean()
 
-    compiled = jax.jit(jax.grad(loss)).lower(params, x).compile(FAST)
-    return compiled.memory_analysis().temp_size_in_bytes
+    # The pullback is a tree whose leaves are what it needs.
+    pullback = jax.eval_shape(lambda params: jax.vjp(loss, params)[1], params)
+    return trees.count(pullback)
 
-  assert temporary(True) < temporary(False)
+  assert kept(True) < 0.7 * kept(False)
 
 
 @pytest.mark.parametrize("name", ["stochastic_depth", "drop_block"])

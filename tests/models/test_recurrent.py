@@ -43,7 +43,7 @@ compiled = functools.partial(
 def inputs_of(model):
   """Returns the inputs, of four rows."""
   generator = np.random.default_rng(0)
-  if model.vocabulary is None:
+  if not model.vocabulary:
     shape = (ROWS, STEPS, FEATURES)
     return (generator.normal(size=shape).astype(np.float32),)
   ids = generator.integers(WORDS, size=(ROWS, STEPS))
@@ -297,7 +297,7 @@ def test_parameter_counts_are_those_of_two_kernels_and_two_biases(name, gates):
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
-    ("lstm", {"vocabulary": 3}, "set vocabulary=None"),
+    ("lstm", {"vocabulary": 3}, "set vocabulary=0"),
     ("lstm", {"head": "lm"}, "a vocabulary"),
     ("lstm", {"head": "lmm"}, "did you mean 'lm'"),
     ("lstm", {"cell": "lst"}, "did you mean 'lstm'"),

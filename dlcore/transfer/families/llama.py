@@ -77,8 +77,8 @@ def build(config: Mapping[str, Any]) -> Llama:
     width=config["hidden_size"],
     depth=config["num_hidden_layers"],
     heads=config["num_attention_heads"],
-    key_value_heads=config.get("num_key_value_heads"),
-    head_size=config.get("head_dim"),
+    key_value_heads=config.get("num_key_value_heads") or 0,
+    head_size=config.get("head_dim") or 0,
     hidden=config["intermediate_size"],
     length=config.get("max_position_embeddings", 2048),
     activation=parts.activation(config.get("hidden_act", "silu")),
@@ -98,7 +98,7 @@ def _rotary(config: Mapping[str, Any]) -> tuple[float, Any]:
   kind = found.get("rope_type") or found.get("type") or "default"
   lookup({"default": None, "llama3": None}, kind, "rope_type")
   if kind == "default":
-    return theta, None
+    return theta, ()
   factor, low, high, length = (
     found[name]
     for name in (
@@ -154,7 +154,7 @@ def config(model: Llama) -> dict[str, Any]:
 
 
 def _scaling(model: Llama) -> dict[str, Any] | None:
-  if model.stretch is None:
+  if not model.stretch:
     return None
   factor, low, high, length = model.stretch
   return {

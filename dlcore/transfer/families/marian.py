@@ -27,7 +27,7 @@ ROW = Layout(lambda array: (array[0],), lambda arrays: arrays[0][None])
 def rules(model: Transformer) -> Sequence[Rule]:
   """Returns the rules for the names of a model, with or without a head."""
   base = PREFIX if model.head else ""
-  if model.target_vocabulary is None:
+  if not model.target_vocabulary:
     tables = {"shared": "word"}
   else:
     tables = {"encoder.embed_tokens": "word", "decoder.embed_tokens": "target"}
@@ -79,7 +79,7 @@ def build(config: Mapping[str, Any]) -> Transformer:
     normalize_embedding=False,
     add_final_layer_norm=False,
   )
-  target = None
+  target = 0
   if not config.get("share_encoder_decoder_embeddings", True):
     target = config.get("decoder_vocab_size") or config["vocab_size"]
   return Transformer(
@@ -130,7 +130,7 @@ def config(model: Transformer) -> dict[str, Any]:
     "forced_eos_token_id": 0,
     "vocab_size": model.vocabulary,
     "decoder_vocab_size": model.target_vocabulary or model.vocabulary,
-    "share_encoder_decoder_embeddings": model.target_vocabulary is None,
+    "share_encoder_decoder_embeddings": not model.target_vocabulary,
     "d_model": model.width,
     "encoder_layers": model.depth,
     "decoder_layers": model.target_depth or model.depth,

@@ -45,7 +45,7 @@ def rules(model: RecurrentNetwork) -> Sequence[Rule]:
   """
   if model.layer_norm:
     raise UserError("expected layers that torch.nn has", "got layer_norm=True")
-  whole = model.head is not None or model.vocabulary is not None
+  whole = model.head is not None or bool(model.vocabulary)
   base = PREFIX if whole else ""
   head = "params/logits_bias" if model.tied else "params/head/bias"
   return (
@@ -80,7 +80,7 @@ def build(config: Mapping[str, Any]) -> RecurrentNetwork:
     num_classes=config.get("num_classes"),
     cell=CELLS[kind],
     head=config.get("head"),
-    vocabulary=config.get("vocab_size"),
+    vocabulary=config.get("vocab_size") or 0,
     width=config["hidden_size"],
     depth=config.get("num_layers", 1),
     bidirectional=config.get("bidirectional", False),
@@ -107,7 +107,7 @@ def config(model: RecurrentNetwork) -> dict[str, Any]:
     "bidirectional": model.bidirectional,
     "dropout": model.dropout,
     "head": model.head,
-    "vocab_size": model.vocabulary,
+    "vocab_size": model.vocabulary or None,
     "num_classes": model.num_classes,
     "tied": model.tied,
     "horizon": model.horizon,
