@@ -1,15 +1,29 @@
 """Activations by name."""
 
-from functools import partial
-
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
+
+from dlcore.typing import Array
+
+
+def gelu_exact(x: Array) -> Array:
+  """Returns `x` times the normal distribution's share below it.
+
+  Hendrycks & Gimpel 2016, arXiv:1606.08415. As PyTorch has it, by the error
+  function in float32; its complement is more exact where the result is next
+  to 0, and took twice the time (forward, two cores, jax 0.10.2 and 0.12.0).
+  """
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  return (0.5 * wide * (1 + lax.erf(wide * 0.5**0.5))).astype(x.dtype)
+
 
 ACTIVATIONS = {
   "celu": nn.celu,
   "elu": nn.elu,
   "gelu": nn.gelu,
-  "gelu_exact": partial(nn.gelu, approximate=False),
+  "gelu_exact": gelu_exact,
   "identity": lambda x: x,
   "leaky_relu": nn.leaky_relu,
   "mish": jax.nn.mish,
@@ -20,5 +34,5 @@ ACTIVATIONS = {
   "softplus": nn.softplus,
   "tanh": nn.tanh,
 }
-"""Elementwise functions; `gelu` is the approximation by tanh, and `gelu_exact`
-the one by the error function (Hendrycks & Gimpel 2016, arXiv:1606.08415)."""
+"""Elementwise functions; `gelu` is the approximation of `gelu_exact` by tanh,
+from the same paper."""

@@ -30,7 +30,7 @@ def convolution(
 
   The result and its derivatives of any order and mode are those of
   `lax.conv_general_dilated`, which computes them on GPU and TPU. On CPU some
-  of them are computed otherwise, see `_forward` and `_by_chunks`.
+  of them are computed otherwise, see `_forward`.
 
   Args:
     x: `[B, Y, X, C]`.
@@ -60,9 +60,9 @@ def _convolution_jvp(*arguments):
   # the formulation of a gradient, and all else (jvp, vmap) goes on to work.
   terms = []
   if not isinstance(dx, SymbolicZero):
-    terms.append(_chosen(dx, kernel, *settings, cpu=_of_input))
+    terms.append(_chosen(dx, kernel, *settings, cpu=_tangent))
   if not isinstance(dkernel, SymbolicZero):
-    terms.append(_chosen(x, dkernel, *settings, cpu=_of_kernel))
+    terms.append(_chosen(x, dkernel, *settings, cpu=_tangent))
   return _convolution(x, kernel, *settings), sum(terms)
 
 
@@ -108,18 +108,11 @@ def _forward(x, kernel, *settings):
   return _lax(x, kernel, *settings)
 
 
-def _of_input(x, kernel, *settings):
-  """Is the tangent by the images."""
+def _tangent(x, kernel, *settings):
+  """Is linear in the images and in the kernel, of which one is a tangent."""
   if _is_depthwise(x, kernel, settings[-1]):
     return _shifted(x, kernel, *settings)
   return _lax(x, kernel, *settings)
-
-
-def _of_kernel(x, kernel, *settings):
-  """Is the tangent by the kernel."""
-  if _is_depthwise(x, kernel, settings[-1]):
-    return _shifted(x, kernel, *settings)
-  return _by_chunks(x, kernel, *settings)
 
 
 def _is_depthwise(x, kernel, groups) -> bool:
@@ -152,27 +145,6 @@ def _shifted(x, kernel, strides, padding, dilation, groups):
     for i in range(size_y)
     for j in range(size_x)
   )
-
-
-def _by_chunks(x, kernel, *settings):
-  """Convolves some images at a time: fast when transposed in the kernel.
-
-  XLA computes the gradient of a kernel as a convolution whose inner products
-  run over all pixels of all images; on CPU they fall out of the cache. Chunks
-  of 2,048 pixels and more were 0.8 to 3.1 times as fast, median 1.8, on 12
-  shapes of 7x7 to 112x112 pixels and 1 to 128 channels (two cores, jax
-  0.12.0); the loss was at 6 channels and 5x5, and fewer than 4 images lost.
-  A chunk takes every n-th image, so that a batch over devices stays there.
-  """
-  batch, rows, columns, channels = x.shape
-  wanted = min(16, batch // 4, batch * rows * columns // 2048)
-  count = math.gcd(batch, 1 << max(wanted.bit_length() - 1, 0))
-  if count == 1:
-    return _lax(x, kernel, *settings)
-  x = x.reshape(batch // count, count, rows, columns, channels)
-  chunks = [_lax(x[:, i], kernel, *settings) for i in range(count)]
-  y = jnp.stack(chunks, axis=1)
-  return y.reshape(batch, *y.shape[2:])
 
 
 class Conv(nn.Module):

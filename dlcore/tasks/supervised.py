@@ -11,6 +11,9 @@ from dlcore.typing import Array, Batch, Extra, Params
 
 Normalization = Mapping[str, Any]
 
+TOKENS = "input_ids"
+"""The name of the array of a batch that holds token ids, int `[B, T]`."""
+
 TRACED = ("dropout", "stochastic_depth", "drop_block")
 """The fields of a model that are rates of what is dropped at random."""
 
@@ -21,13 +24,16 @@ def make_inputs(
   """Makes the function that takes a batch to the input of the model.
 
   Args:
-    name: of the input array, `"image"` or `"features"`.
+    name: of the input array: `"image"`, `"features"`, or `TOKENS`.
     normalization: `{"mean": [...], "std": [...]}` over the last axis, or None.
 
   Returns:
     `batch -> float32 [B, ...]`: integer pixels are brought to the scale 0 to
-    1, then the mean is taken away and the rest divided by the deviation.
+    1, then the mean is taken away and the rest divided by the deviation. Token
+    ids stay what they are.
   """
+  if name == TOKENS:
+    return lambda batch: jnp.asarray(batch[name])
   if normalization:
     mean = np.asarray(normalization["mean"], np.float32)
     inverse = 1 / np.asarray(normalization["std"], np.float32)

@@ -51,8 +51,9 @@ class Evaluator:
     self.dataset: Batch = {}
     if on_device(placement, self.parallel, source):
       self.dataset = self.parallel.replicate(dict(source.arrays or {}))
-    self._measure = jax.jit(self._metrics)
-    self._predict = jax.jit(self._rows)
+    options = self.parallel.compiler_options
+    self._measure = jax.jit(self._metrics, compiler_options=options)
+    self._predict = jax.jit(self._rows, compiler_options=options)
     self._compiled = None
 
   def compile(self, params: Params, extra: Extra) -> set[str]:

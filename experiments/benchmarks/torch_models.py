@@ -1,0 +1,156 @@
+"""The peers of `problems.py` in PyTorch, as its users write them.
+
+Each function takes the module `torch` and returns a module that maps what the
+peer in dlcore sees, images as `[B, C, Y, X]`, to logits.
+"""
+
+
+def mlp(torch):
+  """Returns the peer of `problems.mlp`."""
+  nn = torch.nn
+  return nn.Sequential(
+    nn.Flatten(),
+    nn.Linear(784, 256),
+    nn.ReLU(),
+    nn.Linear(256, 128),
+    nn.ReLU(),
+    nn.Linear(128, 10),
+  )
+
+
+def cnn(torch):
+  """Returns the peer of `problems.cnn`."""
+  nn = torch.nn
+  return nn.Sequential(
+    nn.Conv2d(1, 16, 3, padding=1, bias=False),
+    nn.MaxPool2d(2),
+    nn.BatchNorm2d(16),
+    nn.ReLU(),
+    nn.Conv2d(16, 32, 3, padding=1, bias=False),
+    nn.MaxPool2d(2),
+    nn.BatchNorm2d(32),
+    nn.ReLU(),
+    nn.Flatten(),
+    nn.Linear(32 * 49, 64),
+    nn.ReLU(),
+    nn.Linear(64, 10),
+  )
+
+
+def resnet18(torch):
+  """Returns the peer of `problems.resnet18`."""
+  nn = torch.nn
+
+  def convolution(channels, features, stride, size=3):
+    return nn.Sequential(
+      nn.Conv2d(channels, features, size, stride, size // 2, bias=False),
+      nn.BatchNorm2d(features),
+    )
+
+  class Block(nn.Module):
+    def __init__(self, channels, features, stride):
+      super().__init__()
+      self.first = convolution(channels, features, stride)
+      self.second = convolution(features, features, 1)
+      self.shortcut = (
+        nn.Identity()
+        if stride == 1 and channels == features
+        else convolution(channels, features, stride, size=1)
+      )
+
+    def forward(self, x):
+      y = self.second(nn.functional.relu(self.first(x)))
+      return nn.functional.relu(y + self.shortcut(x))
+
+  blocks, channels = [], 64
+  for features in (64, 128, 256, 512):
+    stride = 1 if features == 64 else 2
+    blocks += [Block(channels, features, stride), Block(features, features, 1)]
+    channels = features
+  return nn.Sequential(
+    convolution(3, 64, 1),
+    nn.ReLU(),
+    *blocks,
+    nn.AdaptiveAvgPool2d(1),
+    nn.Flatten(),
+    nn.Linear(512, 10),
+  )
+
+
+def recurrent(name):
+  """Returns what makes the peer of `problems.recurrent(name)`."""
+
+  def make(torch):
+    nn = torch.nn
+
+    class Classifier(nn.Module):
+      def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(1000, 128)
+        layer = {"lstm": nn.LSTM, "gru": nn.GRU}[name]
+        self.layer = layer(128, 128, batch_first=True)
+        self.head = nn.Linear(128, 10)
+
+      def forward(self, input_ids):
+        outputs, _ = self.layer(self.words(input_ids))
+        return self.head(outputs[:, -1])
+
+    return Classifier()
+
+  return make
+
+
+def transformer(torch):
+  """Returns the peer of `problems.transformer`."""
+  nn = torch.nn
+
+  class Encoder(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.words = nn.Embedding(1000, 128)
+      self.places = nn.Parameter(torch.randn(100, 128) * 0.02)
+      self.norm = nn.LayerNorm(128, eps=1e-12)
+      self.blocks = _blocks(nn, 4, 128, 4, norm_first=False)
+      self.pooler = nn.Linear(128, 128)
+      self.head = nn.Linear(128, 10)
+
+    def forward(self, input_ids):
+      x = self.blocks(self.norm(self.words(input_ids) + self.places))
+      return self.head(torch.tanh(self.pooler(x[:, 0])))
+
+  return Encoder()
+
+
+def vit_tiny(torch):
+  """Returns the peer of `problems.vit_tiny`."""
+  nn = torch.nn
+
+  class ViT(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.patches = nn.Conv2d(3, 192, 8, 8)
+      self.token = nn.Parameter(torch.randn(1, 1, 192) * 0.02)
+      self.places = nn.Parameter(torch.randn(17, 192) * 0.02)
+      self.blocks = _blocks(nn, 12, 192, 3, norm_first=True)
+      self.norm = nn.LayerNorm(192, eps=1e-6)
+      self.head = nn.Linear(192, 10)
+
+    def forward(self, images):
+      x = self.patches(images).flatten(2).transpose(1, 2)
+      x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+      return self.head(self.norm(self.blocks(x + self.places))[:, 0])
+
+  return ViT()
+
+
+def _blocks(nn, depth, width, heads, *, norm_first):
+  block = nn.TransformerEncoderLayer(
+    width,
+    heads,
+    4 * width,
+    dropout=0.0,
+    activation="gelu",
+    batch_first=True,
+    norm_first=norm_first,
+  )
+  return nn.TransformerEncoder(block, depth, enable_nested_tensor=False)
