@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from dlcore import models, report
+from dlcore import models, report, tasks
 from dlcore.experiment.build import build
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -21,6 +22,11 @@ def summary(config: Mapping[str, Any]) -> str:
     for name, source in experiment.splits._asdict().items()
     if source is not None
   }
+  example = jax.ShapeDtypeStruct((1, *about["shape"]), _seen(about))
+  inputs = models.examples(experiment.model, example)
+  note = ""
+  if inputs[0] != example:
+    note = f" (the model reads texts, here {inputs[0].shape[1]} tokens)"
   rates = np.array(
     [
       float(experiment.learning_rate(step))
@@ -30,16 +36,34 @@ def summary(config: Mapping[str, Any]) -> str:
   heights = rates / max(rates.max(), 1e-30) * (len(BARS) - 1)
   return "\n".join(
     [
-      models.summary(experiment.model, tuple(about["shape"])),
+      models.summary(experiment.model, *inputs),
+      *_paper(config["model"]["name"]),
       "",
       f"data      {about['name']}: "
-      + ", ".join(f"{size:,} {name}" for name, size in sizes.items()),
+      + ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+      + note,
       f"steps     {experiment.steps:,} of {config['data']['batch_size']}",
       f"rate      {''.join(BARS[round(height)] for height in heights)}",
       f"          {rates[0]:.3g} at first, {rates.max():.3g} at most, "
       f"{rates[-1]:.3g} at last",
     ]
   )
+
+
+def _seen(about: Mapping[str, Any]) -> np.dtype:
+  """Returns the dtype of what the model sees: only token ids stay whole."""
+  tokens = about["input"] == tasks.supervised.TOKENS
+  return np.dtype(np.int32 if tokens else np.float32)
+
+
+def _paper(name: str) -> list[str]:
+  """Returns what is published of a model, in a line or none."""
+  if name not in models.PUBLISHED:
+    return []
+  paper, parameters, settings = models.PUBLISHED[name]
+  given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+  where = f"arXiv:{paper}" if paper[0].isdigit() else paper
+  return [f"{parameters:,} parameters are published, for {given} ({where})"]
 
 
 def table(result: Mapping[str, Any], workdir: str | Path) -> str:

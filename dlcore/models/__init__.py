@@ -18,7 +18,7 @@ from dlcore.models.published import PUBLISHED, Published
 from dlcore.models.recurrent import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
-from dlcore.models.summary import flops, layers, summary
+from dlcore.models.summary import examples, flops, layers, summary
 from dlcore.models.table import MODELS
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
@@ -46,6 +46,7 @@ __all__ = [
   "ViT",
   "WideResNet",
   "create",
+  "examples",
   "feature_maps",
   "flops",
   "layers",

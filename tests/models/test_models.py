@@ -401,16 +401,48 @@ def test_unknown_names_and_settings_get_the_nearest():
 @pytest.mark.parametrize("case", EACH)
 def test_the_summary_counts_every_parameter(case):
   model, variables, _ = make(case)
-  rows = models.layers(model, (12, 12, 1))
+  images = jax.ShapeDtypeStruct((1, 12, 12, 1), jnp.float32)
+  rows = models.layers(model, images)
   total = trees.count(variables["params"])
   assert sum(row.parameters for row in rows) == total
   assert rows[-1].shape == (5,)
-  assert f"{total:,}" in models.summary(model, (12, 12, 1))
+  assert f"{total:,}" in models.summary(model, images)
 
 
 def test_flops_of_a_dense_layer_are_two_for_each_parameter():
   model = models.create("mlp", num_classes=10, widths=())
-  assert models.flops(model, (784,)) == pytest.approx(2 * 7_840, rel=0.01)
+  pixels = jax.ShapeDtypeStruct((1, 784), jnp.float32)
+  assert models.flops(model, pixels) == 2 * 7_840
+
+
+def test_flops_count_every_step_of_a_recurrent_network():
+  model = models.create("lstm", num_classes=1, vocabulary=9, width=8)
+  ids = jax.ShapeDtypeStruct((1, 50), jnp.int32)
+  assert models.flops(model, ids) == 50 * 2 * (2 * 8 * 32) + 2 * 8
+
+
+def test_flops_of_a_published_network_are_those_of_its_paper():
+  images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+  model = models.create("resnet18", num_classes=1000)
+  # Table 1 of arXiv:1512.03385 counts multiplications with their addition.
+  assert models.flops(model, images) / 2 == pytest.approx(1.8e9, rel=0.02)
+
+
+@pytest.mark.parametrize(
+  ("name", "count"),
+  [("resnet18", 1), ("bert_base", 1), ("gpt2", 1), ("marian", 2)],
+)
+def test_any_model_can_be_summed_up_whatever_the_data_are(name, count):
+  settings = {} if name == "resnet18" else {"depth": 1}
+  model = models.create(name, num_classes=10, **settings)
+  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+  inputs = models.examples(model, images)
+  assert len(inputs) == count
+  assert (inputs[0] == images) == (name == "resnet18")
+  rows = models.layers(model, *inputs)
+  shapes = jax.eval_shape(lambda x: model.init(KEY, *x, train=False), inputs)
+  total = trees.count(shapes["params"])
+  assert sum(row.parameters for row in rows) == total
 
 
 def test_importing_computes_nothing():
