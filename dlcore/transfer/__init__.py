@@ -11,6 +11,7 @@ from dlcore.transfer.export import (
 from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.pretrained import from_pretrained, load_pretrained
 from dlcore.transfer.report import Report
+from dlcore.transfer.tokenizer import Tokenizer, load_tokenizer
 
 __all__ = [
   "FAMILIES",
@@ -18,8 +19,10 @@ __all__ = [
   "PLATFORMS",
   "Family",
   "Report",
+  "Tokenizer",
   "from_pretrained",
   "load_pretrained",
+  "load_tokenizer",
   "lowered",
   "preferred",
   "save_pretrained",

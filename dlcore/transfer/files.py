@@ -66,14 +66,29 @@ def read_json(path: Path, within: Path | None = None) -> dict[str, Any]:
   Raises:
     UserError: it is no plain file, too large, or no JSON object.
   """
+  return read(path, parsed, "a JSON object", within)
+
+
+def read(
+  path: Path,
+  parse: Callable[[bytes], Any],
+  what: str,
+  within: Path | None = None,
+) -> Any:
+  """Returns what `parse` makes of the bytes of a file of at most `LARGEST`.
+
+  Raises:
+    UserError: it is no plain file, too large, or `parse` found no such thing
+      (a `ValueError`).
+  """
   with opened(path, within) as file:
     try:
       if size(file) > LARGEST:
         raise ValueError(f"{size(file):,} bytes")
-      return parsed(file.read())
+      return parse(file.read())
     except ValueError as error:
       raise UserError(
-        f"expected a JSON object in {path}, of at most {LARGEST:,} bytes",
+        f"expected {what} in {path}, of at most {LARGEST:,} bytes",
         f"got {error}",
         "put a good copy there",
       ) from error

@@ -53,12 +53,9 @@ def find(source: str | Path) -> Source:
   Raises:
     UserError: there is no such thing, or it cannot be trusted.
   """
-  text = str(source)
-  if text.startswith(SCHEME):
-    folder = hub.download(text.removeprefix(SCHEME))
-    # Its files are links into the hub's own cache.
-    return _folder(folder, within=folder.parent.parent)
-  path = Path(source)
+  path, within = locate(source)
+  if within:
+    return _folder(path, within)
   if (path / "checkpoints").is_dir():
     return Source(_run(path), None)
   if path.is_dir():
@@ -67,10 +64,22 @@ def find(source: str | Path) -> Source:
     raise UserError(
       "expected weights: a .safetensors or .npz file, a folder with "
       f"{WHOLE}, a run folder, or {SCHEME}ORG/NAME",
-      f"got {text!r}: no such file or folder",
+      f"got {str(source)!r}: no such file or folder",
       "check the path, from the folder in which the command runs",
     )
   return Source(_file(path), None)
+
+
+def locate(source: str | Path) -> tuple[Path, Path | None]:
+  """Returns the path of a source, and the folder that its links may lead to.
+
+  What is on the hub is fetched, and its files are links into the hub's cache.
+  """
+  text = str(source)
+  if not text.startswith(SCHEME):
+    return Path(source), None
+  folder = hub.download(text.removeprefix(SCHEME))
+  return folder, folder.parent.parent
 
 
 def _file(path: Path) -> Mapping[str, np.ndarray]:
