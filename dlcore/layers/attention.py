@@ -291,7 +291,8 @@ def _kept(mask: Array | None, causal: bool, queries: int, keys: int) -> Array:
 
 def _divisor(width: int, heads: int) -> int:
   """Returns the greatest divisor of `width` up to `heads`."""
-  return next(n for n in range(heads, 0, -1) if width % n == 0)
+  most = min(heads, width)
+  return next(n for n in range(most, 0, -1) if width % n == 0)
 
 
 def _is_zero(rate: float | Array) -> bool:

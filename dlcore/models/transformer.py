@@ -11,11 +11,14 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.errors import lookup
+from dlcore.errors import UserError, lookup
 from dlcore.layers import Attention, FeedForward, padding_mask, sinusoidal
 from dlcore.models.blocks import Block, LayerNorm, Side, scores, seen
 from dlcore.models.checks import at_least, rate, token_ids
 from dlcore.typing import Array
+
+LONGEST = 1 << 17
+"""The most positions; a table of all of them is computed."""
 
 
 class Transformer(nn.Module):
@@ -256,6 +259,11 @@ class Transformer(nn.Module):
       length=self.length,
       **{name: value for name, value in targets.items() if value},
     )
+    if self.length > LONGEST:
+      raise UserError(
+        f"expected a length of at most {LONGEST:,}, as many rows of sines",
+        f"got {self.length:,}",
+      )
     rate(
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,

@@ -1,20 +1,43 @@
 """Published weights into variables: what fits, what does not, and why."""
 
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError, lookup
 from dlcore.optim.settings import check_pattern
-from dlcore.transfer import blocks, fitting, naming, sources
+from dlcore.transfer import blocks, files, fitting, naming, sources
 from dlcore.transfer.blocks import Part
 from dlcore.transfer.loading import Loading
 from dlcore.transfer.report import Report
 from dlcore.typing import PyTree
+
+MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a config.json of wrong values raises where these are used."""
+
+LARGEST = 2**31 - 1
+"""Of the numbers of a config.json."""
+
+DEPTHS = ("depth", "target_depth", "depths", "stages")
+"""The fields of models that count blocks."""
+
+WIDTHS = (
+  "width",
+  "widths",
+  "hidden",
+  "target_hidden",
+  "vocabulary",
+  "heads",
+  "head_size",
+)
+"""Some that are sizes of arrays, or divide one."""
 
 HEADS = {"published": False, "fresh": True}
 """Whether the output layer stays as it was drawn even where one would fit."""
@@ -97,17 +120,23 @@ def from_pretrained(folder: str | Path, **settings: Any) -> tuple[Any, PyTree]:
     UserError: the folder cannot be read, is of no known family, or lacks an
       array of the model.
   """
-  config = sources.find(folder).config
+  found = sources.find(folder)
+  config = found.config or {}
   family = naming.family(config, folder)
   try:
+    _check_numbers(config)
     model = family.build(config)
     model = model.clone(**settings) if settings else model
+    _check_sizes(model, found.arrays)
+    inputs = family.inputs(config)
+    for example in inputs:
+      _at_most("input", math.prod(example.shape), LARGEST)
     variables = jax.eval_shape(
       partial(model.init, train=False),
       jax.random.key(0),
-      *family.inputs(config),
+      *inputs,
     )
-  except (LookupError, TypeError, ValueError) as error:
+  except MISTAKES as error:
     raise UserError(
       f"expected a whole config.json in {folder}",
       f"got {type(error).__name__}: {error}",
@@ -121,6 +150,46 @@ def from_pretrained(folder: str | Path, **settings: Any) -> tuple[Any, PyTree]:
       "build the model, and give it to transfer.load_pretrained",
     )
   return model, variables
+
+
+def _check_numbers(value: Any) -> None:
+  """Refuses whole numbers that no array could have as a size.
+
+  Raises:
+    ValueError: tells the number.
+  """
+  if isinstance(value, Mapping):
+    value = list(value.values())
+  if isinstance(value, list):
+    for part in value:
+      _check_numbers(part)
+  elif isinstance(value, int) and abs(value) > LARGEST:
+    raise ValueError(f"the number {files.shown(value)}")
+
+
+def _check_sizes(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
+  """Refuses a model that is too large for its weights, before it is traced.
+
+  A width needs an array at least as long, and a block has arrays of its own.
+
+  Raises:
+    ValueError: tells the field and the number.
+  """
+  elements = sum(array.size for array in arrays.values())
+  for field in dataclasses.fields(model):
+    value = getattr(model, field.name)
+    if field.name in DEPTHS and not getattr(model, "scan", False):
+      counts = value if isinstance(value, tuple) else (value,)
+      blocks = sum(n if isinstance(n, int) else len(n) for n in counts)
+      _at_most(field.name, blocks, len(arrays))
+    elif field.name in WIDTHS:
+      for number in value if isinstance(value, tuple) else (value,):
+        _at_most(field.name, number, elements)
+
+
+def _at_most(name: str, number: int, most: int) -> None:
+  if number and number > most:
+    raise ValueError(f"{name}={number:,}, above {most:,}")
 
 
 def _check_drawn(leaves: Mapping[str, Any], kept: Iterable[Part]) -> None:

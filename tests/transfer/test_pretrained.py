@@ -370,8 +370,27 @@ CONFIGS = {
     "not iterable",
   ),
   "other settings": (
-    {"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 10**9},
+    {"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 8},
     "the shape",
+  ),
+  "a width of more than all weights": (
+    {"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 10**9},
+    "width=1,000,000,000",
+  ),
+  "more blocks than arrays": (
+    {"model_type": "test", "num_labels": 5, "depths": [1, 10**9], "width": 4},
+    "stages=1,000,000,001",
+  ),
+  "a number that is no size": (
+    {"model_type": "test", "num_labels": 10**18, "depths": [1, 1], "width": 4},
+    "the number 1000000000000000000",
+  ),
+  "large images": (
+    {
+      **{"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 4},
+      **{"image_size": 10**9},
+    },
+    "input=3,000",
   ),
   "another depth": (
     {"model_type": "test", "num_labels": 5, "depths": [1, 2], "width": 4},
