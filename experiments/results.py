@@ -7,16 +7,17 @@ each table names the command that makes its figures.
 """
 
 import json
-import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
+from tables import of_models
+from tables.markdown import as_table, is_ratio, ratio
 
 from dlcore import command, optim
 from dlcore.errors import UserError
-from dlcore.models import PUBLISHED, Published
+from dlcore.models import PUBLISHED
 from dlcore.report import estimates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,12 +34,17 @@ def main():
   before, rest = text.split(BEGIN)
   _, after = rest.split(END)
   tables = [
-    table(json.loads(file.read_text()))
-    for name, table in TABLES.items()
-    if (file := ROOT / "experiments" / "results" / f"{name}.json").exists()
+    table(result) for name, table in TABLES.items() if (result := _read(name))
   ]
-  body = "\n\n".join([*tables, models(PUBLISHED)])
+  tables.append(of_models.models(PUBLISHED, _read("parity"), _read("peers")))
+  body = "\n\n".join(tables)
   path.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
+
+
+def _read(name: str) -> dict:
+  """Returns what a script has left, nothing if it never ran."""
+  file = ROOT / "experiments" / "results" / f"{name}.json"
+  return json.loads(file.read_text()) if file.exists() else {}
 
 
 def scores(results: dict) -> str:
@@ -66,7 +72,7 @@ def scores(results: dict) -> str:
   head = ("config", "parameters", "test score, ± deviation", "seeds", "time")
   machines = sorted({result["machine"] for result in results.values()})
   dates = sorted({result["date"] for result in results.values()})
-  return _told(
+  return as_table(
     f"From the command to its exit, {', '.join(machines)}, "
     f"{' to '.join({dates[0]: 0, dates[-1]: 0})}:",
     "experiments/campaigns/scores.py --manual_dir=DIR",
@@ -87,7 +93,7 @@ def kills(result: dict) -> str:
     ("kinds of runs", f"{len(result['by_arm'])}: {kinds}"),
     ("runs that ended with any other bit", result["different"]),
   ]
-  return _told(
+  return as_table(
     "Every leaf of the last checkpoint and every line of the log, compared "
     f"with an undisturbed run, {result['date']}, commit {result['commit']}:",
     "experiments/campaigns/kills.py",
@@ -112,7 +118,7 @@ def faults(result: dict) -> str:
   ]
   _, *counted = zip(*rows, strict=True)
   rows.append(("all", *map(sum, counted)))
-  return _told(
+  return as_table(
     f"{result['faults']} faults in the files of runs that go on or are "
     f"finished, and in running processes, {result['date']}, commit "
     f"{result['commit']}:",
@@ -138,7 +144,7 @@ def regularization(result: dict) -> str:
         count,
       )
     )
-  return _told(
+  return as_table(
     f"A CNN on {result['images']:,} images of MNIST, test accuracy after the "
     f"last step, means over seeds with 95% intervals, {result['date']}:",
     "experiments/studies/regularization.py --manual_dir=DIR",
@@ -149,8 +155,10 @@ def regularization(result: dict) -> str:
 
 def tax(result: dict) -> str:
   """Returns the table of the trainer's cost."""
-  rows = [(name, *_ratio(result[name])) for name in result if _is(result, name)]
-  return _told(
+  rows = [
+    (name, *ratio(result[name])) for name in result if is_ratio(result, name)
+  ]
+  return as_table(
     "Throughput of the whole loop, with log and checkpoints, over a bare "
     f"jitted loop of the same step, {result['date']}:",
     "experiments/benchmark.py tax",
@@ -161,8 +169,10 @@ def tax(result: dict) -> str:
 
 def watch(result: dict) -> str:
   """Returns the table of what looking inside costs."""
-  rows = [(name, *_ratio(result[name])) for name in result if _is(result, name)]
-  return _told(
+  rows = [
+    (name, *ratio(result[name])) for name in result if is_ratio(result, name)
+  ]
+  return as_table(
     "Time of a run that looks at the norms of every layer, over one that does "
     f"not, {result['date']}:",
     "experiments/benchmark.py watch",
@@ -176,18 +186,23 @@ def peers(result: dict) -> str:
   rows = [
     (
       name,
+      result[name]["batch"],
       f"{result[name]['dlcore_ms']:.2f} ms",
       f"{result[name]['torch_ms']:.2f} ms",
-      *_ratio(result[name]),
+      *ratio(result[name]),
     )
     for name in result
-    if _is(result, name)
+    if is_ratio(result, name)
   ]
-  return _told(
-    f"A training step of 128 MNIST images, {result['threads']} threads, in "
-    f"turn with PyTorch {result['torch']}, {result['date']}:",
+  return as_table(
+    "A training step, forward, backward and AdamW in float32, on "
+    f"{result['threads']} threads, in turn with PyTorch {result['torch']}, "
+    "whose AdamW is the fused one: images of 28x28 (mlp, cnn) and 32x32 "
+    "pixels, texts of 100 tokens, recurrent layers of width 128, and a "
+    "transformer of 4 layers and width 128; jax "
+    f"{result['jax']}, {result['date']}:",
     "experiments/benchmark.py peers",
-    ("model", "dlcore", "PyTorch", "times as fast", "least to most"),
+    ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
     rows,
   )
 
@@ -201,7 +216,7 @@ def inputs(result: dict) -> str:
     "files_workers": "PNG files 28x28, decoded in two processes",
   }
   rows = [(text, f"{result[name]:,}") for name, text in told.items()]
-  return _told(
+  return as_table(
     f"Batches of 128 on the device, {result['date']}:",
     "experiments/benchmark.py input",
     ("data", "examples/s"),
@@ -218,7 +233,7 @@ def start(result: dict) -> str:
     "warm": "the same with the compilation cache",
   }
   rows = [(text, f"{result[name]:.2f} s") for name, text in told.items()]
-  return _told(
+  return as_table(
     f"Medians over processes, {result['date']}:",
     "experiments/benchmark.py start",
     ("start", "time"),
@@ -226,54 +241,10 @@ def start(result: dict) -> str:
   )
 
 
-def parity(result: dict) -> str:
-  """Returns the table of the differences from PyTorch, by family."""
-  rows = [
-    (
-      *_named(family),
-      f"{row['forward']:.0e}",
-      f"{row['gradient']:.0e}",
-      row["files"],
-    )
-    for family, row in result["families"].items()
-  ]
-  return _told(
-    "Largest difference of any output of any layer, and of any gradient, from "
-    "PyTorch on the same small random weights in float32, max|a-b| / max|b| "
-    "of each tensor (over the largest gradient, where one is 0 but for "
-    f"rounding), {result['date']}:",
-    "tests/golden/measure.py",
-    ("model", "names of the weights", "forward", "gradient", "files"),
-    rows,
-  )
-
-
-def models(published: Mapping[str, Published]) -> str:
-  """Returns the table of the sizes of papers, those of one paper in a row."""
-  rows: dict[tuple, list[tuple[int, str]]] = {}
-  for name, (paper, parameters, settings) in published.items():
-    row = rows.setdefault((paper, str(settings)), [])
-    row.append((parameters, name))
-  return _told(
-    "Models that have, to the last one, the parameters of the reference "
-    "release, or those that the tables of the paper add up to:",
-    "tests/models/test_table.py",
-    ("model", "paper", "parameters"),
-    [
-      (
-        ", ".join(f"`{name}`" for _, name in sorted(row)),
-        _cited(paper),
-        ", ".join(_short(parameters) for parameters, _ in sorted(row)),
-      )
-      for (paper, _), row in rows.items()
-    ],
-  )
-
-
 def devices(result: dict) -> str:
   """Returns the table of the agreement between devices."""
   rows = [(name, f"{value:.1e}") for name, value in result["errors"].items()]
-  return _told(
+  return as_table(
     f"Largest difference of the losses of {result['steps']} steps, over the "
     "largest loss:",
     "experiments/campaigns/devices.py",
@@ -288,7 +259,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "faults": faults,
   "regularization": regularization,
   "devices": devices,
-  "parity": parity,
+  "parity": of_models.parity,
   "tax": tax,
   "watch": watch,
   "peers": peers,
@@ -297,53 +268,10 @@ TABLES: dict[str, Callable[[dict], str]] = {
 }
 
 
-def _named(family: str) -> tuple[str, str]:
-  """Returns the model of a key of `FAMILIES`, and whose names it has."""
-  naming, _, model = family.rpartition("/")
-  if family == "torch":
-    return "transformer", "torch.nn"
-  known = {
-    "": "transformers",
-    "npz": "the original release",
-    "torch": "torch.nn",
-  }
-  return model.replace("_", " "), known.get(naming, naming)
-
-
-def _cited(paper: str) -> str:
-  """Returns a link to an arXiv number, and what has none as it is."""
-  number = re.fullmatch(r"\d{4}\.\d{4,5}", paper)
-  return f"[{paper}](https://arxiv.org/abs/{paper})" if number else paper
-
-
-def _short(count: int) -> str:
-  """Returns three digits of a count, as 25.6M."""
-  for unit, size in (("B", 10**9), ("M", 10**6)):
-    if count >= size:
-      return f"{count / size:.3g}{unit}"
-  return f"{count / 1000:.3g}k"
-
-
-def _is(result: dict, name: str) -> bool:
-  return isinstance(result[name], dict) and "ratio" in result[name]
-
-
 def _span(values: Sequence[float]) -> str:
   """Returns the least and the greatest of whole numbers, once if equal."""
   least, most = f"{min(values):.0f}", f"{max(values):.0f}"
   return least if least == most else f"{least} to {most}"
-
-
-def _ratio(row: dict) -> tuple[str, str]:
-  return f"{row['ratio']:.2f}", f"{row['least']:.2f} to {row['most']:.2f}"
-
-
-def _told(
-  words: str, made_by: str, head: Sequence, rows: Iterable[Sequence]
-) -> str:
-  lines = [head, ["---"] * len(head), *rows]
-  table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-  return f"{words} (`{made_by}`)\n\n{table}"
 
 
 if __name__ == "__main__":
