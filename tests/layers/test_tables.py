@@ -18,6 +18,22 @@ def test_activations_are_elementwise_with_finite_gradients(name):
   assert np.isfinite(slopes).all()
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_exact_gelu_is_the_one_by_the_complement(dtype):
+  x = jnp.linspace(-9, 9, 181, dtype=dtype)
+  wanted = jax.nn.gelu(x.astype(jnp.float32), approximate=False)
+  y = ACTIVATIONS["gelu_exact"](x)
+  assert y.dtype == dtype
+  # Half a unit in the last place of bfloat16; and where the sum 1 + erf is next
+  # to 0, x / 2 times a unit of float32 there, 9 / 2 * 1.2e-7.
+  np.testing.assert_allclose(
+    y.astype(jnp.float32),
+    wanted,
+    rtol=1e-6 if dtype == jnp.float32 else 2**-8,
+    atol=5.4e-7,
+  )
+
+
 @pytest.mark.parametrize(
   ("name", "variance"),
   [
