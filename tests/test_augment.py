@@ -116,7 +116,8 @@ def test_greyscale_and_many_channels_work(name):
 
 
 def test_all_at_once():
-  out = apply({**ON, **MIXED}, jax.random.key(0), label=SLOTS)["image"]
+  run = functools.partial(images_of, {**ON, **MIXED})
+  out = jax.eval_shape(run, jax.random.key(0), PHOTO, SLOTS)
   assert (out.shape, out.dtype) == (PHOTO.shape, np.uint8)
 
 

@@ -13,7 +13,12 @@ from dlcore.models.efficientnet import rounded
 
 KEY = jax.random.key(0)
 SMALL = {
-  "convnext_tiny": {"depths": (1, 2), "widths": (6, 8), "patch_size": 3},
+  "convnext_tiny": {
+    "depths": (1, 2),
+    "widths": (6, 8),
+    "patch_size": 3,
+    "kernel_size": 3,  # The golden files have kernels of 7x7.
+  },
   "efficientnet_lite0": {
     "stages": ((1, 3, 1, 1, 8), (2, 3, 2, 2, 8)),
     "stem": 4,

@@ -20,7 +20,12 @@ SETTINGS = {
   "cnn": {"stages": ((4,), (8, 8)), "dense": (16,)},
   "cnn mean": {"stages": ((4,), (8, 8)), "head": "mean", "dense": ()},
   "cnn plain": {"batch_norm": False, "pooling": "avg", "stages": ((4, 8),)},
-  "convnext_tiny": {"depths": (1, 1), "widths": (6, 8), "patch_size": 2},
+  "convnext_tiny": {
+    "depths": (1, 1),
+    "widths": (6, 8),
+    "patch_size": 2,
+    "kernel_size": 3,  # The golden files have kernels of 7x7.
+  },
   "efficientnet_lite0": {
     "stages": ((1, 3, 1, 1, 8), (2, 3, 2, 2, 8)),
     "stem": 4,

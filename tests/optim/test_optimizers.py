@@ -49,8 +49,12 @@ def compiled(name, **settings):
   )
 
   @jax.jit
-  def update(grads, state, params, rate_scale=1.0):
+  def scaled(grads, state, params, rate_scale):
     return tx.update(grads, state, params, rate_scale=rate_scale)
+
+  def update(grads, state, params, rate_scale=1.0):
+    # A default of what is compiled would be a constant, of another program.
+    return scaled(grads, state, params, rate_scale)
 
   return jax.jit(tx.init), update
 

@@ -1,11 +1,15 @@
 """A small problem with everything in it that a resume can lose."""
 
+import contextlib
+from unittest import mock
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dlcore import augment, data, optim, tasks, training, trees
+from dlcore.scale import parallel
 
 
 class Net(nn.Module):
@@ -77,6 +81,17 @@ def fit(
     workdir=workdir,
     **settings,
   )
+
+
+@contextlib.contextmanager
+def optimized():
+  """Compiles as outside of the tests, where programs that differ must agree.
+
+  Little is optimised elsewhere, which could hide that sums change their order.
+  """
+  options = {**(parallel._for_cpu() or {}), "xla_backend_optimization_level": 3}
+  with mock.patch.object(parallel, "_for_cpu", return_value=options):
+    yield
 
 
 def leaves(state) -> dict[str, np.ndarray]:

@@ -168,6 +168,7 @@ def test_dropout_is_not_frozen_by_half_of_its_module():
   assert zeros("dropout") == 0
 
 
+@problem.optimized()
 def test_a_frozen_run_goes_on_with_the_same_bits(tmp_path):
   straight = problem.leaves(fit(tmp_path / "straight"))
   train = problem.source(50)

@@ -21,6 +21,12 @@ def lines(workdir):
   return [{k: v for k, v in line.items() if k not in TIMES} for line in found]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def optimized():
+  with problem.optimized():
+    yield
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("straight")

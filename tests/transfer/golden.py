@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch_layers
 
-from dlcore import trees
+from dlcore import models, trees
 from dlcore.transfer import FAMILIES, Family, rules
 from dlcore.transfer.safetensors import File
 
@@ -131,9 +131,12 @@ def _compute(model, table, variables, inputs, arrays):
   others = {k: v for k, v in inputs.items() if k not in POSITIONAL}
 
   # Most of the time would go into optimising a program that runs once.
-  @functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-  )
+  options = {"xla_backend_optimization_level": 0}
+  if isinstance(model, models.ConvNeXt):
+    # 49 shifted products would each be fused with what they shift.
+    options["xla_disable_hlo_passes"] = "fusion"
+
+  @functools.partial(jax.jit, compiler_options=options)
   def run(params, series):
     def loss(params, series):
       output, seen = model.apply(

@@ -3,16 +3,17 @@
 import json
 
 import pytest
-from golden import NAMES, golden
+from golden import FOLDER, NAMES
 
 from dlcore.errors import UserError
 from dlcore.models import RecurrentNetwork
 from dlcore.transfer import FAMILIES
+from dlcore.transfer.safetensors import File
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("torch_")])
 def test_configs_hold_the_arguments_of_torch(name):
-  metadata = golden(name).metadata
+  metadata = File(FOLDER / f"{name}.safetensors").metadata
   config = json.loads(metadata["config"])
   family = FAMILIES[metadata["family"]]
   written = family.config(family.build(config))
