@@ -38,7 +38,7 @@ def start(tmp_path):
       **os.environ,
       "DLCORE_CACHE": str(tmp_path / "cache"),
       "PYTHONPATH": str(ROOT),
-      "XLA_FLAGS": "",
+      "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
     process = subprocess.Popen(
       [sys.executable, *prelude, path, *arguments],
