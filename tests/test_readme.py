@@ -10,7 +10,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
-  # Eight virtual devices take twice as long as one; they have tests of their own.
+  # Eight virtual devices take twice as long, and have tests of their own.
   devices = jax.local_devices()[:1]
   monkeypatch.setattr(jax, "local_devices", lambda: devices)
   [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
