@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore.errors import lookup
+from dlcore.errors import UserError, lookup
 from dlcore.typing import Array
 
 
@@ -65,7 +65,15 @@ def rotary(
 
 
 def rotary_frequencies(size: int, theta: float = 10_000.0) -> np.ndarray:
-  """Returns float32 `[K / 2]`, the angles in radians of one position."""
+  """Returns float32 `[K / 2]`, the angles in radians of one position.
+
+  Raises:
+    UserError: `size` is odd, or `theta` is not above 0.
+  """
+  if size % 2:
+    raise UserError("expected heads of an even size to rotate", f"got {size}")
+  if not 0 < theta < float("inf"):
+    raise UserError("expected a theta above 0", f"got {theta}")
   powers = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
   return (1 / np.float32(theta) ** powers).astype(np.float32)
 

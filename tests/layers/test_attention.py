@@ -1,4 +1,5 @@
 import functools
+import re
 from unittest import mock
 
 import jax
@@ -6,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from jax import lax
+from jax import export, lax
 
 from dlcore import layers
 from dlcore.errors import UserError
@@ -106,6 +107,43 @@ def test_all_ways_give_what_the_definition_gives(case, groups):
 def not_on_cpu(*arrays, cpu, default):
   del cpu
   return default(*arrays)
+
+
+def calls(**changes):
+  """Returns what a CUDA GPU is told to call for attention and its gradient."""
+  how = {"dtype": jnp.bfloat16, "size": 64, "batch": 2, "causal": True}
+  how |= changes
+  dtype, size, batch = how.pop("dtype"), how.pop("size"), how.pop("batch")
+  shape = jax.ShapeDtypeStruct((batch, 6, 4, size), dtype)
+  mask = how.pop("mask", None)
+
+  def total(query, key, value):
+    return attention(query, key, value, mask=mask, **how).astype(float).sum()
+
+  program = export.export(
+    jit(jax.grad(total)),
+    platforms=["cuda"],
+    disabled_checks=[
+      export.DisabledSafetyCheck.custom_call(name)
+      for name in ("__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward")
+    ],
+  )(shape, shape, shape)
+  return set(re.findall(r"@__cudnn\$(\w+)", program.mlir_module()))
+
+
+def test_cudnn_is_called_where_jax_says_that_it_can_be(monkeypatch):
+  assert not calls()  # there is no cuDNN here
+  monkeypatch.setattr(
+    "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version",
+    lambda: 91000,
+  )
+  assert calls() == {"fmhaSoftmax", "fmhaSoftmaxBackward"}
+  assert calls(causal=False) == calls()
+  assert not calls(dtype=jnp.float32)
+  assert not calls(size=12)
+  assert not calls(mask=np.ones((2, 1, 1, 6), bool))
+  # An exported program has to run beside another cuDNN.
+  assert not calls(batch=export.symbolic_shape("B")[0])
 
 
 @functools.cache

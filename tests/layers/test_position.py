@@ -48,6 +48,17 @@ def test_rotation_pairs_the_halves_of_a_head():
   )
 
 
+@pytest.mark.parametrize("theta", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_theta_without_wavelengths_is_told(theta):
+  with pytest.raises(UserError, match="theta above 0"):
+    layers.rotary_frequencies(8, theta)
+
+
+def test_a_head_that_has_no_halves_is_told():
+  with pytest.raises(UserError, match="even size"):
+    layers.rotary_frequencies(7)
+
+
 def test_near_distances_have_their_own_bucket_and_far_ones_share():
   distances = np.arange(-200, 201)
   both = layers.relative_position_bucket(distances, bidirectional=True)
