@@ -27,6 +27,9 @@ AHEAD = 64
 AHEAD_SECONDS = 0.25
 """The same in time: a run that is asked to stop first finishes these."""
 
+RATE_SECONDS = 1.0
+"""Over how long examples per second are counted; a look comes early or late."""
+
 FLUSH_SECONDS = 5.0
 """After how long TensorBoard may see new lines."""
 
@@ -200,14 +203,14 @@ class Watch:
     self._waited = time.monotonic()
     self._phases = phases
     self._pending: deque[tuple[int, int, Mapping]] = deque()
-    self._last: tuple[int, float] | None = None
+    self._looks: deque[tuple[int, float]] = deque()
     self._rate_now = 0.0
     self._shown = 0.0
 
   def add(self, step: int, count: int, log: Mapping) -> None:
     """Takes the log of `count` steps after `step`, looks at an earlier one."""
-    if self._last is None:
-      self._last = (step, self._busy())
+    if not self._looks:
+      self._looks.append((step, self._busy()))
     self._pending.append((step, count, log))
     while len(self._pending) > self._ahead:
       self._look(*self._pending.popleft())
@@ -274,7 +277,7 @@ class Watch:
     """Forgets what came after `step`, from where the run tries again."""
     self.halted = False
     self._pending.clear()
-    self._last = None
+    self._looks.clear()
     if self._log is not None:
       self._log.rewind(step)
 
@@ -291,10 +294,12 @@ class Watch:
   def _rate(self, step: int) -> float:
     """Returns examples per second, up to `step` that has just been seen."""
     now = self._busy()
-    before, then = self._last or (step, now)
+    self._looks.append((step, now))
+    while len(self._looks) > 2 and self._looks[1][1] <= now - RATE_SECONDS:
+      self._looks.popleft()
+    before, then = self._looks[0]
     if step > before and now > then:
       self._rate_now = (step - before) * self._batch_size / (now - then)
-      self._last = (step, now)
     return self._rate_now
 
   def _busy(self) -> float:

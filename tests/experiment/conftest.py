@@ -63,7 +63,8 @@ def tiny():
     small = {
       "model": {"name": "mlp", "widths": (8,)},
       "optim": {"schedule": {"name": "constant"}},
-      "training": {"steps": 3, "eval_every": 1},
+      # All of them are written, however busy the machine is.
+      "training": {"steps": 3, "eval_every": 1, "checkpoint_every": 1},
       "scale": {"devices": 1},
     }
     for section, values in sections.items():
