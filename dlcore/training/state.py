@@ -1,7 +1,8 @@
 """Everything that a run is, at one moment: what a checkpoint holds."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -95,6 +96,7 @@ def create(
   typical: bool = False,
   axis_name: str | None = None,
   given: tuple[Params, Extra] | None = None,
+  compiler_options: Mapping[str, Any] | None = None,
 ) -> State:
   """Makes the state before the first step, compiled as one function.
 
@@ -108,9 +110,10 @@ def create(
     typical: whether to follow the norm of the gradient, to know a spike.
     axis_name: the mapped axis that the model names under `pmap`.
     given: `(params, extra)` to begin with, in place of those of `task.init`.
+    compiler_options: what XLA is told.
   """
 
-  @jax.jit
+  @partial(jax.jit, compiler_options=compiler_options)
   def make(batch, given) -> State:
     key = jax.random.key(seed)
     params, extra = given or task.init(jax.random.fold_in(key, 0), batch)

@@ -158,6 +158,7 @@ def fit(
       typical=spike > 0,
       axis_name=parallel.axis_name,
       given=given,
+      compiler_options=parallel.once_options,
     )
     _check_frozen(state.params, freeze)
     return state
