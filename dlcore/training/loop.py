@@ -14,10 +14,10 @@ from dlcore.training.calls import Compiled, Plan
 from dlcore.training.checkpoint import Checkpoints
 from dlcore.training.decisions import Plateau
 from dlcore.training.evaluation import Evaluator
-from dlcore.training.logging import Watch
 from dlcore.training.phases import Phases
 from dlcore.training.probe import Probe
 from dlcore.training.state import State
+from dlcore.training.watch import Watch
 from dlcore.typing import Batch
 
 log = logging.getLogger("dlcore")

@@ -21,12 +21,12 @@ from dlcore.training.decisions import Plateau
 from dlcore.training.diagnosis import explain
 from dlcore.training.evaluation import Evaluator
 from dlcore.training.gradient import Augment
-from dlcore.training.logging import Watch
 from dlcore.training.loop import Loop
 from dlcore.training.phases import Phases
 from dlcore.training.probe import Probe
 from dlcore.training.state import State
 from dlcore.training.step import make_step
+from dlcore.training.watch import Watch
 from dlcore.typing import Batch, Extra, Params, Schedule
 
 Initial = Callable[[Params, Extra], tuple[Params, Extra]]

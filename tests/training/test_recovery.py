@@ -12,7 +12,7 @@ import pytest
 from dlcore import data, training
 from dlcore.errors import UserError
 from dlcore.training import checkpoint
-from dlcore.training.logging import Watch
+from dlcore.training.watch import Watch
 
 TIMES = ("seconds", "examples_per_second")
 

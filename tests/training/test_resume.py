@@ -11,7 +11,7 @@ import pytest
 
 from dlcore import training
 from dlcore.training import checkpoint, evaluation, trainer
-from dlcore.training.logging import Watch
+from dlcore.training.watch import Watch
 
 TIMES = ("seconds", "examples_per_second")
 
