@@ -18,10 +18,12 @@ from dlcore.layers.dropout import (
   grown_rate,
   stochastic_depth,
 )
+from dlcore.layers.embedding import Embed
 from dlcore.layers.feedforward import FeedForward, GatedFeedForward
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
-from dlcore.layers.mask import causal_mask, padding_mask
+from dlcore.layers.mask import causal_mask, kept_tokens, padding_mask
+from dlcore.layers.norm import LayerNorm
 from dlcore.layers.patches import Patches, patches
 from dlcore.layers.pooling import adaptive_avg_pool, avg_pool, max_pool
 from dlcore.layers.position import (
@@ -51,8 +53,10 @@ __all__ = [
   "Conv",
   "DropBlock",
   "Dropout",
+  "Embed",
   "FeedForward",
   "GatedFeedForward",
+  "LayerNorm",
   "Patches",
   "Recurrent",
   "Stacked",
@@ -69,6 +73,7 @@ __all__ = [
   "dropout",
   "frozen",
   "grown_rate",
+  "kept_tokens",
   "max_pool",
   "padding_mask",
   "patches",

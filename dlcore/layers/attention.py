@@ -49,7 +49,11 @@ def attention(
 
   Returns:
     `[B, T, H, K]`, of the dtype of `query`; the softmax is float32.
+
+  Raises:
+    UserError: the mask is not bool.
   """
+  _check_mask(mask)
   how = {"causal": causal, "scale": scale}
   backends = {"cpu": partial(_deferred, **how)}
   cudnn = partial(_fused, **how, implementation="cudnn")
@@ -103,7 +107,7 @@ def _deferred(query, key, value, mask, bias, *, causal, scale):
   peak = lax.stop_gradient(logits.max(-1, keepdims=True))
   weights = lax.optimization_barrier(jnp.exp(logits - peak))
   total = weights.sum(-1).swapaxes(1, 2)[..., None]
-  return (weigh(weights, value) / total).astype(query.dtype)
+  return (_weighed(weights, value) / total).astype(query.dtype)
 
 
 def attention_weights(
@@ -122,6 +126,7 @@ def attention_weights(
   Returns:
     float32 `[B, H, T, S]`. Rows add up to 1, or to 0 where no key is seen.
   """
+  _check_mask(mask)
   how = {"bias": bias, "causal": causal, "scale": scale}
   weights = jax.nn.softmax(_logits(query, key, mask=mask, **how))
   if mask is None:
@@ -154,11 +159,18 @@ def weigh(weights: Array, value: Array) -> Array:
   Returns:
     `[B, T, H, K]`, of the dtype of `value`.
   """
+  return _weighed(weights, value).astype(value.dtype)
+
+
+def _weighed(weights: Array, value: Array) -> Array:
+  """Returns what `weigh` does in float32: sums may be large in half."""
   batch, heads, queries, keys = weights.shape
   groups, size = value.shape[2:]
   weights = weights.astype(value.dtype)
   weights = weights.reshape(batch, groups, heads // groups, queries, keys)
-  output = jnp.einsum("BGRTS,BSGK->BTGRK", weights, value)
+  output = jnp.einsum(
+    "BGRTS,BSGK->BTGRK", weights, value, preferred_element_type=jnp.float32
+  )
   return output.reshape(batch, queries, heads, size)
 
 
@@ -272,7 +284,7 @@ class Attention(nn.Module):
       dtype=self.dtype,
       kernel_init=self.out_init or self.kernel_init,
       name="out",
-    )(y.reshape(*y.shape[:2], -1))
+    )(y.reshape(*y.shape[:2], self.heads * size))
     return (y, probabilities) if weights else y
 
   def _sizes(self, width: int) -> tuple[int, int]:
@@ -300,6 +312,15 @@ class Attention(nn.Module):
       name=name,
     )
     return lambda x: dense(x).reshape(*x.shape[:2], heads, size)
+
+
+def _check_mask(mask: Array | None) -> None:
+  if mask is not None and mask.dtype != bool:
+    raise UserError(
+      "expected a mask of True and False, True keeps",
+      f"got {mask.dtype}",
+      "give what is to be added as bias",
+    )
 
 
 def _kept(mask: Array | None, causal: bool, queries: int, keys: int) -> Array:

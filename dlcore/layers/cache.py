@@ -7,7 +7,7 @@ from flax import linen as nn
 from jax import lax
 
 from dlcore.errors import UserError
-from dlcore.layers.mask import causal_mask, padding_mask
+from dlcore.layers.mask import causal_mask, kept_tokens, padding_mask
 from dlcore.typing import Array
 
 
@@ -33,16 +33,27 @@ class Cache:
       before each new one, bool `[1, 1, T, S]`.
 
     Raises:
-      ValueError: these are more than the cache can ever hold. That it is full
-        cannot be seen in a compiled program: the last ones are then lost.
+      UserError: these are more than the cache can ever hold, or of another
+        batch. That it is full cannot be seen in a compiled program: what
+        comes of it is then NaN.
     """
-    length, room = key.shape[1], self._key.value.shape[1]
+    batch, room = self._key.value.shape[:2]
+    length = key.shape[1]
     if length > room:
-      raise ValueError(f"{length} tokens for a cache of {room}")
+      raise UserError(
+        f"expected at most {room} tokens, as many as the cache holds",
+        f"got {length}",
+        "make the cache with a longer input",
+      )
+    if key.shape[0] != batch:
+      raise UserError(
+        f"expected {batch} rows, as the cache has", f"got {key.shape[0]}"
+      )
     past = causal_mask(length, room, self.index)
     start = (0, self.index, 0, 0)
+    full = self.index + length > room
     for cached, new in ((self._key, key), (self._value, value)):
-      new = new.astype(cached.value.dtype)
+      new = jnp.where(full, jnp.nan, new).astype(cached.value.dtype)
       cached.value = lax.dynamic_update_slice(cached.value, new, start)
     self._index.value = self.index + length
     return self._key.value, self._value.value, past
@@ -76,19 +87,14 @@ def tokens(
       makes the cache, as long as its input; S is then that length.
 
   Raises:
-    UserError: the mask has another shape than the tokens.
+    UserError: see `kept_tokens`.
   """
   shape = x.shape[:2]
-  if attention_mask is not None and attention_mask.shape != shape:
-    raise UserError(
-      f"expected an attention_mask of shape {shape}, one number a token",
-      f"got one of shape {attention_mask.shape}",
-    )
   if attention_mask is None and not decode:
     return Tokens(None, jnp.arange(shape[1]))
   kept = jnp.ones(shape, bool)
   if attention_mask is not None:
-    kept = attention_mask.astype(bool)
+    kept = kept_tokens(attention_mask, shape)
   positions = jnp.maximum(jnp.cumsum(kept, 1, dtype=jnp.int32) - 1, 0)
   if not decode:
     return Tokens(padding_mask(kept), positions)

@@ -56,7 +56,9 @@ def avg_pool(
   Arguments and result are those of `max_pool`.
   """
   if tuple(window) != tuple(strides):
-    return nn.avg_pool(x, window, strides, padding)
+    # In float32, as below: windows may have many elements.
+    wide = nn.avg_pool(x.astype(jnp.float32), window, strides, padding)
+    return wide.astype(x.dtype)
   x = _pad(x, window, strides, padding, 0.0)
   # Additions: with a reduction in their place a step of LeNet-5 took about 1.4
   # times as long on CPU (jax 0.10.2, separate runs).

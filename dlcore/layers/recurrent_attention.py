@@ -41,7 +41,8 @@ def attended(
     mask: bool, of the shape of the scores or broadcast to it; None keeps all.
 
   Returns:
-    The averages, `[B, T, D]` or `[B, D]`, and the weights in float32.
+    The averages, `[B, T, D]` or `[B, D]`, and the weights in float32; all the
+    same in a row of which nothing is kept.
   """
   if mask is not None:
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)

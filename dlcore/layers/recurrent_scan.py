@@ -173,11 +173,15 @@ def _by_chunks(run, x, *rest):
 
 def _cut(tree, size: int):
   """Cuts `[T, ...]` into `[T / size, size, ...]`."""
-  return jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), tree)
+  return jax.tree.map(
+    lambda x: x.reshape(x.shape[0] // size, size, *x.shape[1:]), tree
+  )
 
 
 def _joined(tree):
-  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+  return jax.tree.map(
+    lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), tree
+  )
 
 
 def _forward(
@@ -248,9 +252,10 @@ def _backward(cell, reverse, unroll, x, params, dcarry, steps, *, size, hold):
 
 def _outer(x, y, hold):
   """Sums the outer products of all steps and rows, `[F, G]` in float32."""
-  rows = hold(x.reshape(-1, x.shape[-1]).T)
+  steps, batch = x.shape[:2]
+  rows = hold(x.reshape(steps * batch, x.shape[-1]).T)
   return jnp.matmul(
     rows,
-    y.reshape(-1, y.shape[-1]).astype(x.dtype),
+    y.reshape(steps * batch, y.shape[-1]).astype(x.dtype),
     preferred_element_type=jnp.float32,
   )

@@ -10,6 +10,9 @@ from flax import linen as nn
 from dlcore.layers.remat import remat as rematerialised
 from dlcore.typing import Array, Params, PyTree
 
+COLLECTIONS = ("params", "cache", "recorded", "intermediates")
+"""What blocks may hold, each of its own."""
+
 
 class Stacked(NamedTuple):
   """What comes out of a stack of blocks."""
@@ -68,7 +71,7 @@ def _scanned(step, make, depth, x, each, collect) -> Stacked:
 
   scanned = nn.scan(
     body,
-    variable_axes={"params": 0, "cache": 0, "recorded": 0},
+    variable_axes=dict.fromkeys(COLLECTIONS, 0),
     split_rngs={"params": True, "dropout": True},
     length=depth,
   )

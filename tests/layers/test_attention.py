@@ -231,8 +231,39 @@ def test_a_step_larger_than_the_cache_is_told():
   layer, x, params = module()
   shapes = jax.eval_shape(lambda: layer.init(KEY, x, decode=True, train=False))
   cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["cache"])
-  with pytest.raises(ValueError, match="6 tokens for a cache of 5"):
+  with pytest.raises(UserError, match="at most 5 tokens"):
     step(layer, {"params": params, "cache": cache}, draw(B, 6, 10), None)
+  with pytest.raises(UserError, match=f"{B} rows"):
+    step(layer, {"params": params, "cache": cache}, draw(1, 2, 10), None)
+
+
+def test_what_a_full_cache_would_give_is_nan():
+  layer, x, params = module()
+  shapes = jax.eval_shape(lambda: layer.init(KEY, x, decode=True, train=False))
+  cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["cache"])
+  y, new = step(layer, {"params": params, "cache": cache}, x[:, :3], None)
+  assert np.isfinite(y).all()
+  y, _ = step(layer, {"params": params, **new}, x[:, :3], None)
+  assert np.isnan(y).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_a_mask_that_is_to_be_added_is_told(dtype):
+  x = draw(B, T, 4, K)
+  mask = np.zeros((B, 1, 1, T), dtype)
+  for call in (
+    lambda: attention(x, x, x, mask=mask),
+    lambda: attention_weights(x, x, mask=mask),
+  ):
+    with pytest.raises(UserError, match="True keeps"):
+      call()
+
+
+def test_many_keys_do_not_overflow_in_half_precision():
+  query = np.zeros((1, 1, 1, 2), np.float16)
+  key = np.full((1, 8192, 1, 2), 20, np.float16)
+  y = jit(attention)(query, key, key)
+  np.testing.assert_array_equal(y, 20)
 
 
 def test_dropped_weights_leave_the_returned_ones():

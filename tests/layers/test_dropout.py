@@ -86,6 +86,15 @@ def test_dtype_is_kept():
   assert dropout(KEY, x, 0.5).dtype == jnp.bfloat16
 
 
+def test_the_scale_is_not_rounded_to_half_precision():
+  x = jnp.linspace(1, 2, 10_000, dtype=jnp.bfloat16)
+  y = dropout(KEY, x, 0.1).astype(jnp.float32)
+  kept = y != 0
+  # Each element is rounded, to the one side as often as to the other.
+  ratio = y[kept].sum() / x.astype(jnp.float32)[kept].sum()
+  assert float(ratio) == pytest.approx(1 / 0.9, rel=2e-4)
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean(rate):
   x = jnp.ones((20_000, 2, 3))

@@ -74,12 +74,15 @@ def test_not_a_number_is_passed_on(strides):
 
 
 @pytest.mark.parametrize("name", POOLS)
-def test_bfloat16_stays_bfloat16(name):
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (7, 1)])
+def test_bfloat16_stays_bfloat16_and_is_rounded_once(name, size, stride):
   pool, reference = POOLS[name]
-  x = jax.random.normal(jax.random.key(0), (2, 6, 6, 4), jnp.bfloat16)
-  y = pool(x, (2, 2), strides=(2, 2))
+  x = jax.random.uniform(jax.random.key(0), (2, 8, 8, 4), jnp.bfloat16)
+  how = {"window": (size, size), "strides": (stride, stride)}
+  y = pool(x, **how)
   assert y.dtype == jnp.bfloat16
-  exact = reference(x.astype(jnp.float32), (2, 2), strides=(2, 2))
+  how["window_shape"] = how.pop("window")
+  exact = reference(x.astype(jnp.float32), **how)
   np.testing.assert_allclose(
     y.astype(jnp.float32), exact, rtol=2**-8, atol=2**-8
   )
