@@ -22,7 +22,7 @@ def get_config(variant=""):
     model={
       "name": "cnn",
       "stages": ((24,), (48, 48), (96, 96)),
-      "head": "mean",
+      "pool": "mean",
       "dense": (),
       "dropout": 0.4,
     },

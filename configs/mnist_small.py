@@ -21,7 +21,7 @@ def get_config(variant=""):
     model={
       "name": "cnn",
       "stages": ((16,), (32, 32), (64,)),
-      "head": "mean",
+      "pool": "mean",
       "dense": (),
     },
     optim={

@@ -14,11 +14,14 @@ from dlcore.layers import (
   ACTIVATIONS,
   Attention,
   Dropout,
+  Embed,
   FeedForward,
+  LayerNorm,
   padding_mask,
   stack,
 )
-from dlcore.models.checks import at_least, rate, token_ids
+from dlcore.models import checks
+from dlcore.models.common import logits, scores
 from dlcore.typing import Array
 
 normal = nn.initializers.normal(0.02)
@@ -31,14 +34,15 @@ class Bert(nn.Module):
   Attributes:
     num_classes: width of the output of a classifier (1 in regression).
     head: "classifier" of texts, "tokens", a classifier of each token, "mlm",
-      which tells hidden tokens, or None for what leaves the last block.
+      which predicts hidden tokens, or None for what leaves the last block.
     vocabulary: number of token ids, V.
     width: D of the tokens.
     depth: number of blocks.
     heads: of each attention.
     hidden: width within the feed-forward layers; 0 is 4 times `width`.
     length: the greatest number of tokens.
-    token_types: number of segments that are told apart; 0 tells none.
+    token_types: number of kinds of segments; with 0 there are no
+      `token_type_ids`.
     pooler: whether a model without a head returns a pooled text too.
     pooler_activation: a name of `ACTIVATIONS`, after the dense layer that
       maps the first token; a classifier of texts has it always.
@@ -103,7 +107,7 @@ class Bert(nn.Module):
     Raises:
       UserError: a setting or the shape of the ids cannot be.
     """
-    self._check(input_ids)
+    self._check(input_ids, attention_mask, token_type_ids)
     words = self._embedding(self.vocabulary, "word_embedding")
     x = words(input_ids) + self._places(input_ids, positions)
     if self.token_types:
@@ -150,36 +154,36 @@ class Bert(nn.Module):
 
   def _output(self, x: Array, words: nn.Embed, train: bool) -> Any:
     if self.head == "mlm":
-      return self._tell_words(x, words)
+      return self._words(x, words)
     pooled = x
     if self.head == "classifier" or (self.head is None and self.pooler):
       activation = lookup(ACTIVATIONS, self.pooler_activation, "activation")
       pooled = activation(self._dense(self.width, "pooler")(x[:, 0]))
     if self.head is None:
       return (x, pooled) if self.pooler else x
-    drop = Dropout(self.head_dropout, name="head_dropout")
-    logits = self._dense(self.num_classes, "head")(drop(pooled, train=train))
-    return logits.astype(jnp.float32)
+    x = Dropout(self.head_dropout, name="head_dropout")(pooled, train=train)
+    return logits(self, self.num_classes, kernel_init=normal)(x)
 
-  def _tell_words(self, x: Array, words: nn.Embed) -> Array:
+  def _words(self, x: Array, words: nn.Embed) -> Array:
     """Maps tokens to logits `[B, T, V]` by the embedding of the words."""
     activation = lookup(ACTIVATIONS, self.activation, "activation")
     x = activation(self._dense(self.width, "mlm_dense")(x))
     x = _norm(self, "mlm_norm")(x)
     zeros = nn.initializers.zeros_init()
     bias = self.param("mlm_bias", zeros, (self.vocabulary,))
-    return words.attend(x).astype(jnp.float32) + bias
+    return scores(x, words.embedding) + bias
 
   def _embedding(self, count: int, name: str) -> nn.Embed:
-    return nn.Embed(
+    return Embed(
       count, self.width, dtype=self.dtype, embedding_init=normal, name=name
     )
 
   def _dense(self, features: int, name: str) -> nn.Dense:
     return nn.Dense(features, dtype=self.dtype, kernel_init=normal, name=name)
 
-  def _check(self, input_ids: Array) -> None:
-    at_least(
+  def _check(self, input_ids, attention_mask, token_type_ids) -> None:
+    checks.settings(self)
+    checks.at_least(
       1,
       vocabulary=self.vocabulary,
       width=self.width,
@@ -187,17 +191,16 @@ class Bert(nn.Module):
       heads=self.heads,
       length=self.length,
     )
-    at_least(0, token_types=self.token_types, hidden=self.hidden)
-    rate(
-      dropout=self.dropout,
-      attention_dropout=self.attention_dropout,
-      head_dropout=self.head_dropout,
+    checks.at_least(0, token_types=self.token_types, hidden=self.hidden)
+    checks.head(self, *HEADS)
+    checks.token_ids(
+      input_ids,
+      length=self.length,
+      attention_mask=attention_mask,
+      token_type_ids=token_type_ids,
     )
-    if self.head is not None:
-      lookup(dict.fromkeys(HEADS), self.head, "head")
-    if self.head in ("classifier", "tokens"):
-      at_least(1, num_classes=self.num_classes)
-    token_ids(input_ids, length=self.length)
+    if not self.token_types:
+      checks.no_types(token_type_ids)
 
 
 class Block(nn.Module):
@@ -246,7 +249,7 @@ class Block(nn.Module):
 
 
 def _norm(module, name: str) -> nn.LayerNorm:
-  return nn.LayerNorm(module.epsilon, dtype=module.dtype, name=name)
+  return LayerNorm(module.epsilon, dtype=module.dtype, name=name)
 
 
 def _or_zeros(ids: Array | None, like: Array) -> Array:

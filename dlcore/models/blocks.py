@@ -1,20 +1,14 @@
 """What decoders and encoder-decoders are composed of."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax import lax
 
-from dlcore.errors import lookup
 from dlcore.layers import Dropout, Stacked, stack, tokens
-from dlcore.models.checks import at_least
+from dlcore.models.common import logits, scores
 from dlcore.typing import Array
-
-LayerNorm = partial(nn.LayerNorm, use_fast_variance=False)
-"""By E[(x - E[x])^2]: the faster E[x^2] - E[x]^2 loses digits."""
 
 HEADS = ("classifier", "lm")
 
@@ -180,29 +174,15 @@ def output(
 
   Returns:
     float32 `[B, T, V]` for "lm", `[B, C]` for "classifier"; `x` for None.
-
-  Raises:
-    UserError: there is no such head, or it has no classes.
   """
   if model.head is None:
     return x
-  lookup(dict.fromkeys(HEADS), model.head, "head")
-  if model.head == "classifier":
-    at_least(1, num_classes=model.num_classes)
-    return _dense(model, model.num_classes)(last(x, attention_mask))
-  if table is None:
-    return _dense(model, model.vocabulary)(x)
-  return scores(x, table)
-
-
-def scores(x: Array, table: Array) -> Array:
-  """Returns the products of `[B, T, D]` with each row of a table `[V, D]`.
-
-  Returns:
-    float32 `[B, T, V]`, not rounded in between where `x` is bfloat16.
-  """
-  table = table.astype(x.dtype)
-  return jnp.einsum("BTD,VD->BTV", x, table, preferred_element_type=jnp.float32)
+  if model.head == "lm" and table is not None:
+    return scores(x, table)
+  how = {"use_bias": False, "kernel_init": nn.initializers.normal(0.02)}
+  if model.head == "lm":
+    return logits(model, model.vocabulary, **how)(x)
+  return logits(model, model.num_classes, **how)(last(x, attention_mask))
 
 
 def last(x: Array, attention_mask: Array | None) -> Array:
@@ -211,14 +191,3 @@ def last(x: Array, attention_mask: Array | None) -> Array:
     return x[:, -1]
   places = jnp.arange(x.shape[1]) * attention_mask.astype(bool)
   return x[jnp.arange(x.shape[0]), places.max(1)]
-
-
-def _dense(model: nn.Module, features: int) -> nn.Dense:
-  return nn.Dense(
-    features,
-    use_bias=False,
-    dtype=model.dtype,
-    kernel_init=nn.initializers.normal(0.02),
-    dot_general=partial(lax.dot_general, preferred_element_type=jnp.float32),
-    name="head",
-  )

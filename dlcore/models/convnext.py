@@ -10,12 +10,20 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import UserError
-from dlcore.layers import Conv, Dropout, StochasticDepth, grown_rate, remat
+from dlcore.layers import (
+  Conv,
+  Dropout,
+  LayerNorm,
+  StochasticDepth,
+  grown_rate,
+  remat,
+)
 from dlcore.models import checks
-from dlcore.models.checks import at_least, images, rate
+from dlcore.models.common import logits, noted
 from dlcore.typing import Array
 
-INITIALIZER = nn.initializers.truncated_normal(0.02)
+INITIALIZER = nn.initializers.normal(0.02)
+"""The release truncates it at 2, a hundred deviations away."""
 
 
 class ConvNeXt(nn.Module):
@@ -39,7 +47,7 @@ class ConvNeXt(nn.Module):
     dtype: of the arithmetic; parameters and output are float32.
   """
 
-  num_classes: int
+  num_classes: int | None = None
   depths: tuple[int, ...] = (3, 3, 9, 3)
   widths: tuple[int, ...] = (96, 192, 384, 768)
   patch_size: int = 4
@@ -85,9 +93,7 @@ class ConvNeXt(nn.Module):
         count += 1
       states.append(x)
     output = self._output(states[-1], train)
-    return (
-      (output, {"hidden_states": tuple(states)}) if intermediates else output
-    )
+    return noted(output, states, intermediates)
 
   def _patches(self, x: Array, width: int, size: int, name: str) -> Array:
     """Maps squares of `size` pixels to `width` channels each."""
@@ -102,22 +108,19 @@ class ConvNeXt(nn.Module):
     )(x)
 
   def _norm(self, name: str, epsilon: float = 1e-6) -> nn.LayerNorm:
-    return nn.LayerNorm(epsilon=epsilon, dtype=self.dtype, name=name)
+    return LayerNorm(epsilon=epsilon, dtype=self.dtype, name=name)
 
   def _output(self, x: Array, train: bool):
     pooled = self._norm("norm", self.epsilon)(x.mean((1, 2)))
     if self.head is None:
       return x, pooled
     x = Dropout(self.dropout, name="dropout")(pooled, train=train)
-    x = nn.Dense(
-      self.num_classes, dtype=self.dtype, kernel_init=INITIALIZER, name="head"
-    )(x)
-    return x.astype(jnp.float32)
+    return logits(self, self.num_classes, kernel_init=INITIALIZER)(x)
 
   def _check(self, x: Array) -> None:
-    at_least(
+    checks.settings(self)
+    checks.at_least(
       1,
-      num_classes=self.num_classes,
       depths=self.depths,
       widths=self.widths,
       patch_size=self.patch_size,
@@ -128,9 +131,8 @@ class ConvNeXt(nn.Module):
         "expected depths and widths of the same stages",
         f"got depths={self.depths}, widths={self.widths}",
       )
-    rate(stochastic_depth=self.stochastic_depth, dropout=self.dropout)
-    checks.head(self.head, "classifier")
-    images(x, minimum=self.patch_size * 2 ** (len(self.depths) - 1))
+    checks.head(self, "classifier")
+    checks.images(x, minimum=self.patch_size * 2 ** (len(self.depths) - 1))
 
 
 class Block(nn.Module):
@@ -155,7 +157,7 @@ class Block(nn.Module):
       kernel_init=INITIALIZER,
       name="depthwise",
     )(x)
-    y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(y)
+    y = LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(y)
     y = dense(4 * width, name="dense_0")(y)
     y = dense(width, name="dense_1")(nn.gelu(y, approximate=False))
     if self.layer_scale:

@@ -18,7 +18,7 @@ from flax import linen as nn
 from dlcore.errors import UserError, lookup
 from dlcore.layers import Conv, Dropout, StochasticDepth, grown_rate, remat
 from dlcore.models import checks
-from dlcore.models.checks import at_least, images, rate
+from dlcore.models.common import batch_norm, logits, noted
 from dlcore.typing import Array
 
 BASELINE = (
@@ -52,7 +52,7 @@ class EfficientNetLite(nn.Module):
       "symmetric", as PyTorch does.
     epsilon: added to the variance in batch norm.
     stochastic_depth: rate at which the last block is skipped; it grows
-      linearly from the first block (Huang et al. 2016, arXiv:1603.09382).
+      linearly from 0 in the first (Huang et al. 2016, arXiv:1603.09382).
     dropout: rate before the output layer, 0.2 to 0.3 in the release. Both
       rates may be traced scalars.
     head: "classifier", or None to return the features.
@@ -61,7 +61,7 @@ class EfficientNetLite(nn.Module):
     axis_name: of the mapped axis that batch statistics are averaged over.
   """
 
-  num_classes: int
+  num_classes: int | None = None
   width_factor: float = 1.0
   depth_factor: float = 1.0
   stages: tuple[tuple[int, ...], ...] = BASELINE
@@ -90,37 +90,28 @@ class EfficientNetLite(nn.Module):
     stem = layer(self.stem, kernel_size=3, stride=2, name="stem")
     states = [stem(x.astype(self.dtype))]
     depths = self._depths()
-    count = 0
+    count, last = 0, max(sum(depths) - 1, 1)
     for stage, (_, size, stride, expansion, width) in enumerate(self.stages):
       x = states[-1]
       for i in range(depths[stage]):
-        count += 1
         block = Block(
           rounded(width * self.width_factor),
           kernel_size=size,
           stride=stride if i == 0 else 1,
           expansion=expansion,
           layer=layer,
-          skip=grown_rate(self.stochastic_depth, count / sum(depths)),
+          skip=grown_rate(self.stochastic_depth, count / last),
           name=f"stage_{stage}_block_{i}",
         )
         run = partial(Block.__call__, train=train)
         x = remat(run, self.remat)(block, x)
+        count += 1
       states.append(x)
     output = self._output(layer(self.features, name="last")(states[-1]), train)
-    return (
-      (output, {"hidden_states": tuple(states)}) if intermediates else output
-    )
+    return noted(output, states, intermediates)
 
   def _layer(self, train: bool) -> Callable[..., nn.Module]:
-    norm = partial(
-      nn.BatchNorm,
-      use_running_average=not train,
-      momentum=0.99,
-      epsilon=self.epsilon,
-      dtype=self.dtype,
-      axis_name=self.axis_name,
-    )
+    norm = batch_norm(self, train=train, momentum=0.99, epsilon=self.epsilon)
     pad = lookup(PADDINGS, self.padding, "padding")
     return partial(Layer, norm=norm, pad=pad, dtype=self.dtype)
 
@@ -135,15 +126,12 @@ class EfficientNetLite(nn.Module):
       return x, pooled
     x = Dropout(self.dropout, name="dropout")(pooled, train=train)
     uniform = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
-    x = nn.Dense(
-      self.num_classes, dtype=self.dtype, kernel_init=uniform, name="head"
-    )(x)
-    return x.astype(jnp.float32)
+    return logits(self, self.num_classes, kernel_init=uniform)(x)
 
   def _check(self, x: Array) -> None:
-    at_least(
+    checks.settings(self)
+    checks.at_least(
       1,
-      num_classes=self.num_classes,
       stages=self.stages,
       stem=self.stem,
       features=self.features,
@@ -154,9 +142,8 @@ class EfficientNetLite(nn.Module):
         "expansion, channels)",
         f"got {self.stages!r}",
       )
-    rate(stochastic_depth=self.stochastic_depth, dropout=self.dropout)
-    checks.head(self.head, "classifier")
-    images(x, minimum=2)
+    checks.head(self, "classifier")
+    checks.images(x, minimum=2)
 
 
 class Block(nn.Module):

@@ -1,4 +1,4 @@
-"""GPT-2: each token is told from those before it.
+"""GPT-2: each token is predicted from those before it.
 
 Radford et al. 2019, "Language models are unsupervised multitask learners".
 """
@@ -9,9 +9,17 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.layers import Attention, Dropout, FeedForward, stack, tokens
-from dlcore.models.blocks import Block, LayerNorm, output, seen
-from dlcore.models.checks import at_least, rate, token_ids
+from dlcore.layers import (
+  Attention,
+  Dropout,
+  Embed,
+  FeedForward,
+  LayerNorm,
+  stack,
+  tokens,
+)
+from dlcore.models import checks
+from dlcore.models.blocks import HEADS, Block, output, seen
 from dlcore.typing import Array
 
 normal = nn.initializers.normal
@@ -22,7 +30,7 @@ class GPT2(nn.Module):
 
   Attributes:
     num_classes: width of the output of a classifier (1 in regression).
-    head: "lm" tells the token after each, by the table of the words;
+    head: "lm" predicts the token after each, by the table of the words;
       "classifier" judges the text by its last token; None leaves the tokens.
     vocabulary: number of token ids, V.
     width: D of the tokens.
@@ -88,7 +96,7 @@ class GPT2(nn.Module):
     Raises:
       UserError: a setting or the shape of the ids cannot be.
     """
-    self._check(input_ids)
+    self._check(input_ids, attention_mask, token_type_ids)
     words = self._embedding(self.vocabulary, 0.02, "word_embedding")
     places = self._embedding(self.length, 0.01, "position_embedding")
     known = tokens(self, input_ids, attention_mask, decode=decode)
@@ -116,7 +124,7 @@ class GPT2(nn.Module):
 
   def _embedding(self, count: int, deviation: float, name: str) -> nn.Embed:
     init = normal(deviation)
-    return nn.Embed(
+    return Embed(
       count, self.width, dtype=self.dtype, embedding_init=init, name=name
     )
 
@@ -142,8 +150,9 @@ class GPT2(nn.Module):
       name=name,
     )
 
-  def _check(self, input_ids: Array) -> None:
-    at_least(
+  def _check(self, input_ids, attention_mask, token_type_ids) -> None:
+    checks.settings(self)
+    checks.at_least(
       1,
       vocabulary=self.vocabulary,
       width=self.width,
@@ -152,5 +161,10 @@ class GPT2(nn.Module):
       hidden=self.hidden or 1,
       length=self.length,
     )
-    rate(dropout=self.dropout, attention_dropout=self.attention_dropout)
-    token_ids(input_ids, length=self.length)
+    checks.head(self, *HEADS)
+    checks.token_ids(
+      input_ids,
+      length=self.length,
+      attention_mask=attention_mask,
+      token_type_ids=token_type_ids,
+    )

@@ -18,14 +18,15 @@ from flax import linen as nn
 from dlcore.errors import UserError
 from dlcore.layers import (
   Attention,
+  Embed,
   GatedFeedForward,
   rotary,
   rotary_frequencies,
   stack,
   tokens,
 )
-from dlcore.models.blocks import Block, output, seen
-from dlcore.models.checks import at_least, rate, token_ids
+from dlcore.models import checks
+from dlcore.models.blocks import HEADS, Block, output, seen
 from dlcore.typing import Array
 
 normal = nn.initializers.normal(0.02)
@@ -55,8 +56,8 @@ class Llama(nn.Module):
 
   Attributes:
     num_classes: width of the output of a classifier (1 in regression).
-    head: "lm" tells the token after each; "classifier" judges the text by its
-      last token; None leaves the tokens.
+    head: "lm" predicts the token after each; "classifier" judges the text by
+      its last token; None leaves the tokens.
     tied: whether the head "lm" is the table of the words.
     vocabulary: number of token ids, V.
     width: D of the tokens.
@@ -118,8 +119,8 @@ class Llama(nn.Module):
 
     Arguments and result are those of `GPT2`, but there are no token types.
     """
-    self._check(input_ids, token_type_ids)
-    words = nn.Embed(
+    self._check(input_ids, attention_mask, token_type_ids)
+    words = Embed(
       self.vocabulary,
       self.width,
       dtype=self.dtype,
@@ -173,8 +174,9 @@ class Llama(nn.Module):
       name=name,
     )
 
-  def _check(self, input_ids: Array, token_type_ids: Any) -> None:
-    at_least(
+  def _check(self, input_ids, attention_mask, token_type_ids) -> None:
+    checks.settings(self)
+    checks.at_least(
       1,
       vocabulary=self.vocabulary,
       width=self.width,
@@ -183,10 +185,27 @@ class Llama(nn.Module):
       hidden=self.hidden,
       length=self.length,
     )
-    rate(dropout=self.dropout, attention_dropout=self.attention_dropout)
-    token_ids(input_ids, length=self.length)
-    if token_type_ids is not None:
-      raise UserError("expected no token_type_ids: a Llama knows no types")
+    groups = {
+      "key_value_heads": self.key_value_heads,
+      "head_size": self.head_size,
+    }
+    checks.at_least(0, **groups)
+    if not self.head_size and self.width % self.heads:
+      raise UserError(
+        "expected heads that divide the width",
+        f"got {self.heads} heads and a width of {self.width}",
+        "change either, or set head_size",
+      )
+    if len(self.stretch) not in (0, len(Stretch._fields)):
+      raise UserError(
+        f"expected stretch to be the numbers {Stretch._fields}, or none",
+        f"got {self.stretch!r}",
+      )
+    checks.head(self, *HEADS)
+    checks.token_ids(
+      input_ids, length=self.length, attention_mask=attention_mask
+    )
+    checks.no_types(token_type_ids)
 
 
 def stretched(frequencies: np.ndarray, stretch: Stretch) -> np.ndarray:

@@ -10,9 +10,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import UserError
-from dlcore.layers import Conv, Dropout, StochasticDepth, grown_rate, remat
+from dlcore.layers import (
+  Conv,
+  Dropout,
+  LayerNorm,
+  StochasticDepth,
+  grown_rate,
+  remat,
+)
 from dlcore.models import checks
-from dlcore.models.checks import at_least, images, rate
+from dlcore.models.common import logits, noted
 from dlcore.typing import Array
 
 
@@ -30,14 +37,14 @@ class Mixer(nn.Module):
     tokens: hidden width of the dense layers over patches.
     channels: hidden width of the dense layers over channels.
     stochastic_depth: rate at which the last block's branches are skipped; it
-      grows linearly from the first (Huang et al. 2016, arXiv:1603.09382).
+      grows linearly from 0 in the first (Huang et al. 2016, arXiv:1603.09382).
     dropout: rate before the output layer. Both rates may be traced scalars.
     head: "classifier", or None to return the features.
     remat: whether the backward pass computes blocks again, to save memory.
     dtype: of the arithmetic; parameters and output are float32.
   """
 
-  num_classes: int
+  num_classes: int | None = None
   patch_size: int = 16
   depth: int = 8
   width: int = 512
@@ -66,49 +73,43 @@ class Mixer(nn.Module):
       dtype=self.dtype,
       name="patches",
     )(x)
-    states = [x.reshape(x.shape[0], -1, self.width)]
+    batch, rows, columns, width = x.shape
+    checks.inputs(self, rows * columns, "block_0", "tokens", "in")
+    states = [x.reshape(batch, rows * columns, width)]
     for i in range(self.depth):
       block = Block(
         self.tokens,
         self.channels,
-        skip=grown_rate(self.stochastic_depth, (i + 1) / self.depth),
+        skip=grown_rate(self.stochastic_depth, i / max(self.depth - 1, 1)),
         dtype=self.dtype,
         name=f"block_{i}",
       )
       run = partial(Block.__call__, train=train)
       states.append(remat(run, self.remat)(block, states[-1]))
     output = self._output(states[-1], train)
-    return (
-      (output, {"hidden_states": tuple(states)}) if intermediates else output
-    )
+    return noted(output, states, intermediates)
 
   def _output(self, x: Array, train: bool):
-    x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
+    x = LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
     pooled = x.mean(1)
     if self.head is None:
       return x, pooled
     x = Dropout(self.dropout, name="dropout")(pooled, train=train)
-    x = nn.Dense(
-      self.num_classes,
-      dtype=self.dtype,
-      kernel_init=nn.initializers.zeros_init(),
-      name="head",
-    )(x)
-    return x.astype(jnp.float32)
+    zeros = nn.initializers.zeros_init()
+    return logits(self, self.num_classes, kernel_init=zeros)(x)
 
   def _check(self, x: Array) -> None:
-    at_least(
+    checks.settings(self)
+    checks.at_least(
       1,
-      num_classes=self.num_classes,
       patch_size=self.patch_size,
       depth=self.depth,
       width=self.width,
       tokens=self.tokens,
       channels=self.channels,
     )
-    rate(stochastic_depth=self.stochastic_depth, dropout=self.dropout)
-    checks.head(self.head, "classifier")
-    images(x, minimum=self.patch_size)
+    checks.head(self, "classifier")
+    checks.images(x, minimum=self.patch_size)
     rows, columns = x.shape[1:3]
     if rows % self.patch_size or columns % self.patch_size:
       raise UserError(
@@ -129,7 +130,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x: Array, *, train: bool) -> Array:
     """Maps `[B, T, D]` to the same shape."""
-    norm = partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype)
+    norm = partial(LayerNorm, epsilon=1e-6, dtype=self.dtype)
     mlp = partial(MLP, dtype=self.dtype)
     y = norm(name="tokens_norm")(x).swapaxes(1, 2)
     y = mlp(self.tokens, name="tokens")(y).swapaxes(1, 2)

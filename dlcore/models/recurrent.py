@@ -9,9 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.errors import UserError, lookup
-from dlcore.layers import Dropout, Recurrent
-from dlcore.models.checks import at_least, rate
+from dlcore.errors import UserError
+from dlcore.layers import Dropout, Embed, Recurrent, kept_tokens
+from dlcore.models import checks
+from dlcore.models.common import logits, scores
 from dlcore.typing import Array
 
 
@@ -23,8 +24,8 @@ class RecurrentNetwork(nn.Module):
       each step of a forecast (by default that of the series).
     cell: "rnn", "rnn_relu", "lstm" or "gru".
     head: "classifier" of the last output of every direction, "lm", which
-      tells the next token, "forecaster", which tells the next steps of a
-      series, or None for the outputs of the last layer.
+      predicts the next token, "forecaster", which predicts the next steps of
+      a series, or None for the outputs of the last layer.
     vocabulary: number of token ids, V; 0 reads series.
     width: D of each layer and direction, and of the words.
     depth: number of layers.
@@ -87,10 +88,10 @@ class RecurrentNetwork(nn.Module):
     Raises:
       UserError: a setting or the shape of the inputs cannot be.
     """
-    self._check(inputs, decode)
+    self._check(inputs, attention_mask, token_type_ids, decode)
     x, words = inputs, None
     if self.vocabulary:
-      words = nn.Embed(
+      words = Embed(
         self.vocabulary, self.width, dtype=self.dtype, name="word_embedding"
       )
       x = words(inputs)
@@ -122,27 +123,21 @@ class RecurrentNetwork(nn.Module):
     if self.head == "lm":
       return self._scores(x, words)
     if self.head == "classifier":
-      return self._dense(self.num_classes)(x).astype(jnp.float32)
+      return logits(self, self.num_classes)(x)
     count = self.num_classes or inputs.shape[-1]
-    y = self._dense(self.horizon * count)(x).astype(jnp.float32)
-    return y.reshape(-1, self.horizon, count)
+    y = logits(self, self.horizon * count)(x)
+    return y.reshape(x.shape[0], self.horizon, count)
 
   def _scores(self, x: Array, words: nn.Embed) -> Array:
     if not self.tied:
-      return self._dense(self.vocabulary)(x).astype(jnp.float32)
+      return logits(self, self.vocabulary)(x)
     zeros = nn.initializers.zeros_init()
     bias = self.param("logits_bias", zeros, (self.vocabulary,))
-    table = words.embedding.astype(x.dtype)
-    logits = jnp.einsum(
-      "BTD,VD->BTV", x, table, preferred_element_type=jnp.float32
-    )
-    return logits + bias
+    return scores(x, words.embedding) + bias
 
-  def _dense(self, count: int) -> nn.Dense:
-    return nn.Dense(count, dtype=self.dtype, name="head")
-
-  def _check(self, inputs: Array, decode: bool) -> None:
-    at_least(
+  def _check(self, inputs, attention_mask, token_type_ids, decode) -> None:
+    checks.settings(self)
+    checks.at_least(
       1,
       width=self.width,
       depth=self.depth,
@@ -150,12 +145,18 @@ class RecurrentNetwork(nn.Module):
       unroll=self.unroll,
       vocabulary=self.vocabulary or 1,
     )
-    rate(dropout=self.dropout)
-    if self.head is not None:
-      lookup(dict.fromkeys(HEADS), self.head, "head")
-    if self.head == "classifier":
-      at_least(1, num_classes=self.num_classes)
-    _steps(inputs, self.vocabulary)
+    checks.head(self, *HEADS)
+    if self.vocabulary:
+      checks.token_ids(
+        inputs,
+        token_type_ids=token_type_ids,
+        hint="set vocabulary=0 to read series",
+      )
+    else:
+      checks.series(inputs)
+      checks.no_types(token_type_ids)
+    if attention_mask is not None:
+      kept_tokens(attention_mask, inputs.shape[:2])
     if self.head in READS and READS[self.head] != (not self.vocabulary):
       raise UserError(
         f"expected {'series' if READS[self.head] else 'a vocabulary'} "
@@ -164,7 +165,7 @@ class RecurrentNetwork(nn.Module):
       )
     if self.bidirectional and (decode or self.head == "lm"):
       raise UserError(
-        "expected one direction where the next step is told",
+        "expected one direction where the next step is predicted",
         "got bidirectional=True",
         "set bidirectional=False, or another head",
       )
@@ -173,20 +174,3 @@ class RecurrentNetwork(nn.Module):
 HEADS = ("classifier", "forecaster", "lm")
 READS = {"forecaster": True, "lm": False}
 """Whether a head is for series only, or for tokens only."""
-
-
-def _steps(inputs: Array, vocabulary: int) -> None:
-  """Checks that the inputs are ids `[B, T]` or series `[B, T, F]`."""
-  integer = jnp.issubdtype(inputs.dtype, jnp.integer)
-  if vocabulary and (inputs.ndim != 2 or not integer):
-    raise UserError(
-      "expected token ids, integers [B, T]",
-      f"got {inputs.dtype} of shape {tuple(inputs.shape)}",
-      "set vocabulary=0 to read series",
-    )
-  if not vocabulary and (inputs.ndim != 3 or integer):
-    raise UserError(
-      "expected series, floats [B, T, F]",
-      f"got {inputs.dtype} of shape {tuple(inputs.shape)}",
-      "set vocabulary to read token ids",
-    )

@@ -22,7 +22,7 @@ from dlcore.layers import (
   remat,
 )
 from dlcore.models import checks
-from dlcore.models.checks import at_least, images, rate
+from dlcore.models.common import batch_norm, logits, noted
 from dlcore.typing import Array
 
 conv = partial(Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
@@ -54,7 +54,7 @@ class ResNet(nn.Module):
     axis_name: of the mapped axis that batch statistics are averaged over.
   """
 
-  num_classes: int
+  num_classes: int | None = None
   stages: tuple[int, ...] = (2, 2, 2, 2)
   width: int = 64
   block: str = "basic"
@@ -82,14 +82,7 @@ class ResNet(nn.Module):
     make_block = lookup(BLOCKS, self.block, "block")
     make_stem = lookup(STEMS, self.stem, "stem")
     shortcut = lookup(SHORTCUTS, self.shortcut, "shortcut")
-    norm = partial(
-      nn.BatchNorm,
-      use_running_average=not train,
-      momentum=0.9,
-      epsilon=1e-5,
-      dtype=self.dtype,
-      axis_name=self.axis_name,
-    )
+    norm = batch_norm(self, train=train)
 
     width = self.stem_width or self.width
     stem = make_stem(width, norm=norm, dtype=self.dtype, name="stem")
@@ -117,28 +110,25 @@ class ResNet(nn.Module):
         x = drop(x, train=train)
       states.append(x)
     output = self._output(states[-1], train)
-    return (
-      (output, {"hidden_states": tuple(states)}) if intermediates else output
-    )
+    return noted(output, states, intermediates)
 
   def _output(self, x: Array, train: bool):
     pooled = x.mean((1, 2))
     if self.head is None:
       return x, pooled
     x = Dropout(self.dropout, name="dropout")(pooled, train=train)
-    x = nn.Dense(self.num_classes, dtype=self.dtype, name="head")(x)
-    return x.astype(jnp.float32)
+    return logits(self, self.num_classes)(x)
 
   def _check(self, x: Array) -> None:
-    at_least(
+    checks.settings(self)
+    checks.at_least(
       1,
-      num_classes=self.num_classes,
       stages=self.stages,
       width=self.width,
       block_size=self.block_size,
     )
-    at_least(0, stem_width=self.stem_width)
-    checks.head(self.head, "classifier")
+    checks.at_least(0, stem_width=self.stem_width)
+    checks.head(self, "classifier")
     if self.shortcut == "zeros" and self.stem_width > self.width:
       raise UserError(
         f"expected stem_width of at most {self.width}, as zeros can be added "
@@ -148,12 +138,7 @@ class ResNet(nn.Module):
       )
     if not self.stages:
       raise UserError("expected at least one stage", "got stages=()")
-    rate(
-      stochastic_depth=self.stochastic_depth,
-      drop_block=self.drop_block,
-      dropout=self.dropout,
-    )
-    images(x, minimum=2)
+    checks.images(x, minimum=2)
 
 
 class Basic(nn.Module):

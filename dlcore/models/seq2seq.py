@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import UserError, lookup
-from dlcore.layers import Dropout, Recurrent
-from dlcore.models.checks import at_least, rate
+from dlcore.layers import Dropout, Embed, Recurrent, kept_tokens
+from dlcore.models import checks
+from dlcore.models.common import logits
 from dlcore.models.seq2seq_decoder import ATTENTIONS, Decoder, Encoded
 from dlcore.typing import Array
 
@@ -27,8 +28,8 @@ class Seq2Seq(nn.Module):
 
   Attributes:
     num_classes: has no meaning here.
-    head: "lm" tells the token after each of the second text; None leaves what
-      goes into that output layer.
+    head: "lm" predicts the token after each of the second text; None leaves
+      what goes into that output layer.
     vocabulary: number of token ids of the first text.
     target_vocabulary: of the second text, V; 0 shares ids and table.
     cell: "rnn", "rnn_relu", "lstm" or "gru".
@@ -74,7 +75,7 @@ class Seq2Seq(nn.Module):
     self.decoder = Decoder(*shape, self.attention, **settings)
     if self.head is not None:
       count = self.target_vocabulary or self.vocabulary
-      self.scores = nn.Dense(count, dtype=self.dtype, name="head")
+      self.scores = logits(self, count)
 
   def __call__(
     self,
@@ -118,7 +119,7 @@ class Seq2Seq(nn.Module):
     self, input_ids: Array, *, attention_mask: Array | None = None, train: bool
   ) -> Encoded:
     """Reads the first text; arguments as in `__call__`."""
-    _token_ids(input_ids)
+    checks.token_ids(input_ids, attention_mask=attention_mask)
     x = self.word_dropout(self.word_embedding(input_ids), train=train)
     states, carry = self.encoder(
       x, mask=attention_mask, train=train, every=True
@@ -149,48 +150,42 @@ class Seq2Seq(nn.Module):
     )[0]
 
   def _decoded(self, ids, encoded, attention_mask, train, decode):
-    _token_ids(ids)
+    checks.token_ids(ids)
+    checks.same_rows(ids, encoded.states[-1])
     words = self.word_embedding
     if self.target_vocabulary:
       words = self.target_embedding
     x = self.word_dropout(words(ids), train=train)
-    mask = None if attention_mask is None else attention_mask.astype(bool)
+    mask = None
+    if attention_mask is not None:
+      mask = kept_tokens(attention_mask, encoded.states[-1].shape[:2])
     y, states, weights = self.decoder(
       x, encoded, mask=mask, train=train, decode=decode
     )
     if self.head is not None:
-      y = self.scores(y).astype(jnp.float32)
+      y = self.scores(y)
     return y, {
       "decoder_hidden_states": (x, *states),
       "cross_attentions": (weights[:, None],),
     }
 
   def _words(self, count: int) -> nn.Embed:
-    return nn.Embed(count, self.width, dtype=self.dtype)
+    return Embed(count, self.width, dtype=self.dtype)
 
   def _check(self) -> None:
-    at_least(
+    checks.settings(self)
+    checks.at_least(
       1,
       vocabulary=self.vocabulary,
       target_vocabulary=self.target_vocabulary or 1,
       width=self.width,
       depth=self.depth,
     )
-    rate(dropout=self.dropout)
     lookup(dict.fromkeys(ATTENTIONS), self.attention, "attention")
-    if self.head is not None:
-      lookup({"lm": None}, self.head, "head")
+    checks.head(self, "lm")
     if self.attention == "dot" and self.bidirectional:
       raise UserError(
         "expected one direction for attention='dot', as wide as the decoder",
         "got bidirectional=True",
         "set bidirectional=False or attention='general'",
       )
-
-
-def _token_ids(ids: Array) -> None:
-  if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer):
-    raise UserError(
-      "expected token ids, integers [B, T]",
-      f"got {ids.dtype} of shape {tuple(ids.shape)}",
-    )

@@ -11,10 +11,18 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.errors import UserError, lookup
-from dlcore.layers import Attention, FeedForward, padding_mask, sinusoidal
-from dlcore.models.blocks import Block, LayerNorm, Side, scores, seen
-from dlcore.models.checks import at_least, rate, token_ids
+from dlcore.errors import UserError
+from dlcore.layers import (
+  Attention,
+  Embed,
+  FeedForward,
+  LayerNorm,
+  padding_mask,
+  sinusoidal,
+)
+from dlcore.models import checks
+from dlcore.models.blocks import Block, Side, seen
+from dlcore.models.common import scores
 from dlcore.typing import Array
 
 LONGEST = 1 << 17
@@ -26,8 +34,8 @@ class Transformer(nn.Module):
 
   Attributes:
     num_classes: has no meaning here.
-    head: "lm" tells the token after each of the second text, by the table of
-      its words; None leaves the tokens.
+    head: "lm" predicts the token after each of the second text, by the table
+      of its words; None leaves the tokens.
     vocabulary: number of token ids of the first text.
     target_vocabulary: of the second text, V; 0 shares ids and table.
     width: D of the tokens.
@@ -148,7 +156,9 @@ class Transformer(nn.Module):
     intermediates: bool = False,
   ) -> Any:
     """Maps ids `[B, S]` to tokens `[B, S, D]`; arguments as in `__call__`."""
-    token_ids(input_ids, length=self.length)
+    checks.token_ids(
+      input_ids, length=self.length, attention_mask=attention_mask
+    )
     stacked = self.encoder(
       self._scaled(self.word_embedding(input_ids)),
       attention_mask=attention_mask,
@@ -180,7 +190,8 @@ class Transformer(nn.Module):
         and for this `encoded`: it is not looked at again.
       intermediates: whether to return what blocks pass on, too.
     """
-    token_ids(decoder_input_ids, length=self.length)
+    checks.token_ids(decoder_input_ids, length=self.length)
+    checks.same_rows(decoder_input_ids, encoded)
     words = self.word_embedding
     if self.target_vocabulary:
       words = self.target_embedding
@@ -206,7 +217,7 @@ class Transformer(nn.Module):
   def _words(self, count: int) -> nn.Embed:
     deviation = self.width**-0.5 if self.scaled else 0.02
     init = nn.initializers.normal(deviation)
-    return nn.Embed(count, self.width, dtype=self.dtype, embedding_init=init)
+    return Embed(count, self.width, dtype=self.dtype, embedding_init=init)
 
   def _side(self, depth: int, heads: int, hidden: int) -> Side:
     numerics = {
@@ -249,7 +260,8 @@ class Transformer(nn.Module):
       "target_heads": self.target_heads,
       "target_hidden": self.target_hidden,
     }
-    at_least(
+    checks.settings(self)
+    checks.at_least(
       1,
       vocabulary=self.vocabulary,
       width=self.width,
@@ -264,10 +276,4 @@ class Transformer(nn.Module):
         f"expected a length of at most {LONGEST:,}, as many rows of sines",
         f"got {self.length:,}",
       )
-    rate(
-      dropout=self.dropout,
-      attention_dropout=self.attention_dropout,
-      activation_dropout=self.activation_dropout,
-    )
-    if self.head is not None:
-      lookup({"lm": None}, self.head, "head")
+    checks.head(self, "lm")

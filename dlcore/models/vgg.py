@@ -9,10 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.errors import UserError
 from dlcore.layers import Conv, Dropout, adaptive_avg_pool, max_pool, remat
 from dlcore.models import checks
-from dlcore.models.checks import at_least, images, rate
+from dlcore.models.common import batch_norm, flat, logits, noted
 from dlcore.typing import Array
 
 
@@ -38,7 +37,7 @@ class VGG(nn.Module):
     axis_name: of the mapped axis that batch statistics are averaged over.
   """
 
-  num_classes: int
+  num_classes: int | None = None
   stages: tuple[tuple[int, ...], ...] = (
     (64, 64),
     (128, 128),
@@ -71,11 +70,10 @@ class VGG(nn.Module):
       states.append(remat(run, self.remat)(self, states[-1]))
       first += len(widths)
     output = self._output(states[-1], train)
-    return (
-      (output, {"hidden_states": tuple(states)}) if intermediates else output
-    )
+    return noted(output, states, intermediates)
 
   def _stage(self, x: Array, first: int, widths: tuple[int, ...], train: bool):
+    norm = batch_norm(self, train=train)
     for i, width in enumerate(widths, first):
       x = Conv(
         width,
@@ -86,46 +84,30 @@ class VGG(nn.Module):
         name=f"conv_{i}",
       )(x)
       if self.batch_norm:
-        x = nn.BatchNorm(
-          use_running_average=not train,
-          momentum=0.9,
-          epsilon=1e-5,
-          dtype=self.dtype,
-          axis_name=self.axis_name,
-          name=f"norm_{i}",
-        )(x)
+        x = norm(name=f"norm_{i}")(x)
       x = nn.relu(x)
     return max_pool(x, (2, 2), strides=(2, 2))
 
   def _output(self, x: Array, train: bool):
     if self.head is None:
       return x, x.mean((1, 2))
-    dense = partial(
-      nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.normal(0.01)
-    )
+    initializer = nn.initializers.normal(0.01)
+    dense = partial(nn.Dense, dtype=self.dtype, kernel_init=initializer)
     x = adaptive_avg_pool(x, (self.grid, self.grid))
-    x = x.reshape(x.shape[0], -1)
+    x = flat(x)
     for i, width in enumerate(self.dense):
       x = nn.relu(dense(width, name=f"dense_{i}")(x))
       x = Dropout(self.dropout, name=f"dropout_{i}")(x, train=train)
-    return dense(self.num_classes, name="head")(x).astype(jnp.float32)
+    return logits(self, self.num_classes, kernel_init=initializer)(x)
 
   def _check(self, x: Array) -> None:
-    at_least(
+    checks.settings(self)
+    checks.at_least(
       1,
-      num_classes=self.num_classes,
       stages=self.stages,
       grid=self.grid,
       dense=self.dense,
     )
-    rate(dropout=self.dropout)
-    checks.head(self.head, "classifier")
-    if not self.stages or not all(
-      isinstance(widths, tuple | list) and widths for widths in self.stages
-    ):
-      raise UserError(
-        "expected stages of at least one convolution each, such as "
-        "((64,), (128, 128))",
-        f"got {self.stages!r}",
-      )
-    images(x, minimum=2 ** len(self.stages))
+    checks.stages(self.stages)
+    checks.head(self, "classifier")
+    checks.images(x, minimum=2 ** len(self.stages))

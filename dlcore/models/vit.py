@@ -15,12 +15,14 @@ from dlcore.layers import (
   Attention,
   Dropout,
   FeedForward,
+  LayerNorm,
   Patches,
   StochasticDepth,
   resize_table,
   stack,
 )
-from dlcore.models.checks import at_least, images, rate
+from dlcore.models import checks
+from dlcore.models.common import logits
 from dlcore.typing import Array
 
 normal = nn.initializers.normal(0.02)
@@ -38,7 +40,8 @@ class ViT(nn.Module):
     hidden: width within the feed-forward layers; 0 is 4 times `width`.
     image_size: of the images that the position table is made for, rows and
       columns or one number for both; images of another size get a resized
-      one. 0 makes it for the images of `init`, and takes no others.
+      one. 0 makes it for the images of `init`: those of another number of
+      patches are refused, but rows and columns cannot be told apart.
     pool: "class", a token of its own, or "mean", over the patches.
     head: "classifier", or None for the tokens after the last norm.
     pooler: whether a dense layer and tanh follow the pooling. Without a head
@@ -49,7 +52,7 @@ class ViT(nn.Module):
     dropout: rate of tokens and of what leaves each branch of a block.
     attention_dropout: rate of the weights of attention.
     stochastic_depth: rate at which the last block is skipped; it grows
-      linearly from the first block. All rates may be traced scalars.
+      linearly from 0 in the first. All rates may be traced scalars.
     remat: whether the backward pass computes blocks again, to save memory.
     scan: whether the blocks are one that is scanned, see `layers.stack`.
     dtype: of the arithmetic; parameters and output are float32.
@@ -123,7 +126,7 @@ class ViT(nn.Module):
     """Maps images to tokens `[B, T, D]`."""
     x = Patches(self.width, self.patch, dtype=self.dtype, name="patches")(x)
     batch, *grid, _ = x.shape
-    x = x.reshape(batch, -1, self.width)
+    x = x.reshape(batch, grid[0] * grid[1], self.width)
     extra = int(self.pool == "class")
     if extra:
       token = self.param("class_token", normal, (1, 1, self.width))
@@ -169,32 +172,23 @@ class ViT(nn.Module):
       pooled = jnp.tanh(dense(pooled))
     if self.head is None:
       return (x, pooled) if self.pooler else x
-    logits = nn.Dense(
-      self.num_classes, dtype=self.dtype, kernel_init=normal, name="head"
-    )(pooled)
-    return logits.astype(jnp.float32)
+    return logits(self, self.num_classes, kernel_init=normal)(pooled)
 
   def _check(self, x: Array) -> None:
-    images(x, minimum=self.patch)
-    at_least(
+    checks.settings(self)
+    checks.at_least(
       1,
       patch=self.patch,
       width=self.width,
       depth=self.depth,
       heads=self.heads,
     )
-    rate(
-      dropout=self.dropout,
-      attention_dropout=self.attention_dropout,
-      stochastic_depth=self.stochastic_depth,
-    )
-    lookup({"class": 0, "mean": 0}, self.pool, "pool")
-    if self.head is not None:
-      lookup({"classifier": 0}, self.head, "head")
-      at_least(1, num_classes=self.num_classes)
-    at_least(0, hidden=self.hidden)
+    checks.at_least(0, hidden=self.hidden)
     if self.image_size:
-      at_least(self.patch, image_size=self.image_size)
+      checks.at_least(self.patch, image_size=self.image_size)
+    lookup({"class": 0, "mean": 0}, self.pool, "pool")
+    checks.head(self, "classifier")
+    checks.images(x, minimum=self.patch)
 
   def _check_table(self, shape: tuple[int, int, int], grid) -> None:
     if not self.has_variable("params", "position"):
@@ -263,11 +257,11 @@ class Block(nn.Module):
 
 
 def _norm(module, name: str) -> nn.LayerNorm:
-  return nn.LayerNorm(module.epsilon, dtype=module.dtype, name=name)
+  return LayerNorm(module.epsilon, dtype=module.dtype, name=name)
 
 
 def _grown(most: float | Array, depth: int) -> Array | None:
   """Returns the rate of each block, or None where it is 0 by definition."""
   if isinstance(most, int | float) and most == 0:
     return None
-  return most * jnp.arange(1, depth + 1) / depth
+  return most * jnp.arange(depth) / max(depth - 1, 1)

@@ -14,7 +14,7 @@ from flax import linen as nn
 from dlcore.errors import UserError
 from dlcore.layers import Conv, Dropout, StochasticDepth, grown_rate, remat
 from dlcore.models import checks
-from dlcore.models.checks import at_least, images, rate
+from dlcore.models.common import batch_norm, logits, noted
 from dlcore.typing import Array
 
 conv = partial(
@@ -44,7 +44,7 @@ class WideResNet(nn.Module):
     axis_name: of the mapped axis that batch statistics are averaged over.
   """
 
-  num_classes: int
+  num_classes: int | None = None
   depth: int = 28
   widen: int = 10
   dropout: float | Array = 0.0
@@ -63,14 +63,7 @@ class WideResNet(nn.Module):
     with it: `hidden_states`, what leaves the first convolution and each group.
     """
     self._check(x)
-    norm = partial(
-      nn.BatchNorm,
-      use_running_average=not train,
-      momentum=0.9,
-      epsilon=1e-5,
-      dtype=self.dtype,
-      axis_name=self.axis_name,
-    )
+    norm = batch_norm(self, train=train)
 
     x = x.astype(self.dtype)
     stem = conv(16, kernel_size=(3, 3), dtype=self.dtype, name="stem")
@@ -94,29 +87,26 @@ class WideResNet(nn.Module):
         x = remat(run, self.remat)(block, x)
       states.append(x)
     output = self._output(nn.relu(norm(name="norm")(states[-1])))
-    return (
-      (output, {"hidden_states": tuple(states)}) if intermediates else output
-    )
+    return noted(output, states, intermediates)
 
   def _output(self, x: Array):
     pooled = x.mean((1, 2))
     if self.head is None:
       return x, pooled
-    x = nn.Dense(self.num_classes, dtype=self.dtype, name="head")(pooled)
-    return x.astype(jnp.float32)
+    return logits(self, self.num_classes)(pooled)
 
   def _check(self, x: Array) -> None:
-    at_least(1, num_classes=self.num_classes, widen=self.widen)
-    at_least(10, depth=self.depth)
+    checks.settings(self)
+    checks.at_least(1, widen=self.widen)
+    checks.at_least(10, depth=self.depth)
     if self.depth % 6 != 4:
       raise UserError(
         "expected depth to be 4 more than a multiple of 6",
         f"got {self.depth}",
         f"try {self.depth - (self.depth - 4) % 6}",
       )
-    rate(dropout=self.dropout, stochastic_depth=self.stochastic_depth)
-    checks.head(self.head, "classifier")
-    images(x, minimum=2)
+    checks.head(self, "classifier")
+    checks.images(x, minimum=2)
 
 
 class Block(nn.Module):

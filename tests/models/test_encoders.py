@@ -9,6 +9,7 @@ import pytest
 from dlcore import models, trees
 from dlcore.errors import UserError
 from dlcore.layers import stack_blocks, unstack_blocks
+from dlcore.models import vit
 
 KEY = jax.random.key(0)
 # Compiled quickly, not to run quickly.
@@ -275,3 +276,9 @@ def test_floats_are_no_ids():
   model, _, _ = make("bert_base")
   with pytest.raises(UserError, match="expected token ids"):
     jax.eval_shape(lambda: model.init(KEY, jnp.zeros((2, 3)), train=False))
+
+
+def test_the_first_block_is_never_skipped():
+  rates = vit._grown(0.9, 4)
+  np.testing.assert_allclose(rates, [0, 0.3, 0.6, 0.9], rtol=1e-6)
+  assert vit._grown(0.9, 1) == 0

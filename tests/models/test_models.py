@@ -18,7 +18,7 @@ TX = optax.adam(1e-2)
 FAST = {"xla_backend_optimization_level": 0}
 SETTINGS = {
   "cnn": {"stages": ((4,), (8, 8)), "dense": (16,)},
-  "cnn mean": {"stages": ((4,), (8, 8)), "head": "mean", "dense": ()},
+  "cnn mean": {"stages": ((4,), (8, 8)), "pool": "mean", "dense": ()},
   "cnn plain": {"batch_norm": False, "pooling": "avg", "stages": ((4, 8),)},
   "convnext_tiny": {
     "depths": (1, 1),
@@ -322,7 +322,7 @@ def test_stochastic_depth_grows_to_its_rate_with_the_depth():
     ("cnn", {}, 105_914),
     (
       "cnn",
-      {"stages": ((16,), (32, 32), (64,)), "head": "mean", "dense": ()},
+      {"stages": ((16,), (32, 32), (64,)), "pool": "mean", "dense": ()},
       33_338,
     ),
     ("mlp", {}, 784 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10),
@@ -373,7 +373,7 @@ def test_lenet_takes_digits_of_every_size(size):
     ("cnn", {"stages": ((4,), (0,))}, 12, "stages"),
     ("cnn", {"stages": (4, 8)}, 12, "stages"),
     ("cnn", {"pooling": "maxx"}, 12, "did you mean 'max'"),
-    ("cnn", {"head": "men"}, 12, "did you mean 'mean'"),
+    ("cnn", {"pool": "men"}, 12, "did you mean 'mean'"),
     ("cnn", {"kernel_size": 0}, 12, "kernel_size"),
     ("mlp", {"widths": (8, -1)}, 12, "widths"),
     ("mlp", {"activation": "rellu"}, 12, "did you mean 'relu'"),

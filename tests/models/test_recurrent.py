@@ -317,7 +317,8 @@ def test_settings_that_cannot_work_are_told(name, settings, message):
   [
     ("lstm", {"head": "lm", "bidirectional": True}, "one direction"),
     ("lstm", {"head": "forecaster"}, "expected series"),
-    ("gru", {"vocabulary": None}, "set vocabulary"),
+    ("gru", {"vocabulary": 0}, "set vocabulary"),
+    ("gru", {"vocabulary": None}, "a whole number"),
   ],
 )
 def test_settings_that_cannot_work_for_texts_are_told(name, settings, message):
