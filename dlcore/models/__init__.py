@@ -62,7 +62,7 @@ def create(
   Args:
     name: a key of `MODELS`.
     num_classes: width of the output, 1 in regression; None for a model whose
-      head does not tell classes.
+      head is not a classifier.
     **settings: fields of the model.
 
   Returns:

@@ -1,6 +1,6 @@
 """How many parameters the published models have.
 
-The counts are those of the reference releases, where there is one that tells
+The counts are those of the reference releases, where there is one that has
 them to the last digit, otherwise they are added up from the tables of the
 paper; running means and variances are no parameters.
 """

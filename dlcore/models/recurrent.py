@@ -19,6 +19,9 @@ from dlcore.typing import Array
 class RecurrentNetwork(nn.Module):
   """Maps token ids or series to logits by layers of recurrent cells.
 
+  It has no forward mode, such as `jax.jvp`, unless `layer_norm` is set: see
+  `layers.recur`.
+
   Attributes:
     num_classes: width of the output of a classifier (1 in regression) and of
       each step of a forecast (by default that of the series).

@@ -46,7 +46,7 @@ class Decoder(nn.Module):
     train: bool,
     decode: bool,
   ) -> tuple[Array, tuple[Array, ...], Array]:
-    """Maps words `[B, T, D]` to what tells the next ones, `[B, T, D]`.
+    """Maps words `[B, T, D]` to what predicts the next ones, `[B, T, D]`.
 
     Args:
       x: the words.
