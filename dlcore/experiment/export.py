@@ -62,18 +62,21 @@ class _Run(NamedTuple):
 
 
 def _safetensors(run: _Run, output: Path, family: str) -> str:
-  family = family or transfer.preferred(run.model)
+  is_image, shape = run.about["input"] == "image", run.about["shape"]
+  model = run.model
+  if getattr(model, "image_size", None) == 0:
+    model = model.clone(image_size=tuple(shape[:2]))
+  family = family or transfer.preferred(model)
   if family == transfer.OWN:
     about = _own(run)
   else:  # Other libraries than transformers have no place for labels.
     about = {} if "/" in family else _labels(run.about)
-  is_image = run.about["input"] == "image"
   transfer.save_pretrained(
     output,
-    run.model,
+    model,
     {"params": run.params, **tasks.supervised.collections(run.extra)},
     config=about,
-    channels=run.about["shape"][-1] if is_image else 3,
+    channels=shape[-1] if is_image else None,
     family=family,
   )
   return f"{output}: model.safetensors and config.json, in names of {family}"

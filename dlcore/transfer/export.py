@@ -1,6 +1,7 @@
 """Out of dlcore: weights in published names, predictions as StableHLO."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def save_pretrained(
   variables: PyTree,
   *,
   config: Mapping[str, Any] | None = None,
-  channels: int = 3,
+  channels: int | None = None,
   family: str = "",
 ) -> str:
   """Writes `model.safetensors` and `config.json` in published names.
@@ -38,7 +39,7 @@ def save_pretrained(
     variables: of the module.
     config: entries of config.json beside those that the family knows; with
       "dlcore" `{"model": {"name", "num_classes", ...}, "input": shape}`.
-    channels: of the images, which no setting of a model tells.
+    channels: of the images, those of the first convolution by default.
     family: a key of `FAMILIES`, or "dlcore" for our own paths. By default the
       first that can tell such a model, "dlcore" where there is none.
 
@@ -50,9 +51,11 @@ def save_pretrained(
       folder cannot be written.
   """
   arrays = blocks.unstacked(trees.flatten(variables))
+  model = _sized(model, arrays)
   name = family or preferred(model)
   chosen = naming.of(name, model, arrays)
   about = {"model_type": name, **chosen.family.config(model)}
+  channels = _channels(arrays) if channels is None else channels
   if channels != 3 and name != OWN:
     about = _with_channels(about, channels)
   try:
@@ -72,6 +75,31 @@ def save_pretrained(
     path / sources.CONFIG, lambda file: file.write(f"{text}\n".encode())
   )
   return name
+
+
+STEMS = ("patches", "stem/conv", "stem_conv", "conv_0")
+"""Paths of the first convolutions."""
+
+
+def _channels(arrays: Mapping[str, np.ndarray]) -> int:
+  """Returns the channels of the images, 3 where there are none."""
+  paths = (f"params/{stem}/kernel" for stem in STEMS)
+  return next((arrays[path].shape[2] for path in paths if path in arrays), 3)
+
+
+def _sized(model: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+  """Returns a ViT with the size of the images of its position table.
+
+  Where that is of a square; other models are returned as they are.
+  """
+  table = arrays.get("params/position")
+  if getattr(model, "image_size", None) != 0 or table is None:
+    return model
+  patches = table.shape[1] - (model.pool == "class")
+  side = math.isqrt(patches)
+  if side**2 != patches:
+    return model
+  return model.clone(image_size=side * model.patch)
 
 
 def _with_channels(about: Mapping[str, Any], channels: int) -> dict[str, Any]:

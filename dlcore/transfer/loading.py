@@ -38,11 +38,19 @@ class Loading:
     self.reads = plan.reads
     self.matched: dict[str, str] = {}
     self.reshaped: dict[str, str] = {}
+    self.differing: dict[str, str] = {}
     free = filter(self._is_free, plan.missing)
     self.fresh = dict.fromkeys(free, "not published")
     self.missing = [path for path in plan.missing if path not in self.fresh]
+    taken = {path for _, paths, _ in plan.reads for path in paths}
+    self.twins = {
+      self.names[name]: paths[0]
+      for name in plan.unused
+      if (paths := tables.paths(chosen.rules, name)) and taken.issuperset(paths)
+    }
     self.spare = [self.names[n] for n in plan.unused if self._is_spare(n)]
-    unused = {self.names[name] for name in plan.unused} - {*self.spare}
+    unused = {self.names[name] for name in plan.unused}
+    unused -= {*self.spare, *self.twins}
     ignored = chosen.family.ignored
     self.unused = [
       name
@@ -110,6 +118,22 @@ class Loading:
         if fitted is not None:
           yield path, name, fitted
 
+  def check_twins(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Checks that arrays of several names hold the same, where we have one.
+
+    Raises:
+      UserError: they do not.
+    """
+    for name, path in self.twins.items():
+      other = self.matched.get(path, name)
+      if not np.array_equal(arrays[name], arrays[other]):
+        raise UserError(
+          f"expected {files.shown(name)} to be the same as "
+          f"{files.shown(other)}, as {path} is both",
+          "got other numbers",
+          "such a model is not known here",
+        )
+
   def _fit(
     self, path: str, name: str, array: np.ndarray, allow: str
   ) -> np.ndarray | None:
@@ -142,6 +166,7 @@ class Loading:
       matched=self.matched,
       reshaped=self.reshaped,
       fresh=self.fresh,
+      differing=self.differing,
       missing=tuple(self.missing),
       unused=tuple(self.unused),
       spare=tuple(self.spare),

@@ -26,7 +26,17 @@ class Naming(NamedTuple):
 
 
 def _build(config: Mapping[str, Any]) -> Any:
-  """Builds a model of our own from the config.json of an export."""
+  """Builds a model of our own from the config.json of an export.
+
+  Raises:
+    UserError: it was written without the model.
+  """
+  if "model" not in config:
+    raise UserError(
+      "expected a config.json that names the model",
+      "got one that was written without it",
+      "build the model, and give it to transfer.load_pretrained",
+    )
   section = {key: _tuples(value) for key, value in config["model"].items()}
   return models.create(section.pop("name"), **section)
 
@@ -63,7 +73,7 @@ def of(name: str, model: Any, paths: Iterable[str]) -> Naming:
     raise UserError(
       f"expected a model of the family {name!r}, which the weights are of",
       f"got a {type(model).__name__}",
-      f"use {OWN!r} as the family, or another model",
+      "take another model or other weights",
     )
   return Naming(name, family, family.rules(model))
 
@@ -80,6 +90,7 @@ def guess(
     UserError: there is none.
   """
   if name := named(config):
+    _check_known(name)
     return of(name, model, paths)
   if any(name.startswith("params/") for name in names):
     return of(OWN, model, paths)
@@ -124,12 +135,29 @@ def family(config: Mapping[str, Any] | None, where: Any) -> Family:
   """
   name = named(config)
   if name is None:
+    kind = (config or {}).get("architecture")
     raise UserError(
-      f"expected a config.json that names its model_type in {where}",
-      "got none",
+      f"expected a config.json of a known model in {where}",
+      f"got the architecture {kind!r}" if kind else "got no model_type",
       "build the model, and give it to transfer.load_pretrained",
     )
-  return lookup({**FAMILIES, OWN: OURS}, name, "family of weights")
+  _check_known(name)
+  return {**FAMILIES, OWN: OURS}[name]
+
+
+def _check_known(name: str) -> None:
+  """Checks the family that a config.json names.
+
+  Raises:
+    UserError: lists those of transformers; what is spelled alike is another.
+  """
+  if name not in (*FAMILIES, OWN):
+    known = ", ".join(name for name in FAMILIES if "/" not in name)
+    raise UserError(
+      f"expected a model_type among {known}",
+      f"got {name!r}",
+      "such a model is not known here",
+    )
 
 
 def aliases(naming: Naming, names: Collection[str]) -> dict[str, str]:

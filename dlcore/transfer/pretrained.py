@@ -8,36 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from dlcore import trees
-from dlcore.errors import UserError, lookup
+from dlcore.errors import UserError, lookup, nearest
 from dlcore.optim.settings import check_pattern
-from dlcore.transfer import blocks, files, fitting, naming, sources
+from dlcore.transfer import blocks, configs, fitting, naming, sources
 from dlcore.transfer.blocks import Part
 from dlcore.transfer.loading import Loading
 from dlcore.transfer.report import Report
 from dlcore.typing import PyTree
-
-MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a config.json of wrong values raises where these are used."""
-
-LARGEST = 2**31 - 1
-"""Of the numbers of a config.json."""
-
-DEPTHS = ("depth", "target_depth", "depths", "stages")
-"""The fields of models that count blocks."""
-
-WIDTHS = (
-  "width",
-  "widths",
-  "hidden",
-  "target_hidden",
-  "vocabulary",
-  "heads",
-  "head_size",
-)
-"""Some that are sizes of arrays, or divide one."""
 
 HEADS = {"published": False, "fresh": True}
 """Whether the output layer stays as it was drawn even where one would fit."""
@@ -67,7 +46,9 @@ def load_pretrained(
     family: a key of `FAMILIES`, or "dlcore" for our own paths. By default the
       one that config.json tells, or that the names fit best.
     allow: regex over our paths that may be missing or of another shape, which
-      then stay as they were, and over published names that may be unused.
+      then stay as they were, over published names that may be unused, and
+      over settings, such as "model.activation", that may be others than those
+      of config.json.
     head: "published" takes the output layer where it has our width; "fresh"
       leaves ours as it was drawn.
 
@@ -90,6 +71,10 @@ def load_pretrained(
     chosen = naming.guess(found.config, names, model, parts)
   loading = Loading(str(source), chosen, parts, names)
   loading.check(allow)
+  if found.config:
+    loading.differing = configs.differing(
+      found.config, chosen.family, model, allow
+    )
   if fresh:
     loading.leave_head()
   else:
@@ -98,6 +83,7 @@ def load_pretrained(
   for path, name, array in loading.read(found.arrays, leaves, allow):
     fitting.check_finite(name, filling.fill(parts[path], array))
     filling.done(parts[path])
+  loading.check_twins(found.arrays)
   kept = [parts[path] for path in (*loading.fresh, *loading.missing)]
   _check_drawn(leaves, kept)
   for part in kept:
@@ -105,11 +91,14 @@ def load_pretrained(
   return trees.restore(variables, filling.leaves), loading.report()
 
 
-def from_pretrained(folder: str | Path, **settings: Any) -> tuple[Any, PyTree]:
+def from_pretrained(
+  folder: str | Path, *, allow: str = "", **settings: Any
+) -> tuple[Any, PyTree]:
   """Builds the model of a folder's config.json and loads its weights.
 
   Args:
     folder: with config.json and safetensors, or `hf:org/name`.
+    allow: see `load_pretrained`.
     **settings: fields of the model that are set otherwise, such as `dtype`.
 
   Returns:
@@ -124,25 +113,28 @@ def from_pretrained(folder: str | Path, **settings: Any) -> tuple[Any, PyTree]:
   config = found.config or {}
   family = naming.family(config, folder)
   try:
-    _check_numbers(config)
+    configs.check_numbers(config)
     model = family.build(config)
-    model = model.clone(**settings) if settings else model
-    _check_sizes(model, found.arrays)
+    if _lacks_pooler(model, found.arrays):
+      model = model.clone(pooler=False)
+    model = _with(model, settings)
+    configs.check_sizes(model, found.arrays)
     inputs = family.inputs(config)
     for example in inputs:
-      _at_most("input", math.prod(example.shape), LARGEST)
+      configs.at_most("input", math.prod(example.shape), configs.LARGEST)
     variables = jax.eval_shape(
       partial(model.init, train=False),
       jax.random.key(0),
       *inputs,
     )
-  except MISTAKES as error:
+  except configs.MISTAKES as error:
     raise UserError(
       f"expected a whole config.json in {folder}",
       f"got {type(error).__name__}: {error}",
       "download the folder again",
     ) from error
-  variables, report = load_pretrained(folder, model, variables)
+  allow = "|".join(filter(None, [allow, *(rf"^model\.{s}$" for s in settings)]))
+  variables, report = load_pretrained(folder, model, variables, allow=allow)
   for path, change in report.reshaped.items():
     raise UserError(
       f"expected a config.json in {folder} that fits the weights",
@@ -152,44 +144,27 @@ def from_pretrained(folder: str | Path, **settings: Any) -> tuple[Any, PyTree]:
   return model, variables
 
 
-def _check_numbers(value: Any) -> None:
-  """Refuses whole numbers that no array could have as a size.
+def _with(model: Any, settings: Mapping[str, Any]) -> Any:
+  """Returns the model with other settings.
 
   Raises:
-    ValueError: tells the number.
+    UserError: it has no such setting.
   """
-  if isinstance(value, Mapping):
-    value = list(value.values())
-  if isinstance(value, list):
-    for part in value:
-      _check_numbers(part)
-  elif isinstance(value, int) and abs(value) > LARGEST:
-    raise ValueError(f"the number {files.shown(value)}")
+  known = {field.name for field in dataclasses.fields(model)}
+  for name in settings:
+    if name not in known - {"name", "parent"}:
+      raise UserError(
+        f"expected a setting of {type(model).__name__}",
+        f"got {name!r}",
+        nearest(name, known - {"name", "parent"}),
+      )
+  return model.clone(**settings) if settings else model
 
 
-def _check_sizes(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
-  """Refuses a model that is too large for its weights, before it is traced.
-
-  A width needs an array at least as long, and a block has arrays of its own.
-
-  Raises:
-    ValueError: tells the field and the number.
-  """
-  elements = sum(array.size for array in arrays.values())
-  for field in dataclasses.fields(model):
-    value = getattr(model, field.name)
-    if field.name in DEPTHS and not getattr(model, "scan", False):
-      counts = value if isinstance(value, tuple) else (value,)
-      blocks = sum(n if isinstance(n, int) else len(n) for n in counts)
-      _at_most(field.name, blocks, len(arrays))
-    elif field.name in WIDTHS:
-      for number in value if isinstance(value, tuple) else (value,):
-        _at_most(field.name, number, elements)
-
-
-def _at_most(name: str, number: int, most: int) -> None:
-  if number and number > most:
-    raise ValueError(f"{name}={number:,}, above {most:,}")
+def _lacks_pooler(model: Any, names: Iterable[str]) -> bool:
+  """Tells whether a base model was published without its pooler."""
+  pooled = getattr(model, "pooler", False) and model.head is None
+  return pooled and not any("pooler." in name for name in names)
 
 
 def _check_drawn(leaves: Mapping[str, Any], kept: Iterable[Part]) -> None:

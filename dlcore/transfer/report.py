@@ -28,6 +28,9 @@ class Report:
   fresh: Mapping[str, str]
   """Paths that stay as they were drawn, of the head, say, and why."""
 
+  differing: Mapping[str, str]
+  """Settings that the config.json has otherwise than the model, and both."""
+
   missing: tuple[str, ...]
   """Other paths that stay as they were, as `allow` permits."""
 
@@ -49,6 +52,7 @@ class Report:
       ("matched", f"{len(self.matched)} of {count} arrays"),
       *_rows("reshaped", self.reshaped, self.reshaped),
       *_rows("fresh", self.fresh, self.fresh),
+      *_rows("differing", self.differing, self.differing),
       *_rows("spare", self.spare, {}),
       *_rows("missing", self.missing, hints),
       *_rows("unused", self.unused, hints),

@@ -363,7 +363,7 @@ def test_links_in_a_folder_are_refused(name, folder):
 
 CONFIGS = {
   "no family": ({"depths": [1, 1]}, "model_type"),
-  "an unknown family": ({"model_type": "tset"}, "did you mean 'test'?"),
+  "an unknown family": ({"model_type": "tset"}, "a model_type among"),
   "a setting is absent": ({"model_type": "test"}, "num_labels"),
   "a text as a list": (
     {"model_type": "test", "num_labels": 5, "depths": 3, "width": 4},
@@ -544,8 +544,7 @@ def test_the_channels_of_the_images_are_told_where_they_are_not_three(
   _, loaded = transfer.from_pretrained(tmp_path)
   equal(loaded, variables)
   transfer.save_pretrained(tmp_path, model, variables)
-  with pytest.raises(UserError, match="that fits the weights"):
-    transfer.from_pretrained(tmp_path)
+  equal(transfer.from_pretrained(tmp_path)[1], variables)
   timm = published.FAMILY._replace(
     config=lambda model: {"architecture": "x", "model_args": {"a": 1}}
   )

@@ -6,7 +6,7 @@ from typing import Any
 from dlcore.errors import UserError
 from dlcore.models.bert import Bert
 from dlcore.transfer.families import parts
-from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.family import Family, texts
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import Rule
 
@@ -42,6 +42,18 @@ def rules(model: Bert) -> Sequence[Rule]:
     *dense("cls.predictions.transform.dense", "params/mlm_dense"),
     *_norm("cls.predictions.transform.LayerNorm", "params/mlm_norm"),
     Rule("cls.predictions.bias", "params/mlm_bias"),
+    *_tied(model),
+  )
+
+
+def _tied(model: Bert) -> tuple[Rule, ...]:
+  """Returns the other names of what the output layer shares."""
+  if model.head != "mlm":
+    return ()
+  theirs = "cls.predictions.decoder"
+  return (
+    Rule(f"{theirs}.weight", "params/word_embedding/embedding"),
+    Rule(f"{theirs}.bias", "params/mlm_bias"),
   )
 
 
@@ -91,12 +103,16 @@ def build(config: Mapping[str, Any]) -> Bert:
       "expected an encoder with absolute positions",
       f"got position_embedding_type={kind!r}, "
       f"is_decoder={config.get('is_decoder', False)}",
+      parts.UNKNOWN,
     )
+  head = parts.head(config, ARCHITECTURES)
+  if head == "mlm":
+    parts.fixed(config, tie_word_embeddings=True)
   dropout = config.get("hidden_dropout_prob", 0.1)
   head_dropout = config.get("classifier_dropout")
   return Bert(
     num_classes=parts.classes(config),
-    head=parts.head(config, ARCHITECTURES),
+    head=head,
     vocabulary=config.get("vocab_size", 30_522),
     width=config.get("hidden_size", 768),
     depth=config.get("num_hidden_layers", 12),
@@ -150,6 +166,7 @@ FAMILY = Family(
   config=config,
   model=Bert,
   ignored=IGNORED,
+  inputs=texts,
   prefix=PREFIX,
   optional=OPTIONAL,
 )

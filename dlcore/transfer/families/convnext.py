@@ -52,6 +52,7 @@ def build(config: Mapping[str, Any]) -> ConvNeXt:
     raise UserError(
       "expected a ConvNeXt with hidden_act='gelu'",
       f"got {config['hidden_act']!r}",
+      parts.UNKNOWN,
     )
   return ConvNeXt(
     num_classes=parts.classes(config),

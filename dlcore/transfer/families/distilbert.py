@@ -6,7 +6,7 @@ from typing import Any
 from dlcore.errors import UserError
 from dlcore.models.bert import Bert
 from dlcore.transfer.families import parts
-from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.family import Family, texts
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import Rule
 
@@ -58,17 +58,28 @@ def rules(model: Bert) -> Sequence[Rule]:
     *dense("vocab_transform", "params/mlm_dense"),
     *norm("vocab_layer_norm", "params/mlm_norm"),
     Rule("vocab_projector.bias", "params/mlm_bias"),
+    *([TIED] if model.head == "mlm" else []),
   )
 
+
+TIED = Rule("vocab_projector.weight", "params/word_embedding/embedding")
+"""The other name of what the output layer shares."""
 
 PROJECTIONS = {"q": "query", "k": "key", "v": "value", "out": "out"}
 
 
 def build(config: Mapping[str, Any]) -> Bert:
-  """Builds the model that a config.json describes."""
+  """Builds the model that a config.json describes.
+
+  Raises:
+    UserError: it asks for what this model has not.
+  """
+  head = parts.head(config, ARCHITECTURES)
+  if head == "mlm":
+    parts.fixed(config, tie_word_embeddings=True)
   return Bert(
     num_classes=parts.classes(config),
-    head=parts.head(config, ARCHITECTURES),
+    head=head,
     vocabulary=config.get("vocab_size", 30_522),
     width=config.get("dim", 768),
     depth=config.get("n_layers", 6),
@@ -124,6 +135,7 @@ FAMILY = Family(
   config=config,
   model=Bert,
   ignored=IGNORED,
+  inputs=texts,
   prefix=PREFIX,
   optional=OPTIONAL,
 )

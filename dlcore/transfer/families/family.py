@@ -12,17 +12,24 @@ Resize = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
 """`(array, shape) -> array` of that shape, see `transfer.resize`."""
 
 
-def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
-  """Returns what a model is initialised with: the default of `Family.inputs`.
+def texts(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns the ids, int32 `[1, 4]`, that a model of texts is initialised with.
+
+  Twice for an encoder and a decoder.
 
   Args:
-    config: the published one. With a vocabulary it is a model of ids (int32
-      `[1, 4]`, twice for an encoder and a decoder), otherwise one of images
-      (float32 `[1, Y, X, C]`).
+    config: the published one.
   """
-  if "vocab_size" in config:
-    ids = jax.ShapeDtypeStruct((1, 4), np.int32)
-    return (ids, ids) if config.get("is_encoder_decoder") else (ids,)
+  ids = jax.ShapeDtypeStruct((1, 4), np.int32)
+  return (ids, ids) if config.get("is_encoder_decoder") else (ids,)
+
+
+def images(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns the images, float32 `[1, Y, X, C]`, that others begin with.
+
+  Args:
+    config: the published one.
+  """
   size = config.get("image_size", 224)
   rows, columns = (size, size) if isinstance(size, int) else size
   channels = config.get("num_channels", 3)
@@ -66,5 +73,5 @@ class Family(NamedTuple):
   such as a pooler: it stays as it was drawn where it is not published, and is
   passed over where the model lacks it. It must fit otherwise."""
 
-  inputs: Callable[[Mapping[str, Any]], tuple[Any, ...]] = inputs
+  inputs: Callable[[Mapping[str, Any]], tuple[Any, ...]] = images
   """`config -> shapes` of the arrays that the model is initialised with."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from dlcore.models.gpt2 import GPT2
 from dlcore.transfer.families import parts
-from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.family import Family, texts
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import DENSE, SAME, Rule, fused
 
@@ -46,7 +46,12 @@ def rules(model: GPT2) -> Sequence[Rule]:
     *dense(f"{layer}.mlp.c_proj", f"{block}/feedforward/out", SAME),
     *norm(f"{base}ln_f", "params/norm"),
     Rule("score.weight", "params/head/kernel", DENSE),
+    *([TIED] if model.head == "lm" else []),
   )
+
+
+TIED = Rule("lm_head.weight", "params/word_embedding/embedding")
+"""The other name of what the output layer shares."""
 
 
 def build(config: Mapping[str, Any]) -> GPT2:
@@ -103,6 +108,7 @@ FAMILY = Family(
   build=build,
   config=config,
   ignored=IGNORED,
+  inputs=texts,
   prefix=PREFIX,
   model=GPT2,
 )

@@ -6,13 +6,16 @@ from typing import Any
 from dlcore.errors import UserError, lookup
 from dlcore.models.llama import Llama
 from dlcore.transfer.families import parts
-from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.family import Family, texts
 from dlcore.transfer.families.parts import dense
 from dlcore.transfer.rules import DENSE, Rule
 
 PREFIX = "model."
 
 IGNORED = r"(^|\.)rotary_emb\.inv_freq$"
+
+OPTIONAL = r"^params/other_head/"
+"""What only a model with another head has."""
 
 HEADS = {
   "ForCausalLM": "lm",
@@ -43,7 +46,6 @@ def rules(model: Llama) -> Sequence[Rule]:
     )
     for ours, theirs in (("gate", "gate"), ("in", "up"), ("out", "down"))
   )
-  head = "score" if model.head == "classifier" else "lm_head"
   return (
     Rule(f"{base}embed_tokens.weight", "params/word_embedding/embedding"),
     _scale(f"{layer}.input_layernorm", f"{block}/attention_norm"),
@@ -51,8 +53,19 @@ def rules(model: Llama) -> Sequence[Rule]:
     _scale(f"{layer}.post_attention_layernorm", f"{block}/feedforward_norm"),
     *feedforward,
     _scale(f"{base}norm", "params/norm"),
-    Rule(f"{head}.weight", "params/head/kernel", DENSE),
+    *_heads(model),
   )
+
+
+def _heads(model: Llama) -> tuple[Rule, Rule]:
+  """Returns the rules for the head of a model, and for the other one."""
+  if model.head == "lm" and model.tied:
+    scores = Rule("lm_head.weight", "params/word_embedding/embedding")
+  else:
+    ours = "other_head" if model.head == "classifier" else "head"
+    scores = Rule("lm_head.weight", f"params/{ours}/kernel", DENSE)
+  ours = "head" if model.head == "classifier" else "other_head"
+  return scores, Rule("score.weight", f"params/{ours}/kernel", DENSE)
 
 
 def _scale(theirs: str, ours: str) -> Rule:
@@ -124,14 +137,12 @@ def config(model: Llama) -> dict[str, Any]:
     raise UserError(
       "expected biases of all of attention, of all but its output, or of none",
       "got bias=False, out_bias=True",
+      parts.UNKNOWN,
     )
   size = model.head_size or model.width // model.heads
-  if qwen and size * model.heads != model.width:
-    raise UserError(
-      "expected heads as wide as the tokens together, as Qwen 2 has them",
-      f"got {model.heads} heads of {size} and a width of {model.width}",
-    )
-  own = {} if qwen else {"attention_bias": model.bias, "head_dim": size}
+  own: dict[str, Any] = {} if qwen else {"attention_bias": model.bias}
+  if not qwen or size * model.heads != model.width:
+    own["head_dim"] = size
   return {
     "architectures": [parts.architecture(model.head, _architectures(qwen))],
     "model_type": "qwen2" if qwen else "llama",
@@ -176,7 +187,9 @@ FAMILY = Family(
   build=build,
   config=config,
   ignored=IGNORED,
+  inputs=texts,
   prefix=PREFIX,
+  optional=OPTIONAL,
   model=Llama,
 )
 

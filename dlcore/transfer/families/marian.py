@@ -6,7 +6,7 @@ from typing import Any
 from dlcore.errors import UserError
 from dlcore.models.transformer import Transformer
 from dlcore.transfer.families import parts
-from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.family import Family, texts
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import Layout, Rule
 
@@ -36,10 +36,21 @@ def rules(model: Transformer) -> Sequence[Rule]:
       Rule(f"{base}{theirs}.weight", f"params/{ours}_embedding/embedding")
       for theirs, ours in tables.items()
     ),
+    *_tied(base, model),
     *_layer(f"{base}encoder", "params/encoder"),
     *_layer(f"{base}decoder", "params/decoder"),
     Rule("final_logits_bias", "params/logits_bias", ROW),
   )
+
+
+def _tied(base: str, model: Transformer) -> tuple[Rule, ...]:
+  """Returns the other names of the tables, which are shared."""
+  sides = [f"{base}encoder.embed_tokens", f"{base}decoder.embed_tokens"]
+  names = [] if model.target_vocabulary else sides
+  names = [*names, *(["lm_head"] if model.head else [])]
+  ours = "target" if model.target_vocabulary else "word"
+  path = f"params/{ours}_embedding/embedding"
+  return tuple(Rule(f"{name}.weight", path) for name in names)
 
 
 def _layer(theirs: str, ours: str) -> tuple[Rule, ...]:
@@ -117,6 +128,7 @@ def config(model: Transformer) -> dict[str, Any]:
       raise UserError(
         f"expected {name}={value!r}, as Marian has it",
         f"got {getattr(model, name)!r}",
+        parts.UNKNOWN,
       )
   last = min(model.vocabulary, model.target_vocabulary or model.vocabulary) - 1
   return {
@@ -152,6 +164,7 @@ FAMILY = Family(
   build=build,
   config=config,
   ignored=IGNORED,
+  inputs=texts,
   prefix=PREFIX,
   model=Transformer,
 )

@@ -11,6 +11,7 @@ ACTIVATIONS = {
   "gelu_new": "gelu",
   "gelu_pytorch_tanh": "gelu",
   "gelu_fast": "gelu",
+  "gelu_python": "gelu_exact",
   "relu": "relu",
   "silu": "silu",
   "swish": "silu",
@@ -104,6 +105,10 @@ def labels(count: int | None) -> dict[str, Any]:
   }
 
 
+UNKNOWN = "such a model is not known here"
+"""What can be said to who brings a model that ours cannot be made into."""
+
+
 def fixed(config: Mapping[str, Any], **settings: Any) -> None:
   """Checks entries of a config.json that we know only one value of.
 
@@ -119,5 +124,5 @@ def fixed(config: Mapping[str, Any], **settings: Any) -> None:
       raise UserError(
         f"expected {name}={value!r} in the config.json",
         f"got {config[name]!r}",
-        "such a model is not known here",
+        UNKNOWN,
       )

@@ -62,7 +62,9 @@ def build(config: Mapping[str, Any]) -> ResNet:
   for key, only in FIXED.items():
     if config.get(key, only) != only:
       raise UserError(
-        f"expected a ResNet with {key}={only!r}", f"got {config[key]!r}"
+        f"expected a ResNet with {key}={only!r}",
+        f"got {config[key]!r}",
+        parts.UNKNOWN,
       )
   block = config.get("layer_type", "bottleneck")
   widths = list(config.get("hidden_sizes", (256, 512, 1024, 2048)))

@@ -15,6 +15,28 @@ from dlcore.errors import UserError, nearest
 INPUT = {"img_size", "in_chans"}
 """Arguments that the first image tells our models."""
 
+HARMLESS = {
+  "attn_drop_rate",
+  "drop_path_rate",
+  "drop_rate",
+  "dynamic_img_size",
+  "patch_drop_rate",
+  "pos_drop_rate",
+  "proj_drop_rate",
+  "strict_img_size",
+}
+"""Arguments that change nothing in evaluation of images of the known size."""
+
+
+def given(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns `model_args` without what changes nothing; None is not given."""
+  found = config.get("model_args") or {}
+  return {
+    key: value
+    for key, value in found.items()
+    if value is not None and key not in HARMLESS
+  }
+
 
 def architecture(config: Mapping[str, Any]) -> str:
   """Returns the name without what follows its dot, the training recipe."""
@@ -29,9 +51,7 @@ def arguments(
   Raises:
     UserError: one of them is not known.
   """
-  given = config.get("model_args", {})
-  # To timm None is what is not given.
-  found = {key: value for key, value in given.items() if value is not None}
+  found = given(config)
   for key in found.keys() - INPUT - set(known):
     raise UserError(
       "expected known arguments in model_args",
@@ -53,7 +73,7 @@ def head(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Returns what a model is initialised with, images `[1, Y, X, C]`."""
-  known = config.get("model_args", {})
+  known = given(config)
   published = config.get("pretrained_cfg", {}).get("input_size", (3, 224, 224))
   channels = known.get("in_chans", published[0])
   size = known.get("img_size", published[1:])

@@ -63,6 +63,7 @@ def build(config: Mapping[str, Any]) -> ViT:
       f"expected a pooler of width {width} that ends in tanh",
       f"got pooler_act={act!r}, "
       f"pooler_output_size={config.get('pooler_output_size')}",
+      parts.UNKNOWN,
     )
   head = parts.head(config, ARCHITECTURES)
   size = config.get("image_size", 224)

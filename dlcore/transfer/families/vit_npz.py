@@ -86,8 +86,12 @@ def build(config: Mapping[str, Any]) -> ViT:
 
 
 def config(model: ViT) -> dict[str, Any]:
-  """Returns {}: the release has no config.json."""
-  return {}
+  """Tells that there is no config.json to write."""
+  raise UserError(
+    "expected a family to write the weights for",
+    "got that of the .npz files, which are only read",
+    "name 'vit' or 'timm/vit'",
+  )
 
 
 FAMILY = Family(

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcore.errors import UserError, nearest
 from dlcore.models.vit import ViT
-from dlcore.transfer.families import vit
+from dlcore.transfer.families import parts, timm, vit
 from dlcore.transfer.families.family import Family
 from dlcore.transfer.families.parts import dense, norm
 from dlcore.transfer.rules import CONV, DENSE, Rule, fused
@@ -77,10 +77,11 @@ def build(config: Mapping[str, Any]) -> ViT:
       f"expected a ViT of timm of the sizes {', '.join(SIZES)}, such as "
       "'vit_tiny_patch16_224'",
       f"got {config.get('architecture')!r}",
+      parts.UNKNOWN,
     )
   settings: dict[str, Any] = dict(SIZES[name["size"]])
   settings |= {"patch": int(name["patch"]), "image_size": int(name["image"])}
-  arguments = dict(config.get("model_args", {}))
+  arguments = timm.given(config)
   arguments.pop("in_chans", None)  # The first image tells.
   ratio = arguments.pop("mlp_ratio", 4)
   pool = arguments.pop("global_pool", config.get("global_pool", "token"))
@@ -99,6 +100,7 @@ def build(config: Mapping[str, Any]) -> ViT:
     raise UserError(
       "expected a class token that is what the head sees",
       f"got global_pool={pool!r}, class_token={token}",
+      parts.UNKNOWN,
     )
   count = config.get("num_classes", 1000)
   return ViT(
@@ -113,7 +115,7 @@ def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Returns the images `[1, Y, X, C]` that a model is initialised with."""
   size = build(config).image_size
   rows, columns = (size, size) if isinstance(size, int) else size
-  channels = config.get("model_args", {}).get("in_chans", 3)
+  channels = timm.given(config).get("in_chans", 3)
   return (jax.ShapeDtypeStruct((1, rows, columns, channels), np.float32),)
 
 
