@@ -16,6 +16,7 @@ from dlcore.generation import (
   generate,
   greedy,
   sampling,
+  without,
 )
 
 KEY = jax.random.key(0)
@@ -24,9 +25,14 @@ MODELS = {
   "gpt2": models.GPT2(**SMALL, heads=2, length=20),
   "llama": models.Llama(**SMALL, heads=4, key_value_heads=2, scan=True),
 }
-TRANSLATOR = models.Transformer(
-  **{**SMALL, "depth": 1}, target_vocabulary=13, heads=2
-)
+TRANSLATORS = {
+  "transformer": models.Transformer(
+    **{**SMALL, "depth": 1}, target_vocabulary=13, heads=2
+  ),
+  "seq2seq": models.Seq2Seq(
+    vocabulary=19, width=16, target_vocabulary=13, depth=2
+  ),
+}
 LENGTH = 6
 # Programs that run once: optimising them would take most of the time.
 FAST = {
@@ -202,6 +208,8 @@ def test_the_narrowest_choice_is_the_likeliest_and_rates_may_be_traced():
     ({"temperature": 0.0}, "temperature above 0"),
     ({"top_k": 0}, "top_k of at least 1"),
     ({"top_p": 1.5}, "top_p above 0"),
+    ({"top_k": 2.5}, "whole numbers"),
+    ({"temperature": float("nan")}, "temperature above 0"),
   ],
 )
 def test_settings_that_cannot_work_are_told(settings, message):
@@ -253,36 +261,92 @@ def test_a_wide_beam_finds_the_best_of_all_texts(power):
       np.testing.assert_allclose(found.scores[chain, i], score, rtol=1e-5)
 
 
+def test_what_is_ruled_out_is_never_chosen():
+  start = without(chains(4), (1,))
+  assert 1 in np.asarray(generate(chains(4)).ids)
+  assert 1 not in np.asarray(generate(start).ids)
+  found = beam_search(start, beams=3, power=0.0)
+  assert 1 not in np.asarray(found.ids)
+  with pytest.raises(UserError, match="of the 4 tokens"):
+    generate(without(chains(4), (1, 4)))
+
+
+@pytest.mark.parametrize(
+  ("call", "message"),
+  [
+    (lambda: generate(chains(4), choose=sampling()), "a key"),
+    (lambda: beam_search(chains(4), beams=0), "at least 1 beam"),
+    (lambda: beam_search(chains(4), power=-1.0), "not negative"),
+  ],
+)
+def test_a_search_that_cannot_work_is_told(call, message):
+  with pytest.raises(UserError, match=message):
+    call()
+
+
+def test_one_id_may_stop_a_beam():
+  one, several = (
+    beam_search(chains(4), beams=2, stop=stop) for stop in (3, (3,))
+  )
+  np.testing.assert_array_equal(one.ids, several.ids)
+
+
+IDS = np.ones((2, 4), int)
+
+
+@pytest.mark.parametrize(
+  ("model", "given", "message"),
+  [
+    (MODELS["gpt2"].clone(head=None), {}, 'head="lm"'),
+    (MODELS["gpt2"].clone(head="classifier"), {}, "head='classifier'"),
+    (models.Bert(**SMALL, heads=2, head="mlm"), {}, "head='mlm'"),
+    (MODELS["gpt2"], {"length": 0}, "at least 1 token"),
+    (MODELS["gpt2"], {"input_ids": IDS + 0.5}, "integers"),
+    (MODELS["gpt2"], {"input_ids": IDS[0]}, "integers"),
+    (MODELS["gpt2"], {"input_ids": IDS * 19}, "ids from 0 to 18"),
+    (MODELS["gpt2"], {"input_ids": -IDS}, "ids from 0 to 18"),
+    (MODELS["gpt2"], {"attention_mask": IDS[:, :3]}, "of shape"),
+    (MODELS["gpt2"], {"attention_mask": IDS[:1]}, "of shape"),
+    (MODELS["gpt2"], {"attention_mask": IDS * 1.0}, "whole numbers"),
+    (MODELS["gpt2"], {"attention_mask": IDS * [[1], [0]]}, "every row"),
+  ],
+)
+def test_prompts_that_cannot_be_are_told(model, given, message):
+  given = {"input_ids": IDS, "length": 3, **given}
+  with pytest.raises(UserError, match=message):
+    after_prompt(model, {}, **given)
+
+
 def test_one_beam_is_greedy():
   ids = generate(chains(5)).ids
   np.testing.assert_array_equal(beam_search(chains(5), beams=1).ids[:, 0], ids)
 
 
 @functools.cache
-def translation():
+def translation(name):
   ids = np.random.default_rng(2).integers(0, 19, (3, 5))
   mask = np.array([[1, 1, 0, 0, 0], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
-  return draw(TRANSLATOR, ids, ids), ids, mask
+  model = TRANSLATORS[name]
+  return model, draw(model, ids, ids), ids, mask
 
 
-@jit
-def read_translation(variables, ids, mask, texts):
+@functools.partial(jit, static_argnums=0)
+def read_translation(model, variables, ids, mask, texts):
   """Returns log-probabilities, and the likeliest tokens, of whole texts."""
   begun = jnp.pad(texts, ((0, 0), (1, 0)), constant_values=1)[:, :-1]
-  logits = TRANSLATOR.apply(
-    variables, ids, begun, attention_mask=mask, train=False
-  )
+  logits = model.apply(variables, ids, begun, attention_mask=mask, train=False)
   chances = jax.nn.log_softmax(logits)
   told = jnp.take_along_axis(chances, texts[..., None], 2)[..., 0]
   return told, logits.argmax(-1)
 
 
-def test_a_translation_is_that_of_reading_all_of_it_again():
-  variables, ids, mask = translation()
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_a_translation_is_that_of_reading_all_of_it_again(name):
+  model, variables, ids, mask = translation(name)
   found = jit(
     lambda variables: generate(
       after_source(
-        TRANSLATOR,
+        model,
         variables,
         ids,
         attention_mask=mask,
@@ -291,16 +355,17 @@ def test_a_translation_is_that_of_reading_all_of_it_again():
       )
     )
   )(variables)
-  _, told = read_translation(variables, ids, mask, found.ids)
+  _, told = read_translation(model, variables, ids, mask, found.ids)
   np.testing.assert_array_equal(found.ids, told)
 
 
-def test_the_score_of_a_beam_is_that_of_reading_its_text():
-  variables, ids, mask = translation()
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_the_score_of_a_beam_is_that_of_reading_its_text(name):
+  model, variables, ids, mask = translation(name)
   found = jit(
     lambda variables: beam_search(
       after_source(
-        TRANSLATOR,
+        model,
         variables,
         ids,
         attention_mask=mask,
@@ -315,7 +380,7 @@ def test_the_score_of_a_beam_is_that_of_reading_its_text():
   assert (np.diff(found.scores) <= 0).all()
   for beam in range(3):
     texts, lengths = found.ids[:, beam], found.lengths[:, beam]
-    told, _ = read_translation(variables, ids, mask, texts)
+    told, _ = read_translation(model, variables, ids, mask, texts)
     kept = np.arange(LENGTH) < lengths[:, None]
     scores = np.where(kept, told, 0).sum(1) / lengths
     np.testing.assert_allclose(found.scores[:, beam], scores, rtol=1e-4)

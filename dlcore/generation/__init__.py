@@ -17,7 +17,12 @@ from dlcore.generation.sampling import (
   greedy,
   sampling,
 )
-from dlcore.generation.start import Start, after_prompt, after_source
+from dlcore.generation.start import (
+  Start,
+  after_prompt,
+  after_source,
+  without,
+)
 
 __all__ = [
   "Beams",
@@ -29,4 +34,5 @@ __all__ = [
   "generate",
   "greedy",
   "sampling",
+  "without",
 ]

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
+from dlcore.errors import UserError
 from dlcore.generation.sampling import stops
 from dlcore.generation.start import Start
 from dlcore.typing import Array, PyTree
@@ -63,7 +65,15 @@ def beam_search(
       section 7, with the length itself for its length plus 5).
     stop: ids that end a text, and belong to it.
     pad: the id after the end of a text.
+
+  Raises:
+    UserError: a number is out of range.
   """
+  if not isinstance(beams, int | np.integer) or beams < 1:
+    raise UserError("expected at least 1 beam", f"got beams={beams!r}")
+  if isinstance(power, int | float) and not power >= 0:
+    raise UserError("expected a power that is not negative", f"got {power!r}")
+  stop = np.atleast_1d(np.asarray(stop, np.int32))
   batch, length = len(start.ids), start.length
   most = float(length) ** power
 

@@ -43,8 +43,17 @@ def generate(
     key: random key, for choices at random.
     stop: ids that end a text, and belong to it.
     pad: the id after the end of a text.
+
+  Raises:
+    UserError: there is a choice, but no key.
   """
   choose = greedy if choose is None else choose
+  if choose is not greedy and key is None:
+    raise UserError(
+      "expected a key for the choices",
+      "got none: every call would choose the same",
+      "give key=jax.random.key(seed)",
+    )
   key = jax.random.key(0) if key is None else key
   batch = len(start.ids)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
@@ -102,6 +111,8 @@ def sampling(
   """
   _check(temperature, float("inf"), "a temperature above 0")
   _check(top_k, float("inf"), "a top_k of at least 1")
+  if isinstance(top_k, float):
+    raise UserError("expected a top_k of whole numbers", f"got {top_k!r}")
   _check(top_p, 1, "a top_p above 0 and up to 1")
 
   def choose(key: Array, logits: Array) -> Array:

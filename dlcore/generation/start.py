@@ -1,16 +1,19 @@
-"""Models after what they were given, about to tell what comes next."""
+"""Models after what they were given, about to predict what comes next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from dlcore.errors import UserError
+from dlcore.layers import kept_tokens
 from dlcore.typing import Array, PyTree
 
 
 class Start(NamedTuple):
-  """A model that is about to tell tokens."""
+  """A model that is about to predict tokens."""
 
   step: Callable[[PyTree, Array], tuple[PyTree, Array]]
   """`(state, ids [B]) -> (state, logits [B, V])` of the tokens after these."""
@@ -45,14 +48,19 @@ def after_prompt(
     attention_mask: `[B, T]`, 1 for kept tokens, all by default. Padding may
       be on either side, and changes nothing.
     length: the number of tokens to make room for.
+
+  Raises:
+    UserError: the ids, the mask or the length cannot be, are more than the
+      model has positions for, or the model predicts no tokens.
   """
-  batch, size = input_ids.shape
-  if attention_mask is None:
-    attention_mask = jnp.ones((batch, size), bool)
+  ids, mask = _checked(model, input_ids, attention_mask, length)
+  batch, size = ids.shape
+  if mask is None:
+    mask = jnp.ones((batch, size), bool)
   # To the right, so that all texts go on from the last column.
-  order = jnp.argsort(attention_mask.astype(bool), axis=1, stable=True)
-  ids = jnp.take_along_axis(jnp.asarray(input_ids, jnp.int32), order, 1)
-  mask = jnp.take_along_axis(jnp.asarray(attention_mask), order, 1)
+  order = jnp.argsort(mask, axis=1, stable=True)
+  ids = jnp.take_along_axis(ids, order, 1)
+  mask = jnp.take_along_axis(mask, order, 1)
 
   def call(cache, ids, mask=None):
     return _call(model, variables, cache, ids, attention_mask=mask)
@@ -82,6 +90,9 @@ def after_source(
 ) -> Start:
   """Reads what is to be translated with a model such as `models.Transformer`.
 
+  Models of OPUS-MT begin with the id of their padding, which they must not
+  go on with: see `without`.
+
   Args:
     model: with the methods `encode` and `decode`.
     variables: of the model.
@@ -89,34 +100,98 @@ def after_source(
     attention_mask: `[B, S]`, 1 for kept tokens, all by default.
     start: the id before the first token of a translation.
     length: the number of tokens to make room for.
+
+  Raises:
+    UserError: as of `after_prompt`.
   """
-  if attention_mask is not None:
-    attention_mask = jnp.asarray(attention_mask)
-  how = {"attention_mask": attention_mask, "train": False, "method": "encode"}
-  encoded = model.apply(variables, input_ids, **how)
+  source, mask = _checked(model, input_ids, attention_mask, length)
 
   def call(cache, ids, encoded, mask):
     return _call(model, variables, cache, ids, encoded, mask, method="decode")
 
-  def fill(encoded, mask):
-    ids = jnp.zeros((len(encoded), length), jnp.int32)
-    return call(None, ids, encoded, mask)[0], mask
+  def begun(source, mask):
+    how = {"attention_mask": mask, "train": False, "method": "encode"}
+    encoded = model.apply(variables, source, **how)
+    ids = jnp.zeros((len(source), length), jnp.int32)
+    return call(None, ids, encoded, mask)[0], encoded, mask
 
   def step(state, ids):
-    cache, mask = state
-    # The cache has the keys and values of the source: nothing else is used.
-    unused = jnp.zeros((len(ids), *encoded.shape[1:]), encoded.dtype)
-    cache, logits = call(cache, ids[:, None], unused, mask)
-    return (cache, mask), logits[:, 0]
+    cache, encoded, mask = state
+    cache, logits = call(cache, ids[:, None], encoded, mask)
+    return (cache, encoded, mask), logits[:, 0]
 
-  def filled(batch):
-    given = (encoded, attention_mask)
-    shapes = [_resized(x, batch) for x in given]
-    return jax.eval_shape(fill, *shapes)
+  def shapes(batch):
+    given = (_resized(x, batch) for x in (source, mask))
+    return jax.eval_shape(begun, *given)
 
-  ids = jnp.full(len(input_ids), start, jnp.int32)
-  state = fill(encoded, attention_mask)
-  return Start(step, state, ids, length, _rows(filled))
+  ids = jnp.full(len(source), start, jnp.int32)
+  return Start(step, begun(source, mask), ids, length, _rows(shapes))
+
+
+def without(start: Start, ids: Sequence[int]) -> Start:
+  """Returns a start from which some tokens are never predicted.
+
+  Args:
+    start: to begin from.
+    ids: of these tokens.
+
+  Raises:
+    UserError: an id is no token of the model.
+  """
+  forbidden = np.asarray(ids, np.int32)
+
+  def step(state, tokens):
+    state, logits = start.step(state, tokens)
+    bad = forbidden[(forbidden < 0) | (forbidden >= logits.shape[-1])]
+    if bad.size:
+      raise UserError(
+        f"expected ids of the {logits.shape[-1]:,} tokens of the model",
+        f"got {int(bad[0])}",
+      )
+    return state, logits.at[:, forbidden].set(-jnp.inf)
+
+  return start._replace(step=step)
+
+
+def _checked(model, input_ids, attention_mask, length):
+  """Returns ids int32 `[B, T]` and the mask, bool or None.
+
+  What stands in traced arrays cannot be looked at.
+  """
+  if getattr(model, "head", "lm") != "lm":
+    raise UserError(
+      'expected a model that predicts tokens, with head="lm"',
+      f"got head={model.head!r}",
+    )
+  if not isinstance(length, int | np.integer) or length < 1:
+    raise UserError("expected a length of at least 1 token", f"got {length!r}")
+  ids = jnp.asarray(input_ids)
+  if (
+    ids.ndim != 2 or not ids.size or not jnp.issubdtype(ids.dtype, jnp.integer)
+  ):
+    raise UserError(
+      "expected token ids, integers [B, T]", f"got {ids.dtype} of {ids.shape}"
+    )
+  count = getattr(model, "vocabulary", None) or int(np.iinfo(ids.dtype).max)
+  if _is_known(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < count):
+    raise UserError(
+      f"expected ids from 0 to {count - 1}, as the vocabulary has them",
+      f"got {int(ids.min())} to {int(ids.max())}",
+    )
+  if attention_mask is None:
+    return ids.astype(jnp.int32), None
+  mask = kept_tokens(jnp.asarray(attention_mask), ids.shape)
+  if _is_known(mask) and not mask.any(1).all():
+    raise UserError(
+      "expected a text in every row",
+      "got an attention_mask with a row that keeps no token",
+      "leave such rows out",
+    )
+  return ids.astype(jnp.int32), mask
+
+
+def _is_known(x: Array) -> bool:
+  return not isinstance(x, jax.core.Tracer)
 
 
 def _call(model, variables, cache, *inputs, **how):
