@@ -166,9 +166,8 @@ def _checked(model, input_ids, attention_mask, length):
   if not isinstance(length, int | np.integer) or length < 1:
     raise UserError("expected a length of at least 1 token", f"got {length!r}")
   ids = jnp.asarray(input_ids)
-  if (
-    ids.ndim != 2 or not ids.size or not jnp.issubdtype(ids.dtype, jnp.integer)
-  ):
+  integer = jnp.issubdtype(ids.dtype, jnp.integer)
+  if not integer or ids.ndim != 2 or not ids.size:
     raise UserError(
       "expected token ids, integers [B, T]", f"got {ids.dtype} of {ids.shape}"
     )
