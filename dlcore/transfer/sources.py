@@ -106,10 +106,11 @@ def _folder(folder: Path, within: Path | None = None) -> Source:
   """Opens a folder with config.json and safetensors, in one file or many."""
   config, index = folder / CONFIG, folder / INDEX
   about = files.read_json(config, within) if config.exists() else None
-  if index.exists() or index.is_symlink():
-    return Source(_shards(folder, within), about)
+  # The whole file first, as transformers does: an index beside it is stale.
   if (folder / WHOLE).exists() or (folder / WHOLE).is_symlink():
     return Source(safetensors.File(folder / WHOLE, within), about)
+  if index.exists() or index.is_symlink():
+    return Source(_shards(folder, within), about)
   for path in sorted(folder.glob("*")):
     if path.suffix in PICKLES and path.stem.startswith("pytorch_model"):
       raise _pickled(path)

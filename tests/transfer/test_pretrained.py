@@ -351,7 +351,14 @@ def test_json_that_is_none_is_told_in_three_lines(case, name, folder):
       transfer.from_pretrained(folder)
     assert len(error.value.lines) == 3
   else:
+    (folder / "model.safetensors").unlink()
     refused(folder, told)
+
+
+def test_an_index_beside_the_whole_file_is_stale(folder):
+  index = {"weight_map": {"conv1.weight": SECOND}}
+  (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+  equal(transfer.from_pretrained(folder)[1], published.resnet()[1])
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
