@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcore.errors import UserError
+from dlcore.transfer import files
 
 WANTED = ("*.json", "*.safetensors")
 """The files that are fetched."""
@@ -14,11 +15,17 @@ WANTED = ("*.json", "*.safetensors")
 PATIENCE = 4.0
 """Seconds in which the hub must answer."""
 
+PART = r"\w(?:[\w.-]{0,94}\w)?"
+NAME = re.compile(
+  rf"(?!.*(?:--|\.\.|\.git$))(?:{PART}/)?{PART}", flags=re.ASCII
+)
+"""Names of repositories, by the client's own rules; old ones have no `org/`."""
+
 log = logging.getLogger("dlcore")
 
 
 def download(name: str) -> Path:
-  """Returns the folder of `"org/name"` or `"org/name@revision"`.
+  """Returns the folder of `"org/name"`, `"gpt2"` or `"org/name@revision"`.
 
   What was fetched once is taken from the hub's cache and asks no network.
 
@@ -26,10 +33,11 @@ def download(name: str) -> Path:
     UserError: there is no such name, no network, or no `huggingface_hub`.
   """
   repository, _, revision = name.partition("@")
-  if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repository):
+  if not NAME.fullmatch(repository):
     raise UserError(
       "expected a name on the hub such as hf:org/name or hf:org/name@revision",
-      f"got 'hf:{name}'",
+      f"got {files.shown(f'hf:{name}')}",
+      "copy the name from the top of the model's page on huggingface.co",
     )
   try:
     import huggingface_hub
