@@ -4,6 +4,7 @@ Whatever it is, it becomes a mapping from names to arrays, of which each is
 read when it is asked for.
 """
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -78,8 +79,29 @@ def locate(source: str | Path) -> tuple[Path, Path | None]:
   text = str(source)
   if not text.startswith(SCHEME):
     return Path(source), None
-  folder = hub.download(text.removeprefix(SCHEME))
+  folder = hub.download(text.removeprefix(SCHEME), lacking)
   return folder, folder.parent.parent
+
+
+def lacking(folder: Path) -> list[str]:
+  """Returns the files of weights that a folder of the hub's cache lacks.
+
+  As far as its names and its index tell, after a download that was broken off.
+  """
+  index = folder / INDEX
+  names = {path.name for path in folder.glob("*.safetensors") if path.exists()}
+  if WHOLE in names:
+    return []
+  if not index.exists():
+    if not names:
+      return [WHOLE]
+    shards = any(re.search(r"-\d+-of-\d+\.", name) for name in names)
+    return [INDEX] if shards else []
+  places = files.read_json(index, folder.parent.parent).get("weight_map")
+  try:
+    return sorted(_file_names(places) - names)
+  except ValueError:  # Told when it is opened.
+    return []
 
 
 def _file(path: Path) -> Mapping[str, np.ndarray]:

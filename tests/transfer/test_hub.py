@@ -1,5 +1,6 @@
 """The hub's client is not installed here: what stands in for it is."""
 
+import json
 import sys
 import threading
 import time
@@ -73,6 +74,73 @@ def test_what_is_fetched_once_is_taken_from_the_cache(client, caplog):
     np.testing.assert_array_equal(found.arrays["a"], np.ones(2))
   assert made.fetched == [("org/name", "v1", ["*.json", "*.safetensors"])]
   assert caplog.messages == ["downloading hf:org/name@v1: 3.0 MB"]
+
+
+def broken_off(made):
+  """Fetches the index and the second of three files, then no more."""
+  folder = made.root / "snapshots" / "0123abc"
+  folder.mkdir(parents=True)
+  (made.root / "blobs").mkdir()
+  places = {
+    key: f"model-0000{i + 1}-of-00003.safetensors"
+    for i, key in enumerate("abc")
+  }
+
+  def put(name, write):
+    if not (folder / name).exists():
+      write(made.root / "blobs" / name)
+      (folder / name).symlink_to(f"../../blobs/{name}")
+
+  def shard(key):
+    array = {key: np.ones(2)}
+    put(places[key], lambda blob: safetensors.write(blob, array))
+
+  text = json.dumps({"weight_map": places})
+  put("model.safetensors.index.json", lambda blob: blob.write_text(text))
+  shard("b")
+  return folder, lambda: [shard(key) for key in places]
+
+
+def test_a_download_that_was_broken_off_goes_on(client, caplog):
+  caplog.set_level("INFO", "dlcore")
+  sizes = {f"model-0000{i}-of-00003.safetensors": i * 10**6 for i in (1, 2, 3)}
+  made = client(lambda: info(**sizes))
+  folder, rest = broken_off(made)
+  fetch = made.snapshot_download
+
+  def snapshot_download(repo_id, revision, allow_patterns, **cached):
+    if not cached:
+      made.fetched.append(repo_id)
+      rest()
+    return str(folder) if not cached else fetch(repo_id, *[""] * 2, **cached)
+
+  made.snapshot_download = snapshot_download
+  for _ in range(2):
+    assert set(sources.find("hf:org/name").arrays) == {"a", "b", "c"}
+  assert made.fetched == ["org/name"]
+  assert caplog.messages == ["downloading hf:org/name: 4.0 MB"]
+
+
+def test_what_lacks_is_told_without_a_network(client):
+  def fail():
+    raise OSError("offline")
+
+  made = client(fail)
+  folder, rest = broken_off(made)
+  one, three = (f"model-0000{i}-of-00003.safetensors" for i in (1, 3))
+  refused("hf:org/name", f"a cache without {one}, {three}, and OSError: offl")
+
+  # Newer clients raise at once.
+  error = FileNotFoundError("not whole")
+  error.snapshot_path = str(folder)
+  made.snapshot_download = lambda **_: (_ for _ in ()).throw(error)
+  refused("hf:org/name", f"a cache without {one}, {three}, and OSError: offl")
+  index = folder / "model.safetensors.index.json"
+  kept = index.rename(folder / "kept")
+  refused("hf:org/name", f"a cache without {index.name}, and")
+  kept.rename(index)
+  rest()  # The weights are whole now, whatever else is not.
+  assert set(sources.find("hf:org/name").arrays) == {"a", "b", "c"}
 
 
 def test_links_out_of_the_cache_are_refused(client, tmp_path):
