@@ -36,6 +36,8 @@ CONVERT = (
 """What makes a safetensors file of a pickle, where PyTorch is."""
 
 SCHEME = "hf:"
+CACHED = re.compile(r"models--[\w.-]+", flags=re.ASCII)
+"""The folders of models in the hub's cache."""
 
 
 class Source(NamedTuple):
@@ -55,7 +57,7 @@ def find(source: str | Path) -> Source:
     UserError: there is no such thing, or it cannot be trusted.
   """
   path, within = locate(source)
-  if within:
+  if within and path.is_dir():
     return _folder(path, within)
   if (path / "checkpoints").is_dir():
     return Source(_run(path), None)
@@ -68,7 +70,7 @@ def find(source: str | Path) -> Source:
       f"got {str(source)!r}: no such file or folder",
       "check the path, from the folder in which the command runs",
     )
-  return Source(_file(path), None)
+  return Source(_file(path, within), None)
 
 
 def locate(source: str | Path) -> tuple[Path, Path | None]:
@@ -77,10 +79,27 @@ def locate(source: str | Path) -> tuple[Path, Path | None]:
   What is on the hub is fetched, and its files are links into the hub's cache.
   """
   text = str(source)
-  if not text.startswith(SCHEME):
-    return Path(source), None
-  folder = hub.download(text.removeprefix(SCHEME), lacking)
-  return folder, folder.parent.parent
+  if text.startswith(SCHEME):
+    path = hub.download(text.removeprefix(SCHEME), lacking)
+  else:
+    path = Path(source)
+  return path, _blobs(path if path.is_dir() else path.parent)
+
+
+def _blobs(folder: Path) -> Path | None:
+  """Returns where the files of a folder of the hub's cache are links to.
+
+  Such a folder is `models--ORG--NAME/snapshots/REVISION`, and what its links
+  may lead to `models--ORG--NAME/blobs`: None for all others, whose links are
+  not followed.
+  """
+  folder = folder.resolve()
+  place = folder.parent.parent
+  if folder.parent.name != "snapshots" or not CACHED.fullmatch(place.name):
+    return None
+  blobs = place / "blobs"
+  # A link in its place would open what it leads to.
+  return blobs if blobs.is_dir() and not blobs.is_symlink() else None
 
 
 def lacking(folder: Path) -> list[str]:
@@ -97,22 +116,22 @@ def lacking(folder: Path) -> list[str]:
       return [WHOLE]
     shards = any(re.search(r"-\d+-of-\d+\.", name) for name in names)
     return [INDEX] if shards else []
-  places = files.read_json(index, folder.parent.parent).get("weight_map")
+  places = files.read_json(index, _blobs(folder)).get("weight_map")
   try:
     return sorted(_file_names(places) - names)
   except ValueError:  # Told when it is opened.
     return []
 
 
-def _file(path: Path) -> Mapping[str, np.ndarray]:
+def _file(path: Path, within: Path | None) -> Mapping[str, np.ndarray]:
   if path.suffix == ".npz":
     return npz.File(path)
-  with files.opened(path) as file:
+  with files.opened(path, within) as file:
     begin = file.read(2)
   # Zip files that are no .npz and what begins with pickle's own opcode.
   if path.suffix in PICKLES or begin in (b"PK", b"\x80\x02"):
     raise _pickled(path)
-  return safetensors.File(path)
+  return safetensors.File(path, within)
 
 
 def _pickled(path: Path) -> UserError:

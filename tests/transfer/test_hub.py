@@ -76,6 +76,65 @@ def test_what_is_fetched_once_is_taken_from_the_cache(client, caplog):
   assert caplog.messages == ["downloading hf:org/name@v1: 3.0 MB"]
 
 
+@pytest.fixture
+def snapshot(client, tmp_path):
+  """A folder of the cache, as `snapshot_download` returns it."""
+  made = client(lambda: info(model_safetensors=3))
+  sources.find("hf:org/name")
+  return made.root / "snapshots" / "0123abc"
+
+
+def test_a_folder_of_the_cache_is_named_by_its_path(
+  snapshot, tmp_path, monkeypatch
+):
+  (tmp_path / "disk").symlink_to(snapshot.parents[2])
+  monkeypatch.chdir(snapshot)
+  for path in (
+    *(snapshot, str(snapshot), snapshot / "model.safetensors", "."),
+    tmp_path / "disk" / "models--org--name" / "snapshots" / "0123abc",
+  ):
+    np.testing.assert_array_equal(sources.find(path).arrays["a"], np.ones(2))
+
+
+def test_links_of_other_layouts_are_refused(snapshot, tmp_path):
+  root = snapshot.parents[1]
+  for name, place in {
+    "no model": "name/snapshots/0123abc",
+    "no snapshot": "models--org--name/folder/0123abc",
+    "deeper": "models--org--name/snapshots/0123abc/deeper",
+    "above": "models--org--name/snapshots",
+  }.items():
+    folder = tmp_path / name / place
+    folder.mkdir(parents=True)
+    (tmp_path / name / place.split("/")[0] / "blobs").mkdir()
+    blob = tmp_path / name / place.split("/")[0] / "blobs" / "4567"
+    blob.write_bytes((root / "blobs" / "4567").read_bytes())
+    (folder / "model.safetensors").symlink_to(blob)
+    refused(folder, "a link")
+    refused(folder / "model.safetensors", "a link")
+
+
+def test_links_out_of_the_blobs_are_refused(snapshot, tmp_path):
+  root, file = snapshot.parents[1], snapshot / "model.safetensors"
+  (root / "blobs" / "4567").rename(tmp_path / "4567")
+  # From blob to elsewhere, and to elsewhere in the model's folder.
+  (root / "blobs" / "4567").symlink_to(tmp_path / "4567")
+  refused(snapshot, "a link")
+  (root / "refs").mkdir()
+  (root / "refs" / "4567").write_bytes((tmp_path / "4567").read_bytes())
+  file.unlink()
+  file.symlink_to("../../refs/4567")
+  refused(snapshot, "a link")
+  # The folder of blobs itself leads elsewhere.
+  file.unlink()
+  file.symlink_to("../../blobs/4567")
+  (root / "blobs" / "4567").unlink()
+  (root / "blobs").rmdir()
+  (root / "blobs").symlink_to(tmp_path)
+  refused(snapshot, "a link")
+  refused(file, "a link")
+
+
 def broken_off(made):
   """Fetches the index and the second of three files, then no more."""
   folder = made.root / "snapshots" / "0123abc"
