@@ -4,6 +4,7 @@ Whatever it is, it becomes a mapping from names to arrays, of which each is
 read when it is asked for.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,16 @@ CONVERT = (
 )
 """What makes a safetensors file of a pickle, where PyTorch is."""
 
+ENDS = (".json", ".npz", ".safetensors", *PICKLES)
+"""Of the names of files, which are hardly names on the hub."""
+
 SCHEME = "hf:"
+NEAR = re.compile(
+  r"(?:hf:|https?://(?:huggingface\.co|hf\.co))/*([\w.@-]+(?:/[\w.@-]+)?)",
+  flags=re.IGNORECASE,
+)
+"""Names on the hub in another writing: `HF:org/name`, or a page of the hub."""
+
 CACHED = re.compile(r"models--[\w.-]+", flags=re.ASCII)
 """The folders of models in the hub's cache."""
 
@@ -64,11 +74,10 @@ def find(source: str | Path) -> Source:
   if path.is_dir():
     return _folder(path)
   if not path.exists() and not path.is_symlink():
-    raise UserError(
+    raise absent(
+      source,
       "expected weights: a .safetensors or .npz file, a folder with "
       f"{WHOLE}, a run folder, or {SCHEME}ORG/NAME",
-      f"got {str(source)!r}: no such file or folder",
-      "check the path, from the folder in which the command runs",
     )
   return Source(_file(path, within), None)
 
@@ -82,8 +91,23 @@ def locate(source: str | Path) -> tuple[Path, Path | None]:
   if text.startswith(SCHEME):
     path = hub.download(text.removeprefix(SCHEME), lacking)
   else:
-    path = Path(source)
+    path = Path(os.path.expanduser(text))
   return path, _blobs(path if path.is_dir() else path.parent)
+
+
+def absent(source: str | Path, expected: str) -> UserError:
+  """Returns what is told where a source names nothing that is there."""
+  text = str(source)
+  if found := NEAR.match(text):
+    todo = f"write {SCHEME}{found[1]}, if that is a name on the hub"
+  elif "://" in text:
+    todo = f"download it and name the file, or write {SCHEME}ORG/NAME"
+  elif hub.NAME.fullmatch(text) and not text.endswith(ENDS):
+    todo = f"check the path, or write {SCHEME}{text} for a name on the hub"
+  else:
+    todo = "check the path, from the folder in which the command runs"
+  got = f"got {files.shown(text)}: no such file or folder"
+  return UserError(expected, got, todo)
 
 
 def _blobs(folder: Path) -> Path | None:
@@ -93,7 +117,7 @@ def _blobs(folder: Path) -> Path | None:
   may lead to `models--ORG--NAME/blobs`: None for all others, whose links are
   not followed.
   """
-  folder = folder.resolve()
+  folder = folder.resolve() if folder.is_dir() else folder
   place = folder.parent.parent
   if folder.parent.name != "snapshots" or not CACHED.fullmatch(place.name):
     return None
@@ -235,7 +259,11 @@ def _run(folder: Path) -> dict[str, np.ndarray]:
   """Returns the variables of a run's best checkpoint, by our paths."""
   checkpoints = folder / "checkpoints"
   if checkpoints.is_symlink():
-    raise UserError(f"expected a folder at {checkpoints}", "got a link")
+    raise UserError(
+      f"expected a folder at {checkpoints}",
+      "got a link",
+      "put the folder itself there, or name the run that has it",
+    )
   step = checkpoint.best(checkpoints)
   if step is None:
     raise UserError(

@@ -62,6 +62,7 @@ class Tokenizer:
         f"got {texts!r} and {len(pairs)} pairs"
         if isinstance(texts, str)
         else f"got {len(texts)} texts and {len(pairs)} pairs",
+        "give one text as [text], and each of them a pair",
       )
     self.inner.no_padding()
     self._cut(length, bool(pairs), special)
@@ -89,6 +90,7 @@ class Tokenizer:
       raise UserError(
         f"expected a length of at least {least}, with room for special tokens",
         f"got {length}",
+        "give more, or 0 to cut nothing",
       )
     self.inner.enable_truncation(length)
 
@@ -111,14 +113,13 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
       "pip install 'dlcore[hub]'",
     ) from None
   path, within = sources.locate(source)
+  if not (path.exists() or path.is_symlink()):
+    raise sources.absent(
+      source, f"expected a folder with {FILE}, that file, or hf:ORG/NAME"
+    )
   folder, path = (path, path / FILE) if path.is_dir() else (path.parent, path)
   if not (path.exists() or path.is_symlink()):
-    raise UserError(
-      f"expected a tokenizer at {path}",
-      "got no such file",
-      "where transformers is, AutoTokenizer.from_pretrained(FOLDER)"
-      ".save_pretrained(FOLDER) writes it",
-    )
+    raise _missing(folder, within)
 
   def parse(text: bytes) -> Any:
     files.parsed(text)  # Names that come twice are read in two ways.
@@ -131,6 +132,25 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
 
   inner = files.read(path, parse, "a tokenizer", within)
   return Tokenizer(inner, _pad(inner, folder / SETTINGS, within))
+
+
+def _missing(folder: Path, within: Path | None) -> UserError:
+  """Returns what is told of a folder without a tokenizer.json."""
+  path = folder / sources.CONFIG
+  config = files.read_json(path, within) if path.exists() else {}
+  if config.get("model_type") == "marian" or (folder / "source.spm").exists():
+    return UserError(
+      f"expected a tokenizer at {folder / FILE}",
+      "got a folder of Marian, for which transformers writes no such file",
+      "where transformers is, encode by MarianTokenizer.from_pretrained(FOLDER)"
+      ", and give the model these ids",
+    )
+  return UserError(
+    f"expected a tokenizer at {folder / FILE}",
+    "got no such file",
+    "where transformers is, AutoTokenizer.from_pretrained(FOLDER)"
+    ".save_pretrained(FOLDER) writes it",
+  )
 
 
 def _pad(inner: Any, settings: Path, within: Path | None) -> int:

@@ -123,6 +123,20 @@ def test_links_and_missing_files_are_refused(folder, tmp_path_factory):
     transfer.load_tokenizer(other)
 
 
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [("source.spm", ""), ("config.json", '{"model_type": "marian"}')],
+)
+def test_what_marian_has_is_no_tokenizer_that_anything_writes(
+  tmp_path, name, text
+):
+  (tmp_path / name).write_text(text)
+  with pytest.raises(UserError) as error:
+    transfer.load_tokenizer(tmp_path)
+  assert "MarianTokenizer.from_pretrained" in error.value.lines[2]
+  assert "save_pretrained" not in str(error.value)
+
+
 def test_mistakes_in_a_call_are_told(folder):
   tokenizer = transfer.load_tokenizer(folder)
   with pytest.raises(UserError, match="list of texts"):
@@ -131,8 +145,9 @@ def test_mistakes_in_a_call_are_told(folder):
     tokenizer.encode(["fun", "is"], ["very"])
   with pytest.raises(UserError, match="room for special tokens"):
     tokenizer.encode(["fun"], length=-1)
-  with pytest.raises(UserError, match="room for special tokens"):
+  with pytest.raises(UserError, match="room for special tokens") as error:
     tokenizer.encode(["fun"], length=1)
+  assert len(error.value.lines) == 3
 
 
 def test_without_the_library_the_message_says_how_to_get_it(
