@@ -7,7 +7,7 @@ read when it is asked for.
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,20 +21,31 @@ from dlcore.transfer import files, hub, npz, safetensors
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
+SHARD = re.compile(r"-\d+-of-\d+\.")
+"""In the names of the files of a model that has several."""
+
 SHARDS = 4096
-"""The most files of one model."""
+"""The most of them."""
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 """The ends of the names of files that would run code when they are read."""
 
 CONVERT = (
   "import sys, torch; from safetensors.torch import save_file; "
-  'w = torch.load(sys.argv[1], map_location="cpu", weights_only=True); '
-  'w = w.get("state_dict", w); '
-  "save_file({k: v.clone().contiguous() for k, v in w.items() "
-  "if isinstance(v, torch.Tensor)}, sys.argv[2])"
+  "*paths, output = sys.argv[1:]; "
+  "bare = lambda w: next((bare(w[k]) "
+  'for k in ("state_dict", "model") if isinstance(w.get(k), dict)), w); '
+  'read = lambda path: torch.load(path, map_location="cpu", '
+  "weights_only=True); "
+  "found = {k: v.detach().clone().contiguous() for path in paths "
+  "for k, v in bare(read(path)).items() if isinstance(v, torch.Tensor)}; "
+  'found or sys.exit("no arrays by name"); '
+  'save_file(found, output, {"format": "pt"})'
 )
-"""What makes a safetensors file of a pickle, where PyTorch is."""
+"""What makes one safetensors file of pickles, where PyTorch is.
+
+What was saved with the state of a training has the weights within it; arrays
+that share their memory are copied, as a file has no shares."""
 
 ENDS = (".json", ".npz", ".safetensors", *PICKLES)
 """Of the names of files, which are hardly names on the hub."""
@@ -138,8 +149,7 @@ def lacking(folder: Path) -> list[str]:
   if not index.exists():
     if not names:
       return [WHOLE]
-    shards = any(re.search(r"-\d+-of-\d+\.", name) for name in names)
-    return [INDEX] if shards else []
+    return [INDEX] if any(map(SHARD.search, names)) else []
   places = files.read_json(index, _blobs(folder)).get("weight_map")
   try:
     return sorted(_file_names(places) - names)
@@ -154,15 +164,17 @@ def _file(path: Path, within: Path | None) -> Mapping[str, np.ndarray]:
     begin = file.read(2)
   # Zip files that are no .npz and what begins with pickle's own opcode.
   if path.suffix in PICKLES or begin in (b"PK", b"\x80\x02"):
-    raise _pickled(path)
+    raise _pickled([path], path.with_suffix(".safetensors"))
   return safetensors.File(path, within)
 
 
-def _pickled(path: Path) -> UserError:
-  arguments = [CONVERT, str(path), str(path.with_suffix(".safetensors"))]
+def _pickled(paths: Sequence[Path], output: Path) -> UserError:
+  """Returns what is told of pickles, with the line that converts them."""
+  arguments = [CONVERT, *map(str, paths), str(output)]
+  more = f", and {len(paths) - 1} more" if paths[1:] else ""
   return UserError(
     "expected weights as .safetensors or .npz, which cannot run code",
-    f"got {path}, a pickle",
+    f"got {paths[0]}, a pickle{more}",
     f"where PyTorch is, run: python -c {shlex.join(arguments)}",
   )
 
@@ -176,14 +188,21 @@ def _folder(folder: Path, within: Path | None = None) -> Source:
     return Source(safetensors.File(folder / WHOLE, within), about)
   if index.exists() or index.is_symlink():
     return Source(_shards(folder, within), about)
-  for path in sorted(folder.glob("*")):
-    if path.suffix in PICKLES and path.stem.startswith("pytorch_model"):
-      raise _pickled(path)
+  if pickles := _pickles(folder):
+    raise _pickled(pickles, folder / WHOLE)
   raise UserError(
     f"expected {WHOLE} or {INDEX} in {folder}",
     "got neither",
     "name the file itself, if it is called otherwise",
   )
+
+
+def _pickles(folder: Path) -> list[Path]:
+  """Returns the files of PyTorch in a folder: the whole one, or its parts."""
+  found = sorted(folder.glob("pytorch_model*"))
+  found = [path for path in found if path.suffix in PICKLES]
+  whole = [path for path in found if not SHARD.search(path.name)]
+  return whole[:1] or found
 
 
 class _Joined(Mapping[str, np.ndarray]):

@@ -1,5 +1,10 @@
 """What a source may be called, and what is told of what it is not."""
 
+import pickle
+import shlex
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -48,3 +53,84 @@ def test_a_link_in_place_of_checkpoints_is_refused(tmp_path):
   (tmp_path / "run").mkdir()
   (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "other")
   refused(tmp_path / "run", "a link", "put the folder itself")
+
+
+class Tensor:
+  """What stands in for PyTorch's."""
+
+  def __init__(self, values):
+    self.values = np.asarray(values, np.float32)
+
+  def detach(self):
+    return self
+
+  clone = contiguous = detach
+
+
+@pytest.fixture
+def run(monkeypatch):
+  """Runs the line of a message, with what stands in for PyTorch."""
+
+  def load(path, map_location, weights_only):
+    assert weights_only
+    with open(path, "rb") as file:
+      return pickle.load(file)
+
+  def save_file(tensors, path, metadata):
+    arrays = {name: tensor.values for name, tensor in tensors.items()}
+    safetensors.write(path, arrays, metadata)
+
+  for name, content in {
+    "torch": {"Tensor": Tensor, "load": load},
+    "safetensors": {},
+    "safetensors.torch": {"save_file": save_file},
+  }.items():
+    module = types.ModuleType(name)
+    vars(module).update(content)
+    monkeypatch.setitem(sys.modules, name, module)
+
+  def convert(source):
+    line = refused(source, "a pickle")[2].partition("run: ")[2]
+    python, option, code, *arguments = shlex.split(line)
+    assert (python, option) == ("python", "-c")
+    monkeypatch.setattr(sys, "argv", ["-c", *arguments])
+    exec(code, {})
+
+  return convert
+
+
+def put(path, content):
+  path.parent.mkdir(exist_ok=True)
+  path.write_bytes(pickle.dumps(content))
+  return path
+
+
+def read(source):
+  return {k: v.tolist() for k, v in sources.find(source).arrays.items()}
+
+
+@pytest.mark.parametrize("nested", [(), ("state_dict",), ("model",)])
+def test_the_line_that_converts_finds_the_weights(nested, run, tmp_path):
+  content = {"a": Tensor([1, 2]), "step": 3}
+  for key in nested:
+    content = {key: content, "optimizer": {"a": Tensor([7])}, "epoch": 3}
+  run(put(tmp_path / "my weights" / "best.pth", content))
+  assert read(tmp_path / "my weights" / "best.safetensors") == {"a": [1, 2]}
+
+
+def test_the_line_that_converts_writes_no_empty_file(run, tmp_path):
+  with pytest.raises(SystemExit, match="no arrays"):
+    run(put(tmp_path / "best.pth", {"epoch": 3}))
+  assert not (tmp_path / "best.safetensors").exists()
+
+
+def test_after_the_line_that_converts_the_folder_is_read(run, tmp_path):
+  for i, key in enumerate("ab"):
+    name = f"pytorch_model-0000{i + 1}-of-00002.bin"
+    put(tmp_path / "several" / name, {key: Tensor([i])})
+  run(tmp_path / "several")
+  assert read(tmp_path / "several") == {"a": [0], "b": [1]}
+  put(tmp_path / "one" / "pytorch_model.bin", {"a": Tensor([1])})
+  put(tmp_path / "one" / "pytorch_model-00001-of-00001.bin", {"b": Tensor([2])})
+  run(tmp_path / "one")
+  assert read(tmp_path / "one") == {"a": [1]}
