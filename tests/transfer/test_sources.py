@@ -55,6 +55,36 @@ def test_a_link_in_place_of_checkpoints_is_refused(tmp_path):
   refused(tmp_path / "run", "a link", "put the folder itself")
 
 
+POINTER = b"""version https://git-lfs.github.com/spec/v1
+oid sha256:9e107d9d372bb6826bd81d3542a419d6e5f3c1b0e2e5e6d7a1
+size 440473133
+"""
+
+
+@pytest.mark.parametrize(
+  "name", ["x.safetensors", "x.npz", "x.bin", "tokenizer.json"]
+)
+def test_a_pointer_of_git_lfs_is_told(name, tmp_path):
+  (tmp_path / "a b").mkdir()
+  (tmp_path / "a b" / name).write_bytes(POINTER)
+  opens = transfer.load_tokenizer if name[0] == "t" else sources.find
+  todo = f"run: git -C '{tmp_path}/a b' lfs pull"
+  refused(tmp_path / "a b" / name, "a pointer of Git LFS", todo, opens=opens)
+
+
+@pytest.mark.parametrize(
+  ("content", "told"),
+  [
+    (b'{\n  "model_type": "bert"\n}', r"""b'{\n  "model_type"'"""),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"b'\x89PNG\r\n\x1a\n"),
+    (b"<!DOCTYPE html>" * 9, "b'<!DOCTYPE html><'"),
+  ],
+)
+def test_other_formats_are_told_by_their_first_letters(content, told, tmp_path):
+  (tmp_path / "x").write_bytes(content)
+  refused(tmp_path / "x", f"another format, which begins with {told}")
+
+
 class Tensor:
   """What stands in for PyTorch's."""
 
