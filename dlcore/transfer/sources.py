@@ -101,8 +101,8 @@ def locate(source: str | Path) -> tuple[Path, Path | None]:
   text = str(source)
   if text.startswith(SCHEME):
     path = hub.download(text.removeprefix(SCHEME), lacking)
-  else:
-    path = Path(os.path.expanduser(text))
+    return path, _blobs(path) or path  # Some caches have copies, not links.
+  path = Path(os.path.expanduser(text))
   return path, _blobs(path if path.is_dir() else path.parent)
 
 

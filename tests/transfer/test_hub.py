@@ -202,6 +202,16 @@ def test_what_lacks_is_told_without_a_network(client):
   assert set(sources.find("hf:org/name").arrays) == {"a", "b", "c"}
 
 
+def test_what_is_on_the_hub_is_no_run(client):
+  made = client(lambda: info(model_safetensors=3))
+  sources.find("hf:org/name")
+  folder = made.root / "snapshots" / "0123abc"
+  (made.root / "blobs" / "4567").replace(folder / "model.safetensors")
+  (made.root / "blobs").rmdir()
+  (folder / "checkpoints").mkdir()
+  assert list(sources.find("hf:org/name").arrays) == ["a"]
+
+
 def test_links_out_of_the_cache_are_refused(client, tmp_path):
   made = client(lambda: info(model_safetensors=3))
   sources.find("hf:org/name")
