@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from dlcore.errors import UserError
 LARGEST = 1 << 26
 """Of a JSON file, in bytes."""
 
+POINTER = b"version https://git-lfs"
+"""What stands in a clone for a large file that Git LFS did not fetch."""
+
 
 def shown(value: Any) -> str:
   """Returns what a stranger wrote for a message: short, without control."""
@@ -22,14 +26,15 @@ def shown(value: Any) -> str:
 
 
 def opened(path: Path, within: Path | None = None) -> IO[bytes]:
-  """Opens a plain file.
+  """Opens a plain file, and sees that it is no pointer to one.
 
   Args:
     path: of the file.
     within: a folder of ours: links that lead into it are followed.
 
   Raises:
-    UserError: it is absent, a link, a folder, a pipe, or cannot be read.
+    UserError: it is absent, a link, a folder, a pipe, a pointer of Git LFS, or
+      cannot be read.
   """
   if within and path.resolve().is_relative_to(within.resolve()):
     path = path.resolve()
@@ -44,7 +49,15 @@ def opened(path: Path, within: Path | None = None) -> IO[bytes]:
   if not stat.S_ISREG(os.fstat(handle).st_mode):
     os.close(handle)
     raise _not_plain(path, "something else")
-  return os.fdopen(handle, "rb")
+  file = os.fdopen(handle, "rb")
+  if file.peek(len(POINTER)).startswith(POINTER):
+    file.close()
+    raise UserError(
+      f"expected the content of {path}",
+      "got a pointer of Git LFS to it",
+      f"run: git -C {shlex.quote(str(path.parent))} lfs pull",
+    )
+  return file
 
 
 def _not_plain(path: Path, got: str) -> UserError:

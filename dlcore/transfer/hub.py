@@ -3,10 +3,12 @@
 import logging
 import re
 import threading
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from dlcore.errors import UserError
+from dlcore.transfer import files
 
 WANTED = ("*.json", "*.safetensors")
 """The files that are fetched."""
@@ -14,22 +16,34 @@ WANTED = ("*.json", "*.safetensors")
 PATIENCE = 4.0
 """Seconds in which the hub must answer."""
 
+PART = r"\w(?:[\w.-]{0,94}\w)?"
+NAME = re.compile(
+  rf"(?!.*(?:--|\.\.|\.git$))(?:{PART}/)?{PART}", flags=re.ASCII
+)
+"""Names of repositories, by the client's own rules; old ones have no `org/`."""
+
 log = logging.getLogger("dlcore")
 
 
-def download(name: str) -> Path:
-  """Returns the folder of `"org/name"` or `"org/name@revision"`.
+def download(name: str, lacking: Callable[[Path], Collection[str]]) -> Path:
+  """Returns the folder of `"org/name"`, `"gpt2"` or `"org/name@revision"`.
 
-  What was fetched once is taken from the hub's cache and asks no network.
+  What was fetched once is taken from the hub's cache and asks no network; what
+  was fetched in part is completed.
+
+  Args:
+    name: on the hub.
+    lacking: gives the files of weights that a folder lacks.
 
   Raises:
     UserError: there is no such name, no network, or no `huggingface_hub`.
   """
   repository, _, revision = name.partition("@")
-  if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repository):
+  if not NAME.fullmatch(repository):
     raise UserError(
       "expected a name on the hub such as hf:org/name or hf:org/name@revision",
-      f"got 'hf:{name}'",
+      f"got {files.shown(f'hf:{name}')}",
+      "copy the name from the top of the model's page on huggingface.co",
     )
   try:
     import huggingface_hub
@@ -44,31 +58,40 @@ def download(name: str) -> Path:
     "revision": revision or None,
     "allow_patterns": list(WANTED),
   }
-  folder = _cached(huggingface_hub, wanted)
-  if folder is None:
-    size = _size(huggingface_hub, repository, revision or None)
-    log.info("downloading hf:%s: %.1f MB", name, size / 1e6)
-    try:
-      folder = Path(huggingface_hub.snapshot_download(**wanted))
-    except Exception as error:
-      raise _unreachable(repository, _told(error)) from error
-  return folder
-
-
-def _cached(hub: Any, wanted: dict[str, Any]) -> Path | None:
-  """Returns the folder in the hub's cache, None where no weights are in it."""
+  folder, whole = _cached(huggingface_hub, wanted)
+  absent = lacking(folder) if folder else ()
+  if folder and whole and not absent:
+    return folder
   try:
-    folder = Path(hub.snapshot_download(**wanted, local_files_only=True))
-  except OSError:  # LocalEntryNotFoundError is one.
-    return None
-  return folder if any(folder.glob("*.safetensors")) else None
+    sizes = _sizes(huggingface_hub, repository, revision or None)
+    new = [key for key in sizes if not folder or not (folder / key).exists()]
+    size = sum(sizes[key] for key in new)
+    log.info("downloading hf:%s: %.1f MB", name, size / 1e6)
+    return Path(huggingface_hub.snapshot_download(**wanted))
+  except UserError:
+    raise
+  except Exception as error:  # Whatever its client raises.
+    if folder and not absent:  # The weights are there, if not all beside them.
+      return folder
+    raise _unreachable(repository, error, absent) from error
 
 
-def _size(hub: Any, repository: str, revision: str | None) -> int:
-  """Returns the bytes that are to be fetched.
+def _cached(hub: Any, wanted: dict[str, Any]) -> tuple[Path | None, bool]:
+  """Returns the folder in the hub's cache, and whether it may be whole."""
+  try:
+    return Path(hub.snapshot_download(**wanted, local_files_only=True)), True
+  except OSError as error:  # LocalEntryNotFoundError is one.
+    # Newer clients can tell that a folder is not whole, and then name it.
+    found = getattr(error, "snapshot_path", None)
+    return Path(found) if found else None, False
+
+
+def _sizes(hub: Any, repository: str, revision: str | None) -> dict[str, int]:
+  """Returns the bytes of the files that are wanted, by name.
 
   Raises:
-    UserError: the hub does not answer in time, or has no such weights.
+    UserError: the hub has no such weights.
+    Exception: it does not answer in time, or what its client raises.
   """
   answer: list[Any] = []
 
@@ -79,7 +102,7 @@ def _size(hub: Any, repository: str, revision: str | None) -> int:
         repository, revision=revision, files_metadata=True, timeout=PATIENCE
       )
       answer.append({file.rfilename: file.size for file in info.siblings})
-    except Exception as error:  # Whatever its client raises.
+    except Exception as error:
       answer.append(error)
 
   thread = threading.Thread(target=ask, daemon=True)
@@ -87,7 +110,7 @@ def _size(hub: Any, repository: str, revision: str | None) -> int:
   thread.join(PATIENCE)
   found = answer[0] if answer else TimeoutError(f"no answer in {PATIENCE:g} s")
   if isinstance(found, Exception):
-    raise _unreachable(repository, _told(found)) from found
+    raise found
   sizes = {
     name: size or 0
     for name, size in found.items()
@@ -99,17 +122,20 @@ def _size(hub: Any, repository: str, revision: str | None) -> int:
       f"got {', '.join(sorted(found)[:6]) or 'no files'}",
       "take another revision or name, or convert them where PyTorch is",
     )
-  return sum(sizes.values())
+  return sizes
 
 
-def _told(error: Exception) -> str:
+def _unreachable(
+  repository: str, error: Exception, absent: Collection[str]
+) -> UserError:
   lines = str(error).strip().splitlines() or [""]
-  return f"{type(error).__name__}: {lines[0][:120]}"
-
-
-def _unreachable(repository: str, reason: str) -> UserError:
+  told = f"{type(error).__name__}: {lines[0][:120]}"
+  if absent:
+    names = ", ".join(sorted(absent)[:3])
+    more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+    told = f"a cache without {names}{more}, and {told}"
   return UserError(
     f"expected {repository} on the hub, or in its cache on this machine",
-    f"got {reason}",
+    f"got {told}",
     "check the name and the network, or copy the folder here and name that",
   )

@@ -24,7 +24,12 @@ def channels(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     raise ValueError("only kernels of images take other channels")
   change = (array.shape[2], shape[2])
   others = array.shape[:2] + array.shape[3:] == shape[:2] + shape[3:]
-  if not others or change not in CHANNELS:
+  if not others:
+    raise ValueError(
+      f"kernels {list(array.shape)} become {list(shape)} by no rule: only "
+      "input channels change"
+    )
+  if change not in CHANNELS:
     raise ValueError("only 3 input channels become 1, or 1 becomes 3")
   if change == (3, 1):
     return array.sum(axis=2, keepdims=True, dtype=np.float32)

@@ -75,7 +75,7 @@ class File(Mapping[str, np.ndarray]):
         raise UserError(
           f"expected a safetensors file at {path}",
           f"got {error}",
-          "download or write it again",
+          "download or write it again, or name the file that has the weights",
         ) from error
       self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -108,8 +108,12 @@ def header(file: IO[bytes]) -> tuple[dict[str, Tensor], dict[str, str], int]:
   size = files.size(file)
   if size < 8:
     raise ValueError(f"{size} bytes, too few for a header")
-  (length,) = struct.unpack("<Q", file.read(8))
+  begin = file.read(8)
+  (length,) = struct.unpack("<Q", begin)
   if length > min(size - 8, LARGEST):
+    begin += file.read(8)
+    if begin[8:9] != b"{":  # Another format: no size, but its first letters.
+      raise ValueError(f"another format, which begins with {begin!r}")
     raise ValueError(
       f"a header of {length:,} bytes in a file of {size:,} (at most "
       f"{LARGEST:,})"

@@ -4,8 +4,10 @@ Whatever it is, it becomes a mapping from names to arrays, of which each is
 read when it is asked for.
 """
 
+import os
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,22 +21,44 @@ from dlcore.transfer import files, hub, npz, safetensors
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
+SHARD = re.compile(r"-\d+-of-\d+\.")
+"""In the names of the files of a model that has several."""
+
 SHARDS = 4096
-"""The most files of one model."""
+"""The most of them."""
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 """The ends of the names of files that would run code when they are read."""
 
 CONVERT = (
   "import sys, torch; from safetensors.torch import save_file; "
-  'w = torch.load(sys.argv[1], map_location="cpu", weights_only=True); '
-  'w = w.get("state_dict", w); '
-  "save_file({k: v.clone().contiguous() for k, v in w.items() "
-  "if isinstance(v, torch.Tensor)}, sys.argv[2])"
+  "*paths, output = sys.argv[1:]; "
+  "bare = lambda w: next((bare(w[k]) "
+  'for k in ("state_dict", "model") if isinstance(w.get(k), dict)), w); '
+  'read = lambda path: torch.load(path, map_location="cpu", '
+  "weights_only=True); "
+  "found = {k: v.detach().clone().contiguous() for path in paths "
+  "for k, v in bare(read(path)).items() if isinstance(v, torch.Tensor)}; "
+  'found or sys.exit("no arrays by name"); '
+  'save_file(found, output, {"format": "pt"})'
 )
-"""What makes a safetensors file of a pickle, where PyTorch is."""
+"""What makes one safetensors file of pickles, where PyTorch is.
+
+What was saved with the state of a training has the weights within it; arrays
+that share their memory are copied, as a file has no shares."""
+
+ENDS = (".json", ".npz", ".safetensors", *PICKLES)
+"""Of the names of files, which are hardly names on the hub."""
 
 SCHEME = "hf:"
+NEAR = re.compile(
+  r"(?:hf:|https?://(?:huggingface\.co|hf\.co))/*([\w.@-]+(?:/[\w.@-]+)?)",
+  flags=re.IGNORECASE,
+)
+"""Names on the hub in another writing: `HF:org/name`, or a page of the hub."""
+
+CACHED = re.compile(r"models--[\w.-]+", flags=re.ASCII)
+"""The folders of models in the hub's cache."""
 
 
 class Source(NamedTuple):
@@ -54,20 +78,19 @@ def find(source: str | Path) -> Source:
     UserError: there is no such thing, or it cannot be trusted.
   """
   path, within = locate(source)
-  if within:
+  if within and path.is_dir():
     return _folder(path, within)
   if (path / "checkpoints").is_dir():
     return Source(_run(path), None)
   if path.is_dir():
     return _folder(path)
   if not path.exists() and not path.is_symlink():
-    raise UserError(
+    raise absent(
+      source,
       "expected weights: a .safetensors or .npz file, a folder with "
       f"{WHOLE}, a run folder, or {SCHEME}ORG/NAME",
-      f"got {str(source)!r}: no such file or folder",
-      "check the path, from the folder in which the command runs",
     )
-  return Source(_file(path), None)
+  return Source(_file(path, within), None)
 
 
 def locate(source: str | Path) -> tuple[Path, Path | None]:
@@ -76,28 +99,82 @@ def locate(source: str | Path) -> tuple[Path, Path | None]:
   What is on the hub is fetched, and its files are links into the hub's cache.
   """
   text = str(source)
-  if not text.startswith(SCHEME):
-    return Path(source), None
-  folder = hub.download(text.removeprefix(SCHEME))
-  return folder, folder.parent.parent
+  if text.startswith(SCHEME):
+    path = hub.download(text.removeprefix(SCHEME), lacking)
+    return path, _blobs(path) or path  # Some caches have copies, not links.
+  path = Path(os.path.expanduser(text))
+  return path, _blobs(path if path.is_dir() else path.parent)
 
 
-def _file(path: Path) -> Mapping[str, np.ndarray]:
+def absent(source: str | Path, expected: str) -> UserError:
+  """Returns what is told where a source names nothing that is there."""
+  text = str(source)
+  if found := NEAR.match(text):
+    todo = f"write {SCHEME}{found[1]}, if that is a name on the hub"
+  elif "://" in text:
+    todo = f"download it and name the file, or write {SCHEME}ORG/NAME"
+  elif hub.NAME.fullmatch(text) and not text.endswith(ENDS):
+    todo = f"check the path, or write {SCHEME}{text} for a name on the hub"
+  else:
+    todo = "check the path, from the folder in which the command runs"
+  got = f"got {files.shown(text)}: no such file or folder"
+  return UserError(expected, got, todo)
+
+
+def _blobs(folder: Path) -> Path | None:
+  """Returns where the files of a folder of the hub's cache are links to.
+
+  Such a folder is `models--ORG--NAME/snapshots/REVISION`, and what its links
+  may lead to `models--ORG--NAME/blobs`: None for all others, whose links are
+  not followed.
+  """
+  folder = folder.resolve() if folder.is_dir() else folder
+  place = folder.parent.parent
+  if folder.parent.name != "snapshots" or not CACHED.fullmatch(place.name):
+    return None
+  blobs = place / "blobs"
+  # A link in its place would open what it leads to.
+  return blobs if blobs.is_dir() and not blobs.is_symlink() else None
+
+
+def lacking(folder: Path) -> list[str]:
+  """Returns the files of weights that a folder of the hub's cache lacks.
+
+  As far as its names and its index tell, after a download that was broken off.
+  """
+  index = folder / INDEX
+  names = {path.name for path in folder.glob("*.safetensors") if path.exists()}
+  if WHOLE in names:
+    return []
+  if not index.exists():
+    if not names:
+      return [WHOLE]
+    return [INDEX] if any(map(SHARD.search, names)) else []
+  places = files.read_json(index, _blobs(folder)).get("weight_map")
+  try:
+    return sorted(_file_names(places) - names)
+  except ValueError:  # Told when it is opened.
+    return []
+
+
+def _file(path: Path, within: Path | None) -> Mapping[str, np.ndarray]:
   if path.suffix == ".npz":
     return npz.File(path)
-  with files.opened(path) as file:
+  with files.opened(path, within) as file:
     begin = file.read(2)
   # Zip files that are no .npz and what begins with pickle's own opcode.
   if path.suffix in PICKLES or begin in (b"PK", b"\x80\x02"):
-    raise _pickled(path)
-  return safetensors.File(path)
+    raise _pickled([path], path.with_suffix(".safetensors"))
+  return safetensors.File(path, within)
 
 
-def _pickled(path: Path) -> UserError:
-  arguments = [CONVERT, str(path), str(path.with_suffix(".safetensors"))]
+def _pickled(paths: Sequence[Path], output: Path) -> UserError:
+  """Returns what is told of pickles, with the line that converts them."""
+  arguments = [CONVERT, *map(str, paths), str(output)]
+  more = f", and {len(paths) - 1} more" if paths[1:] else ""
   return UserError(
     "expected weights as .safetensors or .npz, which cannot run code",
-    f"got {path}, a pickle",
+    f"got {paths[0]}, a pickle{more}",
     f"where PyTorch is, run: python -c {shlex.join(arguments)}",
   )
 
@@ -106,18 +183,26 @@ def _folder(folder: Path, within: Path | None = None) -> Source:
   """Opens a folder with config.json and safetensors, in one file or many."""
   config, index = folder / CONFIG, folder / INDEX
   about = files.read_json(config, within) if config.exists() else None
-  if index.exists() or index.is_symlink():
-    return Source(_shards(folder, within), about)
+  # The whole file first, as transformers does: an index beside it is stale.
   if (folder / WHOLE).exists() or (folder / WHOLE).is_symlink():
     return Source(safetensors.File(folder / WHOLE, within), about)
-  for path in sorted(folder.glob("*")):
-    if path.suffix in PICKLES and path.stem.startswith("pytorch_model"):
-      raise _pickled(path)
+  if index.exists() or index.is_symlink():
+    return Source(_shards(folder, within), about)
+  if pickles := _pickles(folder):
+    raise _pickled(pickles, folder / WHOLE)
   raise UserError(
     f"expected {WHOLE} or {INDEX} in {folder}",
     "got neither",
     "name the file itself, if it is called otherwise",
   )
+
+
+def _pickles(folder: Path) -> list[Path]:
+  """Returns the files of PyTorch in a folder: the whole one, or its parts."""
+  found = sorted(folder.glob("pytorch_model*"))
+  found = [path for path in found if path.suffix in PICKLES]
+  whole = [path for path in found if not SHARD.search(path.name)]
+  return whole[:1] or found
 
 
 class _Joined(Mapping[str, np.ndarray]):
@@ -193,7 +278,11 @@ def _run(folder: Path) -> dict[str, np.ndarray]:
   """Returns the variables of a run's best checkpoint, by our paths."""
   checkpoints = folder / "checkpoints"
   if checkpoints.is_symlink():
-    raise UserError(f"expected a folder at {checkpoints}", "got a link")
+    raise UserError(
+      f"expected a folder at {checkpoints}",
+      "got a link",
+      "put the folder itself there, or name the run that has it",
+    )
   step = checkpoint.best(checkpoints)
   if step is None:
     raise UserError(

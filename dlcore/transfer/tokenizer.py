@@ -1,6 +1,6 @@
 """The tokenizer of a published folder, used as it is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,22 @@ from dlcore.transfer import files, sources
 
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
+SPECIAL = "special_tokens_map.json"
+SIDES = ("left", "right")
+
+SPACES = {
+  " .": ".",
+  " ?": "?",
+  " !": "!",
+  " ,": ",",
+  " ' ": "'",
+  " n't": "n't",
+  " 'm": "'m",
+  " 's": "'s",
+  " 've": "'ve",
+  " 're": "'re",
+}
+"""What `clean_up_tokenization_spaces` replaces, one after the other."""
 
 
 class Tokenizer:
@@ -19,11 +35,23 @@ class Tokenizer:
   Attributes:
     inner: the `tokenizers.Tokenizer`, for all that is not here.
     pad: the id that fills short rows.
+    side: where they are filled, "left" or "right".
+    tidy: whether decoding takes out the spaces before marks, as `SPACES` has
+      them.
   """
 
-  def __init__(self, inner: Any, pad: int = 0):
+  def __init__(
+    self,
+    inner: Any,
+    pad: int = 0,
+    *,
+    side: str = "right",
+    tidy: bool = False,
+  ):
     self.inner = inner
     self.pad = pad
+    self.side = side
+    self.tidy = tidy
 
   @property
   def vocabulary(self) -> int:
@@ -49,7 +77,7 @@ class Tokenizer:
         the tokenizer has such.
 
     Returns:
-      int32 `[B, T]`, T of the longest: `input_ids`, filled by `pad`;
+      int32 `[B, T]`, T of the longest: `input_ids`, filled by `pad` at `side`;
       `attention_mask`, 1 for tokens and 0 for what was filled; and
       `token_type_ids`, 1 for those of the second text.
 
@@ -62,6 +90,7 @@ class Tokenizer:
         f"got {texts!r} and {len(pairs)} pairs"
         if isinstance(texts, str)
         else f"got {len(texts)} texts and {len(pairs)} pairs",
+        "give one text as [text], and each of them a pair",
       )
     self.inner.no_padding()
     self._cut(length, bool(pairs), special)
@@ -69,16 +98,18 @@ class Tokenizer:
       list(zip(texts, pairs, strict=True)) if pairs else list(texts),
       add_special_tokens=special,
     )
+    left = self.side == "left"
     return {
-      "input_ids": _filled([row.ids for row in rows], self.pad),
-      "attention_mask": _filled([row.attention_mask for row in rows], 0),
-      "token_type_ids": _filled([row.type_ids for row in rows], 0),
+      "input_ids": _filled([row.ids for row in rows], self.pad, left),
+      "attention_mask": _filled([row.attention_mask for row in rows], 0, left),
+      "token_type_ids": _filled([row.type_ids for row in rows], 0, left),
     }
 
   def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
     """Returns the texts of rows of ids, without special tokens."""
     rows = [[int(one) for one in row] for row in ids]
-    return self.inner.decode_batch(rows, skip_special_tokens=True)
+    texts = self.inner.decode_batch(rows, skip_special_tokens=True)
+    return [_tidied(text) for text in texts] if self.tidy else texts
 
   def _cut(self, length: int, pairs: bool, special: bool) -> None:
     if not length:
@@ -89,6 +120,7 @@ class Tokenizer:
       raise UserError(
         f"expected a length of at least {least}, with room for special tokens",
         f"got {length}",
+        "give more, or 0 to cut nothing",
       )
     self.inner.enable_truncation(length)
 
@@ -111,14 +143,13 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
       "pip install 'dlcore[hub]'",
     ) from None
   path, within = sources.locate(source)
+  if not (path.exists() or path.is_symlink()):
+    raise sources.absent(
+      source, f"expected a folder with {FILE}, that file, or hf:ORG/NAME"
+    )
   folder, path = (path, path / FILE) if path.is_dir() else (path.parent, path)
   if not (path.exists() or path.is_symlink()):
-    raise UserError(
-      f"expected a tokenizer at {path}",
-      "got no such file",
-      "where transformers is, AutoTokenizer.from_pretrained(FOLDER)"
-      ".save_pretrained(FOLDER) writes it",
-    )
+    raise _missing(folder, within)
 
   def parse(text: bytes) -> Any:
     files.parsed(text)  # Names that come twice are read in two ways.
@@ -130,25 +161,90 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
       raise ValueError(str(error)) from error
 
   inner = files.read(path, parse, "a tokenizer", within)
-  return Tokenizer(inner, _pad(inner, folder / SETTINGS, within))
+  settings = _settings(folder, within)
+  return Tokenizer(
+    inner,
+    _pad(inner, settings),
+    side=_side(inner, settings, folder),
+    tidy=settings.get("clean_up_tokenization_spaces") is True
+    # Of byte pairs the spaces are the text's own; transformers spares them too.
+    and type(inner.model).__name__ != "BPE",
+  )
 
 
-def _pad(inner: Any, settings: Path, within: Path | None) -> int:
+def _missing(folder: Path, within: Path | None) -> UserError:
+  """Returns what is told of a folder without a tokenizer.json."""
+  path = folder / sources.CONFIG
+  config = files.read_json(path, within) if path.exists() else {}
+  if config.get("model_type") == "marian" or (folder / "source.spm").exists():
+    return UserError(
+      f"expected a tokenizer at {folder / FILE}",
+      "got a folder of Marian, for which transformers writes no such file",
+      "where transformers is, encode by MarianTokenizer.from_pretrained(FOLDER)"
+      ", and give the model these ids",
+    )
+  return UserError(
+    f"expected a tokenizer at {folder / FILE}",
+    "got no such file",
+    "where transformers is, AutoTokenizer.from_pretrained(FOLDER)"
+    ".save_pretrained(FOLDER) writes it",
+  )
+
+
+def _settings(folder: Path, within: Path | None) -> dict[str, Any]:
+  """Returns what is told beside a tokenizer, as transformers puts it together.
+
+  The special tokens have a file of their own in older folders, whose settings
+  do not list the added tokens.
+  """
+  path, special = folder / SETTINGS, folder / SPECIAL
+  settings = files.read_json(path, within) if path.exists() else {}
+  if special.exists() and "added_tokens_decoder" not in settings:
+    settings |= files.read_json(special, within)
+  return settings
+
+
+def _pad(inner: Any, settings: Mapping[str, Any]) -> int:
   """Returns the id for padding, 0 where none is told."""
-  if inner.padding:
-    return inner.padding["pad_id"]
-  if not settings.exists():
-    return 0
-  token = files.read_json(settings, within).get("pad_token")
+  token = settings.get("pad_token")
   token = token.get("content") if isinstance(token, dict) else token
   known = inner.token_to_id(token) if isinstance(token, str) else None
+  if known is None and inner.padding:
+    return inner.padding["pad_id"]
   return known or 0
 
 
-def _filled(rows: Sequence[Sequence[int]], value: int) -> np.ndarray:
+def _side(inner: Any, settings: Mapping[str, Any], folder: Path) -> str:
+  """Returns where short rows are filled.
+
+  Raises:
+    UserError: the settings name no such side.
+  """
+  saved = inner.padding["direction"] if inner.padding else "right"
+  side = settings.get("padding_side", saved)
+  if side not in SIDES:
+    raise UserError(
+      f"expected a padding_side in {folder / SETTINGS}: {', '.join(SIDES)}",
+      f"got {files.shown(side)}",
+      "correct the file, or download it again",
+    )
+  return side
+
+
+def _filled(
+  rows: Sequence[Sequence[int]], value: int, left: bool
+) -> np.ndarray:
   """Returns rows of different lengths as int32 `[B, T]`."""
   length = max(map(len, rows), default=0)
   whole = np.full((len(rows), length), value, np.int32)
   for row, numbers in zip(whole, rows, strict=True):
-    row[: len(numbers)] = numbers
+    begin = length - len(numbers) if left else 0
+    row[begin : begin + len(numbers)] = numbers
   return whole
+
+
+def _tidied(text: str) -> str:
+  """Returns a text without the spaces that decoding put before marks."""
+  for old, new in SPACES.items():
+    text = text.replace(old, new)
+  return text

@@ -1,5 +1,6 @@
 """The hub's client is not installed here: what stands in for it is."""
 
+import json
 import sys
 import threading
 import time
@@ -62,7 +63,7 @@ def refused(name, *told):
     sources.find(name)
   for text in told:
     assert text in str(error.value)
-  assert len(error.value.lines) <= 3
+  assert len(error.value.lines) == 3
 
 
 def test_what_is_fetched_once_is_taken_from_the_cache(client, caplog):
@@ -73,6 +74,142 @@ def test_what_is_fetched_once_is_taken_from_the_cache(client, caplog):
     np.testing.assert_array_equal(found.arrays["a"], np.ones(2))
   assert made.fetched == [("org/name", "v1", ["*.json", "*.safetensors"])]
   assert caplog.messages == ["downloading hf:org/name@v1: 3.0 MB"]
+
+
+@pytest.fixture
+def snapshot(client, tmp_path):
+  """A folder of the cache, as `snapshot_download` returns it."""
+  made = client(lambda: info(model_safetensors=3))
+  sources.find("hf:org/name")
+  return made.root / "snapshots" / "0123abc"
+
+
+def test_a_folder_of_the_cache_is_named_by_its_path(
+  snapshot, tmp_path, monkeypatch
+):
+  (tmp_path / "disk").symlink_to(snapshot.parents[2])
+  monkeypatch.chdir(snapshot)
+  for path in (
+    *(snapshot, str(snapshot), snapshot / "model.safetensors", "."),
+    tmp_path / "disk" / "models--org--name" / "snapshots" / "0123abc",
+  ):
+    np.testing.assert_array_equal(sources.find(path).arrays["a"], np.ones(2))
+
+
+def test_links_of_other_layouts_are_refused(snapshot, tmp_path):
+  root = snapshot.parents[1]
+  for name, place in {
+    "no model": "name/snapshots/0123abc",
+    "no snapshot": "models--org--name/folder/0123abc",
+    "deeper": "models--org--name/snapshots/0123abc/deeper",
+    "above": "models--org--name/snapshots",
+  }.items():
+    folder = tmp_path / name / place
+    folder.mkdir(parents=True)
+    (tmp_path / name / place.split("/")[0] / "blobs").mkdir()
+    blob = tmp_path / name / place.split("/")[0] / "blobs" / "4567"
+    blob.write_bytes((root / "blobs" / "4567").read_bytes())
+    (folder / "model.safetensors").symlink_to(blob)
+    refused(folder, "a link")
+    refused(folder / "model.safetensors", "a link")
+
+
+def test_links_out_of_the_blobs_are_refused(snapshot, tmp_path):
+  root, file = snapshot.parents[1], snapshot / "model.safetensors"
+  (root / "blobs" / "4567").rename(tmp_path / "4567")
+  # From blob to elsewhere, and to elsewhere in the model's folder.
+  (root / "blobs" / "4567").symlink_to(tmp_path / "4567")
+  refused(snapshot, "a link")
+  (root / "refs").mkdir()
+  (root / "refs" / "4567").write_bytes((tmp_path / "4567").read_bytes())
+  file.unlink()
+  file.symlink_to("../../refs/4567")
+  refused(snapshot, "a link")
+  # The folder of blobs itself leads elsewhere.
+  file.unlink()
+  file.symlink_to("../../blobs/4567")
+  (root / "blobs" / "4567").unlink()
+  (root / "blobs").rmdir()
+  (root / "blobs").symlink_to(tmp_path)
+  refused(snapshot, "a link")
+  refused(file, "a link")
+
+
+def broken_off(made):
+  """Fetches the index and the second of three files, then no more."""
+  folder = made.root / "snapshots" / "0123abc"
+  folder.mkdir(parents=True)
+  (made.root / "blobs").mkdir()
+  places = {
+    key: f"model-0000{i + 1}-of-00003.safetensors"
+    for i, key in enumerate("abc")
+  }
+
+  def put(name, write):
+    if not (folder / name).exists():
+      write(made.root / "blobs" / name)
+      (folder / name).symlink_to(f"../../blobs/{name}")
+
+  def shard(key):
+    array = {key: np.ones(2)}
+    put(places[key], lambda blob: safetensors.write(blob, array))
+
+  text = json.dumps({"weight_map": places})
+  put("model.safetensors.index.json", lambda blob: blob.write_text(text))
+  shard("b")
+  return folder, lambda: [shard(key) for key in places]
+
+
+def test_a_download_that_was_broken_off_goes_on(client, caplog):
+  caplog.set_level("INFO", "dlcore")
+  sizes = {f"model-0000{i}-of-00003.safetensors": i * 10**6 for i in (1, 2, 3)}
+  made = client(lambda: info(**sizes))
+  folder, rest = broken_off(made)
+  fetch = made.snapshot_download
+
+  def snapshot_download(repo_id, revision, allow_patterns, **cached):
+    if not cached:
+      made.fetched.append(repo_id)
+      rest()
+    return str(folder) if not cached else fetch(repo_id, *[""] * 2, **cached)
+
+  made.snapshot_download = snapshot_download
+  for _ in range(2):
+    assert set(sources.find("hf:org/name").arrays) == {"a", "b", "c"}
+  assert made.fetched == ["org/name"]
+  assert caplog.messages == ["downloading hf:org/name: 4.0 MB"]
+
+
+def test_what_lacks_is_told_without_a_network(client):
+  def fail():
+    raise OSError("offline")
+
+  made = client(fail)
+  folder, rest = broken_off(made)
+  one, three = (f"model-0000{i}-of-00003.safetensors" for i in (1, 3))
+  refused("hf:org/name", f"a cache without {one}, {three}, and OSError: offl")
+
+  # Newer clients raise at once.
+  error = FileNotFoundError("not whole")
+  error.snapshot_path = str(folder)
+  made.snapshot_download = lambda **_: (_ for _ in ()).throw(error)
+  refused("hf:org/name", f"a cache without {one}, {three}, and OSError: offl")
+  index = folder / "model.safetensors.index.json"
+  kept = index.rename(folder / "kept")
+  refused("hf:org/name", f"a cache without {index.name}, and")
+  kept.rename(index)
+  rest()  # The weights are whole now, whatever else is not.
+  assert set(sources.find("hf:org/name").arrays) == {"a", "b", "c"}
+
+
+def test_what_is_on_the_hub_is_no_run(client):
+  made = client(lambda: info(model_safetensors=3))
+  sources.find("hf:org/name")
+  folder = made.root / "snapshots" / "0123abc"
+  (made.root / "blobs" / "4567").replace(folder / "model.safetensors")
+  (made.root / "blobs").rmdir()
+  (folder / "checkpoints").mkdir()
+  assert list(sources.find("hf:org/name").arrays) == ["a"]
 
 
 def test_links_out_of_the_cache_are_refused(client, tmp_path):
@@ -111,8 +248,19 @@ def test_what_the_hub_refuses_is_one_line_of_its_own(client):
   refused("hf:org/name", ".safetensors", "pytorch.model.bin")
 
 
+@pytest.mark.parametrize("name", ["gpt2", "bert-base-uncased"])
+def test_the_first_models_of_the_hub_have_no_organisation(name, client):
+  made = client(lambda: info(model_safetensors=3))
+  sources.find(f"hf:{name}")
+  assert made.fetched[0][0] == name
+
+
 @pytest.mark.parametrize(
-  "name", ["", "name", "a/b/c", "../x", "a/b c", "/etc/passwd", "a/.."]
+  "name",
+  [
+    *("", "a/b/c", "../x", "..", "a/b c", "/etc/passwd", "a/..", ".a", "a/"),
+    *("a--b", "a/b..c", "a/b.git", "a/b-", "é", "a\n", "b" * 97),
+  ],
 )
 def test_names_that_are_none_reach_no_client(name, client):
   made = client(lambda: pytest.fail("asked"))

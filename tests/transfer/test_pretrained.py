@@ -159,6 +159,19 @@ def test_other_input_channels_see_grey_as_it_was(tmp_path, old, new):
   assert np.abs(after - before).max() < 1e-5 * np.abs(before).max()
 
 
+@pytest.mark.parametrize(
+  ("shape", "told"),
+  [
+    ((8, 8, 3, 5), r"\[16, 16, 3, 5\] become \[8, 8, 3, 5\]"),
+    ((16, 16, 1, 6), r"\[16, 16, 3, 5\] become \[16, 16, 1, 6\]"),
+    ((16, 16, 2, 5), "only 3 input channels become 1"),
+  ],
+)
+def test_kernels_of_other_sizes_are_told_by_what_differs(shape, told):
+  with pytest.raises(ValueError, match=told):
+    resize.channels(np.ones((16, 16, 3, 5)), shape)
+
+
 def test_a_position_table_is_resized_over_the_picture():
   rows = np.stack(np.meshgrid(*[np.arange(8.0)] * 2), -1).reshape(1, 64, 2)
   table = np.concatenate([np.full((1, 1, 2), 9.0), rows], axis=1)
@@ -351,7 +364,14 @@ def test_json_that_is_none_is_told_in_three_lines(case, name, folder):
       transfer.from_pretrained(folder)
     assert len(error.value.lines) == 3
   else:
+    (folder / "model.safetensors").unlink()
     refused(folder, told)
+
+
+def test_an_index_beside_the_whole_file_is_stale(folder):
+  index = {"weight_map": {"conv1.weight": SECOND}}
+  (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+  equal(transfer.from_pretrained(folder)[1], published.resnet()[1])
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

@@ -86,6 +86,63 @@ def test_the_token_for_padding_is_the_one_that_is_published(folder, token):
   assert batch["input_ids"][0, -1] == WORDS.index("[SEP]")
 
 
+@pytest.mark.parametrize("token", ["[SEP]", {"content": "[SEP]"}])
+def test_the_token_for_padding_may_have_a_file_of_its_own(folder, token):
+  (folder / "special_tokens_map.json").write_text(
+    json.dumps({"pad_token": token})
+  )
+  assert transfer.load_tokenizer(folder).pad == WORDS.index("[SEP]")
+  settings = {"pad_token": "[CLS]", "added_tokens_decoder": {}}
+  (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+  assert transfer.load_tokenizer(folder).pad == WORDS.index("[CLS]")
+
+
+def test_rows_are_filled_at_the_side_that_is_published(folder):
+  settings = folder / "tokenizer_config.json"
+  settings.write_text('{"padding_side": "left"}')
+  batch = transfer.load_tokenizer(folder).encode(["fun", "fun"], ["is fun", ""])
+  assert batch["input_ids"][1].tolist() == [0, 0, 2, 8, 3, 3]
+  assert batch["attention_mask"][1].tolist() == [0, 0, 1, 1, 1, 1]
+  assert batch["token_type_ids"][1].tolist() == [0, 0, 0, 0, 0, 1]
+  inner = wordpiece()
+  inner.enable_padding(direction="left")
+  inner.save(str(folder / "tokenizer.json"))
+  settings.unlink()
+  assert transfer.load_tokenizer(folder).side == "left"
+  settings.write_text('{"padding_side": "right"}')
+  assert transfer.load_tokenizer(folder).side == "right"
+  settings.write_text('{"padding_side": ["top"]}')
+  with pytest.raises(UserError, match="'top'") as error:
+    transfer.load_tokenizer(folder)
+  assert len(error.value.lines) == 3
+
+
+@pytest.mark.parametrize(
+  ("tidy", "text"), [(True, "fun'is fun."), (False, "fun ' is fun.")]
+)
+def test_spaces_are_taken_out_where_the_settings_say_so(folder, tidy, text):
+  inner = wordpiece()
+  inner.add_tokens(["'"])
+  inner.save(str(folder / "tokenizer.json"))
+  settings = json.dumps({"clean_up_tokenization_spaces": tidy})
+  (folder / "tokenizer_config.json").write_text(settings)
+  tokenizer = transfer.load_tokenizer(folder)
+  assert tokenizer.decode(tokenizer.encode(["fun'is fun."])["input_ids"]) == [
+    text
+  ]
+
+
+def test_spaces_of_byte_pairs_stay(tmp_path):
+  inner = tokenizers.Tokenizer(models.BPE({"a": 0, "Ġ": 1, ".": 2}, []))
+  inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  inner.decoder = decoders.ByteLevel()
+  inner.save(str(tmp_path / "tokenizer.json"))
+  settings = '{"clean_up_tokenization_spaces": true}'
+  (tmp_path / "tokenizer_config.json").write_text(settings)
+  tokenizer = transfer.load_tokenizer(tmp_path)
+  assert tokenizer.decode(tokenizer.encode(["a ."])["input_ids"]) == ["a ."]
+
+
 def test_padding_and_cutting_that_were_saved_do_not_count(folder):
   inner = wordpiece()
   inner.enable_padding(length=30, pad_id=1)
@@ -123,6 +180,20 @@ def test_links_and_missing_files_are_refused(folder, tmp_path_factory):
     transfer.load_tokenizer(other)
 
 
+@pytest.mark.parametrize(
+  ("name", "text"),
+  [("source.spm", ""), ("config.json", '{"model_type": "marian"}')],
+)
+def test_what_marian_has_is_no_tokenizer_that_anything_writes(
+  tmp_path, name, text
+):
+  (tmp_path / name).write_text(text)
+  with pytest.raises(UserError) as error:
+    transfer.load_tokenizer(tmp_path)
+  assert "MarianTokenizer.from_pretrained" in error.value.lines[2]
+  assert "save_pretrained" not in str(error.value)
+
+
 def test_mistakes_in_a_call_are_told(folder):
   tokenizer = transfer.load_tokenizer(folder)
   with pytest.raises(UserError, match="list of texts"):
@@ -131,8 +202,9 @@ def test_mistakes_in_a_call_are_told(folder):
     tokenizer.encode(["fun", "is"], ["very"])
   with pytest.raises(UserError, match="room for special tokens"):
     tokenizer.encode(["fun"], length=-1)
-  with pytest.raises(UserError, match="room for special tokens"):
+  with pytest.raises(UserError, match="room for special tokens") as error:
     tokenizer.encode(["fun"], length=1)
+  assert len(error.value.lines) == 3
 
 
 def test_without_the_library_the_message_says_how_to_get_it(
