@@ -6,8 +6,7 @@ read when it is asked for.
 
 import os
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,39 +15,16 @@ import numpy as np
 from dlcore import trees
 from dlcore.errors import UserError
 from dlcore.training import checkpoint
-from dlcore.transfer import files, hub, npz, safetensors
+from dlcore.transfer import files, hub, npz, pickles, safetensors
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
-SHARD = re.compile(r"-\d+-of-\d+\.")
-"""In the names of the files of a model that has several."""
+ENDS = (".json", ".npz", ".safetensors", *pickles.ENDS)
+"""Of the names of files, which are hardly names on the hub."""
 
 SHARDS = 4096
-"""The most of them."""
-
-PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
-"""The ends of the names of files that would run code when they are read."""
-
-CONVERT = (
-  "import sys, torch; from safetensors.torch import save_file; "
-  "*paths, output = sys.argv[1:]; "
-  "bare = lambda w: next((bare(w[k]) "
-  'for k in ("state_dict", "model") if isinstance(w.get(k), dict)), w); '
-  'read = lambda path: torch.load(path, map_location="cpu", '
-  "weights_only=True); "
-  "found = {k: v.detach().clone().contiguous() for path in paths "
-  "for k, v in bare(read(path)).items() if isinstance(v, torch.Tensor)}; "
-  'found or sys.exit("no arrays by name"); '
-  'save_file(found, output, {"format": "pt"})'
-)
-"""What makes one safetensors file of pickles, where PyTorch is.
-
-What was saved with the state of a training has the weights within it; arrays
-that share their memory are copied, as a file has no shares."""
-
-ENDS = (".json", ".npz", ".safetensors", *PICKLES)
-"""Of the names of files, which are hardly names on the hub."""
+"""The most files of one model."""
 
 SCHEME = "hf:"
 NEAR = re.compile(
@@ -163,20 +139,9 @@ def _file(path: Path, within: Path | None) -> Mapping[str, np.ndarray]:
   with files.opened(path, within) as file:
     begin = file.read(2)
   # Zip files that are no .npz and what begins with pickle's own opcode.
-  if path.suffix in PICKLES or begin in (b"PK", b"\x80\x02"):
-    raise _pickled([path], path.with_suffix(".safetensors"))
+  if path.suffix in pickles.ENDS or begin in (b"PK", b"\x80\x02"):
+    raise pickles.refused([path], path.with_suffix(".safetensors"))
   return safetensors.File(path, within)
-
-
-def _pickled(paths: Sequence[Path], output: Path) -> UserError:
-  """Returns what is told of pickles, with the line that converts them."""
-  arguments = [CONVERT, *map(str, paths), str(output)]
-  more = f", and {len(paths) - 1} more" if paths[1:] else ""
-  return UserError(
-    "expected weights as .safetensors or .npz, which cannot run code",
-    f"got {paths[0]}, a pickle{more}",
-    f"where PyTorch is, run: python -c {shlex.join(arguments)}",
-  )
 
 
 def _folder(folder: Path, within: Path | None = None) -> Source:
@@ -188,21 +153,13 @@ def _folder(folder: Path, within: Path | None = None) -> Source:
     return Source(safetensors.File(folder / WHOLE, within), about)
   if index.exists() or index.is_symlink():
     return Source(_shards(folder, within), about)
-  if pickles := _pickles(folder):
-    raise _pickled(pickles, folder / WHOLE)
+  if found := pickles.within(folder):
+    raise pickles.refused(found, folder / WHOLE)
   raise UserError(
     f"expected {WHOLE} or {INDEX} in {folder}",
     "got neither",
     "name the file itself, if it is called otherwise",
   )
-
-
-def _pickles(folder: Path) -> list[Path]:
-  """Returns the files of PyTorch in a folder: the whole one, or its parts."""
-  found = sorted(folder.glob("pytorch_model*"))
-  found = [path for path in found if path.suffix in PICKLES]
-  whole = [path for path in found if not SHARD.search(path.name)]
-  return whole[:1] or found
 
 
 class _Joined(Mapping[str, np.ndarray]):

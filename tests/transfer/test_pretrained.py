@@ -457,7 +457,7 @@ def test_pickles_are_refused_with_the_line_that_converts_them(
 
 
 def test_the_line_that_converts_is_python():
-  source = sys.modules["dlcore.transfer.sources"].CONVERT
+  source = sys.modules["dlcore.transfer.pickles"].CONVERT
   compile(source, "line", "exec")
   assert "'" not in source  # It is quoted by them.
 
