@@ -125,7 +125,7 @@ def lacking(folder: Path) -> list[str]:
   if not index.exists():
     if not names:
       return [WHOLE]
-    return [INDEX] if any(map(SHARD.search, names)) else []
+    return [INDEX] if any(map(pickles.SHARD.search, names)) else []
   places = files.read_json(index, _blobs(folder)).get("weight_map")
   try:
     return sorted(_file_names(places) - names)
