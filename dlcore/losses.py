@@ -17,11 +17,13 @@ def softmax_cross_entropy(
 
   Args:
     logits: float `[..., C]`; the arithmetic is float32.
-    labels: int `[...]`, each in `0 .. C - 1`.
+    labels: int `[...]`, each in `0 .. C - 1`. Others give NaN: there is none
+      that is ignored, for which there are weights.
     label_smoothing: 0 to 1, may be traced.
 
   Returns:
-    float32 `[...]`, in nats.
+    float32 `[...]`, in nats. A class whose logit is -inf has no probability,
+    and without smoothing changes nothing else.
 
   Raises:
     AssertionError: shapes or dtypes are others.
@@ -29,9 +31,14 @@ def softmax_cross_entropy(
   chex.assert_shape(labels, logits.shape[:-1])
   chex.assert_type([logits, labels], [float, int])
   log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
-  chosen = jnp.take_along_axis(log_probabilities, labels[..., None], axis=-1)
-  spread = jnp.mean(log_probabilities, axis=-1)
-  return -(1 - label_smoothing) * chosen[..., 0] - label_smoothing * spread
+  # Below 0 indices would count from the end.
+  labels = jnp.where(labels < 0, logits.shape[-1], labels)[..., None]
+  chosen = jnp.take_along_axis(log_probabilities, labels, axis=-1)[..., 0]
+  if isinstance(label_smoothing, int | float) and label_smoothing == 0:
+    return -chosen
+  spread = label_smoothing * jnp.mean(log_probabilities, axis=-1)
+  spread = jnp.where(label_smoothing > 0, spread, 0)  # Not 0 times infinity.
+  return -(1 - label_smoothing) * chosen - spread
 
 
 def squared_error(predictions: Array, targets: Array) -> Array:

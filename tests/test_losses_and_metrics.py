@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,6 +21,38 @@ def test_cross_entropy_of_large_logits_is_finite():
   logits = jnp.array([[1e4, 0.0], [0.0, 1e4]])
   got = losses.softmax_cross_entropy(logits, jnp.array([0, 0]))
   np.testing.assert_allclose(got, [0, 1e4])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, jnp.float32(0)])
+@pytest.mark.parametrize("none", [-jnp.inf, jnp.finfo(jnp.float32).min])
+def test_a_class_without_probability_changes_nothing(smoothing, none):
+  logits = jnp.array([1.0, 2.0, none, none])
+
+  def loss(logits, smoothing):
+    labels = jnp.zeros((), int)
+    return losses.softmax_cross_entropy(logits, labels, smoothing)
+
+  value, gradient = jax.value_and_grad(loss)(logits, smoothing)
+  alone, expected = jax.value_and_grad(loss)(logits[:2], 0.0)
+  np.testing.assert_allclose(value, alone, rtol=1e-6)
+  np.testing.assert_allclose(gradient, [*expected, 0, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize("label", [-1, -100, 3])
+def test_a_label_of_no_class_gives_nan_and_may_be_left_out(label):
+  logits = jnp.ones((2, 3))
+  labels, mask = jnp.array([1, label]), jnp.array([1.0, 0.0])
+  values = losses.softmax_cross_entropy(logits, labels)
+  assert np.isnan(values).tolist() == [False, True]
+
+  def total(logits):
+    values = losses.softmax_cross_entropy(logits, labels)
+    return metrics.weighted(values, mask)[0]
+
+  value, gradient = jax.value_and_grad(total)(logits)
+  np.testing.assert_allclose(value, np.log(3), rtol=1e-6)
+  assert np.isfinite(gradient).all()
+  assert not gradient[1].any()
 
 
 def test_masked_values_do_not_count_even_if_not_finite():

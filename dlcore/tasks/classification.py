@@ -1,7 +1,8 @@
 """One of C classes for every example."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from numbers import Real
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ def classification(
   input: str = "image",  # noqa: A002  the key of the batch, as in `about`
   normalization: supervised.Normalization | None = None,
   label_smoothing: float = 0.0,
-  class_weights: tuple[float, ...] = (),
+  class_weights: Sequence[float] = (),
   views: tuple[str, ...] = (),
 ) -> Task:
   """Makes the task of telling the class of an input.
@@ -29,7 +30,8 @@ def classification(
 
   Args:
     model: `apply(variables, inputs, train=...) -> logits [B, C]`.
-    input: the array of the batch that the model sees.
+    input: the array of the batch that the model sees; with "input_ids" also
+      `attention_mask` and `token_type_ids`, where the batch has them.
     normalization: mean and deviation of the input, see `data.from_arrays`.
     label_smoothing: 0 to 1 (Szegedy et al. 2016, arXiv:1512.00567).
     class_weights: weight of each class in the training loss; empty for 1.
@@ -44,12 +46,16 @@ def classification(
   Raises:
     UserError: a setting is out of range.
   """
-  if not 0 <= label_smoothing < 1:
+  if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing < 1:
     raise UserError(
       "expected task.label_smoothing from 0 to below 1",
-      f"got {label_smoothing}",
+      f"got {label_smoothing!r}",
     )
-  numbers = all(isinstance(weight, int | float) for weight in class_weights)
+  class_weights = tuple(class_weights)
+  numbers = all(
+    isinstance(weight, Real) and math.isfinite(weight)
+    for weight in class_weights
+  )
   if class_weights and not (
     numbers and min(class_weights) >= 0 < max(class_weights)
   ):
@@ -66,8 +72,13 @@ def classification(
   chosen_views = [lookup(augment.VIEWS, name, "view") for name in views]
   inputs = supervised.make_inputs(input, normalization)
 
+  def apply(params, extra, inputs, batch, **how):
+    beside = supervised.beside(input, batch)
+    return supervised.apply(model, params, extra, inputs, **beside, **how)
+
   def init(key: Array, batch: Batch):
-    params, extra = supervised.init(model, key, inputs(batch))
+    beside = supervised.beside(input, batch)
+    params, extra = supervised.init(model, key, inputs(batch), **beside)
     settings = {
       **extra["settings"],
       "label_smoothing": jnp.float32(label_smoothing),
@@ -75,8 +86,8 @@ def classification(
     return params, {**extra, "settings": settings}
 
   def loss(params: Params, extra: Extra, batch: Batch, key: Array):
-    logits, new_extra = supervised.apply(
-      model, params, extra, inputs(batch), key=key, train=True
+    logits, new_extra = apply(
+      params, extra, inputs(batch), batch, key=key, train=True
     )
     mask = metrics.weights(batch, logits.shape[0])
     smoothing = extra["settings"]["label_smoothing"] if label_smoothing else 0.0
@@ -114,7 +125,7 @@ def classification(
       seen = [new for images in seen for new in view(images)]
     parts = []
     for images in seen:
-      logits, _ = supervised.apply(model, params, extra, images, train=False)
+      logits, _ = apply(params, extra, images, batch, train=False)
       parts.append(jax.nn.log_softmax(logits.astype(jnp.float32)))
     if len(parts) == 1:
       return parts[0]

@@ -5,6 +5,7 @@ import math
 import jax.numpy as jnp
 
 from dlcore import losses, metrics
+from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.tasks import supervised
 from dlcore.typing import Array, Batch, Extra, Metrics, Params
@@ -24,13 +25,14 @@ def regression(
 
   Args:
     model: `apply(variables, inputs, train=...) -> [B, 1]`.
-    input: the array of the batch that the model sees.
+    input: the array of the batch that the model sees; with "input_ids" also
+      `attention_mask` and `token_type_ids`, where the batch has them.
     normalization: mean and deviation of the input, see `data.from_arrays`.
     target_normalization: `{"mean": m, "std": s}` of the target, or None.
 
   Returns:
-    A task whose batches hold the input and `target`, float32 `[B]`. Its
-    `predict` returns `{"prediction": float32 [B]}` in the target's units.
+    A task whose batches hold the input and `target`, float32 `[B]` or `[B, 1]`.
+    Its `predict` returns `{"prediction": float32 [B]}` in the target's units.
   """
   inputs = supervised.make_inputs(input, normalization)
   scale = dict(target_normalization or {"mean": 0.0, "std": 1.0})
@@ -39,8 +41,9 @@ def regression(
     return (target - scale["mean"]) / scale["std"]
 
   def measure(outputs: Array, batch: Batch) -> tuple[Array, Metrics]:
-    target = batch["target"]
+    target = _column(batch["target"])
     mask = metrics.weights(batch, target.shape[0])
+    target = jnp.where(mask > 0, target, 0)
     values = losses.squared_error(outputs, normalised(target))
     error = jnp.abs(outputs - normalised(target)) * scale["std"]
     return values, {
@@ -51,34 +54,47 @@ def regression(
       "_squared_target": metrics.weighted(jnp.square(normalised(target)), mask),
     }
 
+  def apply(params: Params, extra: Extra, batch: Batch, **how):
+    """Returns the output `[B]` and the new extra."""
+    beside = supervised.beside(input, batch)
+    outputs, extra = supervised.apply(
+      model, params, extra, inputs(batch), width=1, **beside, **how
+    )
+    return outputs[:, 0], extra
+
   def init(key: Array, batch: Batch):
-    return supervised.init(model, key, inputs(batch))
+    beside = supervised.beside(input, batch)
+    return supervised.init(model, key, inputs(batch), **beside)
 
   def loss(params: Params, extra: Extra, batch: Batch, key: Array):
-    outputs, new_extra = supervised.apply(
-      model, params, extra, inputs(batch), key=key, train=True
-    )
-    values, sums = measure(outputs[:, 0], batch)
+    outputs, new_extra = apply(params, extra, batch, key=key, train=True)
+    values, sums = measure(outputs, batch)
     mask = metrics.weights(batch, values.shape[0])
     return supervised.weigh(values, mask), (new_extra, sums)
 
   def evaluate(params: Params, extra: Extra, batch: Batch, key: Array):
     del key
-    outputs, _ = supervised.apply(
-      model, params, extra, inputs(batch), train=False
-    )
-    return measure(outputs[:, 0], batch)[1]
+    outputs, _ = apply(params, extra, batch, train=False)
+    return measure(outputs, batch)[1]
 
   def predict(params: Params, extra: Extra, batch: Batch, key: Array):
     del key
-    outputs, _ = supervised.apply(
-      model, params, extra, inputs(batch), train=False
-    )
-    return {"prediction": outputs[:, 0] * scale["std"] + scale["mean"]}
+    outputs, _ = apply(params, extra, batch, train=False)
+    return {"prediction": outputs * scale["std"] + scale["mean"]}
 
   return Task(
     init=init, loss=loss, evaluate=evaluate, predict=predict, derived=_derived
   )
+
+
+def _column(target: Array) -> Array:
+  """Returns `[B]` or `[B, 1]` as `[B]`."""
+  if target.ndim != 1 and target.shape[1:] != (1,):
+    raise UserError(
+      "expected one number for every example, a target [B]",
+      f"got one of shape {target.shape}",
+    )
+  return target.reshape(target.shape[0])
 
 
 def _derived(sums: Metrics) -> dict[str, float]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore import layers
+from dlcore.errors import UserError
 from dlcore.typing import Array, Batch, Extra, Params
 
 Normalization = Mapping[str, Any]
@@ -14,7 +15,17 @@ Normalization = Mapping[str, Any]
 TOKENS = "input_ids"
 """The name of the array of a batch that holds token ids, int `[B, T]`."""
 
-TRACED = ("dropout", "stochastic_depth", "drop_block")
+BESIDE = ("attention_mask", "token_type_ids")
+"""The arrays of a batch that go with these, where it has them."""
+
+TRACED = (
+  "dropout",
+  "activation_dropout",
+  "attention_dropout",
+  "head_dropout",
+  "stochastic_depth",
+  "drop_block",
+)
 """The fields of a model that are rates of what is dropped at random."""
 
 
@@ -28,9 +39,10 @@ def make_inputs(
     normalization: `{"mean": [...], "std": [...]}` over the last axis, or None.
 
   Returns:
-    `batch -> float32 [B, ...]`: integer pixels are brought to the scale 0 to
-    1, then the mean is taken away and the rest divided by the deviation. Token
-    ids stay what they are.
+    `batch -> float32 [B, ...]`: unsigned pixels are brought to the scale 0 to
+    1, then the mean is taken away and the rest divided by the deviation. Rows
+    that the batch's mask leaves out become zeros, lest a NaN there ends in a
+    gradient. Token ids stay what they are.
   """
   if name == TOKENS:
     return lambda batch: jnp.asarray(batch[name])
@@ -40,21 +52,32 @@ def make_inputs(
 
   def inputs(batch: Batch) -> Array:
     values = jnp.asarray(batch[name])
-    if jnp.issubdtype(values.dtype, jnp.integer):
-      values = values.astype(jnp.float32) / jnp.iinfo(values.dtype).max
-    values = values.astype(jnp.float32)
-    return (values - mean) * inverse if normalization else values
+    kind, values = values.dtype, values.astype(jnp.float32)
+    if name == "image" and jnp.issubdtype(kind, jnp.unsignedinteger):
+      values = values / jnp.iinfo(kind).max
+    values = (values - mean) * inverse if normalization else values
+    if "mask" not in batch:
+      return values
+    kept = batch["mask"].reshape(-1, *[1] * (values.ndim - 1)) > 0
+    return jnp.where(kept, values, 0)
 
   return inputs
 
 
-def init(model, key: Array, inputs: Array) -> tuple[Params, Extra]:
+def beside(name: str, batch: Batch) -> dict[str, Array]:
+  """Returns what a model of token ids is given beside them, by keyword."""
+  if name != TOKENS:
+    return {}
+  return {key: jnp.asarray(batch[key]) for key in BESIDE if key in batch}
+
+
+def init(model, key: Array, inputs: Array, **beside) -> tuple[Params, Extra]:
   """Returns the model's parameters and its other collections.
 
   `extra["settings"]` holds the numbers inside the model that a search may
   vary without compiling anew: the rates of `TRACED` that are not 0.
   """
-  variables = dict(model.init(key, inputs, train=False))
+  variables = dict(model.init(key, inputs, **beside, train=False))
   params = variables.pop("params")
   rates = {name: getattr(model, name, 0.0) for name in TRACED}
   settings = {name: jnp.float32(rate) for name, rate in rates.items() if rate}
@@ -67,23 +90,63 @@ def collections(extra: Extra) -> dict[str, Any]:
 
 
 def apply(
-  model, params: Params, extra: Extra, inputs: Array, *, key=None, train: bool
+  model,
+  params: Params,
+  extra: Extra,
+  inputs: Array,
+  *,
+  key: Array | None = None,
+  width: int | None = None,
+  train: bool,
+  **beside,
 ) -> tuple[Array, Extra]:
-  """Applies the model and returns its output and the new `extra`."""
+  """Applies the model.
+
+  Args:
+    model: called as `(variables, inputs, **beside, train=)`.
+    params: of the model.
+    extra: of the state.
+    inputs: `[B, ...]`.
+    key: random key, in training.
+    width: of the output, if it is known.
+    train: whether to train.
+    **beside: see `beside`.
+
+  Returns:
+    The output, `[B, C]`, and the new `extra`.
+
+  Raises:
+    UserError: the output is another.
+  """
   others, settings = collections(extra), extra["settings"]
   if rates := {name: settings[name] for name in TRACED if name in settings}:
     model = model.clone(**rates)
   variables = {"params": params, **others}
   if not train:
-    return model.apply(variables, inputs, train=False), extra
+    outputs = model.apply(variables, inputs, **beside, train=False)
+    return _checked(outputs, width), extra
   outputs, updated = model.apply(
     variables,
     inputs,
+    **beside,
     train=True,
     rngs={"dropout": key},
     mutable=[*others, layers.RECORDED],
   )
-  return outputs, {**extra, **updated}
+  return _checked(outputs, width), {**extra, **updated}
+
+
+def _checked(outputs: Any, width: int | None) -> Array:
+  """Returns the output of a model if it is `[B, width]`."""
+  shape = getattr(outputs, "shape", None)
+  if shape is None or len(shape) != 2 or shape[1] != (width or shape[1]):
+    several = f"a {type(outputs).__name__} of several arrays"
+    raise UserError(
+      f"expected a model with outputs of the shape [B, {width or 'C'}]",
+      f"got {several if shape is None else list(shape)}",
+      'set head="classifier" and num_classes, 1 in regression',
+    )
+  return outputs
 
 
 def weigh(values: Array, weights: Array) -> tuple[Array, Array]:

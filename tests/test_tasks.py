@@ -1,0 +1,159 @@
+"""What the tasks do with data and models of all kinds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from dlcore import models, tasks
+from dlcore.errors import UserError
+from dlcore.tasks import supervised
+
+KEY = jax.random.key(0)
+IDS = np.arange(8, dtype=np.int32).reshape(2, 4)
+TEXTS = {
+  "gpt2": {"head": "classifier", "length": 4},
+  "bert_base": {"length": 4},
+}
+SMALL = {"vocabulary": 9, "width": 8, "depth": 1, "heads": 2, "hidden": 8}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_is_masked_has_no_influence_on_the_class_of_a_text(name):
+  model = models.create(name, num_classes=3, **SMALL, **TEXTS[name])
+  task = tasks.classification(model, input="input_ids")
+  mask = np.array([[1, 1, 1, 0], [1, 1, 0, 0]])
+  batch = {"input_ids": IDS, "attention_mask": mask, "label": np.zeros(2, int)}
+  params, extra = task.init(KEY, batch)
+  params = jax.tree.map(lambda leaf: 20 * leaf, params)
+
+  @jax.jit
+  def run(batch):
+    found = task.predict(params, extra, batch, KEY)["probabilities"]
+    (total, _), _ = task.loss(params, extra, batch, KEY)
+    return found, total
+
+  expected = run(batch)
+  other = np.where(mask, IDS, 8 - IDS)
+  changed = run({**batch, "input_ids": other})
+  for left, right in zip(expected, changed, strict=True):
+    np.testing.assert_allclose(left, right, atol=1e-6)
+  seen = run(
+    {**batch, "input_ids": other, "attention_mask": np.ones((2, 4), int)}
+  )
+  assert np.abs(seen[0] - expected[0]).max() > 1e-4
+
+
+def test_whole_numbers_of_a_table_are_no_pixels():
+  table = supervised.make_inputs("features", None)
+  image = supervised.make_inputs("image", None)
+  values = np.array([[0, 255]])
+  for dtype in (np.int32, np.uint8, np.int16):
+    batch = {"features": values.astype(dtype)}
+    np.testing.assert_array_equal(table(batch), values)
+  for dtype in (np.uint8, np.uint16):
+    scaled = image({"image": values.astype(dtype)})
+    np.testing.assert_allclose(scaled, values / np.iinfo(dtype).max, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_row_left_out_may_hold_anything(kind):
+  task = tasks.TASKS[kind](
+    models.MLP(num_classes=3 if kind == "classification" else 1, widths=(4,)),
+    input="features",
+    normalization={"mean": [1.0, 1.0], "std": [2.0, 2.0]},
+  )
+  features = np.array([[1.0, 2.0], [np.inf, np.nan]], np.float32)
+  target = {"label": np.array([1, -1]), "target": np.array([1.0, np.nan])}
+  batch = {"features": features, **target, "mask": np.array([1.0, 0.0])}
+  params, extra = task.init(KEY, {**batch, "features": np.ones((2, 2), "f")})
+
+  def loss(params):
+    return task.loss(params, extra, batch, KEY)[0][0]
+
+  value, gradient = jax.value_and_grad(loss)(params)
+  assert np.isfinite(value)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+class Several(nn.Module):
+  """Returns a pair, as models without a head do."""
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    x = nn.Dense(3)(x)
+    return x, x
+
+
+class Tokens(nn.Module):
+  """Returns logits of each token."""
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    return nn.Dense(3)(x)[:, None]
+
+
+@pytest.mark.parametrize(
+  ("kind", "model", "message"),
+  [
+    ("classification", Several(), "a tuple of several arrays"),
+    ("classification", Tokens(), r"got \[2, 1, 3\]"),
+    ("regression", models.MLP(num_classes=4), r"got \[2, 4\]"),
+    ("regression", Several(), "several arrays"),
+  ],
+)
+def test_a_model_of_other_outputs_is_told(kind, model, message):
+  task = tasks.TASKS[kind](model, input="features")
+  batch = {
+    "features": np.ones((2, 2), np.float32),
+    "label": np.zeros(2, int),
+    "target": np.zeros(2, np.float32),
+  }
+  params, extra = supervised.init(model, KEY, batch["features"])
+  with pytest.raises(UserError, match=message):
+    task.loss(params, extra, batch, KEY)
+
+
+def test_a_target_may_be_a_column():
+  task = tasks.regression(models.MLP(num_classes=1, widths=()))
+  target = np.array([1.0, 2.0], np.float32)
+  batch = {"features": np.ones((2, 2), np.float32), "target": target}
+  params, extra = task.init(KEY, batch)
+  one, two = (
+    task.loss(params, extra, {**batch, "target": t}, KEY)[0]
+    for t in (target, target[:, None])
+  )
+  assert one == two
+  wide = {**batch, "target": np.ones((2, 2), np.float32)}
+  with pytest.raises(UserError, match="one number for every example"):
+    task.loss(params, extra, wide, KEY)
+
+
+def test_weights_of_classes_may_be_an_array():
+  model = models.MLP(num_classes=2, widths=())
+  for weights in (np.array([1.0, 2.0]), (np.float32(1), np.int32(2)), [1, 2]):
+    tasks.classification(model, input="features", class_weights=weights)
+  for settings in (
+    {"class_weights": ("1", "2")},
+    {"class_weights": np.array([1.0, np.nan])},
+    {"label_smoothing": "0.1"},
+  ):
+    with pytest.raises(UserError, match="expected"):
+      tasks.classification(model, input="features", **settings)
+
+
+def test_every_rate_of_a_model_can_be_varied_without_compiling():
+  model = models.create(
+    "bert_base",
+    num_classes=2,
+    **SMALL,
+    length=4,
+    dropout=0.1,
+    attention_dropout=0.2,
+    head_dropout=0.3,
+  )
+  shapes = jax.eval_shape(lambda: supervised.init(model, KEY, IDS))
+  rates = {"dropout", "attention_dropout", "head_dropout"}
+  assert set(shapes[1]["settings"]) == rates
+  assert jnp.float32 == shapes[1]["settings"]["dropout"].dtype
