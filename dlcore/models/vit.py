@@ -257,7 +257,7 @@ class Block(nn.Module):
 
 
 def _norm(module, name: str) -> nn.LayerNorm:
-  return LayerNorm(module.epsilon, dtype=module.dtype, name=name)
+  return LayerNorm(module.epsilon, dtype=module.dtype, hold=True, name=name)
 
 
 def _grown(most: float | Array, depth: int) -> Array | None:
