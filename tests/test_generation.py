@@ -360,6 +360,24 @@ def test_a_translation_is_that_of_reading_all_of_it_again(name):
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)
+def test_padding_of_the_source_changes_no_translation(name):
+  model, variables, ids, mask = translation(name)
+
+  @jit
+  def run(ids, mask):
+    start = after_source(
+      model, variables, ids, attention_mask=mask, start=1, length=LENGTH
+    )
+    return generate(start).ids, beam_search(start, beams=3).ids
+
+  padded = run(ids, mask)
+  for row in range(2):
+    alone = run(ids[row : row + 1, mask[row] == 1], None)
+    for one, several in zip(alone, padded, strict=True):
+      np.testing.assert_array_equal(one[0], several[row])
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
 def test_the_score_of_a_beam_is_that_of_reading_its_text(name):
   model, variables, ids, mask = translation(name)
   found = jit(
