@@ -210,6 +210,13 @@ def test_the_narrowest_choice_is_the_likeliest_and_rates_may_be_traced():
     ({"top_p": 1.5}, "top_p above 0"),
     ({"top_k": 2.5}, "whole numbers"),
     ({"temperature": float("nan")}, "temperature above 0"),
+    ({"temperature": np.float32(0)}, "temperature above 0"),
+    ({"temperature": jnp.float32(-1)}, "temperature above 0"),
+    ({"temperature": None}, "temperature above 0"),
+    ({"top_k": np.int64(0)}, "top_k of at least 1"),
+    ({"top_k": np.float32(2.5)}, "whole numbers"),
+    ({"top_k": True}, "whole numbers"),
+    ({"top_p": np.float32(1.5)}, "top_p above 0"),
   ],
 )
 def test_settings_that_cannot_work_are_told(settings, message):
@@ -277,11 +284,40 @@ def test_what_is_ruled_out_is_never_chosen():
     (lambda: generate(chains(4), choose=sampling()), "a key"),
     (lambda: beam_search(chains(4), beams=0), "at least 1 beam"),
     (lambda: beam_search(chains(4), power=-1.0), "not negative"),
+    (lambda: beam_search(chains(4), power=np.float32(-1)), "not negative"),
+    (lambda: beam_search(chains(4), power=float("inf")), "not negative"),
+    (lambda: beam_search(chains(4), beams=True), "at least 1 beam"),
   ],
 )
 def test_a_search_that_cannot_work_is_told(call, message):
   with pytest.raises(UserError, match=message):
     call()
+
+
+@pytest.mark.parametrize("search", [generate, beam_search])
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"stop": (4,)}, "stop to be of the 4 tokens"),
+    ({"stop": (1, -1)}, "stop to be of the 4 tokens"),
+    ({"stop": 2**32 + 1}, "stop to be of the 4 tokens"),
+    ({"stop": (1.5,)}, "whole numbers"),
+    ({"stop": [[1, 2]]}, "whole numbers"),
+    ({"stop": None}, "whole numbers"),
+    ({"pad": 1.5}, "whole numbers"),
+    ({"pad": None}, "whole numbers"),
+  ],
+)
+def test_ids_that_cannot_be_are_told(search, settings, message):
+  with pytest.raises(UserError, match=message):
+    search(chains(4), **settings)
+
+
+def test_ids_that_stop_may_be_traced():
+  for search in (generate, beam_search):
+    traced = jax.jit(lambda stop, f=search: f(chains(4), stop=(stop, 3)).ids)
+    known = search(chains(4), stop=(1, 3)).ids
+    np.testing.assert_array_equal(traced(1), known)
 
 
 def test_one_id_may_stop_a_beam():
@@ -305,6 +341,10 @@ IDS = np.ones((2, 4), int)
     (MODELS["gpt2"], {"input_ids": IDS[0]}, "integers"),
     (MODELS["gpt2"], {"input_ids": IDS * 19}, "ids from 0 to 18"),
     (MODELS["gpt2"], {"input_ids": -IDS}, "ids from 0 to 18"),
+    (MODELS["gpt2"], {"input_ids": IDS * 2**32}, "ids from 0 to 18"),
+    (MODELS["gpt2"], {"input_ids": [[1, 2], [3]]}, "of one length"),
+    (TRANSLATORS["transformer"], {}, "use after_source"),
+    (TRANSLATORS["seq2seq"], {}, "use after_source"),
     (MODELS["gpt2"], {"attention_mask": IDS[:, :3]}, "of shape"),
     (MODELS["gpt2"], {"attention_mask": IDS[:1]}, "of shape"),
     (MODELS["gpt2"], {"attention_mask": IDS * 1.0}, "whole numbers"),
@@ -357,6 +397,43 @@ def test_a_translation_is_that_of_reading_all_of_it_again(name):
   )(variables)
   _, told = read_translation(model, variables, ids, mask, found.ids)
   np.testing.assert_array_equal(found.ids, told)
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_padding_of_the_source_changes_no_translation(name):
+  model, variables, ids, mask = translation(name)
+
+  @jit
+  def run(ids, mask):
+    start = after_source(
+      model, variables, ids, attention_mask=mask, start=1, length=LENGTH
+    )
+    return generate(start).ids, beam_search(start, beams=3).ids
+
+  padded = run(ids, mask)
+  for row in range(2):
+    alone = run(ids[row : row + 1, mask[row] == 1], None)
+    for one, several in zip(alone, padded, strict=True):
+      np.testing.assert_array_equal(one[0], several[row])
+
+
+@pytest.mark.parametrize(
+  ("model", "start", "message"),
+  [
+    (TRANSLATORS["transformer"], 13, "start to be of the 13 tokens"),
+    (TRANSLATORS["seq2seq"], -1, "start to be of the 13 tokens"),
+    (TRANSLATORS["seq2seq"], 1.5, "whole numbers"),
+    (TRANSLATORS["seq2seq"], None, "whole numbers"),
+    (MODELS["gpt2"], 1, "use after_prompt"),
+  ],
+)
+def test_translations_that_cannot_begin_are_told(model, start, message):
+  variables = {}
+  if model in TRANSLATORS.values():
+    name = type(model).__name__.lower()
+    variables = translation(name)[1]
+  with pytest.raises(UserError, match=message):
+    after_source(model, variables, IDS, start=start, length=3)
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)

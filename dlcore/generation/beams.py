@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dlcore.errors import UserError
+from dlcore.generation import checks
 from dlcore.generation.sampling import stops
 from dlcore.generation.start import Start
 from dlcore.typing import Array, PyTree
@@ -67,13 +67,12 @@ def beam_search(
     pad: the id after the end of a text.
 
   Raises:
-    UserError: a number is out of range.
+    UserError: a number or an id is out of range.
   """
-  if not isinstance(beams, int | np.integer) or beams < 1:
-    raise UserError("expected at least 1 beam", f"got beams={beams!r}")
-  if isinstance(power, int | float) and not power >= 0:
-    raise UserError("expected a power that is not negative", f"got {power!r}")
-  stop = np.atleast_1d(np.asarray(stop, np.int32))
+  checks.count("at least 1 beam", beams)
+  checks.number("a power that is not negative", power, 0, checks.LARGEST)
+  checks.some_ids("pad", pad)
+  stop_ids = checks.some_ids("stop", stop)
   batch, length = len(start.ids), start.length
   most = float(length) ** power
 
@@ -85,8 +84,8 @@ def beam_search(
 
   def body(carry):
     t, alive, aside = carry
-    state, parent, found = _candidates(start, alive, t, stop)
-    ended = stops(found.last, stop)
+    state, parent, found = _candidates(start, alive, t, stop_ids)
+    ended = stops(found.last, stop_ids)
     scores = found.scores / (t + 1.0) ** power
     stopped = Beams(
       jnp.where(jnp.arange(length) > t, pad, found.ids),
@@ -124,7 +123,7 @@ def _begun(start: Start, beams: int, pad: int) -> Alive:
 
 
 def _candidates(
-  start: Start, alive: Alive, t: Array, stop: Sequence[int]
+  start: Start, alive: Alive, t: Array, stop: Array | np.ndarray
 ) -> tuple[PyTree, Array, Alive]:
   """Returns the likeliest that are one token longer, C of them.
 
@@ -132,6 +131,7 @@ def _candidates(
   """
   batch, beams = alive.scores.shape
   state, logits = start.step(alive.state, alive.last.reshape(-1))
+  checks.in_vocabulary("stop", stop, logits.shape[-1])
   chances = jax.nn.log_softmax(logits.astype(jnp.float32))
   scores = alive.scores[..., None] + chances.reshape(batch, beams, -1)
   vocabulary = scores.shape[-1]

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from dlcore.errors import UserError
+from dlcore.generation import checks
 from dlcore.generation.start import Start
 from dlcore.typing import Array
 
@@ -45,7 +47,7 @@ def generate(
     pad: the id after the end of a text.
 
   Raises:
-    UserError: there is a choice, but no key.
+    UserError: there is a choice, but no key, or an id cannot be.
   """
   choose = greedy if choose is None else choose
   if choose is not greedy and key is None:
@@ -54,6 +56,8 @@ def generate(
       "got none: every call would choose the same",
       "give key=jax.random.key(seed)",
     )
+  checks.some_ids("pad", pad)
+  stop_ids = checks.some_ids("stop", stop)
   key = jax.random.key(0) if key is None else key
   batch = len(start.ids)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
@@ -65,12 +69,13 @@ def generate(
   def body(carry):
     t, state, token, ids, lengths, done = carry
     state, logits = start.step(state, token)
+    checks.in_vocabulary("stop", stop_ids, logits.shape[-1])
     fresh = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
     token = jax.vmap(choose)(fresh, logits).astype(jnp.int32)
     token = jnp.where(done, pad, token)
     ids = ids.at[:, t].set(token)
     lengths += ~done
-    return t + 1, state, token, ids, lengths, done | stops(token, stop)
+    return t + 1, state, token, ids, lengths, done | stops(token, stop_ids)
 
   ids = jnp.full((batch, start.length), pad, jnp.int32)
   lengths, done = jnp.zeros(batch, jnp.int32), jnp.zeros(batch, bool)
@@ -79,7 +84,7 @@ def generate(
   return Generated(ids, lengths)
 
 
-def stops(token: Array, stop: Sequence[int]) -> Array:
+def stops(token: Array, stop: Array | np.ndarray) -> Array:
   """Tells which tokens, of any shape, end a text."""
   return jnp.isin(token, jnp.asarray(stop, jnp.int32))
 
@@ -109,11 +114,12 @@ def sampling(
   Raises:
     UserError: a number is out of range.
   """
-  _check(temperature, float("inf"), "a temperature above 0")
-  _check(top_k, float("inf"), "a top_k of at least 1")
-  if isinstance(top_k, float):
-    raise UserError("expected a top_k of whole numbers", f"got {top_k!r}")
-  _check(top_p, 1, "a top_p above 0 and up to 1")
+  above = checks.SMALLEST
+  checks.number("a temperature above 0", temperature, above, float("inf"))
+  if top_k is not None:
+    checks.count("a top_k of at least 1, of whole numbers", top_k)
+  if top_p is not None:
+    checks.number("a top_p above 0 and up to 1", top_p, above, 1)
 
   def choose(key: Array, logits: Array) -> Array:
     size = min(top_k or logits.size, logits.size)
@@ -125,8 +131,3 @@ def sampling(
     return ids[jax.random.categorical(key, values)]
 
   return choose
-
-
-def _check(value, most: float, what: str) -> None:
-  if isinstance(value, int | float) and not 0 < value <= most:
-    raise UserError(f"expected {what}", f"got {value!r}")

@@ -5,10 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from dlcore.errors import UserError
-from dlcore.layers import kept_tokens
+from dlcore.generation import checks
 from dlcore.typing import Array, PyTree
 
 
@@ -53,7 +51,8 @@ def after_prompt(
     UserError: the ids, the mask or the length cannot be, are more than the
       model has positions for, or the model predicts no tokens.
   """
-  ids, mask = _checked(model, input_ids, attention_mask, length)
+  checks.kind(model, translates=False)
+  ids, mask = checks.prompt(model, input_ids, attention_mask, length)
   batch, size = ids.shape
   if mask is None:
     mask = jnp.ones((batch, size), bool)
@@ -104,7 +103,9 @@ def after_source(
   Raises:
     UserError: as of `after_prompt`.
   """
-  source, mask = _checked(model, input_ids, attention_mask, length)
+  checks.kind(model, translates=True)
+  source, mask = checks.prompt(model, input_ids, attention_mask, length)
+  checked = checks.some_ids("start", start)
 
   def call(cache, ids, encoded, mask):
     return _call(model, variables, cache, ids, encoded, mask, method="decode")
@@ -113,7 +114,9 @@ def after_source(
     how = {"attention_mask": mask, "train": False, "method": "encode"}
     encoded = model.apply(variables, source, **how)
     ids = jnp.zeros((len(source), length), jnp.int32)
-    return call(None, ids, encoded, mask)[0], encoded, mask
+    cache, logits = call(None, ids, encoded, mask)
+    checks.in_vocabulary("start", checked, logits.shape[-1])
+    return cache, encoded, mask
 
   def step(state, ids):
     cache, encoded, mask = state
@@ -138,59 +141,14 @@ def without(start: Start, ids: Sequence[int]) -> Start:
   Raises:
     UserError: an id is no token of the model.
   """
-  forbidden = np.asarray(ids, np.int32)
+  forbidden = checks.some_ids("ids", ids)
 
   def step(state, tokens):
     state, logits = start.step(state, tokens)
-    bad = forbidden[(forbidden < 0) | (forbidden >= logits.shape[-1])]
-    if bad.size:
-      raise UserError(
-        f"expected ids of the {logits.shape[-1]:,} tokens of the model",
-        f"got {int(bad[0])}",
-      )
+    checks.in_vocabulary("ids", forbidden, logits.shape[-1])
     return state, logits.at[:, forbidden].set(-jnp.inf)
 
   return start._replace(step=step)
-
-
-def _checked(model, input_ids, attention_mask, length):
-  """Returns ids int32 `[B, T]` and the mask, bool or None.
-
-  What stands in traced arrays cannot be looked at.
-  """
-  if getattr(model, "head", "lm") != "lm":
-    raise UserError(
-      'expected a model that predicts tokens, with head="lm"',
-      f"got head={model.head!r}",
-    )
-  if not isinstance(length, int | np.integer) or length < 1:
-    raise UserError("expected a length of at least 1 token", f"got {length!r}")
-  ids = jnp.asarray(input_ids)
-  integer = jnp.issubdtype(ids.dtype, jnp.integer)
-  if not integer or ids.ndim != 2 or not ids.size:
-    raise UserError(
-      "expected token ids, integers [B, T]", f"got {ids.dtype} of {ids.shape}"
-    )
-  count = getattr(model, "vocabulary", None) or int(np.iinfo(ids.dtype).max)
-  if _is_known(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < count):
-    raise UserError(
-      f"expected ids from 0 to {count - 1}, as the vocabulary has them",
-      f"got {int(ids.min())} to {int(ids.max())}",
-    )
-  if attention_mask is None:
-    return ids.astype(jnp.int32), None
-  mask = kept_tokens(jnp.asarray(attention_mask), ids.shape)
-  if _is_known(mask) and not mask.any(1).all():
-    raise UserError(
-      "expected a text in every row",
-      "got an attention_mask with a row that keeps no token",
-      "leave such rows out",
-    )
-  return ids.astype(jnp.int32), mask
-
-
-def _is_known(x: Array) -> bool:
-  return not isinstance(x, jax.core.Tracer)
 
 
 def _call(model, variables, cache, *inputs, **how):
