@@ -32,13 +32,14 @@ def softmax_cross_entropy(
   chex.assert_type([logits, labels], [float, int])
   log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
   # Below 0 indices would count from the end.
+  labels = labels.astype(jnp.int32)
   labels = jnp.where(labels < 0, logits.shape[-1], labels)[..., None]
   chosen = jnp.take_along_axis(log_probabilities, labels, axis=-1)[..., 0]
   if isinstance(label_smoothing, int | float) and label_smoothing == 0:
     return -chosen
-  spread = label_smoothing * jnp.mean(log_probabilities, axis=-1)
-  spread = jnp.where(label_smoothing > 0, spread, 0)  # Not 0 times infinity.
-  return -(1 - label_smoothing) * chosen - spread
+  # Not 0 times infinity.
+  spread = jnp.where(label_smoothing > 0, log_probabilities, 0).mean(-1)
+  return -(1 - label_smoothing) * chosen - label_smoothing * spread
 
 
 def squared_error(predictions: Array, targets: Array) -> Array:

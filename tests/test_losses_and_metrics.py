@@ -38,6 +38,19 @@ def test_a_class_without_probability_changes_nothing(smoothing, none):
   np.testing.assert_allclose(gradient, [*expected, 0, 0], atol=1e-7)
 
 
+def test_the_gradient_by_a_smoothing_of_none_is_finite():
+  logits, label = jnp.array([1.0, -jnp.inf]), jnp.zeros((), int)
+  slope = jax.grad(lambda e: losses.softmax_cross_entropy(logits, label, e))(
+    jnp.float32(0)
+  )
+  assert np.isfinite(slope)
+
+
+def test_narrow_labels_are_no_other_classes():
+  logits, labels = jnp.zeros((1, 200)), jnp.array([-1], jnp.int8)
+  assert np.isnan(losses.softmax_cross_entropy(logits, labels)).all()
+
+
 @pytest.mark.parametrize("label", [-1, -100, 3])
 def test_a_label_of_no_class_gives_nan_and_may_be_left_out(label):
   logits = jnp.ones((2, 3))

@@ -98,10 +98,11 @@ class Tokens(nn.Module):
 @pytest.mark.parametrize(
   ("kind", "model", "message"),
   [
-    ("classification", Several(), "a tuple of several arrays"),
+    ("classification", Several(), "a tuple"),
+    ("classification", models.MLP(head=None), "without a head"),
     ("classification", Tokens(), r"got \[2, 1, 3\]"),
     ("regression", models.MLP(num_classes=4), r"got \[2, 4\]"),
-    ("regression", Several(), "several arrays"),
+    ("regression", Several(), "a tuple"),
   ],
 )
 def test_a_model_of_other_outputs_is_told(kind, model, message):
@@ -138,10 +139,43 @@ def test_weights_of_classes_may_be_an_array():
   for settings in (
     {"class_weights": ("1", "2")},
     {"class_weights": np.array([1.0, np.nan])},
+    {"class_weights": {0: 1.0}},
+    {"class_weights": 1.0},
     {"label_smoothing": "0.1"},
   ):
     with pytest.raises(UserError, match="expected"):
       tasks.classification(model, input="features", **settings)
+
+
+def test_a_label_of_no_class_is_not_hidden_by_a_weight_of_none():
+  model = models.MLP(num_classes=2, widths=())
+  task = tasks.classification(
+    model, input="features", class_weights=np.array([1.0, 0.0])
+  )
+  for label in (-1, 2):
+    labels = np.array([0, label], np.int8)
+    batch = {"features": np.ones((2, 2), np.float32), "label": labels}
+    params, extra = task.init(KEY, batch)
+    assert np.isnan(task.loss(params, extra, batch, KEY)[0][0])
+
+
+def test_a_text_left_out_may_hold_anything():
+  model = models.create("bert_base", num_classes=3, **SMALL, length=4)
+  task = tasks.classification(model, input="input_ids")
+  batch = {
+    "input_ids": np.where([[True], [False]], IDS, 99),
+    "attention_mask": np.array([[1, 1, 1, 1], [0, 0, 0, 0]]),
+    "label": np.array([0, -1]),
+    "mask": np.array([1.0, 0.0]),
+  }
+  params, extra = task.init(KEY, batch)
+
+  @jax.jit
+  def gradient(params):
+    return jax.grad(lambda p: task.loss(p, extra, batch, KEY)[0][0])(params)
+
+  found = jax.tree.leaves(gradient(params))
+  assert all(np.isfinite(leaf).all() for leaf in found)
 
 
 def test_every_rate_of_a_model_can_be_varied_without_compiling():

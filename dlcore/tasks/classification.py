@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dlcore import augment, losses, metrics
 from dlcore.errors import UserError, lookup
@@ -51,18 +53,7 @@ def classification(
       "expected task.label_smoothing from 0 to below 1",
       f"got {label_smoothing!r}",
     )
-  class_weights = tuple(class_weights)
-  numbers = all(
-    isinstance(weight, Real) and math.isfinite(weight)
-    for weight in class_weights
-  )
-  if class_weights and not (
-    numbers and min(class_weights) >= 0 < max(class_weights)
-  ):
-    raise UserError(
-      "expected numbers >= 0 in task.class_weights, and one above 0",
-      f"got {class_weights}",
-    )
+  class_weights = _numbers(class_weights)
   if views and input != "image":
     raise UserError(
       "expected images, of which task.views shows several",
@@ -96,7 +87,12 @@ def classification(
       return losses.softmax_cross_entropy(logits, labels, smoothing)
 
     def weight(labels: Array) -> Array:
-      return weights_of(logits.shape[-1])[labels]
+      # What is no class has a loss of NaN, which a weight of 0 would hide.
+      return (
+        weights_of(logits.shape[-1])
+        .at[labels]
+        .get(mode="fill", fill_value=1, wrap_negative_indices=False)
+      )
 
     if class_weights:
       mean = _mixed(batch, weight)
@@ -148,6 +144,24 @@ def classification(
     return jnp.asarray(class_weights, jnp.float32)
 
   return Task(init=init, loss=loss, evaluate=evaluate, predict=predict)
+
+
+def _numbers(weights: Any) -> tuple[float, ...]:
+  """Returns the weights of classes, if they can be some."""
+  found = np.asarray(weights, object)
+  if found.ndim != 1 or not all(
+    isinstance(weight, Real) and math.isfinite(weight) for weight in found
+  ):
+    raise UserError(
+      "expected numbers in task.class_weights, one per class",
+      f"got {weights!r}",
+    )
+  if len(found) and not min(found) >= 0 < max(found):
+    raise UserError(
+      "expected numbers >= 0 in task.class_weights, and one above 0",
+      f"got {weights!r}",
+    )
+  return tuple(map(float, found))
 
 
 def _mixed(batch: Batch, function: Callable[[Array], Array]) -> Array:

@@ -15,8 +15,9 @@ Normalization = Mapping[str, Any]
 TOKENS = "input_ids"
 """The name of the array of a batch that holds token ids, int `[B, T]`."""
 
-BESIDE = ("attention_mask", "token_type_ids")
-"""The arrays of a batch that go with these, where it has them."""
+BESIDE = {"attention_mask": 1, "token_type_ids": 0}
+"""The arrays of a batch that go with these, where it has them, and what they
+become in rows that are left out."""
 
 TRACED = (
   "dropout",
@@ -45,7 +46,7 @@ def make_inputs(
     gradient. Token ids stay what they are.
   """
   if name == TOKENS:
-    return lambda batch: jnp.asarray(batch[name])
+    return lambda batch: _kept(jnp.asarray(batch[name]), batch)
   if normalization:
     mean = np.asarray(normalization["mean"], np.float32)
     inverse = 1 / np.asarray(normalization["std"], np.float32)
@@ -56,19 +57,28 @@ def make_inputs(
     if name == "image" and jnp.issubdtype(kind, jnp.unsignedinteger):
       values = values / jnp.iinfo(kind).max
     values = (values - mean) * inverse if normalization else values
-    if "mask" not in batch:
-      return values
-    kept = batch["mask"].reshape(-1, *[1] * (values.ndim - 1)) > 0
-    return jnp.where(kept, values, 0)
+    return _kept(values, batch)
 
   return inputs
+
+
+def _kept(values: Array, batch: Batch, other: int = 0) -> Array:
+  """Returns `[B, ...]` with `other` in the rows that the mask leaves out."""
+  if "mask" not in batch:
+    return values
+  kept = batch["mask"].reshape(-1, *[1] * (values.ndim - 1)) > 0
+  return jnp.where(kept, values, other)
 
 
 def beside(name: str, batch: Batch) -> dict[str, Array]:
   """Returns what a model of token ids is given beside them, by keyword."""
   if name != TOKENS:
     return {}
-  return {key: jnp.asarray(batch[key]) for key in BESIDE if key in batch}
+  return {
+    key: _kept(jnp.asarray(batch[key]), batch, other)
+    for key, other in BESIDE.items()
+    if key in batch
+  }
 
 
 def init(model, key: Array, inputs: Array, **beside) -> tuple[Params, Extra]:
@@ -124,7 +134,7 @@ def apply(
   variables = {"params": params, **others}
   if not train:
     outputs = model.apply(variables, inputs, **beside, train=False)
-    return _checked(outputs, width), extra
+    return _checked(model, outputs, width), extra
   outputs, updated = model.apply(
     variables,
     inputs,
@@ -133,17 +143,19 @@ def apply(
     rngs={"dropout": key},
     mutable=[*others, layers.RECORDED],
   )
-  return _checked(outputs, width), {**extra, **updated}
+  return _checked(model, outputs, width), {**extra, **updated}
 
 
-def _checked(outputs: Any, width: int | None) -> Array:
-  """Returns the output of a model if it is `[B, width]`."""
+def _checked(model: Any, outputs: Any, width: int | None) -> Array:
+  """Returns the output of a model with a head, if it is `[B, width]`."""
   shape = getattr(outputs, "shape", None)
-  if shape is None or len(shape) != 2 or shape[1] != (width or shape[1]):
-    several = f"a {type(outputs).__name__} of several arrays"
+  headless = getattr(model, "head", "classifier") is None
+  fits = shape is not None and len(shape) == 2
+  if not fits or headless or shape[1] != (width or shape[1]):
+    what = f"a {type(outputs).__name__}" if shape is None else list(shape)
     raise UserError(
       f"expected a model with outputs of the shape [B, {width or 'C'}]",
-      f"got {several if shape is None else list(shape)}",
+      f"got {what}{' of a model without a head' if headless else ''}",
       'set head="classifier" and num_classes, 1 in regression',
     )
   return outputs
