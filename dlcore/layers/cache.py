@@ -45,10 +45,7 @@ class Cache:
         f"got {length}",
         "make the cache with a longer input",
       )
-    if key.shape[0] != batch:
-      raise UserError(
-        f"expected {batch} rows, as the cache has", f"got {key.shape[0]}"
-      )
+    _check_rows(batch, key.shape[0])
     past = causal_mask(length, room, self.index)
     start = (0, self.index, 0, 0)
     full = self.index + length > room
@@ -57,6 +54,15 @@ class Cache:
       cached.value = lax.dynamic_update_slice(cached.value, new, start)
     self._index.value = self.index + length
     return self._key.value, self._value.value, past
+
+
+def _check_rows(cached: int, given: int) -> None:
+  if given != cached:
+    raise UserError(
+      f"expected {cached} rows, as the cache has",
+      f"got {given}",
+      "make the cache with as many",
+    )
 
 
 class Tokens(NamedTuple):
@@ -101,6 +107,7 @@ def tokens(
 
   ready = module.has_variable("cache", "kept")
   past = module.variable("cache", "kept", jnp.zeros, shape, bool)
+  _check_rows(past.value.shape[0], shape[0])
   index = module.variable("cache", "index", jnp.int32, 0)
   positions += past.value.sum(1, keepdims=True, dtype=jnp.int32)
   if ready:

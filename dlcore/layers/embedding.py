@@ -15,4 +15,6 @@ class Embed(nn.Embed):
 
   def __call__(self, inputs: Array) -> Array:
     """Maps ids, int `[...]`, to `[..., features]`."""
-    return super().__call__(jnp.where(inputs < 0, self.num_embeddings, inputs))
+    # Bytes, uint8, have no number for a row that there is not.
+    ids = inputs.astype(jnp.promote_types(inputs.dtype, jnp.int32))
+    return super().__call__(jnp.where(ids < 0, self.num_embeddings, ids))

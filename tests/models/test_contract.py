@@ -199,6 +199,31 @@ def test_an_id_that_is_no_word_gives_nan(name, wrong):
   assert np.isfinite(found[1]).all()
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_bytes_are_ids(name):
+  model = models.create(name, **{**TEXTS[name], "vocabulary": 256})
+  narrow, wide = (
+    jax.eval_shape(lambda i=ids: model.init_with_output(KEY, i, train=False)[0])
+    for ids in (IDS.astype(np.uint8), IDS)
+  )
+  assert narrow == wide
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama2_7b"])
+def test_a_cache_of_another_batch_is_told(name):
+  model = models.create(name, **TEXTS[name])
+  variables = jax.eval_shape(
+    lambda: model.init(KEY, IDS, decode=True, train=False)
+  )
+  with pytest.raises(UserError, match="2 rows"):
+    jax.eval_shape(
+      lambda v: model.apply(
+        v, IDS[:1, :1], decode=True, train=False, mutable=["cache"]
+      ),
+      variables,
+    )
+
+
 @pytest.mark.parametrize("scan", [False, True])
 def test_what_blocks_sow_is_seen(scan):
   model = models.create("gpt2", **ATTENTIVE, scan=scan)
