@@ -17,6 +17,7 @@ from dlcore.layers import (
   Embed,
   FeedForward,
   LayerNorm,
+  kept_tokens,
   padding_mask,
   stack,
 )
@@ -107,7 +108,7 @@ class Bert(nn.Module):
     Raises:
       UserError: a setting or the shape of the ids cannot be.
     """
-    self._check(input_ids, attention_mask, token_type_ids)
+    self._check(input_ids, token_type_ids)
     words = self._embedding(self.vocabulary, "word_embedding")
     x = words(input_ids) + self._places(input_ids, positions)
     if self.token_types:
@@ -115,7 +116,9 @@ class Bert(nn.Module):
       x += kinds(_or_zeros(token_type_ids, input_ids))
     x = _norm(self, "embedding_norm")(x)
     x = Dropout(self.dropout, name="dropout")(x, train=train)
-    mask = None if attention_mask is None else padding_mask(attention_mask)
+    mask = None
+    if attention_mask is not None:
+      mask = padding_mask(kept_tokens(attention_mask, input_ids.shape))
 
     def run(block, x, _):
       return block(x, mask, train=train, weights=intermediates)
@@ -181,7 +184,7 @@ class Bert(nn.Module):
   def _dense(self, features: int, name: str) -> nn.Dense:
     return nn.Dense(features, dtype=self.dtype, kernel_init=normal, name=name)
 
-  def _check(self, input_ids, attention_mask, token_type_ids) -> None:
+  def _check(self, input_ids, token_type_ids) -> None:
     checks.settings(self)
     checks.at_least(
       1,
@@ -194,10 +197,7 @@ class Bert(nn.Module):
     checks.at_least(0, token_types=self.token_types, hidden=self.hidden)
     checks.head(self, *HEADS)
     checks.token_ids(
-      input_ids,
-      length=self.length,
-      attention_mask=attention_mask,
-      token_type_ids=token_type_ids,
+      input_ids, length=self.length, token_type_ids=token_type_ids
     )
     if not self.token_types:
       checks.no_types(token_type_ids)

@@ -10,7 +10,6 @@ import numpy as np
 from flax import linen as nn
 
 from dlcore.errors import UserError, lookup
-from dlcore.layers import kept_tokens
 from dlcore.typing import Array
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -207,16 +206,14 @@ def token_ids(
   ids: Array,
   *,
   length: int | None = None,
-  attention_mask: Array | None = None,
   token_type_ids: Array | None = None,
   hint: str = "",
 ) -> None:
-  """Checks that `ids` are whole numbers `[B, T]`, and what goes with them.
+  """Checks that `ids` are whole numbers `[B, T]`, and their types too.
 
   Args:
     ids: one number a token.
     length: the most that the model knows positions for.
-    attention_mask: see `layers.kept_tokens`.
     token_type_ids: as `ids`.
     hint: what to do where the ids are none.
 
@@ -230,8 +227,6 @@ def token_ids(
       f"got {ids.shape[1]}",
       "cut the texts, or set length before training",
     )
-  if attention_mask is not None:
-    kept_tokens(attention_mask, ids.shape)
   if token_type_ids is not None:
     _integers("token_type_ids", token_type_ids)
     if token_type_ids.shape != ids.shape:

@@ -96,7 +96,7 @@ class GPT2(nn.Module):
     Raises:
       UserError: a setting or the shape of the ids cannot be.
     """
-    self._check(input_ids, attention_mask, token_type_ids)
+    self._check(input_ids, token_type_ids)
     words = self._embedding(self.vocabulary, 0.02, "word_embedding")
     places = self._embedding(self.length, 0.01, "position_embedding")
     known = tokens(self, input_ids, attention_mask, decode=decode)
@@ -150,7 +150,7 @@ class GPT2(nn.Module):
       name=name,
     )
 
-  def _check(self, input_ids, attention_mask, token_type_ids) -> None:
+  def _check(self, input_ids, token_type_ids) -> None:
     checks.settings(self)
     checks.at_least(
       1,
@@ -163,8 +163,5 @@ class GPT2(nn.Module):
     )
     checks.head(self, *HEADS)
     checks.token_ids(
-      input_ids,
-      length=self.length,
-      attention_mask=attention_mask,
-      token_type_ids=token_type_ids,
+      input_ids, length=self.length, token_type_ids=token_type_ids
     )

@@ -119,7 +119,7 @@ class Llama(nn.Module):
 
     Arguments and result are those of `GPT2`, but there are no token types.
     """
-    self._check(input_ids, attention_mask, token_type_ids)
+    self._check(input_ids, token_type_ids)
     words = Embed(
       self.vocabulary,
       self.width,
@@ -174,7 +174,7 @@ class Llama(nn.Module):
       name=name,
     )
 
-  def _check(self, input_ids, attention_mask, token_type_ids) -> None:
+  def _check(self, input_ids, token_type_ids) -> None:
     checks.settings(self)
     checks.at_least(
       1,
@@ -202,9 +202,7 @@ class Llama(nn.Module):
         f"got {self.stretch!r}",
       )
     checks.head(self, *HEADS)
-    checks.token_ids(
-      input_ids, length=self.length, attention_mask=attention_mask
-    )
+    checks.token_ids(input_ids, length=self.length)
     checks.no_types(token_type_ids)
 
 

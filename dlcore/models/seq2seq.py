@@ -119,11 +119,12 @@ class Seq2Seq(nn.Module):
     self, input_ids: Array, *, attention_mask: Array | None = None, train: bool
   ) -> Encoded:
     """Reads the first text; arguments as in `__call__`."""
-    checks.token_ids(input_ids, attention_mask=attention_mask)
+    checks.token_ids(input_ids)
+    mask = None
+    if attention_mask is not None:
+      mask = kept_tokens(attention_mask, input_ids.shape)
     x = self.word_dropout(self.word_embedding(input_ids), train=train)
-    states, carry = self.encoder(
-      x, mask=attention_mask, train=train, every=True
-    )
+    states, carry = self.encoder(x, mask=mask, train=train, every=True)
     return Encoded((x, *states), carry)
 
   def decode(

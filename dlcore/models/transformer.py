@@ -17,6 +17,7 @@ from dlcore.layers import (
   Embed,
   FeedForward,
   LayerNorm,
+  kept_tokens,
   padding_mask,
   sinusoidal,
 )
@@ -156,9 +157,7 @@ class Transformer(nn.Module):
     intermediates: bool = False,
   ) -> Any:
     """Maps ids `[B, S]` to tokens `[B, S, D]`; arguments as in `__call__`."""
-    checks.token_ids(
-      input_ids, length=self.length, attention_mask=attention_mask
-    )
+    checks.token_ids(input_ids, length=self.length)
     stacked = self.encoder(
       self._scaled(self.word_embedding(input_ids)),
       attention_mask=attention_mask,
@@ -195,7 +194,9 @@ class Transformer(nn.Module):
     words = self.word_embedding
     if self.target_vocabulary:
       words = self.target_embedding
-    mask = None if attention_mask is None else padding_mask(attention_mask)
+    mask = None
+    if attention_mask is not None:
+      mask = padding_mask(kept_tokens(attention_mask, encoded.shape[:2]))
     stacked = self.decoder(
       self._scaled(words(decoder_input_ids)),
       encoded,
