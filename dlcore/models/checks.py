@@ -207,7 +207,7 @@ def token_ids(
   *,
   length: int | None = None,
   token_type_ids: Array | None = None,
-  hint: str = "",
+  hint: str = "use another model, such as 'cnn', for other data",
 ) -> None:
   """Checks that `ids` are whole numbers `[B, T]`, and their types too.
 

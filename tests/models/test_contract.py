@@ -4,32 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from dlcore import models
 from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
 IMAGES = {
+  **small.IMAGES,
   "cnn": {"stages": ((4,), (8,)), "dense": (8,)},
-  "convnext_tiny": {"depths": (1, 2), "widths": (4, 8), "kernel_size": 3},
-  "efficientnet_lite0": {
-    "stages": ((1, 3, 1, 1, 8), (1, 3, 2, 2, 8)),
-    "stem": 4,
-    "features": 8,
-  },
   "lenet5": {},
-  "mixer": {
-    "patch_size": 4,
-    "depth": 2,
-    "width": 8,
-    "tokens": 4,
-    "channels": 8,
-  },
   "mlp": {"widths": (8,)},
   "resnet18": {"stages": (1, 1), "width": 4},
-  "vgg11": {"stages": ((4,),), "dense": (8,), "grid": 2},
   "vit_tiny": {"patch": 4, "width": 8, "depth": 2, "heads": 2},
-  "wide_resnet28_10": {"depth": 10, "widen": 1},
 }
 SMALL = {"vocabulary": 11, "width": 8, "depth": 2}
 ATTENTIVE = {**SMALL, "heads": 2, "hidden": 8, "length": 8}

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
 from dlcore import models, trees
 from dlcore.errors import UserError
@@ -13,27 +14,13 @@ from dlcore.models.efficientnet import rounded
 
 KEY = jax.random.key(0)
 SMALL = {
+  **small.IMAGES,
   "convnext_tiny": {
+    **small.IMAGES["convnext_tiny"],
     "depths": (1, 2),
-    "widths": (6, 8),
     "patch_size": 3,
-    "kernel_size": 3,  # The golden files have kernels of 7x7.
-  },
-  "efficientnet_lite0": {
-    "stages": ((1, 3, 1, 1, 8), (2, 3, 2, 2, 8)),
-    "stem": 4,
-    "features": 12,
-  },
-  "mixer": {
-    "patch_size": 4,
-    "depth": 2,
-    "width": 8,
-    "tokens": 4,
-    "channels": 8,
   },
   "resnet20": {"stages": (1, 1), "width": 4},
-  "vgg11": {"stages": ((4,), (8,)), "dense": (16,), "grid": 2},
-  "wide_resnet28_10": {"depth": 10, "widen": 1},
 }
 HIDDEN = {
   "convnext_tiny": [(6, 8, 6), (6, 8, 6), (3, 4, 8)],

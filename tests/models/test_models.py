@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small
 from jax import export
 
 from dlcore import layers, models, trees
@@ -17,33 +18,14 @@ TX = optax.adam(1e-2)
 # Compiling is what takes the time.
 FAST = {"xla_backend_optimization_level": 0}
 SETTINGS = {
+  **small.IMAGES,
   "cnn": {"stages": ((4,), (8, 8)), "dense": (16,)},
   "cnn mean": {"stages": ((4,), (8, 8)), "pool": "mean", "dense": ()},
   "cnn plain": {"batch_norm": False, "pooling": "avg", "stages": ((4, 8),)},
-  "convnext_tiny": {
-    "depths": (1, 1),
-    "widths": (6, 8),
-    "patch_size": 2,
-    "kernel_size": 3,  # The golden files have kernels of 7x7.
-  },
-  "efficientnet_lite0": {
-    "stages": ((1, 3, 1, 1, 8), (2, 3, 2, 2, 8)),
-    "stem": 4,
-    "features": 12,
-  },
   "lenet5": {},
-  "mixer": {
-    "patch_size": 4,
-    "depth": 2,
-    "width": 8,
-    "tokens": 4,
-    "channels": 8,
-  },
   "mlp": {"widths": (32, 16)},
   "resnet20": {"stages": (1, 2), "width": 4},
   "resnet50": {"stages": (1, 1), "width": 4},
-  "vgg11": {"stages": ((4,), (8,)), "dense": (16,), "grid": 2},
-  "wide_resnet28_10": {"depth": 10, "widen": 1},
 }
 # One of each class, for what is the same whatever the shapes.
 EACH = [
