@@ -1,59 +1,101 @@
-"""The contract between what is learned and the trainer."""
+"""The contract between a learning problem and the trainer."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from dlcore.typing import Array, Batch, Extra, Metrics, Params, PyTree
+from dlcore import trees
+from dlcore.typing import Array, Batch, Metrics, ModelState, Params, PyTree
+
+CARRY = "carry"
+"""The collection of `model_state` with one row `[B, ...]` for each example."""
+
+FROZEN = "frozen"
+"""The collection of `model_state` with the parameters that are not trained."""
 
 
-def keep(
-  params: Params, extra: Extra, batch: Batch, key: Array
-) -> tuple[Extra, Batch]:
-  """Prepares nothing: the default of `Task.prepare`."""
+def identity(
+  params: Params, model_state: ModelState, batch: Batch, key: Array
+) -> tuple[ModelState, Batch]:
+  """Returns its inputs unchanged: the default of `Task.prepare`."""
   del params, key
-  return extra, batch
+  return model_state, batch
 
 
-def nothing(sums: Metrics) -> dict[str, float]:
-  """Derives nothing: the default of `Task.derived`."""
+def no_metrics(sums: Metrics) -> dict[str, float]:
+  """Returns an empty dict: the default of `Task.derived`."""
   del sums
   return {}
 
 
-class Task(NamedTuple):
-  """What is learned, as pure functions; the trainer knows nothing else.
+def merge_frozen(params: Params, model_state: ModelState) -> dict[str, Any]:
+  """Returns the variables that the model's `apply` takes.
 
-  `params` are differentiated; `extra` holds every other collection (batch
-  statistics, carried state, traced settings). Both are nested dicts of arrays
-  with stable names, so that checkpoints outlive refactorings.
+  This is the default of `Task.variables`: trained and frozen parameters are
+  merged, and the carried state of a batch is left out.
+  """
+  collections = dict(model_state)
+  collections.pop(CARRY, None)
+  frozen = collections.pop(FROZEN, {})
+  return {"params": trees.merge(params, frozen), **collections}
+
+
+class Task(NamedTuple):
+  """A learning problem as pure functions; the trainer knows nothing else.
+
+  `params` are differentiated; `model_state` holds every other collection. Both
+  are nested dicts of arrays with stable names, so that checkpoints outlive
+  refactorings. The name of a collection says how it lives on several devices:
+
+    `carry`   recurrent state or environments, `[B, ...]`, sharded over rows
+    `frozen`  parameters that are not trained, constant
+    others    statistics such as `batch_stats`, averaged over the devices
 
   The loss is a total and a weight: the trainer sums both over micro-batches,
   devices and hosts and follows the gradient of total / weight, so that masks
   and any number of devices are exact. Penalties are added by the trainer.
   """
 
-  init: Callable[[Array, Batch], tuple[Params, Extra]]
-  """`(key, batch) -> (params, extra)`."""
+  init: Callable[[Array, Batch], tuple[Params, ModelState]]
+  """`(key, batch) -> (params, model_state)`; works under `jax.eval_shape`."""
 
   loss: Callable[
-    [Params, Extra, Batch, Array],
-    tuple[tuple[Array, Array], tuple[Extra, Metrics]],
+    [Params, ModelState, Batch, Array],
+    tuple[tuple[Array, Array], tuple[ModelState, Metrics]],
   ]
-  """`(params, extra, batch, key) -> ((total, weight), (extra, metrics))`."""
+  """`(params, model_state, batch, key) -> ((total, weight), (model_state,
+  metrics))`."""
 
-  evaluate: Callable[[Params, Extra, Batch, Array], Metrics]
-  """`(params, extra, batch, key) -> metrics`, each a (sum, count) pair.
+  evaluate: Callable[
+    [Params, ModelState, Batch, Array], tuple[ModelState, Metrics]
+  ]
+  """`(params, model_state, batch, key) -> (model_state, metrics)`, each metric
+  a (sum, count) pair.
 
   `key` belongs to the run; randomness for an example comes from
-  `fold_in(key, batch["index"])`, so no number depends on the batch size.
+  `fold_in(key, batch["index"])`, so that no number depends on the batch size.
   """
 
-  predict: Callable[[Params, Extra, Batch, Array], PyTree]
-  """`(params, extra, batch, key) -> tree of [B, ...]`, a row per example."""
+  predict: Callable[[Params, ModelState, Batch, Array], PyTree]
+  """`(params, model_state, batch, key) -> tree of [B, ...]`, one row for each
+  example; `model_state` comes without `carry`."""
 
-  prepare: Callable[[Params, Extra, Batch, Array], tuple[Extra, Batch]] = keep
-  """`(params, extra, batch, key) -> (extra, batch)`, outside the gradient."""
+  prepare: Callable[
+    [Params, ModelState, Batch, Array], tuple[ModelState, Batch]
+  ] = identity
+  """`(params, model_state, batch, key) -> (model_state, batch)`, outside the
+  gradient.
 
-  derived: Callable[[Any], dict[str, float]] = nothing
+  `key` is the same on all devices; randomness for an example comes from
+  `fold_in(key, batch["slot"])`, its position in the global batch.
+  """
+
+  derived: Callable[[Any], dict[str, float]] = no_metrics
   """`({name: (sum, count)}) -> {name: value}` on the host: metrics that are
-  functions of summed ones, such as a root or an F1 score."""
+  functions of summed ones, such as perplexity or an F1 score."""
+
+  score: Callable[[Any, Any], dict[str, float]] | None = None
+  """`(predictions, targets) -> {name: value}` on the host, for metrics of a
+  whole split such as AUC or BLEU; both are dicts of arrays `[N, ...]`."""
+
+  variables: Callable[[Params, ModelState], dict[str, Any]] = merge_frozen
+  """`(params, model_state) -> variables` of the model's own `apply`."""

@@ -1,4 +1,4 @@
-"""Names for what passes between the parts, and the letters of its axes.
+"""Types that the parts exchange, and the letters of their axes.
 
 Docstrings give shapes with these letters; unpacking uses them in lower case
 and einsum in capitals (`"BTHK,BSHK->BHTS"`).
@@ -25,15 +25,17 @@ PyTree = Any
 Params = Mapping[str, Any]
 """Nested dict of the arrays that are differentiated."""
 
-Extra = Mapping[str, Any]
-"""Nested dict of every other collection: batch statistics, settings, ..."""
+ModelState = Mapping[str, Any]
+"""Nested dict of every other collection: `batch_stats`, `carry`, `frozen`."""
 
 Batch = Mapping[str, Any]
 """Arrays `[B, ...]` by name. The names in use:
 
-`image` uint8 or float `[B, Y, X, C]`, `features` float32 `[B, F]`,
-`label` int32 `[B]`, `target` float32 `[B]`, `index` int32 `[B]` (the position
-of the example in its source) and `mask` float32 `[B]` (0 marks padding).
+`image` uint8 or float `[B, Y, X, C]`, `features` float32 `[B, F]`, `input_ids`
+int `[B, T]`, `label` int32 `[B]`, `target` float32 `[B]`, `index` int32 `[B]`
+(the position of the example in its source), `slot` int32 `[B]` (its position
+in the global batch), `begins` bool `[B]` (true where carried state is reset)
+and `mask` float32 `[B]` (0 marks padding).
 """
 
 Metrics = Mapping[str, tuple[Any, Any]]

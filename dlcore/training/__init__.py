@@ -1,21 +1,42 @@
-"""Training: state, step, loop, evaluation, checkpoints."""
+"""Training: state, update, step, loop, evaluation."""
 
-from dlcore.training.checkpoint import Checkpoints
-from dlcore.training.decisions import Plateau
+from dlcore.training.checks import RANGES
+from dlcore.training.decisions import Decisions, Plateau
 from dlcore.training.evaluation import Evaluator
+from dlcore.training.fit import Result, fit
 from dlcore.training.phases import Phases
 from dlcore.training.signals import Stopped
-from dlcore.training.state import State
-from dlcore.training.step import make_step
-from dlcore.training.trainer import fit
+from dlcore.training.state import (
+  State,
+  evaluation_variables,
+  init_guard,
+  init_state,
+)
+from dlcore.training.step import (
+  accumulate_metrics,
+  average,
+  guard,
+  make_step,
+)
+from dlcore.training.update import Update, make_update
 
 __all__ = [
-  "Checkpoints",
+  "RANGES",
+  "Decisions",
   "Evaluator",
   "Phases",
   "Plateau",
+  "Result",
   "State",
   "Stopped",
+  "Update",
+  "accumulate_metrics",
+  "average",
+  "evaluation_variables",
   "fit",
+  "guard",
+  "init_guard",
+  "init_state",
   "make_step",
+  "make_update",
 ]

@@ -1,102 +1,155 @@
-"""What a run decides by itself, from its state alone.
+"""The decisions of the host between steps, which a checkpoint keeps.
 
-So a run that was stopped and goes on decides the same. Only the validation
-split is looked at.
+They depend on their own history and the validation split alone, so a run that
+is stopped and continued decides the same.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from dlcore.task import CARRY
 from dlcore.training.state import State
+from dlcore.typing import PyTree
 
-LOWERED = 0.5
-"""Factor of the learning rate after going back."""
+ROLL_BACK_SCALE = np.float32(0.5)
+"""Factor of the learning rate after a roll-back."""
+
+
+class Decisions(NamedTuple):
+  """What the host has decided so far; NumPy scalars."""
+
+  best_value: np.float32 = np.float32(-np.inf)
+  """The best value of the metric so far; more is better."""
+
+  best_step: np.int32 = np.int32(-1)
+  evaluated_step: np.int32 = np.int32(-1)
+  plateau_step: np.int32 = np.int32(-1)
+  """The step at which a plateau last lowered the learning rate."""
+
+  saved_step: np.int32 = np.int32(-1)
+  """The step to which a roll-back returns."""
+
+  rollbacks: np.int32 = np.int32(0)
+  """The number of roll-backs since the last progress."""
+
+  rollback_step: np.int32 = np.int32(-1)
+  """The step at which the last roll-back began."""
+
+  def to_tree(self) -> dict[str, np.ndarray]:
+    """Returns the decisions as a dict of arrays, for a checkpoint."""
+    return {name: np.asarray(v) for name, v in self._asdict().items()}
+
+  @classmethod
+  def from_tree(cls, tree: dict[str, Any]) -> "Decisions":
+    """Returns the decisions of a checkpoint."""
+    types = {name: type(v) for name, v in cls()._asdict().items()}
+    return cls(**{name: kind(tree[name]) for name, kind in types.items()})
 
 
 class Plateau(NamedTuple):
-  """Lowers the learning rate where evaluations get no better."""
+  """Lowers the learning rate where the metric stops improving."""
 
   factor: float = 0.1
   patience: int = 5
-  """Evaluations without a new best."""
+  """Number of evaluations without an improvement."""
 
-  least: float = 0.0
-  """The least factor that all reductions make together."""
+  min_scale: float = 0.0
+  """The least product of all factors."""
 
 
-def judge(
-  state: State,
+def decide(
+  decisions: Decisions,
   step: int,
   values: dict[str, float],
   best_by: str,
-  plateau: Plateau | None = None,
-  eval_every: int = 1,
-) -> tuple[State, bool]:
-  """Notes an evaluation, and whether it is the best; of two the later wins.
+) -> tuple[Decisions, bool]:
+  """Records an evaluation; of two equal ones the later is the best.
 
   Args:
-    state: of the run.
+    decisions: before.
     step: that was evaluated.
     values: the metrics by name.
-    best_by: one of the names; a leading minus says that less is better.
-    plateau: when to lower the rate, or None.
-    eval_every: steps between evaluations.
+    best_by: one of the names; a leading minus minimizes.
 
   Returns:
-    The new state, and whether this step is the best so far.
+    The decisions after it, and whether this step is the best so far.
   """
   value = np.float32(values[best_by.removeprefix("-")])
   value = -value if best_by.startswith("-") else value
-  decided = {**state.decided, "seen": np.int32(step)}
-  better = not (np.isnan(value) or value < decided["best_value"])
-  if better:
-    decided |= {"best_value": value, "best_step": np.int32(step)}
-  elif plateau is not None:
-    since = max(decided["best_step"], decided["lowered"], 0)
-    if step - since >= plateau.patience * eval_every:
-      decided["lowered"] = np.int32(step)
-      scale = np.float32(state.rate_scale) * np.float32(plateau.factor)
-      scale = max(scale, np.float32(plateau.least))
-      placed = jax.device_put(scale, state.rate_scale.sharding)
-      state = state.replace(rate_scale=placed)
-  return state.replace(decided=decided), bool(better)
+  decisions = decisions._replace(evaluated_step=np.int32(step))
+  improved = bool(value >= decisions.best_value)  # False for NaN.
+  if improved:
+    decisions = decisions._replace(best_value=value, best_step=np.int32(step))
+  return decisions, improved
 
 
-def exhausted(state: State, patience: int, eval_every: int) -> bool:
-  """Tells whether `patience` evaluations in a row were no new best."""
+def lower_rate(
+  decisions: Decisions, rate_scale: Any, plateau: Plateau, eval_every: int
+) -> tuple[Decisions, np.float32]:
+  """Lowers the rate if the evaluation at `evaluated_step` ends a plateau.
+
+  Args:
+    decisions: after that evaluation, which was not the best.
+    rate_scale: the factor of the learning rate.
+    plateau: its settings.
+    eval_every: steps between evaluations.
+
+  Returns:
+    The decisions and the factor after it.
+  """
+  scale, step = np.float32(rate_scale), decisions.evaluated_step
+  since = max(decisions.best_step, decisions.plateau_step, 0)
+  if step - since < plateau.patience * eval_every:
+    return decisions, scale
+  lowered = scale * np.float32(plateau.factor)
+  scale = max(lowered, np.float32(plateau.min_scale))
+  return decisions._replace(plateau_step=step), scale
+
+
+def is_exhausted(decisions: Decisions, patience: int, eval_every: int) -> bool:
+  """Returns whether `patience` evaluations in a row did not improve."""
   if not patience:
     return False
-  since = state.decided["seen"] - max(state.decided["best_step"], 0)
+  since = decisions.evaluated_step - max(decisions.best_step, 0)
   return bool(since >= patience * eval_every)
 
 
-def sure(state: State, step: int) -> State:
-  """Notes that `step` is saved, to go back to; past trouble is forgotten."""
-  decided = {**state.decided, "good": np.int32(step)}
-  if step >= decided["recovered_at"]:
-    decided["recoveries"] = np.int32(0)
-  return state.replace(decided=decided)
+def record_save(decisions: Decisions, step: int) -> Decisions:
+  """Records a save to return to; progress clears the count of roll-backs."""
+  if step >= decisions.rollback_step:
+    decisions = decisions._replace(rollbacks=np.int32(0))
+  return decisions._replace(saved_step=np.int32(step))
 
 
-def recovered(back: State, halted: State) -> State:
-  """Returns the state from which a halted run tries again.
+def roll_back(
+  restored: tuple[State, Decisions],
+  halted: tuple[State, Decisions],
+  carry: PyTree = None,
+) -> tuple[State, Decisions]:
+  """Returns the point from which a halted run tries again.
+
+  The batches up to the failure are skipped, and the learning rate is halved.
 
   Args:
-    back: the state of the step to go back to.
-    halted: the state of the run, whose batches up to here are passed over.
+    restored: the state and decisions of the last save.
+    halted: those at the failure.
+    carry: a fresh `carry`, for tasks that have one: the next batch does not
+      continue the sequences of the save.
   """
-  trouble = {**jax.device_get(halted.trouble), "in_a_row": np.int32(0)}
-  decided = {
-    **back.decided,
-    "good": halted.decided["good"],
-    "recoveries": halted.decided["recoveries"] + np.int32(1),
-    "recovered_at": np.int32(halted.step),
-  }
-  return back.replace(
-    batch_index=np.int32(halted.batch_index),
-    rate_scale=np.float32(halted.rate_scale) * np.float32(LOWERED),
-    trouble=trouble,
-    decided=decided,
+  (state, decisions), (failed, failed_decisions) = restored, halted
+  decisions = decisions._replace(
+    saved_step=failed_decisions.saved_step,
+    rollbacks=failed_decisions.rollbacks + np.int32(1),
+    rollback_step=np.int32(failed.step),
   )
+  guard = {**state.guard, "consecutive": np.int32(0), "halted": np.bool_(False)}
+  guard["skipped"] = np.int32(failed.guard["skipped"])
+  state = state.replace(
+    batch_index=np.int32(failed.batch_index),
+    rate_scale=np.float32(failed.rate_scale) * ROLL_BACK_SCALE,
+    guard=guard,
+  )
+  if carry is not None:
+    state = state.replace(model_state={**state.model_state, CARRY: carry})
+  return state, decisions

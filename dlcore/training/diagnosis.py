@@ -1,9 +1,9 @@
-"""Where a number that is not finite came from.
+"""The origin of a number that is not finite.
 
 The loss and its gradient are computed once more, operation by operation, and
-followed backwards from the bad result to the first operation whose inputs
-were still finite. Values that are infinite on purpose, such as a mask inside
-an attention, are passed by, since they do not reach the result.
+followed backwards from the result to the first operation whose inputs were
+still finite. Values that are infinite on purpose, such as a mask inside
+attention, are ignored, since they do not reach the result.
 """
 
 import dataclasses
@@ -14,101 +14,110 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jax.extend import core as jex
 
 from dlcore import trees
-from dlcore.data.source import Source, indices
 from dlcore.errors import UserError
-from dlcore.task import Task
-from dlcore.training.gradient import replay
-from dlcore.training.state import State
+from dlcore.task import Task, identity
+from dlcore.training.state import State, bind_axis, step_key
+from dlcore.training.update import Penalty, make_update
 from dlcore.typing import Batch, PyTree
 
 FAILURE = "failure.npz"
-"""The file that keeps the batch, as the model saw it."""
+"""The file that keeps the failing batch, as the model received it."""
 
 
-def explain(
+def diagnose(
   task: Task,
-  augment: Callable | None,
   state: State,
-  dataset: Batch,
-  source: Source,
-  seed: int,
-  batch_size: int,
-  freeze: str,
-  axis_name: str | None,
-  folder: Path | None,
+  batch: Batch,
+  penalty: Penalty | None = None,
+  axis_name: str | None = None,
+  folder: Path | None = None,
 ) -> UserError:
-  """Says which step of a halted run went wrong, and where it began.
+  """Returns an error that names the failing steps and the origin of the NaN.
 
   Args:
-    task: what is learned.
-    augment: as in the step.
-    state: the halted state, which is that before the bad steps but for its
-      counts.
-    dataset: the arrays on the device, or an empty dict.
-    source: the training data.
-    seed: of the run.
-    batch_size: of the run.
-    freeze: regex over the paths of the parameters that are not trained.
+    task: the learning problem.
+    state: the halted state: that before the failing steps, but for its clock.
+    batch: of the last failing step, `[B, ...]` on the host.
+    penalty: as in the step.
     axis_name: the mapped axis that the model names under `pmap`.
-    folder: of the run; the last bad batch is kept in `failure.npz` there.
+    folder: of the run, where the batch is kept in `failure.npz`; or None.
   """
-  index = int(state.batch_index) - 1
-  state = state.replace(batch_index=jax.numpy.int32(index))
-  chosen = indices(seed, index, source.size, batch_size)
-  batch = {"index": chosen}
-  if not dataset:
-    batch |= source.read(chosen)
-  inputs, compute = replay(
-    task, augment, state, dataset, batch, freeze=freeze, axis_name=axis_name
+  index = np.asarray(batch["index"])
+  state = state.replace(batch_index=state.batch_index - 1)
+  model_state, batch = task.prepare(
+    state.params,
+    state.model_state,
+    batch,
+    jax.random.split(step_key(state))[0],
   )
-  place = origin(compute, inputs)
-  place = place or "none, but the norm of the gradient is far too large"
-  todo = "lower optim.learning_rate, or set optim.clip_norm"
-  if place.startswith("batch/"):
-    name = place.removeprefix("batch/")
-    rows = np.asarray(inputs["batch"][name]).reshape(batch_size, -1)
-    bad = chosen[~np.isfinite(rows).all(axis=1)]
+  inputs = {
+    "params": state.params,
+    "model_state": model_state,
+    "batch": dict(batch),
+  }
+  update = make_update(
+    task._replace(prepare=identity),
+    optax.identity(),
+    penalty=penalty,
+    axis_name=axis_name,
+  )
+
+  def differentiate(params, model_state, batch):
+    new_state = state.replace(params=params, model_state=model_state)
+    result = update(new_state, batch)
+    return result.loss, result.grads
+
+  origin = find_origin(bind_axis(differentiate, axis_name), inputs)
+  hint = "lower learning_rate, or set clip_norm"
+  if origin.startswith("batch/"):
+    name = origin.removeprefix("batch/")
+    rows = np.asarray(batch[name]).reshape(len(index), -1)
+    bad = index[~np.isfinite(rows).all(axis=1)]
     examples = ", ".join(map(str, sorted(set(bad.tolist()))[:5]))
-    todo = f"mend the data: see {name} of the training examples {examples}"
-  last, count = int(state.step), int(state.trouble["in_a_row"])
-  first = last - count + 1
-  told = f"step {last} was" if count == 1 else f"steps {first} to {last} were"
+    hint = f"fix the data: see {name} of the training examples {examples}"
+  origin = origin or "none, but the norm of the gradient is far too large"
   if folder is not None:
-    seen = {name: np.asarray(a) for name, a in inputs["batch"].items()}
-    np.savez(folder / FAILURE, **seen)
-    place += f"; the batch is kept in {folder / FAILURE}"
+    arrays = {name: np.asarray(array) for name, array in batch.items()}
+    np.savez(folder / FAILURE, **arrays)
+    origin += f"; the batch is kept in {folder / FAILURE}"
+  last, count = int(state.step), int(state.guard["consecutive"])
+  steps = (
+    f"step {last}" if count == 1 else f"steps {last - count + 1} to {last}"
+  )
   return UserError(
-    f"{told} not applied: a loss or gradient is not finite, or spikes",
-    f"the first value that is not finite: {place}",
-    todo,
+    f"the updates of {steps} were skipped: a loss or gradient is not finite, "
+    "or spikes",
+    f"the first value that is not finite: {origin}",
+    hint,
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-  """A value, what made it and from what."""
+  """A value, the operation that produced it, and its operands."""
 
   value: Any
   name: str
   parents: tuple["Value", ...] = ()
 
   def finite(self) -> bool:
-    """Tells whether all elements are finite (whole numbers are)."""
+    """Returns whether all elements are finite (integers are)."""
     dtype = getattr(self.value, "dtype", np.asarray(self.value).dtype)
     if not jax.numpy.issubdtype(dtype, np.inexact):
       return True
     return bool(jax.numpy.all(jax.numpy.isfinite(self.value)))
 
 
-def origin(function: Callable, arguments: dict[str, PyTree]) -> str:
-  """Returns a name for what first was not finite in `function(**arguments)`.
+def find_origin(function: Callable, arguments: dict[str, PyTree]) -> str:
+  """Returns the name of the first non-finite value in `function(**arguments)`.
 
   Args:
     function: takes the keywords of `arguments`, returns a tree; its leaves
-      are looked at in order, so the loss should come first.
+      are checked in order, so the loss should come first.
     arguments: trees by name.
 
   Returns:
@@ -141,15 +150,15 @@ def _first(value: Value) -> Value:
 def _run(
   jaxpr, consts: Sequence[Value], inputs: Sequence[Value], outer: str
 ) -> list[Value]:
-  """Evaluates a jaxpr, going into the calls that it makes."""
-  known: dict[Any, Value] = {}
-  known.update(zip(jaxpr.constvars, consts, strict=True))
-  known.update(zip(jaxpr.invars, inputs, strict=True))
+  """Evaluates a jaxpr, recursing into the calls that it makes."""
+  values: dict[Any, Value] = {}
+  values.update(zip(jaxpr.constvars, consts, strict=True))
+  values.update(zip(jaxpr.invars, inputs, strict=True))
 
   def get(variable) -> Value:
     if hasattr(variable, "val"):  # A literal.
       return Value(variable.val, "a constant")
-    return known[variable]
+    return values[variable]
 
   for equation in jaxpr.eqns:
     operands = tuple(get(variable) for variable in equation.invars)
@@ -160,7 +169,7 @@ def _run(
       results = _run(inner.jaxpr, closed_consts, operands, stack)
     else:
       results = _evaluate(jaxpr, equation, operands, stack)
-    known.update(zip(equation.outvars, results, strict=True))
+    values.update(zip(equation.outvars, results, strict=True))
   return [get(variable) for variable in jaxpr.outvars]
 
 
@@ -177,28 +186,28 @@ def _called(equation):
 
 def _evaluate(jaxpr, equation, operands, stack: str) -> list[Value]:
   """Evaluates one equation of `jaxpr`."""
-  given = {
+  arguments = {
     variable: operand.value
     for variable, operand in zip(equation.invars, operands, strict=True)
     if not hasattr(variable, "val")
   }
   single = jaxpr.replace(
     constvars=[],
-    invars=list(given),
+    invars=list(arguments),
     outvars=equation.outvars,
     eqns=[equation],
     debug_info=jaxpr.debug_info.with_unknown_names(),
   )
   run = jex.jaxpr_as_fun(jex.ClosedJaxpr(single, []))
   name = _layer(stack, equation.primitive.name)
-  return [Value(result, name, operands) for result in run(*given.values())]
+  return [Value(result, name, operands) for result in run(*arguments.values())]
 
 
 def _layer(stack: str, operation: str) -> str:
-  """Turns `"transpose(jvp(CNN))/dense_0"` into a name for people."""
+  """Turns `"transpose(jvp(CNN))/dense_0"` into a readable name."""
   backward = "transpose(" in stack
   parts = [part for part in re.split(r"[/()]+", stack) if part]
   parts = [part for part in parts if part not in ("jvp", "transpose", "vmap")]
-  # The first part is the model itself, said only where there is no other.
+  # The first part is the model itself, named only if there is no other.
   layer = "/".join(parts[1:]) or "".join(parts) or "the loss"
   return f"{'the gradient of ' if backward else ''}{layer} ({operation})"

@@ -1,119 +1,185 @@
-"""Metrics and predictions over a whole source, every example once."""
+"""Metrics and predictions over a whole source, each example exactly once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
-from dlcore import metrics
-from dlcore.data.loader import evaluation_batches
-from dlcore.data.source import Source
-from dlcore.scale import DataParallel, data_parallel, on_device
-from dlcore.task import Task
-from dlcore.training.gradient import gather
-from dlcore.typing import Batch, Extra, Params
+from dlcore import data, metrics, sharding
+from dlcore.task import CARRY, Task
+from dlcore.training.programs import gather
+from dlcore.training.signals import StopRequest
+from dlcore.training.state import State, evaluation_variables, fresh_carry
+from dlcore.typing import Batch, ModelState, Params, PyTree
 
 
 class Evaluator:
   """Evaluates a task on one source; compiled once, at the first call.
 
-  The last batch is padded and masked, never dropped, and a number does not
-  depend on the batch size but for rounding.
+  The last batch is padded and masked, never dropped. Apart from rounding, no
+  number depends on the batch size.
   """
 
   def __init__(
     self,
     task: Task,
-    source: Source,
+    source: data.Source,
     *,
     seed: int = 0,
     batch_size: int = 512,
     placement: str = "auto",
-    parallel: DataParallel | None = None,
+    partitioner: sharding.Partitioner | None = None,
   ):
     """Places the source.
 
     Args:
-      task: what is evaluated.
+      task: the learning problem.
       source: the examples.
-      seed: of the run; an example's randomness comes from it and its index.
-      batch_size: rounded up to a multiple of the devices.
+      seed: of the run; the randomness of an example comes from it and the
+        example's index.
+      batch_size: rounded up to a multiple of the number of devices.
       placement: as in `training.fit`.
-      parallel: the devices, by default all local ones.
+      partitioner: the devices, by default all.
     """
-    devices = jax.local_devices()
-    self.parallel = parallel or data_parallel(len(devices), devices=devices)
-    batch_size = min(batch_size, source.size)
-    self.batch_size = -(-batch_size // self.parallel.size) * self.parallel.size
-    self.task = task
-    self.source = source
-    self.key = jax.random.fold_in(jax.random.key(seed), 2)
-    self.dataset: Batch = {}
-    if on_device(placement, self.parallel, source):
-      self.dataset = self.parallel.replicate(dict(source.arrays or {}))
-    options = self.parallel.compiler_options
-    self._measure = jax.jit(self._metrics, compiler_options=options)
-    self._predict = jax.jit(self._rows, compiler_options=options)
+    size = len(jax.devices())
+    self._partitioner = partitioner or sharding.partitioner(size)
+    size = self._partitioner.size
+    self._batch_size = -(-min(batch_size, source.size) // size) * size
+    self._task = task
+    self._source = source
+    self._key = jax.random.fold_in(jax.random.key(seed), 2)
+    self._arrays: Batch = {}
+    if sharding.fits_on_device(placement, self._partitioner, source):
+      self._arrays = self._partitioner.replicate(dict(source.arrays or {}))
+    options = self._partitioner.compiler_options
+    self._evaluate = jax.jit(self._evaluate_batch, compiler_options=options)
+    self._predict = jax.jit(self._predict_batch, compiler_options=options)
     self._compiled = None
 
-  def compile(self, params: Params, extra: Extra) -> set[str]:
-    """Compiles what `__call__` runs, and returns the names of its metrics."""
-    batch = next(self._batches())
-    lowered = self._measure.lower(params, extra, self.dataset, batch)
-    self._compiled = lowered.compile()
-    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape), lowered.out_info)
-    return set(metrics.compute(ones, self.task.derived))
-
   def __call__(
-    self,
-    params: Params,
-    extra: Extra,
-    stopping: Callable[[], bool] = lambda: False,
+    self, state: State, stop: StopRequest | None = None
   ) -> dict[str, float] | None:
-    """Returns the metrics, with those that the task derives.
+    """Returns the metrics of `state`: of its averaged weights, if it has any.
 
     Args:
-      params: of the task.
-      extra: of the task.
-      stopping: asked after every batch; true gives up and returns None.
+      state: of the run.
+      stop: checked after every batch; if it is set, None is returned.
     """
-    if self._compiled is None:
-      self.compile(params, extra)
-    parts = []
-    for batch in self._batches():
-      part = self._compiled(params, extra, self.dataset, batch)
-      parts.append(part)
-      # A few batches are on their way at a time, on virtual devices one.
-      ahead = 2 if self.parallel.overlaps else 1
-      jax.block_until_ready(parts[-ahead:][0])
-      if stopping():
-        return None
-    return metrics.compute(metrics.total(parts), self.task.derived)
+    return self.evaluate(*evaluation_variables(state), stop=stop)
 
-  def predict(self, params: Params, extra: Extra) -> dict[str, np.ndarray]:
+  def compile(self, state: State) -> set[str]:
+    """Compiles `__call__` and returns the names of the metrics.
+
+    Those of `Task.score` are not among them.
+    """
+    lowered = self._compile(*evaluation_variables(state))
+    _, sums = lowered.out_info
+    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape), sums)
+    return set(metrics.compute(ones, self._task.derived))
+
+  def evaluate(
+    self,
+    params: Params,
+    model_state: ModelState,
+    *,
+    stop: StopRequest | None = None,
+  ) -> dict[str, float] | None:
+    """Returns the metrics, including `Task.derived` and `Task.score`."""
+    if self._compiled is None:
+      self._compile(params, model_state)
+    parts, carry = [], self._fresh_carry(model_state)
+    model_state = _without_carry(model_state)
+    for batch in self._batches(model_state, carry):
+      carry, sums = self._compiled(
+        params, model_state, carry, self._arrays, batch
+      )
+      parts.append(sums)
+      # A few batches are in flight at a time; one on virtual devices.
+      in_flight = 2 if self._partitioner.overlaps else 1
+      jax.block_until_ready(parts[-in_flight:][0])
+      if stop:
+        return None
+    values = metrics.compute(metrics.total(parts), self._task.derived)
+    if self._task.score is not None:
+      predictions = self.predict(params, model_state)
+      values |= self._task.score(predictions, self._targets())
+    return values
+
+  def predict(
+    self, params: Params, model_state: ModelState
+  ) -> dict[str, np.ndarray]:
     """Returns the predictions `[N, ...]` by name, in the source's order."""
     pieces = []
-    for batch in self._batches():
-      rows = self._predict(params, extra, self.dataset, batch)
+    model_state = _without_carry(model_state)
+    for batch in self._batches(model_state, {}):
+      rows = self._predict(params, model_state, self._arrays, batch)
       pieces.append(jax.device_get(rows))
     return {
       name: np.concatenate([piece[name] for piece in pieces])[
-        : self.source.size
+        : self._source.size
       ]
       for name in pieces[0]
     }
 
-  def _batches(self) -> Iterator[Batch]:
-    source = self.source
-    if self.dataset:  # The rows are gathered from it on the device.
-      source = source._replace(read=lambda rows: {})
-    for batch in evaluation_batches(source, self.batch_size):
-      yield self.parallel.split(batch)
+  def _compile(self, params: Params, model_state: ModelState):
+    carry = self._fresh_carry(model_state)
+    model_state = _without_carry(model_state)
+    batch = next(self._batches(model_state, carry))
+    lowered = self._evaluate.lower(
+      params, model_state, carry, self._arrays, batch
+    )
+    self._compiled = lowered.compile()
+    return lowered
 
-  def _metrics(self, params, extra, dataset, batch):
-    batch = gather(dataset, batch)
-    return self.task.evaluate(params, extra, batch, self.key)
+  def _batches(self, model_state: ModelState, carry: PyTree) -> Iterator[Batch]:
+    source, size = self._source, self._source.size
+    if self._arrays:  # Their rows are gathered on the device.
+      source = source._replace(read=lambda indices: {})
+    ordered = data.sequential if carry else data.in_order
+    order = ordered(size, self._batch_size)
+    for batch in data.evaluation_batches(source, order):
+      yield self._partitioner.split(batch)
 
-  def _rows(self, params, extra, dataset, batch):
-    batch = gather(dataset, batch)
-    return self.task.predict(params, extra, batch, self.key)
+  def _fresh_carry(self, model_state: ModelState) -> PyTree:
+    """Returns the `carry` of this batch size, `{}` for tasks without one."""
+    if CARRY not in model_state:
+      return {}
+    indices = np.arange(self._batch_size, dtype=np.int32) % self._source.size
+    batch = {**self._source.read(indices), "index": indices}
+    return jax.jit(lambda batch: fresh_carry(self._task, batch))(batch)
+
+  def _targets(self) -> dict[str, Any]:
+    """Returns the arrays `[N, ...]` of the source but the model's inputs."""
+    inputs = self._source.info.inputs
+    arrays = data.read_all(self._source)
+    return {k: array for k, array in arrays.items() if k not in inputs}
+
+  def _evaluate_batch(self, params, model_state, carry, arrays, batch):
+    if carry:
+      model_state = {**model_state, CARRY: carry}
+    model_state, sums = self._task.evaluate(
+      params, model_state, gather(arrays, batch), self._key
+    )
+    return model_state.get(CARRY, {}), sums
+
+  def _predict_batch(self, params, model_state, arrays, batch):
+    batch = gather(arrays, batch)
+    return self._task.predict(params, model_state, batch, self._key)
+
+
+def _without_carry(model_state: ModelState) -> dict[str, Any]:
+  return {k: tree for k, tree in model_state.items() if k != CARRY}
+
+
+def evaluate_all(
+  evaluators: Mapping[str, Evaluator], state: State, stop: StopRequest
+) -> dict[str, dict[str, float]]:
+  """Returns the metrics of every split; empty if `stop` was set meanwhile."""
+  results = {}
+  for split, evaluator in evaluators.items():
+    values = evaluator(state, stop)
+    if values is None:
+      return {}
+    results[split] = values
+  return results

@@ -1,7 +1,7 @@
-"""Where the wall time of a run goes.
+"""The wall time of a run by phase.
 
-`start` is imports and set-up, `data` loading it, `feed` waiting for batches,
-`watch` looking at the norms of every layer.
+`start` is imports and set-up, `data` loading the data, `feed` waiting for
+batches, `statistics` measuring the norms of every layer.
 """
 
 import time
@@ -12,7 +12,7 @@ NAMES = (
   "data",
   "feed",
   "step",
-  "watch",
+  "statistics",
   "evaluation",
   "checkpoint",
   "report",
@@ -20,11 +20,11 @@ NAMES = (
 
 
 class Phases:
-  """Adds up seconds by phase, and counts the steps made."""
+  """Adds up seconds by phase, and counts the steps."""
 
-  def __init__(self, begun: float | None = None):
-    """Starts at `begun` (`time.monotonic()`), by default now."""
-    self.begun = time.monotonic() if begun is None else begun
+  def __init__(self, start: float | None = None):
+    """Starts at `start` (`time.monotonic()`), by default now."""
+    self.start = time.monotonic() if start is None else start
     self.steps = 0
     self.seconds = dict.fromkeys(NAMES, 0.0)
     self._timers = {name: _Timer(self.seconds, name) for name in NAMES}
@@ -35,18 +35,23 @@ class Phases:
 
   def total(self) -> float:
     """Returns the seconds since the start."""
-    return time.monotonic() - self.begun
+    return time.monotonic() - self.start
+
+  def training(self) -> float:
+    """Returns the seconds since the start outside of all other phases."""
+    others = (n for n in self.seconds if n not in ("step", "feed"))
+    return self.total() - sum(self.seconds[name] for name in others)
 
 
 class _Timer:
-  """Is entered twice in every step, and so made only once."""
+  """Reused in every step: creating a context manager costs more."""
 
   def __init__(self, seconds: dict[str, float], name: str):
     self._seconds = seconds
     self._name = name
 
   def __enter__(self) -> None:
-    self._start = time.perf_counter()
+    self._entered = time.perf_counter()
 
-  def __exit__(self, *failure) -> None:
-    self._seconds[self._name] += time.perf_counter() - self._start
+  def __exit__(self, *exception) -> None:
+    self._seconds[self._name] += time.perf_counter() - self._entered

@@ -1,52 +1,54 @@
-"""The progress of a run: a bar in a terminal, lines elsewhere."""
+"""The progress of a run on standard error: a bar in a terminal, else lines."""
 
 import sys
 import time
+
+LINE_SECONDS = 10
+"""Seconds between two lines, where there is no terminal."""
 
 
 class Progress:
   """Shows step, loss, examples per second and the time left."""
 
-  def __init__(self, steps: int, start: int, *, shown: bool):
-    """Starts at step `start` of `steps`; silent unless `shown`."""
+  def __init__(self, steps: int, first_step: int, *, enabled: bool):
+    """Starts at `first_step` of `steps`; silent unless `enabled`."""
     self._steps = steps
-    self._start = start
-    self._begun: float | None = None
+    self._enabled = enabled
+    self._first: tuple[float, int] | None = None
     self._printed = time.monotonic()
     self._bar = None
-    if shown and sys.stderr.isatty():
-      self._bar, self._task = _bar(steps, start)
-    self._shown = shown
+    if enabled and sys.stderr.isatty():
+      self._bar, self._task = _create_bar(steps, first_step)
 
   def update(self, step: int, loss: float, rate: float) -> None:
     """Shows that `step` is done, at `rate` examples per second."""
-    if not self._shown:
+    if not self._enabled:
       return
     if self._bar is not None:
       self._bar.update(self._task, completed=step, loss=loss, rate=rate)
       return
     now = time.monotonic()
-    if self._begun is None:
-      self._begun, self._first = now, step
-    if now - self._printed < 10 and step < self._steps:
+    if self._first is None:
+      self._first = (now, step)
+    if now - self._printed < LINE_SECONDS and step < self._steps:
       return
     self._printed = now
-    pace = (now - self._begun) / max(step - self._first, 1)
-    left = pace * (self._steps - step)
+    started, first_step = self._first
+    pace = (now - started) / max(step - first_step, 1)
     print(
       f"step {step}/{self._steps}  loss {loss:.4f}  "
-      f"{rate:,.0f} examples/s  {left:.0f} s left",
+      f"{rate:,.0f} examples/s  {pace * (self._steps - step):.0f} s left",
       file=sys.stderr,
       flush=True,
     )
 
   def close(self) -> None:
-    """Leaves the bar as it stands."""
+    """Leaves the bar at its last position."""
     if self._bar is not None:
       self._bar.stop()
 
 
-def _bar(steps: int, start: int):
+def _create_bar(steps: int, first_step: int):
   from rich import progress
   from rich.console import Console
 
@@ -59,5 +61,5 @@ def _bar(steps: int, start: int):
     console=Console(stderr=True),
   )
   bar.start()
-  task = bar.add_task("", total=steps, completed=start, loss=0.0, rate=0.0)
+  task = bar.add_task("", total=steps, completed=first_step, loss=0.0, rate=0.0)
   return bar, task

@@ -1,4 +1,4 @@
-"""Leaving in time: SIGTERM and SIGINT ask the loop to save and stop."""
+"""Requests to stop: SIGTERM and SIGINT let the loop save before it leaves."""
 
 import contextlib
 import signal
@@ -16,18 +16,17 @@ class Stopped(Exception):
     super().__init__(f"{signal.Signals(number).name} after step {step}")
 
 
-class Flag:
-  """Holds the number of the signal that came, or 0."""
+class StopRequest:
+  """The number of the signal that was received, or 0."""
 
   def __init__(self):
     self.number = 0
 
-  def asked(self) -> bool:
-    """Tells whether the run is to stop."""
+  def __bool__(self) -> bool:
     return self.number != 0
 
-  def set(self, number: int, frame) -> None:
-    """Handles a signal; the second SIGINT interrupts at once."""
+  def handle(self, number: int, frame) -> None:
+    """Records a signal; the second SIGINT interrupts at once."""
     del frame
     if self.number == number == signal.SIGINT:
       raise KeyboardInterrupt
@@ -35,20 +34,22 @@ class Flag:
 
 
 @contextlib.contextmanager
-def handled() -> Iterator[Flag]:
-  """Sets a flag on SIGTERM and SIGINT instead of dying, inside the block.
+def stop_requests() -> Iterator[StopRequest]:
+  """Records SIGTERM and SIGINT inside the block instead of dying from them.
 
-  Outside of the main thread, where Python allows no handlers, the flag is
+  Outside of the main thread, where Python allows no handlers, the request is
   never set.
   """
-  flag = Flag()
+  request = StopRequest()
   if threading.current_thread() is not threading.main_thread():
-    yield flag
+    yield request
     return
   numbers = (signal.SIGTERM, signal.SIGINT)
-  before = {number: signal.signal(number, flag.set) for number in numbers}
+  previous = {
+    number: signal.signal(number, request.handle) for number in numbers
+  }
   try:
-    yield flag
+    yield request
   finally:
-    for number, handler in before.items():
+    for number, handler in previous.items():
       signal.signal(number, handler)

@@ -1,174 +1,197 @@
-"""Everything that a run is, at one moment: what a checkpoint holds."""
+"""The state of a run on its devices: everything that a step reads or writes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from dlcore import trees
-from dlcore.optim import evaluation_params
-from dlcore.task import Task
-from dlcore.typing import Array, Batch, Extra, Metrics, Params, PyTree
-
-BEGINNING: dict[str, np.ndarray] = {
-  "best_value": np.float32(-np.inf),
-  "best_step": np.int32(-1),
-  "seen": np.int32(-1),
-  "lowered": np.int32(-1),
-  "good": np.int32(-1),
-  "recoveries": np.int32(0),
-  "recovered_at": np.int32(-1),
-}
-"""What is decided before the first step: the best evaluation so far (more is
-better), the steps that were evaluated and saved last, where the rate was last
-lowered, and the recoveries since a step, where the last one began."""
+from dlcore import optim, trees
+from dlcore.task import CARRY, Task
+from dlcore.typing import Array, Batch, Metrics, ModelState, Params, PyTree
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class State:
-  """The state of a run; every leaf is an array."""
+  """The state of a run; every leaf is an array.
+
+  The decisions of the host (best step, patience, roll-backs) are not in it,
+  see `Decisions`.
+  """
 
   step: Array
-  """int32: updates made so far."""
+  """int32: the clock of the run, which schedules read. It advances with every
+  batch, whether its update was applied or skipped."""
 
   batch_index: Array
-  """int32: the next batch; batches and keys are functions of it."""
+  """int32: the next batch; batches and keys are functions of it. It differs
+  from `step` after a roll-back, which skips batches."""
 
   params: Params
-  extra: Extra
-  """Every other collection: batch statistics, carried state, settings."""
+  model_state: ModelState
+  """Every other collection of the task, see `Task`."""
 
-  optimizer: PyTree
-  """The state of the Optax chain, for the parameters that are not frozen."""
-
-  ema: PyTree
-  """What evaluation uses in place of those `params`, such as their
-  exponential moving average; empty if nothing."""
+  opt_state: PyTree
+  """The state of the Optax transformation."""
 
   key: Array
   """uint32: the raw data of the run's random key."""
 
-  metrics: Metrics
-  """Sums and counts since the last line of the log."""
-
   rate_scale: Array
-  """float32: factor of the learning rate, lowered in trouble."""
+  """float32: factor of the learning rate, set by plateaus and roll-backs."""
 
-  typical: dict[str, Array]
-  """`norm` float32: the usual one of the gradient, `count` int32 of updates;
-  empty where no spike is looked for."""
+  hparams: dict[str, Array]
+  """Numbers that vary between the members of a population, by config path;
+  empty in ordinary runs."""
 
-  trouble: dict[str, Array]
-  """Counts, int32, of updates that were not applied: `skipped` in all and
-  `in_a_row`."""
+  average: dict[str, Any]
+  """Averages of `params` and of `batch_stats`, see `average`; or empty."""
 
-  halted: Array
-  """bool: too many updates in a row were bad; nothing changes any more."""
+  guard: dict[str, Array]
+  """The counts of `guard`; or empty."""
 
-  decided: dict[str, np.ndarray]
-  """What only the host reads and writes, see `BEGINNING`; it is not
-  given to the compiled step."""
+  metrics: Metrics
+  """The sums of `accumulate_metrics`; or empty."""
 
   def replace(self, **changes: Any) -> "State":
     """Returns a copy with `changes`."""
     return dataclasses.replace(self, **changes)
 
-  @property
-  def evaluated(self) -> Params:
-    """The parameters that evaluation uses: averaged ones, if there are."""
-    return trees.merge(self.params, self.ema) if self.ema else self.params
 
-
-def create(
+def init_state(
   task: Task,
   tx: optax.GradientTransformation,
   batch: Batch,
-  seed: int,
   *,
-  freeze: str = "",
-  ema: bool = False,
-  typical: bool = False,
+  seed: int = 0,
+  hparams: Mapping[str, Any] | None = None,
+  variables: tuple[Params, ModelState] | None = None,
+  average: bool = False,
+  guard: Mapping[str, Array] | None = None,
+  metrics: bool = False,
   axis_name: str | None = None,
-  given: tuple[Params, Extra] | None = None,
-  compiler_options: Mapping[str, Any] | None = None,
 ) -> State:
-  """Makes the state before the first step, compiled as one function.
+  """Returns the state before the first step.
+
+  It is a pure function of its arguments and works under `jax.jit` (with
+  `out_shardings`) and `jax.eval_shape`.
 
   Args:
-    task: the `Task`.
+    task: the learning problem.
     tx: the Optax transformation.
-    batch: any batch, for its shapes, with `index`.
+    batch: a batch of the size used in training, `[B, ...]`.
     seed: of the run.
-    freeze: regex over the paths of the parameters that are not trained.
-    ema: whether to keep an average of the parameters.
-    typical: whether to follow the norm of the gradient, to know a spike.
+    hparams: numbers that vary, by config path; see `State.hparams`.
+    variables: `(params, model_state)` in place of those of `task.init`.
+    average: whether the step will be wrapped by `average`.
+    guard: `init_guard()` if it will be wrapped by `guard`.
+    metrics: whether it will be wrapped by `accumulate_metrics`.
     axis_name: the mapped axis that the model names under `pmap`.
-    given: `(params, extra)` to begin with, in place of those of `task.init`.
-    compiler_options: what XLA is told.
   """
-
-  @partial(jax.jit, compiler_options=compiler_options)
-  def make(batch, given) -> State:
-    key = jax.random.key(seed)
-    params, extra = given or task.init(jax.random.fold_in(key, 0), batch)
-
-    def measure(params, extra, batch):
-      extra, batch = task.prepare(params, extra, batch, key)
-      return task.loss(params, extra, batch, key)[1][1]
-
-    measure = bind(measure, axis_name)
-    metrics = jax.eval_shape(measure, params, extra, batch)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), metrics)
-    trained, _ = split(params, freeze)
-    optimizer = tx.init(trained)
-    averaged = ema or evaluation_params(optimizer, trained) is not trained
-    return State(
-      step=jnp.int32(0),
-      batch_index=jnp.int32(0),
-      params=params,
-      extra=extra,
-      optimizer=optimizer,
-      ema=jax.tree.map(jnp.copy, trained) if averaged else {},
-      key=jax.random.key_data(jax.random.fold_in(key, 1)),
-      metrics=zeros,
-      rate_scale=jnp.float32(1),
-      typical=(
-        {"norm": jnp.float32(0), "count": jnp.int32(0)} if typical else {}
-      ),
-      trouble={
-        "skipped": jnp.int32(0),
-        "in_a_row": jnp.int32(0),
-      },
-      halted=jnp.bool_(False),
-      decided={},
-    )
-
-  return make(batch, given).replace(decided=dict(BEGINNING))
+  key = jax.random.key(seed)
+  params, model_state = variables or task.init(
+    jax.random.fold_in(key, 0), batch
+  )
+  state = State(
+    step=jnp.int32(0),
+    batch_index=jnp.int32(0),
+    params=params,
+    model_state=model_state,
+    opt_state=tx.init(params),
+    key=jax.random.key_data(jax.random.fold_in(key, 1)),
+    rate_scale=jnp.float32(1),
+    hparams={name: jnp.asarray(v) for name, v in (hparams or {}).items()},
+    average={},
+    guard=dict(guard or {}),
+    metrics={},
+  )
+  if average:
+    state = state.replace(average=jax.tree.map(jnp.copy, averaged(state)))
+  if metrics:
+    state = state.replace(metrics=_zero_metrics(task, state, batch, axis_name))
+  return state
 
 
-def split(params: Params, freeze: str) -> tuple[Params, Params]:
-  """Returns the parameters that are trained and those that are frozen."""
-  return trees.partition(params, freeze) if freeze else (params, {})
+def init_guard(*, spikes: bool = False) -> dict[str, Array]:
+  """Returns the initial counts of `guard`.
 
-
-def bind(function: Callable, axis_name: str | None) -> Callable:
-  """Lets `function(*args)`, which may sum over `axis_name`, run outside of it.
-
-  It runs as if it were the only device. Without a name it is as it was.
+  `skipped` and `consecutive` (int32) count updates that were not applied, in
+  total and in a row; `halted` (bool) stops all changes. With `spikes`, `norm`
+  (float32) is the running mean of the gradient norm over `count` updates.
   """
+  counts = {
+    "skipped": jnp.int32(0),
+    "consecutive": jnp.int32(0),
+    "halted": jnp.bool_(False),
+  }
+  if spikes:
+    counts |= {"norm": jnp.float32(0), "count": jnp.int32(0)}
+  return counts
+
+
+def averaged(state: State) -> dict[str, Any]:
+  """Returns the trees that `average` follows: `params` and `batch_stats`.
+
+  Batch statistics belong to the parameters that they were computed with, so
+  averaged parameters need averaged statistics.
+  """
+  trees_ = {"params": optim.evaluation_params(state.opt_state, state.params)}
+  if "batch_stats" in state.model_state:
+    trees_["batch_stats"] = state.model_state["batch_stats"]
+  return trees_
+
+
+def evaluation_variables(state: State) -> tuple[Params, ModelState]:
+  """Returns the `(params, model_state)` that evaluation uses.
+
+  These are the averaged ones where there are any: of `average`, else of a
+  schedule-free optimizer.
+  """
+  chosen = state.average or averaged(state)
+  statistics = {k: v for k, v in chosen.items() if k != "params"}
+  return chosen["params"], {**state.model_state, **statistics}
+
+
+def step_key(state: State) -> Array:
+  """Returns the random key of the step at `state`."""
+  key = jax.random.wrap_key_data(state.key)
+  return jax.random.fold_in(key, state.batch_index)
+
+
+def to_tree(state: State) -> dict[str, Any]:
+  """Returns a state as nested dicts of arrays, for a checkpoint."""
+  return trees.nest(trees.flatten(state))
+
+
+def fresh_carry(task: Task, batch: Batch) -> PyTree:
+  """Returns the `carry` with which the sequences of `batch` begin."""
+  return task.init(jax.random.key(0), batch)[1][CARRY]
+
+
+def bind_axis(function: Callable, axis_name: str | None) -> Callable:
+  """Returns `function`, callable outside of `pmap` as if on one device."""
   if axis_name is None:
     return function
 
-  def alone(*args, **keywords):
-    mapped = jax.vmap(
-      lambda _: function(*args, **keywords), axis_name=axis_name
-    )
+  def on_one_device(*args, **kwargs):
+    mapped = jax.vmap(lambda _: function(*args, **kwargs), axis_name=axis_name)
     return jax.tree.map(lambda leaf: leaf[0], mapped(jnp.zeros(1)))
 
-  return alone
+  return on_one_device
+
+
+def _zero_metrics(
+  task: Task, state: State, batch: Batch, axis_name: str | None
+) -> Metrics:
+  def measure(params, model_state, batch):
+    key = jax.random.key(0)
+    model_state, batch = task.prepare(params, model_state, batch, key)
+    return task.loss(params, model_state, batch, key)[1][1]
+
+  shapes = jax.eval_shape(
+    bind_axis(measure, axis_name), state.params, state.model_state, batch
+  )
+  return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)

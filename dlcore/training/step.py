@@ -1,174 +1,196 @@
-"""One step of training, as one pure function."""
+"""One training step as a pure function, and its wrappers.
+
+A step is `(state, batch) -> (state, log)`. A wrapper takes a step and returns
+a step; `fit` applies `average`, `guard` and `accumulate_metrics` in this order.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from dlcore import trees
-from dlcore.optim import evaluation_params
+from dlcore import optim
 from dlcore.task import Task
-from dlcore.training.gradient import Augment, gather, make_gradient, prepared
-from dlcore.training.state import State, split
-from dlcore.typing import Array, Batch, Params, PyTree, Schedule
+from dlcore.training.state import State, averaged
+from dlcore.training.update import Penalty, make_update
+from dlcore.typing import Array, Batch
+
+Step = Callable[[State, Batch], tuple[State, dict[str, Any]]]
 
 
 def make_step(
   task: Task,
   tx: optax.GradientTransformation,
   *,
-  augment: Augment | None = None,
-  penalty: Callable[[Params], Array] | None = None,
-  freeze: str = "",
-  ema: float = 0.0,
-  learning_rate: Schedule | None = None,
-  log_every: int = 1,
+  penalty: Penalty | None = None,
   accumulate: int = 1,
-  spike: float = 0.0,
-  tolerate: int = 1,
   axis_name: str | None = None,
-) -> Callable[[State, Batch, Batch], tuple[State, dict]]:
-  """Makes `step(state, dataset, batch) -> (state, log)`.
-
-  An update with a loss or gradient that is not finite is not applied, and its
-  batch is passed over. After several in a row the state is halted: no later
-  step changes it, so that a late look at the log still finds the run where
-  it went wrong.
+) -> Step:
+  """Returns `step(state, batch) -> (state, log)`.
 
   Args:
-    task: what is learned.
+    task: the learning problem.
     tx: the Optax transformation.
-    augment: `(key, batch, slots) -> batch`, see `augment.compose`.
-    penalty: `params -> scalar`, added to the loss once.
-    freeze: regex over the paths of the parameters that are not trained: they
-      are not differentiated, have no optimizer state and no share in norms
-      and penalties; see `layers.frozen` for their batch norm and dropout.
-    ema: decay of the average of the parameters; 0 keeps none. Early on it is
-      lowered to `(1 + step) / (10 + step)`, so that the average soon forgets
-      the initial values.
-    learning_rate: `step -> rate`, only to be shown in the log.
-    log_every: the metrics are summed over this many steps.
-    accumulate: parts of a batch that are computed one after the other; their
-      totals and weights are added, so that the gradient is that of the whole
-      (statistics of batch norm are of each part).
-    spike: a gradient whose norm is so many times the usual one counts as not
-      finite; 0 for none.
-    tolerate: after so many steps in a row that were not applied it halts.
+    penalty: see `make_update`, as for the next ones.
+    accumulate: number of micro-batches.
     axis_name: the mapped axis under `pmap`, None under `jit`.
 
   Returns:
-    A function of the state, the arrays `[N, ...]` that lie on the device (an
-    empty dict where batches come whole) and the batch, with `index` int32
-    `[B]`. The log holds `metrics`, `loss`, `halted`, `skipped`, how many
-    updates were not applied so far, and `shown`, more scalars for people.
+    A pure function. Its log holds `loss`, `gradient_norm` and, if the
+    optimizer keeps it, the `learning_rate` that was applied, float32 scalars,
+    and `metrics`, the (sum, count) pairs of the task on this batch.
   """
-  tx = optax.with_extra_args_support(tx)
-  gradient = make_gradient(
-    task,
-    penalty=penalty,
-    freeze=freeze,
-    accumulate=accumulate,
-    axis_name=axis_name,
+  update = make_update(
+    task, tx, penalty=penalty, accumulate=accumulate, axis_name=axis_name
   )
 
-  def step(state: State, dataset: Batch, batch: Batch) -> tuple[State, dict]:
-    extra, batch, key = prepared(
-      task, augment, state, gather(dataset, batch), axis_name
-    )
-    loss, grads, extra, metrics = gradient(state.params, extra, batch, key)
-    trained, frozen = split(state.params, freeze)
-    updates, optimizer = tx.update(
-      grads, state.optimizer, trained, rate_scale=state.rate_scale
-    )
-    trained = optax.apply_updates(trained, updates)
-    norm = optax.tree.norm(grads)
-    good = jnp.isfinite(loss) & jnp.isfinite(norm)
-    if spike:
-      good &= ~_spikes(state, norm, spike)
-    applied = good & ~state.halted
-    new = state.replace(
-      params=trees.merge(trained, frozen) if freeze else trained,
-      extra=extra,
-      optimizer=optimizer,
-      ema=_shown(state, optimizer, trained, ema),
-      typical=_typical(state, norm) if spike else state.typical,
-    )
-    new = jax.tree.map(
-      lambda n, o: o if n is o else jnp.where(applied, n, o), new, state
-    )
-    made = (~state.halted).astype(jnp.int32)
-    new = new.replace(
-      step=state.step + made,
-      batch_index=state.batch_index + made,
-      metrics=_summed(state, metrics, applied, log_every),
-      trouble=_counted(state.trouble, good, made),
-    )
-    halted = new.trouble["in_a_row"] >= tolerate
-    shown = {"gradient_norm": norm}
+  def step(state: State, batch: Batch) -> tuple[State, dict[str, Any]]:
+    new = update(state, batch)
+    log = {
+      "loss": new.loss,
+      "gradient_norm": optax.tree.norm(new.grads),
+      "metrics": new.metrics,
+    }
+    learning_rate = optim.applied_rate(new.opt_state)
     if learning_rate is not None:
-      rate = jnp.asarray(learning_rate(state.step))
-      shown["learning_rate"] = rate * state.rate_scale
-    log = {"metrics": new.metrics, "loss": loss, "shown": shown}
-    log |= {"halted": halted, "skipped": new.trouble["skipped"]}
-    return new.replace(halted=halted), log
+      log["learning_rate"] = learning_rate
+    state = state.replace(
+      step=state.step + 1,
+      batch_index=state.batch_index + 1,
+      params=optax.apply_updates(state.params, new.updates),
+      model_state=new.model_state,
+      opt_state=new.opt_state,
+    )
+    return state, log
 
   return step
 
 
-def _shown(
-  state: State, optimizer: PyTree, params: Params, ema: float
-) -> PyTree:
-  """Returns the parameters that evaluation uses, empty if no others."""
-  evaluated = evaluation_params(optimizer, params)
-  if not ema:
-    return state.ema if evaluated is params else evaluated
-  step = state.step.astype(jnp.float32)
-  decay = jnp.minimum(ema, (1 + step) / (10 + step))
-  return jax.tree.map(
-    lambda old, new: (old + (1 - decay) * (new - old)).astype(old.dtype),
-    state.ema,
-    evaluated,
-  )
+def average(step: Step, decay: float) -> Step:
+  """Wraps a step to follow an exponential moving average (EMA) of the weights.
 
+  Needs `init_state(average=True)`. Evaluation then uses `State.average`.
 
-def _summed(
-  state: State, metrics: PyTree, applied: Array, log_every: int
-) -> PyTree:
-  """Adds to the sums, which start anew after every line of the log."""
-  begun = (state.step % log_every != 0) | state.halted
-  return jax.tree.map(
-    lambda old, new: jnp.where(begun, old, 0) + jnp.where(applied, new, 0),
-    state.metrics,
-    metrics,
-  )
+  Args:
+    step: the step.
+    decay: of the average. Early on it is lowered to `(1 + t) / (10 + t)` at
+      step t, so that the average forgets the initial values.
+  """
+
+  def averaging(state: State, batch: Batch):
+    new, log = step(state, batch)
+    t = state.step.astype(jnp.float32)
+    weight = 1 - jnp.minimum(decay, (1 + t) / (10 + t))
+
+    def follow(old: Array, value: Array) -> Array:
+      return (old + weight * (value - old)).astype(old.dtype)
+
+    values = jax.tree.map(follow, state.average, averaged(new))
+    return new.replace(average=values), log
+
+  return averaging
 
 
 WARMUP = 20
-"""Updates after which the usual norm of the gradient is known."""
+"""Updates after which the running mean of the gradient norm is reliable."""
 
 
-def _spikes(state: State, norm: Array, factor: float) -> Array:
-  known = state.typical["count"] >= WARMUP
-  return known & (norm > factor * state.typical["norm"])
+def guard(
+  step: Step, *, spike_factor: float = 0.0, max_consecutive_skips: int = 1
+) -> Step:
+  """Wraps a step to skip updates whose loss or gradient is not finite.
+
+  A skipped update changes nothing but the clock: its batch is consumed, and
+  schedules move on. After several in a row the state halts: no later step
+  changes it, so that the host, which reads the log late, finds the state at
+  the failure. Needs `init_state(guard=init_guard())`, with `spikes=True` for a
+  `spike_factor`.
+
+  Args:
+    step: the step.
+    spike_factor: an update whose gradient norm is more than this multiple of
+      its running mean is skipped too; 0 is off.
+    max_consecutive_skips: number of skips in a row at which the state halts.
+
+  Returns:
+    A step whose log also holds `applied` (bool), `skipped` (int32, in total)
+    and `halted` (bool).
+  """
+
+  def guarded(state: State, batch: Batch):
+    new, log = step(state, batch)
+    counts, norm = state.guard, log["gradient_norm"]
+    valid = jnp.isfinite(log["loss"]) & jnp.isfinite(norm)
+    if spike_factor:
+      known = counts["count"] >= WARMUP
+      valid &= ~(known & (norm > spike_factor * counts["norm"]))
+    running = ~counts["halted"]
+    applied = valid & running
+    kept = jax.tree.map(
+      lambda new, old: new if new is old else jnp.where(applied, new, old),
+      new,
+      state,
+    )
+    skip = (running & ~valid).astype(jnp.int32)
+    ticks = running.astype(jnp.int32)
+    consecutive = jnp.where(
+      running, (counts["consecutive"] + 1) * skip, counts["consecutive"]
+    )
+    new_counts = {
+      "skipped": counts["skipped"] + skip,
+      "consecutive": consecutive,
+      "halted": consecutive >= max_consecutive_skips,
+    }
+    if spike_factor:
+      new_counts |= _follow_norm(counts, norm, applied)
+    kept = kept.replace(
+      step=state.step + ticks,
+      batch_index=state.batch_index + ticks,
+      guard=new_counts,
+    )
+    log |= {"applied": applied}
+    log |= {name: new_counts[name] for name in ("skipped", "halted")}
+    return kept, log
+
+  return guarded
 
 
-def _typical(state: State, norm: Array) -> dict[str, Array]:
-  """Follows the norm of the gradient: a running mean of about 50 updates."""
-  count = state.typical["count"]
-  part = jnp.maximum(1 / (count + 1), 0.02).astype(jnp.float32)
-  old = state.typical["norm"]
-  return {"norm": old + part * (norm - old), "count": count + 1}
-
-
-def _counted(
-  trouble: dict[str, Array], good: Array, made: Array
+def _follow_norm(
+  counts: dict[str, Array], norm: Array, applied: Array
 ) -> dict[str, Array]:
-  """Counts the updates that were not applied, all and in a row."""
-  bad = made * (~good).astype(jnp.int32)
-  before = trouble["in_a_row"]
+  """Updates the running mean of the gradient norm, over about 50 updates."""
+  count, mean = counts["count"], counts["norm"]
+  weight = jnp.maximum(1 / (count + 1), 0.02).astype(jnp.float32)
   return {
-    **trouble,
-    "skipped": trouble["skipped"] + bad,
-    "in_a_row": jnp.where(made == 1, (before + 1) * bad, before),
+    "norm": jnp.where(applied, mean + weight * (norm - mean), mean),
+    "count": count + applied.astype(jnp.int32),
   }
+
+
+def accumulate_metrics(step: Step, log_every: int) -> Step:
+  """Wraps a step to sum its metrics over the updates of a line of the log.
+
+  Needs `init_state(metrics=True)`. Updates that `guard` skips do not count.
+
+  Args:
+    step: the step.
+    log_every: number of steps in a line.
+  """
+
+  def accumulating(state: State, batch: Batch):
+    new, log = step(state, batch)
+    applied = log.pop("applied", True)
+    halted = state.guard.get("halted", False)
+    continues = (state.step % log_every != 0) | halted
+    metrics = jax.tree.map(
+      lambda old, value: (
+        jnp.where(continues, old, 0) + jnp.where(applied, value, 0)
+      ),
+      state.metrics,
+      log["metrics"],
+    )
+    return new.replace(metrics=metrics), {**log, "metrics": metrics}
+
+  return accumulating

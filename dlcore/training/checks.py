@@ -1,0 +1,97 @@
+"""The ranges of the arguments of `fit`, and how they fit together."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dlcore.errors import UserError, nearest
+from dlcore.task import Task
+
+RANGES: dict[str, tuple[float, float]] = {
+  "steps": (1, math.inf),
+  "seed": (0, 2**32 - 1),  # JAX would drop the higher bits.
+  "batch_size": (1, math.inf),
+  "ema": (0, 1 - 1e-9),
+  "accumulate": (1, math.inf),
+  "patience": (0, math.inf),
+  "spike_factor": (0, math.inf),
+  "max_consecutive_skips": (1, math.inf),
+  "max_rollbacks": (0, math.inf),
+  "log_every": (1, math.inf),
+  "layer_statistics_every": (0, math.inf),
+  "eval_every": (0, math.inf),
+  "checkpoint_every": (0, math.inf),
+  "keep_every": (0, math.inf),
+  "eval_batch_size": (1, math.inf),
+  "workers": (0, math.inf),
+  "steps_per_call": (0, math.inf),
+}
+"""The least and the greatest value of the numbers that `fit` takes."""
+
+
+def check_ranges(arguments: Mapping[str, Any]) -> None:
+  """Checks the arguments of `fit` that are numbers.
+
+  Raises:
+    UserError: one is out of range.
+  """
+  for name in RANGES.keys() & arguments.keys():
+    least, greatest = RANGES[name]
+    if not least <= arguments[name] <= greatest:
+      most = "" if greatest == math.inf else f" and at most {greatest}"
+      raise UserError(
+        f"expected {name} of at least {least}{most}", f"got {arguments[name]}"
+      )
+
+
+def check_batch(
+  batch_size: int, size: int, num_devices: int, accumulate: int
+) -> None:
+  """Checks that the data gives a batch, and a batch its micro-batches.
+
+  Raises:
+    UserError: it does not.
+  """
+  if batch_size > size:
+    raise UserError(
+      f"expected a batch of at most {size} examples, the whole training set",
+      f"got batch_size={batch_size}",
+      "choose a smaller batch",
+    )
+  share = batch_size // num_devices
+  if share % accumulate:
+    raise UserError(
+      f"expected accumulate to divide the {share} examples of a device",
+      f"got {accumulate}: {share} / {accumulate} = {share / accumulate:g}",
+    )
+
+
+def check_progress(steps: int, step: int) -> None:
+  """Checks that a run has not made more steps than it shall.
+
+  Raises:
+    UserError: it has.
+  """
+  if step > steps:
+    raise UserError(
+      f"expected steps of at least {step}, which the run has made",
+      f"got {steps}",
+      "choose another workdir, or take the change back",
+    )
+
+
+def check_best_by(best_by: str, names: Iterable[str], task: Task) -> None:
+  """Checks that `best_by` is one of the metrics, maybe with a minus.
+
+  The metrics of `Task.score` are known only after an evaluation.
+
+  Raises:
+    UserError: it is not.
+  """
+  name, names = best_by.removeprefix("-"), set(names)
+  if name not in names and task.score is None:
+    raise UserError(
+      "expected best_by to name a metric of the validation",
+      f"got {best_by!r}",
+      nearest(name, names),
+    )

@@ -1,0 +1,113 @@
+"""The batches of a run: resident on the devices, or read by the host."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dlcore import data, sharding
+from dlcore.training.intervals import Intervals
+from dlcore.training.state import State
+from dlcore.typing import Batch
+
+
+class Dispatch(NamedTuple):
+  """The input of one call of a compiled program."""
+
+  count: int
+  """The number of steps."""
+
+  length: int | None
+  """The length that sequences are cut to; None leaves them whole."""
+
+  batch: Batch
+  """NumPy arrays `[B, ...]`, of several steps `[count, B, ...]`. Where the
+  data is resident, only the rows to gather."""
+
+
+class Feed:
+  """Yields the batches of a run, in the order that (seed, index) give."""
+
+  def __init__(
+    self,
+    source: data.Source,
+    order: data.Order,
+    partitioner: sharding.Partitioner,
+    *,
+    seed: int,
+    placement: str,
+    workers: int,
+    others: Sequence[data.Source] = (),
+  ):
+    """Places the data.
+
+    Args:
+      source: the examples.
+      order: which of them make a batch.
+      partitioner: the devices.
+      seed: of the run.
+      placement: see `fit`.
+      workers: see `fit`.
+      others: sources that need a place on the devices too.
+    """
+    self._source, self._order = source, order
+    self._seed, self._workers = seed, workers
+    self._resident = sharding.fits_on_device(
+      placement, partitioner, source, *others
+    )
+    self.arrays: Batch = {}
+    if self._resident:
+      self.arrays = partitioner.replicate(dict(source.arrays or {}))
+    self.sequences: tuple[str, ...] = source.info.schema.sequences
+
+  def read(self, index: int) -> Batch:
+    """Returns one batch `[B, ...]` on the host, uncut."""
+    rows = self._order(self._seed, index)
+    return {**self._source.read(rows.index), **data.rows_to_arrays(rows)}
+
+  def examples(self) -> dict[int | None, Batch]:
+    """Returns a batch as it is dispatched, for each length of the order."""
+    rows = data.rows_to_arrays(self._order(self._seed, 0))
+    whole = rows if self._resident else self.read(0)
+    return {
+      length: data.cut(whole, self.sequences, length)
+      for length in self._order.shapes
+    }
+
+  def dispatches(
+    self, state: State, intervals: Intervals
+  ) -> Iterator[Dispatch]:
+    """Yields all that follow `state`; closing it ends reading ahead."""
+    step, first = int(state.step), int(state.batch_index)
+    stop = first + intervals.steps - step
+    if self._resident:
+      batches = self._rows(first, stop)
+    else:
+      batches = data.batches(
+        self._source,
+        self._order,
+        self._seed,
+        first,
+        stop,
+        workers=self._workers,
+      )
+    index = first
+    try:
+      for count in intervals.dispatches(step):
+        length = self._order(self._seed, index).length
+        group = [next(batches) for _ in range(count)]
+        index += count
+        yield Dispatch(count, length, _stack(group))
+    finally:
+      batches.close()
+
+  def _rows(self, first: int, stop: int) -> Iterator[Batch]:
+    for index in range(first, stop):
+      yield data.rows_to_arrays(self._order(self._seed, index))
+
+
+def _stack(batches: list[Batch]) -> Batch:
+  if len(batches) == 1:
+    return batches[0]
+  return jax.tree.map(lambda *rows: np.stack(rows), *batches)

@@ -1,0 +1,339 @@
+"""The training loop."""
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import optax
+
+from dlcore import data, sharding
+from dlcore.task import Task
+from dlcore.training import checks, setup
+from dlcore.training.decisions import (
+  Plateau,
+  decide,
+  is_exhausted,
+  lower_rate,
+  record_save,
+)
+from dlcore.training.diagnosis import diagnose
+from dlcore.training.evaluation import evaluate_all
+from dlcore.training.feed import Feed
+from dlcore.training.intervals import Intervals
+from dlcore.training.layer_statistics import SPLIT, LayerStatistics
+from dlcore.training.monitor import Monitor
+from dlcore.training.phases import Phases
+from dlcore.training.profiling import Profiler
+from dlcore.training.programs import compile_programs
+from dlcore.training.progress import Progress
+from dlcore.training.signals import Stopped, stop_requests
+from dlcore.training.state import State, to_tree
+from dlcore.training.update import Penalty
+
+log = logging.getLogger("dlcore")
+
+
+class Result(NamedTuple):
+  """The states that a run ends with; equal where the last one is the best."""
+
+  last: State
+  best: State
+
+
+def fit(
+  task: Task,
+  tx: optax.GradientTransformation,
+  train: data.Source,
+  valid: data.Source | Mapping[str, data.Source] | None = None,
+  *,
+  steps: int,
+  seed: int = 0,
+  workdir: str | Path | None = None,
+  batch_size: int = 128,
+  order: data.Order | None = None,
+  penalty: Penalty | None = None,
+  initial: setup.Initial | None = None,
+  ema: float = 0.0,
+  accumulate: int = 1,
+  plateau: Plateau | None = None,
+  patience: int = 0,
+  spike_factor: float = 0.0,
+  max_consecutive_skips: int = 3,
+  max_rollbacks: int = 3,
+  best_by: str = "-loss",
+  log_every: int = 50,
+  layer_statistics_every: int = 0,
+  eval_every: int = 0,
+  checkpoint_every: int = 0,
+  keep_every: int = 0,
+  eval_batch_size: int = 512,
+  placement: str = "auto",
+  workers: int = 0,
+  steps_per_call: int = 0,
+  compiler: str = "jit",
+  devices: Sequence[jax.Device] | None = None,
+  profile: tuple[int, int] | None = None,
+  progress: bool = True,
+  phases: Phases | None = None,
+) -> Result:
+  """Trains a task, or continues from the newest good checkpoint in `workdir`.
+
+  Batches and random keys are functions of (seed, batch index), and everything
+  that a decision depends on is in the checkpoint: a run that was stopped in
+  any way and continued ends with the same bits as one that was not.
+
+  Args:
+    task: the learning problem.
+    tx: the Optax transformation, clipping included.
+    train: the examples to learn from.
+    valid: the examples that decide which checkpoint is the best, or several
+      such sources by name, of which the first decides; or None.
+    steps: number of updates.
+    seed: of the initial parameters, the order of the data and all keys.
+    workdir: folder of the log and the checkpoints; None keeps the latest and
+      the best state in memory.
+    batch_size: examples in a batch, over all devices.
+    order: which examples make a batch, by default `data.shuffled`.
+    penalty: `params -> scalar`, see `optim.penalty`.
+    initial: `(params, model_state) -> (params, model_state)`, called once
+      before the first step of a run: replaces random values by others of the
+      same shapes and dtypes, such as pretrained ones.
+    ema: decay of the exponential moving average of the weights that evaluation
+      uses; 0 is off.
+    accumulate: number of micro-batches that a batch is cut into, where a whole
+      one does not fit into memory.
+    plateau: when to lower the learning rate because evaluations stop improving.
+    patience: evaluations without an improvement after which the run ends; 0
+      for never.
+    spike_factor: an update whose gradient norm is more than this multiple of
+      the usual one is skipped; 0 is off.
+    max_consecutive_skips: number of skipped updates in a row after which the
+      run rolls back to its last save, skips the batches up to there and halves
+      the learning rate. Updates that are not finite are always skipped.
+    max_rollbacks: how often that may happen without progress in between.
+    best_by: the metric that decides which step is the best; a leading minus
+      minimizes.
+    log_every: steps between lines of the log.
+    layer_statistics_every: steps between measurements of every layer, see
+      `LayerStatistics`, each of which costs about a step; 0 is off.
+    eval_every: steps between evaluations; 0 for an epoch, at least 200.
+    checkpoint_every: steps between saves; a new best is always saved. 0 for
+      every evaluation, but at most one write in 5 s: the newest and the best
+      state wait in memory.
+    keep_every: checkpoints at multiples of this step are never deleted; 0 keeps
+      the latest two and the best.
+    eval_batch_size: examples in a batch of evaluation.
+    placement: `"device"` keeps the data on the device, `"stream"` reads every
+      batch on the host, `"auto"` chooses by size; the batches are the same.
+    workers: processes that read a stream; 0 reads in threads.
+    steps_per_call: steps in one compiled call; 0 chooses by backend.
+    compiler: `"jit"` or `"pmap"`.
+    devices: by default all.
+    profile: `(first, last)` steps of a `jax.profiler` trace in `workdir`.
+    progress: whether to show progress on standard error.
+    phases: adds up the wall time by phase.
+
+  Returns:
+    The state after the last step and the best one.
+
+  Raises:
+    UserError: a value is out of range, losses or gradients stay not finite,
+      or the disk is full.
+    Stopped: SIGTERM or SIGINT was received, and the state was saved.
+  """
+  checks.check_ranges(locals())
+  phases = phases or Phases()
+  order = order or data.shuffled(train.size, batch_size)
+  partitioner = sharding.partitioner(order.batch_size, compiler, devices)
+  checks.check_batch(order.batch_size, train.size, partitioner.size, accumulate)
+  gradient = {"penalty": penalty, "accumulate": accumulate}
+  placing = {"seed": seed, "placement": placement}
+  folder = None if workdir is None else Path(workdir)
+  intervals = Intervals.create(
+    steps,
+    steps_per_epoch=train.size // order.batch_size,
+    eval_every=eval_every,
+    checkpoint_every=checkpoint_every,
+    steps_per_call=steps_per_call if len(order.shapes) == 1 else 1,
+  )
+  splits = setup.name_splits(valid)
+  feed = Feed(
+    train,
+    order,
+    partitioner,
+    **placing,
+    workers=workers,
+    others=tuple(splits.values()),
+  )
+  step_function = setup.build_step(
+    task,
+    tx,
+    **gradient,
+    axis_name=partitioner.axis_name,
+    ema=ema,
+    spike_factor=spike_factor,
+    max_consecutive_skips=max_consecutive_skips,
+    log_every=log_every,
+  )
+  statistics = LayerStatistics(
+    task, tx, partitioner, layer_statistics_every, **gradient
+  )
+  evaluators = setup.build_evaluators(
+    task, splits, partitioner, **placing, batch_size=eval_batch_size
+  )
+  start = setup.plan_start(
+    task,
+    tx,
+    feed.read(0),
+    partitioner,
+    seed=seed,
+    initial=initial,
+    ema=ema,
+    spike_factor=spike_factor,
+  )
+
+  with contextlib.ExitStack() as stack:
+    with phases("checkpoint"):
+      checkpoints = stack.enter_context(
+        setup.open_checkpoints(folder, checkpoint_every, keep_every)
+      )
+      saved = checkpoints.restore(start.template)
+    with phases("compile"):
+      state, decisions = start.restore(saved) if saved else start.begin()
+      step = int(state.step)
+      checks.check_progress(steps, step)
+      # Handlers do not run inside a compilation, so all of them come first:
+      # until then a signal ends the process, and there is nothing to save.
+      counts = set(intervals.dispatches(step))
+      programs = compile_programs(
+        partitioner, step_function, state, feed, counts
+      )
+      if counts:
+        setup.compile_evaluators(task, evaluators, state, best_by)
+    metric_log = setup.open_log(folder, step)
+    monitor = Monitor(
+      metric_log,
+      Progress(steps, step, enabled=progress),
+      task.derived,
+      log_every=log_every,
+      batch_size=order.batch_size,
+      overlap=partitioner.overlaps,
+      phases=phases,
+    )
+    stack.callback(metric_log.close)
+    stack.callback(monitor.close)
+    profiler = stack.enter_context(Profiler(profile, folder))
+    dispatches = feed.dispatches(state, intervals)
+    stack.callback(lambda: dispatches.close())
+    stop = stack.enter_context(stop_requests())
+    unsaved = False
+
+    while True:
+      # 1. Read the logs of all steps before any decision that depends on them.
+      stopping = bool(stop)
+      if stopping or intervals.pauses(step):
+        with phases("step"):
+          monitor.flush()
+
+      # 2. Roll back if too many updates in a row were skipped.
+      if monitor.halted:
+        dispatches.close()
+        retry = None
+        if decisions.rollbacks < max_rollbacks:
+          retry = start.retry(state, decisions, checkpoints)
+        if retry is None:
+          batch = feed.read(int(state.batch_index) - 1)
+          axis_name = partitioner.axis_name
+          raise diagnose(task, state, batch, penalty, axis_name, folder)
+        _warn_of_roll_back(state, retry[0])
+        state, decisions = retry
+        step, unsaved = int(state.step), False
+        metric_log.rewind(step)
+        monitor.reset()
+        dispatches = feed.dispatches(state, intervals)
+        continue
+
+      # 3. Evaluate, and decide: is it the best, does the rate fall?
+      improved = False
+      if intervals.evaluates(step) and decisions.evaluated_step < step:
+        with phases("evaluation"):
+          results = evaluate_all(evaluators, state, stop)
+        for split, values in results.items():
+          metric_log.write(step, split, values)
+        if results:
+          values = next(iter(results.values()))
+          decisions, improved = decide(decisions, step, values, best_by)
+          unsaved = True
+        if results and plateau and not improved:
+          decisions, scale = lower_rate(
+            decisions, state.rate_scale, plateau, intervals.eval_every
+          )
+          state = state.replace(rate_scale=partitioner.replicate(scale))
+        stopping = bool(stop)
+
+      # 4. Save.
+      done = step == steps or is_exhausted(
+        decisions, patience, intervals.eval_every
+      )
+      due = improved or done or intervals.saves(step)
+      if unsaved and (due or stopping):
+        if due:
+          decisions = record_save(decisions, step)
+        with phases("checkpoint"):
+          checkpoints.save(
+            step,
+            {"state": to_tree(state), "decisions": decisions.to_tree()},
+            keep={int(decisions.best_step), int(decisions.saved_step)},
+            before=metric_log.mark(step),
+          )
+        unsaved = False
+
+      # 5. Leave.
+      if stopping:
+        checkpoints.wait()
+        raise Stopped(stop.number, step)
+      if done:
+        break
+
+      # 6. Make the steps of one dispatch.
+      profiler.update(step)
+      with phases("feed"):
+        dispatch = next(dispatches)
+      if statistics.is_due(step, dispatch.count):
+        with phases("step"):
+          monitor.flush()
+        with phases("statistics"):
+          values = statistics.measure(state, feed, dispatch)
+        # The line belongs to the update: continuing from here repeats it.
+        metric_log.write(step + 1, SPLIT, values)
+      with phases("step"):
+        program = programs[dispatch.count, dispatch.length]
+        state, entry = program(state, feed.arrays, dispatch.batch)
+        monitor.add(step, dispatch.count, entry)
+      step += dispatch.count
+      phases.steps += dispatch.count
+      unsaved = True
+
+    # The last state is the best one unless an earlier step was better.
+    best, best_step = state, int(decisions.best_step)
+    if 0 <= best_step < step:
+      with phases("checkpoint"):
+        checkpoints.wait()
+        saved = checkpoints.load(best_step, start.template)
+        best = start.restore(saved)[0] if saved else state
+  return Result(state, best)
+
+
+def _warn_of_roll_back(halted: State, state: State) -> None:
+  log.warning(
+    "step %d: %d updates in a row were skipped; rolling back to step %d, "
+    "skipping the batches before %d, with %g of the learning rate",
+    int(halted.step),
+    int(halted.guard["consecutive"]),
+    int(state.step),
+    int(state.batch_index),
+    float(state.rate_scale),
+  )

@@ -1,0 +1,78 @@
+"""When the loop evaluates and saves, and how many steps a dispatch makes."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+
+CPU_STEPS_PER_CALL, STEPS_PER_CALL = 1, 20
+
+
+class Intervals(NamedTuple):
+  """Schedule of evaluations, checkpoints and multi-step dispatches."""
+
+  steps: int
+  """The last step."""
+
+  eval_every: int
+  checkpoint_every: int
+  steps_per_call: int
+  """The greatest number of steps of a dispatch."""
+
+  @classmethod
+  def create(
+    cls,
+    steps: int,
+    steps_per_epoch: int,
+    *,
+    eval_every: int,
+    checkpoint_every: int,
+    steps_per_call: int,
+  ) -> "Intervals":
+    """Returns the intervals of `fit`, where 0 stands for a default.
+
+    An evaluation follows every epoch, at least 200 steps: not a share of
+    `steps`, so that a run that is extended keeps its evaluations.
+    """
+    eval_every = eval_every or max(steps_per_epoch, 200)
+    return cls(
+      steps,
+      eval_every,
+      checkpoint_every or eval_every,
+      steps_per_call or default_steps_per_call(),
+    )
+
+  def evaluates(self, step: int) -> bool:
+    """Returns whether an evaluation follows `step`."""
+    return step > 0 and (step % self.eval_every == 0 or step == self.steps)
+
+  def saves(self, step: int) -> bool:
+    """Returns whether a save follows `step`, the best or not."""
+    return step % self.checkpoint_every == 0 or step == self.steps
+
+  def pauses(self, step: int) -> bool:
+    """Returns whether a dispatch must end at `step`."""
+    return self.evaluates(step) or self.saves(step)
+
+  def dispatches(self, step: int) -> Iterator[int]:
+    """Yields the number of steps of each dispatch from `step` to the end."""
+    while step < self.steps:
+      pause = min(
+        self.steps,
+        (step // self.eval_every + 1) * self.eval_every,
+        (step // self.checkpoint_every + 1) * self.checkpoint_every,
+      )
+      # Only full dispatches and single steps: two programs, at any interval.
+      full = self.steps_per_call <= pause - step
+      count = self.steps_per_call if full else 1
+      yield count
+      step += count
+
+
+def default_steps_per_call() -> int:
+  """Returns the number of steps of a dispatch on this backend.
+
+  On CPU, a convolution inside a loop is ten times slower than outside.
+  """
+  on_cpu = jax.default_backend() == "cpu"
+  return CPU_STEPS_PER_CALL if on_cpu else STEPS_PER_CALL

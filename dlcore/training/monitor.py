@@ -1,0 +1,159 @@
+"""Reads the logs of the steps, a few steps late, and writes their lines."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from dlcore.metrics import compute
+from dlcore.storage import MetricLog
+from dlcore.training.phases import Phases
+from dlcore.training.progress import Progress
+from dlcore.typing import Metrics
+
+log = logging.getLogger("dlcore")
+
+MAX_IN_FLIGHT = 64
+"""The most dispatches that are in flight before the loop waits for one."""
+
+IN_FLIGHT_SECONDS = 0.25
+"""The same in time: a run that is asked to stop first finishes these."""
+
+RATE_SECONDS = 1.0
+"""The time over which examples per second are counted."""
+
+
+class Monitor:
+  """Reads the logs of dispatched steps so late that the device never waits."""
+
+  def __init__(
+    self,
+    metric_log: MetricLog | None,
+    progress: Progress,
+    derived: Callable[[Metrics], Mapping[str, float]],
+    *,
+    log_every: int,
+    batch_size: int,
+    overlap: bool,
+    phases: Phases,
+  ):
+    """Takes where to write, and how.
+
+    Args:
+      metric_log: the log of the run, or None.
+      progress: the progress display.
+      derived: see `Task.derived`.
+      log_every: steps between lines.
+      batch_size: for examples per second.
+      overlap: whether a step may be dispatched before the last one is done.
+      phases: the wall time by phase.
+    """
+    self.halted = False
+    self._metric_log = metric_log
+    self._progress = progress
+    self._derived = derived
+    self._log_every = log_every
+    self._batch_size = batch_size
+    self._overlap = overlap
+    self._max_in_flight = 1 if overlap else 0
+    self._phases = phases
+    self._pending: deque[tuple[int, int, Mapping]] = deque()
+    self._unread = 0
+    self._skipped = 0
+    self._read_at = time.monotonic()
+    self._shown_at = 0.0
+    self._marks: deque[tuple[int, float]] = deque()
+    self._rate = 0.0
+
+  def add(self, step: int, count: int, entry: Mapping) -> None:
+    """Adds the log of `count` steps after `step`, and reads an earlier one."""
+    if not self._marks:
+      self._marks.append((step, self._phases.training()))
+    self._pending.append((step, count, entry))
+    while len(self._pending) > self._max_in_flight:
+      self._read(*self._pending.popleft())
+
+  def flush(self) -> None:
+    """Waits for all steps that were added, and writes their lines."""
+    while self._pending:
+      self._read(*self._pending.popleft(), now=not self._pending)
+
+  def reset(self) -> None:
+    """Drops the logs of all pending steps, for a roll-back."""
+    self.halted = False
+    self._pending.clear()
+    self._marks.clear()
+
+  def close(self) -> None:
+    """Closes the progress display."""
+    self._progress.close()
+
+  def _read(
+    self, first: int, count: int, entry: Mapping, *, now: bool = False
+  ) -> None:
+    """Writes the lines of a dispatch; without any it often does nothing."""
+    last = first + count
+    due = now or last // self._log_every > first // self._log_every
+    self._unread += 1
+    if not due and self._unread < self._max_in_flight:
+      return
+    entry["loss"].block_until_ready()
+    self._adapt()
+    if not due and self._read_at - self._shown_at < 0.2:
+      return
+    self._shown_at = self._read_at
+    entry = jax.tree.map(np.atleast_1d, jax.device_get(dict(entry)))
+    self.halted |= bool(entry.pop("halted")[-1])
+    skipped = int(entry.pop("skipped")[-1])
+    if not self.halted:  # The roll-back reports that.
+      self._warn(last, skipped)
+    self._measure_rate(last)
+    self._progress.update(last, float(entry["loss"][-1]), self._rate)
+    if not self.halted:
+      self._write(first, count, entry)
+
+  def _write(self, first: int, count: int, entry: dict) -> None:
+    metrics, _ = entry.pop("metrics"), entry.pop("loss")
+    for i in range(count):
+      step = first + i + 1
+      if step % self._log_every or self._metric_log is None:
+        continue
+      sums = jax.tree.map(lambda leaf, i=i: leaf[i], metrics)
+      values = compute(sums, self._derived)
+      values |= {name: leaf[i] for name, leaf in entry.items()}
+      values["examples_per_second"] = self._rate
+      values["seconds"] = self._phases.total()
+      self._metric_log.write(step, "train", values)
+
+  def _warn(self, step: int, skipped: int) -> None:
+    """Warns about skipped updates."""
+    if skipped > self._skipped:
+      log.warning(
+        "up to step %d, %d updates were skipped: their loss or gradient was "
+        "not finite, or spiked",
+        step,
+        skipped,
+      )
+    self._skipped = skipped
+
+  def _adapt(self) -> None:
+    """Sets how many dispatches may be in flight, from the current pace."""
+    now = time.monotonic()
+    pace = (now - self._read_at) / self._unread
+    if self._overlap:
+      most = int(IN_FLIGHT_SECONDS / pace)
+      self._max_in_flight = min(max(most, 1), MAX_IN_FLIGHT)
+    self._unread, self._read_at = 0, now
+
+  def _measure_rate(self, step: int) -> None:
+    """Updates examples per second at `step`, which is done."""
+    now = self._phases.training()
+    self._marks.append((step, now))
+    while len(self._marks) > 2 and self._marks[1][1] <= now - RATE_SECONDS:
+      self._marks.popleft()
+    first, started = self._marks[0]
+    if step > first and now > started:
+      self._rate = (step - first) * self._batch_size / (now - started)

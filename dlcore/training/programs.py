@@ -1,0 +1,73 @@
+"""The compiled programs of a run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import jax
+
+from dlcore import sharding
+from dlcore.training.feed import Feed
+from dlcore.training.state import State
+from dlcore.training.step import Step
+from dlcore.typing import Batch
+
+Program = Callable[[State, Batch, Batch], tuple[State, dict]]
+"""`(state, arrays, batch) -> (state, log)` of one dispatch."""
+
+
+def gather(
+  arrays: Batch,
+  rows: Batch,
+  sequences: Sequence[str] = (),
+  length: int | None = None,
+) -> Batch:
+  """Returns a batch: the rows `rows["index"]` of the arrays `[N, ...]`.
+
+  Args:
+    arrays: resident data, an empty dict where `rows` is a whole batch.
+    rows: `index`, int32 `[B]`, and other arrays `[B, ...]`, which stay.
+    sequences: names of the arrays `[N, T, ...]` that are cut to `length`.
+    length: number of positions to keep; None keeps all.
+  """
+
+  def take(name: str, array: jax.Array) -> jax.Array:
+    if length is not None and name in sequences:
+      array = array[:, :length]
+    return array.at[rows["index"]].get(mode="promise_in_bounds")
+
+  return {**rows, **{name: take(name, a) for name, a in arrays.items()}}
+
+
+def compile_programs(
+  partitioner: sharding.Partitioner,
+  step: Step,
+  state: State,
+  feed: Feed,
+  counts: set[int],
+) -> Mapping[tuple[int, int | None], Program]:
+  """Compiles the step for every dispatch that a run will make.
+
+  Args:
+    partitioner: the devices.
+    step: `(state, batch) -> (state, log)`.
+    state: an example.
+    feed: gives the shapes of the batches.
+    counts: the numbers of steps in a dispatch.
+
+  Returns:
+    Programs by number of steps and length.
+  """
+  compiled = {}
+  if not counts:
+    return compiled
+  for length, batch in feed.examples().items():
+    cut = partial(gather, sequences=feed.sequences, length=length)
+
+    def run(state: State, arrays: Batch, rows: Batch, cut=cut):
+      return step(state, cut(arrays, rows))
+
+    for count in counts:
+      compiled[count, length] = partitioner.compile(
+        run, state, feed.arrays, batch, num_steps=count
+      )
+  return compiled

@@ -1,0 +1,207 @@
+"""Builders of the parts that the loop uses: step, evaluators, first state."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from dlcore import data, sharding, storage, trees
+from dlcore.task import CARRY, Task
+from dlcore.training.checks import check_best_by
+from dlcore.training.decisions import Decisions, roll_back
+from dlcore.training.evaluation import Evaluator
+from dlcore.training.memory import MemoryCheckpoints, NoLog
+from dlcore.training.state import State, init_guard, init_state, to_tree
+from dlcore.training.step import (
+  Step,
+  accumulate_metrics,
+  average,
+  guard,
+  make_step,
+)
+from dlcore.training.update import Penalty
+from dlcore.typing import Batch, ModelState, Params
+
+SAVE_SECONDS = 5.0
+"""Seconds between writes if the user does not ask for certain steps. A write
+of many small arrays takes 0.1 s, as much as a thousand small steps."""
+
+Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
+"""Replaces random initial variables, see `fit`."""
+
+
+def build_step(
+  task: Task,
+  tx: optax.GradientTransformation,
+  *,
+  penalty: Penalty | None,
+  accumulate: int,
+  ema: float,
+  spike_factor: float,
+  max_consecutive_skips: int,
+  log_every: int,
+  axis_name: str | None,
+) -> Step:
+  """Returns the step of `fit`, whose arguments these are."""
+  step = make_step(
+    task, tx, penalty=penalty, accumulate=accumulate, axis_name=axis_name
+  )
+  if ema:
+    step = average(step, ema)
+  step = guard(
+    step,
+    spike_factor=spike_factor,
+    max_consecutive_skips=max_consecutive_skips,
+  )
+  return accumulate_metrics(step, log_every)
+
+
+def name_splits(
+  valid: data.Source | Mapping[str, data.Source] | None,
+) -> dict[str, data.Source]:
+  """Returns the validation sources by split: `valid` or `valid/NAME`."""
+  if valid is None:
+    return {}
+  if isinstance(valid, data.Source):
+    return {"valid": valid}
+  return {f"valid/{name}": source for name, source in valid.items()}
+
+
+def build_evaluators(
+  task: Task,
+  sources: Mapping[str, data.Source],
+  partitioner: sharding.Partitioner,
+  **settings: Any,
+) -> dict[str, Evaluator]:
+  """Returns an evaluator for each source; `settings` are those of the class."""
+  return {
+    split: Evaluator(task, source, partitioner=partitioner, **settings)
+    for split, source in sources.items()
+  }
+
+
+def compile_evaluators(
+  task: Task, evaluators: Mapping[str, Evaluator], state: State, best_by: str
+) -> None:
+  """Compiles the evaluators and checks that the first one has `best_by`.
+
+  Raises:
+    UserError: it has no such metric.
+  """
+  for evaluator in reversed(evaluators.values()):
+    names = evaluator.compile(state)
+  if evaluators:
+    check_best_by(best_by, names, task)
+
+
+def open_checkpoints(
+  folder: Path | None, checkpoint_every: int, keep_every: int
+) -> storage.Checkpoints | MemoryCheckpoints:
+  """Returns the checkpoints of a run, a context manager."""
+  if folder is None:
+    return MemoryCheckpoints()
+  return storage.Checkpoints(
+    folder / "checkpoints",
+    interval=0.0 if checkpoint_every else SAVE_SECONDS,
+    keep_every=keep_every,
+  )
+
+
+def open_log(folder: Path | None, step: int) -> storage.MetricLog | NoLog:
+  """Returns the log of a run, without the lines after `step`."""
+  return NoLog() if folder is None else storage.MetricLog(folder, step)
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+  """How a run begins, and continues from a checkpoint."""
+
+  create: Callable[..., State]
+  """`(batch, variables=None) -> State`, a pure function."""
+
+  batch: Batch
+  initial: Initial | None
+  partitioner: sharding.Partitioner
+
+  @functools.cached_property
+  def template(self) -> dict[str, Any]:
+    """The shapes of a checkpoint, and the key that must be the same."""
+    key = jax.jit(lambda batch: self.create(batch).key)(self.batch)
+    tree = to_tree(self._abstract.replace(key=np.asarray(key)))
+    return {"state": tree, "decisions": Decisions().to_tree()}
+
+  def begin(self) -> tuple[State, Decisions]:
+    """Returns the state before the first step, and empty decisions."""
+    options = self.partitioner.init_compiler_options
+    create = jax.jit(self.create, compiler_options=options)
+    state = create(self.batch)
+    if self.initial is not None:
+      variables = self.initial(state.params, state.model_state)
+      state = create(self.batch, variables=variables)
+    return self.partitioner.put_state(state), Decisions()
+
+  def restore(self, tree: Mapping[str, Any]) -> tuple[State, Decisions]:
+    """Returns the state and the decisions of a checkpoint."""
+    state = trees.restore(self._abstract, trees.flatten(tree["state"]))
+    decisions = Decisions.from_tree(tree["decisions"])
+    return self.partitioner.put_state(state), decisions
+
+  def retry(
+    self,
+    state: State,
+    decisions: Decisions,
+    checkpoints: storage.Checkpoints | MemoryCheckpoints,
+  ) -> tuple[State, Decisions] | None:
+    """Returns the state from which a halted run tries again.
+
+    That is the one of the last save, or the first one; None if the save is
+    damaged.
+    """
+    if decisions.saved_step < 0:
+      previous = self.begin()
+    else:
+      step = int(decisions.saved_step)
+      saved = checkpoints.roll_back(step, self.template)
+      if saved is None:
+        return None
+      previous = self.restore(saved)
+    carry = jax.jit(lambda batch: self.create(batch).model_state.get(CARRY))
+    state, decisions = roll_back(
+      previous, (state, decisions), carry(self.batch)
+    )
+    return self.partitioner.put_state(state), decisions
+
+  @functools.cached_property
+  def _abstract(self) -> State:
+    return jax.eval_shape(self.create, self.batch)
+
+
+def plan_start(
+  task: Task,
+  tx: optax.GradientTransformation,
+  batch: Batch,
+  partitioner: sharding.Partitioner,
+  *,
+  seed: int,
+  initial: Initial | None,
+  ema: float,
+  spike_factor: float,
+) -> Start:
+  """Returns how a run of `fit` begins; `batch` is its first one."""
+  create = partial(
+    init_state,
+    task,
+    tx,
+    seed=seed,
+    average=ema > 0,
+    guard=init_guard(spikes=spike_factor > 0),
+    metrics=True,
+    axis_name=partitioner.axis_name,
+  )
+  return Start(create, batch, initial, partitioner)
