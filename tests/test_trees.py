@@ -89,7 +89,7 @@ def test_merge_refuses_a_path_of_both_trees(other):
 
 
 def test_merge_names_the_whole_path_of_an_overlap():
-  with pytest.raises(ValueError, match="^a/bias is in both trees"):
+  with pytest.raises(ValueError, match=r"^a/bias is in both trees"):
     trees.merge(TREE, {"a": {"bias": 1}})
 
 
