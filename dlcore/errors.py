@@ -1,54 +1,100 @@
-"""Mistakes of the user's, told in at most three lines."""
+"""Errors that a user can fix, each reported in at most three lines."""
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 class UserError(Exception):
-  """A mistake that the user can mend; the shell prints it without traceback.
+  """A mistake that the user can fix, printed without a traceback.
 
-  Everything that is not a `UserError` is a bug and keeps its traceback.
+  Every other exception is a bug and keeps its traceback.
   """
 
   def __init__(self, expected: str, got: str = "", todo: str = ""):
-    """Takes the three lines.
+    """Stores the lines that are not empty.
 
     Args:
-      expected: what was expected, or what went wrong.
-      got: what came instead, with the numbers.
-      todo: what the user can do about it.
+      expected: the condition that is violated.
+      got: the value that was passed, with its numbers.
+      todo: the remedy.
     """
     self.lines = tuple(line for line in (expected, got, todo) if line)
     super().__init__("\n".join(self.lines))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-  """Returns a hint: the nearest of `names`, or all where none is near."""
+  """Returns a hint with the nearest of `names`, or all if none is similar."""
   names = sorted(names)
-  near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-  if near:
-    return f"did you mean {near[0]!r}?"
-  return f"there are: {', '.join(names)}" if names else "there are none"
+  similar = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+  if similar:
+    return f"did you mean {similar[0]!r}?"
+  return f"choose from: {', '.join(names)}" if names else "none is available"
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:
-  """Returns `table[name]`; an unknown name is an error with the nearest one.
+  """Returns `table[name]`.
 
   Args:
     table: the literal table that resolves the name.
-    name: what the user wrote.
-    what: what the table holds, for the message ("model", "optimizer", ...).
+    name: a key of `table`.
+    what: singular noun for the entries in the message, such as "model".
 
   Raises:
-    UserError: `name` is not a key of `table`.
+    UserError: `name` is not a key of `table`; contains the nearest key.
   """
   if name not in table:
-    raise UserError(
-      f"expected the name of a known {what}",
-      f"got {name!r}",
-      nearest(str(name), table),
-    )
+    raise UserError(f"unknown {what} {name!r}", todo=nearest(str(name), table))
   return table[name]
+
+
+def check_choice(argument: str, value: Any, choices: Collection[str]) -> None:
+  """Checks that the argument named `argument` is one of a few strings.
+
+  Raises:
+    UserError: `value` is not in `choices`; contains the nearest choice.
+  """
+  if value not in choices:
+    *others, last = (repr(choice) for choice in choices)
+    listed = f"{', '.join(others)} or {last}" if others else last
+    raise UserError(
+      f"expected {argument} to be {listed}",
+      f"got {value!r}",
+      nearest(str(value), choices) if len(choices) > 3 else "",
+    )
+
+
+def check_settings(
+  function: Callable[..., Any],
+  settings: Iterable[str],
+  what: str,
+  exclude: Collection[str] = (),
+) -> None:
+  """Checks that `function` accepts every one of `settings` by keyword.
+
+  Args:
+    function: a function or class. One with `**kwargs` accepts all settings.
+    settings: names of keyword arguments.
+    what: the function in the message, such as "model 'mlp'".
+    exclude: parameters of `function` that are not settings.
+
+  Raises:
+    UserError: a name is not a parameter; contains the nearest parameter.
+  """
+  parameters = inspect.signature(function).parameters.values()
+  if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    return
+  known = {
+    parameter.name
+    for parameter in parameters
+    if parameter.kind
+    in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+  }.difference(exclude)
+  for name in settings:
+    if name not in known:
+      raise UserError(
+        f"{what} has no argument {name!r}", todo=nearest(name, known)
+      )

@@ -1,4 +1,4 @@
-"""Losses per example; totals and weights are the business of the tasks."""
+"""Losses of single examples; the reductions to a total belong to tasks."""
 
 import chex
 import jax
@@ -12,41 +12,42 @@ def softmax_cross_entropy(
 ) -> Array:
   """Returns the cross-entropy of softmax(logits) with smoothed labels.
 
-  With smoothing e the target is 1 - e on the label and e spread evenly over
-  all classes, the label's included (Szegedy et al. 2016, arXiv:1512.00567).
+  With smoothing e the target distribution is 1 - e on the label plus e spread
+  evenly over all classes, the label included (Szegedy et al. 2016,
+  arXiv:1512.00567).
 
   Args:
     logits: float `[..., C]`; the arithmetic is float32.
-    labels: int `[...]`, each in `0 .. C - 1`. Others give NaN: there is none
-      that is ignored, for which there are weights.
+    labels: int `[...]` in `0 .. C - 1`. Any other label gives NaN; no index is
+      ignored, use weights of 0 instead.
     label_smoothing: 0 to 1, may be traced.
 
   Returns:
-    float32 `[...]`, in nats. A class whose logit is -inf has no probability,
-    and without smoothing changes nothing else.
+    float32 `[...]`, in nats. A class whose logit is -inf has probability 0;
+    without smoothing it does not contribute.
 
   Raises:
-    AssertionError: shapes or dtypes are others.
+    AssertionError: wrong shapes or dtypes.
   """
   chex.assert_shape(labels, logits.shape[:-1])
   chex.assert_type([logits, labels], [float, int])
   log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
-  # Below 0 indices would count from the end.
+  # A negative index would count from the end.
   labels = labels.astype(jnp.int32)
   labels = jnp.where(labels < 0, logits.shape[-1], labels)[..., None]
-  chosen = jnp.take_along_axis(log_probabilities, labels, axis=-1)[..., 0]
+  of_label = jnp.take_along_axis(log_probabilities, labels, axis=-1)[..., 0]
   if isinstance(label_smoothing, int | float) and label_smoothing == 0:
-    return -chosen
-  # Not 0 times infinity.
-  spread = jnp.where(label_smoothing > 0, log_probabilities, 0).mean(-1)
-  return -(1 - label_smoothing) * chosen - label_smoothing * spread
+    return -of_label
+  # 0 * -inf would be NaN.
+  uniform = jnp.where(label_smoothing > 0, log_probabilities, 0).mean(-1)
+  return -(1 - label_smoothing) * of_label - label_smoothing * uniform
 
 
 def squared_error(predictions: Array, targets: Array) -> Array:
   """Returns `(prediction - target) ** 2`, float32 `[...]`.
 
   Raises:
-    AssertionError: the shapes differ: `[B, 1]` and `[B]` make no `[B, B]`.
+    AssertionError: the shapes differ; `[B, 1]` and `[B]` do not broadcast.
   """
   chex.assert_equal_shape([predictions, targets])
   difference = predictions.astype(jnp.float32) - targets.astype(jnp.float32)

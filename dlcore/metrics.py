@@ -1,4 +1,4 @@
-"""Metrics as sums and counts, which add up over batches and devices."""
+"""Metrics as (sum, count) pairs, which add up over batches and devices."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,13 +16,13 @@ def weights(batch: Batch, size: int) -> Array:
 
 
 def weighted(values: Array, mask: Array) -> tuple[Array, Array]:
-  """Returns the sum of `values` where `mask` counts, and its count.
+  """Returns the weighted sum of `values` and the sum of the weights.
 
-  A masked value is left out even where it is not finite.
+  A value whose weight is 0 is excluded even if it is not finite.
 
   Args:
     values: `[B]`.
-    mask: float32 `[B]`.
+    mask: float32 `[B]`, the weights.
 
   Raises:
     AssertionError: the shapes differ.
@@ -33,7 +33,7 @@ def weighted(values: Array, mask: Array) -> tuple[Array, Array]:
 
 
 def total(parts: Sequence[Metrics]) -> Metrics:
-  """Adds the sums and the counts of the same metrics on the host, float64."""
+  """Returns the totals of (sum, count) pairs, on the host in float64."""
   return jax.tree.map(
     lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64),
     *jax.device_get(list(parts)),
@@ -43,12 +43,12 @@ def total(parts: Sequence[Metrics]) -> Metrics:
 def compute(
   sums: Metrics, derived: Callable[[Metrics], Mapping[str, float]]
 ) -> dict[str, float]:
-  """Returns sum / count of every metric on the host; NaN where count is 0.
+  """Returns sum / count of every metric on the host; NaN if count is 0.
 
   Args:
-    sums: (sum, count) pairs. A name that starts with an underscore is only
-      there for `derived` and left out.
-    derived: the `Task.derived` that adds functions of the sums.
+    sums: (sum, count) pairs. Names that start with an underscore are inputs
+      of `derived` only and are not returned.
+    derived: `Task.derived`, which returns functions of the sums.
   """
   sums = jax.device_get(sums)
   with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Leaves by path: nested dicts in and out, rules over paths, counts."""
+"""Trees of arrays addressed by path, such as `"conv_0/kernel"`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -43,61 +43,84 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(template: T, flat: Mapping[str, Any]) -> T:
-  """Fills the leaves of `template`, which are arrays, from `flat`, by path.
+  """Returns `template` with its leaves, arrays, replaced by those of `flat`.
+
+  Empty dicts in `template` have no leaves and are kept.
 
   Raises:
-    ValueError: a path is missing or left over, or shape or dtype differ.
+    ValueError: a path is missing or unexpected, or a shape or dtype differs.
   """
-  wanted = flatten(template)
-  for path in sorted(wanted.keys() ^ flat.keys()):
-    where = "missing" if path in wanted else "left over"
-    raise ValueError(f"{path} is {where}")
-  for path, leaf in wanted.items():
-    have = (flat[path].shape, flat[path].dtype)
-    want = (leaf.shape, leaf.dtype)
-    if have != want:
-      raise ValueError(f"{path} has {have}, expected {want}")
-  leaves = [flat[path] for path in wanted]
+  expected = flatten(template)
+  for path in sorted(expected.keys() ^ flat.keys()):
+    reason = "missing" if path in expected else "unexpected"
+    raise ValueError(f"{path} is {reason}")
+  for path, leaf in expected.items():
+    actual = (flat[path].shape, flat[path].dtype)
+    if actual != (leaf.shape, leaf.dtype):
+      raise ValueError(
+        f"{path} has {actual}, expected {(leaf.shape, leaf.dtype)}"
+      )
+  leaves = [flat[path] for path in expected]
   return jax.tree.unflatten(jax.tree.structure(template), leaves)
 
 
 def select(rules: Sequence[tuple[str, T]], path: str, default: T) -> T:
-  """Returns the value of the first rule whose regex is found in `path`."""
+  """Returns the value of the first rule whose regex matches within `path`."""
   for pattern, value in rules:
     if re.search(pattern, path):
       return value
   return default
 
 
-def partition(tree: T, pattern: str) -> tuple[T, T]:
-  """Returns the leaves whose path `pattern` is not found in, and the others.
+def partition(
+  tree: Mapping[str, Any], pattern: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Splits nested dicts by a regular expression over the paths.
 
-  Both have the nodes of `tree`, with None for the leaves of the other one,
-  which JAX takes for no leaf at all.
+  Args:
+    tree: nested dicts. None is not a leaf and is dropped.
+    pattern: regular expression; it may match anywhere within a path.
+
+  Returns:
+    `(rest, matched)`: nested dicts of the leaves whose path does not match,
+    and of those whose path does, without empty sub-dicts. `merge` is the
+    inverse.
   """
 
-  def part(found: bool) -> T:
-    return map_with_path(
-      lambda path, leaf: (
-        leaf if bool(re.search(pattern, path)) == found else None
-      ),
-      tree,
-    )
+  def prune(node: Mapping[str, Any], prefix: str, match: bool) -> dict:
+    kept = {}
+    for key, child in node.items():
+      path = f"{prefix}{key}"
+      if isinstance(child, Mapping):
+        if subtree := prune(child, f"{path}/", match):
+          kept[key] = subtree
+      elif child is not None and bool(re.search(pattern, path)) == match:
+        kept[key] = child
+    return kept
 
-  return part(False), part(True)
+  return prune(tree, "", False), prune(tree, "", True)
 
 
-def merge(tree: T, part: PyTree) -> T:
-  """Returns `tree` with the leaves of `part` in place of those of their path.
+def merge(
+  first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns nested dicts with the leaves of both trees.
 
-  The inverse of `partition`, whose parts hold None for what they lack.
+  Raises:
+    ValueError: a path is in both trees.
   """
-  given = flatten(part)
-  return jax.tree_util.tree_map_with_path(
-    lambda path, leaf: given.get(path_name(path), leaf),
-    tree,
-    is_leaf=lambda leaf: leaf is None,
-  )
+  merged = dict(first)
+  for key, value in second.items():
+    if key not in merged:
+      merged[key] = value
+    elif isinstance(merged[key], Mapping) and isinstance(value, Mapping):
+      try:
+        merged[key] = merge(merged[key], value)
+      except ValueError as error:
+        raise ValueError(f"{key}/{error}") from None
+    else:
+      raise ValueError(f"{key} is in both trees")
+  return merged
 
 
 def count(tree: PyTree) -> int:

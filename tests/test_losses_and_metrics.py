@@ -24,9 +24,9 @@ def test_cross_entropy_of_large_logits_is_finite():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, jnp.float32(0)])
-@pytest.mark.parametrize("none", [-jnp.inf, jnp.finfo(jnp.float32).min])
-def test_a_class_without_probability_changes_nothing(smoothing, none):
-  logits = jnp.array([1.0, 2.0, none, none])
+@pytest.mark.parametrize("floor", [-jnp.inf, jnp.finfo(jnp.float32).min])
+def test_a_class_of_probability_zero_does_not_contribute(smoothing, floor):
+  logits = jnp.array([1.0, 2.0, floor, floor])
 
   def loss(logits, smoothing):
     labels = jnp.zeros((), int)
@@ -38,7 +38,7 @@ def test_a_class_without_probability_changes_nothing(smoothing, none):
   np.testing.assert_allclose(gradient, [*expected, 0, 0], atol=1e-7)
 
 
-def test_the_gradient_by_a_smoothing_of_none_is_finite():
+def test_the_gradient_by_a_label_smoothing_of_zero_is_finite():
   logits, label = jnp.array([1.0, -jnp.inf]), jnp.zeros((), int)
   slope = jax.grad(lambda e: losses.softmax_cross_entropy(logits, label, e))(
     jnp.float32(0)
@@ -46,13 +46,13 @@ def test_the_gradient_by_a_smoothing_of_none_is_finite():
   assert np.isfinite(slope)
 
 
-def test_narrow_labels_are_no_other_classes():
+def test_a_negative_int8_label_does_not_wrap_around():
   logits, labels = jnp.zeros((1, 200)), jnp.array([-1], jnp.int8)
   assert np.isnan(losses.softmax_cross_entropy(logits, labels)).all()
 
 
 @pytest.mark.parametrize("label", [-1, -100, 3])
-def test_a_label_of_no_class_gives_nan_and_may_be_left_out(label):
+def test_an_invalid_label_gives_nan_and_can_be_masked(label):
   logits = jnp.ones((2, 3))
   labels, mask = jnp.array([1, label]), jnp.array([1.0, 0.0])
   values = losses.softmax_cross_entropy(logits, labels)
@@ -73,13 +73,13 @@ def test_masked_values_do_not_count_even_if_not_finite():
   assert [float(x) for x in metrics.weighted(values, mask)] == [4, 2]
 
 
-def test_total_of_parts_is_the_metric_of_the_whole():
+def test_totals_of_parts_give_the_metric_of_the_whole():
   parts = [{"loss": (np.float32(6), 2)}, {"loss": (np.float32(1), 5)}]
   whole = metrics.total(parts)
   assert metrics.compute(whole, lambda sums: {}) == {"loss": 1.0}
 
 
-def test_compute_hides_underscored_sums_and_adds_the_derived():
+def test_compute_omits_underscored_sums_and_adds_derived_metrics():
   sums = {"_square": (8.0, 2.0)}
   derived = metrics.compute(
     sums, lambda s: {"root": (s["_square"][0] / 2) ** 0.5}
@@ -87,13 +87,13 @@ def test_compute_hides_underscored_sums_and_adds_the_derived():
   assert derived == {"root": 2.0}
 
 
-def test_a_metric_without_examples_is_not_a_number():
+def test_a_metric_of_zero_examples_is_nan():
   value = metrics.compute({"loss": (0.0, 0.0)}, lambda s: {})["loss"]
   assert value != value
   assert value != pytest.approx(0)
 
 
-def test_shapes_that_would_broadcast_are_refused():
+def test_shapes_that_would_broadcast_are_rejected():
   with pytest.raises(AssertionError):
     losses.squared_error(jnp.zeros((4, 1)), jnp.zeros(4))
   with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""Augmentation: pure functions `(key, example) -> example` inside the step."""
+"""Augmentations: pure functions `(key, example) -> example`, under jit."""
 
 from dlcore.augment.color import brightness, contrast, saturation
 from dlcore.augment.compose import AUGMENTATIONS, compose

@@ -1,16 +1,16 @@
-"""Augmentations that change how bright and how colourful an image is."""
+"""Augmentations of brightness, contrast and saturation."""
 
 import jax.numpy as jnp
 
-from dlcore.augment.pixels import check, like, uniform
+from dlcore.augment.pixels import cast_like, check_range, uniform
 from dlcore.typing import Array
 
 LUMA = (0.299, 0.587, 0.114)
-"""The share of red, green and blue in grey (ITU-R BT.601)."""
+"""Weights of red, green and blue in gray (ITU-R BT.601)."""
 
 
-def brightness(strength: float):
-  """Multiplies an image by `1 - strength` to `1 + strength`.
+def brightness(strength: Array | float):
+  """Multiplies an image by a random factor of `1 - strength` to `1 + strength`.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
@@ -18,29 +18,29 @@ def brightness(strength: float):
   return _blended("brightness", strength, black)
 
 
-def contrast(strength: float):
-  """Moves an image away from its mean grey, or towards it.
+def contrast(strength: Array | float):
+  """Scales the difference between an image and its mean gray.
 
   Args:
-    strength: largest change of the distance, 1 for all of it.
+    strength: maximum change of the factor, 0 to 1; 1 allows a uniform gray.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
   """
-  return _blended("contrast", strength, mean_grey)
+  return _blended("contrast", strength, mean_gray)
 
 
-def saturation(strength: float):
-  """Moves an image away from its grey version, or towards it.
+def saturation(strength: Array | float):
+  """Scales the difference between an image and its gray version.
 
   Args:
-    strength: largest change of the distance, 1 for all of it.
+    strength: maximum change of the factor, 0 to 1; 1 allows a gray image.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype. An
-    image without three channels stays as it is.
+    image whose number of channels is not three is returned unchanged.
   """
-  return _blended("saturation", strength, grey)
+  return _blended("saturation", strength, gray)
 
 
 def black(image: Array) -> Array:
@@ -48,17 +48,17 @@ def black(image: Array) -> Array:
   return jnp.zeros_like(image)
 
 
-def grey(image: Array) -> Array:
-  """Returns float `[Y, X, C]` without colour."""
+def gray(image: Array) -> Array:
+  """Returns the float gray version, `[Y, X, C]`."""
   if image.shape[-1] != 3:
     return image
   value = image @ jnp.array(LUMA, image.dtype)
   return jnp.broadcast_to(value[..., None], image.shape)
 
 
-def mean_grey(image: Array) -> Array:
-  """Returns the mean of the grey image everywhere."""
-  return jnp.full_like(image, jnp.mean(grey(image)))
+def mean_gray(image: Array) -> Array:
+  """Returns a uniform image with the mean of the gray version."""
+  return jnp.full_like(image, jnp.mean(gray(image)))
 
 
 def blend(image: Array, other: Array, factor: Array | float) -> Array:
@@ -66,12 +66,12 @@ def blend(image: Array, other: Array, factor: Array | float) -> Array:
   return other + factor * (image - other)
 
 
-def _blended(name: str, strength: float, other):
-  check(name, strength, 0, 1)
+def _blended(name: str, strength: Array | float, other):
+  check_range(name, strength, 0, 1)
 
   def apply(key: Array, image: Array) -> Array:
     values = image.astype(jnp.float32)
     factor = uniform(key, 1 - strength, 1 + strength)
-    return like(blend(values, other(values), factor), image)
+    return cast_like(blend(values, other(values), factor), image)
 
   return apply

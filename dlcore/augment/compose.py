@@ -1,12 +1,16 @@
-"""The table of augmentations, and the chain that a config switches on."""
+"""The table of augmentations, and their composition from settings."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from dlcore.augment import color, corruption, geometry, policies
-from dlcore.augment.mixing import MIXTURES, partners
-from dlcore.errors import UserError, nearest
+from dlcore.augment.mixing import MIXTURES, swap_partners
+from dlcore.augment.pixels import is_static
+from dlcore.errors import UserError, lookup
 from dlcore.typing import Array, Batch
 
 AUGMENTATIONS = {
@@ -27,96 +31,133 @@ AUGMENTATIONS = {
   "erase": (0.0, corruption.erase),
   "cutout": (0, corruption.cutout),
 }
-"""Name to (value that switches it off, `(value) -> (key, image) -> image`),
-in the order in which they are applied."""
+"""Name to (off value, `(value) -> (key, image) -> image`), in the order in
+which they are applied."""
+
+Transform = Callable[[Array, Array], Array]
+"""`(key, image [Y, X, C]) -> image`."""
+
+MIXTURE_SLOT = 2**32 - 1
+"""Folded into the key of mixtures; no example has this slot."""
 
 
 def compose(
-  settings: Mapping[str, float | int | bool],
-) -> Callable[[Array, Batch, Array], Batch] | None:
-  """Chains the augmentations that `settings` switches on.
+  settings: Mapping[str, Array | float | int | bool],
+) -> Callable[[Array, Batch], Batch] | None:
+  """Composes the augmentations that `settings` enables.
 
   Args:
-    settings: a number or a switch for every name in `AUGMENTATIONS` and
-      `MIXTURES`; a name that is absent is off. Of two mixtures every pair of
-      examples gets one or the other.
+    settings: a number or a switch by name, from `AUGMENTATIONS` and
+      `MIXTURES`; an absent name is off. A Python 0 or False compiles to
+      nothing; an array or a tracer is a value, whose range is not checked
+      while tracing, and 0 leaves images unchanged. If both mixtures are
+      enabled, each pair of examples gets one of them at random.
 
   Returns:
-    `(key, batch, slots) -> batch`, or None where nothing is switched on.
-    `slots`, int32 `[B]`, are the places of the examples in the whole batch:
-    each gets its own key from them, the same on any number of devices. A
-    mixture adds `partner_label` and `share`, float32 `[B]`, the part that
-    `label` has in the image.
+    `(key, batch) -> batch`, or None if every augmentation is off.
+    `batch["slot"]`, int32 `[B]`, holds the positions in the global batch, by
+    default 0 to B - 1. Each example gets a key of its own from its slot, so
+    the result is the same on any number of devices. A mixture adds
+    `partner_label` and `share`, float32 `[B]`, the weight of `label`.
 
   Raises:
-    UserError: a name is unknown or a value out of range.
+    UserError: an unknown name or a value out of range.
   """
-  known = {**AUGMENTATIONS, **MIXTURES}
   for name in settings:
-    if name not in known:
-      raise UserError(
-        "expected the name of a known augmentation",
-        f"got {name!r}",
-        nearest(name, known),
-      )
-
-  def switched_on(table) -> list:
-    return [
-      make(settings[name])
-      for name, (off, make) in table.items()
-      if settings.get(name, off) != off
-    ]
-
-  chain, mixtures = switched_on(AUGMENTATIONS), switched_on(MIXTURES)
+    lookup({**AUGMENTATIONS, **MIXTURES}, name, "augmentation")
+  chain = [
+    make(value) if is_static(value) else _unless(value, off, make(value))
+    for value, off, make in _enabled(AUGMENTATIONS, settings)
+  ]
+  mixtures = [make(value) for value, _, make in _enabled(MIXTURES, settings)]
   if not chain and not mixtures:
     return None
 
-  def augment_one(key: Array, slot: Array, image: Array) -> Array:
-    keys = jax.random.split(jax.random.fold_in(key, slot), len(chain))
-    for function, function_key in zip(chain, keys, strict=True):
-      image = function(function_key, image)
-    return image
+  def augment(key: Array, batch: Batch) -> Batch:
+    _check_batch(batch, mixing=bool(mixtures))
+    images = batch["image"]
+    slots = batch["slot"] if "slot" in batch else jnp.arange(len(images))
+    if chain:
+      transform = functools.partial(_transform, chain)
+      images = jax.vmap(transform, (None, 0, 0))(key, slots, images)
+      batch = {**batch, "image": images}
+    return _mix(mixtures, key, batch, slots) if mixtures else batch
+
+  return augment
+
+
+def _enabled(table: Mapping[str, tuple], settings: Mapping[str, Any]) -> list:
+  """Returns `(value, off value, make)` of the entries that are not off."""
+  entries = []
+  for name, (off, make) in table.items():
+    value = settings.get(name, off)
+    if not is_static(value) or value != off:
+      entries.append((value, off, make))
+  return entries
+
+
+def _unless(value: Array, off: float, function: Transform) -> Transform:
+  """Returns `function`, or the identity if the traced `value` is `off`."""
+
+  def apply(key: Array, image: Array) -> Array:
+    return jnp.where(value == off, image, function(key, image))
+
+  return apply
+
+
+def _transform(
+  chain: Sequence[Transform], key: Array, slot: Array, image: Array
+) -> Array:
+  """Applies the chain to one image, with keys derived from its slot."""
+  keys = jax.random.split(jax.random.fold_in(key, slot), len(chain))
+  for function, function_key in zip(chain, keys, strict=True):
+    image = function(function_key, image)
+  return image
+
+
+def _mix(
+  mixtures: Sequence[Callable], key: Array, batch: Batch, slots: Array
+) -> Batch:
+  """Mixes every example with its partner, by one of the mixtures."""
 
   def mix_one(key: Array, slot: Array, image: Array, partner: Array):
-    # Partners draw the same numbers.
+    # Partners must use the same random numbers.
     key = jax.random.fold_in(key, slot // 2)
     if len(mixtures) == 1:
       return mixtures[0](key, image, partner)
-    choice, key = jax.random.split(key)
-    number = jax.random.randint(choice, (), 0, len(mixtures))
+    choice_key, key = jax.random.split(key)
+    number = jax.random.randint(choice_key, (), 0, len(mixtures))
     return jax.lax.switch(number, mixtures, key, image, partner)
 
-  def augment(key: Array, batch: Batch, slots: Array) -> Batch:
-    if "image" not in batch:
-      raise UserError(
-        "expected images, which data.augment changes",
-        f"got examples with {', '.join(sorted(batch))}",
-        "set every --config.data.augment.NAME to 0",
-      )
-    images = batch["image"]
-    if chain:
-      images = jax.vmap(augment_one, (None, 0, 0))(key, slots, images)
-      batch = {**batch, "image": images}
-    return mix(key, batch, slots) if mixtures else batch
+  key = jax.random.fold_in(key, MIXTURE_SLOT)
+  images, share = jax.vmap(mix_one, (None, 0, 0, 0))(
+    key, slots, batch["image"], swap_partners(batch["image"])
+  )
+  partner_label = swap_partners(batch["label"])
+  return {
+    **batch,
+    "image": images,
+    "partner_label": partner_label,
+    "share": share,
+  }
 
-  def mix(key: Array, batch: Batch, slots: Array) -> Batch:
-    images = batch["image"]
-    if "label" not in batch:
-      raise UserError(
-        "expected examples with a class, which mixup and cutmix mix",
-        f"got {', '.join(sorted(batch))}",
-        "set --config.data.augment.mixup and cutmix to 0",
-      )
-    if len(images) % 2:
-      raise UserError(
-        "expected an even batch on each device, for pairs of images to mix",
-        f"got {len(images)} examples",
-      )
-    key = jax.random.fold_in(key, 2**32 - 1)  # No slot has this number.
-    images, share = jax.vmap(mix_one, (None, 0, 0, 0))(
-      key, slots, images, partners(images)
+
+def _check_batch(batch: Batch, mixing: bool) -> None:
+  names = ", ".join(sorted(batch))
+  if "image" not in batch:
+    raise UserError(
+      "expected a batch with images to augment",
+      f"got {names}",
+      "set every augmentation to 0",
     )
-    other = partners(batch["label"])
-    return {**batch, "image": images, "partner_label": other, "share": share}
-
-  return augment
+  if mixing and "label" not in batch:
+    raise UserError(
+      "expected a batch with class labels for mixup and cutmix",
+      f"got {names}",
+      "set mixup and cutmix to 0",
+    )
+  if mixing and len(batch["image"]) % 2:
+    raise UserError(
+      "expected an even number of images per device for mixup and cutmix",
+      f"got {len(batch['image'])}",
+    )

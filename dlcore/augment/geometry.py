@@ -5,56 +5,60 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dlcore.augment.pixels import check, uniform, warp
+from dlcore.augment.pixels import check_range, is_static, uniform, warp
 from dlcore.errors import UserError
 from dlcore.typing import Array
 
 
-def shift(pixels: int):
-  """Moves an image by up to `pixels` rows and columns; zeros come in.
+def shift(pixels: Array | int):
+  """Moves an image by a random number of rows and columns, filling with 0.
 
   Args:
-    pixels: largest move in each direction, drawn uniformly.
+    pixels: maximum move in each direction, less than height and width.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
-  return _moved("shift", pixels, "constant")
+  return _random_window("shift", pixels, "constant")
 
 
-def crop(pixels: int):
-  """Pads an image by its mirrored border and cuts the old size out of it.
+def crop(pixels: Array | int):
+  """Pads an image by reflection and crops it randomly to its own size.
 
-  The "pad and crop" of CIFAR-10, with a mirror in place of black.
+  The usual augmentation of CIFAR-10, with reflection in place of zeros.
 
   Args:
-    pixels: the width of the border.
+    pixels: width of the padding, less than height and width.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
-  return _moved("crop", pixels, "reflect")
+  return _random_window("crop", pixels, "reflect")
 
 
-def _moved(name: str, pixels: int, mode: str):
-  check(name, pixels, 0, math.inf, " pixels")
+def _random_window(name: str, pixels: Array | int, mode: str):
+  check_range(name, pixels, 0, math.inf, " pixels")
 
   def apply(key: Array, image: Array) -> Array:
-    if pixels >= min(image.shape[:2]):
+    # The padding must be static: a traced number gets the largest one.
+    border = pixels if is_static(pixels) else min(image.shape[:2]) - 1
+    if border >= min(image.shape[:2]):
       raise UserError(
-        f"expected data.augment.{name} of less than the image has pixels",
+        f"expected {name} to be less than the image's height and width",
         f"got {pixels} for images of {image.shape[0]}x{image.shape[1]}",
       )
-    border = ((pixels, pixels), (pixels, pixels), (0, 0))
-    top, left = jax.random.randint(key, (2,), 0, 2 * pixels + 1)
-    padded = jnp.pad(image, border, mode=mode)
-    return jax.lax.dynamic_slice(padded, (top, left, 0), image.shape)
+    limit = jnp.asarray(pixels).astype(jnp.int32)
+    start = jax.random.randint(key, (2,), 0, 2 * limit + 1) + border - limit
+    padded = jnp.pad(
+      image, ((border, border), (border, border), (0, 0)), mode=mode
+    )
+    return jax.lax.dynamic_slice(padded, (*start, 0), image.shape)
 
   return apply
 
 
 def flip(switch: bool):
-  """Mirrors an image left to right, every other time on average.
+  """Mirrors an image left to right with probability 1/2.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
@@ -67,26 +71,26 @@ def flip(switch: bool):
   return apply
 
 
-def resized_crop(area: float):
-  """Cuts out a random part and stretches it to the size of the image.
+def resized_crop(area: Array | float):
+  """Crops a random part and resizes it to the size of the image.
 
-  Szegedy et al. 2015, arXiv:1409.4842: the part has `area` to 1 of the image
-  and sides in a ratio of 3/4 to 4/3.
+  Szegedy et al. 2015, arXiv:1409.4842: a fraction of `area` to 1 of the image
+  with an aspect ratio of 3/4 to 4/3.
 
   Args:
-    area: the least share of the area, 0 to 1.
+    area: minimum fraction of the area, 0 to 1.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
-  check("resized_crop", area, 0, 1)
+  check_range("resized_crop", area, 0, 1)
 
   def apply(key: Array, image: Array) -> Array:
     keys = jax.random.split(key, 4)
-    share = uniform(keys[0], area, 1.0)
+    fraction = uniform(keys[0], area, 1.0)
     ratio = jnp.exp(uniform(keys[1], math.log(3 / 4), math.log(4 / 3)))
-    height = jnp.minimum(jnp.sqrt(share / ratio), 1.0)
-    width = jnp.minimum(jnp.sqrt(share * ratio), 1.0)
+    height = jnp.minimum(jnp.sqrt(fraction / ratio), 1.0)
+    width = jnp.minimum(jnp.sqrt(fraction * ratio), 1.0)
     rows, columns = image.shape[:2]
     down = uniform(keys[2], -0.5, 0.5) * (1 - height) * rows
     right = uniform(keys[3], -0.5, 0.5) * (1 - width) * columns
@@ -95,13 +99,13 @@ def resized_crop(area: float):
   return apply
 
 
-def rotate(degrees: float):
-  """Turns an image by up to `degrees` to either side.
+def rotate(degrees: Array | float):
+  """Rotates an image by a random angle of up to `degrees` in either direction.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
-  check("rotate", degrees, 0, 180, " degrees")
+  check_range("rotate", degrees, 0, 180, " degrees")
 
   def apply(key: Array, image: Array) -> Array:
     angle = jnp.deg2rad(uniform(key, -degrees, degrees))
@@ -110,50 +114,51 @@ def rotate(degrees: float):
   return apply
 
 
-def scale(factor: float):
-  """Makes an image larger or smaller by a factor of up to `1 + factor`.
+def scale(factor: Array | float):
+  """Enlarges or reduces an image by a random factor of up to `1 + factor`.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
-  check("scale", factor, 0, 9)
+  check_range("scale", factor, 0, 9)
 
   def apply(key: Array, image: Array) -> Array:
-    most = math.log(1 + factor)
-    size = jnp.exp(uniform(key, -most, most))
+    log = math.log if is_static(factor) else jnp.log
+    limit = log(1 + factor)
+    size = jnp.exp(uniform(key, -limit, limit))
     return warp(image, _matrix([size, 0, 0], [0, size, 0]))
 
   return apply
 
 
-def shear(degrees: float):
-  """Slants the columns of an image by up to `degrees` to either side.
+def shear(degrees: Array | float):
+  """Shears an image horizontally by up to `degrees` in either direction.
 
   Returns:
     `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
-  check("shear", degrees, 0, 80, " degrees")
+  check_range("shear", degrees, 0, 80, " degrees")
 
   def apply(key: Array, image: Array) -> Array:
     slope = jnp.tan(jnp.deg2rad(uniform(key, -degrees, degrees)))
-    return warp(image, slant(0.0, slope))
+    return warp(image, shearing(0.0, slope))
 
   return apply
 
 
 def rotation(angle: Array) -> Array:
-  """Returns the matrix of `warp` that turns an image by `angle` radians."""
+  """Returns the matrix of `warp` that rotates an image by `angle` radians."""
   sine, cosine = jnp.sin(angle), jnp.cos(angle)
   return _matrix([cosine, -sine, 0], [sine, cosine, 0])
 
 
-def slant(down: Array | float, right: Array | float) -> Array:
-  """Returns the matrix that moves rows per column, and columns per row."""
+def shearing(down: Array | float, right: Array | float) -> Array:
+  """Returns the matrix that moves by `down` rows per column, `right` across."""
   return _matrix([1, down, 0], [right, 1, 0])
 
 
 def translation(down: Array | float, right: Array | float) -> Array:
-  """Returns the matrix that moves an image, in pixels."""
+  """Returns the matrix that translates an image, in pixels."""
   return _matrix([1, 0, -down], [0, 1, -right])
 
 

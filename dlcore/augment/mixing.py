@@ -1,54 +1,58 @@
 """Augmentations that mix two images and their labels.
 
-The examples at the places 0 and 1 of a batch are partners, 2 and 3, and so
-on: a batch is drawn at random, so partners are, and no device needs to see
-another's images. Both partners take the same part in each other.
+Slots 0 and 1 of a batch are partners, as are 2 and 3, and so on. Since batches
+are random, partners are too, and a device needs no images of other devices.
+The mixture is symmetric: both partners use the same random numbers.
 """
 
 import jax
 import jax.numpy as jnp
 
 from dlcore.augment.corruption import rectangle
-from dlcore.augment.pixels import check, like
+from dlcore.augment.pixels import cast_like, check_range
 from dlcore.typing import Array
 
 
-def mixup(alpha: float):
-  """Fades an image into its partner (Zhang et al. 2017, arXiv:1710.09412).
+def mixup(alpha: Array | float):
+  """Interpolates an image and its partner (Zhang et al. 2017).
+
+  arXiv:1710.09412.
 
   Args:
-    alpha: the share is drawn from Beta(alpha, alpha).
+    alpha: the weight of the image is sampled from Beta(alpha, alpha); it is 1
+      if alpha is 0.
 
   Returns:
     `(key, image [Y, X, C], partner) -> (image, share)`; `share` float32 is
-    that of the first image in the new one.
+    the weight of `image` in the mixture.
   """
-  check("mixup", alpha, 0, 100)
+  check_range("mixup", alpha, 0, 100)
 
   def apply(key: Array, image: Array, partner: Array) -> tuple[Array, Array]:
-    share = jax.random.beta(key, alpha, alpha)
+    share = _sample_share(key, alpha)
     values = [x.astype(jnp.float32) for x in (image, partner)]
     mixed = share * values[0] + (1 - share) * values[1]
-    return like(mixed, image), share
+    return cast_like(mixed, image), share
 
   return apply
 
 
-def cutmix(alpha: float):
+def cutmix(alpha: Array | float):
   """Pastes a rectangle of the partner (Yun et al. 2019, arXiv:1905.04899).
 
   Args:
-    alpha: the share is drawn from Beta(alpha, alpha).
+    alpha: the fraction that remains is sampled from Beta(alpha, alpha); it is
+      1 if alpha is 0.
 
   Returns:
     `(key, image [Y, X, C], partner) -> (image, share)`; `share` float32 is
-    the first image's share of the pixels.
+    the fraction of the pixels of `image` that remain.
   """
-  check("cutmix", alpha, 0, 100)
+  check_range("cutmix", alpha, 0, 100)
 
   def apply(key: Array, image: Array, partner: Array) -> tuple[Array, Array]:
     keys = jax.random.split(key, 3)
-    side = jnp.sqrt(1 - jax.random.beta(keys[0], alpha, alpha))
+    side = jnp.sqrt(1 - _sample_share(keys[0], alpha))
     rows, columns = image.shape[:2]
     height, width = side * rows, side * columns
     top = jax.random.uniform(keys[1]) * rows - height / 2
@@ -67,7 +71,14 @@ MIXTURES = {
 """As `AUGMENTATIONS`, `(value) -> (key, image, partner) -> (image, share)`."""
 
 
-def partners(rows: Array) -> Array:
-  """Swaps the places 0 and 1 of `[B, ...]`, 2 and 3, ...; B is even."""
+def swap_partners(rows: Array) -> Array:
+  """Swaps the rows 0 and 1 of `[B, ...]`, 2 and 3, ...; B is even."""
   pairs = rows.reshape(-1, 2, *rows.shape[1:])
   return pairs[:, ::-1].reshape(rows.shape)
+
+
+def _sample_share(key: Array, alpha: Array | float) -> Array:
+  """Returns a sample of Beta(alpha, alpha), or 1 if alpha is 0."""
+  positive = jnp.where(alpha > 0, alpha, 1.0)
+  sample = jax.random.beta(key, positive, positive)
+  return jnp.where(alpha > 0, sample, 1.0)

@@ -1,4 +1,4 @@
-"""What augmentations share: the white of a dtype, rounding, warping."""
+"""Arithmetic of pixels: ranges of dtypes, rounding, sampling, settings."""
 
 import jax
 import jax.numpy as jnp
@@ -7,46 +7,46 @@ from dlcore.errors import UserError
 from dlcore.typing import Array
 
 
-def white(image: Array) -> float:
-  """Returns the largest value of a pixel: 255 for uint8, 1 for floats."""
+def max_value(image: Array) -> float:
+  """Returns the value of white: 255 for uint8, 1 for floats."""
   if jnp.issubdtype(image.dtype, jnp.integer):
     return float(jnp.iinfo(image.dtype).max)
   return 1.0
 
 
-def like(values: Array, image: Array) -> Array:
-  """Returns float `values` in the range and dtype of `image`.
+def cast_like(values: Array, image: Array) -> Array:
+  """Clips float `values` to the range of `image` and casts to its dtype.
 
-  Float images keep what lies outside of 0 to 1, if they had such values.
+  The range of a float image is 0 to 1, extended to its own extremes.
   """
   if jnp.issubdtype(image.dtype, jnp.integer):
-    values = jnp.round(jnp.clip(values, 0, white(image)))
+    values = jnp.round(jnp.clip(values, 0, max_value(image)))
     return values.astype(image.dtype)
-  least = jnp.minimum(0.0, jnp.min(image))
-  most = jnp.maximum(1.0, jnp.max(image))
-  return jnp.clip(values, least, most).astype(image.dtype)
+  low = jnp.minimum(0.0, jnp.min(image))
+  high = jnp.maximum(1.0, jnp.max(image))
+  return jnp.clip(values, low, high).astype(image.dtype)
 
 
 def warp(image: Array, matrix: Array) -> Array:
-  """Samples `image` at other places, linearly between pixels.
+  """Applies an affine transformation with bilinear interpolation.
 
   Args:
     image: `[Y, X, C]`.
-    matrix: `[2, 3]`, takes (row, column, 1) of a new pixel to the old place;
-      rows and columns are counted from the centre of the image.
+    matrix: `[2, 3]`, maps (row, column, 1) of an output pixel to the input
+      coordinates; rows and columns are relative to the center of the image.
 
   Returns:
-    An image of the same shape and dtype; zeros come in from outside.
+    An image of the same shape and dtype; pixels from outside are 0.
   """
   rows, columns = image.shape[:2]
   center = jnp.array([(rows - 1) / 2, (columns - 1) / 2])
   grid = jnp.stack(
     jnp.meshgrid(jnp.arange(rows), jnp.arange(columns), indexing="ij"), -1
   )
-  places = (grid - center) @ matrix[:, :2].T + matrix[:, 2] + center
-  corner = jnp.floor(places).astype(jnp.int32)
-  part = (places - corner)[..., None]
-  # A frame of zeros stands for all that lies outside.
+  coordinates = (grid - center) @ matrix[:, :2].T + matrix[:, 2] + center
+  corner = jnp.floor(coordinates).astype(jnp.int32)
+  fraction = (coordinates - corner)[..., None]
+  # A border of zeros represents every pixel outside of the image.
   padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)))
   flat = padded.reshape(-1, image.shape[-1]).astype(jnp.float32)
 
@@ -55,23 +55,30 @@ def warp(image: Array, matrix: Array) -> Array:
     column = jnp.clip(corner[..., 1] + right, -1, columns) + 1
     return flat[row * (columns + 2) + column]
 
-  top = pixel(0, 0) * (1 - part[:, :, 1]) + pixel(0, 1) * part[:, :, 1]
-  bottom = pixel(1, 0) * (1 - part[:, :, 1]) + pixel(1, 1) * part[:, :, 1]
-  mixed = top * (1 - part[:, :, 0]) + bottom * part[:, :, 0]
+  down, right = fraction[:, :, 0], fraction[:, :, 1]
+  top = pixel(0, 0) * (1 - right) + pixel(0, 1) * right
+  bottom = pixel(1, 0) * (1 - right) + pixel(1, 1) * right
+  values = top * (1 - down) + bottom * down
   if jnp.issubdtype(image.dtype, jnp.integer):
-    mixed = jnp.round(mixed)  # Between its neighbours, so within the range.
-  return mixed.astype(image.dtype)
+    values = jnp.round(values)  # An interpolation stays within the range.
+  return values.astype(image.dtype)
 
 
-def uniform(key: Array, least: float, most: float) -> Array:
-  """Draws a float32 scalar between `least` and `most`."""
-  return jax.random.uniform(key, (), jnp.float32, least, most)
+def uniform(key: Array, low: Array | float, high: Array | float) -> Array:
+  """Returns a random float32 scalar, uniform from `low` to `high`."""
+  return jax.random.uniform(key, (), jnp.float32, low, high)
 
 
-def check(name: str, value, least: float, most: float, unit: str = "") -> None:
-  """Refuses a setting of `data.augment` that is out of its range."""
-  if not least <= value <= most:
+def is_static(value: Array | float) -> bool:
+  """Returns whether a setting is a Python number, known at compile time."""
+  return not isinstance(value, jax.Array)
+
+
+def check_range(
+  name: str, value: Array | float, low: float, high: float, unit: str = ""
+) -> None:
+  """Raises a UserError if a setting is out of range; ignores tracers."""
+  if not isinstance(value, jax.core.Tracer) and not low <= value <= high:
     raise UserError(
-      f"expected data.augment.{name} from {least:g} to {most:g}{unit}",
-      f"got {value}",
+      f"expected {name} from {low:g} to {high:g}{unit}", f"got {value}"
     )
