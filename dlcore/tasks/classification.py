@@ -1,4 +1,4 @@
-"""One of C classes for every example."""
+"""Classification: one of C classes for every example."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,29 +13,30 @@ from dlcore import augment, losses, metrics
 from dlcore.errors import UserError, lookup
 from dlcore.task import Task
 from dlcore.tasks import supervised
-from dlcore.typing import Array, Batch, Extra, Metrics, Params
+from dlcore.typing import Array, Batch, Metrics, ModelState, Params
 
 
 def classification(
-  model,
+  model: Any,
   *,
-  input: str = "image",  # noqa: A002  the key of the batch, as in `about`
+  input: str = "image",  # noqa: A002  the name of the array in the batch
   normalization: supervised.Normalization | None = None,
-  label_smoothing: float = 0.0,
+  label_smoothing: Array | float = 0.0,
   class_weights: Sequence[float] = (),
   views: tuple[str, ...] = (),
 ) -> Task:
-  """Makes the task of telling the class of an input.
+  """Returns the task of predicting the class of an input.
 
   The training loss is the (smoothed, class-weighted) cross-entropy; the
   metrics are the plain cross-entropy `loss` in nats and the `accuracy`.
 
   Args:
     model: `apply(variables, inputs, train=...) -> logits [B, C]`.
-    input: the array of the batch that the model sees; with "input_ids" also
-      `attention_mask` and `token_type_ids`, where the batch has them.
-    normalization: mean and deviation of the input, see `data.from_arrays`.
-    label_smoothing: 0 to 1 (Szegedy et al. 2016, arXiv:1512.00567).
+    input: the array of the batch that the model receives; with "input_ids"
+      also `attention_mask` and `token_type_ids`, if the batch has them.
+    normalization: mean and deviation of the input, see `supervised`.
+    label_smoothing: 0 to 1 (Szegedy et al. 2016, arXiv:1512.00567); may be
+      traced.
     class_weights: weight of each class in the training loss; empty for 1.
     views: some of `augment.VIEWS`. Evaluation and prediction average the
       probabilities over all of them, `("crops", "flip")` over ten.
@@ -48,48 +49,40 @@ def classification(
   Raises:
     UserError: a setting is out of range.
   """
-  if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing < 1:
-    raise UserError(
-      "expected task.label_smoothing from 0 to below 1",
-      f"got {label_smoothing!r}",
-    )
-  class_weights = _numbers(class_weights)
+  _check_smoothing(label_smoothing)
+  class_weights = _check_weights(class_weights)
   if views and input != "image":
     raise UserError(
-      "expected images, of which task.views shows several",
+      "expected images for views",
       f"got data with {input!r} as its input",
-      "leave task.views empty",
+      "leave views empty",
     )
-  chosen_views = [lookup(augment.VIEWS, name, "view") for name in views]
+  view_functions = [lookup(augment.VIEWS, name, "view") for name in views]
   inputs = supervised.make_inputs(input, normalization)
 
-  def apply(params, extra, inputs, batch, **how):
-    beside = supervised.beside(input, batch)
-    return supervised.apply(model, params, extra, inputs, **beside, **how)
+  def apply(params, model_state, inputs, batch, **settings):
+    arguments = supervised.token_arguments(input, batch)
+    return supervised.apply(
+      model, params, model_state, inputs, **arguments, **settings
+    )
 
   def init(key: Array, batch: Batch):
-    beside = supervised.beside(input, batch)
-    params, extra = supervised.init(model, key, inputs(batch), **beside)
-    settings = {
-      **extra["settings"],
-      "label_smoothing": jnp.float32(label_smoothing),
-    }
-    return params, {**extra, "settings": settings}
+    arguments = supervised.token_arguments(input, batch)
+    return supervised.init(model, key, inputs(batch), **arguments)
 
-  def loss(params: Params, extra: Extra, batch: Batch, key: Array):
-    logits, new_extra = apply(
-      params, extra, inputs(batch), batch, key=key, train=True
+  def loss(params: Params, model_state: ModelState, batch: Batch, key: Array):
+    logits, new_state = apply(
+      params, model_state, inputs(batch), batch, key=key, train=True
     )
     mask = metrics.weights(batch, logits.shape[0])
-    smoothing = extra["settings"]["label_smoothing"] if label_smoothing else 0.0
 
     def cross_entropy(labels: Array) -> Array:
-      return losses.softmax_cross_entropy(logits, labels, smoothing)
+      return losses.softmax_cross_entropy(logits, labels, label_smoothing)
 
     def weight(labels: Array) -> Array:
-      # What is no class has a loss of NaN, which a weight of 0 would hide.
+      # A label of no class has a loss of NaN, which a weight of 0 would hide.
       return (
-        weights_of(logits.shape[-1])
+        class_weight_array(logits.shape[-1])
         .at[labels]
         .get(mode="fill", fill_value=1, wrap_negative_indices=False)
       )
@@ -100,45 +93,48 @@ def classification(
       values, mask = values / jnp.where(mean > 0, mean, 1.0), mask * mean
     else:
       values = _mixed(batch, cross_entropy)
-    return supervised.weigh(values, mask), (new_extra, sums(logits, batch))
+    total = supervised.weighted_total(values, mask)
+    return total, (new_state, sums(logits, batch))
 
   def sums(logits: Array, batch: Batch) -> Metrics:
     mask = metrics.weights(batch, logits.shape[0])
     plain = _mixed(
       batch, lambda labels: losses.softmax_cross_entropy(logits, labels)
     )
-    chosen = jnp.argmax(logits, axis=-1)
+    predicted = jnp.argmax(logits, axis=-1)
     return {
       "loss": metrics.weighted(plain, mask),
       "accuracy": metrics.weighted(
-        _mixed(batch, lambda labels: chosen == labels), mask
+        _mixed(batch, lambda labels: predicted == labels), mask
       ),
     }
 
-  def log_probabilities(params: Params, extra: Extra, batch: Batch) -> Array:
-    seen = [inputs(batch)]
-    for view in chosen_views:
-      seen = [new for images in seen for new in view(images)]
+  def log_probabilities(params: Params, model_state: ModelState, batch: Batch):
+    images = [inputs(batch)]
+    for view in view_functions:
+      images = [new for image in images for new in view(image)]
     parts = []
-    for images in seen:
-      logits, _ = apply(params, extra, images, batch, train=False)
+    for image in images:
+      logits, _ = apply(params, model_state, image, batch, train=False)
       parts.append(jax.nn.log_softmax(logits.astype(jnp.float32)))
     if len(parts) == 1:
       return parts[0]
     return jax.nn.logsumexp(jnp.stack(parts), axis=0) - math.log(len(parts))
 
-  def evaluate(params: Params, extra: Extra, batch: Batch, key: Array):
+  def evaluate(params: Params, model_state: ModelState, batch: Batch, key):
     del key
-    return sums(log_probabilities(params, extra, batch), batch)
+    logits = log_probabilities(params, model_state, batch)
+    return model_state, sums(logits, batch)
 
-  def predict(params: Params, extra: Extra, batch: Batch, key: Array):
+  def predict(params: Params, model_state: ModelState, batch: Batch, key):
     del key
-    return {"probabilities": jnp.exp(log_probabilities(params, extra, batch))}
+    logits = log_probabilities(params, model_state, batch)
+    return {"probabilities": jnp.exp(logits)}
 
-  def weights_of(classes: int) -> Array:
-    if len(class_weights) != classes:
+  def class_weight_array(num_classes: int) -> Array:
+    if len(class_weights) != num_classes:
       raise UserError(
-        f"expected task.class_weights of {classes} numbers, one per class",
+        f"expected class_weights of {num_classes} numbers, one per class",
         f"got {len(class_weights)}",
       )
     return jnp.asarray(class_weights, jnp.float32)
@@ -146,26 +142,38 @@ def classification(
   return Task(init=init, loss=loss, evaluate=evaluate, predict=predict)
 
 
-def _numbers(weights: Any) -> tuple[float, ...]:
-  """Returns the weights of classes, if they can be some."""
-  found = np.asarray(weights, object)
-  if found.ndim != 1 or not all(
-    isinstance(weight, Real) and math.isfinite(weight) for weight in found
+def _check_smoothing(value: Any) -> None:
+  if isinstance(value, jax.Array | jax.core.Tracer):
+    return
+  if not isinstance(value, Real) or not 0 <= value < 1:
+    raise UserError(
+      "expected label_smoothing from 0 to below 1", f"got {value!r}"
+    )
+
+
+def _check_weights(weights: Any) -> tuple[float, ...]:
+  """Returns the weights of classes as floats.
+
+  Raises:
+    UserError: they are not finite numbers >= 0, one of them above 0.
+  """
+  values = np.asarray(weights, object)
+  if values.ndim != 1 or not all(
+    isinstance(weight, Real) and math.isfinite(weight) for weight in values
   ):
     raise UserError(
-      "expected numbers in task.class_weights, one per class",
-      f"got {weights!r}",
+      "expected numbers in class_weights, one per class", f"got {weights!r}"
     )
-  if len(found) and not min(found) >= 0 < max(found):
+  if len(values) and not min(values) >= 0 < max(values):
     raise UserError(
-      "expected numbers >= 0 in task.class_weights, and one above 0",
+      "expected numbers >= 0 in class_weights, and one above 0",
       f"got {weights!r}",
     )
-  return tuple(map(float, found))
+  return tuple(map(float, values))
 
 
 def _mixed(batch: Batch, function: Callable[[Array], Array]) -> Array:
-  """Returns `function(labels)` `[B]`, of mixed images the mean by share."""
+  """Returns `function(labels)` `[B]`; mixed images take the weighted mean."""
   values = function(batch["label"])
   if "partner_label" not in batch:
     return values

@@ -1,4 +1,4 @@
-"""One number for every example."""
+"""Regression: one number for every example."""
 
 import math
 
@@ -8,26 +8,26 @@ from dlcore import losses, metrics
 from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.tasks import supervised
-from dlcore.typing import Array, Batch, Extra, Metrics, Params
+from dlcore.typing import Array, Batch, Metrics, ModelState, Params
 
 
 def regression(
   model,
   *,
-  input: str = "features",  # noqa: A002  the key of the batch, as in `about`
+  input: str = "features",  # noqa: A002  the name of the array in the batch
   normalization: supervised.Normalization | None = None,
   target_normalization: supervised.Normalization | None = None,
 ) -> Task:
-  """Makes the task of predicting a number by least squares.
+  """Returns the task of predicting a number by least squares.
 
-  The model predicts the normalised target; `loss` is its squared error. The
+  The model predicts the normalized target; `loss` is its squared error. The
   metrics `mae`, `rmse` and `r2` are in the units of the target.
 
   Args:
     model: `apply(variables, inputs, train=...) -> [B, 1]`.
-    input: the array of the batch that the model sees; with "input_ids" also
-      `attention_mask` and `token_type_ids`, where the batch has them.
-    normalization: mean and deviation of the input, see `data.from_arrays`.
+    input: the array of the batch that the model receives; with "input_ids" also
+      `attention_mask` and `token_type_ids`, if the batch has them.
+    normalization: mean and deviation of the input, see `supervised`.
     target_normalization: `{"mean": m, "std": s}` of the target, or None.
 
   Returns:
@@ -37,49 +37,55 @@ def regression(
   inputs = supervised.make_inputs(input, normalization)
   scale = dict(target_normalization or {"mean": 0.0, "std": 1.0})
 
-  def normalised(target: Array) -> Array:
+  def normalize(target: Array) -> Array:
     return (target - scale["mean"]) / scale["std"]
 
   def measure(outputs: Array, batch: Batch) -> tuple[Array, Metrics]:
     target = _column(batch["target"])
     mask = metrics.weights(batch, target.shape[0])
     target = jnp.where(mask > 0, target, 0)
-    values = losses.squared_error(outputs, normalised(target))
-    error = jnp.abs(outputs - normalised(target)) * scale["std"]
+    values = losses.squared_error(outputs, normalize(target))
+    error = jnp.abs(outputs - normalize(target)) * scale["std"]
     return values, {
       "loss": metrics.weighted(values, mask),
       "mae": metrics.weighted(error, mask),
       "_squared_error": metrics.weighted(jnp.square(error), mask),
-      "_target": metrics.weighted(normalised(target), mask),
-      "_squared_target": metrics.weighted(jnp.square(normalised(target)), mask),
+      "_target": metrics.weighted(normalize(target), mask),
+      "_squared_target": metrics.weighted(jnp.square(normalize(target)), mask),
     }
 
-  def apply(params: Params, extra: Extra, batch: Batch, **how):
-    """Returns the output `[B]` and the new extra."""
-    beside = supervised.beside(input, batch)
-    outputs, extra = supervised.apply(
-      model, params, extra, inputs(batch), width=1, **beside, **how
+  def apply(params: Params, model_state: ModelState, batch: Batch, **settings):
+    """Returns the output `[B]` and the new collections."""
+    arguments = supervised.token_arguments(input, batch)
+    outputs, model_state = supervised.apply(
+      model,
+      params,
+      model_state,
+      inputs(batch),
+      width=1,
+      **arguments,
+      **settings,
     )
-    return outputs[:, 0], extra
+    return outputs[:, 0], model_state
 
   def init(key: Array, batch: Batch):
-    beside = supervised.beside(input, batch)
-    return supervised.init(model, key, inputs(batch), **beside)
+    arguments = supervised.token_arguments(input, batch)
+    return supervised.init(model, key, inputs(batch), **arguments)
 
-  def loss(params: Params, extra: Extra, batch: Batch, key: Array):
-    outputs, new_extra = apply(params, extra, batch, key=key, train=True)
+  def loss(params: Params, model_state: ModelState, batch: Batch, key: Array):
+    outputs, new_state = apply(params, model_state, batch, key=key, train=True)
     values, sums = measure(outputs, batch)
     mask = metrics.weights(batch, values.shape[0])
-    return supervised.weigh(values, mask), (new_extra, sums)
+    return supervised.weighted_total(values, mask), (new_state, sums)
 
-  def evaluate(params: Params, extra: Extra, batch: Batch, key: Array):
+  def evaluate(params: Params, model_state: ModelState, batch: Batch, key):
     del key
-    outputs, _ = apply(params, extra, batch, train=False)
-    return measure(outputs, batch)[1]
+    outputs, _ = apply(params, model_state, batch, train=False)
+    return model_state, measure(outputs, batch)[1]
 
-  def predict(params: Params, extra: Extra, batch: Batch, key: Array):
+  def predict(params: Params, model_state: ModelState, batch: Batch, key):
     del key
-    outputs, _ = apply(params, extra, batch, train=False)
+    outputs, _ = apply(params, model_state, batch, train=False)
     return {"prediction": outputs * scale["std"] + scale["mean"]}
 
   return Task(
@@ -98,7 +104,7 @@ def _column(target: Array) -> Array:
 
 
 def _derived(sums: Metrics) -> dict[str, float]:
-  """Returns the root of the squared error and the share explained, R^2."""
+  """Returns the root mean squared error and R^2."""
 
   def mean(name: str) -> float:
     total, count = sums[name]

@@ -1,5 +1,6 @@
-"""What tasks with one model share: its inputs, its variables, its settings."""
+"""The parts of tasks that apply one model to one input."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,163 +9,166 @@ import numpy as np
 
 from dlcore import layers
 from dlcore.errors import UserError
-from dlcore.typing import Array, Batch, Extra, Params
+from dlcore.task import CARRY, FROZEN
+from dlcore.typing import Array, Batch, ModelState, Params
 
 Normalization = Mapping[str, Any]
+"""`{"mean": [...], "std": [...]}` over the last axis of the input."""
 
 TOKENS = "input_ids"
-"""The name of the array of a batch that holds token ids, int `[B, T]`."""
+"""The array of a batch that holds token ids, int `[B, T]`."""
 
-BESIDE = {"attention_mask": 1, "token_type_ids": 0}
-"""The arrays of a batch that go with these, where it has them, and what they
-become in rows that are left out."""
-
-TRACED = (
-  "dropout",
-  "activation_dropout",
-  "attention_dropout",
-  "head_dropout",
-  "stochastic_depth",
-  "drop_block",
-)
-"""The fields of a model that are rates of what is dropped at random."""
+TOKEN_ARGUMENTS = {"attention_mask": 1, "token_type_ids": 0}
+"""The arrays of a batch that a model takes with token ids, if the batch has
+them, and the value that fills them in masked rows."""
 
 
 def make_inputs(
   name: str, normalization: Normalization | None
 ) -> Callable[[Batch], Array]:
-  """Makes the function that takes a batch to the input of the model.
+  """Returns the function from a batch to the input of the model.
 
   Args:
     name: of the input array: `"image"`, `"features"`, or `TOKENS`.
-    normalization: `{"mean": [...], "std": [...]}` over the last axis, or None.
+    normalization: subtracted mean and dividing deviation, or None.
 
   Returns:
-    `batch -> float32 [B, ...]`: unsigned pixels are brought to the scale 0 to
-    1, then the mean is taken away and the rest divided by the deviation. Rows
-    that the batch's mask leaves out become zeros, lest a NaN there ends in a
-    gradient. Token ids stay what they are.
+    `batch -> float32 [B, ...]`: unsigned pixels are scaled to 0 to 1 and
+    normalized. Rows that the batch's mask excludes become zeros, so that a NaN
+    in them reaches no gradient. Token ids are returned unchanged.
   """
   if name == TOKENS:
-    return lambda batch: _kept(jnp.asarray(batch[name]), batch)
+    return lambda batch: _mask_rows(jnp.asarray(batch[name]), batch)
   if normalization:
     mean = np.asarray(normalization["mean"], np.float32)
     inverse = 1 / np.asarray(normalization["std"], np.float32)
 
   def inputs(batch: Batch) -> Array:
-    values = jnp.asarray(batch[name])
-    kind, values = values.dtype, values.astype(jnp.float32)
-    if name == "image" and jnp.issubdtype(kind, jnp.unsignedinteger):
-      values = values / jnp.iinfo(kind).max
+    raw = jnp.asarray(batch[name])
+    values = raw.astype(jnp.float32)
+    if name == "image" and jnp.issubdtype(raw.dtype, jnp.unsignedinteger):
+      values = values / jnp.iinfo(raw.dtype).max
     values = (values - mean) * inverse if normalization else values
-    return _kept(values, batch)
+    return _mask_rows(values, batch)
 
   return inputs
 
 
-def _kept(values: Array, batch: Batch, other: int = 0) -> Array:
-  """Returns `[B, ...]` with `other` in the rows that the mask leaves out."""
-  if "mask" not in batch:
-    return values
-  kept = batch["mask"].reshape(-1, *[1] * (values.ndim - 1)) > 0
-  return jnp.where(kept, values, other)
-
-
-def beside(name: str, batch: Batch) -> dict[str, Array]:
-  """Returns what a model of token ids is given beside them, by keyword."""
+def token_arguments(name: str, batch: Batch) -> dict[str, Array]:
+  """Returns the keyword arguments that a model takes with token ids."""
   if name != TOKENS:
     return {}
   return {
-    key: _kept(jnp.asarray(batch[key]), batch, other)
-    for key, other in BESIDE.items()
+    key: _mask_rows(jnp.asarray(batch[key]), batch, fill)
+    for key, fill in TOKEN_ARGUMENTS.items()
     if key in batch
   }
 
 
-def init(model, key: Array, inputs: Array, **beside) -> tuple[Params, Extra]:
+def init(
+  model: Any, key: Array, inputs: Array, **arguments: Array
+) -> tuple[Params, ModelState]:
   """Returns the model's parameters and its other collections.
 
-  `extra["settings"]` holds the numbers inside the model that a search may
-  vary without compiling anew: the rates of `TRACED` that are not 0.
+  Raises:
+    UserError: the model takes other inputs.
   """
-  variables = dict(model.init(key, inputs, **beside, train=False))
-  params = variables.pop("params")
-  rates = {name: getattr(model, name, 0.0) for name in TRACED}
-  settings = {name: jnp.float32(rate) for name, rate in rates.items() if rate}
-  return params, {**variables, "settings": settings}
-
-
-def collections(extra: Extra) -> dict[str, Any]:
-  """Returns what of `extra` belongs to the model."""
-  return {name: tree for name, tree in extra.items() if name != "settings"}
+  _check_signature(model, arguments)
+  variables = dict(model.init(key, inputs, **arguments, train=False))
+  return variables.pop("params"), variables
 
 
 def apply(
-  model,
+  model: Any,
   params: Params,
-  extra: Extra,
+  model_state: ModelState,
   inputs: Array,
   *,
   key: Array | None = None,
   width: int | None = None,
   train: bool,
-  **beside,
-) -> tuple[Array, Extra]:
+  **arguments: Array,
+) -> tuple[Array, ModelState]:
   """Applies the model.
 
   Args:
-    model: called as `(variables, inputs, **beside, train=)`.
+    model: called as `(variables, inputs, **arguments, train=)`.
     params: of the model.
-    extra: of the state.
+    model_state: its other collections.
     inputs: `[B, ...]`.
     key: random key, in training.
     width: of the output, if it is known.
     train: whether to train.
-    **beside: see `beside`.
+    **arguments: see `token_arguments`.
 
   Returns:
-    The output, `[B, C]`, and the new `extra`.
+    The output, `[B, C]`, and the new collections.
 
   Raises:
-    UserError: the output is another.
+    UserError: the output has another shape.
   """
-  others, settings = collections(extra), extra["settings"]
-  if rates := {name: settings[name] for name in TRACED if name in settings}:
-    model = model.clone(**rates)
-  variables = {"params": params, **others}
+  variables = {"params": params, **model_state}
   if not train:
-    outputs = model.apply(variables, inputs, **beside, train=False)
-    return _checked(model, outputs, width), extra
+    outputs = model.apply(variables, inputs, **arguments, train=False)
+    return _check_output(model, outputs, width), model_state
+  collections = [n for n in model_state if n not in (CARRY, FROZEN)]
   outputs, updated = model.apply(
     variables,
     inputs,
-    **beside,
+    **arguments,
     train=True,
     rngs={"dropout": key},
-    mutable=[*others, layers.RECORDED],
+    mutable=[*collections, layers.RECORDED],
   )
-  return _checked(model, outputs, width), {**extra, **updated}
+  return _check_output(model, outputs, width), {**model_state, **updated}
 
 
-def _checked(model: Any, outputs: Any, width: int | None) -> Array:
+def weighted_total(values: Array, weights: Array) -> tuple[Array, Array]:
+  """Returns the weighted sum of `values` `[B]` and the sum of the weights.
+
+  An example of weight 0 does not count even where its value is not finite.
+  """
+  total = jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
+  return total, jnp.sum(weights)
+
+
+def _mask_rows(values: Array, batch: Batch, fill: int = 0) -> Array:
+  """Returns `[B, ...]` with `fill` in the rows that the mask excludes."""
+  if "mask" not in batch:
+    return values
+  kept = batch["mask"].reshape(-1, *[1] * (values.ndim - 1)) > 0
+  return jnp.where(kept, values, fill)
+
+
+def _check_signature(model: Any, arguments: Mapping[str, Array]) -> None:
+  """Checks that the model takes one input and `arguments`."""
+  signature = inspect.signature(type(model).__call__)
+  try:
+    signature.bind(model, None, **arguments, train=False)
+  except TypeError:
+    required = [
+      name
+      for name, parameter in signature.parameters.items()
+      if parameter.default is parameter.empty and name not in ("self", "train")
+    ]
+    extra = f" with {', '.join(arguments)}" if arguments else ""
+    raise UserError(
+      f"expected a model of one input{extra}",
+      f"got {type(model).__name__}, which takes {' and '.join(required)}",
+      "train it with a task for its inputs, or choose another model",
+    ) from None
+
+
+def _check_output(model: Any, outputs: Any, width: int | None) -> Array:
   """Returns the output of a model with a head, if it is `[B, width]`."""
   shape = getattr(outputs, "shape", None)
   headless = getattr(model, "head", "classifier") is None
   fits = shape is not None and len(shape) == 2
   if not fits or headless or shape[1] != (width or shape[1]):
-    what = f"a {type(outputs).__name__}" if shape is None else list(shape)
+    kind = f"a {type(outputs).__name__}" if shape is None else list(shape)
     raise UserError(
       f"expected a model with outputs of the shape [B, {width or 'C'}]",
-      f"got {what}{' of a model without a head' if headless else ''}",
+      f"got {kind}{' of a model without a head' if headless else ''}",
       'set head="classifier" and num_classes, 1 in regression',
     )
   return outputs
-
-
-def weigh(values: Array, weights: Array) -> tuple[Array, Array]:
-  """Returns the weighted total of `values` `[B]` and the total weight.
-
-  An example of weight 0 is left out even where its value is not finite.
-  """
-  total = jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
-  return total, jnp.sum(weights)

@@ -1,0 +1,133 @@
+"""Functions that take a task and return a task."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from dlcore import layers, trees
+from dlcore.errors import UserError
+from dlcore.task import FROZEN, Task
+from dlcore.typing import Array, Batch, ModelState, Params
+
+Augment = Callable[[Array, Batch], Batch]
+"""`(key, batch) -> batch`, see `augment.compose`."""
+
+
+def augmented(task: Task, augment: Augment | None) -> Task:
+  """Returns `task` with training batches augmented before `task.prepare`.
+
+  Args:
+    task: the learning problem.
+    augment: `(key, batch) -> batch`; None returns `task` itself.
+  """
+  if augment is None:
+    return task
+
+  def prepare(params: Params, model_state: ModelState, batch: Batch, key):
+    augment_key, prepare_key = jax.random.split(key)
+    batch = augment(augment_key, batch)
+    return task.prepare(params, model_state, batch, prepare_key)
+
+  return task._replace(prepare=prepare)
+
+
+def freeze(task: Task, pattern: str) -> Task:
+  """Returns `task` with some parameters moved to `model_state["frozen"]`.
+
+  They are not differentiated, have no optimizer state, and no share in norms
+  and penalties. In training, frozen batch norms use their running statistics,
+  and dropout in frozen modules is off; see `layers.frozen`.
+
+  Args:
+    task: the learning problem.
+    pattern: regular expression; parameters whose path it matches anywhere are
+      frozen, such as `"^(?!head/)"` for all but the head. An empty one returns
+      `task` itself.
+
+  Raises:
+    UserError: `pattern` is not a regular expression; from `init`, if it
+      matches no parameter or all of them.
+  """
+  if not pattern:
+    return task
+  _check_pattern(pattern)
+
+  def init(key: Array, batch: Batch):
+    params, model_state = task.init(key, batch)
+    if FROZEN in model_state:
+      raise ValueError("freeze a task once, with a pattern for all of it")
+    trained, frozen = trees.partition(params, pattern)
+    _check_matches(pattern, trained, frozen, params)
+    return trained, {**model_state, FROZEN: frozen}
+
+  def loss(params: Params, model_state: ModelState, batch: Batch, key: Array):
+    with layers.frozen(pattern):
+      whole, rest = _thaw(params, model_state)
+      result, (new_state, metrics) = task.loss(whole, rest, batch, key)
+    return result, (_refreeze(new_state, model_state), metrics)
+
+  def evaluate(params: Params, model_state: ModelState, batch: Batch, key):
+    whole, rest = _thaw(params, model_state)
+    new_state, metrics = task.evaluate(whole, rest, batch, key)
+    return _refreeze(new_state, model_state), metrics
+
+  def predict(params: Params, model_state: ModelState, batch: Batch, key):
+    return task.predict(*_thaw(params, model_state), batch, key)
+
+  def prepare(params: Params, model_state: ModelState, batch: Batch, key):
+    whole, rest = _thaw(params, model_state)
+    new_state, batch = task.prepare(whole, rest, batch, key)
+    return _refreeze(new_state, model_state), batch
+
+  return task._replace(
+    init=init, loss=loss, evaluate=evaluate, predict=predict, prepare=prepare
+  )
+
+
+def variables(task: Task, state: Any) -> dict[str, Any]:
+  """Returns the variables that the model's own `apply` takes.
+
+  Args:
+    task: the learning problem.
+    state: its `training.State`; averaged weights are used as they are in
+      evaluation if they are in `state.average`.
+  """
+  params, model_state = state.params, dict(state.model_state)
+  average = dict(state.average)
+  params = average.pop("params", params)
+  return task.variables(params, {**model_state, **average})
+
+
+def _thaw(
+  params: Params, model_state: ModelState
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Returns all parameters, and the other collections."""
+  rest = {name: tree for name, tree in model_state.items() if name != FROZEN}
+  return trees.merge(params, model_state[FROZEN]), rest
+
+
+def _refreeze(new_state: ModelState, old_state: ModelState) -> dict[str, Any]:
+  return {**new_state, FROZEN: old_state[FROZEN]}
+
+
+def _check_pattern(pattern: str) -> None:
+  try:
+    re.compile(pattern)
+  except (re.error, TypeError) as error:
+    raise UserError(
+      "expected freeze to be a regular expression", f"got {pattern!r}: {error}"
+    ) from error
+
+
+def _check_matches(pattern: str, trained, frozen, params: Params) -> None:
+  if trained and frozen:
+    return
+  matches = "all of them" if frozen else "none of them"
+  paths = list(trees.flatten(params))
+  raise UserError(
+    "expected freeze to match the paths of some parameters",
+    f"got {pattern!r}, which matches {matches}",
+    f"the paths are {', '.join(paths[:6])}{', ...' if paths[6:] else ''}",
+  )
