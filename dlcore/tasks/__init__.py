@@ -1,8 +1,8 @@
 """Tasks: a model, a loss and metrics joined into a `Task`."""
 
-from dlcore.tasks.classification import classification
-from dlcore.tasks.kind import TASKS, TaskKind
-from dlcore.tasks.regression import regression
+from dlcore.tasks.classification import CLASSIFICATION, classification
+from dlcore.tasks.kind import TaskKind
+from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.transforms import augmented, freeze, variables
 
 __all__ = [
@@ -14,3 +14,9 @@ __all__ = [
   "regression",
   "variables",
 ]
+
+TASKS: dict[str, TaskKind] = {
+  "classification": CLASSIFICATION,
+  "regression": REGRESSION,
+}
+"""Kinds of tasks by name."""

@@ -9,10 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import augment, losses, metrics
+from dlcore import augment, losses, metrics, predictions
+from dlcore.data import DataInfo
 from dlcore.errors import UserError, lookup
 from dlcore.task import Task
 from dlcore.tasks import supervised
+from dlcore.tasks.kind import (
+  Rows,
+  TaskKind,
+  read_input,
+  read_normalization,
+)
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params
 
 
@@ -179,3 +186,44 @@ def _mixed(batch: Batch, function: Callable[[Array], Array]) -> Array:
     return values
   share = batch["share"]
   return share * values + (1 - share) * function(batch["partner_label"])
+
+
+def _accepts(info: DataInfo) -> None:
+  classes = info.schema.classes
+  if not classes:
+    raise UserError(
+      "expected data with classes for classification",
+      f"got {info.name!r}, whose target is a number",
+      "use --config.task.name=regression",
+    )
+  if len(classes) < 2:
+    raise UserError(
+      "expected data of at least two classes",
+      f"got {info.name!r}, where all examples are {classes[0]!r}",
+    )
+
+
+def _to_json(row: Rows, info: DataInfo) -> dict[str, Any]:
+  best = int(np.argmax(row["probabilities"]))
+  values = map(float, row["probabilities"])
+  return {
+    "label": info.schema.classes[best],
+    "probability": float(row["probabilities"][best]),
+    "probabilities": dict(zip(info.schema.classes, values, strict=True)),
+  }
+
+
+def _keep(split: str, rows: Rows, targets: Rows, read: Callable) -> Rows:
+  return predictions.classification(
+    split, targets["label"], rows["probabilities"], read
+  )
+
+
+CLASSIFICATION = TaskKind(
+  make=classification,
+  data_arguments={"input": read_input, "normalization": read_normalization},
+  model_arguments=lambda info: {"num_classes": len(info.schema.classes)},
+  accepts=_accepts,
+  to_json=_to_json,
+  keep=_keep,
+)

@@ -1,13 +1,22 @@
 """Regression: one number for every example."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
-from dlcore import losses, metrics
+from dlcore import losses, metrics, predictions
+from dlcore.data import DataInfo
 from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.tasks import supervised
+from dlcore.tasks.kind import (
+  Rows,
+  TaskKind,
+  read_input,
+  read_normalization,
+)
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params
 
 
@@ -113,3 +122,40 @@ def _derived(sums: Metrics) -> dict[str, float]:
   variance = mean("_squared_target") - mean("_target") ** 2
   explained = 1 - mean("loss") / variance if variance > 0 else math.nan
   return {"rmse": math.sqrt(mean("_squared_error")), "r2": explained}
+
+
+def _accepts(info: DataInfo) -> None:
+  schema = info.schema
+  if schema.classes or not schema.target:
+    count = len(schema.classes)
+    target = f"{count} classes" if count else "no target"
+    raise UserError(
+      "expected data with a number as its target for regression",
+      f"got {info.name!r}, which has {target}",
+      "use --config.task.name=classification",
+    )
+
+
+def _to_json(row: Rows, info: DataInfo) -> dict[str, Any]:
+  del info
+  return {name: float(value) for name, value in row.items()}
+
+
+def _keep(split: str, rows: Rows, targets: Rows, read: Callable) -> Rows:
+  return predictions.regression(
+    split, targets["target"], rows["prediction"], read
+  )
+
+
+REGRESSION = TaskKind(
+  make=regression,
+  data_arguments={
+    "input": read_input,
+    "normalization": read_normalization,
+    "target_normalization": lambda info: info.schema.target_normalization,
+  },
+  model_arguments=lambda info: {"num_classes": 1},
+  accepts=_accepts,
+  to_json=_to_json,
+  keep=_keep,
+)
