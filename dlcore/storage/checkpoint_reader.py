@@ -105,7 +105,7 @@ def is_good(folder: Path, step: int) -> bool:
 def read_checkpoint(folder: Path, step: int) -> dict[str, Any]:
   """Returns `{"state": ..., "decisions": ...}` as dicts of NumPy arrays.
 
-  Checkpoints of dlcore 0.1 are converted to the names of today.
+  Checkpoints of dlcore 0.1 are converted to the current names.
 
   Raises:
     UserError: the step is missing or damaged.

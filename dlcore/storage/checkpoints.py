@@ -36,9 +36,9 @@ class _Snapshot(NamedTuple):
 class Checkpoints:
   """Writes the checkpoints of one run in the background.
 
-  A checkpoint is `{"state": ..., "decisions": ...}`: what the devices compute
-  and what the host decided. As a context manager it is closed at the end, and
-  abandoned on an exception.
+  A checkpoint is `{"state": ..., "decisions": ...}`: the arrays of the devices
+  and the decisions of the host between steps. As a context manager it is
+  closed at the end, and abandoned on an exception.
   """
 
   def __init__(

@@ -75,7 +75,7 @@ def checked_path(workdir: Path, name: str) -> Path:
 
 
 def is_intact(workdir: Path, name: str) -> bool:
-  """Returns whether a file has a recorded checksum, or none is recorded."""
+  """Returns whether a file matches its recorded checksum, if there is one."""
   recorded = _read(workdir).get(name)
   if name == LOG:
     newest = max(map(int, _marks({LOG: recorded})), default=None)
@@ -105,7 +105,7 @@ def remove_marks(workdir: Path, step: int) -> None:
 
 
 def is_log_intact(workdir: Path, step: int) -> bool:
-  """Returns whether the log starts as at the save of `step`, or has no mark."""
+  """Returns whether the log matches its mark of `step`, if there is one."""
   mark = _marks(_read(workdir)).get(str(step))
   if mark is None:
     return True

@@ -112,11 +112,11 @@ def test_broken_checksums_are_skipped_with_a_warning(content, tmp_path, caplog):
   assert NAME in json.loads((tmp_path / checksums.NAME).read_text())
 
 
-STRANGE = [None, 7, [], {"10": 1}, {"x": [1, "a"]}, {"10": [-1, "a"]}]
+MALFORMED = [None, 7, [], {"10": 1}, {"x": [1, "a"]}, {"10": [-1, "a"]}]
 
 
-@pytest.mark.parametrize("marks", STRANGE, ids=str)
-def test_strange_marks_of_the_log_are_ignored(marks, tmp_path):
+@pytest.mark.parametrize("marks", MALFORMED, ids=str)
+def test_malformed_marks_of_the_log_are_ignored(marks, tmp_path):
   (tmp_path / checksums.NAME).write_text(json.dumps({checksums.LOG: marks}))
   assert is_intact(tmp_path, checksums.LOG)
   assert checksums.is_log_intact(tmp_path, 10)

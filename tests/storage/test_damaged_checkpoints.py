@@ -126,7 +126,7 @@ def test_a_step_without_manifest_is_unfinished_and_needs_no_warning(
   assert not [r for r in caplog.records if r.name == "dlcore"]
 
 
-def test_temporary_files_of_killed_writes_are_no_damage(copied):
+def test_temporary_files_of_killed_writes_are_ignored(copied):
   folder = copied / "checkpoints"
   (folder / "40" / f"{manifest.NAME}.tmp").write_text("{")
   (folder / "40" / f".{manifest.NAME}.7.tmp").write_text("{")

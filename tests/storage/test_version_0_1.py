@@ -1,4 +1,4 @@
-"""Checkpoints of dlcore 0.1 are read under today's names, never continued."""
+"""Checkpoints of dlcore 0.1 get the current names; continuing is refused."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ def folder(request, tmp_path):
   return tmp_path / "old"
 
 
-def test_the_state_and_the_decisions_have_the_names_of_today(folder):
+def test_the_state_and_the_decisions_have_the_current_names(folder):
   tree = storage.read_checkpoint(folder, 40)
   state = tree["state"]
   assert {"params", "model_state", "opt_state", "average"} <= state.keys()
