@@ -1,120 +1,170 @@
-"""From settings to an Optax chain: clip, direction, decay, learning rate."""
+"""Optimizers: clipping, an Optax transformation, decay, the learning rate."""
 
-import math
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import optax
 
 from dlcore.errors import UserError, lookup
 from dlcore.optim.clipping import clipping
-from dlcore.optim.free import evaluation_params
-from dlcore.optim.optimizers import OPTIMIZERS, RANGES
+from dlcore.optim.learning_rate import (
+  applied_rate,
+  inject_learning_rate,
+  path_multipliers,
+  scale_by_learning_rates,
+)
+from dlcore.optim.optimizers import OPTIMIZERS
 from dlcore.optim.penalties import NO_DECAY, penalty
-from dlcore.optim.rate import Shared, multipliers, scale_by_rate
+from dlcore.optim.schedule_free import evaluation_params
 from dlcore.optim.schedules import SCHEDULES
 from dlcore.optim.schedules import create as schedule
-from dlcore.optim.settings import NOT_NEGATIVE, Range, check, check_pattern
+from dlcore.optim.settings import (
+  NOT_NEGATIVE,
+  RANGES,
+  Number,
+  check,
+  check_names,
+  check_pattern,
+  is_zero,
+)
 from dlcore.trees import map_with_path, select
-from dlcore.typing import Schedule
+from dlcore.typing import Params, PyTree, Schedule
 
 __all__ = [
   "NO_DECAY",
   "OPTIMIZERS",
+  "RANGES",
   "SCHEDULES",
+  "applied_rate",
+  "check",
   "create",
   "evaluation_params",
   "penalty",
   "schedule",
 ]
 
-LAYER_DECAY = Range("above 0 and at most 1", lambda x: 0 < x <= 1)
-
 
 def create(
   name: str,
   *,
-  learning_rate: Schedule | float,
-  clip_norm: float = 0.0,
-  clip_value: float = 0.0,
-  clip_layer: float = 0.0,
-  clip_adaptive: float = 0.0,
+  learning_rate: Schedule | Number | None = None,
+  clip_norm: Number = 0.0,
+  clip_value: Number = 0.0,
+  clip_layer: Number = 0.0,
+  clip_adaptive: Number = 0.0,
   no_decay: str = NO_DECAY,
-  rates: Sequence[tuple[str, float]] = (),
+  rates: Sequence[tuple[str, Number]] = (),
   layers: Sequence[str] = (),
-  layer_decay: float = 1.0,
-  **settings,
+  layer_decay: Number = 1.0,
+  **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
-  r"""Makes an optimizer that clips the gradient first.
+  r"""Creates an optimizer.
 
-  Its `update` takes an optional keyword `rate_scale`, a number (it may be
-  traced) that multiplies the learning rate.
+  Its `update(grads, opt_state, params, *, step=None, rate_scale=1.0)` evaluates
+  the schedule at `step` and multiplies the rate by `rate_scale`; both may be
+  traced. Without `step` it counts its updates. `applied_rate(opt_state)` is the
+  rate of the latest update.
+
+  Every number may be a traced scalar, except the integers that set a shape.
+  Concrete numbers are checked; a concrete 0 that turns a part off compiles to
+  nothing, a traced 0 is a value.
 
   Args:
     name: a key of `OPTIMIZERS`.
-    learning_rate: a number, or a schedule `(step) -> number`.
-    clip_norm: largest global norm of the gradient; 0 does not clip.
-    clip_value: largest absolute value of an entry; 0 does not clip.
-    clip_layer: largest norm of each array; 0 does not clip.
-    clip_adaptive: largest norm relative to each unit's weights; 0 does not
-      clip. See `clipping` for the order and the papers.
-    no_decay: regex over parameter paths that weight decay leaves alone.
+    learning_rate: a number, or a schedule `(step) -> rate`; required.
+    clip_norm: largest global norm of the gradient; 0 or infinity is off.
+    clip_value: largest absolute value of an entry; 0 or infinity is off.
+    clip_layer: largest norm of each array; 0 or infinity is off.
+    clip_adaptive: largest norm relative to each unit's weights; 0 or infinity
+      is off. See `clipping` for the order and the papers.
+    no_decay: regex over the paths of parameters without weight decay; the
+      empty string matches none.
     rates: (regex over parameter paths, multiplier of the learning rate) pairs;
-      the first that is found in a path counts, without any it is 1.
+      the first match within a path counts, without a match it is 1.
     layers: regexes over parameter paths, from the input to the output, such as
-      `("embed", r"block_(\d+)", "head")`; see `rate.layer_multipliers`.
-    layer_decay: the rate of a layer as a share of the next one's.
+      `("embed", r"block_(\d+)", "head")`; see `layer_multipliers`.
+    layer_decay: rate of a layer relative to the next layer's.
     **settings: keyword settings of the optimizer, `weight_decay` among them.
 
   Raises:
-    UserError: the name is unknown, or a setting out of range.
+    UserError: the name or an argument is unknown, or a setting out of range.
   """
   optimizer = lookup(OPTIMIZERS, name, "optimizer")
-  clips = {
+  known = _keywords(optimizer) | _keywords(create)
+  check_names(f"optimizer {name!r}", settings, known)
+  numbers = {
     "clip_norm": clip_norm,
     "clip_value": clip_value,
     "clip_layer": clip_layer,
     "clip_adaptive": clip_adaptive,
+    "layer_decay": layer_decay,
   }
-  check("optim", clips, dict.fromkeys(clips, NOT_NEGATIVE))
-  check("optim", {"layer_decay": layer_decay}, {"layer_decay": LAYER_DECAY})
-  check("optim", settings, RANGES)
-  check_pattern("optim.no_decay", no_decay)
-  check_pattern("optim.adam", settings.get("adam", ""))
+  check({**numbers, **settings}, name)
+  check_pattern("no_decay", no_decay)
+  check_pattern("adam_params", settings.get("adam_params", ""))
   _check_rules(rates, layers, layer_decay)
 
-  def decayed(params):
+  def mask(params: Params) -> PyTree:
     rules = [(no_decay, False)] if no_decay else []
     return map_with_path(lambda path, _: select(rules, path, True), params)
 
-  if not callable(learning_rate):
-    learning_rate = optax.constant_schedule(learning_rate)
-  rate = scale_by_rate(learning_rate, multipliers(rates, layers, layer_decay))
-  update = optimizer(Shared(learning_rate, rate, decayed), **settings)
-  return optax.chain(
-    *clipping(
-      value=clip_value, layer=clip_layer, adaptive=clip_adaptive, norm=clip_norm
-    ),
-    update,
+  scale_by_rates = scale_by_learning_rates(
+    path_multipliers(rates, layers, layer_decay)
   )
+  clips = clipping(
+    clip_value=clip_value,
+    clip_layer=clip_layer,
+    clip_adaptive=clip_adaptive,
+    clip_norm=clip_norm,
+  )
+  chain = optax.chain(*clips, optimizer(mask, scale_by_rates, **settings))
+  return inject_learning_rate(_as_schedule(learning_rate), chain)
 
 
-def _check_rules(rates, layers, layer_decay) -> None:
-  """Refuses rules that are not of the form that `create` describes."""
+def _keywords(function: Any) -> set[str]:
+  """Returns the names of the keyword-only arguments."""
+  parameters = inspect.signature(function).parameters.values()
+  return {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
+def _as_schedule(learning_rate: Schedule | Number | None) -> Schedule:
+  if callable(learning_rate):
+    return learning_rate
+  check({"learning_rate": learning_rate})
+  return lambda step: learning_rate
+
+
+def _check_rules(
+  rates: Sequence[tuple[str, Number]],
+  layers: Sequence[str],
+  layer_decay: Number,
+) -> None:
+  """Checks the form of the rules over paths.
+
+  Raises:
+    UserError: names the argument and shows its form.
+  """
   for rule in rates:
     match rule:
-      case (str(pattern), int() | float() as factor) if 0 <= factor < math.inf:
-        check_pattern("optim.rates", pattern)
+      case (str(pattern), jax.Array()):
+        check_pattern("rates", pattern)
+      case (str(pattern), int() | float() as factor) if NOT_NEGATIVE.holds(
+        factor
+      ):
+        check_pattern("rates", pattern)
       case _:
         raise UserError(
-          "expected optim.rates of pairs: a regular expression, a factor >= 0",
+          "expected rates to be pairs: a regular expression, a factor >= 0",
           f"got {rates!r}",
           "write them as (('head', 10.0),)",
         )
   for pattern in layers:
-    check_pattern("optim.layers", pattern)
-  if layer_decay != 1 and not layers:
+    check_pattern("layers", pattern)
+  if not layers and not is_zero(layer_decay - 1):
     raise UserError(
-      "expected optim.layers, patterns of parameter paths from input to output",
-      f"got none, with {layer_decay=}",
+      "expected layers, patterns of parameter paths from input to output",
+      f"got layers={layers!r} with {layer_decay=}",
       r"write them as ('embed', r'block_(\d+)', 'head')",
     )

@@ -1,37 +1,41 @@
-"""Penalties on the size of the parameters, added to the loss once a step."""
+"""L1 and L2 penalties, added to the loss once per step."""
 
 import re
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from dlcore.errors import UserError
+from dlcore.optim.settings import Number, check, is_zero
 from dlcore.trees import flatten
 from dlcore.typing import Array, Params
 
 NO_DECAY = r"(bias|scale)$"
-"""Paths of the parameters that are not decayed: biases and norms."""
+"""Regex over the paths of parameters without weight decay: biases, norms."""
 
 
 def penalty(
-  l1: float = 0.0, l2: float = 0.0, exclude: str = NO_DECAY
+  l1: Number = 0.0, l2: Number = 0.0, exclude: str = NO_DECAY
 ) -> Callable[[Params], Array] | None:
-  """Makes the function `l1 * sum|p| + l2 / 2 * sum p**2` of the parameters.
+  """Returns the function `l1 * sum|p| + l2 / 2 * sum p**2` of the parameters.
 
   The half makes the gradient of the L2 part `l2 * p`, as the "weight decay"
   of plain gradient descent.
 
   Args:
-    l1: factor of the sum of absolute values (Tibshirani 1996).
+    l1: factor of the sum of absolute values (Tibshirani 1996); it and `l2` may
+      be traced.
     l2: factor of half the sum of squares (Krogh and Hertz 1991).
-    exclude: regex over the paths of parameters that are left out.
+    exclude: regex over the paths of parameters that are not penalized; the
+      empty string excludes none.
 
   Returns:
-    `params -> float32 scalar`, or None where both factors are 0.
+    `params -> float32 scalar`, or None if both factors are a concrete 0.
+
+  Raises:
+    UserError: a factor is negative.
   """
-  if l1 < 0 or l2 < 0:
-    raise UserError("expected optim.l1 >= 0 and optim.l2 >= 0", f"{l1=} {l2=}")
-  if l1 == 0 and l2 == 0:
+  check({"l1": l1, "l2": l2})
+  if is_zero(l1) and is_zero(l2):
     return None
 
   def evaluate(params: Params) -> Array:
@@ -40,7 +44,10 @@ def penalty(
       if exclude and re.search(exclude, path):
         continue
       leaf = leaf.astype(jnp.float32)
-      total += l1 * jnp.sum(jnp.abs(leaf)) + l2 / 2 * jnp.sum(jnp.square(leaf))
+      if not is_zero(l1):
+        total += l1 * jnp.sum(jnp.abs(leaf))
+      if not is_zero(l2):
+        total += l2 / 2 * jnp.sum(jnp.square(leaf))
     return total
 
   return evaluate

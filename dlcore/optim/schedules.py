@@ -1,123 +1,110 @@
-"""Learning rate schedules by name: `(learning_rate, [steps], *, settings)`.
+"""Learning rate schedules by name: `([steps], *, settings) -> shape`.
 
-The peak is the learning rate. A schedule that does not take `steps`, the
-length of the run, allows the run to be prolonged; its `warmup_steps` rise
-linearly from 0. The settings of the others are shares: `warmup` of the run is
-spent rising linearly, from the share `initial` of the peak; the rate after the
-last step is the share `final` of it (Goyal et al. 2017, arXiv:1706.02677).
+A shape is a function of the step whose peak is 1; `create` multiplies it by the
+learning rate. A schedule that does not take `steps`, the length of the run,
+allows a run to be extended; its `warmup_steps` rise linearly from 0. The others
+rise linearly from `initial` during the first `warmup * steps` steps, and end at
+`final` after the last step, both relative to the peak (Goyal et al. 2017,
+arXiv:1706.02677).
+
+Numbers that set no number of steps may be traced.
 """
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import optax
 
 from dlcore.errors import UserError, lookup
-from dlcore.optim.settings import (
-  COUNT,
-  NOT_NEGATIVE,
-  POSITIVE,
-  SHARE,
-  Range,
-  check,
-)
+from dlcore.optim.settings import Number, check, check_names
 from dlcore.typing import Schedule
 
 
-def constant(learning_rate: float, *, warmup_steps: int = 0) -> Schedule:
-  """Keeps the rate."""
-  return _rising(optax.constant_schedule(learning_rate), warmup_steps)
+def constant(*, warmup_steps: int = 0) -> Schedule:
+  """Constant rate."""
+  return _warm_up(optax.constant_schedule(1.0), warmup_steps)
 
 
 def plateau(
-  learning_rate: float,
   *,
   factor: float = 0.1,
   patience: int = 5,
-  least: float = 0.0,
+  min_scale: float = 0.0,
   warmup_steps: int = 0,
 ) -> Schedule:
-  """Keeps the rate until evaluations get no better: then the trainer acts.
+  """Constant rate that the trainer lowers if evaluations do not improve.
 
-  See `training.Plateau`, which takes these settings.
+  `training.Plateau` takes `factor`, `patience` and `min_scale`, named as in
+  `optax.contrib.reduce_on_plateau`, and sets `rate_scale`.
   """
-  del factor, patience, least
-  return constant(learning_rate, warmup_steps=warmup_steps)
+  del factor, patience, min_scale
+  return constant(warmup_steps=warmup_steps)
 
 
 def step(
-  learning_rate: float,
   *,
   boundaries: tuple[int, ...] = (1000,),
-  factor: float = 0.1,
+  factor: Number = 0.1,
   warmup_steps: int = 0,
 ) -> Schedule:
-  """Multiplies the rate by `factor` after each of the `boundaries` (steps)."""
-  steps = {int(boundary): factor for boundary in boundaries}
-  falling = optax.piecewise_constant_schedule(learning_rate, steps)
-  return _rising(falling, warmup_steps)
+  """Multiplies the rate by `factor` at each of the `boundaries` (steps)."""
+
+  def decay(count):
+    rate = 1.0
+    for boundary in sorted(set(boundaries)):
+      rate = jnp.where(count < boundary, rate, rate * factor)
+    return rate
+
+  return _warm_up(decay, warmup_steps)
 
 
-def inverse_sqrt(learning_rate: float, *, warmup_steps: int = 4000) -> Schedule:
-  """Falls as `1 / sqrt(step)` (Noam; Vaswani et al. 2017, arXiv:1706.03762)."""
+def inverse_sqrt(*, warmup_steps: int = 4000) -> Schedule:
+  """`1 / sqrt(step)` (Noam; Vaswani et al. 2017, arXiv:1706.03762)."""
   peak = max(warmup_steps, 1)
-  return _rising(
-    lambda count: learning_rate * jnp.sqrt(peak / jnp.maximum(count, peak)),
-    warmup_steps,
+  return _warm_up(
+    lambda count: jnp.sqrt(peak / jnp.maximum(count, peak)), warmup_steps
   )
 
 
 def linear(
-  learning_rate: float,
   steps: int,
   *,
   warmup: float = 0.0,
-  initial: float = 0.0,
-  final: float = 0.0,
+  initial: Number = 0.0,
+  final: Number = 0.0,
 ) -> Schedule:
-  """Falls in a straight line."""
+  """Linear decay."""
   return polynomial(
-    learning_rate,
-    steps,
-    power=1.0,
-    warmup=warmup,
-    initial=initial,
-    final=final,
+    steps, power=1.0, warmup=warmup, initial=initial, final=final
   )
 
 
 def polynomial(
-  learning_rate: float,
   steps: int,
   *,
-  power: float = 0.9,
+  power: Number = 0.9,
   warmup: float = 0.0,
-  initial: float = 0.0,
-  final: float = 0.0,
+  initial: Number = 0.0,
+  final: Number = 0.0,
 ) -> Schedule:
-  """Falls as a power of the share left (Liu et al. 2015, arXiv:1506.04579)."""
-  return _rise_and_fall(
-    lambda left: _falling(learning_rate, final * learning_rate, left, power),
-    learning_rate,
-    steps,
-    warmup,
-    initial,
+  """Decays as a power of the remaining steps (Liu 2015, arXiv:1506.04579)."""
+  return _warm_up_then(
+    lambda left: _interpolate(1.0, final, left, power), steps, warmup, initial
   )
 
 
 def cosine(
-  learning_rate: float,
   steps: int,
   *,
   warmup: float = 0.0,
-  initial: float = 0.0,
-  final: float = 0.0,
+  initial: Number = 0.0,
+  final: Number = 0.0,
 ) -> Schedule:
-  """Falls as half a cosine (Loshchilov, Hutter 2016, arXiv:1608.03983)."""
-  return _rise_and_fall(
-    lambda left: optax.cosine_decay_schedule(learning_rate, left, final),
-    learning_rate,
+  """Half a cosine (Loshchilov and Hutter 2016, arXiv:1608.03983)."""
+  return _warm_up_then(
+    lambda left: optax.cosine_decay_schedule(1.0, left, final),
     steps,
     warmup,
     initial,
@@ -125,97 +112,89 @@ def cosine(
 
 
 def warmup_cosine(
-  learning_rate: float,
   steps: int,
   *,
   warmup: float = 0.1,
-  initial: float = 0.0,
-  final: float = 0.0,
+  initial: Number = 0.0,
+  final: Number = 0.0,
 ) -> Schedule:
-  """Is `cosine` with a warm-up on by default."""
-  return cosine(
-    learning_rate, steps, warmup=warmup, initial=initial, final=final
-  )
+  """`cosine` with a warm-up by default."""
+  return cosine(steps, warmup=warmup, initial=initial, final=final)
 
 
 def trapezoid(
-  learning_rate: float,
   steps: int,
   *,
   warmup: float = 0.1,
   cooldown: float = 0.2,
-  initial: float = 0.0,
-  final: float = 0.0,
+  initial: Number = 0.0,
+  final: Number = 0.0,
 ) -> Schedule:
-  """Stays, and falls linearly over the last share `cooldown` of the run.
+  """Constant, then linear decay over the last `cooldown * steps` steps.
 
-  Also known as warmup-stable-decay (Hägele et al. 2024, arXiv:2405.18392).
+  Also called warmup-stable-decay (Hägele et al. 2024, arXiv:2405.18392).
   """
   if warmup + cooldown > 1:
     raise UserError(
-      "expected optim.schedule.warmup + cooldown of at most 1, the whole run",
+      "expected warmup + cooldown of at most 1, the whole run",
       f"got {warmup} + {cooldown}",
     )
 
-  def stay_and_fall(left: int) -> Schedule:
+  def decay(left: int) -> Schedule:
     fall = min(round(cooldown * steps), left)
-    stay = optax.constant_schedule(learning_rate)
-    down = _falling(learning_rate, final * learning_rate, fall)
-    return optax.join_schedules([stay, down], [left - fall])
+    stable = optax.constant_schedule(1.0)
+    down = _interpolate(1.0, final, fall)
+    return optax.join_schedules([stable, down], [left - fall])
 
-  return _rise_and_fall(stay_and_fall, learning_rate, steps, warmup, initial)
+  return _warm_up_then(decay, steps, warmup, initial)
 
 
 def one_cycle(
-  learning_rate: float,
   steps: int,
   *,
   warmup: float = 0.45,
-  initial: float = 0.1,
-  final: float = 0.001,
+  initial: Number = 0.1,
+  final: Number = 0.001,
 ) -> Schedule:
-  """Rises, falls back as long, then fades (Smith, Topin, arXiv:1708.07120)."""
-  if warmup > 0.5:
-    raise UserError(
-      "expected optim.schedule.warmup of at most 0.5: the fall is as long",
-      f"got {warmup}",
-    )
+  """Warm-up, decay of the same length, annealing (arXiv:1708.07120).
 
-  def fall_and_fade(left: int) -> Schedule:
+  Smith and Topin 2017.
+  """
+
+  def decay(left: int) -> Schedule:
     fall = steps - left
-    low = (initial if fall else 1.0) * learning_rate
-    down = _falling(learning_rate, low, fall)
-    fade = _falling(low, final * learning_rate, max(left - fall, 1))
-    return optax.join_schedules([down, fade], [fall])
+    low = initial if fall else 1.0
+    down = _interpolate(1.0, low, fall)
+    anneal = _interpolate(low, final, max(left - fall, 1))
+    return optax.join_schedules([down, anneal], [fall])
 
-  return _rise_and_fall(fall_and_fade, learning_rate, steps, warmup, initial)
-
-
-def _rising(schedule: Schedule, steps: int) -> Schedule:
-  """Multiplies what is independent of the run's length by a linear rise."""
-  if not steps:
-    return schedule
-  rise = optax.linear_schedule(0.0, 1.0, steps)
-  return lambda count: rise(count) * schedule(count)
+  return _warm_up_then(decay, steps, warmup, initial)
 
 
-def _rise_and_fall(
-  fall: Callable[[int], Schedule],
-  learning_rate: float,
+def _warm_up(shape: Schedule, warmup_steps: int) -> Schedule:
+  """Multiplies a shape that does not depend on the run's length by a rise."""
+  if not warmup_steps:
+    return shape
+  rise = optax.linear_schedule(0.0, 1.0, warmup_steps)
+  return lambda count: rise(count) * shape(count)
+
+
+def _warm_up_then(
+  decay: Callable[[int], Schedule],
   steps: int,
   warmup: float,
-  initial: float,
+  initial: Number,
 ) -> Schedule:
-  """Rises for a share of the run; `fall(steps left)` is the schedule then."""
+  """Joins a linear rise and `decay(number of remaining steps)`."""
   rise = round(warmup * steps)
-  up = optax.linear_schedule(initial * learning_rate, learning_rate, rise)
-  return optax.join_schedules([up, fall(max(steps - rise, 1))], [rise])
+  up = optax.linear_schedule(initial, 1.0, rise)
+  return optax.join_schedules([up, decay(max(steps - rise, 1))], [rise])
 
 
-def _falling(
-  start: float, end: float, steps: int, power: float = 1.0
+def _interpolate(
+  start: Number, end: Number, steps: int, power: Number = 1.0
 ) -> Schedule:
-  """Falls from start to end as a power of the share of the steps left."""
+  """Goes from start to end as a power of the fraction of remaining steps."""
   left = optax.linear_schedule(1.0, 0.0, steps)
   # Compiled, steps / steps may round to more than 1, and leave less than 0.
   return lambda count: (
@@ -223,7 +202,7 @@ def _falling(
   )
 
 
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
   "constant": constant,
   "cosine": cosine,
   "inverse_sqrt": inverse_sqrt,
@@ -236,39 +215,38 @@ SCHEDULES = {
   "warmup_cosine": warmup_cosine,
 }
 
-RANGES: dict[str, Range] = {
-  "boundaries": Range("of steps >= 1", lambda x: all(step >= 1 for step in x)),
-  "cooldown": SHARE,
-  "factor": SHARE,
-  "final": SHARE,
-  "initial": SHARE,
-  "least": SHARE,
-  "patience": COUNT,
-  "power": POSITIVE,
-  "warmup": SHARE,
-  "warmup_steps": NOT_NEGATIVE,
-}
-"""The settings of all schedules; none lets the rate exceed its peak."""
-
 
 def depends_on_steps(name: str) -> bool:
-  """Tells whether a longer run would have another rate at the same step."""
+  """Returns whether the rate at a step depends on the length of the run."""
   entry = lookup(SCHEDULES, name, "schedule")
   return "steps" in inspect.signature(entry).parameters
 
 
 def create(
-  name: str, *, learning_rate: float, steps: int, **settings
+  name: str,
+  *,
+  learning_rate: Number | None = None,
+  steps: int | None = None,
+  **settings: Any,
 ) -> Schedule:
-  """Makes the schedule `name` for a run of `steps` steps.
+  """Creates the schedule `step -> learning_rate * shape(step)`.
+
+  Args:
+    name: a key of `SCHEDULES`.
+    learning_rate: the peak, required; it may be traced.
+    steps: length of the run, required if `depends_on_steps(name)`.
+    **settings: keyword settings of the schedule.
 
   Raises:
-    UserError: the name is unknown or a number out of range.
+    UserError: the name or an argument is unknown, or a setting out of range.
   """
-  if learning_rate < 0:
-    raise UserError("expected optim.learning_rate >= 0", f"got {learning_rate}")
   entry = lookup(SCHEDULES, name, "schedule")
-  check("optim.schedule", settings, RANGES)
+  known = {"learning_rate", "steps", *inspect.signature(entry).parameters}
+  check_names(f"schedule {name!r}", settings, known)
+  check({"learning_rate": learning_rate, **settings}, name)
   if depends_on_steps(name):
-    return entry(learning_rate, steps, **settings)
-  return entry(learning_rate, **settings)
+    check({"steps": steps})
+    shape = entry(steps, **settings)
+  else:
+    shape = entry(**settings)
+  return lambda step: learning_rate * shape(step)

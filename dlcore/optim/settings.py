@@ -1,64 +1,172 @@
-"""What the settings of optimizers and schedules may be."""
+"""Ranges of the settings of optimizers, schedules, clipping and penalties."""
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from dlcore.errors import UserError
+from dlcore.errors import UserError, nearest
+from dlcore.typing import Array
+
+Number = Array | float
+"""A scalar that may be traced."""
 
 
 class Range(NamedTuple):
-  """The values that a setting may have, in words and as a test."""
+  """The values that a setting may have."""
 
   words: str
+  """The range in an error message, after the name of the setting."""
   holds: Callable[[Any], bool]
+  static: bool = False
+  """Whether the value must be known when the program is traced."""
 
 
 NOT_NEGATIVE = Range(">= 0", lambda x: 0 <= x < math.inf)
 POSITIVE = Range("above 0", lambda x: 0 < x < math.inf)
-COUNT = Range(">= 1", lambda x: 1 <= x < math.inf)
+# An infinite limit is off, as 0 is.
+LIMIT = Range(">= 0", lambda x: x >= 0)
 SHARE = Range("from 0 to 1", lambda x: 0 <= x <= 1)
+STATIC_SHARE = SHARE._replace(static=True)
+COUNT = Range(">= 1", lambda x: 1 <= x < math.inf, static=True)
 # The arithmetic is float32, where 0.99999999 is 1.
 DECAY = Range(
   "from 0 to below 1 (in float32)",
   lambda x: 0 <= x < 1 and float(np.float32(x)) < 1,
 )
-# The norm of a gradient is at most 2e19, or its square would be infinite: what
-# is divided by 1e-16 stays finite, even a long average by a short one.
+# Optax recovers the average by dividing by it.
+INTERPOLATION = Range("above 0 and below 1", lambda x: 1e-6 <= x <= 1 - 1e-6)
+# A gradient's norm is at most 2e19, or its square would overflow: divided by
+# 1e-16 it stays finite, even if a long average is divided by a short one.
 DIVISOR = Range("of at least 1e-16", lambda x: 1e-16 <= x < math.inf)
 
+RANGES: dict[str, Range] = {
+  "adafactor.eps": Range("of at least 1e-30", lambda x: 1e-30 <= x < math.inf),
+  "adam_b1": DECAY,
+  "adam_b2": DECAY,
+  "alpha": NOT_NEGATIVE,
+  "b1": DECAY,
+  "b2": DECAY,
+  "b3": DECAY,
+  "beta": DECAY,
+  "betas": DECAY,
+  "boundaries": COUNT,
+  "clip_adaptive": LIMIT,
+  "clip_layer": LIMIT,
+  "clip_norm": LIMIT,
+  "clip_value": LIMIT,
+  "clipping_threshold": POSITIVE,
+  "consistent_rms": POSITIVE,
+  "cooldown": STATIC_SHARE,
+  "decay": DECAY,
+  "decay_rate": SHARE,
+  "eps": DIVISOR,
+  "eps_root": NOT_NEGATIVE,
+  "estim_lr0": Range("from 1e-7 to 1", lambda x: 1e-7 <= x <= 1),
+  "factor": SHARE,
+  "final": SHARE,
+  "initial": SHARE,
+  "initial_accumulator_value": NOT_NEGATIVE,
+  "initial_scale": NOT_NEGATIVE,
+  "l1": NOT_NEGATIVE,
+  "l2": NOT_NEGATIVE,
+  "layer_decay": Range("above 0 and at most 1", lambda x: 0 < x <= 1),
+  "learning_rate": NOT_NEGATIVE,
+  "min_dim_size_to_factor": COUNT,
+  "min_scale": SHARE,
+  "momentum": DECAY,
+  # The fall is as long as the warm-up.
+  "one_cycle.warmup": Range(
+    "from 0 to at most 0.5", lambda x: 0 <= x <= 0.5, static=True
+  ),
+  "patience": COUNT,
+  # The host lowers the rate between steps.
+  "plateau.factor": STATIC_SHARE,
+  "plateau.min_scale": STATIC_SHARE,
+  "power": POSITIVE,
+  "rho": DECAY,
+  "schedule_free_adamw.b1": INTERPOLATION,
+  "schedule_free_sgd.b1": INTERPOLATION,
+  "steps": COUNT,
+  "trust_coefficient": POSITIVE,
+  "warmup": STATIC_SHARE,
+  "warmup_steps": NOT_NEGATIVE._replace(static=True),
+  "weight_decay": NOT_NEGATIVE,
+}
+"""Ranges by argument, or by `entry.argument` where an entry has its own.
 
-def check(
-  section: str, settings: Mapping[str, Any], ranges: Mapping[str, Range]
-) -> None:
-  """Refuses what is out of range; what is traced, or has no range, passes.
+The updates of every optimizer are finite for every finite gradient, and no
+schedule exceeds its peak.
+"""
+
+
+def check(settings: Mapping[str, Any], entry: str = "") -> None:
+  """Checks the range of concrete numbers; traced numbers pass.
+
+  Args:
+    settings: numbers, or tuples of numbers, by argument.
+    entry: name of the optimizer or schedule that `settings` belong to.
 
   Raises:
-    UserError: names the setting, its range and its value.
+    UserError: a number is out of its range, or is a JAX array although the
+      program depends on its value.
   """
   for name, value in settings.items():
-    if name not in ranges or isinstance(value, jax.Array):
+    limits = RANGES.get(f"{entry}.{name}") or RANGES.get(name)
+    if limits is None:
       continue
-    if not ranges[name].holds(value):
+    for number in value if isinstance(value, tuple | list) else (value,):
+      if isinstance(number, jax.Array):
+        if limits.static:
+          raise UserError(
+            f"expected {name} to be a Python number: it may not be traced",
+            f"got {number!r}",
+          )
+      elif not _holds(limits, number):
+        raise UserError(f"expected {name} {limits.words}", f"got {value!r}")
+
+
+def _holds(limits: Range, number: Any) -> bool:
+  try:
+    return bool(limits.holds(number))
+  except TypeError:
+    return False
+
+
+def check_names(
+  what: str, settings: Iterable[str], known: Iterable[str]
+) -> None:
+  """Checks that `known` contains every name in `settings`.
+
+  Raises:
+    UserError: an argument is unknown; contains the nearest known one.
+  """
+  known = set(known)
+  for name in settings:
+    if name not in known:
       raise UserError(
-        f"expected {section}.{name} {ranges[name].words}", f"got {value!r}"
+        f"{what} has no argument {name!r}", todo=nearest(name, known)
       )
 
 
-def check_pattern(setting: str, pattern: Any) -> None:
-  """Refuses what is no regular expression.
+def check_pattern(argument: str, pattern: Any) -> None:
+  """Checks that `pattern` is a regular expression.
 
   Raises:
-    UserError: names the setting and what is wrong with the pattern.
+    UserError: names the argument and the error in the pattern.
   """
   try:
     re.compile(pattern)
   except (re.error, TypeError) as error:
     raise UserError(
-      f"expected {setting} to be a regular expression",
+      f"expected {argument} to be a regular expression",
       f"got {pattern!r}: {error}",
     ) from error
+
+
+def is_zero(number: Any) -> bool:
+  """Returns whether a term can be left out: concrete 0, not a traced one."""
+  return not isinstance(number, jax.Array) and number == 0

@@ -45,7 +45,7 @@ jit = functools.partial(
   jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
 # Its ratio is for the rates of very large batches, which biases do not stand.
-SETTINGS = {"lars": {"trust": 0.05}}
+SETTINGS = {"lars": {"trust_coefficient": 0.05}}
 
 
 def create(name, **settings):
