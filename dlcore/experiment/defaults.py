@@ -1,19 +1,35 @@
 """The tree of defaults: every leaf that a config has and may override.
 
 A section with a `name` is an entry of a table, whose keyword arguments are
-settings of that section beside the common ones below.
+settings of that section next to the common ones below. The common ones are the
+keyword arguments of the functions that use them: a new setting is declared
+once, in the signature of its function.
 """
 
 import copy
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import ml_collections
 
-from dlcore import augment, data, models, optim, tasks
+from dlcore import augment, data, models, optim, tasks, training
 from dlcore.errors import UserError, lookup, nearest
+from dlcore.experiment.qualification import qualify
+
+
+def keyword_defaults(
+  function: Callable[..., Any], exclude: Collection[str] = ()
+) -> dict[str, Any]:
+  """Returns the keyword arguments of `function` that a config can hold."""
+  return {
+    name: parameter.default
+    for name, parameter in inspect.signature(function).parameters.items()
+    if isinstance(parameter.default, bool | int | float | str | tuple)
+    and name not in exclude
+  }
+
 
 DEFAULTS = {
   "seed": 0,
@@ -35,95 +51,68 @@ DEFAULTS = {
   "optim": {
     "name": "adamw",
     "learning_rate": 1e-3,
+    **keyword_defaults(optim.create),
     "clip_norm": 1.0,
-    "clip_value": 0.0,
-    "clip_layer": 0.0,
-    "clip_adaptive": 0.0,
     "l1": 0.0,
     "l2": 0.0,
-    "no_decay": optim.NO_DECAY,
     "freeze": "",
-    "rates": (),
-    "layers": (),
-    "layer_decay": 1.0,
     "schedule": {"name": "warmup_cosine"},
   },
   "training": {
     "steps": 0,
     "epochs": 10.0,
-    "ema": 0.0,
-    "accumulate": 1,
-    "patience": 0,
-    "spike": 0.0,
-    "tolerate": 3,
-    "recoveries": 3,
     "dtype": "float32",
-    "best_by": "-loss",
-    "log_every": 50,
-    "watch_every": 0,
-    "eval_every": 0,
-    "checkpoint_every": 0,
-    "eval_batch_size": 512,
     "compile": "jit",
-    "steps_per_call": 0,
     "deterministic": False,
+    **keyword_defaults(
+      training.fit,
+      exclude=(
+        "batch_size",
+        "compiler",
+        "placement",
+        "progress",
+        "seed",
+        "workers",
+      ),
+    ),
   },
-  "scale": {"devices": 0},
+  "sharding": {"devices": 0},
 }
 """`data.limit` trains on so many examples, 0 on all. `training.steps` of 0
 takes `training.epochs`; for 0 in the other numbers see `training.fit`.
-`scale.devices` of 0 takes all local devices. `init` says with which weights to
-begin, see `transfer.load_pretrained`."""
+`sharding.devices` of 0 takes all devices. `init` names the weights to start
+from, see `transfer.load_pretrained`."""
 
-RANGES: dict[str, tuple[float, float]] = {
-  "seed": (0, 2**32 - 1),  # JAX would drop what is above.
-  "data.batch_size": (1, math.inf),
+OWN_RANGES = {
+  "seed": training.RANGES["seed"],
+  "data.batch_size": training.RANGES["batch_size"],
   "data.limit": (0, math.inf),
-  "data.workers": (0, math.inf),
-  "optim.learning_rate": (0, math.inf),
-  "optim.clip_norm": (0, math.inf),
-  "optim.clip_value": (0, math.inf),
-  "optim.clip_layer": (0, math.inf),
-  "optim.clip_adaptive": (0, math.inf),
-  "optim.layer_decay": (0, 1),
-  "optim.l1": (0, math.inf),
-  "optim.l2": (0, math.inf),
+  "data.workers": training.RANGES["workers"],
+  "sharding.devices": (0, math.inf),
   "training.steps": (0, math.inf),
   "training.epochs": (0, math.inf),
-  "training.ema": (0, 1 - 1e-9),
-  "training.accumulate": (1, math.inf),
-  "training.patience": (0, math.inf),
-  "training.spike": (0, math.inf),
-  "training.tolerate": (1, math.inf),
-  "training.recoveries": (0, math.inf),
-  "training.log_every": (1, math.inf),
-  "training.watch_every": (0, math.inf),
-  "training.eval_every": (0, math.inf),
-  "training.checkpoint_every": (0, math.inf),
-  "training.eval_batch_size": (1, math.inf),
-  "training.steps_per_call": (0, math.inf),
-  "scale.devices": (0, math.inf),
 }
-"""The least and the greatest value of the common leaves."""
+"""Ranges of leaves that are not the argument of the same name of a function."""
 
 TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
   "data": (data.DATASETS, "data set"),
   "model": (models.MODELS, "model"),
-  "task": (tasks.TASKS, "task"),
+  "task": (
+    {name: kind.make for name, kind in tasks.TASKS.items()},
+    "task",
+  ),
   "optim": (optim.OPTIMIZERS, "optimizer"),
   "optim.schedule": (optim.SCHEDULES, "schedule"),
 }
-"""The sections with a name, and where the name is looked up."""
+"""The sections with a name, and the table that resolves the name."""
 
-GIVEN = {
+FROM_ELSEWHERE = {
   "axis_name",
   "dtype",
-  "input",
   "name",
-  "normalization",
   "num_classes",
   "parent",
-  "target_normalization",
+  *(name for kind in tasks.TASKS.values() for name in kind.data_arguments),
 }
 """Keywords of entries that come from the data or another section."""
 
@@ -149,23 +138,41 @@ def complete(given: Mapping[str, Any]) -> dict[str, Any]:
   """
   tree = copy.deepcopy(DEFAULTS)
   for section in TABLES:
-    node, wanted = _at(tree, section), _find(given, section)
+    node, values = _at(tree, section), _find(given, section)
     node["name"] = _typed(
-      node["name"], wanted.get("name", node["name"]), f"{section}.name"
+      node["name"], values.get("name", node["name"]), f"{section}.name"
     )
     node |= settings(section, node["name"])
   _merge(tree, given, "")
-  for key, (least, greatest) in RANGES.items():
-    value = _at(tree, key)
-    if not least <= value <= greatest:
-      most = "" if greatest == math.inf else f" and at most {greatest}"
-      raise UserError(
-        f"expected config.{key} of at least {least}{most}", f"got {value}"
-      )
+  check_ranges(tree)
   return tree
 
 
-def rename(tree: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:
+def check_ranges(tree: Mapping[str, Any]) -> None:
+  """Checks the numbers of a complete config.
+
+  Raises:
+    UserError: one is out of range; names its path in the config.
+  """
+  ranges = {f"training.{k}": v for k, v in training.RANGES.items()}
+  for path, value in leaves(tree).items():
+    least, greatest = OWN_RANGES.get(path) or ranges.get(path) or (0, 0)
+    checked = path in OWN_RANGES or path in ranges
+    if checked and not least <= value <= greatest:
+      most = "" if greatest == math.inf else f" and at most {greatest}"
+      raise UserError(
+        f"expected config.{path} of at least {least}{most}", f"got {value}"
+      )
+  for path in ("optim", "optim.schedule"):
+    section = _at(tree, path)
+    numbers = {k: v for k, v in section.items() if not isinstance(v, Mapping)}
+    with qualify(f"config.{path}", numbers):
+      optim.check(numbers, section["name"])
+
+
+def select_entry(
+  tree: Mapping[str, Any], section: str, name: str
+) -> dict[str, Any]:
   """Returns `tree` with another entry in `section`, with its own settings.
 
   The settings that all entries of the section have in common are kept.
@@ -181,25 +188,32 @@ def rename(tree: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:
 
 def settings(section: str, name: str) -> dict[str, Any]:
   """Returns the settings of the entry `name` of a section, with defaults."""
-  table, what = TABLES[section]
-  parameters = inspect.signature(lookup(table, name, what)).parameters
+  table, noun = TABLES[section]
+  parameters = inspect.signature(lookup(table, name, noun)).parameters
   return {
     key: parameter.default
     for key, parameter in parameters.items()
-    if parameter.default is not inspect.Parameter.empty and key not in GIVEN
+    if parameter.default is not inspect.Parameter.empty
+    and key not in FROM_ELSEWHERE
   }
+
+
+def own_settings(section: Mapping[str, Any], path: str) -> dict[str, Any]:
+  """Returns the settings of a section's entry, without the common ones."""
+  common = _at(DEFAULTS, path)
+  return {key: value for key, value in section.items() if key not in common}
 
 
 def leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
   """Returns the leaves of a config by their paths: `"optim.name"`."""
-  found = {}
+  result = {}
   for key, value in tree.items():
     where = f"{path}{key}"
     if isinstance(value, Mapping):
-      found |= leaves(value, f"{where}.")
+      result |= leaves(value, f"{where}.")
     else:
-      found[where] = value
-  return found
+      result[where] = value
+  return result
 
 
 def _at(tree: Mapping[str, Any], path: str) -> Any:
@@ -209,7 +223,7 @@ def _at(tree: Mapping[str, Any], path: str) -> Any:
 
 
 def _find(tree: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-  """Returns a section of what is given, empty where it is absent."""
+  """Returns a section of `tree`, empty if it is absent."""
   for part in section.split("."):
     tree = tree.get(part, {})
     if not isinstance(tree, Mapping):
@@ -234,19 +248,19 @@ def _merge(tree: dict[str, Any], given: Mapping[str, Any], path: str) -> None:
       tree[key] = _typed(tree[key], value, where)
 
 
-def _typed(default: Any, value: Any, where: str) -> Any:
+def _typed(default: Any, value: Any, path: str) -> Any:
   """Returns `value` in the type of its default."""
   try:
     return _like(default, value)
   except TypeError:
     raise UserError(
-      f"expected config.{where} of type {type(default).__name__}, such as "
+      f"expected config.{path} of type {type(default).__name__}, such as "
       f"{default!r}",
       f"got {value!r}",
     ) from None
   except ValueError:
     raise UserError(
-      f"expected finite numbers in config.{where}", f"got {value!r}"
+      f"expected finite numbers in config.{path}", f"got {value!r}"
     ) from None
 
 
@@ -273,13 +287,13 @@ def _tuple(value: Any) -> Any:
 
 
 def no_variant(variant: str) -> None:
-  """Refuses `variant`, for a config file that has none.
+  """Checks that there is no `variant`, for a config file without variants.
 
   Raises:
     UserError: `variant` is not empty.
   """
   if variant:
     raise UserError(
-      "expected a config file without a variant, as this one has none",
+      "expected no variant, because this config file has none",
       f"got the variant {variant!r}",
     )

@@ -1,24 +1,19 @@
 """The run folder: data only, held by one run at a time."""
 
 import contextlib
-import fcntl
 import json
-import logging
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from dlcore import trees
+from dlcore import data, storage
 from dlcore.errors import UserError
-from dlcore.experiment import about, defaults
+from dlcore.experiment import defaults, renames
 from dlcore.optim.schedules import depends_on_steps
-from dlcore.training import checkpoint, integrity
 
-FREE = (
+UNCOMPARED = (
   "data.cache_dir",
   "data.data_dir",
   "data.download",
@@ -28,256 +23,209 @@ FREE = (
   "data.train",
   "data.valid",
   "data.workers",
+  "training.keep_every",
+  "training.layer_statistics_every",
   "training.log_every",
-  "training.watch_every",
 )
-"""Leaves that change no number: where data lies (its sums are compared), how
-it is read, and what is written of the run."""
+"""Leaves that change no number of a run: the location of the data, whose
+checksums are compared, how it is read, and what is logged and kept."""
 
-LARGEST = 1 << 26
-"""Of a JSON file of the run, in bytes."""
+MAX_JSON_BYTES = 1 << 26
 
-
-log = logging.getLogger("dlcore")
+CONFIG, DATA, SUMMARY = "config.json", "assets/data.json", "summary.json"
 
 
 class RunFolder:
   """Reads and writes the files of one run."""
 
   def __init__(self, path: str | Path):
-    """Names the folder; nothing is read yet."""
+    """Takes the path; nothing is read yet."""
     self.path = Path(path)
 
   @property
   def checkpoints(self) -> Path:
-    """Where the steps are."""
+    """The folder of the checkpoints."""
     return self.path / "checkpoints"
 
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
-    """Makes the folder and holds it against other runs.
-
-    The lock is on the folder itself and ends with the process, however it
-    ends: nothing stale can remain.
+    """Creates the folder and locks it against other runs.
 
     Raises:
-      UserError: the folder cannot be written, or another run holds it.
+      UserError: it cannot be written, or another run holds it.
     """
-    try:
-      self.path.mkdir(parents=True, exist_ok=True)
-      with tempfile.TemporaryFile(dir=self.path):
-        pass
-    except OSError as error:
-      raise UserError(
-        f"expected a folder that can be written at {self.path}",
-        f"got: {error.strerror or error}",
-        "choose another --workdir",
-      ) from error
-    handle = os.open(self.path, os.O_RDONLY)
-    try:
-      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      os.close(handle)
-      raise UserError(
-        f"expected {self.path} to be free",
-        "got a folder in which another run is going on",
-        "wait for it, or choose another --workdir",
-      ) from error
-    try:
+    with storage.locked(self.path):
       yield
-    finally:
-      os.close(handle)
 
   def claim(self, config: Mapping[str, Any]) -> None:
-    """Writes the config, or compares it with that of the run to go on with.
+    """Writes the config, or compares it with that of the run to continue.
 
     Raises:
-      UserError: the folder holds the run of another config, or something else.
+      UserError: the folder holds a run of another config, or other files.
     """
-    if self.begun():
-      _compare(self.config(), config, self.path)
-    elif os.path.lexists(self.path / "config.json"):
-      self.config()  # A file of ours may be written anew, no other.
-    self.write("config.json", config)
+    if self.has_checkpoints():
+      _compare_configs(self.config(), config, self.path)
+    elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
+      self.config()  # Only a config of ours is overwritten.
+    self.write_json(CONFIG, config)
 
-  def describe(self, about: Mapping[str, Any], sums: Mapping[str, Any]) -> None:
+  def describe(
+    self, info: data.DataInfo, splits: Mapping[str, data.DataInfo]
+  ) -> None:
     """Writes `assets/data.json`, or compares it with the run's.
 
     Args:
-      about: of the training data.
-      sums: `{"size", "sha256"}` of every split.
+      info: of the training data.
+      splits: of every split.
 
     Raises:
-      UserError: the data is not what the run began with.
+      UserError: the data is not that with which the run began.
     """
-    if (self.path / "assets" / "data.json").exists() and self.begun():
-      absent = dict.fromkeys(self.about()["splits"])
-      self.compare_sums({**absent, **sums})
-    whole = {key: about[key] for key in about if key not in ("size", "sha256")}
-    self.write("assets/data.json", {**whole, "splits": dict(sums)})
+    checksums = {name: checksum(split) for name, split in splits.items()}
+    if (self.path / DATA).exists() and self.has_checkpoints():
+      absent = dict.fromkeys(self.splits())
+      self.compare_checksums({**absent, **checksums})
+    content = {**data.info_to_json(info), "splits": checksums}
+    self.write_json(DATA, content)
 
-  def compare_sums(self, sums: Mapping[str, Any]) -> None:
+  def compare_checksums(self, checksums: Mapping[str, Any]) -> None:
     """Compares splits of the data with those of the run.
 
     Args:
-      sums: `{"size", "sha256"}` by split, or None where it is absent.
+      checksums: `{"size", "sha256"}` by split, or None if it is absent.
 
     Raises:
-      UserError: one is not what the run began with.
+      UserError: one differs.
     """
-    before = self.about()["splits"]
-    for split, now in sums.items():
-      if before.get(split) != now:
+    recorded = self.splits()
+    for split, current in checksums.items():
+      if recorded.get(split) != current:
         raise UserError(
           f"expected the {split} data with which the run in {self.path} "
-          f"began: {_told(before.get(split))}",
-          f"got {_told(now)}",
+          f"began: {_describe_checksum(recorded.get(split))}",
+          f"got {_describe_checksum(current)}",
           "put the data back, or choose another --workdir",
         )
 
   def config(self) -> dict[str, Any]:
-    """Returns the run's complete config.
+    """Returns the run's complete config, with today's names.
 
     Raises:
-      UserError: there is none, or it is none of this version of dlcore.
+      UserError: it is missing, or this version of dlcore cannot read it.
     """
-    content = self.read("config.json")
+    content = self.read_json(CONFIG)
     try:
-      return defaults.complete(content)
+      return defaults.complete(renames.upgrade(content))
     except UserError as error:
       raise UserError(
-        f"expected the config of a run in {self.path / 'config.json'}",
+        f"expected the config of a run in {self.path / CONFIG}",
         f"got one that this dlcore cannot read: {'; '.join(error.lines)}",
         "put a good copy back, or choose another --workdir",
       ) from error
 
-  def about(self) -> dict[str, Any]:
-    """Returns what predicting needs to know of the data.
+  def info(self) -> data.DataInfo:
+    """Returns the description of the training data.
 
     Raises:
-      UserError: it is not there, or not as training has written it.
+      UserError: it is missing or malformed.
     """
-    content = self.read("assets/data.json")
-    if problem := about.problem(content):
+    content = self.read_json(DATA)
+    try:
+      return data.info_from_json(content)
+    except ValueError as error:
       raise UserError(
-        f"expected {self.path / 'assets/data.json'} as training wrote it",
-        f"got {problem}",
+        f"expected {self.path / DATA} as training wrote it",
+        f"got {error}",
+        "put a good copy back, or train in another --workdir",
+      ) from error
+
+  def splits(self) -> dict[str, Any]:
+    """Returns `{"size", "sha256"}` of every split of the run's data."""
+    splits = self.read_json(DATA).get("splits")
+    if not isinstance(splits, dict):
+      raise UserError(
+        f"expected {self.path / DATA} as training wrote it",
+        f"got splits={splits!r}"[:200],
         "put a good copy back, or train in another --workdir",
       )
-    return content
+    return splits
 
-  def begun(self) -> bool:
-    """Tells whether there are checkpoints, good or not."""
+  def has_checkpoints(self) -> bool:
+    """Returns whether there are checkpoints, good or not."""
     return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
 
-  def made(self) -> int:
-    """Returns the newest good step, 0 where there is none."""
-    return checkpoint.newest(self.checkpoints) or 0
+  def newest_step(self) -> int:
+    """Returns the newest good step, 0 if there is none."""
+    return storage.newest_step(self.checkpoints) or 0
 
-  def step(self, wanted: int | None = None) -> int:
-    """Returns the step to evaluate: the wanted, the best or the newest.
+  def select_step(self, step: int | None = None) -> int:
+    """Returns `step`, or by default the best or the newest one.
 
     Raises:
       UserError: no checkpoint is finished.
     """
     if self.checkpoints.is_symlink():
       raise UserError(f"expected a folder at {self.checkpoints}", "got a link")
-    if wanted is not None:
-      return wanted
-    best = checkpoint.best(self.checkpoints)
+    if step is not None:
+      return step
+    best = storage.best_step(self.checkpoints)
     if best is None:
       raise UserError(
         f"expected a run with a finished checkpoint in {self.path}",
-        "got none",
+        "got a run without one",
         f"train first: experiments/train.py --workdir={self.path}",
       )
     return best
 
-  def restored(self, step: int) -> tuple[dict, dict]:
-    """Returns `(params, extra)` of a step; the averaged ones if there are."""
-    state = checkpoint.read(self.checkpoints, step)
-    params = trees.merge(state["params"], state.get("ema", {}))
-    return params, state.get("extra", {})
-
-  def read(self, name: str) -> dict[str, Any]:
+  def read_json(self, name: str) -> dict[str, Any]:
     """Returns one of the folder's JSON files.
 
     Raises:
-      UserError: it is not there or broken.
+      UserError: it is missing or damaged.
     """
     path = self.path / name
     try:
-      if path.resolve() != self.path.resolve() / name:
-        raise ValueError("a link")
-      if path.exists() and not path.is_file():
-        raise ValueError("no plain file")
-      if path.stat().st_size > LARGEST:
-        raise ValueError("a file that is too large")
-      self._check_intact(name)
-      content = json.loads(path.read_text("utf-8"))
-      if not isinstance(content, dict):
-        raise ValueError("no JSON object")
+      storage.checked_path(self.path, name)
+      return storage.read_json(path, max_bytes=MAX_JSON_BYTES)
     except OSError as error:
       raise UserError(
         f"expected the folder of a run, with its {name}, at {self.path}",
         f"got: {error.strerror}",
-        "name the folder that experiments/train.py has written",
+        "pass the folder that experiments/train.py has written",
       ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
       raise UserError(
         f"expected JSON as training wrote it in {path}",
         f"got: {error}",
-        "put a good copy back, or choose another --workdir",
+        "put a good copy back, or choose another --workdir; if you edited it, "
+        "remove sha256.json",
       ) from error
-    return content
 
-  def _check_intact(self, name: str) -> None:
-    if not integrity.intact(self.path, name):
-      raise UserError(
-        f"expected {self.path / name} as training wrote it",
-        f"got other content than its sum in {integrity.NAME} tells",
-        f"put a good copy back, or remove {integrity.NAME} if you changed it",
-      )
-
-  def write(self, name: str, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file, all of it or nothing."""
+  def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file atomically."""
     text = json.dumps(content, indent=1, default=float) + "\n"
-    with self._replacing(name) as file:
-      file.write(text.encode())
+    storage.write_file(self.path, name, text.encode())
 
   def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an `.npz` file, all of it or nothing."""
-    with self._replacing(name) as file:
-      np.savez_compressed(file, **arrays)
-
-  @contextlib.contextmanager
-  def _replacing(self, name: str) -> Iterator[IO[bytes]]:
-    """Opens a new file that takes the place of `name` when it is whole."""
-    path = self.path / name
-    path.parent.mkdir(exist_ok=True)
-    if path.parent.resolve() != (self.path.resolve() / name).parent:
-      raise UserError(
-        f"expected a folder at {path.parent}", "got a link to elsewhere"
-      )
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)  # It might be a link to elsewhere.
-    try:
-      with temporary.open("xb") as file:
-        yield file
-      integrity.expect(self.path, name, temporary)
-      temporary.replace(path)
-    finally:
-      temporary.unlink(missing_ok=True)
+    """Writes an `.npz` file atomically."""
+    storage.write_file(
+      self.path, name, lambda file: np.savez_compressed(file, **arrays)
+    )
 
 
-def _compare(
+def checksum(info: data.DataInfo) -> dict[str, Any]:
+  """Returns the size and the checksum of a split, as `data.json` has them."""
+  return {"size": info.size, "sha256": info.sha256}
+
+
+def _compare_configs(
   old: Mapping[str, Any], new: Mapping[str, Any], path: Path
 ) -> None:
   before, after = defaults.leaves(old), defaults.leaves(new)
-  free = set(FREE)
+  uncompared = set(UNCOMPARED)
   if not depends_on_steps(new["optim"]["schedule"]["name"]):
-    free |= _prolonged(before, after)
-  both = sorted(before.keys() & after.keys() - free)
+    uncompared |= _extended(before, after)
+  both = sorted(before.keys() & after.keys() - uncompared)
   # A changed name comes first: it explains the settings that come and go.
   differing = [key for key in both if before[key] != after[key]]
   differing.sort(key=lambda key: not key.endswith("name"))
@@ -292,15 +240,15 @@ def _compare(
     )
 
 
-def _prolonged(before, after) -> set[str]:
-  """Returns the leaves that may differ where the run is only made longer."""
+def _extended(before: Mapping, after: Mapping) -> set[str]:
+  """Returns the leaves that may differ if the run is only made longer."""
   names = ("training.steps", "training.epochs")
   longer = all(after[name] >= before[name] for name in names)
   return set(names) if longer else set()
 
 
-def _told(sums: Mapping[str, Any] | None) -> str:
-  """Returns the size and the sum of a split in words."""
-  if sums is None:
+def _describe_checksum(split: Mapping[str, Any] | None) -> str:
+  if split is None:
     return "none"
-  return f"{sums.get('size')} examples, sha256 {str(sums.get('sha256'))[:12]}"
+  sha256 = str(split.get("sha256"))[:12]
+  return f"{split.get('size')} examples, sha256 {sha256}"

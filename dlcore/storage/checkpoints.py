@@ -135,6 +135,22 @@ class Checkpoints:
         self._idle = False
         self._writing = self._thread.submit(self._write_all)
 
+  def load(
+    self, step: int, template: Mapping[str, Any]
+  ) -> dict[str, Any] | None:
+    """Returns the checkpoint of `step` once all saves are written.
+
+    Returns:
+      See `storage.restore`; None if the step is missing or damaged.
+
+    Raises:
+      UserError: a save failed.
+    """
+    self.wait()
+    if not checkpoint_reader.is_good(self.folder, step):
+      return None
+    return checkpoint_reader.restore(self.folder, template, step)
+
   def roll_back(
     self, step: int, template: Mapping[str, Any]
   ) -> dict[str, Any] | None:

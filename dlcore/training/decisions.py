@@ -36,16 +36,6 @@ class Decisions(NamedTuple):
   rollback_step: np.int32 = np.int32(-1)
   """The step at which the last roll-back began."""
 
-  def to_tree(self) -> dict[str, np.ndarray]:
-    """Returns the decisions as a dict of arrays, for a checkpoint."""
-    return {name: np.asarray(v) for name, v in self._asdict().items()}
-
-  @classmethod
-  def from_tree(cls, tree: dict[str, Any]) -> "Decisions":
-    """Returns the decisions of a checkpoint."""
-    types = {name: type(v) for name, v in cls()._asdict().items()}
-    return cls(**{name: kind(tree[name]) for name, kind in types.items()})
-
 
 class Plateau(NamedTuple):
   """Lowers the learning rate where the metric stops improving."""

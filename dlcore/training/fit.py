@@ -30,7 +30,7 @@ from dlcore.training.profiling import Profiler
 from dlcore.training.programs import compile_programs
 from dlcore.training.progress import Progress
 from dlcore.training.signals import Stopped, stop_requests
-from dlcore.training.state import State, to_tree
+from dlcore.training.state import State
 from dlcore.training.update import Penalty
 
 log = logging.getLogger("dlcore")
@@ -196,6 +196,8 @@ def fit(
   )
 
   with contextlib.ExitStack() as stack:
+    # The log is closed after the checkpoints, whose saves sync it.
+    log_stack = stack.enter_context(contextlib.ExitStack())
     with phases("checkpoint"):
       checkpoints = stack.enter_context(
         setup.open_checkpoints(folder, checkpoint_every, keep_every)
@@ -213,7 +215,7 @@ def fit(
       )
       if counts:
         setup.compile_evaluators(task, evaluators, state, best_by)
-    metric_log = setup.open_log(folder, step)
+    metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(
       metric_log,
       Progress(steps, step, enabled=progress),
@@ -223,7 +225,6 @@ def fit(
       overlap=partitioner.overlaps,
       phases=phases,
     )
-    stack.callback(metric_log.close)
     stack.callback(monitor.close)
     profiler = stack.enter_context(Profiler(profile, folder))
     dispatches = feed.dispatches(state, intervals)
@@ -285,7 +286,7 @@ def fit(
         with phases("checkpoint"):
           checkpoints.save(
             step,
-            {"state": to_tree(state), "decisions": decisions.to_tree()},
+            {"state": state, "decisions": decisions},
             keep={int(decisions.best_step), int(decisions.saved_step)},
             before=metric_log.mark(step),
           )

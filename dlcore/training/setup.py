@@ -1,5 +1,6 @@
 """Builders of the parts that the loop uses: step, evaluators, first state."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
@@ -11,13 +12,13 @@ import jax
 import numpy as np
 import optax
 
-from dlcore import data, sharding, storage, trees
+from dlcore import data, sharding, storage
 from dlcore.task import CARRY, Task
 from dlcore.training.checks import check_best_by
 from dlcore.training.decisions import Decisions, roll_back
 from dlcore.training.evaluation import Evaluator
 from dlcore.training.memory import MemoryCheckpoints, NoLog
-from dlcore.training.state import State, init_guard, init_state, to_tree
+from dlcore.training.state import State, init_guard, init_state
 from dlcore.training.step import (
   Step,
   accumulate_metrics,
@@ -113,9 +114,13 @@ def open_checkpoints(
   )
 
 
-def open_log(folder: Path | None, step: int) -> storage.MetricLog | NoLog:
-  """Returns the log of a run, without the lines after `step`."""
-  return NoLog() if folder is None else storage.MetricLog(folder, step)
+def open_log(folder: Path | None, step: int):
+  """Returns the log of a run, without the lines after `step`.
+
+  It is a context manager that closes the log.
+  """
+  log = NoLog() if folder is None else storage.MetricLog(folder, step)
+  return contextlib.closing(log)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +137,10 @@ class Start:
   @functools.cached_property
   def template(self) -> dict[str, Any]:
     """The shapes of a checkpoint, and the key that must be the same."""
+    abstract = jax.eval_shape(self.create, self.batch)
     key = jax.jit(lambda batch: self.create(batch).key)(self.batch)
-    tree = to_tree(self._abstract.replace(key=np.asarray(key)))
-    return {"state": tree, "decisions": Decisions().to_tree()}
+    state = abstract.replace(key=np.asarray(key))
+    return {"state": state, "decisions": Decisions()}
 
   def begin(self) -> tuple[State, Decisions]:
     """Returns the state before the first step, and empty decisions."""
@@ -147,10 +153,8 @@ class Start:
     return self.partitioner.put_state(state), Decisions()
 
   def restore(self, tree: Mapping[str, Any]) -> tuple[State, Decisions]:
-    """Returns the state and the decisions of a checkpoint."""
-    state = trees.restore(self._abstract, trees.flatten(tree["state"]))
-    decisions = Decisions.from_tree(tree["decisions"])
-    return self.partitioner.put_state(state), decisions
+    """Returns the state on its devices and the decisions of a checkpoint."""
+    return self.partitioner.put_state(tree["state"]), tree["decisions"]
 
   def retry(
     self,
@@ -176,10 +180,6 @@ class Start:
       previous, (state, decisions), carry(self.batch)
     )
     return self.partitioner.put_state(state), decisions
-
-  @functools.cached_property
-  def _abstract(self) -> State:
-    return jax.eval_shape(self.create, self.batch)
 
 
 def plan_start(

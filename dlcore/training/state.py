@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dlcore import optim, trees
+from dlcore import optim
 from dlcore.task import CARRY, Task
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params, PyTree
 
@@ -159,11 +159,6 @@ def step_key(state: State) -> Array:
   """Returns the random key of the step at `state`."""
   key = jax.random.wrap_key_data(state.key)
   return jax.random.fold_in(key, state.batch_index)
-
-
-def to_tree(state: State) -> dict[str, Any]:
-  """Returns a state as nested dicts of arrays, for a checkpoint."""
-  return trees.nest(trees.flatten(state))
 
 
 def fresh_carry(task: Task, batch: Batch) -> PyTree:
