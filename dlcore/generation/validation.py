@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.layers import kept_tokens
+from dlcore.layers import bool_mask
 from dlcore.typing import Array
 
 SMALLEST = float(np.finfo(np.float32).tiny)
@@ -137,7 +137,7 @@ def prompts(
       "expected input_ids, integers [B, T]",
       f"got {ids.dtype} of shape {ids.shape}",
     )
-  vocab_size = getattr(model, "vocabulary", None) or np.iinfo(np.int32).max
+  vocab_size = getattr(model, "vocab_size", None) or np.iinfo(np.int32).max
   if not _is_traced(ids) and not (ids.min() >= 0 and ids.max() < vocab_size):
     raise UserError(
       f"expected input_ids from 0 to {vocab_size - 1}, as in the vocabulary",
@@ -146,7 +146,7 @@ def prompts(
   ids = jnp.asarray(ids, jnp.int32)
   if attention_mask is None:
     return ids, None
-  mask = kept_tokens(_array("attention_mask", attention_mask), ids.shape)
+  mask = bool_mask(_array("attention_mask", attention_mask), ids.shape)
   if not _is_traced(mask) and not mask.any(1).all():
     raise UserError(
       "expected at least one kept token in every row of attention_mask",

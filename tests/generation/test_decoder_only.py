@@ -8,10 +8,10 @@ from dlcore import models
 from dlcore.errors import UserError
 from dlcore.generation import generate, prefill, sampling
 
-SMALL = {"vocabulary": 19, "width": 16, "depth": 2, "hidden": 24}
+SMALL = {"vocab_size": 19, "width": 16, "depth": 2, "mlp_dim": 24}
 MODELS = {
-  "gpt2": models.GPT2(**SMALL, heads=2, length=20),
-  "llama": models.Llama(**SMALL, heads=4, key_value_heads=2, scan=True),
+  "gpt2": models.GPT2(**SMALL, num_heads=2, max_length=20),
+  "llama": models.Llama(**SMALL, num_heads=4, num_kv_heads=2, scan=True),
 }
 LENGTH = 6
 
@@ -148,7 +148,7 @@ IDS = np.ones((2, 4), int)
   [
     (MODELS["gpt2"].clone(head=None), {}, 'head="lm"'),
     (MODELS["gpt2"].clone(head="classifier"), {}, "head='classifier'"),
-    (models.Bert(**SMALL, heads=2, head="mlm"), {}, "head='mlm'"),
+    (models.Bert(**SMALL, num_heads=2, head="mlm"), {}, "head='mlm'"),
     (MODELS["gpt2"], {"max_new_tokens": 0}, "max_new_tokens to be an integer"),
     (MODELS["gpt2"], {"input_ids": IDS + 0.5}, "integers"),
     (MODELS["gpt2"], {"input_ids": IDS[0]}, "integers"),

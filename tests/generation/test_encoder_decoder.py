@@ -11,10 +11,15 @@ from dlcore.generation import beam_search, generate, prefill
 
 MODELS = {
   "transformer": models.Transformer(
-    vocabulary=19, target_vocabulary=13, width=16, depth=1, hidden=24, heads=2
+    vocab_size=19,
+    target_vocab_size=13,
+    width=16,
+    depth=1,
+    mlp_dim=24,
+    num_heads=2,
   ),
   "seq2seq": models.Seq2Seq(
-    vocabulary=19, target_vocabulary=13, width=16, depth=2
+    vocab_size=19, target_vocab_size=13, width=16, depth=2
   ),
 }
 LENGTH = 6
