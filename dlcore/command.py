@@ -87,7 +87,7 @@ def call(
     if config is None:
       if file is not None or overrides:
         raise UserError(
-          "expected no --config: this script reads config.json in the run folder",
+          "expected no --config: this script reads that of the run folder",
           f"got {file or f'--config.{next(iter(overrides))}'}",
           "remove it",
         )
@@ -221,7 +221,7 @@ def _out_of_memory(error: BaseException, takes_config: bool) -> UserError:
 def _requested_memory(message: str) -> str:
   """Returns the size in an out-of-memory message, otherwise its beginning."""
   if match := re.search(r"(\d+) bytes", message):
-    return f"got a request for {int(match[1]) / 2**30:,.3g} GiB"
+    return f"got a request for {_binary_size(int(match[1]))}"
   if match := re.search(r"allocate (\d[\d.]* [KMGTPE]?i?B)", message):
     return f"got a request for {match[1]}"
   # XLA's message for TPUs, in which the sizes follow a long header.
@@ -230,6 +230,13 @@ def _requested_memory(message: str) -> str:
   if match := re.search(pattern, message):
     return f"got a program that uses {match[0]}"
   return f"got: {message[:160] or 'a MemoryError'}"
+
+
+def _binary_size(count: int) -> str:
+  """Returns a number of bytes with a binary prefix: `"1.5 GiB"`."""
+  units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+  power = min((max(count, 1).bit_length() - 1) // 10, len(units) - 1)
+  return f"{count / 2 ** (10 * power):.1f} {units[power]}"
 
 
 def _interrupt(number: int, frame) -> None:
