@@ -1,7 +1,7 @@
-"""The one shell around every script: flags, config, errors, cache, memory.
+"""The shell of every script: flags, config, errors, exit codes, memory, cache.
 
-Importing this module imports neither jax nor anything else that is heavy, so
-that a misspelt flag is answered at once and memory is set up in time.
+This module does not import jax or other heavy packages, so that an unknown
+flag is reported at once and malloc is configured before jax allocates.
 """
 
 import contextlib
@@ -23,34 +23,49 @@ from absl import flags
 
 from dlcore.errors import UserError, nearest
 
-_ARGUMENTS: list[str] = []
+START_TIME = time.monotonic()
+"""The start of the process, without the start of the interpreter."""
 
-BEGUN = time.monotonic()
-"""When the process began, but for Python's own start."""
+BEGUN = START_TIME  # Until experiments/train.py reads START_TIME.
 
 ROOT = Path(__file__).resolve().parent.parent
-"""The checkout; the default config lies in it."""
+"""The root of the checkout, which holds the default config."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+EXIT_CODES = {
+  "success": 0,
+  "failure": 1,
+  "mistake": 2,
+  "interrupted": 130,
+  "terminated": 143,
+}
+"""The exit codes of every script.
+
+- failure: an unexpected error, printed with its traceback; also a closed pipe.
+- mistake: an error that the user can fix, printed in at most three lines:
+  flags, config, data or files, and too little memory or disk space.
+- interrupted, terminated: SIGINT or SIGTERM, 128 plus the number of the
+  signal. The same command resumes the run.
+"""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_ARGUMENTS: list[str] = []
 
 
 def run(main: Callable[..., None], *, config: str | None = None) -> None:
-  """Parses the command line, calls `main` and ends the process.
-
-  A `UserError` is printed in at most three lines and the exit code is 1; any
-  other exception is a bug and keeps its traceback.
+  """Parses the command line, calls `main` and exits with one of `EXIT_CODES`.
 
   Args:
     main: called without arguments, or with `(config, name)` if `config` is
-      given: the complete tree and what to call the run.
-    config: the default of `--config`, a file in the checkout; None where the
+      not None: the complete config and a name for the run.
+    config: the default of `--config`, a file in the checkout, or None if the
       script takes no config.
   """
   signal.signal(signal.SIGINT, _interrupt)
   sys.excepthook = _print_exception
   threading.excepthook = lambda arguments: _print_exception(*arguments[:3])
   code = call(main, sys.argv, config=config)
-  if code:  # What libraries say at the end would bury the lines above it.
+  if code:  # Messages of libraries at exit would follow the error message.
     sys.unraisablehook = lambda _: None
   sys.exit(code)
 
@@ -58,63 +73,66 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
 def call(
   main: Callable[..., None], argv: Sequence[str], *, config: str | None = None
 ) -> int:
-  """Does what `run` does and returns the exit code."""
+  """Parses the command line, calls `main` and returns the exit code.
+
+  Unexpected errors propagate.
+  """
   _log_to_stderr()
   try:
-    rest, file, overrides = _divide(argv)
+    rest, file, overrides = _split_arguments(argv)
     if "--help" in rest or "-h" in rest:
       print(_help(main, config))
-      return 0
+      return EXIT_CODES["success"]
     _parse(rest, config is not None)
     if config is None:
       if file is not None or overrides:
         raise UserError(
-          "expected no --config here",
-          "this script takes the config from the run folder",
+          "expected no --config: this script reads that of the run folder",
+          f"got {file or f'--config.{next(iter(overrides))}'}",
           "remove it",
         )
       values = ()
     else:
       no_arguments()
-      from dlcore import experiment  # Late: it imports jax.
+      from dlcore import experiment  # Not at the top, since it imports jax.
 
       file = str(ROOT / config) if file is None else file
       values = experiment.read_config(file, overrides, near=ROOT / "configs")
-    _prepare(*values[:1])
+    _configure_backend(*values[:1])
     main(*values)
-    return 0
+    return EXIT_CODES["success"]
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
-    return 130
+    return EXIT_CODES["interrupted"]
   except Exception as error:
-    code = _told(error)
+    code = _report_expected(error, takes_config=config is not None)
     if code is None:
       raise
     return code
 
 
 def required(flag: flags.FlagHolder) -> Any:
-  """Returns the value of a flag that must be given.
+  """Returns the value of a required flag.
 
   Raises:
-    UserError: it is not, or it is empty.
+    UserError: the flag is missing or empty.
   """
   if not flag.value:
-    got = "none" if flag.value is None else "an empty one"
-    raise UserError(f"expected --{flag.name}=VALUE", f"got {got}")
+    got = "no" if flag.value is None else "an empty"
+    raise UserError(f"expected --{flag.name}=VALUE", f"got {got} --{flag.name}")
   return flag.value
 
 
 def arguments() -> list[str]:
-  """Returns the arguments that are no flags."""
+  """Returns the positional arguments of the command line."""
   return list(_ARGUMENTS)
 
 
 def no_arguments() -> None:
-  """Refuses arguments that are no flags.
+  """Raises if the command line has positional arguments.
 
   Raises:
-    UserError: there is one.
+    UserError: gives the first of them.
   """
   if _ARGUMENTS:
     raise UserError(
@@ -124,41 +142,108 @@ def no_arguments() -> None:
     )
 
 
-def _told(error: Exception) -> int | None:
-  """Tells what is no bug, and returns the exit code; None for a bug."""
-  if type(error).__name__ == "Stopped":  # Its module imports jax.
-    print(f"stopped by {error}; the same command goes on", file=sys.stderr)
+def _report_expected(error: Exception, *, takes_config: bool) -> int | None:
+  """Prints an expected error and returns its exit code.
+
+  Returns:
+    One of `EXIT_CODES`, or None for unexpected errors, which are not printed.
+  """
+  # Compared by name, since the module of the class imports jax.
+  if type(error).__name__ == "Stopped":
+    message = f"stopped by {error}; the same command resumes the run"
+    print(message, file=sys.stderr)
     return 128 + error.number  # pyright: ignore
   if isinstance(error, BrokenPipeError):
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
-  mistake: BaseException | None = error
-  # What closes the files after a mistake may fail as well: the first counts.
-  while mistake is not None and not isinstance(mistake, UserError):
-    mistake = mistake.__context__
-  if mistake is None and _is_full(error):
-    mistake = UserError(
-      "expected space on the disk, which is full",
-      f"got: {error}",
-      "free some space and run the same command again: it goes on",
-    )
+    return EXIT_CODES["failure"]
+  mistake = _mistake(error, takes_config)
   if mistake is None:
     return None
-  # Each line is one, whatever was quoted in it.
+  # Quoted text may contain line breaks.
   lines = (" ".join(line.split()) for line in mistake.lines[:3])
   print("error:", "\n  ".join(lines), file=sys.stderr)
-  return 1
+  return EXIT_CODES["mistake"]
 
 
-def _is_full(error: BaseException) -> bool:
-  return isinstance(error, OSError) and error.errno in FULL
+def _mistake(error: BaseException, takes_config: bool) -> UserError | None:
+  """Returns the `UserError` that explains an exception, or None.
+
+  An exception that is raised while a `UserError` propagates, for example by
+  closing a file, does not hide it.
+  """
+  chain = [error]
+  while chain[-1].__context__ is not None:
+    chain.append(chain[-1].__context__)
+  for cause in chain:
+    if isinstance(cause, UserError):
+      return cause
+  for cause in chain:
+    if _is_out_of_memory(cause):
+      return _out_of_memory(cause, takes_config)
+  if _is_disk_full(error):
+    return UserError(
+      "expected free disk space",
+      f"got: {error}",
+      "free some space and run the same command again to resume",
+    )
+  return None
+
+
+def _is_disk_full(error: BaseException) -> bool:
+  return isinstance(error, OSError) and error.errno in DISK_FULL
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+  if isinstance(error, MemoryError):
+    return True
+  # Compared by name, since importing the class would import jax.
+  names = ("JaxRuntimeError", "XlaRuntimeError")
+  return type(error).__name__ in names and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _out_of_memory(error: BaseException, takes_config: bool) -> UserError:
+  """Returns an error with the exhausted memory and the size of the request."""
+  host = isinstance(error, MemoryError)
+  if takes_config:
+    remedy = (
+      "use a larger training.accumulate, model.remat=true or a smaller "
+      "data.batch_size"
+    )
+  else:
+    remedy = "free memory, or use a device with more memory"
+  return UserError(
+    f"expected the program to fit into {'host' if host else 'device'} memory",
+    _requested_memory(str(error)),
+    remedy,
+  )
+
+
+def _requested_memory(message: str) -> str:
+  """Returns the size in an out-of-memory message, otherwise its beginning."""
+  if match := re.search(r"(\d+) bytes", message):
+    return f"got a request for {_binary_size(int(match[1]))}"
+  if match := re.search(r"allocate (\d[\d.]* [KMGTPE]?i?B)", message):
+    return f"got a request for {match[1]}"
+  # XLA's message for TPUs, in which the sizes follow a long header.
+  size = r"\d[\d.]*[KMGT]"
+  pattern = rf"{size} exceeds available HBM \({size}\)|{size} of {size} hbm"
+  if match := re.search(pattern, message):
+    return f"got a program that uses {match[0]}"
+  return f"got: {message[:160] or 'a MemoryError'}"
+
+
+def _binary_size(count: int) -> str:
+  """Returns a number of bytes with a binary prefix: `"1.5 GiB"`."""
+  units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+  power = min((max(count, 1).bit_length() - 1) // 10, len(units) - 1)
+  return f"{count / 2 ** (10 * power):.1f} {units[power]}"
 
 
 def _interrupt(number: int, frame) -> None:
-  """Leaves at once; inside its steps, training has a handler of its own.
+  """Exits at once; the training loop replaces this handler.
 
-  A KeyboardInterrupt is lost where it comes up in a callback, such as the one
-  that JAX gives to the garbage collector, and the run would go on.
+  A KeyboardInterrupt is lost if it is raised in a callback, such as JAX's
+  callback of the garbage collector, and the program would continue.
   """
   del frame
   os.write(2, b"interrupted\n")
@@ -166,20 +251,24 @@ def _interrupt(number: int, frame) -> None:
 
 
 def _print_exception(kind, error, trace) -> None:
-  """Prints an exception, but not what background writers say of a full disk.
+  """Prints an exception, except those of background writes to a full disk.
 
-  The save fails with it, and that is told; TensorStore's callbacks would add
+  The save itself reports the full disk; TensorStore's callbacks would add
   hundreds of tracebacks.
   """
   callback = kind is RuntimeError and str(error) == "Event loop is closed"
-  if not callback and not _is_full(error):
+  if not callback and not _is_disk_full(error):
     sys.__excepthook__(kind, error, trace)
 
 
-def _divide(
+def _split_arguments(
   argv: Sequence[str],
 ) -> tuple[list[str], str | None, dict[str, str]]:
-  """Takes `--config...` out of the arguments: (rest, file, overrides)."""
+  """Separates `--config...` from the other arguments.
+
+  Returns:
+    The other arguments, the value of `--config` or None, and the overrides.
+  """
   rest, overrides = [], {}
   files: list[str] = []
   arguments = iter(argv)
@@ -188,10 +277,8 @@ def _divide(
       rest += [argument, *arguments]
       break
     name, equals, value = argument.lstrip("-").partition("=")
-    ours = argument.startswith("-") and (
-      name == "config" or name.startswith("config.")
-    )
-    if not ours:
+    is_config = name == "config" or name.startswith("config.")
+    if not (argument.startswith("-") and is_config):
       rest.append(argument)
       continue
     if not equals:
@@ -213,26 +300,26 @@ def _parse(argv: list[str], takes_config: bool) -> None:
   except flags.UnrecognizedFlagError as error:
     names = [*_own_flags(), *(["config"] if takes_config else [])]
     raise UserError(
-      "expected a known flag",
+      "expected a flag of this script",
       f"got --{error.flagname}",
       nearest(error.flagname, names),
     ) from None
   except flags.Error as error:
-    raise _bad_value(str(error)) from None
+    raise _flag_error(str(error)) from None
 
 
-def _bad_value(text: str) -> UserError:
-  """Returns what absl says of a flag's value in the form of this shell."""
+def _flag_error(text: str) -> UserError:
+  """Returns absl's message for a flag as a `UserError`."""
   illegal = re.match(r"flag --(\w+)=(.*?): ", text, re.DOTALL)
   if illegal is None:
-    return UserError("expected --NAME=VALUE of every flag", f"got: {text}")
+    return UserError("expected flags as --NAME=VALUE", f"got: {text}")
   name, value = illegal.groups()
   kind = flags.FLAGS[name].flag_type()
   return UserError(f"expected --{name} of type {kind}", f"got {value!r}")
 
 
 def _own_flags() -> list[str]:
-  """Returns the flags that the script itself defines."""
+  """Returns the flags that the script defines."""
   names = []
   for module, defined in flags.FLAGS.flags_by_module_dict().items():
     if not module.startswith("absl"):
@@ -252,28 +339,31 @@ def _help(main: Callable[..., None], config: str | None) -> str:
     lines.append("  --config.KEY=VALUE       overrides one of its values")
   for name in names:
     flag = flags.FLAGS[name]
-    given = "" if flag.default in (None, "") else f" (default {flag.default})"
-    lines.append(f"  --{name}={flag.flag_type().upper()}  {flag.help}{given}")
+    default = flag.default
+    suffix = "" if default in (None, "") else f" (default {default})"
+    lines.append(f"  --{name}={flag.flag_type().upper()}  {flag.help}{suffix}")
+  codes = (f"{code} {name}" for name, code in EXIT_CODES.items())
+  lines.append(f"exit codes: {', '.join(codes)}")
   return "\n".join(lines)
 
 
 def _log_to_stderr() -> None:
-  """Shows what dlcore says, a line each, and little of the others."""
+  """Logs dlcore's messages as single lines, and errors of other packages."""
   logger = logging.getLogger("dlcore")
-  if not any(isinstance(h.formatter, _Lines) for h in logger.handlers):
+  if not any(isinstance(h.formatter, _LineFormatter) for h in logger.handlers):
     handler = logging.StreamHandler()
-    handler.setFormatter(_Lines())
+    handler.setFormatter(_LineFormatter())
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-  for name in (None, "orbax", "jax"):  # tensorboardX logs as the root.
+  for name in (None, "orbax", "jax"):  # tensorboardX uses the root logger.
     logging.getLogger(name).setLevel(logging.ERROR)
-  # Orbax logs as absl the tracebacks of errors that it also raises.
+  # Orbax logs tracebacks of errors that it also raises to absl's logger.
   logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
-class _Lines(logging.Formatter):
-  """Writes a note as it is, and what is worse with its level."""
+class _LineFormatter(logging.Formatter):
+  """Formats a record as one line, with its level from warnings on."""
 
   def format(self, record: logging.LogRecord) -> str:
     text = " ".join(record.getMessage().split())
@@ -282,34 +372,35 @@ class _Lines(logging.Formatter):
     return f"{record.levelname.lower()}: {text}"
 
 
-def _prepare(config: Mapping[str, Any] | None = None) -> None:
-  """Sets up memory and the compilation cache, before the backend starts."""
-  keep_memory()
+def _configure_backend(config: Mapping[str, Any] | None = None) -> None:
+  """Configures malloc, XLA flags and the cache before the backend starts."""
+  configure_malloc()
   if config is not None and config["training"]["deterministic"]:
-    chosen = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{chosen} --xla_gpu_deterministic_ops=true"
-  cache_compilations()
+    xla_flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{xla_flags} --xla_gpu_deterministic_ops=true"
+  enable_compilation_cache()
 
 
-def keep_memory() -> None:
-  """Tells glibc to keep large blocks instead of returning them every step.
+def configure_malloc() -> None:
+  """Makes glibc keep freed large blocks instead of unmapping them every step.
 
-  The kernel's page faults may otherwise cost more than the arithmetic. All
-  threads share one arena, since those of threads hold blocks of up to 64 MB.
+  The page faults of fresh blocks may otherwise take longer than the
+  arithmetic. All threads share one arena, since the arenas of threads hold
+  blocks of at most 64 MB.
   """
   with contextlib.suppress(OSError, AttributeError):
     libc = ctypes.CDLL("libc.so.6")
-    # The names of malloc.h.
-    threshold, trim, pad, arenas = -3, -1, -2, -8
-    libc.mallopt(threshold, 2**31 - 1)
-    libc.mallopt(trim, 2**31 - 1)
-    libc.mallopt(pad, 256 << 20)
-    libc.mallopt(arenas, 1)
+    # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX of malloc.h.
+    mmap_threshold, trim_threshold, top_pad, arena_max = -3, -1, -2, -8
+    libc.mallopt(mmap_threshold, 2**31 - 1)
+    libc.mallopt(trim_threshold, 2**31 - 1)
+    libc.mallopt(top_pad, 256 << 20)
+    libc.mallopt(arena_max, 1)
 
 
-def cache_compilations() -> None:
-  """Keeps compiled programs in a folder that only its owner can write."""
-  import jax
+def enable_compilation_cache() -> None:
+  """Caches compiled programs in a folder that only its owner can write."""
+  import jax  # Not at the top: see the docstring of the module.
 
   if "JAX_COMPILATION_CACHE_DIR" in os.environ:
     return
@@ -320,10 +411,10 @@ def cache_compilations() -> None:
     status = folder.lstat()
   except OSError:
     return
-  open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+  writable_by_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
   if stat.S_ISLNK(status.st_mode) or status.st_uid != os.getuid():
     return
-  if open_to_others:
+  if writable_by_others:
     folder.chmod(0o700)
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -1,4 +1,4 @@
-"""From the command line to a config: a file, and what is overridden in it."""
+"""From the command line to a complete config: a config file and overrides."""
 
 import ast
 import inspect
@@ -11,57 +11,58 @@ from typing import Any
 
 from dlcore.errors import UserError, nearest
 from dlcore.experiment import defaults
+from dlcore.experiment.renames import renamed
 
-FLAGS = {"true": True, "1": True, "false": False, "0": False}
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def read_config(
   file: str, overrides: Mapping[str, str], *, near: Path
 ) -> tuple[dict[str, Any], str]:
-  """Returns the complete tree of a config file, and a name for its run.
+  """Returns the complete config of a config file, and a name for its run.
 
   Args:
     file: `"path/X.py"` or `"path/X.py:variant"`.
-    overrides: `{"optim.learning_rate": "1e-3", ...}`. Names come first: they
-      bring their own settings, to which the others then apply.
-    near: a folder of configs, to suggest a name from.
+    overrides: `{"optim.learning_rate": "1e-3", ...}`. Names are applied
+      first: an entry of a table defines the settings of its section.
+    near: a folder of config files; a misspelled path gets the nearest of them.
 
   Raises:
-    UserError: the file, a key or a value is wrong.
+    UserError: the file is missing or fails, or a key or a value is invalid.
   """
   path, _, variant = file.partition(":")
-  tree = defaults.complete(_load(Path(path), variant, near))
-  # Sections before their subsections: a name resets what lies below it.
+  tree = defaults.complete(_load_config(Path(path), variant, near))
+  # Sorted, so that a section precedes its subsections, which its name resets.
   names = sorted(key for key in overrides if key.split(".")[-1] == "name")
   for key in names:
     if overrides[key] != _leaf(tree, key):
       tree = defaults.rename(tree, key.removesuffix(".name"), overrides[key])
   for key in overrides.keys() - set(names):
-    _put(tree, key, _value(_leaf(tree, key), overrides[key], key))
+    _set_leaf(tree, key, _parse(_leaf(tree, key), overrides[key], key))
   name = "_".join(filter(None, [Path(path).stem, variant]))
   return defaults.complete(tree), name
 
 
-def _load(path: Path, variant: str, near: Path) -> dict[str, Any]:
-  """Runs a config file, which is the user's own code, and its get_config."""
+def _load_config(path: Path, variant: str, near: Path) -> dict[str, Any]:
+  """Executes a config file, the user's own code, and calls its get_config."""
   if not path.is_file():
     folder = path if path.is_dir() else path.parent
     folder = folder if any(folder.glob("*.py")) else near
     names = (entry.name for entry in folder.glob("*.py"))
     raise UserError(
       "expected the path of a config file",
-      f"got {str(path) if path.name else ''!r}: no such file",
+      f"got {str(path) if path.name else ''!r}, which does not exist",
       f"in {folder}: {nearest(path.name, names)}",
     )
-  get_config = _running(path, runpy.run_path, str(path)).get("get_config")
+  get_config = _execute(path, runpy.run_path, str(path)).get("get_config")
   if not callable(get_config):
     raise UserError(
       f"expected a function get_config in {path}",
-      "got none" if get_config is None else f"got {get_config!r}",
+      f"got {get_config!r}",
     )
-  given = (variant,) if variant else ()
+  arguments = (variant,) if variant else ()
   try:
-    inspect.signature(get_config).bind(*given)
+    inspect.signature(get_config).bind(*arguments)
   except TypeError as error:
     raise UserError(
       f"expected get_config of {path} to take "
@@ -69,7 +70,7 @@ def _load(path: Path, variant: str, near: Path) -> dict[str, Any]:
       f"got: {error}",
       'define it as get_config(variant="")',
     ) from None
-  config = _running(path, get_config, *given)
+  config = _execute(path, get_config, *arguments)
   if not hasattr(config, "to_dict"):
     raise UserError(
       f"expected get_config of {path} to return a ConfigDict",
@@ -79,8 +80,8 @@ def _load(path: Path, variant: str, near: Path) -> dict[str, Any]:
   return config.to_dict()
 
 
-def _running(path: Path, function, *arguments) -> Any:
-  """Calls what lies in a config file; its exceptions name the line in it."""
+def _execute(path: Path, function, *arguments) -> Any:
+  """Calls code of a config file; errors contain the line number in it."""
   try:
     return function(*arguments)
   except (UserError, KeyboardInterrupt):
@@ -97,21 +98,22 @@ def _running(path: Path, function, *arguments) -> Any:
     raise UserError(
       f"expected {path} to run",
       f"got {type(error).__name__}{where}: {error}",
-      "mend the file",
+      "fix the file",
     ) from error
 
 
 def _leaf(tree: Mapping[str, Any], key: str) -> Any:
-  """Returns the leaf `key` of the tree, with the nearest name if it is none."""
+  """Returns the leaf at `key`.
+
+  Raises:
+    UserError: the key is unknown, with its new name or the nearest one, or is
+      that of a section.
+  """
   node: Any = tree
   path = ""
   for part in key.split("."):
     if not isinstance(node, Mapping) or part not in node:
-      raise UserError(
-        "expected a key of the config",
-        f"got --config.{key}",
-        _hint(tree, node, key, path),
-      )
+      raise _unknown_key(tree, node, key, path)
     node = node[part]
     path += f"{part}."
   if isinstance(node, Mapping):
@@ -123,33 +125,55 @@ def _leaf(tree: Mapping[str, Any], key: str) -> Any:
   return node
 
 
-def _hint(tree: Mapping[str, Any], node: Any, key: str, path: str) -> str:
-  """Suggests a key: among all, as a section may be missing, or in `node`."""
+def _unknown_key(
+  tree: Mapping[str, Any], node: Any, key: str, path: str
+) -> UserError:
+  """Returns the error for a key with a part that is missing in `node`.
+
+  Args:
+    tree: the config.
+    node: the deepest section, or leaf, that the key leads to.
+    key: the whole key.
+    path: the part of the key that leads to `node`, with a dot at its end.
+  """
+  leaves = defaults.leaves(tree)
+  names = {
+    leaf.removesuffix(".name"): value
+    for leaf, value in leaves.items()
+    if leaf.endswith(".name")
+  }
+  if new := renamed(key, names):
+    return UserError(
+      f"expected --config.{new}", f"got --config.{key}, its former name"
+    )
   if not isinstance(node, Mapping):
-    return f"{path[:-1]} is a single value"
-  anywhere = nearest(key, defaults.leaves(tree))
-  if not path and anywhere.startswith("did"):
-    return anywhere
-  return nearest(key.removeprefix(path).split(".")[0], node)
+    hint = f"{path[:-1]} is a single value"
+  else:
+    hint = nearest(key.removeprefix(path).split(".")[0], node)
+    # The section may be missing in the key.
+    anywhere = nearest(key, leaves)
+    if not path and anywhere.startswith("did"):
+      hint = anywhere
+  return UserError("expected a key of the config", f"got --config.{key}", hint)
 
 
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+def _set_leaf(tree: dict[str, Any], key: str, value: Any) -> None:
   *parents, last = key.split(".")
   for parent in parents:
     tree = tree[parent]
   tree[last] = value
 
 
-def _value(default: Any, text: str, key: str) -> Any:
-  """Reads `text` in the type of the leaf that it replaces."""
+def _parse(default: Any, text: str, key: str) -> Any:
+  """Returns `text` as a value of the type of the leaf that it replaces."""
   kind = type(default)
   try:
     if kind is str:
       return text
     if kind is bool:
-      return FLAGS[text.lower()]
+      return BOOLEANS[text.lower()]
     if kind is tuple:
-      return _sequence(default, text)
+      return _parse_tuple(default, text)
     return kind(text)
   except (KeyError, ValueError, SyntaxError, TypeError, RecursionError):
     raise UserError(
@@ -158,10 +182,10 @@ def _value(default: Any, text: str, key: str) -> Any:
     ) from None
 
 
-def _sequence(default: tuple, text: str) -> tuple:
-  """Reads `(1, 2)`, `1,2` or, where no numbers are expected, `red,green`."""
+def _parse_tuple(default: tuple, text: str) -> tuple:
+  """Parses `(1, 2)`, `1,2` or, if strings are expected, `red,green`."""
   try:
-    with warnings.catch_warnings(action="ignore"):  # '\d' for r'\d'.
+    with warnings.catch_warnings(action="ignore"):  # Of '\d' without an r.
       value = ast.literal_eval(text) if text else ()
   except (ValueError, SyntaxError):
     if not all(isinstance(item, str) for item in default):

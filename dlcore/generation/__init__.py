@@ -1,38 +1,31 @@
-"""Texts token by token, from any model that keeps a cache.
+"""Autoregressive generation from any model with a cache.
 
-A `Start` is a model after what it was given: a prompt, or a text to
-translate. From there `generate` takes one token after another, chosen by a
-function such as `greedy`, and `beam_search` looks for texts that are likely
-as a whole. All are pure. Compile what is asked for as a whole:
+`prefill` runs a model once over the prompts and returns a `DecodingState`.
+From it `generate` produces tokens one at a time with a sampler such as
+`greedy`, and `beam_search` searches for sequences of high probability. All
+of them are pure functions. Compile prefill and generation together:
 
     jax.jit(lambda variables, ids: generate(
-      after_prompt(model, variables, ids, length=20), stop=(2,)
+      prefill(model, variables, ids, max_new_tokens=20), eos_ids=(2,)
     ))
 """
 
 from dlcore.generation.beams import Beams, beam_search
+from dlcore.generation.decoding_state import DecodingState, prefill
 from dlcore.generation.sampling import (
-  Generated,
+  GenerateOutput,
   generate,
   greedy,
   sampling,
 )
-from dlcore.generation.start import (
-  Start,
-  after_prompt,
-  after_source,
-  without,
-)
 
 __all__ = [
   "Beams",
-  "Generated",
-  "Start",
-  "after_prompt",
-  "after_source",
+  "DecodingState",
+  "GenerateOutput",
   "beam_search",
   "generate",
   "greedy",
+  "prefill",
   "sampling",
-  "without",
 ]

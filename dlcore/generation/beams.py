@@ -1,4 +1,4 @@
-"""Beam search: several beginnings at a time."""
+"""Beam search."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,142 +8,165 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from dlcore.generation import checks
-from dlcore.generation.sampling import stops
-from dlcore.generation.start import Start
+from dlcore.generation import validation
+from dlcore.generation.decoding_state import DecodingState, suppress
+from dlcore.generation.sampling import is_eos
 from dlcore.typing import Array, PyTree
 
 
 class Beams(NamedTuple):
-  """Likely texts, the best first."""
+  """Sequences in order of decreasing score, G of them per prompt."""
 
   ids: Array
-  """Int32 `[B, beams, length]`, padded at the end."""
+  """Int32 `[B, G, max_new_tokens]`, padded at the end."""
 
   lengths: Array
-  """Int32 `[B, beams]`: the number of tokens, with the one that stops."""
+  """Int32 `[B, G]`: the number of tokens, including the end-of-sequence id."""
 
   scores: Array
-  """Float32 `[B, beams]`: log-probability over a power of the length. It is
-  -inf where fewer texts than beams were found."""
+  """Float32 `[B, G]`: the log-probability divided by
+  `length ** length_penalty`, or -inf where the search found fewer than
+  `num_beams` sequences."""
 
 
-class Alive(NamedTuple):
-  """Beginnings that go on."""
+class _Alive(NamedTuple):
+  """Unfinished sequences, which the next step extends."""
 
-  state: PyTree
-  """What the model remembers of `B * beams` texts."""
+  cache: PyTree
+  """The cache of `B * G` sequences."""
 
   ids: Array
-  """Int32 `[B, beams, length]`."""
+  """Int32 `[B, G, max_new_tokens]`."""
 
   last: Array
-  """Int32 `[B, beams]`, the token that the next step is given."""
+  """Int32 `[B, G]`, the input of the next step."""
 
   scores: Array
-  """Float32 `[B, beams]`, log-probabilities."""
+  """Float32 `[B, G]`, log-probabilities."""
 
 
 def beam_search(
-  start: Start,
+  state: DecodingState,
   *,
-  beams: int = 4,
-  power: float = 1.0,
-  stop: Sequence[int] = (),
-  pad: int = 0,
+  num_beams: int = 4,
+  length_penalty: float = 1.0,
+  eos_ids: Sequence[int] = (),
+  pad_id: int = 0,
+  suppress_tokens: Sequence[int] = (),
 ) -> Beams:
-  """Looks for texts that are likely as a whole.
+  """Searches for the sequences with the highest scores.
 
-  The likeliest beginnings go on, and those that stop are set aside. It ends
-  where none that goes on can become better than what is set aside.
+  Each step extends the `num_beams` most probable unfinished sequences. The
+  search ends when none of them can exceed the scores of the finished ones.
 
   Args:
-    start: after what, see `after_prompt` and `after_source`.
-    beams: how many beginnings go on, and how many texts come out.
-    power: of the length, which log-probabilities are divided by; not
-      negative. At 0 texts come out short (Wu et al. 2016, arXiv:1609.08144,
-      section 7, with the length itself for its length plus 5).
-    stop: ids that end a text, and belong to it.
-    pad: the id after the end of a text.
+    state: the state to decode from, see `prefill`.
+    num_beams: the number of unfinished sequences that are kept, and of
+      sequences that are returned per prompt, G.
+    length_penalty: exponent of the length that divides log-probabilities, at
+      least 0. With 0 the search prefers short sequences (Wu et al. 2016,
+      arXiv:1609.08144, section 7, with the length for its length plus 5).
+    eos_ids: ids that end a sequence and belong to it.
+    pad_id: the id after the end of a sequence.
+    suppress_tokens: ids that are never generated.
 
   Raises:
-    UserError: a number or an id is out of range.
+    UserError: an argument is out of range, or an id outside of the vocabulary.
   """
-  checks.count("at least 1 beam", beams)
-  checks.number("a power that is not negative", power, 0, checks.LARGEST)
-  checks.some_ids("pad", pad)
-  stop_ids = checks.some_ids("stop", stop)
-  batch, length = len(start.ids), start.length
-  most = float(length) ** power
+  validation.positive_integer("num_beams", num_beams)
+  validation.number(
+    "a finite length_penalty >= 0", length_penalty, 0, validation.LARGEST
+  )
+  validation.token_ids("pad_id", pad_id)
+  eos = validation.token_ids("eos_ids", eos_ids)
+  state = suppress(state, suppress_tokens)
+  batch, length = len(state.ids), state.max_new_tokens
+  largest_divisor = float(length) ** length_penalty
 
   def unfinished(carry):
-    t, alive, aside = carry
-    # Log-probabilities only fall; over the greatest length they fall least.
-    hope = alive.scores.max(1) / most
-    return (t < length) & (hope > aside.scores.min(1)).any()
+    t, alive, finished = carry
+    # Log-probabilities only decrease, and the largest divisor bounds them.
+    bound = alive.scores.max(1) / largest_divisor
+    return (t < length) & (bound > finished.scores.min(1)).any()
 
   def body(carry):
-    t, alive, aside = carry
-    state, parent, found = _candidates(start, alive, t, stop_ids)
-    ended = stops(found.last, stop_ids)
-    scores = found.scores / (t + 1.0) ** power
-    stopped = Beams(
-      jnp.where(jnp.arange(length) > t, pad, found.ids),
+    t, alive, finished = carry
+    parents, candidates = _extend(state, alive, t, eos)
+    ended = is_eos(candidates.last, eos)
+    scores = candidates.scores / (t + 1.0) ** length_penalty
+    new = Beams(
+      jnp.where(jnp.arange(length) > t, pad_id, candidates.ids),
       jnp.full(ended.shape, t + 1),
       jnp.where(ended, scores, -jnp.inf),
     )
-    aside = _best(aside, stopped, beams)
-    going = found._replace(scores=jnp.where(ended, -jnp.inf, found.scores))
-    scores, chosen = lax.top_k(going.scores, beams)
-    ids, last, parent = (_take(x, chosen) for x in (*found[1:3], parent))
-    rows = jnp.arange(batch)[:, None] * beams + parent
-    state = start.rows(state, rows.reshape(-1))
-    return t + 1, Alive(state, ids, last, scores), aside
+    finished = _best(finished, new, num_beams)
+    scores, chosen = lax.top_k(
+      jnp.where(ended, -jnp.inf, candidates.scores), num_beams
+    )
+    ids, last, parents = (
+      _take(x, chosen) for x in (candidates.ids, candidates.last, parents)
+    )
+    rows = jnp.arange(batch)[:, None] * num_beams + parents
+    cache = state.take_rows(candidates.cache, rows.reshape(-1))
+    return t + 1, _Alive(cache, ids, last, scores), finished
 
-  alive = _begun(start, beams, pad)
-  aside = Beams(
+  alive = _initial(state, num_beams, pad_id)
+  finished = Beams(
     alive.ids,
-    jnp.zeros((batch, beams), jnp.int32),
-    jnp.full((batch, beams), -jnp.inf),
+    jnp.zeros((batch, num_beams), jnp.int32),
+    jnp.full((batch, num_beams), -jnp.inf),
   )
-  carry = (0, alive, aside)
-  _, alive, aside = lax.while_loop(unfinished, body, carry)
-  cut = Beams(alive.ids, jnp.full((batch, beams), length), alive.scores / most)
-  return _best(aside, cut, beams)
+  carry = (0, alive, finished)
+  _, alive, finished = lax.while_loop(unfinished, body, carry)
+  truncated = Beams(
+    alive.ids,
+    jnp.full((batch, num_beams), length),
+    alive.scores / largest_divisor,
+  )
+  return _best(finished, truncated, num_beams)
 
 
-def _begun(start: Start, beams: int, pad: int) -> Alive:
-  batch = len(start.ids)
-  state = start.rows(start.state, jnp.repeat(jnp.arange(batch), beams))
-  ids = jnp.full((batch, beams, start.length), pad, jnp.int32)
-  last = jnp.repeat(start.ids[:, None], beams, 1)
-  # All begin alike, so all but one are out.
-  scores = jnp.where(jnp.arange(beams) == 0, 0.0, -jnp.inf)
-  return Alive(state, ids, last, jnp.tile(scores, (batch, 1)))
+def _initial(state: DecodingState, num_beams: int, pad_id: int) -> _Alive:
+  batch = len(state.ids)
+  rows = jnp.repeat(jnp.arange(batch), num_beams)
+  shape = (batch, num_beams, state.max_new_tokens)
+  # All beams of a prompt are equal at first, so one of them is extended.
+  scores = jnp.where(jnp.arange(num_beams) == 0, 0.0, -jnp.inf)
+  return _Alive(
+    state.take_rows(state.cache, rows),
+    jnp.full(shape, pad_id, jnp.int32),
+    jnp.repeat(state.ids[:, None], num_beams, 1),
+    jnp.tile(scores, (batch, 1)),
+  )
 
 
-def _candidates(
-  start: Start, alive: Alive, t: Array, stop: Array | np.ndarray
-) -> tuple[PyTree, Array, Alive]:
-  """Returns the likeliest that are one token longer, C of them.
+def _extend(
+  state: DecodingState, alive: _Alive, t: Array, eos_ids: Array | np.ndarray
+) -> tuple[Array, _Alive]:
+  """Returns the C best sequences that are one token longer.
 
-  As many as may all stop and still leave enough that go on.
+  C is so large that all ends of sequences may be among them and `num_beams`
+  unfinished ones remain.
+
+  Returns:
+    The beam that each candidate extends, int `[B, C]`, and the candidates,
+    with the cache of the beams, not yet of the candidates.
   """
-  batch, beams = alive.scores.shape
-  state, logits = start.step(alive.state, alive.last.reshape(-1))
-  checks.in_vocabulary("stop", stop, logits.shape[-1])
-  chances = jax.nn.log_softmax(logits.astype(jnp.float32))
-  scores = alive.scores[..., None] + chances.reshape(batch, beams, -1)
-  vocabulary = scores.shape[-1]
-  count = beams * min(1 + len(stop), vocabulary)
-  scores, place = lax.top_k(scores.reshape(batch, -1), count)
-  parent, token = place // vocabulary, place % vocabulary
-  ids = _take(alive.ids, parent).at[:, :, t].set(token)
-  return state, parent, Alive(state, ids, token, scores)
+  batch, num_beams = alive.scores.shape
+  cache, logits = state.step(alive.cache, alive.last.reshape(-1))
+  vocab_size = logits.shape[-1]
+  validation.in_vocabulary("eos_ids", eos_ids, vocab_size)
+  log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
+  scores = alive.scores[..., None] + log_probs.reshape(batch, num_beams, -1)
+  count = num_beams * min(1 + len(eos_ids), vocab_size)
+  scores, index = lax.top_k(scores.reshape(batch, -1), count)
+  parents, token = index // vocab_size, index % vocab_size
+  ids = _take(alive.ids, parents).at[:, :, t].set(token)
+  return parents, _Alive(cache, ids, token, scores)
 
 
 def _best(first: Beams, second: Beams, count: int) -> Beams:
-  """Returns the best of both, of equal ones the first."""
+  """Returns the `count` best of both; ties go to `first`."""
   both = Beams(
     *(jnp.concatenate(pair, 1) for pair in zip(first, second, strict=True))
   )
@@ -152,5 +175,5 @@ def _best(first: Beams, second: Beams, count: int) -> Beams:
 
 
 def _take(x: Array, chosen: Array) -> Array:
-  """Returns of `[B, N, ...]` the entries `[B, M]` of each row."""
+  """Returns the entries `[B, M]` of each row of `[B, N, ...]`."""
   return jax.vmap(lambda x, i: x[i])(x, chosen)

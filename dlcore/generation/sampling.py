@@ -1,4 +1,4 @@
-"""One token after another: the likeliest, or at random."""
+"""Token-by-token generation: greedy decoding and random sampling."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,88 +9,94 @@ import numpy as np
 from jax import lax
 
 from dlcore.errors import UserError
-from dlcore.generation import checks
-from dlcore.generation.start import Start
+from dlcore.generation import validation
+from dlcore.generation.decoding_state import DecodingState, suppress
 from dlcore.typing import Array
 
-Choose = Callable[[Array, Array], Array]
-"""`(key, logits [V]) -> id`, of one text."""
+Sampler = Callable[[Array, Array], Array]
+"""`(key, logits [V]) -> id`, for one sequence."""
 
 
-class Generated(NamedTuple):
-  """Texts, without what they go on from."""
+class GenerateOutput(NamedTuple):
+  """Generated tokens, without the prompts."""
 
   ids: Array
-  """Int32 `[B, length]`, padded at the end."""
+  """Int32 `[B, max_new_tokens]`, padded at the end."""
 
   lengths: Array
-  """Int32 `[B]`: the number of tokens, with the one that stops."""
+  """Int32 `[B]`: the number of tokens, including the end-of-sequence id."""
 
 
 def generate(
-  start: Start,
+  state: DecodingState,
   *,
-  choose: Choose | None = None,
+  sampler: Sampler | None = None,
   key: Array | None = None,
-  stop: Sequence[int] = (),
-  pad: int = 0,
-) -> Generated:
-  """Takes token after token, until every text has stopped or has no room.
+  eos_ids: Sequence[int] = (),
+  pad_id: int = 0,
+  suppress_tokens: Sequence[int] = (),
+) -> GenerateOutput:
+  """Generates tokens until every sequence ends or `max_new_tokens` is reached.
 
-  Every text has its own key, so that it does not depend on the others.
+  Every sequence has its own random key, so the output for one prompt does not
+  depend on the others of the batch.
 
   Args:
-    start: after what, see `after_prompt` and `after_source`.
-    choose: which token, `greedy` by default.
-    key: random key, for choices at random.
-    stop: ids that end a text, and belong to it.
-    pad: the id after the end of a text.
+    state: the state to decode from, see `prefill`.
+    sampler: chooses the next token from its logits, `greedy` by default. See
+      `sampling`.
+    key: random key; required unless the sampler is `greedy`.
+    eos_ids: ids that end a sequence and belong to it.
+    pad_id: the id after the end of a sequence.
+    suppress_tokens: ids that are never generated.
 
   Raises:
-    UserError: there is a choice, but no key, or an id cannot be.
+    UserError: the key is missing, or an id is outside of the vocabulary.
   """
-  choose = greedy if choose is None else choose
-  if choose is not greedy and key is None:
+  sampler = greedy if sampler is None else sampler
+  if sampler is not greedy and key is None:
     raise UserError(
-      "expected a key for the choices",
-      "got none: every call would choose the same",
-      "give key=jax.random.key(seed)",
+      "expected a key for the sampler",
+      "got key=None, with which every call would return the same tokens",
+      "pass key=jax.random.key(seed)",
     )
-  checks.some_ids("pad", pad)
-  stop_ids = checks.some_ids("stop", stop)
+  validation.token_ids("pad_id", pad_id)
+  eos = validation.token_ids("eos_ids", eos_ids)
+  state = suppress(state, suppress_tokens)
   key = jax.random.key(0) if key is None else key
-  batch = len(start.ids)
+  batch, length = len(state.ids), state.max_new_tokens
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
 
   def unfinished(carry):
-    t, *_, done = carry
-    return (t < start.length) & ~done.all()
+    t, *_, finished = carry
+    return (t < length) & ~finished.all()
 
   def body(carry):
-    t, state, token, ids, lengths, done = carry
-    state, logits = start.step(state, token)
-    checks.in_vocabulary("stop", stop_ids, logits.shape[-1])
-    fresh = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
-    token = jax.vmap(choose)(fresh, logits).astype(jnp.int32)
-    token = jnp.where(done, pad, token)
+    t, cache, token, ids, lengths, finished = carry
+    cache, logits = state.step(cache, token)
+    validation.in_vocabulary("eos_ids", eos, logits.shape[-1])
+    step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
+    token = jax.vmap(sampler)(step_keys, logits).astype(jnp.int32)
+    token = jnp.where(finished, pad_id, token)
     ids = ids.at[:, t].set(token)
-    lengths += ~done
-    return t + 1, state, token, ids, lengths, done | stops(token, stop_ids)
+    lengths += ~finished
+    finished |= is_eos(token, eos)
+    return t + 1, cache, token, ids, lengths, finished
 
-  ids = jnp.full((batch, start.length), pad, jnp.int32)
-  lengths, done = jnp.zeros(batch, jnp.int32), jnp.zeros(batch, bool)
-  carry = (0, start.state, start.ids, ids, lengths, done)
+  ids = jnp.full((batch, length), pad_id, jnp.int32)
+  lengths, finished = jnp.zeros(batch, jnp.int32), jnp.zeros(batch, bool)
+  carry = (0, state.cache, state.ids, ids, lengths, finished)
   _, _, _, ids, lengths, _ = lax.while_loop(unfinished, body, carry)
-  return Generated(ids, lengths)
+  return GenerateOutput(ids, lengths)
 
 
-def stops(token: Array, stop: Array | np.ndarray) -> Array:
-  """Tells which tokens, of any shape, end a text."""
-  return jnp.isin(token, jnp.asarray(stop, jnp.int32))
+def is_eos(ids: Array, eos_ids: Array | np.ndarray) -> Array:
+  """Returns whether each id ends a sequence, bool of the shape of `ids`."""
+  return jnp.isin(ids, jnp.asarray(eos_ids, jnp.int32))
 
 
 def greedy(key: Array, logits: Array) -> Array:
-  """Chooses the likeliest token; the key is not used."""
+  """Returns the id of the largest logit; the key is not used."""
   del key
   return jnp.argmax(logits)
 
@@ -100,34 +106,34 @@ def sampling(
   temperature: float | Array = 1.0,
   top_k: int | None = None,
   top_p: float | Array | None = None,
-) -> Choose:
-  """Returns a choice at random, among the likelier tokens only.
+) -> Sampler:
+  """Returns a sampler of the categorical distribution of the logits.
 
   Args:
-    temperature: what logits are divided by, above 0.
-    top_k: how many of the likeliest tokens there are to choose from; all by
+    temperature: divisor of the logits, above 0. May be traced.
+    top_k: samples from the `top_k` tokens of highest probability, from all by
       default (Fan et al. 2018, arXiv:1805.04833).
-    top_p: the least probability that, of those, the fewest likeliest have
-      together that there are to choose from, above 0 and up to 1 (Holtzman
-      et al. 2020, arXiv:1904.09751). It and `temperature` may be traced.
+    top_p: of those, samples from the smallest set of the most probable tokens
+      whose total probability is at least `top_p`, above 0 and at most 1
+      (Holtzman et al. 2020, arXiv:1904.09751). May be traced.
 
   Raises:
-    UserError: a number is out of range.
+    UserError: an argument is out of range.
   """
-  above = checks.SMALLEST
-  checks.number("a temperature above 0", temperature, above, float("inf"))
+  smallest = validation.SMALLEST
+  validation.number("temperature > 0", temperature, smallest, float("inf"))
   if top_k is not None:
-    checks.count("a top_k of at least 1, of whole numbers", top_k)
+    validation.positive_integer("top_k", top_k)
   if top_p is not None:
-    checks.number("a top_p above 0 and up to 1", top_p, above, 1)
+    validation.number("0 < top_p <= 1", top_p, smallest, 1)
 
-  def choose(key: Array, logits: Array) -> Array:
+  def sampler(key: Array, logits: Array) -> Array:
     size = min(top_k or logits.size, logits.size)
     values, ids = lax.top_k(logits / temperature, size)
     if top_p is not None:
-      chances = jax.nn.softmax(values)
-      before = jnp.cumsum(chances) - chances
-      values = jnp.where(before < top_p, values, -jnp.inf)
+      probabilities = jax.nn.softmax(values)
+      preceding = jnp.cumsum(probabilities) - probabilities
+      values = jnp.where(preceding < top_p, values, -jnp.inf)
     return ids[jax.random.categorical(key, values)]
 
-  return choose
+  return sampler

@@ -1,16 +1,22 @@
 import errno
+import logging
+import signal
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from dlcore import command
 from dlcore.errors import UserError
 
 FLAGS = [
   (["--workdri=x"], "'workdir'"),
   (["--summry"], "'summary'"),
   (["--workdir"], "Missing value"),
-  (["--workdir="], "an empty one"),
+  (["--workdir="], "an empty --workdir"),
   (["--summary=maybe"], "'maybe'"),
   (["stray"], "'stray'"),
   (["--config"], "alone"),
@@ -24,7 +30,7 @@ KEYS = [
   ("learning_rate=3", "'optim.learning_rate'"),
   ("model=cnn", "name, "),
   ("training.steps.x=3", "training.steps is a single value"),
-  ("=3", "there are: data, init, model"),
+  ("=3", "data, init, model"),
   ("model.name=cmn", "'cnn'"),
   ("data.name=digit", "'digits'"),
   ("optim.name=adm", "'adam'"),
@@ -38,6 +44,11 @@ KEYS = [
   ("optim.learning_rate=nan", "nan"),
   ("training.steps=-1", "-1"),
   ("data.batch_size=0", "data.batch_size"),
+]
+RENAMED = [
+  ("vit_tiny", "heads", "num_heads"),
+  ("llama2_7b", "key_value_heads", "num_kv_heads"),
+  ("transformer_base", "bias", "logits_bias"),
 ]
 PARTS = [
   ("model.activation=rlu", "'relu'"),
@@ -66,7 +77,7 @@ PARTS = [
 ]
 FILES = {
   "def get_config(": "line 1",
-  "x = 1": "a function get_config",
+  "x = 1": "got None",
   "get_config = 3": "got 3",
   "def get_config(): return 3": "got int",
   "import nosuchmodule": "No module named 'nosuchmodule'",
@@ -77,41 +88,59 @@ FILES = {
 }
 
 
-def told(answer) -> str:
-  """Checks that it is a user's error, and returns its lines."""
-  assert answer.code == 1
-  assert answer.err[0].startswith("error: expected ")
+def error_lines(answer) -> str:
+  """Checks that a mistake is reported as such, and returns its lines."""
+  assert answer.code == command.EXIT_CODES["mistake"]
+  assert answer.err[0].startswith("error: ")
   assert len(answer.err) <= 3, answer.err
   return "\n".join(answer.err)
 
 
+def test_exit_codes_are_distinct_and_signals_have_the_codes_of_shells():
+  codes = command.EXIT_CODES
+  assert codes["success"] == 0
+  # The code of the interpreter for an exception that is not caught.
+  assert codes["failure"] == 1
+  assert len(set(codes.values())) == len(codes)
+  assert codes["interrupted"] == 128 + signal.SIGINT
+  assert codes["terminated"] == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize(("arguments", "hint"), FLAGS)
-def test_a_wrong_flag_is_told(shell, arguments, hint):
-  assert hint in told(shell("train", *arguments))
+def test_a_wrong_flag_is_a_mistake(shell, arguments, hint):
+  assert hint in error_lines(shell("train", *arguments))
 
 
 @pytest.mark.parametrize(("override", "hint"), KEYS)
-def test_a_wrong_override_is_told(shell, override, hint):
-  assert hint in told(shell("train", f"--config.{override}"))
+def test_a_wrong_override_is_a_mistake(shell, override, hint):
+  assert hint in error_lines(shell("train", f"--config.{override}"))
+
+
+@pytest.mark.parametrize(("model", "old", "new"), RENAMED)
+def test_a_former_key_is_a_mistake_with_its_new_name(shell, model, old, new):
+  arguments = [f"--config.model.name={model}", f"--config.model.{old}=2"]
+  lines = error_lines(shell("train", *arguments))
+  assert f"expected --config.model.{new}\n" in lines
+  assert f"got --config.model.{old}" in lines
 
 
 @pytest.mark.parametrize(("override", "hint"), PARTS)
-def test_parts_that_do_not_fit_are_told_before_training(shell, override, hint):
-  arguments = ["--config.scale.devices=1", f"--config.{override}"]
-  assert hint in told(shell("train", "--workdir=run", *arguments))
-
-
-def test_a_batch_that_does_not_divide_is_calculated(
-  shell,
+def test_parts_that_do_not_fit_are_a_mistake_before_training(
+  shell, override, hint
 ):
-  lines = told(shell("train", "--config.data.batch_size=12"))
+  arguments = ["--config.scale.devices=1", f"--config.{override}"]
+  assert hint in error_lines(shell("train", "--workdir=run", *arguments))
+
+
+def test_a_batch_that_does_not_divide_by_the_devices_shows_the_quotient(shell):
+  lines = error_lines(shell("train", "--config.data.batch_size=12"))
   assert "12 / 8 = 1.5" in lines
 
 
 @pytest.mark.parametrize(("text", "hint"), FILES.items())
-def test_a_wrong_config_file_is_told(shell, tmp_path, text, hint):
+def test_a_wrong_config_file_is_a_mistake(shell, tmp_path, text, hint):
   (tmp_path / "mine.py").write_text(text)
-  assert hint in told(shell("train", "--config=mine.py"))
+  assert hint in error_lines(shell("train", "--config=mine.py"))
 
 
 @pytest.mark.parametrize(
@@ -123,25 +152,29 @@ def test_a_wrong_config_file_is_told(shell, tmp_path, text, hint):
     ("mine.py:large", "'large'"),
   ],
 )
-def test_a_config_that_is_not_there_is_told(shell, tmp_path, path, hint):
+def test_a_missing_config_is_a_mistake_with_the_nearest_file(
+  shell, tmp_path, path, hint
+):
   (tmp_path / "mine.py").write_text("def get_config(): pass")
-  assert hint in told(shell("train", f"--config={path}"))
+  assert hint in error_lines(shell("train", f"--config={path}"))
 
 
-def test_a_script_without_a_config_refuses_one(shell):
-  told(shell("evaluate", "--config=x.py"))
-  told(shell("report", "--config.seed=3", "run"))
+def test_a_script_without_a_config_rejects_one(shell):
+  assert "got x.py" in error_lines(shell("evaluate", "--config=x.py"))
+  lines = error_lines(shell("report", "--config.seed=3", "run"))
+  assert "got --config.seed" in lines
 
 
 @pytest.mark.parametrize("script", ["train", "evaluate", "predict", "report"])
-def test_help_lists_what_the_script_takes(shell, script):
+def test_help_lists_flags_and_exit_codes(shell, script):
   answer = shell(script, "--help")
-  assert answer.code == 0
+  assert answer.code == command.EXIT_CODES["success"]
   assert f"{script}.py" in answer.out
   assert script == "report" or "--workdir=" in answer.out
+  assert "2 mistake" in answer.out
 
 
-def test_a_flag_is_answered_before_jax_is_imported():
+def test_an_unknown_flag_is_reported_before_jax_is_imported():
   code = (
     "import sys\n"
     "from dlcore import command\n"
@@ -149,7 +182,7 @@ def test_a_flag_is_answered_before_jax_is_imported():
     "sys.exit(code + 10 * ('jax' in sys.modules))"
   )
   result = subprocess.run([sys.executable, "-c", code], capture_output=True)
-  assert result.returncode == 1
+  assert result.returncode == command.EXIT_CODES["mistake"]
 
 
 def failing(error):
@@ -159,14 +192,92 @@ def failing(error):
   return main
 
 
-def test_a_bug_keeps_its_traceback(shell):
+def test_an_unexpected_error_keeps_its_traceback(shell):
   with pytest.raises(ZeroDivisionError):
     shell("report", main=failing(ZeroDivisionError()))
 
 
-def test_a_full_disk_is_no_bug(shell):
+def test_an_unexpected_error_ends_the_process_as_a_failure():
+  code = (
+    "import sys\n"
+    "from dlcore import command\n"
+    "sys.argv = ['x']\n"
+    "command.run(lambda: 1 / 0)"
+  )
+  result = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True
+  )
+  assert result.returncode == command.EXIT_CODES["failure"]
+  assert "ZeroDivisionError" in result.stderr
+
+
+def test_a_full_disk_is_a_mistake(shell):
   error = OSError(errno.ENOSPC, "No space left on device", "run/x")
-  assert "disk" in told(shell("report", main=failing(error)))
+  assert "disk" in error_lines(shell("report", main=failing(error)))
+
+
+def device_memory():
+  # More than the 128 TiB of addresses of a process, so that malloc fails even
+  # if the kernel overcommits.
+  large = jax.jit(lambda x: jnp.arange(2**46, dtype=jnp.float32) + x)
+  large(1.0).block_until_ready()
+
+
+def host_memory():
+  np.zeros(2**46)
+
+
+@pytest.mark.parametrize(
+  ("allocate", "memory", "size"),
+  [
+    (device_memory, "device memory", "256.0 TiB"),
+    (host_memory, "host memory", "512. TiB"),
+  ],
+)
+def test_exhausted_memory_is_a_mistake_with_the_size(
+  shell, allocate, memory, size
+):
+  first, second, third = error_lines(
+    shell("report", main=allocate)
+  ).splitlines()
+  assert memory in first
+  assert size in second
+  assert "memory" in third
+
+
+@pytest.mark.parametrize(
+  ("message", "got"),
+  [
+    (
+      "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 17179869184 "
+      "bytes.",
+      "got a request for 16.0 GiB",
+    ),
+    (
+      "RESOURCE_EXHAUSTED: CompileTimeHbmOom: ... 117.18G exceeds available "
+      "HBM (15.75G)",
+      "got a program that uses 117.18G exceeds available HBM (15.75G)",
+    ),
+    ("RESOURCE_EXHAUSTED: of something", "got: RESOURCE_EXHAUSTED: of"),
+  ],
+)
+def test_exhausted_memory_in_training_names_the_settings(shell, message, got):
+  def main(config, name):
+    try:
+      raise jax.errors.JaxRuntimeError(message)
+    finally:
+      raise ValueError
+
+  lines = error_lines(shell("train", main=main))
+  assert got in lines
+  for setting in ("training.accumulate", "model.remat", "data.batch_size"):
+    assert setting in lines
+
+
+def test_other_errors_of_the_runtime_keep_their_traceback(shell):
+  error = jax.errors.JaxRuntimeError("INTERNAL: of XLA")
+  with pytest.raises(jax.errors.JaxRuntimeError):
+    shell("report", main=failing(error))
 
 
 def test_a_failure_after_a_mistake_does_not_hide_it(shell):
@@ -176,21 +287,21 @@ def test_a_failure_after_a_mistake_does_not_hide_it(shell):
     finally:
       raise ValueError
 
-  assert told(shell("report", main=main)) == "error: expected one\n  got two"
+  lines = error_lines(shell("report", main=main))
+  assert lines == "error: expected one\n  got two"
 
 
 def test_an_interruption_is_one_line(shell):
   answer = shell("report", main=failing(KeyboardInterrupt()))
-  assert (answer.code, answer.err) == (130, ["interrupted"])
+  code = command.EXIT_CODES["interrupted"]
+  assert (answer.code, answer.err) == (code, ["interrupted"])
 
 
-def test_notes_are_plain_lines_on_standard_error(shell):
-  import logging
-
+def test_log_messages_are_single_lines_on_standard_error(shell):
   def main():
     logging.getLogger("dlcore").info("preparing\nmnist")
     logging.getLogger("dlcore").warning("two are skipped")
-    logging.getLogger().warning("of no interest")
+    logging.getLogger().warning("of another package")
 
   answer = shell("report", main=main)
   assert answer.err == ["preparing mnist", "warning: two are skipped"]

@@ -1,0 +1,148 @@
+"""Config keys that were renamed in version 0.2.
+
+On the command line and in a config file an old key is an error that gives
+the new one. The config.json of an older run is upgraded when it is read.
+"""
+
+import copy
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from dlcore import models
+
+COMMON = {
+  "scale.devices": "sharding.devices",
+  "training.watch_every": "training.layer_statistics_every",
+  "training.spike": "training.spike_factor",
+  "training.tolerate": "training.max_consecutive_skips",
+  "training.recoveries": "training.max_rollbacks",
+}
+"""New paths by old paths, for keys that every config has."""
+
+_DECODER = {
+  "vocabulary": "vocab_size",
+  "heads": "num_heads",
+  "hidden": "mlp_dim",
+  "length": "max_length",
+  "epsilon": "eps",
+}
+MODEL_FIELDS = {
+  "Bert": {**_DECODER, "token_types": "num_token_types"},
+  "ConvNeXt": {"epsilon": "eps"},
+  "EfficientNetLite": {"epsilon": "eps"},
+  "GPT2": _DECODER,
+  "Llama": {
+    **_DECODER,
+    "bias": "qkv_bias",
+    "head_size": "head_dim",
+    "key_value_heads": "num_kv_heads",
+    "stretch": "rope_scaling",
+    "theta": "rope_theta",
+    "tied": "tie_embeddings",
+  },
+  "Mixer": {"tokens": "tokens_mlp_dim", "channels": "channels_mlp_dim"},
+  "RecurrentNetwork": {"vocabulary": "vocab_size", "tied": "tie_embeddings"},
+  "Seq2Seq": {
+    "vocabulary": "vocab_size",
+    "target_vocabulary": "target_vocab_size",
+  },
+  "Transformer": {
+    **_DECODER,
+    "bias": "logits_bias",
+    "halves": "sines_first",
+    "scaled": "scale_embeddings",
+    "target_depth": "decoder_depth",
+    "target_heads": "decoder_num_heads",
+    "target_hidden": "decoder_mlp_dim",
+    "target_vocabulary": "target_vocab_size",
+  },
+  "ViT": {
+    "patch": "patch_size",
+    "heads": "num_heads",
+    "hidden": "mlp_dim",
+    "epsilon": "eps",
+  },
+}
+"""New fields by old fields, by the class of the model."""
+
+
+def _model_class(entry: Any) -> str:
+  return (entry.func if isinstance(entry, partial) else entry).__name__
+
+
+BY_ENTRY: dict[str, dict[str, dict[str, str]]] = {
+  "model": {
+    name: MODEL_FIELDS[_model_class(entry)]
+    for name, entry in models.MODELS.items()
+    if _model_class(entry) in MODEL_FIELDS
+  },
+  "optim": {},
+}
+"""New settings by old settings, by section and by the entry of its table."""
+
+
+def renamed(path: str, entries: Mapping[str, str]) -> str | None:
+  """Returns the new path of a renamed config key, None for other keys.
+
+  Args:
+    path: the key, such as `"model.heads"`.
+    entries: the name in each section with a table: `{"model": "gpt2", ...}`.
+  """
+  if path in COMMON:
+    return COMMON[path]
+  section, _, key = path.rpartition(".")
+  new = _settings(section, entries.get(section)).get(key)
+  return f"{section}.{new}" if new else None
+
+
+def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a stored config with the new names of renamed keys.
+
+  Values and other keys stay as they are. An old key stays too if its new name
+  is also there, so that reading the config reports it.
+
+  Args:
+    content: the content of a config.json, of this version or an older one.
+  """
+  tree = copy.deepcopy(dict(content))
+  for section in BY_ENTRY:
+    settings = _settings(section, _section(tree, section).get("name"))
+    for old, new in settings.items():
+      _move(tree, f"{section}.{old}", f"{section}.{new}")
+  for old, new in COMMON.items():
+    _move(tree, old, new)
+  return tree
+
+
+def _settings(section: str, name: Any) -> Mapping[str, str]:
+  """Returns the renamed settings of an entry; a stored name may be anything."""
+  if not isinstance(name, str):
+    return {}
+  return BY_ENTRY.get(section, {}).get(name, {})
+
+
+def _section(tree: Mapping[str, Any], path: str) -> Any:
+  """Returns the section at `path`, empty if it is missing or not a section."""
+  node: Any = tree
+  for part in path.split("."):
+    node = node.get(part) if isinstance(node, Mapping) else None
+  return node if isinstance(node, Mapping) else {}
+
+
+def _move(tree: dict[str, Any], old: str, new: str) -> None:
+  """Moves a leaf to its new path and removes a section that it leaves empty."""
+  old_section, _, old_key = old.rpartition(".")
+  new_section, _, new_key = new.rpartition(".")
+  source = _section(tree, old_section)
+  if old_key not in source or new_key in _section(tree, new_section):
+    return
+  target: Any = tree
+  for part in new_section.split("."):
+    target = target.setdefault(part, {})
+    if not isinstance(target, dict):
+      return
+  target[new_key] = source.pop(old_key)
+  if not source:
+    parent, _, name = old_section.rpartition(".")
+    del (_section(tree, parent) if parent else tree)[name]

@@ -1,0 +1,111 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlcore import models
+from dlcore.errors import UserError
+from dlcore.generation import beam_search, generate, prefill
+
+MODELS = {
+  "transformer": models.Transformer(
+    vocab_size=19,
+    target_vocab_size=13,
+    width=16,
+    depth=1,
+    mlp_dim=24,
+    num_heads=2,
+  ),
+  "seq2seq": models.Seq2Seq(
+    vocab_size=19, target_vocab_size=13, width=16, depth=2
+  ),
+}
+LENGTH = 6
+START = 1
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def sources(request, random_variables):
+  """A model, variables, and source sequences with padding on both sides."""
+  ids = np.random.default_rng(2).integers(0, 19, (3, 5))
+  mask = np.array([[1, 1, 0, 0, 0], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+  model = MODELS[request.param]
+  return model, random_variables(model, ids, ids), ids, mask
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def teacher_forced(model, variables, ids, mask, targets):
+  """Returns log-probabilities of target ids and the argmax at each position."""
+  shifted = jnp.pad(targets, ((0, 0), (1, 0)), constant_values=START)[:, :-1]
+  logits = model.apply(
+    variables, ids, shifted, attention_mask=mask, train=False
+  )
+  log_probs = jax.nn.log_softmax(logits)
+  of_targets = jnp.take_along_axis(log_probs, targets[..., None], 2)[..., 0]
+  return of_targets, logits.argmax(-1)
+
+
+def state(model, variables, ids, mask):
+  return prefill(
+    model,
+    variables,
+    ids,
+    attention_mask=mask,
+    max_new_tokens=LENGTH,
+    decoder_start_id=START,
+  )
+
+
+def test_with_a_cache_the_tokens_equal_those_of_a_full_forward_pass(sources):
+  model, variables, ids, mask = sources
+  run = jax.jit(lambda variables: generate(state(model, variables, ids, mask)))
+  output = run(variables)
+  _, expected = teacher_forced(model, variables, ids, mask, output.ids)
+  np.testing.assert_array_equal(output.ids, expected)
+
+
+def test_padding_of_the_source_does_not_change_the_output(sources):
+  model, variables, ids, mask = sources
+
+  @jax.jit
+  def run(ids, mask):
+    start = state(model, variables, ids, mask)
+    return generate(start).ids, beam_search(start, num_beams=3).ids
+
+  padded = run(ids, mask)
+  for row in range(2):
+    alone = run(ids[row : row + 1, mask[row] == 1], None)
+    for one, several in zip(alone, padded, strict=True):
+      np.testing.assert_array_equal(one[0], several[row])
+
+
+def test_the_score_of_a_beam_equals_that_of_a_full_forward_pass(sources):
+  model, variables, ids, mask = sources
+  search = functools.partial(beam_search, num_beams=3, eos_ids=(2, 5))
+  run = jax.jit(lambda variables: search(state(model, variables, ids, mask)))
+  beams = run(variables)
+  assert np.isfinite(beams.scores).all()
+  assert (np.diff(beams.scores) <= 0).all()
+  for beam in range(3):
+    targets, lengths = beams.ids[:, beam], beams.lengths[:, beam]
+    log_probs, _ = teacher_forced(model, variables, ids, mask, targets)
+    kept = np.arange(LENGTH) < lengths[:, None]
+    scores = np.where(kept, log_probs, 0).sum(1) / lengths
+    np.testing.assert_allclose(beams.scores[:, beam], scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("start", "message"),
+  [
+    (13, "decoder_start_id from 0 to 12"),
+    (-1, "decoder_start_id from 0 to 12"),
+    (1.5, "integers"),
+    (None, "expected decoder_start_id for the encoder-decoder"),
+  ],
+)
+def test_an_invalid_start_id_raises(sources, start, message):
+  model, variables, ids, _ = sources
+  with pytest.raises(UserError, match=message):
+    prefill(model, variables, ids, max_new_tokens=3, decoder_start_id=start)
