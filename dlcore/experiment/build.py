@@ -5,11 +5,11 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from dlcore import (
@@ -17,16 +17,17 @@ from dlcore import (
   data,
   models,
   optim,
+  sharding,
   tasks,
   training,
   transfer,
-  trees,
 )
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.defaults import DEFAULTS, TABLES
-from dlcore.scale import AXIS, data_parallel
-from dlcore.task import Task
-from dlcore.typing import Extra, Params, Schedule
+from dlcore.experiment.defaults import TABLES, own_settings
+from dlcore.experiment.qualification import qualify
+from dlcore.task import FROZEN, Task, merge_frozen
+from dlcore.trees import flatten, nest
+from dlcore.typing import ModelState, Params, Schedule
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -46,89 +47,82 @@ class Experiment:
   tx: optax.GradientTransformation
   devices: list[jax.Device]
 
-  def fit(self, workdir, *, progress: bool, phases: training.Phases):
-    """Trains in `workdir`, or goes on; returns the last `State`."""
+  def sources(self) -> dict[str, data.Source]:
+    """Returns the splits that the data has, by name."""
+    splits = self.splits._asdict().items()
+    return {name: source for name, source in splits if source is not None}
+
+  def fit(self, workdir: Path, **display: Any) -> training.Result:
+    """Trains in `workdir`, or continues; `display` goes to `training.fit`."""
     section, where = self.config["training"], self.config["data"]
-    return training.fit(
-      self.task,
-      self.tx,
-      self.splits.train,
-      self.splits.valid,
-      steps=self.steps,
-      seed=self.config["seed"],
-      workdir=workdir,
-      batch_size=where["batch_size"],
-      augment=augment.compose(where["augment"]),
-      penalty=optim.penalty(
-        self.config["optim"]["l1"],
-        self.config["optim"]["l2"],
-        self.config["optim"]["no_decay"],
-      ),
-      initial=initial(self.config["init"], self.model),
-      freeze=self.config["optim"]["freeze"],
-      ema=section["ema"],
-      accumulate=section["accumulate"],
-      patience=section["patience"],
-      spike=section["spike"],
-      tolerate=section["tolerate"],
-      recoveries=section["recoveries"],
-      learning_rate=self.learning_rate,
-      plateau=plateau(self.config),
-      best_by=section["best_by"],
-      log_every=section["log_every"],
-      watch_every=section["watch_every"],
-      eval_every=section["eval_every"],
-      checkpoint_every=section["checkpoint_every"],
-      eval_batch_size=section["eval_batch_size"],
-      placement=where["placement"],
-      workers=where["workers"],
-      steps_per_call=section["steps_per_call"],
-      compiler=section["compile"],
-      devices=self.devices,
-      progress=progress,
-      phases=phases,
-    )
+    optimizer = self.config["optim"]
+    fit_settings = {
+      name: section[name]
+      for name in inspect.signature(training.fit).parameters
+      if name in section
+    }
+    with (
+      qualify("training", [*fit_settings, "compile"]),
+      qualify("data", ("batch_size", "placement", "workers")),
+    ):
+      return training.fit(
+        self.task,
+        self.tx,
+        self.splits.train,
+        self.splits.valid,
+        **{**fit_settings, "steps": self.steps},
+        seed=self.config["seed"],
+        workdir=workdir,
+        batch_size=where["batch_size"],
+        placement=where["placement"],
+        workers=where["workers"],
+        penalty=optim.penalty(
+          optimizer["l1"], optimizer["l2"], optimizer["no_decay"]
+        ),
+        initial=load_initial(self.config["init"], self.model),
+        plateau=plateau(optimizer["schedule"]),
+        compiler=section["compile"],
+        devices=self.devices,
+        **display,
+      )
 
   def evaluator(self, source: data.Source) -> training.Evaluator:
-    """Returns what evaluates the task on `source`."""
-    # Evaluation rounds its batches to the devices, so any size will do here.
+    """Returns an evaluator of the task on `source`."""
     return training.Evaluator(
       self.task,
       source,
       seed=self.config["seed"],
       batch_size=self.config["training"]["eval_batch_size"],
       placement=self.config["data"]["placement"],
-      parallel=data_parallel(len(self.devices), devices=self.devices),
+      # Evaluation rounds its batches to the devices: any size divides.
+      partitioner=sharding.partitioner(len(self.devices), devices=self.devices),
     )
 
 
 def build(config: Mapping[str, Any]) -> Experiment:
-  """Builds what a complete config names; loads the data.
+  """Builds the parts that a complete config names, and loads the data.
 
   Raises:
     UserError: parts do not fit together, or a value is out of range.
   """
   section = config["data"]
-  splits = data.load(section["name"], **_own(section, "data"))
-  if section["limit"]:
-    splits = splits._replace(train=data.limit(splits.train, section["limit"]))
-  model, task = build_task(config, splits.train.about)
+  with qualify("data", section):
+    splits = data.load(section["name"], **own_settings(section, "data"))
+    if section["limit"]:
+      train = data.limit(splits.train, section["limit"])
+      splits = splits._replace(train=train)
+  model, task = build_task(config, splits.train.info)
   steps = count_steps(config, splits.train.size)
   learning_rate = schedule(config, steps)
   optimizer = config["optim"]
-  tx = optim.create(
-    optimizer["name"],
-    learning_rate=learning_rate,
-    clip_norm=optimizer["clip_norm"],
-    clip_value=optimizer["clip_value"],
-    clip_layer=optimizer["clip_layer"],
-    clip_adaptive=optimizer["clip_adaptive"],
-    no_decay=optimizer["no_decay"],
-    rates=optimizer["rates"],
-    layers=optimizer["layers"],
-    layer_decay=optimizer["layer_decay"],
-    **_own(optimizer, "optim"),
-  )
+  own = own_settings(optimizer, "optim")
+  shared = inspect.signature(optim.create).parameters.keys() & optimizer.keys()
+  with qualify("optim", optimizer):
+    tx = optim.create(
+      **{name: optimizer[name] for name in shared},
+      **own,
+      learning_rate=learning_rate,
+    )
   return Experiment(
     config=config,
     splits=splits,
@@ -137,81 +131,42 @@ def build(config: Mapping[str, Any]) -> Experiment:
     steps=steps,
     learning_rate=learning_rate,
     tx=tx,
-    devices=_devices(config["scale"]["devices"]),
+    devices=_devices(config["sharding"]["devices"]),
   )
 
 
 def build_task(
-  config: Mapping[str, Any], about: Mapping[str, Any]
+  config: Mapping[str, Any], info: data.DataInfo
 ) -> tuple[Any, Task]:
-  """Builds the model and its task for data that `about` describes.
+  """Builds the model and its task for data that `info` describes.
 
   Raises:
-    UserError: the task or the model is not for such data.
+    UserError: the task or the model does not fit such data.
   """
-  section, name = config["task"], config["task"]["name"]
-  classes = about.get("classes")
-  if (name == "classification") != bool(classes):
-    fitting = "classification" if classes else "regression"
-    have = f"{len(classes)} classes" if classes else "a number as its target"
-    raise UserError(
-      f"expected data for the task {name!r}",
-      f"got {about['name']!r}, which has {have}",
-      f"use --config.task.name={fitting}",
+  section = config["task"]
+  kind = lookup(tasks.TASKS, section["name"], "task")
+  kind.accepts(info)
+  with qualify("model", config["model"]):
+    model = models.create(
+      config["model"]["name"],
+      **kind.model_arguments(info),
+      **_numerics(config),
+      **own_settings(config["model"], "model"),
     )
-  if classes and len(classes) < 2:
-    raise UserError(
-      "expected data of at least two classes",
-      f"got {about['name']!r}, where all examples are {classes[0]!r}",
-    )
-  model = models.create(
-    config["model"]["name"],
-    num_classes=len(classes) if classes else 1,
-    **_numerics(config),
-    **_own(config["model"], "model"),
-  )
-  settings: dict[str, Any] = {
-    "input": about["input"],
-    "normalization": about.get("normalization"),
-  }
-  if name == "regression":
-    settings["target_normalization"] = about.get("target_normalization")
-  make: Callable[..., Task] = tasks.TASKS[name]
-  return model, make(model, **settings, **_own(section, "task"))
-
-
-def parameters(
-  task: Task, about: Mapping[str, Any], restored: tuple[Any, Any], where: Any
-) -> tuple[Params, Extra]:
-  """Returns restored arrays in the structure that the task works with.
-
-  Args:
-    task: built from the config.
-    about: of the data.
-    restored: `(params, extra)`, nested dicts of arrays; empty ones are lost.
-    where: they came from, for the message.
-
-  Raises:
-    UserError: they are of another model, or of other data.
-  """
-  example = np.zeros((1, *about["shape"]), about["dtype"])
-  batch = {about["input"]: example}
-  template = jax.eval_shape(task.init, jax.random.key(0), batch)
-  try:
-    return trees.restore(template, trees.flatten(restored))
-  except ValueError as error:
-    raise UserError(
-      f"expected the parameters in {where} to fit config.json and data.json",
-      f"got: {error}",
-      "put good copies of these files back, or train in another --workdir",
-    ) from error
+  with qualify("task", section):
+    task = kind.build(model, info, **own_settings(section, "task"))
+  with qualify("optim", ("freeze",)):
+    task = tasks.freeze(task, config["optim"]["freeze"])
+  with qualify("data.augment", config["data"]["augment"]):
+    augmentation = augment.compose(config["data"]["augment"])
+  return model, tasks.augmented(task, augmentation)
 
 
 def count_steps(config: Mapping[str, Any], size: int) -> int:
   """Returns the number of steps of a run over `size` training examples.
 
   Raises:
-    UserError: there are none, or a batch is larger than the whole.
+    UserError: it is 0, or a batch is larger than the training set.
   """
   section, batch_size = config["training"], config["data"]["batch_size"]
   if batch_size > size:
@@ -230,69 +185,83 @@ def count_steps(config: Mapping[str, Any], size: int) -> int:
 
 def schedule(config: Mapping[str, Any], steps: int) -> Schedule:
   """Returns the learning rate of a run of `steps` steps."""
-  section = config["optim"]
-  return optim.schedule(
-    section["schedule"]["name"],
-    learning_rate=section["learning_rate"],
-    steps=steps,
-    **_own(section["schedule"], "optim.schedule"),
-  )
-
-
-def initial(
-  section: Mapping[str, Any], model: Any
-) -> Callable[[Params, Extra], tuple[Params, Extra]] | None:
-  """Returns what puts weights in the place of random ones, None for nothing."""
-  if not section["source"]:
-    return None
-
-  def load(params: Params, extra: Extra) -> tuple[Params, Extra]:
-    variables, report = transfer.load_pretrained(
-      section["source"],
-      model,
-      {"params": params, **tasks.supervised.collections(extra)},
-      **{key: section[key] for key in section if key != "source"},
-    )
-    for line in str(report).splitlines():
-      log.info("%s", line)
-    return variables.pop("params"), {**extra, **variables}
-
-  return load
-
-
-def plateau(config: Mapping[str, Any]) -> training.Plateau | None:
-  """Returns when the trainer lowers the rate, None if it does not."""
   section = config["optim"]["schedule"]
+  with qualify("optim.schedule", section):
+    return optim.schedule(
+      section["name"],
+      learning_rate=config["optim"]["learning_rate"],
+      steps=steps,
+      **own_settings(section, "optim.schedule"),
+    )
+
+
+def plateau(section: Mapping[str, Any]) -> training.Plateau | None:
+  """Returns when the trainer lowers the rate, or None for other schedules."""
   if section["name"] != "plateau":
     return None
   names = training.Plateau._fields
   return training.Plateau(**{name: section[name] for name in names})
 
 
-def _own(section: Mapping[str, Any], path: str) -> dict[str, Any]:
-  """Returns the settings of the section's entry, without the common ones."""
-  common: Any = DEFAULTS
-  for part in path.split("."):
-    common = common[part]
-  return {key: value for key, value in section.items() if key not in common}
+def load_initial(
+  section: Mapping[str, Any], model: Any
+) -> Callable[[Params, ModelState], tuple[Params, ModelState]] | None:
+  """Returns a function that loads pretrained weights, or None.
+
+  Args:
+    section: the config's section `init`.
+    model: the model that `init.source` is loaded into.
+  """
+  if not section["source"]:
+    return None
+
+  def load(params: Params, model_state: ModelState):
+    settings = {key: section[key] for key in section if key != "source"}
+    variables, report = transfer.load_pretrained(
+      section["source"], model, merge_frozen(params, model_state), **settings
+    )
+    for line in str(report).splitlines():
+      log.info("%s", line)
+    return split_variables(params, model_state, variables)
+
+  return load
+
+
+def split_variables(
+  params: Params, model_state: ModelState, variables: Mapping[str, Any]
+) -> tuple[Params, ModelState]:
+  """Returns `variables` of a model in the structure of a task's.
+
+  Args:
+    params: of the task, maybe abstract; the paths that are trained.
+    model_state: of the task; the other collections.
+    variables: `{"params": ..., **collections}`, of the model.
+  """
+  trained = flatten(params).keys()
+  flat = flatten(variables["params"])
+  others = {k: tree for k, tree in variables.items() if k != "params"}
+  new_state = {**model_state, **others}
+  if FROZEN in model_state:
+    new_state[FROZEN] = nest({k: flat[k] for k in flat.keys() - trained})
+  return nest({k: flat[k] for k in trained}), new_state
 
 
 def _numerics(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what a model must know of its numbers and of the devices."""
+  """Returns the model's arguments that come from the section `training`."""
   section = config["training"]
   values = {"dtype": lookup(DTYPES, section["dtype"], "training.dtype")}
   if section["compile"] == "pmap":
-    values["axis_name"] = AXIS
+    values["axis_name"] = sharding.DATA_AXIS
   entry = TABLES["model"][0][config["model"]["name"]]
-  takes = inspect.signature(entry).parameters
-  return {key: value for key, value in values.items() if key in takes}
+  parameters = inspect.signature(entry).parameters
+  return {key: value for key, value in values.items() if key in parameters}
 
 
 def _devices(count: int) -> list[jax.Device]:
-  devices = jax.local_devices()
+  devices = jax.devices()
   if not 0 <= count <= len(devices):
     raise UserError(
-      f"expected scale.devices from 1 to {len(devices)}, or 0 for all",
+      f"expected sharding.devices from 1 to {len(devices)}, or 0 for all",
       f"got {count}",
     )
   return devices[:count] if count else devices

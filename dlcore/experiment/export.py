@@ -1,4 +1,4 @@
-"""Out of dlcore: what a run has learned, for others to load."""
+"""Exports the model of a run for other libraries."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dlcore import tasks, transfer
+from dlcore import data, storage, transfer
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.build import build_task, parameters
+from dlcore.experiment.build import build_task
 from dlcore.experiment.folder import RunFolder
+from dlcore.experiment.restoring import restore_variables
 from dlcore.task import Task
-from dlcore.typing import Array, Extra, Params
+from dlcore.typing import Array, ModelState, Params
 
 
 def export(
   workdir: str | Path,
-  form: str,
+  format_name: str,
   output: str | Path,
   *,
   family: str = "",
@@ -27,72 +28,71 @@ def export(
 
   Args:
     workdir: the run folder; nothing else is needed.
-    form: "safetensors" writes a folder with config.json and
+    format_name: "safetensors" writes a folder with config.json and
       model.safetensors in published names, see `transfer.save_pretrained`;
       "stablehlo" a file with the prediction function, see `transfer.lowered`.
     output: the folder or file to write.
-    family: in whose names; by default those that such models have.
-    step: which checkpoint; None for the best.
+    family: the family of names; by default the one that such models have.
+    step: the checkpoint; None for the best.
 
   Returns:
-    What was written, in words.
+    A description of the files that were written.
 
   Raises:
-    UserError: the folder is no run, or the output cannot be written.
+    UserError: the folder is not a run, or the output cannot be written.
   """
-  write = lookup(FORMATS, form, "format")
+  write = lookup(FORMATS, format_name, "format")
   folder = RunFolder(workdir)
-  config, about = folder.config(), folder.about()
-  model, task = build_task(config, about)
-  restored = folder.restored(folder.step(step))
-  params, extra = parameters(task, about, restored, folder.path)
-  run = _Run(config, about, model, task, params, extra)
-  return write(run, Path(output), family)
+  config, info = folder.config(), folder.info()
+  model, task = build_task(config, info)
+  step = folder.select_step(step)
+  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
+  variables = restore_variables(task, info, state, folder.path)
+  return write(_Run(config, info, model, task, *variables), output, family)
 
 
 class _Run(NamedTuple):
-  """A run that is built again, with its parameters."""
+  """The parts of a run, rebuilt, and its variables."""
 
   config: Mapping[str, Any]
-  about: Mapping[str, Any]
+  info: data.DataInfo
   model: Any
   task: Task
   params: Params
-  extra: Extra
+  model_state: ModelState
 
 
-def _safetensors(run: _Run, output: Path, family: str) -> str:
-  is_image, shape = run.about["input"] == "image", run.about["shape"]
-  model = run.model
-  if getattr(model, "image_size", None) == 0:
+def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
+  shape, _ = run.info.inputs[run.info.schema.input]
+  model, is_image = run.model, len(shape) == 3
+  if is_image and getattr(model, "image_size", None) == 0:
     model = model.clone(image_size=tuple(shape[:2]))
   family = family or transfer.preferred(model)
   if family == transfer.OWN:
-    about = _own(run)
-  else:  # Other libraries than transformers have no place for labels.
-    about = {} if "/" in family else _labels(run.about)
+    settings = _own_config(run)
+  else:  # Only transformers has a place for labels.
+    settings = {} if "/" in family else _labels(run.info.schema.classes)
   transfer.save_pretrained(
-    output,
+    Path(output),
     model,
-    {"params": run.params, **tasks.supervised.collections(run.extra)},
-    config=about,
+    run.task.variables(run.params, run.model_state),
+    config=settings,
     channels=shape[-1] if is_image else None,
     family=family,
   )
   return f"{output}: model.safetensors and config.json, in names of {family}"
 
 
-def _own(run: _Run) -> dict[str, Any]:
-  """Returns what builds a model of our own again, apart from a run."""
+def _own_config(run: _Run) -> dict[str, Any]:
+  """Returns the settings that rebuild a model without a family of names."""
   section = dict(run.config["model"])
-  classes = run.about.get("classes")
-  section["num_classes"] = len(classes) if classes else 1
-  return {"model": section, "input": run.about["shape"]}
+  section["num_classes"] = run.model.num_classes
+  shape, _ = run.info.inputs[run.info.schema.input]
+  return {"model": section, "input": list(shape)}
 
 
-def _labels(about: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the names of the classes as transformers has them."""
-  classes = about.get("classes") or ()
+def _labels(classes: tuple[str, ...]) -> dict[str, Any]:
+  """Returns the class names in the fields of transformers."""
   if not classes:
     return {}
   labels = dict(enumerate(classes))
@@ -102,25 +102,26 @@ def _labels(about: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-def _stablehlo(run: _Run, output: Path, family: str) -> str:
+def _write_stablehlo(run: _Run, output: str | Path, family: str) -> str:
   if family:
     raise UserError(
       "expected no --family with stablehlo, which has no names",
       f"got {family!r}",
     )
-  name, shape = run.about["input"], tuple(run.about["shape"])
 
   def predict(**inputs: Array) -> Any:
-    return run.task.predict(run.params, run.extra, inputs, jax.random.key(0))
+    key = jax.random.key(0)
+    return run.task.predict(run.params, run.model_state, inputs, key)
 
-  example = {name: (shape, np.dtype(run.about["dtype"]))}
-  data = transfer.lowered(predict, example)
-  transfer.write(output, data)
-  sizes = ", ".join(map(str, ("B", *shape)))
-  return (
-    f"{output}: {name} [{sizes}] of {run.about['dtype']} to predictions, for "
-    f"{', '.join(transfer.PLATFORMS)}"
+  inputs = run.info.inputs
+  examples = {k: (shape, np.dtype(d)) for k, (shape, d) in inputs.items()}
+  transfer.write(Path(output), transfer.lowered(predict, examples))
+  arguments = ", ".join(
+    f"{name} {['B', *shape]} of {dtype}".replace("'", "")
+    for name, (shape, dtype) in inputs.items()
   )
+  platforms = ", ".join(transfer.PLATFORMS)
+  return f"{output}: {arguments} to predictions, for {platforms}"
 
 
-FORMATS = {"safetensors": _safetensors, "stablehlo": _stablehlo}
+FORMATS = {"safetensors": _write_safetensors, "stablehlo": _write_stablehlo}

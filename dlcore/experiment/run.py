@@ -1,4 +1,4 @@
-"""What the scripts do: train in a run folder, and evaluate it."""
+"""Trains an experiment in a run folder, and evaluates a run."""
 
 import logging
 import platform
@@ -11,14 +11,15 @@ import jax
 import numpy as np
 
 import dlcore
-from dlcore import data, models, report, tasks, trees
+from dlcore import data, models, report, storage, tasks, training, trees
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.build import Experiment, build, parameters
-from dlcore.experiment.folder import RunFolder
-from dlcore.training import Phases, integrity
-from dlcore.typing import Extra, Params
+from dlcore.experiment.build import Experiment, build
+from dlcore.experiment.folder import SUMMARY, RunFolder, checksum
+from dlcore.experiment.restoring import restore_variables
+from dlcore.storage import checksums
+from dlcore.training import Phases, State
 
-TOLD = ("step", "best_step", "parameters", "seconds", "examples_per_second")
+PRINTED = ("step", "best_step", "parameters", "seconds", "examples_per_second")
 """The numbers of a summary that the terminal shows."""
 
 PREDICTIONS = "assets/predictions.npz"
@@ -31,26 +32,28 @@ def train(
   config: Mapping[str, Any],
   workdir: str | Path,
   *,
+  profile: tuple[int, int] | None = None,
   progress: bool = True,
   phases: Phases | None = None,
 ) -> dict[str, Any]:
-  """Trains what a complete `config` says, or goes on, or finds it finished.
+  """Trains an experiment, continues it, or finds it finished.
 
-  The test split is looked at once, after the last step, with the checkpoint
-  that the validation split has named the best.
+  The test split is evaluated once, after the last step, with the checkpoint
+  that the validation split chose.
 
   Args:
-    config: the whole tree, see `complete`.
+    config: the complete tree, see `complete`.
     workdir: the run folder.
+    profile: see `training.fit`.
     progress: whether to show progress on standard error.
-    phases: adds up where the time goes.
+    phases: adds up the wall time by phase.
 
   Returns:
     The content of `summary.json`.
 
   Raises:
-    UserError: what the user can mend.
-    Stopped: a signal came, and the state was saved.
+    UserError: a mistake that the user can fix.
+    Stopped: a signal was received, and the state was saved.
   """
   phases = phases or Phases()
   folder = RunFolder(workdir)
@@ -58,47 +61,33 @@ def train(
     folder.claim(config)
     with phases("data"):
       experiment = build(config)
-    sources = _splits(experiment)
-    folder.describe(
-      experiment.splits.train.about,
-      {name: _sums(source) for name, source in sources.items()},
-    )
-    made = folder.made()
-    if finished := _finished(folder, experiment.steps, made):
-      if not integrity.intact(folder.path, integrity.LOG):
-        log.warning(
-          "%s is not as the run wrote it: lines are changed or missing",
-          folder.path / integrity.LOG,
-        )
-      if not (folder.path / "report.html").exists():
-        report.write(folder.path)
+    infos = {name: s.info for name, s in experiment.sources().items()}
+    folder.describe(experiment.splits.train.info, infos)
+    if finished := _read_finished(folder, experiment.steps):
       return finished
-    if made > experiment.steps:
-      raise UserError(
-        f"expected training.steps of at least {made}, which the run in "
-        f"{folder.path} has made",
-        f"got {experiment.steps}",
-        "choose another --workdir, or take the change back",
-      )
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
-    state = experiment.fit(folder.path, progress=progress, phases=phases)
+    result = experiment.fit(
+      folder.path, profile=profile, progress=progress, phases=phases
+    )
     with phases("evaluation"):
-      result = _final(folder, experiment)
+      metrics = _evaluate_best(folder, experiment, result.best)
+    step = int(result.last.step)
     batch_size = config["data"]["batch_size"]
-    made = folder.made()
+    busy = max(phases.seconds["step"] + phases.seconds["feed"], 1e-9)
     summary = {
-      "step": made,
-      **result,
-      "parameters": trees.count(state.params),
+      "step": step,
+      "best_step": int(result.best.step),
+      "metrics": metrics,
+      "parameters": _count_parameters(experiment, result.last),
       "seconds": phases.total(),
-      "examples_per_second": phases.steps * batch_size / _busy(phases),
+      "examples_per_second": phases.steps * batch_size / busy,
       "phases": dict(phases.seconds),
       "versions": _versions(),
       "devices": _device_names(experiment.devices),
       "finished": True,
-      "stopped_early": made < experiment.steps,
+      "stopped_early": step < experiment.steps,
     }
-    folder.write("summary.json", summary)
+    folder.write_json(SUMMARY, summary)
     with phases("report"):
       report.write(folder.path)
     return summary
@@ -112,150 +101,139 @@ def evaluate(
   Args:
     workdir: the run folder; nothing else is needed but the data.
     split: `"train"`, `"valid"` or `"test"`.
-    step: which checkpoint; None for the best.
+    step: the checkpoint; None for the best.
 
   Returns:
     `{"split", "step", metric: value, ...}`.
 
   Raises:
-    UserError: there is no such split or step, or the data has changed.
+    UserError: the split or the step does not exist, or the data has changed.
   """
   lookup(dict.fromkeys(data.Splits._fields), split, "split")
   folder = RunFolder(workdir)
-  chosen = folder.step(step)
-  config, about = folder.config(), folder.about()
-  if split not in about["splits"]:
+  step = folder.select_step(step)
+  config, info, splits = folder.config(), folder.info(), folder.splits()
+  if split not in splits:
     raise UserError(
-      f"expected a split of the run: {', '.join(about['splits'])}",
+      f"expected a split of the run: {', '.join(splits)}",
       f"got {split!r}, which its data does not have",
     )
-  restored = folder.restored(chosen)
+  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   experiment = build(config)
-  params, extra = parameters(experiment.task, about, restored, folder.path)
-  source = _splits(experiment)[split]
-  folder.compare_sums({split: _sums(source)})
-  values = experiment.evaluator(source)(params, extra)
-  return {"split": split, "step": chosen, **values}
+  variables = restore_variables(experiment.task, info, state, folder.path)
+  source = experiment.sources()[split]
+  folder.compare_checksums({split: checksum(source.info)})
+  values = experiment.evaluator(source).evaluate(*variables)
+  return {"split": split, "step": step, **(values or {})}
 
 
-def _splits(experiment: Experiment) -> dict[str, data.Source]:
-  pairs = experiment.splits._asdict().items()
-  return {name: source for name, source in pairs if source is not None}
-
-
-def _sums(source: data.Source) -> dict[str, Any]:
-  return {key: source.about.get(key) for key in ("size", "sha256")}
-
-
-def _finished(
-  folder: RunFolder, steps: int, made: int
-) -> dict[str, Any] | None:
+def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   """Returns the summary of a run that has made its last step, or None.
 
-  Where it, the predictions or the last checkpoint are broken they are made
-  again.
+  Damaged summaries and predictions are written again, so None is returned.
 
   Args:
     folder: of the run.
     steps: of the whole run.
-    made: the newest good step.
   """
-  if not (folder.path / "summary.json").exists():
+  if not (folder.path / SUMMARY).exists():
     return None
   for name in (PREDICTIONS, FEATURES):
-    if not integrity.intact(folder.path, name):
-      log.warning("made again: %s, which was damaged", folder.path / name)
+    if not storage.is_intact(folder.path, name):
+      log.warning("writing again: %s, which was damaged", folder.path / name)
       return None
   try:
-    summary = folder.read("summary.json")
+    summary = folder.read_json(SUMMARY)
   except UserError as error:
-    log.warning("made again: %s", "; ".join(error.lines[:2]))
+    log.warning("writing again: %s", "; ".join(error.lines[:2]))
     return None
-  numbers = [summary.get(name) for name in TOLD]
-  metrics = summary.get("metrics")
-  whole = all(isinstance(number, int | float) for number in numbers)
-  whole = whole and isinstance(metrics, dict)
+  numbers = [summary.get(name) for name in PRINTED]
+  complete = all(isinstance(number, int | float) for number in numbers)
+  complete &= isinstance(summary.get("metrics"), dict)
   early = summary.get("stopped_early") is True
-  done = summary.get("finished") and (early or summary.get("step") == steps)
-  kept = not folder.begun() or made == summary.get("step")
-  return summary if done and whole and kept else None
-
-
-def _final(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:
-  """Evaluates the best step on validation and test, keeps its predictions."""
-  best = folder.step()
-  params, extra = parameters(
-    experiment.task,
-    experiment.splits.train.about,
-    folder.restored(best),
-    folder.path,
-  )
-  metrics = {}
-  for split in ("valid", "test"):
-    source = getattr(experiment.splits, split)
-    if source is None:
-      continue
-    evaluator = experiment.evaluator(source)
-    values = evaluator(params, extra)
-    metrics |= {f"{split}/{name}": value for name, value in values.items()}
-    if split == "test" or experiment.splits.test is None:
-      arrays = _predictions(split, source, evaluator.predict(params, extra))
-      folder.write_arrays(PREDICTIONS, arrays)
-      if arrays := _features(experiment, source, params, extra):
-        folder.write_arrays(FEATURES, arrays)
-  return {"best_step": best, "metrics": metrics}
-
-
-def _predictions(
-  split: str, source: data.Source, rows: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-  """Returns what the report shows of the predictions on a split."""
-  target, name = source.about["target"], source.about["input"]
-  true = _column(source, target)
-
-  def read(indices: np.ndarray) -> np.ndarray:
-    return source.read(indices)[name]
-
-  if "probabilities" in rows:
-    return report.predictions.classification(
-      split, true, rows["probabilities"], read
+  finished = summary.get("finished") and (early or summary.get("step") == steps)
+  newest = folder.newest_step() if folder.has_checkpoints() else None
+  restorable = newest in (None, summary.get("step"))
+  if not (finished and complete and restorable):
+    return None
+  if not storage.is_intact(folder.path, checksums.LOG):
+    log.warning(
+      "%s differs from its checksum: lines are changed or missing",
+      folder.path / checksums.LOG,
     )
-  return report.predictions.regression(split, true, rows["prediction"], read)
+  if not (folder.path / "report.html").exists():
+    report.write(folder.path)
+  return summary
 
 
-def _features(
-  experiment: Experiment, source: data.Source, params: Params, extra: Extra
+def _evaluate_best(
+  folder: RunFolder, experiment: Experiment, best: State
+) -> dict[str, float]:
+  """Returns validation and test metrics, and keeps arrays for the report."""
+  variables = training.evaluation_variables(best)
+  metrics = {}
+  sources = experiment.sources()
+  for split in ("valid", "test"):
+    if split not in sources:
+      continue
+    evaluator = experiment.evaluator(sources[split])
+    values = evaluator.evaluate(*variables) or {}
+    metrics |= {f"{split}/{name}": value for name, value in values.items()}
+  reported = next((s for s in ("test", "valid") if s in sources), None)
+  if reported:
+    source = sources[reported]
+    evaluator = experiment.evaluator(source)
+    rows = evaluator.predict(*variables)
+    _keep(folder, experiment, reported, source, rows)
+    if features := _feature_maps(experiment, source, variables):
+      folder.write_arrays(FEATURES, features)
+  return metrics
+
+
+def _keep(
+  folder: RunFolder,
+  experiment: Experiment,
+  split: str,
+  source: data.Source,
+  rows: Mapping[str, np.ndarray],
+) -> None:
+  """Writes the arrays that the report shows of the predictions on a split."""
+  info = source.info
+  kind = tasks.TASKS[experiment.config["task"]["name"]]
+
+  def read_inputs(indices: np.ndarray) -> np.ndarray:
+    return source.read(indices)[info.schema.input]
+
+  arrays = data.read_all(source, exclude=info.inputs)
+  folder.write_arrays(PREDICTIONS, kind.keep(split, rows, arrays, read_inputs))
+
+
+def _feature_maps(
+  experiment: Experiment, source: data.Source, variables: tuple
 ) -> dict[str, np.ndarray]:
-  """Returns what the report shows of convolutions: none without images."""
-  name = source.about["input"]
-  if name != "image":
+  """Returns the filters and feature maps of one image, empty without any."""
+  info = source.info
+  if len(info.inputs[info.schema.input][0]) != 3:
     return {}
-  image = source.read(np.zeros(1, np.int32))[name]
-  inputs = tasks.supervised.make_inputs(name, source.about["normalization"])
+  image = source.read(np.zeros(1, np.int32))[info.schema.input]
+  inputs = tasks.supervised.make_inputs(
+    info.schema.input, info.schema.normalization
+  )
+  model_variables = experiment.task.variables(*variables)
   maps = models.feature_maps(
-    experiment.model,
-    {"params": params, **tasks.supervised.collections(extra)},
-    inputs({name: image}),
+    experiment.model, model_variables, inputs({info.schema.input: image})
   )
   if not maps:
     return {}
-  kernel = trees.flatten(params)[f"{next(iter(maps))}/kernel"]
+  params = trees.flatten(model_variables["params"])
+  kernel = params[f"{next(iter(maps))}/kernel"]
   rows = {path: np.asarray(rows[0]) for path, rows in maps.items()}
   return report.features.arrays(image[0], np.asarray(kernel), rows)
 
 
-def _column(source: data.Source, name: str) -> np.ndarray:
-  """Returns one array of a source, whole."""
-  if source.arrays is not None:
-    return source.arrays[name]
-  steps = range(0, source.size, 512)
-  ranges = [np.arange(at, min(at + 512, source.size)) for at in steps]
-  return np.concatenate([source.read(chosen)[name] for chosen in ranges])
-
-
-def _busy(phases: Phases) -> float:
-  """Returns the seconds spent on steps and on feeding them."""
-  return max(phases.seconds["step"] + phases.seconds["feed"], 1e-9)
+def _count_parameters(experiment: Experiment, state: State) -> int:
+  variables = tasks.variables(experiment.task, state)
+  return trees.count(variables["params"])
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The same experiment over several seeds, to see how far they spread."""
+"""The same experiment with several seeds, to measure the spread."""
 
 import logging
 from collections.abc import Mapping
@@ -7,9 +7,8 @@ from typing import Any
 
 from dlcore import report
 from dlcore.errors import UserError
-from dlcore.experiment.defaults import RANGES
 from dlcore.experiment.run import train
-from dlcore.training import Phases
+from dlcore.training import RANGES, Phases
 
 log = logging.getLogger("dlcore")
 
@@ -24,23 +23,23 @@ def train_seeds(
 ) -> dict[int, dict[str, Any]]:
   """Trains `config` with each of `count` seeds, from its own upwards.
 
-  The run of seed 3 is the folder `workdir/seed_3`, one as any other: it is
-  begun, continued or found finished. At last their page is written,
-  `workdir/report.html`.
+  The run of seed 3 is the folder `workdir/seed_3`, an ordinary run folder: it
+  is started, continued or found finished. At the end the page of all runs is
+  written, `workdir/report.html`.
 
   Args:
-    config: the whole tree, see `complete`.
+    config: the complete tree, see `complete`.
     count: how many seeds.
     workdir: the folder of the runs' folders.
     progress: whether to show progress on standard error.
-    phases: adds up where the time of the first run goes.
+    phases: adds up the wall time of the first run by phase.
 
   Returns:
-    what `train` returns, by seed.
+    The results of `train` by seed.
 
   Raises:
-    UserError: what the user can mend.
-    Stopped: a signal came, and the state of the run was saved.
+    UserError: a mistake that the user can fix.
+    Stopped: a signal was received, and the state of the run was saved.
   """
   workdir, first = Path(workdir), int(config["seed"])
   last = first + count - 1

@@ -1,0 +1,63 @@
+"""Variables of a checkpoint in the structure that a task works with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dlcore import data, trees
+from dlcore.errors import UserError
+from dlcore.task import CARRY, FROZEN, Task
+from dlcore.typing import ModelState, Params
+
+
+def restore_variables(
+  task: Task, info: data.DataInfo, state: Mapping[str, Any], path: Path
+) -> tuple[Params, ModelState]:
+  """Returns the `(params, model_state)` that evaluation uses.
+
+  Averaged weights and statistics take the place of the others.
+
+  Args:
+    task: built from the run's config.
+    info: of the run's data.
+    state: the nested dicts of a checkpoint, see `storage.read_checkpoint`.
+    path: of the run, for the message.
+
+  Raises:
+    UserError: they belong to another model, or to other data.
+  """
+  batch = {
+    name: np.zeros((1, *shape), dtype)
+    for name, (shape, dtype) in info.inputs.items()
+  }
+  template = jax.eval_shape(task.init, jax.random.key(0), batch)
+  average = dict(state.get("average", {}))
+  params = trees.flatten(state["params"])
+  params |= trees.flatten(average.pop("params", {}))
+  collections = trees.flatten(state.get("model_state", {}))
+  collections |= trees.flatten(average)
+  carry = f"{CARRY}/"
+  collections = {
+    name: leaf
+    for name, leaf in collections.items()
+    if not name.startswith(carry)
+  }
+  template_params, template_state = template
+  template_state = {k: v for k, v in template_state.items() if k != CARRY}
+  # Version 0.1 kept frozen parameters among the others.
+  for name in trees.flatten(template_state.get(FROZEN, {})):
+    if name in params:
+      collections[f"{FROZEN}/{name}"] = params.pop(name)
+  try:
+    return trees.restore(template_params, params), trees.restore(
+      template_state, collections
+    )
+  except ValueError as error:
+    raise UserError(
+      f"expected the parameters in {path} to fit config.json and data.json",
+      f"got: {error}",
+      "put good copies of these files back, or train in another --workdir",
+    ) from error

@@ -1,0 +1,61 @@
+"""The results of runs as text for the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dlcore import report
+
+
+def results_table(result: Mapping[str, Any], workdir: str | Path) -> str:
+  """Returns the result of a run as a table."""
+  cells = {key: f"{value:.4f}" for key, value in result["metrics"].items()}
+  lines = [
+    *_grid(cells, width=12),
+    "",
+    f"step {result['step']:,} (best: {result['best_step']:,}), "
+    f"{result['parameters']:,} parameters, {result['seconds']:.1f} s, "
+    f"{result['examples_per_second']:,.0f} examples/s",
+    f"--workdir={workdir} holds the run; see {Path(workdir) / 'report.html'}",
+  ]
+  return "\n".join(lines)
+
+
+def seeds_table(
+  results: Mapping[int, Mapping[str, Any]], workdir: str | Path
+) -> str:
+  """Returns the mean and the 95% interval of every metric over the seeds.
+
+  Args:
+    results: of the runs, by seed.
+    workdir: the folder of the runs' folders.
+  """
+  summaries = list(results.values())
+  cells = {}
+  for key in summaries[0]["metrics"]:
+    values = [summary["metrics"][key] for summary in summaries]
+    mean, half, _ = report.estimates.interval(values)
+    cells[key] = f"{mean:.4f}" + ("" if half is None else f" ± {half:.4f}")
+  names = ", ".join(map(str, results))
+  title = f"the seed {names} alone"
+  if len(results) > 1:
+    title = f"mean and 95% interval (Student's t) over the seeds {names}"
+  seconds = sum(summary["seconds"] for summary in summaries)
+  lines = [
+    *_grid(cells, width=20),
+    "",
+    f"{title}; {summaries[0]['parameters']:,} parameters, {seconds:.1f} s",
+    f"--workdir={workdir} holds the runs; see {Path(workdir) / 'report.html'}",
+  ]
+  return "\n".join(lines)
+
+
+def _grid(cells: Mapping[str, str], width: int) -> list[str]:
+  """Returns the lines of a table of `split/metric`: a row for each split."""
+  names = list(dict.fromkeys(key.rpartition("/")[2] for key in cells))
+  splits = list(dict.fromkeys(key.rpartition("/")[0] for key in cells))
+  lines = ["".join([f"{'':10}", *(f"{name:>{width}}" for name in names)])]
+  for split in splits:
+    row = [cells.get(f"{split}/{name}", "") for name in names]
+    lines.append("".join([f"{split:10}", *(f"{n:>{width}}" for n in row)]))
+  return lines
