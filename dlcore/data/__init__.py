@@ -1,38 +1,77 @@
-"""What is learned from: data sets by name, own files, and batches of them."""
+"""Data sets by name, own files, and batches of them."""
 
 import functools
 import logging
 from collections.abc import Callable
+from typing import Any
 
-from dlcore.data.embedded import breast_cancer, diabetes, digits
-from dlcore.data.image_folder import image_folder
-from dlcore.data.images import read_images
-from dlcore.data.loader import batches, evaluation_batches
-from dlcore.data.source import (
-  Source,
-  Splits,
-  from_arrays,
-  hold_out,
-  indices,
+from dlcore.data.arrays import ArraySchema
+from dlcore.data.bucketing import bucketed
+from dlcore.data.holdout import hold_out
+from dlcore.data.images.digits import digits
+from dlcore.data.images.image_folder import image_folder
+from dlcore.data.images.image_schema import ImageSchema
+from dlcore.data.info import DataInfo, ReadBatch, Schema
+from dlcore.data.loader import (
+  batches,
+  cut,
+  evaluation_batches,
+  rows_to_arrays,
 )
+from dlcore.data.mix import mix
+from dlcore.data.order import (
+  Order,
+  Rows,
+  in_order,
+  sequential,
+  shuffled,
+  weighted,
+)
+from dlcore.data.serialization import (
+  SCHEMAS,
+  checksums_from_json,
+  info_from_json,
+  info_to_json,
+)
+from dlcore.data.source import Source, Splits, from_arrays
 from dlcore.data.split import limit
-from dlcore.data.table import read_table, table_csv
-from dlcore.data.tfds import tfds_builder, tfds_source
-from dlcore.errors import lookup
+from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
+from dlcore.data.tables.table_csv import table_csv
+from dlcore.data.tables.table_schema import Column, TableSchema
+from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
+from dlcore.errors import check_settings, lookup
 
 __all__ = [
   "DATASETS",
+  "SCHEMAS",
+  "ArraySchema",
+  "Column",
+  "DataInfo",
+  "ImageSchema",
+  "Order",
+  "ReadBatch",
+  "Rows",
+  "Schema",
   "Source",
   "Splits",
+  "TableSchema",
   "batches",
+  "bucketed",
+  "checksums_from_json",
+  "cut",
   "evaluation_batches",
   "from_arrays",
   "hold_out",
-  "indices",
+  "in_order",
+  "info_from_json",
+  "info_to_json",
   "limit",
   "load",
-  "read_images",
-  "read_table",
+  "mix",
+  "rows_to_arrays",
+  "sequential",
+  "shuffled",
+  "weighted",
 ]
 
 DATASETS: dict[str, Callable[..., Splits]] = {
@@ -49,20 +88,22 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "table_csv": table_csv,
   "tfds": tfds_builder,
 }
-"""Data sets by name; the keywords of an entry are its settings."""
+"""Data sets by name; the keyword arguments of an entry are its settings."""
 
 
-def load(name: str, **settings) -> Splits:
+def load(name: str, **settings: Any) -> Splits:
   """Loads a data set by name.
 
   Args:
     name: a key of `DATASETS`.
-    **settings: keywords of that entry.
+    **settings: keyword arguments of that entry.
 
   Raises:
-    UserError: the name is unknown, or the data is not as it must be.
+    UserError: the name or a setting is unknown, or the data is malformed.
   """
-  splits = lookup(DATASETS, name, "data set")(**settings)
-  for note in splits.train.about.get("notes", ()):
+  loader = lookup(DATASETS, name, "data set")
+  check_settings(loader, settings, f"data set {name!r}")
+  splits = loader(**settings)
+  for note in splits.train.info.notes:
     logging.getLogger("dlcore").warning(note)
   return splits

@@ -1,4 +1,4 @@
-"""Decoded data sets, kept in one folder so that the next run starts at once."""
+"""A cache of decoded data sets on disk, so that the next run starts at once."""
 
 import concurrent.futures
 import hashlib
@@ -14,11 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from dlcore.data.info import DataInfo
+from dlcore.data.serialization import info_from_json, info_to_json
 from dlcore.data.source import Source, Splits, from_arrays
 from dlcore.errors import UserError
 
 VERSION = 1
-"""Of the decoders: raise it when the same files give other arrays."""
+"""Version of the decoders, raised if the same files give other arrays."""
+
+LENGTHS = "lengths of sequences"
+"""Name of the file of `Source.lengths`, which no array has."""
 
 logger = logging.getLogger("dlcore")
 
@@ -30,33 +35,33 @@ def splits(
   key: Mapping[str, Any],
   files: Callable[[], Iterable[pathlib.Path]],
   folder: str = "",
-  most: float = math.inf,
+  max_bytes: float = math.inf,
 ) -> Splits:
-  """Returns `build()`, or what an earlier call kept of it.
+  """Returns `build()` or its cached result.
 
-  An entry holds for as long as every file that it was made from has the same
-  path, size and time; when one changed while it was made, it is not kept. It
-  is written in a folder of its own that is renamed when complete; what is
-  damaged is built again; what cannot be written is not kept.
+  An entry is valid while every source file has the same path, size and
+  modification time. If a file changes during `build`, the result is not
+  cached. An entry is written to a temporary folder that is renamed when it is
+  complete. A damaged entry is rebuilt; a failure to write is only logged.
 
   Args:
-    build: makes the splits; those that are not in memory are not kept.
+    build: creates the splits; streamed ones are not cached.
     name: of the data set, the first part of the entry's name.
-    key: JSON data, every setting that the result depends on, and the paths
-      that the user gave: of entries with one key the newest alone is kept.
-    files: lists the files that the result is made from, which `build` may make;
-      when there are none, nothing is looked for.
+    key: JSON data, every setting and path that the result depends on. A new
+      entry replaces older ones with the same key.
+    files: returns the source files, which `build` may create. Without files
+      the cache is not searched.
     folder: of the cache; by default `$DLCORE_CACHE/data` or
       `~/.cache/dlcore/data`.
-    most: bytes; an entry with larger arrays is left alone.
+    max_bytes: an entry with larger arrays is ignored.
   """
-  root = _root(folder)
+  root = cache_root(folder)
   source = f"{name}-{_digest({'version': VERSION, **key})}"
   before = _stamp(files())
   if before:
-    kept = _read(root / f"{source}-{_digest(before)}")
-    if kept and _size(kept) <= most:
-      return kept
+    cached = _read(root / f"{source}-{_digest(before)}")
+    if cached and _num_bytes(cached) <= max_bytes:
+      return cached
   built = build()
   after = _stamp(files())
   unchanged = bool(after) and before in ([], after)
@@ -64,7 +69,7 @@ def splits(
     try:
       _write(root, source, _digest(after), built)
     except OSError as error:
-      logger.warning("the decoded data is not kept in %s: %s", root, error)
+      logger.warning("cannot cache the decoded data in %s: %s", root, error)
   return built
 
 
@@ -76,50 +81,52 @@ def per_file(
   key: Mapping[str, Any],
   folder: str = "",
 ) -> list[Any]:
-  """Returns `function(file)` of every file, or what an earlier call kept of it.
+  """Returns `function(file)` or its cached result for every file.
 
-  A result holds for as long as the file has the same path, size and time.
+  A result is valid while the file has the same path, size and modification
+  time.
 
   Args:
-    function: returns JSON data, or None for what is not to be kept; it is
+    function: returns JSON data, or None for a result that is not cached. It is
       called in threads.
     files: in the order of the results.
     name: of the function.
-    key: JSON data that the results depend on or that tells sets apart.
+    key: JSON data that the results depend on or that identifies the data set.
     folder: see `splits`.
   """
-  root = _root(folder)
+  root = cache_root(folder)
   path = root / f"{name}-{_digest({'version': VERSION, **key})}.json"
-  kept = _read_records(path)
+  cached = _read_records(path)
 
   def one(file: pathlib.Path) -> tuple[str, list[Any], bool]:
     at, before = os.path.abspath(file), _state(file)
-    if at in kept and kept[at][:2] == before:
-      return at, kept[at], True
+    if at in cached and cached[at][:2] == before:
+      return at, cached[at], True
     value = function(file)
-    keep = value is not None and before == _state(file)
-    return at, [*before, value], keep
+    valid = value is not None and before == _state(file)
+    return at, [*before, value], valid
 
   results = []
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    # In pieces: a waiting call takes about a kilobyte.
+    # In pieces, as a queued call takes about a kilobyte.
     for start in range(0, len(files), 4096):
       results += threads.map(one, files[start : start + 4096])
-  records = {at: record for at, record, keep in results if keep}
-  if records != kept:
+  records = {at: record for at, record, valid in results if valid}
+  if records != cached:
     try:
       _write_records(path, records)
     except OSError as error:
-      logger.warning("what was found is not kept in %s: %s", root, error)
+      logger.warning("cannot cache results in %s: %s", root, error)
   return [value for _, (*_, value), _ in results]
 
 
-def _size(kept: Splits) -> int:
-  parts = [part.arrays for part in kept if part and part.arrays]
+def _num_bytes(cached: Splits) -> int:
+  parts = [part.arrays for part in cached if part and part.arrays]
   return sum(array.nbytes for arrays in parts for array in arrays.values())
 
 
-def _root(folder: str) -> pathlib.Path:
+def cache_root(folder: str) -> pathlib.Path:
+  """Returns the folder of the cache; see `splits` for the default."""
   if folder:
     return pathlib.Path(folder).expanduser()
   home = os.environ.get("DLCORE_CACHE") or "~/.cache/dlcore"
@@ -127,9 +134,9 @@ def _root(folder: str) -> pathlib.Path:
 
 
 def _stamp(files: Iterable[pathlib.Path]) -> list[Any]:
-  """Returns path, size and time of every file, in the order of the paths.
+  """Returns path, size and modification time of the files, sorted by path.
 
-  Where one is missing there is nothing to look for: `build` will tell.
+  The list is empty if a file is missing, which `build` reports.
   """
   try:
     states = [(path, path.stat()) for path in sorted(files)]
@@ -142,7 +149,7 @@ def _stamp(files: Iterable[pathlib.Path]) -> list[Any]:
 
 
 def _state(file: pathlib.Path) -> list[int]:
-  """Returns size and time of a file; `[-1, -1]` where there is none."""
+  """Returns size and modification time of a file, `[-1, -1]` without one."""
   try:
     state = file.stat()
   except OSError:
@@ -156,30 +163,37 @@ def _digest(value: Any) -> str:
 
 
 def _read(entry: pathlib.Path) -> Splits | None:
-  """Returns what is kept in an entry, or None where it is absent or damaged."""
+  """Returns the splits of an entry, or None if it is absent or damaged."""
   if not entry.is_dir():
     return None
   try:
     described = json.loads((entry / "splits.json").read_text("utf-8"))
     return Splits(
       **{
-        name: _read_source(entry / name, about)
-        for name, about in described.items()
+        name: _read_source(entry / name, info_from_json(content))
+        for name, content in described.items()
       }
     )
   except (OSError, ValueError, KeyError, TypeError, MemoryError, UserError):
-    logger.warning("the cache entry %s is damaged and is made again", entry)
+    logger.warning("the cache entry %s is damaged and is rebuilt", entry)
     return None
 
 
-def _read_source(folder: pathlib.Path, about: Mapping[str, Any]) -> Source:
+def _read_source(folder: pathlib.Path, info: DataInfo) -> Source:
   arrays = {
     path.stem: np.load(path, allow_pickle=False)
     for path in sorted(folder.glob("*.npy"))
   }
-  source = from_arrays(arrays, about)
-  if source.about["sha256"] != about["sha256"]:
-    raise ValueError(f"{folder} has another sum than when it was written")
+  lengths = arrays.pop(LENGTHS, None)
+  source = from_arrays(
+    arrays,
+    name=info.name,
+    schema=info.schema,
+    notes=info.notes,
+    lengths=lengths,
+  )
+  if source.info.sha256 != info.sha256:
+    raise ValueError(f"{folder} has another checksum than when it was written")
   return source
 
 
@@ -190,13 +204,15 @@ def _write(root: pathlib.Path, source: str, stamp: str, built: Splits) -> None:
     described = {}
     for name, part in built._asdict().items():
       if part:
-        described[name] = dict(part.about)
+        described[name] = info_to_json(part.info)
         (unfinished / name).mkdir()
-        for array_name, array in part.arrays.items():
+        arrays = dict(part.arrays)
+        if part.lengths is not None:
+          arrays[LENGTHS] = part.lengths
+        for array_name, array in arrays.items():
           np.save(unfinished / name / f"{array_name}.npy", array)
     (unfinished / "splits.json").write_text(json.dumps(described), "utf-8")
-    # Whatever else was kept of this source was made from files that have
-    # changed since, or is damaged.
+    # Other entries of this source are damaged, or their files have changed.
     for old in root.glob(f"{source}-*"):
       shutil.rmtree(old, ignore_errors=True)
     unfinished.rename(root / f"{source}-{stamp}")
@@ -205,16 +221,16 @@ def _write(root: pathlib.Path, source: str, stamp: str, built: Splits) -> None:
 
 
 def _read_records(path: pathlib.Path) -> dict[str, list[Any]]:
-  """Returns `[size, time, result]` by path, empty where absent or damaged."""
+  """Returns `[size, time, result]` by path, empty if absent or damaged."""
   try:
-    found = json.loads(path.read_text("utf-8"))
-    if found["sum"] == _digest(found["records"]):
-      return found["records"]
+    content = json.loads(path.read_text("utf-8"))
+    if content["sum"] == _digest(content["records"]):
+      return content["records"]
   except FileNotFoundError:
     return {}
   except (OSError, ValueError, KeyError, TypeError):
     pass
-  logger.warning("the cache entry %s is damaged and is made again", path)
+  logger.warning("the cache entry %s is damaged and is rebuilt", path)
   return {}
 
 

@@ -2,20 +2,21 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from dlcore.data.source import Source, indices
+from dlcore.data.order import InOrder, Order, Rows, Sequential
+from dlcore.data.source import Arrays, Source
 
 ENDLESS = 2**40
-"""The batch at which a stream without a `stop` ends: it never comes there."""
+"""Index of the batch at which a stream without a `stop` ends."""
 
 
 def batches(
   source: Source,
+  order: Order,
   seed: int,
-  batch_size: int,
   start: int = 0,
   stop: int | None = None,
   *,
@@ -26,64 +27,130 @@ def batches(
   """Yields the training batches `start`, `start + 1`, ... in this order.
 
   A batch depends on (seed, batch index) only: neither on where the iteration
-  started nor on the threads and workers. Closing the iterator, or dropping it,
-  ends what reads ahead.
+  started nor on the threads and workers. Closing or dropping the iterator
+  stops the threads and processes.
 
   Args:
-    source: what to read from.
-    seed: of the run, decides the order of the examples.
-    batch_size: examples in a batch, B.
+    source: the examples.
+    order: which examples make a batch of B rows, such as
+      `shuffled(source.size, batch_size)`.
+    seed: of the run.
     start: index of the first batch.
-    stop: index after the last batch, None for no end.
-    threads: that read, in each process.
-    workers: processes that read, 0 for this one alone; for sources whose
-      decoding holds the interpreter's lock. The source must be picklable.
-    prefetch: batches that each process reads ahead.
+    stop: index after the last batch, None for an endless stream.
+    threads: number of reading threads in each process.
+    workers: number of reading processes, 0 for this one alone; for sources
+      whose decoding holds the interpreter's lock. The source must be
+      picklable.
+    prefetch: number of batches that each process reads ahead.
 
   Yields:
-    numpy arrays `[B, ...]` by name, among them `index`, int32 `[B]`.
+    NumPy arrays `[B, ...]` by name, with those of `rows_to_arrays`.
   """
   read = functools.partial(
-    _training_batch, source.read, source.size, seed, batch_size
+    read_batch, source.read, order, seed, source.info.schema.sequences
   )
   stop = ENDLESS if stop is None else stop
-  yield from _ahead(read, start, stop, threads, workers, prefetch)
+  yield from prefetched(read, start, stop, threads, workers, prefetch)
 
 
 def evaluation_batches(
-  source: Source, batch_size: int, *, threads: int = 4, prefetch: int = 8
+  source: Source,
+  order: InOrder | Sequential,
+  *,
+  threads: int = 4,
+  prefetch: int = 8,
 ) -> Iterator[dict[str, np.ndarray]]:
-  """Yields every example once, in order, in batches of one size.
+  """Yields every example once, in batches of one size.
 
-  The last batch is filled with example 0, which `mask` tells apart.
+  Args:
+    source: the examples.
+    order: `in_order(source.size, batch_size)`, or `sequential(...)` for models
+      that carry state from batch to batch.
+    threads: number of reading threads, if the source is streamed.
+    prefetch: number of batches to read ahead.
 
   Yields:
-    numpy arrays `[B, ...]` by name, among them `index`, int32 `[B]`, and
-    `mask`, float32 `[B]`: 1 for an example, 0 for the filling.
+    As `batches`, and always `mask`, float32 `[B]`: 0 marks padding, which is
+    example 0.
   """
+  sequences = source.info.schema.sequences
   read = functools.partial(
-    _evaluation_batch, source.read, source.size, batch_size
+    read_batch, source.read, order, 0, sequences, mask=True
   )
-  stop = -(-source.size // batch_size)
   if source.arrays is not None:
-    yield from map(read, range(stop))
+    yield from map(read, range(order.num_batches))
   else:
-    yield from _ahead(read, 0, stop, threads, 0, prefetch)
+    yield from prefetched(read, 0, order.num_batches, threads, 0, prefetch)
 
 
-def _training_batch(read, size, seed, batch_size, batch_index):
-  chosen = indices(seed, int(batch_index), size, batch_size)
-  return {**read(chosen), "index": chosen}
+def read_batch(
+  read: Callable[[np.ndarray], dict[str, np.ndarray]],
+  order: Order,
+  seed: int,
+  sequences: Sequence[str],
+  batch_index: int,
+  *,
+  mask: bool = False,
+) -> dict[str, np.ndarray]:
+  """Returns one batch; see `batches`.
+
+  Args:
+    read: of the source.
+    order: which examples make a batch.
+    seed: of the run.
+    sequences: of the schema.
+    batch_index: number of the batch.
+    mask: whether to add `mask` even if the order has no padding.
+  """
+  rows = order(seed, int(batch_index))
+  arrays = rows_to_arrays(rows, mask=mask or order.padded)
+  batch = cut(read(arrays["index"]), sequences, rows.length)
+  return {**batch, **arrays}
 
 
-def _evaluation_batch(read, size, batch_size, batch_index):
-  rows = np.arange(batch_size, dtype=np.int32) + batch_index * batch_size
-  inside = rows < size
-  rows = np.where(inside, rows, 0).astype(np.int32)
-  return {**read(rows), "index": rows, "mask": inside.astype(np.float32)}
+def rows_to_arrays(rows: Rows, *, mask: bool) -> dict[str, np.ndarray]:
+  """Returns the arrays that describe the rows of a batch.
+
+  Args:
+    rows: of an order.
+    mask: whether to mark padding, `order.padded` or true.
+
+  Returns:
+    `index`, int32 `[B]`, positions in the source, 0 for padding; `slot`, int32
+    `[B]`, positions in the global batch; with `mask` also `mask`, float32
+    `[B]`, 0 for padding; and `begins`, bool `[B]`, if the order has it.
+  """
+  index = rows.index
+  arrays = {
+    "index": np.maximum(index, 0),
+    "slot": np.arange(len(index), dtype=np.int32),
+  }
+  if mask:
+    arrays["mask"] = (index >= 0).astype(np.float32)
+  if rows.begins is not None:
+    arrays["begins"] = rows.begins
+  return arrays
 
 
-def _ahead(
+def cut(
+  batch: Arrays, sequences: Sequence[str], length: int | None
+) -> dict[str, np.ndarray]:
+  """Returns `batch` with sequences `[B, T, ...]` cut to `[B, length, ...]`.
+
+  Args:
+    batch: arrays of NumPy or JAX by name.
+    sequences: names of the arrays to cut, `info.schema.sequences`.
+    length: of the rows; None leaves the batch unchanged.
+  """
+  if length is None:
+    return dict(batch)
+  return {
+    name: array[:, :length] if name in sequences else array
+    for name, array in batch.items()
+  }
+
+
+def prefetched(
   read: Callable[[int], dict[str, np.ndarray]],
   start: int,
   stop: int,
@@ -91,9 +158,9 @@ def _ahead(
   workers: int,
   prefetch: int,
 ) -> Iterator[dict[str, np.ndarray]]:
-  """Yields `read(i)` for i from start to stop, in order, read ahead by Grain.
+  """Yields `read(i)` for i from start to stop in order, read ahead by Grain.
 
-  Grain maps whole batches: example by example it is a hundred times slower.
+  Grain maps whole batches, which is a hundred times faster than examples.
   """
   import grain
 
@@ -103,7 +170,7 @@ def _ahead(
   dataset = grain.MapDataset.range(start, stop).map(read)
   dataset = dataset.to_iter_dataset(options)
   if workers:
-    _parse_flags()
+    _mark_flags_as_parsed()
     dataset = dataset.mp_prefetch(
       grain.MultiprocessingOptions(
         num_workers=workers, per_worker_buffer_size=prefetch
@@ -113,9 +180,10 @@ def _ahead(
     yield from iterator
 
 
-def _parse_flags() -> None:
-  """Marks absl's flags as parsed: Grain's workers read some, also where no
-  program parsed them, as in a notebook.
+def _mark_flags_as_parsed() -> None:
+  """Marks absl's flags as parsed, for Grain's workers.
+
+  They read flags even if no program parsed them, as in a notebook.
   """
   from absl import flags
 

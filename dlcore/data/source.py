@@ -1,5 +1,6 @@
-"""What is learned from: the `Source` contract and the order of its examples."""
+"""The `Source` contract, and sources of arrays in memory."""
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -7,9 +8,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.data.arrays import ArraySchema
+from dlcore.data.info import (
+  TOKEN_INPUTS,
+  TOKENS,
+  DataInfo,
+  Normalization,
+  Schema,
+  describe_inputs,
+)
 from dlcore.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
+
+INPUTS = ("image", "features", TOKENS)
+"""Names that `from_arrays` recognizes as the main input."""
+
+TARGETS = ("label", "target")
+"""Names that `from_arrays` recognizes as the target."""
 
 
 class Source(NamedTuple):
@@ -19,17 +35,36 @@ class Source(NamedTuple):
   """Number of examples, N."""
 
   arrays: Arrays | None
-  """Arrays `[N, ...]` by name where all fits in memory, else None."""
+  """Arrays `[N, ...]` by name if all fit in memory, else None."""
 
   read: Callable[[np.ndarray], dict[str, np.ndarray]]
-  """`(indices int32[B]) -> batch`, numpy arrays `[B, ...]` by name."""
+  """`(indices int32[B]) -> batch`, NumPy arrays `[B, ...]` by name."""
 
-  about: Mapping[str, Any]
-  """JSON data that predicting needs; see `from_arrays`."""
+  info: DataInfo
+  """Name, checksum, shapes and schema of the data."""
+
+  lengths: np.ndarray | None = None
+  """Tokens or frames of each example, int32 `[N]`, or None."""
+
+  def __repr__(self) -> str:
+    info = self.info
+    inputs = ", ".join(
+      f"{name} {dtype}[{', '.join(map(str, shape))}]"
+      for name, (shape, dtype) in info.inputs.items()
+    )
+    target = info.schema.target
+    classes = len(info.schema.classes)
+    if target:
+      inputs += f" -> {target}" + (f" ({classes} classes)" if classes else "")
+    place = "streamed" if self.arrays is None else "in memory"
+    return (
+      f"Source({info.name}: {self.size:,} examples {place}, "
+      f"{inputs or 'unknown inputs'}, sha256 {info.sha256[:12]})"
+    )
 
 
 class Splits(NamedTuple):
-  """The sources of a data set; test data decides nothing."""
+  """The sources of a data set. Nothing is selected on the test split."""
 
   train: Source
   valid: Source | None = None
@@ -37,167 +72,188 @@ class Splits(NamedTuple):
 
 
 def from_arrays(
-  arrays: Arrays, about: Mapping[str, Any] | None = None
+  arrays: Arrays,
+  *,
+  name: str = "arrays",
+  input: str | None = None,  # noqa: A002  the name of the schema's field
+  target: str | None = None,
+  classes: Sequence[str] | None = None,
+  normalization: Normalization | None = None,
+  target_normalization: Normalization | None = None,
+  sequences: Sequence[str] | None = None,
+  schema: Schema | None = None,
+  notes: Sequence[str] = (),
+  lengths: np.ndarray | None = None,
 ) -> Source:
-  """Makes a source of arrays in memory.
+  """Creates a source of arrays in memory.
+
+  Example: `from_arrays({"image": images, "label": labels}, classes=["a", "b"])`
 
   Args:
-    arrays: `[N, ...]` by name, all of one length.
-    about: JSON data; what can be read from the arrays (`input`, `target`,
-      `shape`, `dtype`) may be left out, `size` and `sha256` are added. The
-      latter is the sum of the arrays; of streamed folders, of the names and
-      bytes of the files; of streamed TFDS sets, of the names of the examples
-      alone, so it does not tell another content of the same size.
-      The keys in use:
-      `name`: of the data set.
-      `input`: the name of the input array, `"image"` or `"features"`.
-      `shape`, `dtype`: of one input.
-      `target`: the name of what is predicted, `"label"` or `"target"`.
-      `classes`: their names in order of the label, where there are any.
-      `columns`: names of the features of a table.
-      `normalization`: `{"mean": [...], "std": [...]}` over train, per channel
-        for images (on the scale 0 to 1), per column for tables.
-      `target_normalization`: `{"mean": m, "std": s}` of a regression's target.
-      `notes`: sentences that the user should read, such as what was skipped.
+    arrays: `[N, ...]` by name.
+    name: of the data set, for messages and the report.
+    input: the main input; by default `image`, `features` or `input_ids`.
+      `attention_mask`, `token_type_ids` and `decoder_input_ids` are further
+      inputs of `input_ids`.
+    target: the array to predict; by default `label` or `target`.
+    classes: names of the classes, if `label` holds their numbers.
+    normalization: `{"mean": [...], "std": [...]}` of the input over the
+      training split, per channel for images (on the scale 0 to 1), per column
+      for tables.
+    target_normalization: `{"mean": m, "std": s}` of a regression's target.
+    sequences: arrays `[N, T, ...]` that are cut to the length of a batch. By
+      default, if there are `lengths`: the main input, `attention_mask`,
+      `token_type_ids` and, without a decoder, a target of T values.
+    schema: description by a kind of data, such as `ImageSchema()`, by default
+      `ArraySchema()`; the arguments above replace its fields.
+    notes: sentences for the user, such as the number of skipped examples.
+    lengths: int `[N]`, tokens or frames of each example.
 
   Raises:
-    UserError: a number is NaN or infinite, or a label is out of range.
-    ValueError: the arrays differ in length.
+    UserError: a value is NaN or infinite, or a label is out of range.
+    ValueError: the arrays differ in length, or contradict the schema.
   """
   sizes = {name: len(array) for name, array in arrays.items()}
   if len(set(sizes.values())) != 1:
-    raise ValueError(f"arrays of one length expected, got {sizes}")
+    raise ValueError(f"expected arrays of one length, got {sizes}")
   size = next(iter(sizes.values()))
-  about = {**_names(arrays), **(about or {})}
-  check(arrays, about)
-  found = {}
-  if about.get("input") in arrays:
-    inputs = arrays[about["input"]]
-    found = {"shape": list(inputs.shape[1:]), "dtype": str(inputs.dtype)}
-  return Source(
+  fields = {
+    "input": input,
+    "target": target,
+    "classes": None if classes is None else tuple(map(str, classes)),
+    "normalization": normalization and _lists(normalization),
+    "target_normalization": target_normalization and dict(target_normalization),
+    "sequences": None if sequences is None else tuple(sequences),
+  }
+  schema = _completed(arrays, schema or ArraySchema(), fields)
+  if lengths is not None:
+    lengths = _checked_lengths(lengths, arrays, schema)
+    if sequences is None and not schema.sequences:
+      sequences = _sequences(arrays, schema)
+      schema = dataclasses.replace(schema, sequences=sequences)
+  inputs = describe_inputs(arrays, schema.input)
+  schema.validate(inputs)
+  check(arrays, schema, name)
+  info = DataInfo(
+    name=name,
     size=size,
-    arrays=arrays,
-    read=functools.partial(_take, arrays),
-    about={**found, **about, "size": size, "sha256": _sum(arrays)},
+    sha256=_checksum(arrays, lengths),
+    inputs=inputs,
+    notes=tuple(notes),
+    schema=schema,
   )
+  read = functools.partial(take_rows, arrays)
+  return Source(size, arrays, read, info, lengths)
 
 
-def _names(arrays: Arrays) -> dict[str, str]:
-  kinds = {"input": ("image", "features"), "target": ("label", "target")}
+def _lists(statistics: Normalization) -> dict[str, list[float]]:
   return {
-    kind: name for kind in kinds for name in kinds[kind] if name in arrays
+    name: np.asarray(values, np.float64).reshape(-1).tolist()
+    for name, values in statistics.items()
   }
 
 
-def check(batch: Arrays, about: Mapping[str, Any]) -> None:
-  """Refuses what nothing can be learned from.
+def _completed(
+  arrays: Arrays, schema: Schema, fields: Mapping[str, Any]
+) -> Schema:
+  """Returns `schema` with the given fields and the names found in `arrays`."""
+  fields = {name: value for name, value in fields.items() if value is not None}
+  schema = dataclasses.replace(schema, **fields)
+  for field, names in (("input", INPUTS), ("target", TARGETS)):
+    if getattr(schema, field) not in arrays and field not in fields:
+      present = next((name for name in names if name in arrays), "")
+      schema = dataclasses.replace(schema, **{field: present})
+  for field in ("input", "target"):
+    name = getattr(schema, field)
+    if name and name not in arrays:
+      raise ValueError(f"expected {field}={name!r} among {sorted(arrays)}")
+  return schema
+
+
+def _checked_lengths(
+  lengths: np.ndarray, arrays: Arrays, schema: Schema
+) -> np.ndarray:
+  lengths = np.asarray(lengths, np.int32)
+  array = arrays.get(schema.input)
+  if array is None or array.ndim < 2:
+    raise ValueError(f"expected lengths of sequences, got {schema.input=}")
+  if lengths.shape != array.shape[:1]:
+    raise ValueError(f"{lengths.shape=} must be {array.shape[:1]}")
+  if lengths.min() < 0 or lengths.max() > array.shape[1]:
+    raise ValueError(
+      f"expected lengths from 0 to {array.shape[1]}, got "
+      f"{lengths.min()} to {lengths.max()}"
+    )
+  mask = arrays.get("attention_mask")
+  if mask is not None and mask.shape == array.shape:
+    positions = np.arange(array.shape[1])
+    beyond = (mask != 0) & (positions >= lengths[:, None])
+    if beyond.any():
+      row = int(np.argwhere(beyond)[0, 0])
+      raise ValueError(
+        f"attention_mask keeps tokens beyond lengths[{row}]={lengths[row]}"
+      )
+  return lengths
+
+
+def _sequences(arrays: Arrays, schema: Schema) -> tuple[str, ...]:
+  """Returns the arrays that have one value per token of the main input."""
+  *encoder_names, decoder_name = TOKEN_INPUTS
+  names = encoder_names if schema.input == TOKENS else [schema.input]
+  if decoder_name not in arrays:
+    names = [*names, schema.target]
+  length = arrays[schema.input].shape[1]
+  return tuple(
+    name
+    for name in names
+    if name in arrays and arrays[name].shape[1:2] == (length,)
+  )
+
+
+def check(batch: Arrays, schema: Schema, name: str) -> None:
+  """Checks that numbers are finite and labels are classes.
+
+  Args:
+    batch: arrays `[B, ...]` by name.
+    schema: of the source.
+    name: of the data set, for the message.
 
   Raises:
     UserError: a number is NaN or infinite, or a label is out of range.
   """
-  where = about.get("name") or "the data"
-  for name, array in batch.items():
+  for array_name, array in batch.items():
     if array.dtype.kind == "f" and not np.isfinite(array).all():
       row, *place = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
-      value = array[(row, *place)]
-      columns = about.get("columns")
-      if columns and name == about.get("input"):
-        place = [repr(columns[place[0]])]
-      column = f", column {', '.join(map(str, place))}" if place else ""
+      position = schema.position(array_name, place)
       raise UserError(
-        f"expected finite numbers in {where}",
-        f"got {value} in {name!r}, row {row}{column}",
-        "mend or drop that row",
+        f"expected finite numbers in {name}",
+        f"got {array[(row, *place)]} in {array_name!r}, row {row}{position}",
+        "fix or remove that row",
       )
-  if "label" in batch and "classes" in about:
-    labels, count = batch["label"], len(about["classes"])
-    wrong = np.flatnonzero((labels < 0) | (labels >= count))
+  if "label" in batch and schema.classes:
+    labels, count = batch["label"], len(schema.classes)
+    wrong = np.argwhere((labels < 0) | (labels >= count))
     if len(wrong):
       raise UserError(
-        f"expected labels from 0 to {count - 1} in {where}",
-        f"got {labels[wrong[0]]} in row {wrong[0]} ({len(wrong)} such rows)",
-        "mend or drop those rows",
+        f"expected labels from 0 to {count - 1} in {name}",
+        f"got {labels[tuple(wrong[0])]} in row {wrong[0][0]} "
+        f"({len(wrong)} such labels)",
+        "fix or remove those rows",
       )
 
 
-def _take(arrays: Arrays, indices: np.ndarray) -> dict[str, np.ndarray]:
+def take_rows(arrays: Arrays, indices: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns rows of arrays `[N, ...]` by name."""
   return {name: array[indices] for name, array in arrays.items()}
 
 
-def _sum(arrays: Arrays) -> str:
+def _checksum(arrays: Arrays, lengths: np.ndarray | None) -> str:
   digest = hashlib.sha256()
   for name in sorted(arrays):
     digest.update(np.ascontiguousarray(arrays[name]))
+  if lengths is not None:
+    digest.update(lengths)
   return digest.hexdigest()
-
-
-def indices(
-  seed: int, batch_index: int, size: int, batch_size: int
-) -> np.ndarray:
-  """Returns the examples of one batch, a pure function of its arguments.
-
-  The epochs, each a new permutation, follow one another without a gap, so a
-  batch may take the end of one and the start of the next; nothing is dropped.
-
-  Args:
-    seed: of the run.
-    batch_index: which batch, from 0.
-    size: number of examples in the source.
-    batch_size: number of examples in a batch, B.
-
-  Returns:
-    int32 `[B]`, on the host.
-  """
-  start = batch_index * batch_size
-  pieces = []
-  while batch_size > 0:
-    epoch, offset = divmod(start, size)
-    piece = permutation(seed, epoch, size)[offset : offset + batch_size]
-    pieces.append(piece)
-    start += len(piece)
-    batch_size -= len(piece)
-  return np.concatenate(pieces)
-
-
-@functools.lru_cache(maxsize=8)
-def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
-  """Returns the order of an epoch, int32 `[N]`.
-
-  It sorts raw counter-based random bits, whose stream NumPy guarantees for
-  all its versions (that of `Generator.permutation` it does not).
-  """
-  bits = np.random.Philox(key=[seed, epoch]).random_raw(size)
-  order = np.argsort(bits, kind="stable").astype(np.int32)
-  order.setflags(write=False)
-  return order
-
-
-def hold_out(
-  hashes: Sequence[str] | np.ndarray,
-  labels: np.ndarray | None,
-  fraction: float,
-) -> np.ndarray:
-  """Chooses a part of the examples by hash, the same share of every class.
-
-  The choice depends on the content only: not on the order of the examples,
-  nor on a seed, so it stays when examples are listed in another order.
-
-  Args:
-    hashes: a string per example, of its content or its name.
-    labels: int `[N]`, or None where there are no classes.
-    fraction: the share to choose, 0 to 1, rounded in each class.
-
-  Returns:
-    bool `[N]`, true for the chosen.
-  """
-  hashes = np.asarray(hashes)
-  labels = np.zeros(len(hashes), np.int64) if labels is None else labels
-  chosen = np.zeros(len(hashes), bool)
-  for label in np.unique(labels):
-    members = np.flatnonzero(labels == label)
-    order = members[np.argsort(hashes[members], kind="stable")]
-    chosen[order[: round(fraction * len(order))]] = True
-  return chosen
 
 
 def hash_rows(array: np.ndarray) -> list[str]:

@@ -1,4 +1,4 @@
-"""Prepares the stock builders of TensorFlow Datasets without TensorFlow."""
+"""Preparation of the builders of TensorFlow Datasets without TensorFlow."""
 
 import contextlib
 import logging
@@ -8,14 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from dlcore.data import tfds_stand_ins
+from dlcore.data.tfds import stand_ins
 from dlcore.errors import UserError, nearest
 
 logger = logging.getLogger("dlcore")
-_one_at_a_time = threading.Lock()
+_preparation_lock = threading.Lock()
 
 
-def prepared(
+def prepared_builder(
   name: str,
   *,
   data_dir: pathlib.Path,
@@ -23,22 +23,23 @@ def prepared(
   download: bool = True,
   verify: bool = True,
 ):
-  """Returns a builder whose records lie ready in `data_dir`.
+  """Returns a builder whose records are in `data_dir`.
 
   Args:
-    name: of the builder, as TFDS writes it: `"mnist"`, `"name/config:1.0.0"`.
-    data_dir: where TFDS keeps what it prepared.
-    manual_dir: folder with files that were downloaded by hand; they are taken
-      by their names, and their checksums are verified.
-    download: whether what is not there may be downloaded.
-    verify: False takes files from `manual_dir` whose checksums differ.
+    name: of the builder in the notation of TFDS: `"mnist"`,
+      `"name/config:1.0.0"`.
+    data_dir: folder of prepared data sets.
+    manual_dir: folder with manually downloaded files, which are identified by
+      name and whose checksums are verified.
+    download: whether missing files may be downloaded.
+    verify: False accepts files in `manual_dir` whose checksums differ.
 
   Raises:
-    UserError: the builder is unknown, something cannot or may not be
-      downloaded, a checksum differs, or the prepared folder is damaged.
+    UserError: the builder is unknown, a download fails or is not allowed, a
+      checksum differs, or the prepared folder is damaged.
   """
   builder = _builder(name, data_dir)
-  with tfds_stand_ins.quiet():
+  with stand_ins.quiet():
     ready = builder.is_prepared()
   if ready:
     return builder
@@ -46,19 +47,17 @@ def prepared(
     raise UserError(
       f"expected the finished data set {name!r}",
       f"got a folder without its description: {builder.data_path}",
-      "delete that folder; it is prepared again",
+      "delete that folder to prepare it again",
     )
   if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
-    raise UserError(
-      "expected data.manual_dir to be a folder", f"got {manual_dir!r}"
-    )
+    raise UserError("expected manual_dir to be a folder", f"got {manual_dir!r}")
   if not _writable(data_dir):
     raise UserError(
-      f"expected to prepare {name!r} in data.data_dir",
+      f"expected to prepare {name!r} in data_dir",
       f"got no permission to write in {data_dir}",
-      "give a folder of your own",
+      "choose another data_dir",
     )
-  with _one_at_a_time, _only_process(data_dir):
+  with _preparation_lock, _folder_lock(data_dir):
     _prepare(builder, manual_dir, download=download, verify=verify)
   return _builder(name, data_dir)
 
@@ -68,7 +67,7 @@ def _builder(name: str, data_dir: pathlib.Path):
   from tensorflow_datasets.core import registered
 
   try:
-    with tfds_stand_ins.quiet():
+    with stand_ins.quiet():
       return tfds.builder(
         name, data_dir=os.fspath(data_dir), file_format="array_record"
       )
@@ -76,15 +75,15 @@ def _builder(name: str, data_dir: pathlib.Path):
     known = tfds.list_builders(with_community_datasets=False)
     hint = nearest(name, known) if name else ""
     raise UserError(
-      "expected data.builder to be a data set of tensorflow-datasets",
+      "expected builder to be a data set of tensorflow-datasets",
       f"got {name!r}",
       hint if hint.startswith("did") else "see tfds.list_builders()",
     ) from error
   except ImportError as error:
     raise UserError(
-      f"expected {name!r} to work without more packages",
+      f"expected {name!r} to work without further packages",
       f"got: {str(error).splitlines()[0]}",
-      "install what is missing (TensorFlow is not used)",
+      "install the missing package (TensorFlow is not used)",
     ) from error
 
 
@@ -103,13 +102,9 @@ def _prepare(builder, manual_dir: str, *, download: bool, verify: bool) -> None:
   tfds.disable_progress_bar()
   try:
     with (
-      tfds_stand_ins.stand_ins(
-        tfds_stand_ins.sessions(builder, manual_dir, download)
-      ),
-      contextlib.nullcontext()
-      if verify
-      else _own_checksums(builder, manual_dir),
-      tfds_stand_ins.quiet(),
+      stand_ins.stand_ins(stand_ins.sessions(builder, manual_dir, download)),
+      contextlib.nullcontext() if verify else _unverified(builder, manual_dir),
+      stand_ins.quiet(),
     ):
       _allow_many_files()
       builder.download_and_prepare(download_config=config)
@@ -118,13 +113,13 @@ def _prepare(builder, manual_dir: str, *, download: bool, verify: bool) -> None:
       f"expected the files of {builder.name} with the checksums that "
       "tensorflow-datasets registers",
       "got " + " ".join(str(error).split("\nTo debug")[0].split()),
-      "download the file again, or take it as it is with data.verify=false",
+      "download the file again, or accept it with verify=False",
     ) from error
   except ImportError as error:
     raise UserError(
-      f"expected {builder.name} to be preparable without more packages",
+      f"expected {builder.name} to be prepared without further packages",
       f"got: {str(error).splitlines()[0]}",
-      "install what is missing (TensorFlow is not used)",
+      "install the missing package (TensorFlow is not used)",
     ) from error
   except (
     OSError,
@@ -134,23 +129,24 @@ def _prepare(builder, manual_dir: str, *, download: bool, verify: bool) -> None:
     raise UserError(
       f"expected to prepare {builder.name} in {builder.data_dir}",
       f"got: {' '.join(str(error).split())}",
-      "mend that, or set data.data_dir (where it is prepared) or "
-      "data.manual_dir (where its files are)",
+      "fix this, or set data_dir (for the prepared records) or manual_dir "
+      "(with the original files)",
     ) from error
   except AssertionError as error:
-    # TFDS's word for "download this by hand": the text tells what and where.
+    # TFDS raises it for files that must be downloaded manually; its message
+    # names them.
     if "manual" not in str(error).lower():
       raise
     raise UserError(
-      f"expected data.manual_dir to hold the files of {builder.name}",
+      f"expected manual_dir to hold the files of {builder.name}",
       f"got {manual_dir!r}",
       " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or str(error)).split()),
     ) from error
 
 
 @contextlib.contextmanager
-def _own_checksums(builder, manual_dir: str) -> Iterator[None]:
-  """Registers, for a while, the checksums of the files in `manual_dir`."""
+def _unverified(builder, manual_dir: str) -> Iterator[None]:
+  """Temporarily registers the checksums of the files in `manual_dir`."""
   from tensorflow_datasets.core.download import checksums
 
   registered = builder.url_infos or {}
@@ -166,7 +162,7 @@ def _own_checksums(builder, manual_dir: str) -> Iterator[None]:
 
 
 def _writable(data_dir: pathlib.Path) -> bool:
-  """Makes the folder where it is missing; false where that is not allowed."""
+  """Creates the folder if it is missing; returns whether it is writable."""
   try:
     data_dir.mkdir(parents=True, exist_ok=True)
   except (PermissionError, NotADirectoryError, FileExistsError):
@@ -175,8 +171,8 @@ def _writable(data_dir: pathlib.Path) -> bool:
 
 
 @contextlib.contextmanager
-def _only_process(data_dir: pathlib.Path) -> Iterator[None]:
-  """Waits for other processes that prepare in the same folder."""
+def _folder_lock(data_dir: pathlib.Path) -> Iterator[None]:
+  """Waits for other processes that prepare data sets in the same folder."""
   import fcntl
 
   with open(data_dir / ".dlcore.lock", "w") as file:
@@ -185,12 +181,12 @@ def _only_process(data_dir: pathlib.Path) -> Iterator[None]:
 
 
 def _allow_many_files() -> None:
-  """Raises the limit of open files: TFDS sorts large sets in 1,000 of them."""
+  """Raises the limit of open files: TFDS sorts large sets in 1,000 files."""
   if sys.platform == "win32":
     return
   import resource
 
   soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-  wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
-  if soft != resource.RLIM_INFINITY and soft < wanted:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+  needed = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+  if soft != resource.RLIM_INFINITY and soft < needed:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,4 +1,4 @@
-"""Tables as text: the lines and fields of CSV files."""
+"""Parsing of CSV files into rows of text."""
 
 import csv
 import io
@@ -15,27 +15,30 @@ class File(NamedTuple):
   path: pathlib.Path
   header: list[str]
   lines: list[tuple[int, list[str]]]
-  """The number of each line, as an editor counts, and its fields."""
+  """Line number in the file, from 1, and fields of each row."""
 
 
 class Row(NamedTuple):
-  """The wanted fields of one row, as text."""
+  """The selected cells of one row."""
 
   where: str
+  """File and line, `"file.csv:2"`."""
+
   names: Sequence[str]
-  """Of the columns."""
+  """Names of the columns."""
 
   cells: list[str]
-  bad: str
-  """What is wrong with the row as a whole, if anything."""
+
+  error: str
+  """Reason why the row as a whole is malformed, or `""`."""
 
 
 def read_file(path: pathlib.Path) -> File:
-  """Reads a table as text.
+  """Parses a CSV file whose first line names the columns.
 
   Raises:
     UserError: there is no such file, it is not UTF-8 text, it is empty, or its
-      first line does not name the columns.
+      first line does not name every column.
   """
   if not path.is_file():
     raise UserError("expected a CSV file", f"got no file at {str(path)!r}")
@@ -45,17 +48,17 @@ def read_file(path: pathlib.Path) -> File:
     raise UserError(
       f"expected UTF-8 text in {path}", f"got {error}", "save it as UTF-8"
     ) from error
-  # A quoted field may hold several lines, so a row's line is that after the
-  # end of the row before.
-  lines, before = [], 0
+  # A quoted field may span several lines, so a row starts on the line after
+  # the end of the previous row.
+  lines, previous_end = [], 0
   reader = csv.reader(
     io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True
   )
   try:
     for fields in reader:
       if any(map(str.strip, fields)):
-        lines.append((before + 1, [field.strip() for field in fields]))
-      before = reader.line_num
+        lines.append((previous_end + 1, [field.strip() for field in fields]))
+      previous_end = reader.line_num
   except csv.Error as error:
     raise UserError(
       f"expected a table in {path}", f"got line {reader.line_num}: {error}"
@@ -66,24 +69,28 @@ def read_file(path: pathlib.Path) -> File:
       "got no rows" if lines else "got an empty file",
     )
   (_, header), *lines = lines
-  doubled = sorted({name for name in header if header.count(name) > 1})
-  if doubled or "" in header or None not in map(number, header):
+  repeated = sorted({name for name in header if header.count(name) > 1})
+  if repeated or "" in header or None not in map(number, header):
     raise UserError(
       f"expected a name for every column in the first line of {path}",
-      f"got {doubled[0]!r} twice" if doubled else f"got {', '.join(header)}",
+      f"got {repeated[0]!r} twice" if repeated else f"got {', '.join(header)}",
       "name each column once",
     )
   return File(path, header, lines)
 
 
 def _delimiter(text: str) -> str:
-  """Returns the separator that makes the most fields of the first line."""
+  """Returns the separator that occurs most often in the first line."""
   first = next(iter(text.split("\n")), "")
   return max(",;\t", key=first.count)
 
 
-def places(file: File, names: Sequence[str]) -> list[int]:
-  """Returns the positions of columns; an unknown name is an error."""
+def column_positions(file: File, names: Sequence[str]) -> list[int]:
+  """Returns the positions of columns in the file.
+
+  Raises:
+    UserError: a name is not a column of the file.
+  """
   for name in names:
     if name not in file.header:
       raise UserError(
@@ -95,8 +102,8 @@ def places(file: File, names: Sequence[str]) -> list[int]:
 
 
 def read_rows(file: File, names: Sequence[str]) -> list[Row]:
-  """Returns the cells of the named columns, row by row."""
-  where, count = places(file, names), len(file.header)
+  """Returns the cells of the named columns for every row."""
+  positions, count = column_positions(file, names), len(file.header)
   rows = []
   for line, fields in file.lines:
     ragged = len(fields) != count
@@ -104,15 +111,17 @@ def read_rows(file: File, names: Sequence[str]) -> list[Row]:
       Row(
         where=f"{file.path}:{line}",
         names=names,
-        cells=[""] * len(where) if ragged else [fields[i] for i in where],
-        bad=f"{len(fields)} fields in place of {count}" if ragged else "",
+        cells=[""] * len(positions)
+        if ragged
+        else [fields[i] for i in positions],
+        error=f"{len(fields)} fields in place of {count}" if ragged else "",
       )
     )
   return rows
 
 
 def number(cell: str) -> float | None:
-  """Returns a number, also NaN, or None where the text is none."""
+  """Returns the number in a cell, which may be NaN, or None without one."""
   try:
     return None if "_" in cell else float(cell)
   except ValueError:

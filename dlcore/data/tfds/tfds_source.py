@@ -1,4 +1,4 @@
-"""Data sets by their tensorflow-datasets names, read without TensorFlow."""
+"""Loading of data sets by their names in tensorflow-datasets."""
 
 import concurrent.futures
 import functools
@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data import cache, split, tfds_prepare
+from dlcore.data import cache, holdout, split
 from dlcore.data.source import Arrays, Splits
-from dlcore.data.tfds_reader import Reader, open_readers
+from dlcore.data.tfds import preparation
+from dlcore.data.tfds.record_reader import Reader, open_readers
 from dlcore.errors import UserError
 
 IN_MEMORY_LIMIT = 2 << 30
-"""Bytes up to which a decoded data set is held in memory."""
+"""Bytes up to which a decoded data set is in memory."""
 
 LARGE = 64 * 64 * 3
-"""Values in a picture from which decoding in threads is faster."""
+"""Values in an image from which decoding in threads is faster."""
 
 
 def tfds_source(
@@ -37,38 +38,38 @@ def tfds_source(
   in_memory_limit: int = IN_MEMORY_LIMIT,
   cache_dir: str = "",
 ) -> Splits:
-  """Loads a data set of tensorflow-datasets; prepares it where it is not yet.
+  """Loads a data set of tensorflow-datasets and prepares it if necessary.
 
-  What fits in memory is decoded once and kept (see `cache`), and found again
-  without importing TFDS. Larger sets are read by index.
+  A data set that fits in memory is decoded once and cached (see `cache`); the
+  cache is read without importing TFDS. Larger ones are read by index.
 
   Args:
-    builder: as TFDS writes it: `"mnist"`, `"name/config:1.0.0"`.
-    input_feature: an image or a tensor of numbers; by default as the builder's
-      `supervised_keys` say.
-    target_feature: a class label or a number; likewise.
-    data_dir: where TFDS keeps what it prepared; by default `$TFDS_DATA_DIR` or
+    builder: name in the notation of TFDS: `"mnist"`, `"name/config:1.0.0"`.
+    input_feature: an image or a numeric tensor; by default the first of the
+      builder's `supervised_keys`.
+    target_feature: a class label or a number; by default the second.
+    data_dir: folder of prepared data sets; by default `$TFDS_DATA_DIR` or
       `~/tensorflow_datasets`.
     manual_dir: folder with the original files, used in place of downloads.
       ImageNet needs it, with `ILSVRC2012_img_train.tar` and
       `ILSVRC2012_img_val.tar`.
-    download: whether what is not there may be downloaded.
-    verify: False takes files from `manual_dir` whose checksums differ.
-    image_size: rows and columns to bring images to, 0 to leave them; needed
-      where they differ in size.
-    valid_fraction: share of train to hold out where there is no validation
-      split, the same of every class; 0 for none.
-    in_memory_limit: bytes; a larger set is streamed.
+    download: whether missing files may be downloaded.
+    verify: False accepts files in `manual_dir` whose checksums differ.
+    image_size: rows and columns of the images, 0 for their own size; required
+      if the images differ in size.
+    valid_fraction: share of train to hold out if there is no validation
+      split, stratified by class; 0 for no validation split.
+    in_memory_limit: bytes; a larger data set is streamed.
     cache_dir: see `cache.splits`.
 
   Raises:
-    UserError: the data cannot be had or is not as it must be.
+    UserError: the data is not available or malformed.
   """
   home = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
   root = pathlib.Path(home).expanduser()
-  # Only the folder of this data set: others may be prepared beside it.
+  # Not the whole of `root`, which may hold other data sets.
   folder = root / builder.split("/")[0].split(":")[0]
-  wanted = {
+  selection = {
     "builder": builder,
     "data_dir": os.path.abspath(root),
     "input_feature": input_feature,
@@ -78,7 +79,7 @@ def tfds_source(
 
   build = functools.partial(
     _build,
-    wanted,
+    selection,
     root,
     {"manual_dir": manual_dir, "download": download, "verify": verify},
     valid_fraction=valid_fraction,
@@ -87,54 +88,57 @@ def tfds_source(
   return cache.splits(
     build,
     name=folder.name,
-    key={**wanted, "valid_fraction": valid_fraction},
+    key={**selection, "valid_fraction": valid_fraction},
     files=lambda: [path for path in folder.rglob("*") if path.is_file()],
     folder=cache_dir,
-    most=in_memory_limit,
+    max_bytes=in_memory_limit,
   )
 
 
 def _build(
-  wanted: Mapping[str, Any],
+  selection: Mapping[str, Any],
   root: pathlib.Path,
-  preparing: Mapping[str, Any],
+  preparation_settings: Mapping[str, Any],
   *,
   valid_fraction: float,
   in_memory_limit: int,
 ) -> Splits:
-  """Prepares, reads and divides a data set.
+  """Prepares, reads and splits a data set.
 
   Args:
-    wanted: see `tfds_reader.open_readers`.
-    root: where TFDS keeps what it prepared.
-    preparing: the settings of `tfds_prepare.prepared`.
+    selection: see `record_reader.open_readers`.
+    root: folder of prepared data sets.
+    preparation_settings: of `preparation.prepared_builder`.
     valid_fraction: see `tfds_source`.
     in_memory_limit: likewise.
   """
-  prepared = tfds_prepare.prepared(
-    wanted["builder"], data_dir=root, **preparing
+  builder = preparation.prepared_builder(
+    selection["builder"], data_dir=root, **preparation_settings
   )
-  readers, about = open_readers(prepared, wanted)
-  size = sum(map(len, readers.values())) * math.prod(about["shape"])
-  size *= np.dtype(about["dtype"]).itemsize
+  readers = open_readers(builder, selection)
+  features = readers["train"].features
+  num_bytes = sum(map(len, readers.values())) * math.prod(features.shape)
+  num_bytes *= np.dtype(features.dtype).itemsize
   # By position: TFDS's order of the examples is fixed.
-  hashes = split.hash_names(map(str, range(len(readers["train"]))))
-  if size <= in_memory_limit:
+  hashes = holdout.hash_names(map(str, range(len(readers["train"]))))
+  if num_bytes <= in_memory_limit:
     return split.make(
       {name: _decode(reader) for name, reader in readers.items()},
-      about,
+      features.schema,
+      name=features.name,
       hashes=hashes,
       valid_fraction=valid_fraction,
     )
-  hold_out = "valid" not in readers and valid_fraction > 0
+  holds_out = "valid" not in readers and valid_fraction > 0
   return split.make_streamed(
     {
       name: split.Stream(reader, reader.names())
       for name, reader in readers.items()
     },
-    about,
+    features.schema,
+    name=features.name,
     hashes=hashes,
-    labels=readers["train"].labels() if hold_out else None,
+    labels=readers["train"].labels() if holds_out else None,
     valid_fraction=valid_fraction,
   )
 
@@ -156,19 +160,19 @@ def tfds_builder(
   """Loads any data set of tensorflow-datasets; see `tfds_source`."""
   if not builder:
     raise UserError(
-      "expected data.builder to name a data set of tensorflow-datasets",
+      "expected builder to name a data set of tensorflow-datasets",
       "got nothing",
-      "for example data.builder=mnist",
+      'for example builder="mnist"',
     )
   settings = dict(locals())
   return tfds_source(settings.pop("builder"), **settings)
 
 
 def _decode(reader: Reader) -> Arrays:
-  """Reads all of a split, a thousand examples at a time."""
-  # Threads decode large pictures faster; with small ones they mostly wait for
+  """Reads a whole split, a thousand examples at a time."""
+  # Threads decode large images faster; with small ones they mostly wait for
   # the interpreter's lock.
-  large = int(np.prod(reader.about["shape"])) >= LARGE
+  large = math.prod(reader.features.shape) >= LARGE
   with concurrent.futures.ThreadPoolExecutor(
     os.cpu_count() if large else 1
   ) as threads:

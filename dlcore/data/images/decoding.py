@@ -1,52 +1,52 @@
-"""One picture: from the bytes of a file to uint8 `[Y, X, C]`."""
+"""Decoding of image files to uint8 `[Y, X, C]`."""
 
 import contextlib
 import hashlib
 import io
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-MOST_PIXELS = 64_000_000
-"""Larger pictures are refused before they are decoded."""
+MAX_PIXELS = 64_000_000
+"""Larger images are refused before they are decoded."""
 
-GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I")
-READ_MODES = (*GREY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
+GRAY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I")
+READ_MODES = (*GRAY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
               "YCbCr", "LAB", "HSV")  # fmt: skip
 
 ORIENTATION = 0x0112
-"""The EXIF tag that says how the camera was held."""
+"""EXIF tag of the orientation of the camera."""
 
 
 class Header(NamedTuple):
-  """What the header of a picture says."""
+  """Size and pixel format of an image file."""
 
   height: int
-  """In rows, after turning it as EXIF says."""
+  """Rows, after the rotation that EXIF specifies."""
 
   width: int
-  """In columns."""
+  """Columns, likewise."""
 
   mode: str
   """Pillow's name of the pixel format, such as `"RGB"` or `"P"`."""
 
   @property
-  def grey(self) -> bool:
-    """Whether one channel holds all of it."""
-    return self.mode in GREY_MODES
+  def is_gray(self) -> bool:
+    """Whether one channel represents the image without loss."""
+    return self.mode in GRAY_MODES
 
 
 class UnreadableError(Exception):
-  """A picture cannot be read; the text says why."""
+  """An image cannot be read; the message is the reason."""
 
 
 def header(file: pathlib.Path | BinaryIO) -> Header:
-  """Reads the header of a picture.
+  """Reads the header of an image file.
 
   Raises:
-    UnreadableError: it is no picture, of an unknown kind, or too large.
+    UnreadableError: it is not an image, of an unknown format or too large.
   """
   with _opened(file) as image:
     width, height = image.size
@@ -58,15 +58,15 @@ def header(file: pathlib.Path | BinaryIO) -> Header:
 def decode(
   file: pathlib.Path | BinaryIO | bytes, shape: Sequence[int | None]
 ) -> np.ndarray:
-  """Decodes a picture to a given number of rows, columns and channels.
+  """Decodes an image to a given number of rows, columns and channels.
 
-  It is turned as EXIF says, put on white where it is transparent, converted to
-  grey or RGB, scaled to cover `[Y, X]` and cut at the centre: nothing is
-  stretched. A picture that has the shape already keeps its values.
+  It is rotated as EXIF specifies, composed onto white if it is transparent,
+  converted to gray or RGB, scaled to cover `[Y, X]` and cropped at the center,
+  which keeps the aspect ratio. An image of that shape keeps its values.
 
   Args:
-    file: path, open file, or the bytes.
-    shape: `(Y, X, C)`, C 1 or 3; Y and X None keep the picture's own size.
+    file: path, open file or bytes.
+    shape: `(Y, X, C)`, C 1 or 3; Y and X None keep the size of the image.
 
   Returns:
     uint8 `[Y, X, C]`.
@@ -90,8 +90,8 @@ def decode(
   return array[..., None] if array.ndim == 2 else array
 
 
-def checked(file: pathlib.Path) -> str:
-  """Decodes a picture and returns a hash of the bytes of its file.
+def hash_decodable(file: pathlib.Path) -> str:
+  """Decodes an image and returns a hash of the bytes of its file.
 
   Raises:
     UnreadableError: it cannot be decoded.
@@ -105,44 +105,44 @@ def checked(file: pathlib.Path) -> str:
 
 
 def read_images(
-  paths: Sequence[pathlib.Path | str], about: Mapping[str, Any]
+  paths: Sequence[pathlib.Path | str], shape: Sequence[int]
 ) -> tuple[np.ndarray, list[tuple[str, str]]]:
-  """Reads pictures as a model wants them that was trained on `about`.
+  """Reads image files and brings them to one shape.
 
   Args:
-    paths: of the files.
-    about: of the source that it was trained on; `shape` is used.
+    paths: the files.
+    shape: `(Y, X, C)`, C 1 or 3.
 
   Returns:
-    uint8 `[N, Y, X, C]` of the readable ones in order, and the others as pairs
-    (path, reason).
+    uint8 `[N, Y, X, C]` of the readable files in order, and the others as
+    pairs (path, reason).
   """
-  read, bad = [], []
+  images, errors = [], []
   for path in paths:
     try:
-      read.append(decode(pathlib.Path(path), about["shape"]))
+      images.append(decode(pathlib.Path(path), shape))
     except UnreadableError as error:
-      bad.append((str(path), str(error)))
-  empty = np.zeros((0, *about["shape"]), np.uint8)
-  return (np.stack(read) if read else empty), bad
+      errors.append((str(path), str(error)))
+  empty = np.zeros((0, *shape), np.uint8)
+  return (np.stack(images) if images else empty), errors
 
 
 @contextlib.contextmanager
 def _opened(file: pathlib.Path | BinaryIO) -> Iterator[Any]:
-  """Opens a picture; what Pillow says of a bad one is `UnreadableError`.
+  """Opens an image; every error of Pillow becomes an `UnreadableError`.
 
-  Bad files make Pillow raise nearly anything, hence the broad `except`.
+  Malformed files make Pillow raise nearly anything, hence the broad `except`.
   """
   from PIL import Image
 
   try:
     with Image.open(file) as image:
-      if image.width * image.height > MOST_PIXELS:
+      if image.width * image.height > MAX_PIXELS:
         raise UnreadableError(
-          f"{image.width} x {image.height} pixels, more than {MOST_PIXELS:,}"
+          f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
         )
       if image.mode not in READ_MODES:
-        raise UnreadableError(f"pixels of the kind {image.mode!r}")
+        raise UnreadableError(f"unknown pixel format {image.mode!r}")
       yield image
   except UnreadableError:
     raise
@@ -151,7 +151,7 @@ def _opened(file: pathlib.Path | BinaryIO) -> Iterator[Any]:
 
 
 def _orientation(image) -> int:
-  # Pillow decodes all of a PNG to look for EXIF data behind the pixels.
+  # Pillow decodes all of a PNG to search for EXIF data after the pixels.
   if image.format == "PNG" and "exif" not in image.info:
     return 1
   return image.getexif().get(ORIENTATION, 1)
@@ -166,19 +166,19 @@ def _reason(error: Exception) -> str:
 
 
 def _converted(image, mode: str):
-  """Returns the picture in mode `"L"` or `"RGB"`."""
+  """Returns the image in mode `"L"` or `"RGB"`."""
   from PIL import Image
 
   if image.mode == mode:
     return image
   if image.mode.startswith("I"):
-    # Sixteen bits a pixel: Pillow would cut the values at 255.
+    # For 16 bits per pixel Pillow would clip the values at 255.
     deep = np.asarray(image).astype(np.float64)
     image = Image.fromarray(np.rint(deep.clip(0, 65535) / 257).astype(np.uint8))
   if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or (
     "transparency" in image.info and image.mode in ("1", "L", "P", "RGB")
   ):
     image = image.convert("RGBA")
-    paper = Image.new("RGBA", image.size, "white")
-    image = Image.alpha_composite(paper, image)
+    background = Image.new("RGBA", image.size, "white")
+    image = Image.alpha_composite(background, image)
   return image.convert(mode) if image.mode != mode else image

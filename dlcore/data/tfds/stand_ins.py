@@ -1,8 +1,8 @@
-"""What TensorFlow Datasets finds in place of TensorFlow while it prepares.
+"""Replacements for TensorFlow inside TensorFlow Datasets during preparation.
 
-Its code reaches TensorFlow through one lazy module object for a few things:
-files, and the encoding of images. For a while that object holds a stand-in with
-just these. Downloads go through another such object, `requests`, which is where
+TFDS accesses TensorFlow through one lazy module object, for files and for the
+encoding of images alone. During preparation that object holds a stand-in with
+these functions. Downloads go through another lazy object, `requests`, where
 they are announced or refused.
 """
 
@@ -20,21 +20,21 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data import images
+from dlcore.data.images import decoding
 from dlcore.errors import UserError
 
-SECONDS_TO_ANSWER = 3.0
-"""How long a server may be silent before the machine counts as offline."""
+CONNECT_TIMEOUT = 3.0
+"""Seconds without an answer after which the machine counts as offline."""
 
 logger = logging.getLogger("dlcore")
 
 
 @contextlib.contextmanager
 def stand_ins(session: Callable[[], Any]) -> Iterator[None]:
-  """Holds stand-ins for TensorFlow and requests in TFDS's lazy modules.
+  """Puts stand-ins for TensorFlow and requests into TFDS's lazy modules.
 
   Args:
-    session: makes what is used in place of a `requests.Session`.
+    session: replaces the class `requests.Session`.
   """
   import requests
   import requests.adapters
@@ -48,7 +48,7 @@ def stand_ins(session: Callable[[], Any]) -> Iterator[None]:
     executing_eagerly=lambda: True,
     io=space(gfile=files),
     image=space(
-      encode_png=_encode_png,
+      encode_png=encode_png,
       encode_jpeg=_encode_jpeg,
       decode_png=_decode,
       decode_jpeg=_decode,
@@ -61,26 +61,26 @@ def stand_ins(session: Callable[[], Any]) -> Iterator[None]:
   network = space(
     Session=session, packages=requests.packages, adapters=requests.adapters
   )
-  held = [
+  replaced = [
     (lazy.tensorflow.__dict__, tensorflow),
     (lazy.requests.__dict__, network),
   ]
-  before = [space_of.get("_module") for space_of, _ in held]
-  for space_of, stand_in in held:
-    space_of["_module"] = stand_in
+  originals = [attributes.get("_module") for attributes, _ in replaced]
+  for attributes, stand_in in replaced:
+    attributes["_module"] = stand_in
   try:
     yield
   finally:
-    for (space_of, _), module in zip(held, before, strict=True):
+    for (attributes, _), module in zip(replaced, originals, strict=True):
       if module is None:
-        del space_of["_module"]
+        del attributes["_module"]
       else:
-        space_of["_module"] = module
+        attributes["_module"] = module
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-  """Keeps what TFDS prints, logs and warns of from the user's terminal."""
+  """Suppresses the output, log and warnings of TFDS."""
   absl = logging.getLogger("absl")
   level = absl.level
   absl.setLevel(logging.ERROR)
@@ -95,11 +95,11 @@ def quiet() -> Iterator[None]:
 
 
 class _NeverError(Exception):
-  """Stands for TensorFlow's errors, which nothing here raises."""
+  """Replaces TensorFlow's errors and is never raised."""
 
 
 class _Eager:
-  """What TensorFlow's eager functions return, as far as TFDS looks at it."""
+  """The part of an eager tensor that TFDS uses."""
 
   def __init__(self, value):
     self.value = value
@@ -109,11 +109,10 @@ class _Eager:
     return self.value
 
 
-def _encode_png(image: np.ndarray) -> _Eager:
-  """Writes uint8 or uint16 `[Y, X, C]` as PNG.
+def encode_png(image: np.ndarray) -> _Eager:
+  """Encodes uint8 or uint16 `[Y, X, C]` as PNG (RFC 2083), without filters.
 
-  Four times as fast as Pillow for the small pictures that most sets hold; the
-  format is that of RFC 2083, every row unfiltered.
+  Four times as fast as Pillow for the small images of most data sets.
   """
   rows, columns, channels = image.shape
   kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
@@ -142,7 +141,7 @@ def _encode_jpeg(image: np.ndarray, format="", quality=95) -> _Eager:  # noqa: A
 
 
 def _decode(content: bytes, channels: int = 3) -> _Eager:
-  return _Eager(images.decode(content, (None, None, channels)))
+  return _Eager(decoding.decode(content, (None, None, channels)))
 
 
 def _refuse_copy(source, target):
@@ -150,44 +149,47 @@ def _refuse_copy(source, target):
 
 
 def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
-  """Returns what stands in for `requests.Session`.
+  """Returns a replacement for the class `requests.Session`.
 
-  Raises:
-    UserError: (the returned function) downloads are forbidden, or no server
-      answers.
+  It raises a UserError if downloads are not allowed or no server answers.
+
+  Args:
+    builder: of TFDS.
+    manual_dir: for the message.
+    download: whether downloads are allowed.
   """
   import requests
 
   registered = builder.url_infos or {}
   size = sum(int(info.size) for info in registered.values())
   names = sorted({info.filename or "" for info in registered.values()} - {""})
-  what = f"{builder.name} ({size / 2**20:.1f} MiB)" if size else builder.name
-  todo = "set data.manual_dir to a folder that holds " + (
+  title = f"{builder.name} ({size / 2**20:.1f} MiB)" if size else builder.name
+  todo = "set manual_dir to a folder that holds " + (
     ", ".join(names) if names else "its files"
   )
-  # While it prepares, the builder's own `data_dir` is a temporary one.
+  # During preparation the builder's own `data_dir` is temporary.
   folder = str(builder.data_dir)
-  lock, said = threading.Lock(), set()
+  lock, announced = threading.Lock(), set()
 
   class Session(requests.Session):
-    """Asks first whether there is a network, and says what it will get."""
+    """Checks the connection and announces the first download."""
 
     def get(self, url, **settings):  # pyright: ignore
       host = str(url).split("/")[2]
       with lock:
-        if not said and not _answers(url):
+        if not announced and not _answers(url):
           raise UserError(
-            f"expected to download {what}", f"got no answer from {host}", todo
+            f"expected to download {title}", f"got no answer from {host}", todo
           )
-        if not said:
-          said.add(host)
-          logger.warning("downloading %s from %s for %s", what, host, folder)
+        if not announced:
+          announced.add(host)
+          logger.warning("downloading %s from %s for %s", title, host, folder)
       return super().get(url, **settings)
 
   def refuse():
     raise UserError(
-      f"expected {what} on this machine, as data.download=false",
-      f"got not all of it from data.manual_dir={manual_dir!r}",
+      f"expected {title} on this machine, as download=False",
+      f"got only a part of it from {manual_dir=}",
       todo,
     )
 
@@ -195,8 +197,9 @@ def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
 
 
 def _answers(url: str) -> bool:
-  """Whether a server answers in time; asked in a thread, as the look-up of a
-  name knows no time limit.
+  """Returns whether a server answers in time.
+
+  The request runs in a thread, as name resolution has no timeout.
   """
   import requests
 
@@ -204,10 +207,10 @@ def _answers(url: str) -> bool:
 
   def ask():
     with contextlib.suppress(requests.RequestException):
-      requests.head(url, timeout=SECONDS_TO_ANSWER)
+      requests.head(url, timeout=CONNECT_TIMEOUT)
       answers.append(True)
 
   thread = threading.Thread(target=ask, daemon=True)
   thread.start()
-  thread.join(SECONDS_TO_ANSWER)
+  thread.join(CONNECT_TIMEOUT)
   return bool(answers)

@@ -1,0 +1,162 @@
+"""Arrays of any meaning, and `.npz` files that hold more of them."""
+
+import contextlib
+import dataclasses
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, ClassVar
+
+import numpy as np
+
+from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
+
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that NumPy writes. The dictionary of LZMA may take gigabytes."""
+
+DAMAGED = (
+  EOFError,
+  KeyError,
+  NotImplementedError,
+  OSError,
+  RuntimeError,
+  ValueError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArraySchema(Schema):
+  """Schema of arrays in memory that no loader describes in more detail."""
+
+  kind: ClassVar[str] = "arrays"
+
+  def read(
+    self, paths: Sequence[Path], info: DataInfo, rows: int
+  ) -> Iterator[ReadBatch]:
+    """Reads `.npz` files with an array `[N, ...]` for every input.
+
+    One row is one example. Pickled objects are refused, and no more than a
+    batch is decompressed at a time. Integers and floats of other widths are
+    converted; a row whose values do not survive this is an error.
+    """
+    for path in paths:
+      yield from _read_file(Path(path), info.inputs, rows)
+
+
+def _read_file(path: Path, inputs: Inputs, rows: int) -> Iterator[ReadBatch]:
+  try:
+    with zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
+      members = {
+        name: _Member(archive, name, *spec, stack)
+        for name, spec in inputs.items()
+      }
+      sizes = {name: member.size for name, member in members.items()}
+      if len(set(sizes.values())) != 1:
+        raise ValueError(f"expected arrays of one length, got {sizes}")
+      size = next(iter(sizes.values()))
+      for start in range(0, size, rows):
+        count = min(rows, size - start)
+        arrays = {name: member.take(count) for name, member in members.items()}
+        yield _without_bad_rows(path, start, count, arrays)
+  except DAMAGED as error:
+    yield ReadBatch([], None, [(str(path), _reason(error))])
+
+
+def _reason(error: Exception) -> str:
+  if isinstance(error, FileNotFoundError):
+    return "no such file"
+  if isinstance(error, zipfile.BadZipFile):
+    return f"not a readable .npz file: {error}"
+  return str(error) or type(error).__name__
+
+
+class _Member:
+  """Reads the rows of one array of an `.npz` file in turn."""
+
+  def __init__(
+    self,
+    archive: zipfile.ZipFile,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    stack: contextlib.ExitStack,
+  ):
+    try:
+      entry = archive.getinfo(f"{name}.npy")
+    except KeyError:
+      stored = ", ".join(sorted(archive.namelist())[:10])
+      raise ValueError(
+        f"expected an array {name!r}, got the members {stored}"
+      ) from None
+    if entry.compress_type not in COMPRESSIONS:
+      raise ValueError(f"unknown compression of {name!r}")
+    self.stream: IO[bytes] = stack.enter_context(archive.open(entry))
+    sizes, self.stored = _header(self.stream, name)
+    self.dtype, self.shape = np.dtype(dtype), shape
+    if not sizes or sizes[1:] != shape or sizes[0] < 0:
+      wanted = ", ".join(map(str, ("N", *shape)))
+      raise ValueError(f"expected {name!r} of shape [{wanted}], got {sizes}")
+    both_integers = self.dtype.kind in "iu" and self.stored.kind in "iub"
+    if not both_integers and not np.can_cast(
+      self.stored, self.dtype, "same_kind"
+    ):
+      raise ValueError(f"expected {name!r} of {dtype}, got {self.stored}")
+    self.size = sizes[0]
+
+  def take(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the next rows in the stored and in the expected dtype."""
+    length = count * math.prod(self.shape) * self.stored.itemsize
+    content = self.stream.read(length)
+    if len(content) != length:
+      raise ValueError("the file is truncated")
+    stored = np.frombuffer(content, self.stored).reshape(count, *self.shape)
+    with np.errstate(over="ignore"):
+      return stored, stored.astype(self.dtype)
+
+
+def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
+  """Returns shape and dtype of a `.npy` stream."""
+  # The header of later versions may be gigabytes long; NumPy writes them for
+  # structured dtypes alone.
+  if np.lib.format.read_magic(stream) != (1, 0):
+    raise ValueError(f"unknown format of the array {name!r}")
+  shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+  if dtype.kind not in "biuf" or dtype.itemsize == 0:
+    raise ValueError(f"expected numbers in {name!r}, got the dtype {dtype}")
+  if fortran_order and len(shape) > 1:
+    raise ValueError(
+      f"expected {name!r} in C order; save np.ascontiguousarray(array)"
+    )
+  return shape, dtype
+
+
+def _without_bad_rows(
+  path: Path,
+  start: int,
+  count: int,
+  arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> ReadBatch:
+  """Returns the rows whose values fit the expected dtypes."""
+  good = np.ones(count, bool)
+  errors = []
+  for name, (stored, converted) in arrays.items():
+    exact = converted.dtype.kind in "iub"
+    fits = converted == stored if exact else np.isfinite(converted)
+    for row in np.flatnonzero(good & ~fits.reshape(count, -1).all(axis=1)):
+      what = f"outside {converted.dtype}" if exact else "not a finite number"
+      errors.append(
+        (f"{path}[{start + row}]", f"a value of {name!r} is {what}")
+      )
+      good[row] = False
+  rows = np.flatnonzero(good)
+  return ReadBatch(
+    [f"{path}[{start + row}]" for row in rows],
+    {name: array[rows] for name, (_, array) in arrays.items()}
+    if len(rows)
+    else None,
+    errors,
+  )

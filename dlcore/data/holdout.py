@@ -1,0 +1,94 @@
+"""Selection of held out examples by hash."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from dlcore.errors import UserError
+
+
+def divide(
+  hashes: Sequence[str] | np.ndarray,
+  labels: np.ndarray | None,
+  *,
+  valid_fraction: float,
+  test_fraction: float,
+) -> dict[str, np.ndarray]:
+  """Divides examples into train and, for positive fractions, valid and test.
+
+  The test examples are chosen first, so they do not depend on
+  `valid_fraction`, which is a share of the rest.
+
+  Args:
+    hashes: a string per example.
+    labels: int `[N]`, or None without classes.
+    valid_fraction: at least 0, for no such split, and less than 1.
+    test_fraction: likewise.
+
+  Returns:
+    The rows of every split, ascending int64.
+
+  Raises:
+    UserError: a fraction is out of range, or leaves a split without examples.
+  """
+  fractions = {"test": test_fraction, "valid": valid_fraction}
+  hashes = np.asarray(hashes)
+  rows = np.arange(len(hashes))
+  divided = {}
+  for split, fraction in fractions.items():
+    if not 0.0 <= fraction < 1.0:
+      raise UserError(
+        f"expected {split}_fraction to be at least 0 and less than 1",
+        f"got {fraction}",
+      )
+    if fraction > 0.0:
+      rest = None if labels is None else labels[rows]
+      out = hold_out(hashes[rows], rest, fraction)
+      if out.all() or not out.any():
+        raise UserError(
+          f"expected enough examples to hold out {fraction:g} for {split}",
+          f"got {len(rows)} examples"
+          + ("" if rest is None else f" in {len(np.unique(rest))} classes"),
+          f"provide a {split} split, or set {split}_fraction=0",
+        )
+      divided[split], rows = rows[out], rows[~out]
+  return {"train": rows, **divided}
+
+
+def hold_out(
+  hashes: Sequence[str] | np.ndarray,
+  labels: np.ndarray | None,
+  fraction: float,
+) -> np.ndarray:
+  """Selects a stratified share of the examples by hash.
+
+  The selection depends on the content only, not on the order of the examples
+  nor on a seed.
+
+  Args:
+    hashes: a string per example, of its content or its name.
+    labels: int `[N]`, or None without classes.
+    fraction: the share to select, 0 to 1, rounded in each class.
+
+  Returns:
+    bool `[N]`, true for the selected examples.
+  """
+  hashes = np.asarray(hashes)
+  labels = np.zeros(len(hashes), np.int64) if labels is None else labels
+  chosen = np.zeros(len(hashes), bool)
+  for label in np.unique(labels):
+    members = np.flatnonzero(labels == label)
+    ranked = members[np.argsort(hashes[members], kind="stable")]
+    chosen[ranked[: round(fraction * len(ranked))]] = True
+  return chosen
+
+
+def hash_names(names: Iterable[str]) -> list[str]:
+  """Returns a hash of every name, for `divide`."""
+  return [
+    hashlib.blake2b(
+      name.encode("utf-8", "surrogateescape"), digest_size=8
+    ).hexdigest()
+    for name in names
+  ]

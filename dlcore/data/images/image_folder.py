@@ -1,0 +1,248 @@
+"""Loading of own images from a folder per class."""
+
+import functools
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dlcore.data import cache, holdout, split
+from dlcore.data.images import decoding
+from dlcore.data.images.image_schema import ImageSchema
+from dlcore.data.images.listing import (
+  Attempts,
+  Item,
+  attempt,
+  common_shape,
+  folders_of,
+  listing,
+  report_unreadable,
+)
+from dlcore.data.source import Splits
+from dlcore.errors import UserError, check_choice
+
+
+def image_folder(
+  *,
+  path: str = "",
+  train: str = "",
+  valid: str = "",
+  test: str = "",
+  image_size: int = 0,
+  channels: int = 0,
+  on_bad: str = "error",
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.2,
+  in_memory_limit: int = 2 << 30,
+  cache_dir: str = "",
+) -> Splits:
+  """Loads images whose folder names their class.
+
+  Hidden files, links to outside of the folder and files that are not images
+  are ignored. Images that differ in size or pixel format are converted, see
+  `decoding.decode`. A data set that fits in memory is decoded once and cached
+  (see `cache`). Every image of a larger one is decoded once before the first
+  run, to find unreadable files.
+
+  Args:
+    path: a folder with `train/CLASS/*` and optionally `valid/` and `test/`, or
+      with `CLASS/*`, which is split by a hash of the names. Alternatively pass
+    train, valid, test: a folder per split; missing ones are held out of train.
+    image_size: rows and columns; 0 for the most frequent size.
+    channels: 1 or 3; 0 for 1 if all images are gray, else 3.
+    on_bad: how to handle unreadable images: `"error"` lists them, `"skip"`
+      drops them.
+    valid_fraction: share of train to hold out if there is no such folder.
+    test_fraction: likewise.
+    in_memory_limit: bytes; a larger data set is streamed.
+    cache_dir: see `cache.splits`.
+
+  Raises:
+    UserError: a folder or an image is missing or malformed.
+  """
+  _check_settings(image_size, channels, on_bad)
+  folders = folders_of(path, train, valid, test)
+  settings = {
+    "image_size": image_size,
+    "channels": channels,
+    "on_bad": on_bad,
+    "valid_fraction": valid_fraction,
+    "test_fraction": test_fraction,
+  }
+  return cache.splits(
+    functools.partial(
+      _build,
+      folders,
+      in_memory_limit=in_memory_limit,
+      cache_dir=cache_dir,
+      **settings,
+    ),
+    name="image_folder",
+    key={
+      "folders": {name: os.path.abspath(at) for name, at in folders.items()},
+      **settings,
+    },
+    files=lambda: [
+      item.path for folder in folders.values() for item in listing(folder)[0]
+    ],
+    folder=cache_dir,
+    max_bytes=in_memory_limit,
+  )
+
+
+def _check_settings(image_size: int, channels: int, on_bad: str) -> None:
+  check_choice("on_bad", on_bad, split.ON_BAD)
+  if channels not in (0, 1, 3) or image_size < 0:
+    raise UserError(
+      "expected channels 0, 1 or 3 and image_size at least 0",
+      f"got {channels=}, {image_size=}",
+    )
+  if image_size**2 > decoding.MAX_PIXELS:
+    largest = math.isqrt(decoding.MAX_PIXELS)
+    raise UserError(
+      f"expected image_size of at most {largest}", f"got {image_size}"
+    )
+
+
+def _build(
+  folders: Mapping[str, pathlib.Path],
+  *,
+  image_size: int,
+  channels: int,
+  on_bad: str,
+  in_memory_limit: int,
+  cache_dir: str,
+  **fractions: float,
+) -> Splits:
+  """Reads and splits the images; see `image_folder`."""
+  items, notes = _list_items(folders)
+  parts = {
+    name: attempt(
+      decoding.header,
+      part,
+      map_files=_cached("image_header", folders[name], cache_dir),
+    )
+    for name, part in items.items()
+  }
+  headers = [
+    decoding.Header(*header)
+    for part in parts.values()
+    for _, header in part.results
+  ]
+  shape, conversions = common_shape(headers, image_size, channels)
+  in_memory = len(headers) * math.prod(shape) <= in_memory_limit
+  for name, part in parts.items():
+    readable = [item for item, _ in part.results]
+    if in_memory:
+      decode = functools.partial(decoding.decode, shape=shape)
+      parts[name] = attempt(decode, readable, part.errors)
+    else:
+      # A header does not reveal a truncated file, at which a run would stop
+      # in the middle.
+      map_files = _cached("image_checked", folders[name], cache_dir)
+      parts[name] = attempt(
+        decoding.hash_decodable, readable, part.errors, map_files
+      )
+  notes = [*notes, *report_unreadable(parts, on_bad), *conversions]
+  labels = {item.label for item, _ in parts["train"].results}
+  schema = ImageSchema(classes=tuple(sorted(labels)))
+  if in_memory:
+    return _in_memory(parts, schema, notes, **fractions)
+  return _streamed(parts, schema, notes, shape, **fractions)
+
+
+def _list_items(
+  folders: Mapping[str, pathlib.Path],
+) -> tuple[dict[str, list[Item]], list[str]]:
+  """Returns the image files of every split, and notes on them."""
+  listings = {name: listing(folder) for name, folder in folders.items()}
+  items = {name: part for name, (part, _) in listings.items()}
+  notes = split.compare_classes(
+    {name: {item.label for item in part} for name, part in items.items()}
+  )
+  links = sum(ignored for _, ignored in listings.values())
+  if links:
+    notes.append(f"{links} links that leave the folder were ignored")
+  return items, notes
+
+
+def _cached(name: str, folder: pathlib.Path, cache_dir: str):
+  """Returns `cache.per_file` for the files of a folder."""
+  key = {"folder": os.path.abspath(folder)}
+  return functools.partial(cache.per_file, name=name, key=key, folder=cache_dir)
+
+
+def _in_memory(
+  parts: Mapping[str, Attempts],
+  schema: ImageSchema,
+  notes: Sequence[str],
+  **fractions: float,
+) -> Splits:
+  """Splits decoded images."""
+  arrays = {
+    name: {
+      "image": np.stack([image for _, image in part.results]),
+      "label": _labels(part, schema.classes),
+    }
+    for name, part in parts.items()
+  }
+  return split.make(
+    arrays,
+    schema,
+    name="image_folder",
+    notes=notes,
+    hashes=holdout.hash_names(item.name for item, _ in parts["train"].results),
+    **fractions,
+  )
+
+
+def _streamed(
+  parts: Mapping[str, Attempts],
+  schema: ImageSchema,
+  notes: Sequence[str],
+  shape: Sequence[int],
+  **fractions: float,
+) -> Splits:
+  """Splits images whose hashes are known, to read them by index."""
+  labels = {name: _labels(part, schema.classes) for name, part in parts.items()}
+  streams = {}
+  for name, part in parts.items():
+    paths = [os.fspath(item.path) for item, _ in part.results]
+    streams[name] = split.Stream(
+      functools.partial(_read, paths, labels[name], shape),
+      [f"{item.name} {digest}" for item, digest in part.results],
+    )
+  return split.make_streamed(
+    streams,
+    schema,
+    name="image_folder",
+    notes=notes,
+    hashes=holdout.hash_names(item.name for item, _ in parts["train"].results),
+    labels=labels["train"],
+    **fractions,
+  )
+
+
+def _labels(part: Attempts, classes: Sequence[str]) -> np.ndarray:
+  numbers = {name: label for label, name in enumerate(classes)}
+  return np.array([numbers[item.label] for item, _ in part.results], np.int32)
+
+
+def _read(
+  paths: Sequence[str],
+  labels: np.ndarray,
+  shape: Sequence[int],
+  indices: np.ndarray,
+) -> dict[str, np.ndarray]:
+  """Reads a batch of images; see `Source.read`."""
+  try:
+    images = [
+      decoding.decode(pathlib.Path(paths[int(row)]), shape) for row in indices
+    ]
+  except decoding.UnreadableError as error:
+    raise UserError(
+      "expected readable images", f"got: {error}", "fix or remove the file"
+    ) from error
+  return {"image": np.stack(images), "label": labels[indices]}

@@ -1,0 +1,39 @@
+"""The schema of images, and reading of image files for prediction."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from dlcore.data.images import decoding
+from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageSchema(Schema):
+  """Schema of images `[N, Y, X, C]`, uint8 with C 1 or 3, of one size."""
+
+  kind: ClassVar[str] = "images"
+
+  input: str = "image"
+  target: str = "label"
+
+  def read(
+    self, paths: Sequence[Path], info: DataInfo, rows: int
+  ) -> Iterator[ReadBatch]:
+    """Decodes image files to the size of the training images."""
+    shape, _ = info.inputs[self.input]
+    for start in range(0, len(paths), rows):
+      part = paths[start : start + rows]
+      images, errors = decoding.read_images(part, shape)
+      unreadable = {name for name, _ in errors}
+      names = [str(path) for path in part if str(path) not in unreadable]
+      yield ReadBatch(names, {self.input: images} if names else None, errors)
+
+  def validate(self, inputs: Inputs) -> None:
+    """Checks that the input is an image that `decoding.decode` can return."""
+    super().validate(inputs)
+    shape, dtype = inputs.get(self.input, ((), ""))
+    is_image = dtype == "uint8" and len(shape) == 3 and shape[2] in (1, 3)
+    if not is_image or shape[0] * shape[1] > decoding.MAX_PIXELS:
+      raise ValueError(f"inputs={self.input}: {dtype}{list(shape)}, not images")

@@ -1,0 +1,201 @@
+"""Metadata of a data set: shapes, classes, statistics, and how to read more."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from dlcore.data import json_fields
+
+Inputs = Mapping[str, tuple[tuple[int, ...], str]]
+"""Shape of one example and dtype, by the name of the array."""
+
+Normalization = Mapping[str, Any]
+"""`{"mean": ..., "std": ...}`."""
+
+TOKENS = "input_ids"
+"""Name of the array of token ids, int `[B, T]`."""
+
+TOKEN_INPUTS = (TOKENS, "attention_mask", "token_type_ids", "decoder_input_ids")
+"""Arrays that a model of token ids reads, if the source has them."""
+
+MAX_BATCH_BYTES = 1 << 28
+"""Memory of a batch that is read for prediction."""
+
+
+class DataInfo(NamedTuple):
+  """Metadata of a source."""
+
+  name: str
+  """Name of the data set."""
+
+  size: int
+  """Number of examples, N."""
+
+  sha256: str
+  """Checksum of the arrays. For a streamed image folder it covers the names
+  and bytes of the files, for a streamed TFDS set the names of the examples
+  alone, so there it does not detect other content of the same size."""
+
+  inputs: Inputs
+  """Arrays that the model reads: `{"image": ((28, 28, 1), "uint8")}`."""
+
+  notes: tuple[str, ...]
+  """Sentences for the user, such as the number of skipped examples."""
+
+  schema: "Schema"
+  """Description of the arrays, of a class that the kind of data defines."""
+
+  def max_rows(self, limit: int) -> int:
+    """Returns the largest batch size up to `limit` that fits in 256 MiB."""
+    return max(1, min(limit, MAX_BATCH_BYTES // max(1, example_bytes(self))))
+
+
+class ReadBatch(NamedTuple):
+  """A batch of new examples, read for prediction."""
+
+  names: list[str]
+  """One name per example, such as `"table.csv:2"`."""
+
+  arrays: dict[str, np.ndarray] | None
+  """Inputs of the model `[len(names), ...]` by name; None without examples."""
+
+  errors: list[tuple[str, str]]
+  """`(name, reason)` of the examples that cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Schema:
+  """Names, classes and statistics of the arrays of a source."""
+
+  kind: ClassVar[str] = ""
+  """Key of the class in `serialization.SCHEMAS`."""
+
+  parsers: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+    "input": json_fields.text,
+    "target": json_fields.text,
+    "classes": json_fields.names,
+    "normalization": json_fields.statistics,
+    "target_normalization": json_fields.scalar_statistics,
+    "sequences": json_fields.names,
+  }
+  """Function that checks and converts the JSON value of each field."""
+
+  input: str = ""
+  """Name of the main input array, `""` if it is unknown."""
+
+  target: str = ""
+  """Name of the array to predict, `"label"` or `"target"`; `""` without one."""
+
+  classes: tuple[str, ...] = ()
+  """Class names in the order of the labels; empty without classes."""
+
+  normalization: Normalization | None = None
+  """Lists of the mean and standard deviation over the training split, per
+  channel of an image (on the scale 0 to 1) or per column of a table."""
+
+  target_normalization: Normalization | None = None
+  """Mean and standard deviation of the target of a regression, two floats."""
+
+  sequences: tuple[str, ...] = ()
+  """Arrays `[N, T, ...]` whose axis 1 is cut to the length of a batch."""
+
+  def read(
+    self, paths: Sequence[Path], info: DataInfo, rows: int
+  ) -> Iterator[ReadBatch]:
+    """Reads new files in the form in which the training data was read.
+
+    Args:
+      paths: the files.
+      info: metadata of the training data; its schema is `self`.
+      rows: largest number of examples in a batch.
+
+    Yields:
+      Batches of 0 to `rows` examples in the order of the files. Files and
+      rows that cannot be read are listed in `errors`.
+    """
+    raise NotImplementedError
+
+  def position(self, name: str, place: Sequence[int]) -> str:
+    """Returns the position inside one example of `name` for a message."""
+    del name
+    return f", position {', '.join(map(str, place))}" if place else ""
+
+  def validate(self, inputs: Inputs) -> None:
+    """Checks the fields against each other and the shapes of the inputs.
+
+    Raises:
+      ValueError: they contradict; the message names the field.
+    """
+    if self.input and self.input not in inputs:
+      raise ValueError(f"input={self.input!r}, not among {sorted(inputs)}")
+    if self.normalization is not None and self.input:
+      shape, _ = inputs[self.input]
+      json_fields.check_statistics(
+        self.normalization, shape[-1] if shape else 1
+      )
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns the fields that are not None as JSON data, and the kind."""
+    fields = {
+      field.name: getattr(self, field.name)
+      for field in dataclasses.fields(self)
+    }
+    return {
+      "kind": self.kind,
+      **{
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in fields.items()
+        if value is not None
+      },
+    }
+
+  @classmethod
+  def from_json(cls, content: Mapping[str, Any], inputs: Inputs) -> Self:
+    """Returns the schema that `to_json` wrote, from a file of any origin.
+
+    Args:
+      content: the JSON data.
+      inputs: of the `DataInfo`, already checked.
+
+    Raises:
+      ValueError: a field is unknown, malformed or contradicts `inputs`; the
+        message is the field and its value.
+    """
+    fields = {name: value for name, value in content.items() if name != "kind"}
+    values = {
+      name: json_fields.parse(name, cls.parsers.get(name), value)
+      for name, value in fields.items()
+    }
+    schema = cls(**values)
+    schema.validate(inputs)
+    return schema
+
+
+def example_bytes(info: DataInfo) -> int:
+  """Returns the memory of the inputs of one example."""
+  return sum(
+    math.prod(shape) * np.dtype(dtype).itemsize
+    for shape, dtype in info.inputs.values()
+  )
+
+
+def describe_inputs(
+  arrays: Mapping[str, np.ndarray], name: str
+) -> dict[str, tuple[tuple[int, ...], str]]:
+  """Returns shape and dtype of each array that the model reads.
+
+  Args:
+    arrays: `[N, ...]` by name.
+    name: of the main input. `input_ids` is joined by `attention_mask`,
+      `token_type_ids` and `decoder_input_ids`.
+  """
+  names = TOKEN_INPUTS if name == TOKENS else (name,)
+  return {
+    name: (tuple(arrays[name].shape[1:]), str(arrays[name].dtype))
+    for name in names
+    if name in arrays
+  }

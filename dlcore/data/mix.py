@@ -1,0 +1,222 @@
+"""Mixtures of several sources by weights."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from dlcore.data.info import DataInfo, Schema
+from dlcore.data.normalization import sample, statistics
+from dlcore.data.order import permutation
+from dlcore.data.source import Arrays, Source, take_rows
+from dlcore.errors import UserError
+
+MAX_GROWTH = 2.0
+"""Size of the mixture relative to its parts up to which it is in memory."""
+
+
+def mix(*parts: tuple[Source, float]) -> Source:
+  """Returns a source that mixes several sources by weights.
+
+  Example: `mix((english, 0.7), (german, 0.3))`
+
+  Its size is that of the smallest epoch in which every example occurs and
+  every source has its exact share, up to one example. The examples of
+  oversampled sources repeat; if a source does not fit a whole number of times,
+  a fixed random part of it occurs once more than the rest. The statistics are
+  those of the mixture, unless all parts have the same or none. If all parts
+  are in memory and repetition at most doubles their size, so is the mixture;
+  otherwise it is streamed.
+
+  Args:
+    *parts: pairs (source, weight). The weights are positive and are divided by
+      their sum. The sources have the same inputs, target and classes.
+
+  Raises:
+    UserError: a weight is not positive, or the sources differ.
+  """
+  sources = [source for source, _ in parts]
+  shares = _shares([weight for _, weight in parts])
+  for source in sources[1:]:
+    _check_same(sources[0], source)
+  counts = _counts([source.size for source in sources], shares)
+  rows = [
+    _repeated(source.size, count, stream)
+    for stream, (source, count) in enumerate(zip(sources, counts, strict=True))
+  ]
+  reads = [source.read for source in sources]
+  read = functools.partial(_read, reads, rows, np.cumsum([0, *counts]))
+  arrays = _in_memory([source.arrays for source in sources], rows)
+  size = sum(counts)
+  if arrays is not None:
+    read = functools.partial(take_rows, arrays)
+  first = sources[0].info
+  info = DataInfo(
+    name=_name(sources, shares),
+    size=size,
+    sha256=_checksum(sources, shares),
+    inputs=first.inputs,
+    notes=_notes(sources, counts),
+    schema=_schema(sources, arrays or read(sample(size))),
+  )
+  return Source(size, arrays, read, info, _lengths(sources, rows))
+
+
+def _shares(weights: Sequence[float]) -> list[Fraction]:
+  """Returns the weights divided by their sum, exactly."""
+  valid = [math.isfinite(weight) and weight > 0 for weight in weights]
+  if not weights or not all(valid):
+    raise UserError(
+      "expected positive weights of the sources to mix", f"got {weights}"
+    )
+  # Through the decimal digits, as 0.7 and 0.3 do not add up to 1 in binary.
+  exact = [Fraction(str(float(weight))) for weight in weights]
+  return [weight / sum(exact) for weight in exact]
+
+
+def _counts(sizes: Sequence[int], shares: Sequence[Fraction]) -> list[int]:
+  """Returns the number of rows of each source, at least its size."""
+  total = math.ceil(
+    max(size / share for size, share in zip(sizes, shares, strict=True))
+  )
+  ends = [0]
+  for share in np.cumsum(shares):
+    ends.append(round(total * share))
+  counts = [int(stop - start) for start, stop in itertools.pairwise(ends)]
+  return [max(count, size) for count, size in zip(counts, sizes, strict=True)]
+
+
+def _repeated(size: int, count: int, stream: int) -> np.ndarray:
+  """Returns `count` rows of `size` examples, int32, each as often as others."""
+  repeats, rest = divmod(count, size)
+  extra = np.sort(permutation(0, 0, size, stream)[:rest])
+  everyone = np.tile(np.arange(size, dtype=np.int32), repeats)
+  return np.concatenate([everyone, extra])
+
+
+def _read(
+  reads: Sequence[Callable[[np.ndarray], dict[str, np.ndarray]]],
+  rows: Sequence[np.ndarray],
+  starts: np.ndarray,
+  indices: np.ndarray,
+) -> dict[str, np.ndarray]:
+  """Reads a batch from several sources; see `Source.read`."""
+  source_of = np.searchsorted(starts, indices, side="right") - 1
+  batch: dict[str, np.ndarray] = {}
+  for number in np.unique(source_of):
+    at = np.flatnonzero(source_of == number)
+    part = reads[number](rows[number][indices[at] - starts[number]])
+    for name, array in part.items():
+      if name not in batch:
+        shape = (len(indices), *array.shape[1:])
+        batch[name] = np.zeros(shape, array.dtype)
+      batch[name][at] = array
+  return batch
+
+
+def _in_memory(
+  parts: Sequence[Arrays | None], rows: Sequence[np.ndarray]
+) -> Arrays | None:
+  """Returns the arrays of the mixture, or None if it is to be streamed."""
+  present = [part for part in parts if part is not None]
+  if len(present) < len(parts):
+    return None
+  sizes = [sum(a.nbytes for a in part.values()) for part in present]
+  grown = sum(
+    size * len(chosen) / max(1, len(next(iter(part.values()))))
+    for size, chosen, part in zip(sizes, rows, present, strict=True)
+  )
+  if grown > MAX_GROWTH * sum(sizes):
+    return None
+  return {
+    name: np.concatenate(
+      [part[name][chosen] for part, chosen in zip(present, rows, strict=True)]
+    )
+    for name in present[0]
+  }
+
+
+def _lengths(
+  sources: Sequence[Source], rows: Sequence[np.ndarray]
+) -> np.ndarray | None:
+  lengths = [source.lengths for source in sources]
+  if any(part is None for part in lengths):
+    return None
+  pairs = zip(lengths, rows, strict=True)
+  return np.concatenate([part[chosen] for part, chosen in pairs])
+
+
+def _schema(sources: Sequence[Source], some: Arrays) -> Schema:
+  """Returns the schema of the mixture with the statistics of `some` rows."""
+  schema = sources[0].info.schema
+  if all(source.info.schema == schema for source in sources):
+    return schema
+  return dataclasses.replace(schema, **statistics(some))
+
+
+def _check_same(first: Source, other: Source) -> None:
+  """Checks that two sources have the same arrays and the same schema."""
+  for field, one, two in _differences(first, other):
+    raise UserError(
+      "expected sources with the same arrays and classes to mix",
+      f"got {field} {one} in {first.info.name} and {two} in {other.info.name}",
+      "convert one of them",
+    )
+
+
+def _differences(first: Source, other: Source):
+  """Yields (field, value, other value)."""
+  one, two = first.info.schema, other.info.schema
+  if type(one) is not type(two):
+    yield "kind", one.kind, two.kind
+    return
+  names = {field.name for field in dataclasses.fields(one)}
+  pairs = [
+    (name, getattr(one, name), getattr(two, name))
+    for name in sorted(names - {"normalization", "target_normalization"})
+  ]
+  pairs += [
+    ("inputs", dict(first.info.inputs), dict(other.info.inputs)),
+    ("lengths", first.lengths is not None, other.lengths is not None),
+  ]
+  if first.arrays is not None and other.arrays is not None:
+    pairs.append(("arrays", _specs(first.arrays), _specs(other.arrays)))
+  yield from (pair for pair in pairs if pair[1] != pair[2])
+
+
+def _specs(arrays: Arrays) -> dict[str, str]:
+  return {
+    name: f"{array.dtype}{list(array.shape[1:])}"
+    for name, array in sorted(arrays.items())
+  }
+
+
+def _name(sources: Sequence[Source], shares: Sequence[Fraction]) -> str:
+  names = [
+    f"{source.info.name} {float(share):.3g}"
+    for source, share in zip(sources, shares, strict=True)
+  ]
+  return f"mix({', '.join(names)})"
+
+
+def _checksum(sources: Sequence[Source], shares: Sequence[Fraction]) -> str:
+  pairs = zip(sources, shares, strict=True)
+  lines = [f"{source.info.sha256} {share}" for source, share in pairs]
+  return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _notes(sources: Sequence[Source], counts: Sequence[int]) -> tuple[str, ...]:
+  """Returns the notes of the parts, and one for each oversampled source."""
+  notes = [note for source in sources for note in source.info.notes]
+  for source, count in zip(sources, counts, strict=True):
+    if count > source.size:
+      notes.append(
+        f"the {source.size:,} examples of {source.info.name} occur "
+        f"{count / source.size:.3g} times on average in an epoch of the mixture"
+      )
+  return tuple(dict.fromkeys(notes))

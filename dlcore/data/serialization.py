@@ -1,0 +1,133 @@
+"""`DataInfo` as JSON data, the content of `assets/data.json` of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlcore.data import json_fields
+from dlcore.data.arrays import ArraySchema
+from dlcore.data.images.image_schema import ImageSchema
+from dlcore.data.info import DataInfo, Schema
+from dlcore.data.tables.table_schema import TableSchema
+
+SCHEMAS: dict[str, type[Schema]] = {
+  "arrays": ArraySchema,
+  "images": ImageSchema,
+  "tables": TableSchema,
+}
+"""Schema class of each kind of data."""
+
+V0_1_FIELDS = (
+  "input",
+  "target",
+  "classes",
+  "normalization",
+  "target_normalization",
+  "columns",
+  "encoding",
+)
+"""Keys of version 0.1 that are fields of a schema now."""
+
+
+def info_to_json(info: DataInfo) -> dict[str, Any]:
+  """Returns `info` as JSON data."""
+  return {
+    "name": info.name,
+    "size": info.size,
+    "sha256": info.sha256,
+    "inputs": {
+      name: {"shape": list(shape), "dtype": dtype}
+      for name, (shape, dtype) in info.inputs.items()
+    },
+    "notes": list(info.notes),
+    "schema": info.schema.to_json(),
+  }
+
+
+def info_from_json(content: Mapping[str, Any]) -> DataInfo:
+  """Returns the metadata that `info_to_json` or version 0.1 wrote.
+
+  The content may come from a stranger's file: every type and size is checked
+  before anything is allocated. Other keys, such as `splits`, are ignored.
+
+  Raises:
+    ValueError: a field is missing or malformed; the message is the field and
+      its value.
+  """
+  if "schema" not in content:
+    content = _from_v0_1(content)
+  values = {
+    name: json_fields.parse(name, parser, content.get(name))
+    for name, parser in _PARSERS.items()
+  }
+  described = values.pop("schema")
+  cls = json_fields.parse("kind", SCHEMAS.__getitem__, described.get("kind"))
+  schema = cls.from_json(described, values["inputs"])
+  return DataInfo(**values, schema=schema)
+
+
+def checksums_from_json(content: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns `content["splits"]`: `{"size", "sha256"}` by the name of a split.
+
+  Raises:
+    ValueError: it is missing or malformed.
+  """
+  return json_fields.parse("splits", _checksums, content.get("splits"))
+
+
+def _checksums(value: Any) -> dict[str, Any]:
+  return {
+    json_fields.text(split): {
+      "size": json_fields.count(entry["size"]),
+      "sha256": json_fields.text(entry["sha256"]),
+    }
+    for split, entry in value.items()
+  }
+
+
+def _object(value: Any) -> dict[str, Any]:
+  if not isinstance(value, dict):
+    raise TypeError
+  return value
+
+
+_PARSERS = {
+  "name": json_fields.text,
+  "size": json_fields.count,
+  "sha256": json_fields.text,
+  "inputs": json_fields.inputs,
+  "notes": json_fields.names,
+  "schema": _object,
+}
+
+
+def _from_v0_1(content: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the content of a `data.json` of version 0.1 in today's layout.
+
+  There one flat dict held the input's shape and dtype and, depending on the
+  data set, some of `V0_1_FIELDS`. Its values are checked by the caller.
+  """
+  name = json_fields.parse("input", json_fields.text, content.get("input"))
+  shape, dtype = content.get("shape"), content.get("dtype")
+  train = {**content, **_train_split(content)}
+  fields = {
+    key: content[key] for key in V0_1_FIELDS if content.get(key) is not None
+  }
+  is_image = name == "image" and dtype == "uint8" and isinstance(shape, list)
+  if is_image and len(shape) == 3 and shape[-1] in (1, 3):
+    kind = "images"
+  else:
+    kind = "tables" if "columns" in fields else "arrays"
+  return {
+    "name": content.get("name"),
+    "size": train.get("size"),
+    "sha256": train.get("sha256"),
+    "inputs": {name: {"shape": shape, "dtype": dtype}},
+    "notes": content.get("notes", []),
+    "schema": {"kind": kind, **fields},
+  }
+
+
+def _train_split(content: Mapping[str, Any]) -> Mapping[str, Any]:
+  splits = content.get("splits")
+  train = splits.get("train") if isinstance(splits, dict) else None
+  return train if isinstance(train, dict) else {}

@@ -1,0 +1,1 @@
+"""Tables: CSV files, and the tables of scikit-learn."""

@@ -1,0 +1,1 @@
+"""Data sets of tensorflow-datasets, prepared and read without TensorFlow."""

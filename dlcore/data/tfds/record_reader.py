@@ -1,0 +1,247 @@
+"""Reading of the prepared records of TensorFlow Datasets by index."""
+
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dlcore.data.arrays import ArraySchema
+from dlcore.data.images import decoding
+from dlcore.data.images.image_schema import ImageSchema
+from dlcore.data.info import Schema
+from dlcore.data.normalization import sample
+from dlcore.data.source import check
+from dlcore.data.tfds import preparation
+from dlcore.errors import UserError, lookup
+
+SPLITS = {"train": "train", "validation": "valid", "test": "test"}
+"""Our name of a split by that of TFDS."""
+
+
+class Features(NamedTuple):
+  """The features of a TFDS data set that are read."""
+
+  name: str
+  """Name of the data set."""
+
+  input_feature: str
+  target_feature: str
+
+  shape: tuple[int, ...]
+  """Shape of one input."""
+
+  dtype: str
+  schema: Schema
+
+  @property
+  def is_image(self) -> bool:
+    """Whether the input is an encoded image."""
+    return isinstance(self.schema, ImageSchema)
+
+
+class Reader:
+  """Reads and decodes examples of one split by position.
+
+  It opens the records at the first read, so that a pickle of it for the worker
+  processes of a loader holds a few strings alone.
+  """
+
+  def __init__(
+    self, features: Features, builder: str, data_dir: str, split: str, size: int
+  ):
+    self.features = features
+    self.builder = builder
+    self.data_dir = data_dir
+    self.split = split
+    self.size = size
+    self.records: Any = None
+
+  def __len__(self) -> int:
+    return self.size
+
+  def __getstate__(self):
+    return {**vars(self), "records": None}
+
+  def __call__(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the batch of some rows; see `Source.read`."""
+    features = self.features
+    schema = features.schema
+    examples = self.examples(rows)
+    inputs = np.stack([self._input(example) for example in examples])
+    targets = np.asarray(
+      [example[features.target_feature] for example in examples],
+      np.int32 if schema.target == "label" else np.float32,
+    )
+    batch = {schema.input: inputs, schema.target: targets}
+    check(batch, schema, features.name)
+    return batch
+
+  def labels(self) -> np.ndarray | None:
+    """Returns the labels of all examples, int32 `[N]`; decodes no images."""
+    if self.features.schema.target != "label":
+      return None
+    name = self.features.target_feature
+    labels = [
+      example[name] for rows in self.pieces() for example in self.examples(rows)
+    ]
+    return np.asarray(labels, np.int32)
+
+  def names(self) -> list[str]:
+    """Returns a name of every example."""
+    start = f"{self.features.name}/{self.split}"
+    return [f"{start}/{row}" for row in range(self.size)]
+
+  def pieces(self) -> list[np.ndarray]:
+    """Returns all rows in pieces of a thousand."""
+    return np.split(np.arange(self.size), range(1000, self.size, 1000))
+
+  def examples(self, rows: np.ndarray) -> list[dict[str, Any]]:
+    """Returns the features of some rows, with encoded images."""
+    records = self.open()
+    try:
+      return records.__getitems__([int(row) for row in rows])
+    except (RuntimeError, ValueError, IndexError, OSError) as error:
+      raise UserError(
+        f"expected readable records of {self.features.name}, {self.split}",
+        f"got: {_line(error)}",
+        f"delete its folder in {self.data_dir} to prepare it again",
+      ) from error
+
+  def open(self) -> Any:
+    """Returns the TFDS data source, which is opened once."""
+    if self.records is None:
+      import tensorflow_datasets as tfds
+
+      builder: Any = preparation.prepared_builder(
+        self.builder, data_dir=pathlib.Path(self.data_dir), download=False
+      )
+      encoded = {self.features.input_feature: tfds.decode.SkipDecoding()}
+      decoders = encoded if self.features.is_image else None
+      self.records = builder.as_data_source(self.split, decoders=decoders)
+    return self.records
+
+  def _input(self, example: Mapping[str, Any]) -> np.ndarray:
+    value = example[self.features.input_feature]
+    if self.features.is_image:
+      return decoding.decode(value, self.features.shape)
+    return np.asarray(value, np.float32).reshape(-1)
+
+
+def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
+  """Returns the reader of each split.
+
+  Args:
+    builder: a prepared builder of TFDS.
+    selection: `builder`, `data_dir`, `input_feature`, `target_feature` and
+      `image_size` of `tfds_source`.
+  """
+  features = _describe(builder, selection)
+  sizes = {
+    name: info.num_examples for name, info in builder.info.splits.items()
+  }
+  if "train" not in sizes:
+    raise UserError(
+      f"expected {features.name} to have a train split", f"got {sorted(sizes)}"
+    )
+  where = selection["builder"], selection["data_dir"]
+  readers = {
+    ours: Reader(features, *where, theirs, sizes[theirs])
+    for theirs, ours in SPLITS.items()
+    if sizes.get(theirs)
+  }
+  for reader in readers.values():
+    _check_records(reader, builder)
+  if features.schema.target == "label" and "test" in readers:
+    # Some test splits are unlabeled, which TFDS writes as -1.
+    some = readers["test"].examples(sample(len(readers["test"]), 64))
+    if all(example[features.target_feature] < 0 for example in some):
+      del readers["test"]
+  return readers
+
+
+def _check_records(reader: Reader, builder) -> None:
+  todo = f"delete {builder.data_dir} to prepare it again"
+  expected = (
+    f"expected {len(reader)} records in {reader.split} of {builder.name}"
+  )
+  try:
+    count = len(reader.open())
+  except NotImplementedError as error:
+    raise UserError(
+      f"expected {builder.name} prepared as array_record",
+      f"got {builder.info.file_format} in {builder.data_dir}",
+      "choose another data_dir to prepare it again",
+    ) from error
+  except (OSError, RuntimeError, ValueError) as error:
+    raise UserError(expected, f"got: {_line(error)}", todo) from error
+  if count != len(reader):
+    raise UserError(expected, f"got {count}", todo)
+
+
+def _line(error: Exception) -> str:
+  return " ".join(str(error).split()) or repr(error)
+
+
+def _describe(builder, selection: Mapping[str, Any]) -> Features:
+  """Returns the features to read.
+
+  Raises:
+    UserError: a feature is unknown or of an unsupported type.
+  """
+  import tensorflow_datasets as tfds
+
+  info: Any = builder.info
+  keys = info.supervised_keys or ("image", "label")
+  names = (
+    selection["input_feature"] or keys[0],
+    selection["target_feature"] or keys[1],
+  )
+  known = dict(info.features)
+  source, target = (
+    lookup(known, name, f"feature of {info.name}") for name in names
+  )
+  is_image = isinstance(source, tfds.features.Image)
+  shape = _shape(info.name, source, is_image, selection["image_size"])
+  fields: dict[str, Any] = {"target": "target"}
+  if isinstance(target, tfds.features.ClassLabel):
+    fields = {"target": "label", "classes": tuple(target.names)}
+  if is_image:
+    schema: Schema = ImageSchema(**fields)
+  else:
+    schema = ArraySchema(input="features", **fields)
+    shape = (math.prod(shape),)
+  dtype = "uint8" if is_image else "float32"
+  return Features(info.name, *names, shape, dtype, schema)
+
+
+def _shape(
+  name: str, feature: Any, is_image: bool, image_size: int
+) -> tuple[int, ...]:
+  """Returns the shape of one decoded input.
+
+  Raises:
+    UserError: the feature is not an image or a tensor of a known shape.
+  """
+  import tensorflow_datasets as tfds
+
+  shape = tuple(feature.shape or ())
+  if is_image:
+    height, width, channels = shape
+    channels = 1 if channels == 1 else 3
+    shape = (image_size or height, image_size or width, channels)
+  unsupported = (tfds.features.Text, tfds.features.FeaturesDict)
+  if isinstance(feature, unsupported) or None in shape[2:]:
+    raise UserError(
+      f"expected an image or a numeric tensor in {name}",
+      f"got {feature}",
+      "select another feature with input_feature",
+    )
+  if None in shape:
+    raise UserError(
+      f"expected image_size, as the images of {name} differ in size",
+      "got 0",
+      "for example image_size=224",
+    )
+  return shape
