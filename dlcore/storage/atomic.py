@@ -1,0 +1,67 @@
+"""Atomic replacement of files: readers see the old content or the new one."""
+
+import contextlib
+import glob
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+STALE_SECONDS = 3600.0
+"""Age at which the temporary file of a killed process is removed."""
+
+
+def write_atomic(
+  path: Path,
+  content: bytes | Callable[[IO[bytes]], Any],
+  *,
+  fsync: bool = False,
+  before: Callable[[Path], None] | None = None,
+) -> None:
+  """Writes a temporary file in the same folder and renames it to `path`.
+
+  A link at `path` is replaced, never followed. On an error `path` keeps its
+  old content and the temporary file is removed.
+
+  Args:
+    path: the file to create or replace; its folder exists.
+    content: the bytes, or a function that writes them to a binary file.
+    fsync: whether the content must be on disk before the file is renamed.
+    before: called with the path of the complete temporary file before it is
+      renamed.
+
+  Raises:
+    OSError: the disk is full, or the folder is missing or not writable.
+  """
+  temporary = temporary_path(path)
+  temporary.unlink(missing_ok=True)  # It may be a link to another file.
+  try:
+    with temporary.open("xb") as file:
+      if callable(content):
+        content(file)
+      else:
+        file.write(content)
+      if fsync:
+        file.flush()
+        os.fsync(file.fileno())
+    if before is not None:
+      before(temporary)
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
+  _remove_stale(path)
+
+
+def temporary_path(path: Path) -> Path:
+  """Returns the path of this process's temporary file for `path`."""
+  # Two processes may write one page or one cache entry at the same time.
+  return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _remove_stale(path: Path) -> None:
+  pattern = f".{glob.escape(path.name)}.*.tmp"
+  for other in path.parent.glob(pattern):
+    with contextlib.suppress(OSError):
+      if time.time() - other.lstat().st_mtime > STALE_SECONDS:
+        other.unlink()
