@@ -5,9 +5,9 @@ from dlcore.layers.attention import (
   Attention,
   attention,
   attention_weights,
-  weigh,
+  weighted_sum,
 )
-from dlcore.layers.cache import Tokens, tokens
+from dlcore.layers.cache import MaskAndPositions, mask_and_positions
 from dlcore.layers.convolution import Conv, convolution
 from dlcore.layers.dropout import (
   DropBlock,
@@ -15,16 +15,16 @@ from dlcore.layers.dropout import (
   StochasticDepth,
   drop_block,
   dropout,
-  grown_rate,
   stochastic_depth,
+  stochastic_depth_rate,
 )
 from dlcore.layers.embedding import Embed
 from dlcore.layers.feedforward import FeedForward, GatedFeedForward
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
-from dlcore.layers.mask import causal_mask, kept_tokens, padding_mask
+from dlcore.layers.mask import bool_mask, causal_mask, padding_mask
 from dlcore.layers.norm import LayerNorm
-from dlcore.layers.patches import Patches, patches
+from dlcore.layers.patches import PatchEmbed, extract_patches
 from dlcore.layers.pooling import adaptive_avg_pool, avg_pool, max_pool
 from dlcore.layers.position import (
   relative_position_bucket,
@@ -34,7 +34,7 @@ from dlcore.layers.position import (
   sinusoidal,
 )
 from dlcore.layers.recurrent import GRU, LSTM, RNN, Recurrent
-from dlcore.layers.recurrent_attention import AttentiveRecurrent, attended
+from dlcore.layers.recurrent_attention import AttentiveRecurrent, attend
 from dlcore.layers.recurrent_cell import CELLS, step
 from dlcore.layers.recurrent_scan import recur, scan_cell
 from dlcore.layers.remat import remat
@@ -57,26 +57,26 @@ __all__ = [
   "FeedForward",
   "GatedFeedForward",
   "LayerNorm",
-  "Patches",
+  "MaskAndPositions",
+  "PatchEmbed",
   "Recurrent",
   "Stacked",
   "StochasticDepth",
-  "Tokens",
   "adaptive_avg_pool",
-  "attended",
+  "attend",
   "attention",
   "attention_weights",
   "avg_pool",
+  "bool_mask",
   "causal_mask",
   "convolution",
   "drop_block",
   "dropout",
+  "extract_patches",
   "frozen",
-  "grown_rate",
-  "kept_tokens",
+  "mask_and_positions",
   "max_pool",
   "padding_mask",
-  "patches",
   "recorded",
   "recur",
   "relative_position_bucket",
@@ -90,7 +90,7 @@ __all__ = [
   "stack_blocks",
   "step",
   "stochastic_depth",
-  "tokens",
+  "stochastic_depth_rate",
   "unstack_blocks",
-  "weigh",
+  "weighted_sum",
 ]

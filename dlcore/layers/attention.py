@@ -107,7 +107,7 @@ def _deferred(query, key, value, mask, bias, *, causal, scale):
   peak = lax.stop_gradient(logits.max(-1, keepdims=True))
   weights = lax.optimization_barrier(jnp.exp(logits - peak))
   total = weights.sum(-1).swapaxes(1, 2)[..., None]
-  return (_weighed(weights, value) / total).astype(query.dtype)
+  return (_weighted_sum(weights, value) / total).astype(query.dtype)
 
 
 def attention_weights(
@@ -121,7 +121,7 @@ def attention_weights(
 ) -> Array:
   """Returns the weight that each query gives to each value.
 
-  Arguments are those of `attention`, which is `weigh` of these weights.
+  Arguments are those of `attention`, which is `weighted_sum` of these weights.
 
   Returns:
     float32 `[B, H, T, S]`. Rows add up to 1, or to 0 where no key is seen.
@@ -153,17 +153,17 @@ def _logits(query, key, *, mask, bias, causal, scale):
   return jnp.where(kept, logits, jnp.finfo(logits.dtype).min)
 
 
-def weigh(weights: Array, value: Array) -> Array:
+def weighted_sum(weights: Array, value: Array) -> Array:
   """Returns the sums of values `[B, S, G, K]` by weights `[B, H, T, S]`.
 
   Returns:
     `[B, T, H, K]`, of the dtype of `value`.
   """
-  return _weighed(weights, value).astype(value.dtype)
+  return _weighted_sum(weights, value).astype(value.dtype)
 
 
-def _weighed(weights: Array, value: Array) -> Array:
-  """Returns what `weigh` does in float32: sums may be large in half."""
+def _weighted_sum(weights: Array, value: Array) -> Array:
+  """Returns what `weighted_sum` does in float32: sums may be large in half."""
   batch, heads, queries, keys = weights.shape
   groups, size = value.shape[2:]
   weights = weights.astype(value.dtype)
@@ -178,9 +178,9 @@ class Attention(nn.Module):
   """Attends from `x` to itself or to a context, in several heads.
 
   Attributes:
-    heads: of queries, H.
-    key_value_heads: G, a divisor of `heads`, which it is by default.
-    head_size: K; the width of `x` over `heads` by default.
+    num_heads: of queries, H.
+    num_kv_heads: G, a divisor of `heads`, which it is by default.
+    head_dim: K; the width of `x` over `heads` by default.
     use_bias: whether queries, keys and values have biases.
     out_bias: the same of the output; None is as `use_bias`.
     dropout: rate at which weights are dropped, a number or a traced scalar.
@@ -193,9 +193,9 @@ class Attention(nn.Module):
     out_init: of that of the output; None is as `kernel_init`.
   """
 
-  heads: int
-  key_value_heads: int | None = None
-  head_size: int | None = None
+  num_heads: int
+  num_kv_heads: int | None = None
+  head_dim: int | None = None
   use_bias: bool = True
   out_bias: bool | None = None
   dropout: float | Array = 0.0
@@ -248,7 +248,7 @@ class Attention(nn.Module):
     """
     groups, size = self._sizes(x.shape[-1])
     source = x if context is None else context
-    query = self._heads("query", self.heads, size)(x)
+    query = self._heads("query", self.num_heads, size)(x)
     key = self._heads("key", groups, size)
     value = self._heads("value", groups, size)
     if decode and context is not None:
@@ -275,7 +275,7 @@ class Attention(nn.Module):
     if weights or (train and not _is_zero(self.dropout)):
       probabilities = attention_weights(query, key, **how)
       drop = Dropout(self.dropout, name="dropout")
-      y = weigh(drop(probabilities, train=train), value)
+      y = weighted_sum(drop(probabilities, train=train), value)
     else:
       y = attention(query, key, value, **how)
     y = nn.Dense(
@@ -284,23 +284,23 @@ class Attention(nn.Module):
       dtype=self.dtype,
       kernel_init=self.out_init or self.kernel_init,
       name="out",
-    )(y.reshape(*y.shape[:2], self.heads * size))
+    )(y.reshape(*y.shape[:2], self.num_heads * size))
     return (y, probabilities) if weights else y
 
   def _sizes(self, width: int) -> tuple[int, int]:
-    groups = self.key_value_heads or self.heads
-    if self.heads % groups:
+    groups = self.num_kv_heads or self.num_heads
+    if self.num_heads % groups:
       raise UserError(
-        "expected key_value_heads that divide the heads",
-        f"got {groups} and {self.heads}",
+        "expected num_kv_heads that divide the heads",
+        f"got {groups} and {self.num_heads}",
       )
-    if self.head_size is None and width % self.heads:
+    if self.head_dim is None and width % self.num_heads:
       raise UserError(
         "expected heads that divide the width",
-        f"got {self.heads} heads and a width of {width}",
-        f"try {_divisor(width, self.heads)} heads, or set head_size",
+        f"got {self.num_heads} heads and a width of {width}",
+        f"try {_divisor(width, self.num_heads)} heads, or set head_dim",
       )
-    return groups, self.head_size or width // self.heads
+    return groups, self.head_dim or width // self.num_heads
 
   def _heads(self, name: str, heads: int, size: int):
     """Returns the map of `[B, T, D]` to `[B, T, heads, size]`."""

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jax import lax
 
 from dlcore.errors import UserError
-from dlcore.layers.mask import causal_mask, kept_tokens, padding_mask
+from dlcore.layers.mask import bool_mask, causal_mask, padding_mask
 from dlcore.typing import Array
 
 
@@ -65,7 +65,7 @@ def _check_rows(cached: int, given: int) -> None:
     )
 
 
-class Tokens(NamedTuple):
+class MaskAndPositions(NamedTuple):
   """What attention must know of tokens, some of which may be padding."""
 
   mask: Array | None
@@ -76,13 +76,13 @@ class Tokens(NamedTuple):
   does not count, so on whichever side it is, it changes nothing."""
 
 
-def tokens(
+def mask_and_positions(
   module: nn.Module,
   x: Array,
   attention_mask: Array | None,
   *,
   decode: bool = False,
-) -> Tokens:
+) -> MaskAndPositions:
   """Returns the mask and the positions of tokens.
 
   Args:
@@ -93,17 +93,17 @@ def tokens(
       makes the cache, as long as its input; S is then that length.
 
   Raises:
-    UserError: see `kept_tokens`.
+    UserError: see `bool_mask`.
   """
   shape = x.shape[:2]
   if attention_mask is None and not decode:
-    return Tokens(None, jnp.arange(shape[1]))
+    return MaskAndPositions(None, jnp.arange(shape[1]))
   kept = jnp.ones(shape, bool)
   if attention_mask is not None:
-    kept = kept_tokens(attention_mask, shape)
+    kept = bool_mask(attention_mask, shape)
   positions = jnp.maximum(jnp.cumsum(kept, 1, dtype=jnp.int32) - 1, 0)
   if not decode:
-    return Tokens(padding_mask(kept), positions)
+    return MaskAndPositions(padding_mask(kept), positions)
 
   ready = module.has_variable("cache", "kept")
   past = module.variable("cache", "kept", jnp.zeros, shape, bool)
@@ -113,4 +113,4 @@ def tokens(
   if ready:
     kept = lax.dynamic_update_slice(past.value, kept, (0, index.value))
     past.value, index.value = kept, index.value + shape[1]
-  return Tokens(padding_mask(kept), positions)
+  return MaskAndPositions(padding_mask(kept), positions)

@@ -94,7 +94,7 @@ def drop_block(key: Array, x: Array, rate: float | Array, size: int) -> Array:
   return jnp.where(dropped, 0, _scaled(x, left))
 
 
-def grown_rate(most: float | Array, share: float) -> float | Array:
+def stochastic_depth_rate(most: float | Array, share: float) -> float | Array:
   """Returns the rate of a block at `share` of the depth: it grows linearly.
 
   Args:

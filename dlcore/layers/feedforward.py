@@ -18,7 +18,7 @@ class FeedForward(nn.Module):
   Vaswani et al. 2017, arXiv:1706.03762, eq. 2.
 
   Attributes:
-    hidden: width between the two layers, F.
+    mlp_dim: width between the two layers, F.
     activation: a name of `ACTIVATIONS`.
     use_bias: whether the layers have biases.
     dropout: rate after the activation, a number or a traced scalar.
@@ -27,7 +27,7 @@ class FeedForward(nn.Module):
     out_init: of the second one; None is as `kernel_init`.
   """
 
-  hidden: int
+  mlp_dim: int
   activation: str = "gelu"
   use_bias: bool = True
   dropout: float | Array = 0.0
@@ -39,7 +39,7 @@ class FeedForward(nn.Module):
   def __call__(self, x: Array, *, train: bool) -> Array:
     """Maps `[B, T, D]` to `[B, T, D]`."""
     activation = lookup(ACTIVATIONS, self.activation, "activation")
-    y = activation(_dense(self, self.hidden, "in")(x))
+    y = activation(_dense(self, self.mlp_dim, "in")(x))
     y = Dropout(self.dropout, name="dropout")(y, train=train)
     return _dense(self, x.shape[-1], "out")(y)
 
@@ -52,7 +52,7 @@ class GatedFeedForward(nn.Module):
   Attributes are those of `FeedForward`.
   """
 
-  hidden: int
+  mlp_dim: int
   activation: str = "silu"
   use_bias: bool = False
   dropout: float | Array = 0.0
@@ -64,8 +64,8 @@ class GatedFeedForward(nn.Module):
   def __call__(self, x: Array, *, train: bool) -> Array:
     """Maps `[B, T, D]` to `[B, T, D]`."""
     activation = lookup(ACTIVATIONS, self.activation, "activation")
-    gate = activation(_dense(self, self.hidden, "gate")(x))
-    y = gate * _dense(self, self.hidden, "in")(x)
+    gate = activation(_dense(self, self.mlp_dim, "gate")(x))
+    y = gate * _dense(self, self.mlp_dim, "in")(x)
     y = Dropout(self.dropout, name="dropout")(y, train=train)
     return _dense(self, x.shape[-1], "out")(y)
 

@@ -6,7 +6,7 @@ from dlcore.errors import UserError
 from dlcore.typing import Array
 
 
-def kept_tokens(attention_mask: Array, shape: tuple[int, ...]) -> Array:
+def bool_mask(attention_mask: Array, shape: tuple[int, ...]) -> Array:
   """Returns which tokens are kept, bool of the shape of the mask.
 
   Args:

@@ -11,12 +11,12 @@ from dlcore.errors import UserError
 from dlcore.typing import Array
 
 
-def patches(x: Array, size: int) -> Array:
+def extract_patches(x: Array, patch_size: int) -> Array:
   """Cuts images into squares that do not overlap.
 
   Args:
-    x: `[B, Y, X, C]`, where `size` divides Y and X.
-    size: rows and columns of a patch, P.
+    x: `[B, Y, X, C]`, where `patch_size` divides Y and X.
+    patch_size: rows and columns of a patch, P.
 
   Returns:
     `[B, Y / P, X / P, P * P * C]`; a patch row by row, channels last.
@@ -25,39 +25,42 @@ def patches(x: Array, size: int) -> Array:
     UserError: the patches do not fill the image.
   """
   batch, rows, columns, channels = x.shape
-  if rows % size or columns % size:
+  if rows % patch_size or columns % patch_size:
     raise UserError(
-      f"expected images of a multiple of {size} pixels, the size of a patch",
+      f"expected images of a multiple of {patch_size} pixels, the patch_size",
       f"got {rows}x{columns}",
-      "resize the images or choose another patch",
+      "resize the images or choose another patch_size",
     )
-  y, x_ = rows // size, columns // size
-  x = x.reshape(batch, y, size, x_, size, channels).swapaxes(2, 3)
-  return x.reshape(batch, y, x_, size * size * channels)
+  y, x_ = rows // patch_size, columns // patch_size
+  x = x.reshape(batch, y, patch_size, x_, patch_size, channels).swapaxes(2, 3)
+  return x.reshape(batch, y, x_, patch_size * patch_size * channels)
 
 
-class Patches(nn.Module):
+class PatchEmbed(nn.Module):
   """Maps every patch linearly: a convolution whose stride is its kernel.
 
   As one product of matrices; kernel and bias are those of the convolution.
 
   Attributes:
     features: D.
-    size: rows and columns of a patch, P.
+    patch_size: rows and columns of a patch, P.
     dtype: of the arithmetic; parameters are float32.
     kernel_init: `(key, shape, dtype) -> array`.
   """
 
   features: int
-  size: int
+  patch_size: int
   dtype: Any = jnp.float32
   kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Maps `[B, Y, X, C]` to `[B, Y / P, X / P, features]`."""
-    shape = (self.size, self.size, x.shape[-1], self.features)
+    shape = (self.patch_size, self.patch_size, x.shape[-1], self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
     bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:])
     x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-    return patches(x, self.size) @ kernel.reshape(-1, self.features) + bias
+    return (
+      extract_patches(x, self.patch_size) @ kernel.reshape(-1, self.features)
+      + bias
+    )

@@ -7,13 +7,15 @@ from dlcore.errors import UserError, lookup
 from dlcore.typing import Array
 
 
-def sinusoidal(length: int, width: int, *, halves: bool = False) -> np.ndarray:
+def sinusoidal(
+  max_length: int, width: int, *, sines_first: bool = False
+) -> np.ndarray:
   """Returns sines and cosines of positions, at geometric wavelengths.
 
   Args:
-    length: number of positions.
+    max_length: number of positions.
     width: D.
-    halves: whether all sines come first, as in the published weights of
+    sines_first: whether all sines come first, as in the published weights of
       Marian, instead of taking turns with the cosines.
 
   Returns:
@@ -22,11 +24,11 @@ def sinusoidal(length: int, width: int, *, halves: bool = False) -> np.ndarray:
   Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
   """
   pair = np.arange(width) // 2
-  angles = np.arange(length)[:, None] / 10_000.0 ** (2 * pair / width)
+  angles = np.arange(max_length)[:, None] / 10_000.0 ** (2 * pair / width)
   sines, cosines = np.sin(angles[:, 0::2]), np.cos(angles[:, 1::2])
-  if halves:
+  if sines_first:
     return np.concatenate([sines, cosines], 1).astype(np.float32)
-  table = np.empty((length, width), np.float32)
+  table = np.empty((max_length, width), np.float32)
   table[:, 0::2], table[:, 1::2] = sines, cosines
   return table
 
@@ -35,7 +37,7 @@ def rotary(
   x: Array,
   positions: Array,
   *,
-  theta: float = 10_000.0,
+  rope_theta: float = 10_000.0,
   frequencies: Array | None = None,
 ) -> Array:
   """Turns pairs of elements by angles proportional to their position.
@@ -47,8 +49,8 @@ def rotary(
   Args:
     x: `[B, T, H, K]`, K even.
     positions: int `[T]` or `[B, T]`.
-    theta: the wavelengths grow up to 2 pi theta.
-    frequencies: `[K / 2]`, radians a position, in place of those of `theta`.
+    rope_theta: the wavelengths grow up to 2 pi theta.
+    frequencies: `[K / 2]`, radians per position, instead of `rope_theta`.
 
   Returns:
     An array of the shape and dtype of `x`; the angles are float32.
@@ -56,7 +58,7 @@ def rotary(
   Su et al. 2021, arXiv:2104.09864.
   """
   if frequencies is None:
-    frequencies = rotary_frequencies(x.shape[-1], theta)
+    frequencies = rotary_frequencies(x.shape[-1], rope_theta)
   angles = positions[..., None].astype(jnp.float32) * frequencies
   sine, cosine = jnp.sin(angles)[..., None, :], jnp.cos(angles)[..., None, :]
   first, second = jnp.split(x.astype(jnp.float32), 2, -1)
@@ -64,25 +66,29 @@ def rotary(
   return jnp.concatenate(turned, -1).astype(x.dtype)
 
 
-def rotary_frequencies(size: int, theta: float = 10_000.0) -> np.ndarray:
+def rotary_frequencies(
+  head_dim: int, rope_theta: float = 10_000.0
+) -> np.ndarray:
   """Returns float32 `[K / 2]`, the angles in radians of one position.
 
   Raises:
-    UserError: `size` is odd, or `theta` is not above 0.
+    UserError: `head_dim` is odd, or `rope_theta` is not above 0.
   """
-  if size % 2:
-    raise UserError("expected heads of an even size to rotate", f"got {size}")
-  if not 0 < theta < float("inf"):
-    raise UserError("expected a theta above 0", f"got {theta}")
-  powers = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
-  return (1 / np.float32(theta) ** powers).astype(np.float32)
+  if head_dim % 2:
+    raise UserError(
+      "expected heads of an even size to rotate", f"got {head_dim}"
+    )
+  if not 0 < rope_theta < float("inf"):
+    raise UserError("expected rope_theta > 0", f"got {rope_theta}")
+  powers = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+  return (1 / np.float32(rope_theta) ** powers).astype(np.float32)
 
 
 def relative_position_bucket(
   relative: Array,
   *,
   bidirectional: bool,
-  buckets: int = 32,
+  num_buckets: int = 32,
   max_distance: int = 128,
 ) -> Array:
   """Sorts distances into buckets: each its own if near, then logarithmic.
@@ -91,25 +97,25 @@ def relative_position_bucket(
     relative: int array, the position of the key less that of the query.
     bidirectional: whether later keys have half of the buckets; otherwise all
       of them are in the bucket of distance 0.
-    buckets: their number.
+    num_buckets: their number.
     max_distance: from which on all distances share a bucket.
 
   Returns:
-    An int32 array of the shape of `relative`, from 0 to `buckets - 1`.
+    An int32 array of the shape of `relative`, from 0 to `num_buckets - 1`.
 
   Raffel et al. 2020, arXiv:1910.10683, section 2.1.
   """
   first = 0
   if bidirectional:
-    buckets //= 2
-    first = jnp.where(relative > 0, buckets, 0)
+    num_buckets //= 2
+    first = jnp.where(relative > 0, num_buckets, 0)
     distance = jnp.abs(relative)
   else:
     distance = jnp.maximum(-relative, 0)
-  exact = buckets // 2
+  exact = num_buckets // 2
   far = jnp.log(jnp.maximum(distance, 1).astype(jnp.float32) / exact)
-  far = far / np.log(max_distance / exact) * (buckets - exact)
-  far = jnp.minimum(exact + far.astype(jnp.int32), buckets - 1)
+  far = far / np.log(max_distance / exact) * (num_buckets - exact)
+  far = jnp.minimum(exact + far.astype(jnp.int32), num_buckets - 1)
   return (first + jnp.where(distance < exact, distance, far)).astype(jnp.int32)
 
 

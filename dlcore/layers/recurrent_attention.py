@@ -30,7 +30,7 @@ def additive_scores(query: Array, key: Array, kernel: Array) -> Array:
   return product(hidden, kernel)[..., 0]
 
 
-def attended(
+def attend(
   scores: Array, values: Array, mask: Array | None
 ) -> tuple[Array, Array]:
   """Averages values by the softmax of scores.
@@ -107,7 +107,7 @@ class AttentiveRecurrent(nn.Module):
 
     def one(carry, gates):
       asked = product(carry[0], query).astype(self.dtype)
-      mean, weights = attended(scored(asked, key, score), values, mask)
+      mean, weights = attend(scored(asked, key, score), values, mask)
       carry, output = step(cell, carry, gates + product(mean, seen), params)
       return carry, (output.astype(self.dtype), mean, weights)
 

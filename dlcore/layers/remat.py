@@ -5,7 +5,7 @@ from collections.abc import Callable
 from flax import linen as nn
 
 
-def remat(function: Callable, switch: bool = True) -> Callable:
+def remat(function: Callable, enabled: bool = True) -> Callable:
   """Lets the backward pass compute `function(module, x)` again.
 
   Only its input is then kept from the forward pass, not what is computed
@@ -14,8 +14,8 @@ def remat(function: Callable, switch: bool = True) -> Callable:
 
   Args:
     function: a method, or a function whose first argument is the module.
-    switch: False returns `function` as it is.
+    enabled: False returns `function` as it is.
 
   Chen et al. 2016, arXiv:1604.06174.
   """
-  return nn.remat(function) if switch else function
+  return nn.remat(function) if enabled else function

@@ -23,8 +23,8 @@ class Stacked(NamedTuple):
   states: tuple[Array, ...]
   """What enters the first one, then what leaves each, where collected."""
 
-  aside: tuple[PyTree, ...]
-  """What each returned beside, where collected."""
+  aux: tuple[PyTree, ...]
+  """What each returned block_aux, where collected."""
 
 
 def stack(
@@ -33,7 +33,7 @@ def stack(
   depth: int,
   x: Array,
   *,
-  each: PyTree = None,
+  per_block: PyTree = None,
   scan: bool = False,
   remat: bool = False,
   collect: bool = False,
@@ -41,12 +41,12 @@ def stack(
   """Runs blocks within a compact method, `block_0` to `block_{depth - 1}`.
 
   Args:
-    run: `(block, x, its part of each) -> (x, aside)`. It may close over
+    run: `(block, x, its part of per_block) -> (x, aux)`. It may close over
       arrays, such as masks.
     make: makes a block, called with `name`.
     depth: number of blocks.
     x: what enters the first one; every block keeps shape and dtype.
-    each: arrays `[depth, ...]`, of which every block gets its own.
+    per_block: arrays `[depth, ...]`, of which every block gets its own.
     scan: whether they are one block, `blocks`, whose parameters have a first
       axis over the depth: a program as short as that of one block.
     remat: whether the backward pass computes blocks again, to save memory.
@@ -54,20 +54,20 @@ def stack(
   """
   step = rematerialised(run, remat)
   if scan:
-    return _scanned(step, make, depth, x, each, collect)
-  states, aside = [x], []
+    return _scanned(step, make, depth, x, per_block, collect)
+  states, aux = [x], []
   for i in range(depth):
-    x, beside = step(make(name=f"block_{i}"), x, _of(each, i))
+    x, block_aux = step(make(name=f"block_{i}"), x, _of(per_block, i))
     states.append(x)
-    aside.append(beside)
-  kept = (tuple(states), tuple(aside)) if collect else ((), ())
+    aux.append(block_aux)
+  kept = (tuple(states), tuple(aux)) if collect else ((), ())
   return Stacked(x, *kept)
 
 
-def _scanned(step, make, depth, x, each, collect) -> Stacked:
+def _scanned(step, make, depth, x, per_block, collect) -> Stacked:
   def body(block, x, own):
-    y, beside = step(block, x, own)
-    return y, (y, beside) if collect else None
+    y, block_aux = step(block, x, own)
+    return y, (y, block_aux) if collect else None
 
   scanned = nn.scan(
     body,
@@ -75,11 +75,11 @@ def _scanned(step, make, depth, x, each, collect) -> Stacked:
     split_rngs={"params": True, "dropout": True},
     length=depth,
   )
-  last, collected = scanned(make(name="blocks"), x, each)
+  last, collected = scanned(make(name="blocks"), x, per_block)
   if not collect:
     return Stacked(last, (), ())
-  states, aside = zip(*(_of(collected, i) for i in range(depth)), strict=True)
-  return Stacked(last, (x, *states), aside)
+  states, aux = zip(*(_of(collected, i) for i in range(depth)), strict=True)
+  return Stacked(last, (x, *states), aux)
 
 
 def _of(tree: PyTree, i: int) -> PyTree:

@@ -15,10 +15,10 @@ from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
 from dlcore.models.published import PUBLISHED, Published
-from dlcore.models.recurrent import RecurrentNetwork
+from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
-from dlcore.models.summary import examples, flops, layers, summary
+from dlcore.models.summary import example_inputs, flops, list_layers, summary
 from dlcore.models.table import MODELS
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
@@ -46,10 +46,10 @@ __all__ = [
   "ViT",
   "WideResNet",
   "create",
-  "examples",
+  "example_inputs",
   "feature_maps",
   "flops",
-  "layers",
+  "list_layers",
   "summary",
 ]
 

@@ -17,7 +17,7 @@ from dlcore.layers import (
   Embed,
   FeedForward,
   LayerNorm,
-  kept_tokens,
+  bool_mask,
   padding_mask,
   stack,
 )
@@ -36,19 +36,19 @@ class Bert(nn.Module):
     num_classes: width of the output of a classifier (1 in regression).
     head: "classifier" of texts, "tokens", a classifier of each token, "mlm",
       which predicts hidden tokens, or None for what leaves the last block.
-    vocabulary: number of token ids, V.
+    vocab_size: number of token ids, V.
     width: D of the tokens.
     depth: number of blocks.
-    heads: of each attention.
-    hidden: width within the feed-forward layers; 0 is 4 times `width`.
-    length: the greatest number of tokens.
-    token_types: number of kinds of segments; with 0 there are no
+    num_heads: of each attention.
+    mlp_dim: width within the feed-forward layers; 0 is 4 times `width`.
+    max_length: the greatest number of tokens.
+    num_token_types: number of kinds of segments; with 0 there are no
       `token_type_ids`.
     pooler: whether a model without a head returns a pooled text too.
     pooler_activation: a name of `ACTIVATIONS`, after the dense layer that
       maps the first token; a classifier of texts has it always.
     activation: a name of `ACTIVATIONS`, of the feed-forward layers.
-    epsilon: of the norms.
+    eps: of the norms.
     dropout: rate of tokens and of what leaves each branch of a block.
     attention_dropout: rate of the weights of attention.
     head_dropout: rate before the output layer. All may be traced scalars.
@@ -59,17 +59,17 @@ class Bert(nn.Module):
 
   num_classes: int | None = None
   head: str | None = "classifier"
-  vocabulary: int = 30_522
+  vocab_size: int = 30_522
   width: int = 768
   depth: int = 12
-  heads: int = 12
-  hidden: int = 0
-  length: int = 512
-  token_types: int = 2
+  num_heads: int = 12
+  mlp_dim: int = 0
+  max_length: int = 512
+  num_token_types: int = 2
   pooler: bool = True
   pooler_activation: str = "tanh"
   activation: str = "gelu_exact"
-  epsilon: float = 1e-12
+  eps: float = 1e-12
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
   head_dropout: float | Array = 0.0
@@ -109,16 +109,16 @@ class Bert(nn.Module):
       UserError: a setting or the shape of the ids cannot be.
     """
     self._check(input_ids, token_type_ids)
-    words = self._embedding(self.vocabulary, "word_embedding")
+    words = self._embedding(self.vocab_size, "word_embedding")
     x = words(input_ids) + self._places(input_ids, positions)
-    if self.token_types:
-      kinds = self._embedding(self.token_types, "token_type_embedding")
+    if self.num_token_types:
+      kinds = self._embedding(self.num_token_types, "token_type_embedding")
       x += kinds(_or_zeros(token_type_ids, input_ids))
     x = _norm(self, "embedding_norm")(x)
     x = Dropout(self.dropout, name="dropout")(x, train=train)
     mask = None
     if attention_mask is not None:
-      mask = padding_mask(kept_tokens(attention_mask, input_ids.shape))
+      mask = padding_mask(bool_mask(attention_mask, input_ids.shape))
 
     def run(block, x, _):
       return block(x, mask, train=train, weights=intermediates)
@@ -138,17 +138,17 @@ class Bert(nn.Module):
     return output, {"hidden_states": states, "attentions": maps}
 
   def _places(self, input_ids: Array, positions: Array | None) -> Array:
-    embedding = self._embedding(self.length, "position_embedding")
+    embedding = self._embedding(self.max_length, "position_embedding")
     if positions is None:
       positions = jnp.arange(input_ids.shape[1])
     return embedding(positions)
 
   def _block(self, name: str) -> nn.Module:
     return Block(
-      heads=self.heads,
-      hidden=self.hidden or 4 * self.width,
+      num_heads=self.num_heads,
+      mlp_dim=self.mlp_dim or 4 * self.width,
       activation=self.activation,
-      epsilon=self.epsilon,
+      eps=self.eps,
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,
       dtype=self.dtype,
@@ -173,7 +173,7 @@ class Bert(nn.Module):
     x = activation(self._dense(self.width, "mlm_dense")(x))
     x = _norm(self, "mlm_norm")(x)
     zeros = nn.initializers.zeros_init()
-    bias = self.param("mlm_bias", zeros, (self.vocabulary,))
+    bias = self.param("mlm_bias", zeros, (self.vocab_size,))
     return scores(x, words.embedding) + bias
 
   def _embedding(self, count: int, name: str) -> nn.Embed:
@@ -188,28 +188,30 @@ class Bert(nn.Module):
     checks.settings(self)
     checks.at_least(
       1,
-      vocabulary=self.vocabulary,
+      vocab_size=self.vocab_size,
       width=self.width,
       depth=self.depth,
-      heads=self.heads,
-      length=self.length,
+      num_heads=self.num_heads,
+      max_length=self.max_length,
     )
-    checks.at_least(0, token_types=self.token_types, hidden=self.hidden)
+    checks.at_least(
+      0, num_token_types=self.num_token_types, mlp_dim=self.mlp_dim
+    )
     checks.head(self, *HEADS)
     checks.token_ids(
-      input_ids, length=self.length, token_type_ids=token_type_ids
+      input_ids, max_length=self.max_length, token_type_ids=token_type_ids
     )
-    if not self.token_types:
+    if not self.num_token_types:
       checks.no_types(token_type_ids)
 
 
 class Block(nn.Module):
   """Attention and feed-forward layers, each normalised with its shortcut."""
 
-  heads: int
-  hidden: int
+  num_heads: int
+  mlp_dim: int
   activation: str = "gelu_exact"
-  epsilon: float = 1e-12
+  eps: float = 1e-12
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
   dtype: Any = jnp.float32
@@ -228,14 +230,14 @@ class Block(nn.Module):
     """
     drop = Dropout(self.dropout, name="dropout")
     attend = Attention(
-      self.heads,
+      self.num_heads,
       dropout=self.attention_dropout,
       dtype=self.dtype,
       kernel_init=normal,
       name="attention",
     )
     feed = FeedForward(
-      self.hidden,
+      self.mlp_dim,
       self.activation,
       dtype=self.dtype,
       kernel_init=normal,
@@ -249,7 +251,7 @@ class Block(nn.Module):
 
 
 def _norm(module, name: str) -> nn.LayerNorm:
-  return LayerNorm(module.epsilon, dtype=module.dtype, name=name)
+  return LayerNorm(module.eps, dtype=module.dtype, name=name)
 
 
 def _or_zeros(ids: Array | None, like: Array) -> Array:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dlcore.layers import Dropout, Stacked, stack, tokens
+from dlcore.layers import Dropout, Stacked, mask_and_positions, stack
 from dlcore.models.common import logits, scores
 from dlcore.typing import Array
 
@@ -95,7 +95,7 @@ class Side(nn.Module):
     block: makes a block, called with `name`.
     depth: number of blocks.
     norm: makes the norm after the last one, or None.
-    positions: makes the table of positions, `[length, D]`.
+    positions: makes the table of positions, `[max_length, D]`.
     dropout: rate of tokens, a number or a traced scalar.
     remat: as of `layers.stack`.
     scan: as of `layers.stack`.
@@ -123,7 +123,7 @@ class Side(nn.Module):
     collect: bool = False,
   ) -> Stacked:
     """Maps `[B, T, D]` to the same; arguments as of `Block` and `stack`."""
-    known = tokens(self, x, attention_mask, decode=decode)
+    known = mask_and_positions(self, x, attention_mask, decode=decode)
     places = jnp.asarray(self.positions(), x.dtype)
     x = x + places[known.positions]
     x = Dropout(self.dropout, name="dropout")(x, train=train)
@@ -155,9 +155,9 @@ def seen(stacked: Stacked, prefix: str = "") -> dict[str, tuple[Array, ...]]:
     prefix: of the names of hidden states and weights, such as "decoder_".
   """
   found = {f"{prefix}hidden_states": stacked.states}
-  for name in stacked.aside[0]:
+  for name in stacked.aux[0]:
     kind = name if name.startswith("cross") else f"{prefix}{name}"
-    found[f"{kind}s"] = tuple(notes[name] for notes in stacked.aside)
+    found[f"{kind}s"] = tuple(notes[name] for notes in stacked.aux)
   return found
 
 
@@ -181,7 +181,7 @@ def output(
     return scores(x, table)
   how = {"use_bias": False, "kernel_init": nn.initializers.normal(0.02)}
   if model.head == "lm":
-    return logits(model, model.vocabulary, **how)(x)
+    return logits(model, model.vocab_size, **how)(x)
   return logits(model, model.num_classes, **how)(last(x, attention_mask))
 
 

@@ -198,14 +198,14 @@ def series(x: Array) -> None:
     raise UserError(
       "expected series, floats [B, T, F]",
       f"got {x.dtype} of shape {tuple(x.shape)}",
-      "set vocabulary to read token ids",
+      "set vocab_size to read token ids",
     )
 
 
 def token_ids(
   ids: Array,
   *,
-  length: int | None = None,
+  max_length: int | None = None,
   token_type_ids: Array | None = None,
   hint: str = "use another model, such as 'cnn', for other data",
 ) -> None:
@@ -213,7 +213,7 @@ def token_ids(
 
   Args:
     ids: one number a token.
-    length: the most that the model knows positions for.
+    max_length: the most that the model knows positions for.
     token_type_ids: as `ids`.
     hint: what to do where the ids are none.
 
@@ -221,11 +221,11 @@ def token_ids(
     UserError: tells the shape, the type or the length.
   """
   _integers("token ids", ids, hint)
-  if length is not None and ids.shape[1] > length:
+  if max_length is not None and ids.shape[1] > max_length:
     raise UserError(
-      f"expected at most {length} tokens, the length of the model",
+      f"expected at most {max_length} tokens, the max_length of the model",
       f"got {ids.shape[1]}",
-      "cut the texts, or set length before training",
+      "cut the texts, or set max_length before training",
     )
   if token_type_ids is not None:
     _integers("token_type_ids", token_type_ids)

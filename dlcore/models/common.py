@@ -41,7 +41,7 @@ def scores(x: Array, table: Array) -> Array:
 
 
 def batch_norm(
-  model: nn.Module, *, train: bool, momentum: float = 0.9, epsilon: float = 1e-5
+  model: nn.Module, *, train: bool, momentum: float = 0.9, eps: float = 1e-5
 ) -> Callable[..., nn.Module]:
   """Returns what makes the batch norms of a model, called with `name`.
 
@@ -49,13 +49,13 @@ def batch_norm(
     model: with the fields `dtype` and `axis_name`.
     train: whether to use the statistics of the batch.
     momentum: of the averages of these.
-    epsilon: added to the variance.
+    eps: added to the variance.
   """
   return partial(
     nn.BatchNorm,
     use_running_average=not train,
     momentum=momentum,
-    epsilon=epsilon,
+    epsilon=eps,
     dtype=model.dtype,
     axis_name=model.axis_name,
   )

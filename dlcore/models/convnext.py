@@ -15,8 +15,8 @@ from dlcore.layers import (
   Dropout,
   LayerNorm,
   StochasticDepth,
-  grown_rate,
   remat,
+  stochastic_depth_rate,
 )
 from dlcore.models import checks
 from dlcore.models.common import logits, noted
@@ -41,7 +41,7 @@ class ConvNeXt(nn.Module):
     stochastic_depth: rate at which the last block is skipped; it grows
       linearly from 0 in the first (Huang et al. 2016, arXiv:1603.09382).
     dropout: rate before the output layer. Both rates may be traced scalars.
-    epsilon: added to the variance in the last layer norm; 1e-6 in the others.
+    eps: added to the variance in the last layer norm; 1e-6 in the others.
     head: "classifier", or None to return the features.
     remat: whether the backward pass computes blocks again, to save memory.
     dtype: of the arithmetic; parameters and output are float32.
@@ -55,7 +55,7 @@ class ConvNeXt(nn.Module):
   layer_scale: float = 1e-6
   stochastic_depth: float | Array = 0.0
   dropout: float | Array = 0.0
-  epsilon: float = 1e-6
+  eps: float = 1e-6
   head: str | None = "classifier"
   remat: bool = False
   dtype: Any = jnp.float32
@@ -84,7 +84,7 @@ class ConvNeXt(nn.Module):
         block = Block(
           kernel_size=self.kernel_size,
           layer_scale=self.layer_scale,
-          skip=grown_rate(self.stochastic_depth, count / last),
+          skip=stochastic_depth_rate(self.stochastic_depth, count / last),
           dtype=self.dtype,
           name=f"stage_{stage}_block_{i}",
         )
@@ -107,11 +107,11 @@ class ConvNeXt(nn.Module):
       name=name,
     )(x)
 
-  def _norm(self, name: str, epsilon: float = 1e-6) -> nn.LayerNorm:
-    return LayerNorm(epsilon=epsilon, dtype=self.dtype, name=name)
+  def _norm(self, name: str, eps: float = 1e-6) -> nn.LayerNorm:
+    return LayerNorm(epsilon=eps, dtype=self.dtype, name=name)
 
   def _output(self, x: Array, train: bool):
-    pooled = self._norm("norm", self.epsilon)(x.mean((1, 2)))
+    pooled = self._norm("norm", self.eps)(x.mean((1, 2)))
     if self.head is None:
       return x, pooled
     x = Dropout(self.dropout, name="dropout")(pooled, train=train)

@@ -16,7 +16,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import UserError, lookup
-from dlcore.layers import Conv, Dropout, StochasticDepth, grown_rate, remat
+from dlcore.layers import (
+  Conv,
+  Dropout,
+  StochasticDepth,
+  remat,
+  stochastic_depth_rate,
+)
 from dlcore.models import checks
 from dlcore.models.common import batch_norm, logits, noted
 from dlcore.typing import Array
@@ -50,7 +56,7 @@ class EfficientNetLite(nn.Module):
     features: channels of the last convolution.
     padding: "same", as TensorFlow pads and Google's weights want it, or
       "symmetric", as PyTorch does.
-    epsilon: added to the variance in batch norm.
+    eps: added to the variance in batch norm.
     stochastic_depth: rate at which the last block is skipped; it grows
       linearly from 0 in the first (Huang et al. 2016, arXiv:1603.09382).
     dropout: rate before the output layer, 0.2 to 0.3 in the release. Both
@@ -68,7 +74,7 @@ class EfficientNetLite(nn.Module):
   stem: int = 32
   features: int = 1280
   padding: str = "same"
-  epsilon: float = 1e-3
+  eps: float = 1e-3
   stochastic_depth: float | Array = 0.0
   dropout: float | Array = 0.0
   head: str | None = "classifier"
@@ -100,7 +106,7 @@ class EfficientNetLite(nn.Module):
           stride=stride if i == 0 else 1,
           expansion=expansion,
           layer=layer,
-          skip=grown_rate(self.stochastic_depth, count / last),
+          skip=stochastic_depth_rate(self.stochastic_depth, count / last),
           name=f"stage_{stage}_block_{i}",
         )
         run = partial(Block.__call__, train=train)
@@ -111,7 +117,7 @@ class EfficientNetLite(nn.Module):
     return noted(output, states, intermediates)
 
   def _layer(self, train: bool) -> Callable[..., nn.Module]:
-    norm = batch_norm(self, train=train, momentum=0.99, epsilon=self.epsilon)
+    norm = batch_norm(self, train=train, momentum=0.99, eps=self.eps)
     pad = lookup(PADDINGS, self.padding, "padding")
     return partial(Layer, norm=norm, pad=pad, dtype=self.dtype)
 

@@ -15,8 +15,8 @@ from dlcore.layers import (
   Embed,
   FeedForward,
   LayerNorm,
+  mask_and_positions,
   stack,
-  tokens,
 )
 from dlcore.models import checks
 from dlcore.models.blocks import HEADS, Block, output, seen
@@ -32,14 +32,14 @@ class GPT2(nn.Module):
     num_classes: width of the output of a classifier (1 in regression).
     head: "lm" predicts the token after each, by the table of the words;
       "classifier" judges the text by its last token; None leaves the tokens.
-    vocabulary: number of token ids, V.
+    vocab_size: number of token ids, V.
     width: D of the tokens.
     depth: number of blocks.
-    heads: of each attention.
-    hidden: width within the feed-forward layers; 4 times `width` by default.
-    length: the greatest number of tokens.
+    num_heads: of each attention.
+    mlp_dim: width within the feed-forward layers; 4 times `width` by default.
+    max_length: the greatest number of tokens.
     activation: a name of `ACTIVATIONS`, of the feed-forward layers.
-    epsilon: of the norms.
+    eps: of the norms.
     dropout: rate of tokens and of what leaves each branch of a block.
     attention_dropout: rate of the weights of attention. Both may be traced
       scalars.
@@ -50,14 +50,14 @@ class GPT2(nn.Module):
 
   num_classes: int | None = None
   head: str | None = "lm"
-  vocabulary: int = 50_257
+  vocab_size: int = 50_257
   width: int = 768
   depth: int = 12
-  heads: int = 12
-  hidden: int = 0
-  length: int = 1024
+  num_heads: int = 12
+  mlp_dim: int = 0
+  max_length: int = 1024
   activation: str = "gelu"
-  epsilon: float = 1e-5
+  eps: float = 1e-5
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
   remat: bool = False
@@ -97,9 +97,9 @@ class GPT2(nn.Module):
       UserError: a setting or the shape of the ids cannot be.
     """
     self._check(input_ids, token_type_ids)
-    words = self._embedding(self.vocabulary, 0.02, "word_embedding")
-    places = self._embedding(self.length, 0.01, "position_embedding")
-    known = tokens(self, input_ids, attention_mask, decode=decode)
+    words = self._embedding(self.vocab_size, 0.02, "word_embedding")
+    places = self._embedding(self.max_length, 0.01, "position_embedding")
+    known = mask_and_positions(self, input_ids, attention_mask, decode=decode)
     x = words(input_ids) + places(known.positions)
     if token_type_ids is not None:
       x = x + words(token_type_ids)
@@ -118,7 +118,7 @@ class GPT2(nn.Module):
       remat=self.remat,
       collect=intermediates,
     )
-    x = LayerNorm(self.epsilon, dtype=self.dtype, name="norm")(blocks.x)
+    x = LayerNorm(self.eps, dtype=self.dtype, name="norm")(blocks.x)
     y = output(self, x, words.embedding, attention_mask)
     return (y, seen(blocks)) if intermediates else y
 
@@ -137,15 +137,15 @@ class GPT2(nn.Module):
     }
     return Block(
       attention=partial(
-        Attention, self.heads, dropout=self.attention_dropout, **numerics
+        Attention, self.num_heads, dropout=self.attention_dropout, **numerics
       ),
       feedforward=partial(
         FeedForward,
-        self.hidden or 4 * self.width,
+        self.mlp_dim or 4 * self.width,
         self.activation,
         **numerics,
       ),
-      norm=partial(LayerNorm, self.epsilon, dtype=self.dtype),
+      norm=partial(LayerNorm, self.eps, dtype=self.dtype),
       dropout=self.dropout,
       name=name,
     )
@@ -154,14 +154,14 @@ class GPT2(nn.Module):
     checks.settings(self)
     checks.at_least(
       1,
-      vocabulary=self.vocabulary,
+      vocab_size=self.vocab_size,
       width=self.width,
       depth=self.depth,
-      heads=self.heads,
-      hidden=self.hidden or 1,
-      length=self.length,
+      num_heads=self.num_heads,
+      mlp_dim=self.mlp_dim or 1,
+      max_length=self.max_length,
     )
     checks.head(self, *HEADS)
     checks.token_ids(
-      input_ids, length=self.length, token_type_ids=token_type_ids
+      input_ids, max_length=self.max_length, token_type_ids=token_type_ids
     )

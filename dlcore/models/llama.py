@@ -20,10 +20,10 @@ from dlcore.layers import (
   Attention,
   Embed,
   GatedFeedForward,
+  mask_and_positions,
   rotary,
   rotary_frequencies,
   stack,
-  tokens,
 )
 from dlcore.models import checks
 from dlcore.models.blocks import HEADS, Block, output, seen
@@ -32,7 +32,7 @@ from dlcore.typing import Array
 normal = nn.initializers.normal(0.02)
 
 
-class Stretch(NamedTuple):
+class RopeScaling(NamedTuple):
   """How rotary positions learned on short texts were stretched to long ones.
 
   Grattafiori et al. 2024, arXiv:2407.21783, as in the release of Llama 3.1.
@@ -47,7 +47,7 @@ class Stretch(NamedTuple):
   high: float
   """Turns from which on it is short, and stays. Between both it is mixed."""
 
-  length: int
+  original_max_length: int
   """The number of tokens before the stretch."""
 
 
@@ -58,21 +58,21 @@ class Llama(nn.Module):
     num_classes: width of the output of a classifier (1 in regression).
     head: "lm" predicts the token after each; "classifier" judges the text by
       its last token; None leaves the tokens.
-    tied: whether the head "lm" is the table of the words.
-    vocabulary: number of token ids, V.
+    tie_embeddings: whether the head "lm" is the table of the words.
+    vocab_size: number of token ids, V.
     width: D of the tokens.
     depth: number of blocks.
-    heads: of queries, H.
-    key_value_heads: of keys and values, a divisor of `heads`, which 0 is.
-    head_size: K; 0 is `width` over `heads`.
-    hidden: width within the feed-forward layers, F.
-    length: the greatest number of tokens.
+    num_heads: of queries, H.
+    num_kv_heads: of keys and values, a divisor of `heads`, which 0 is.
+    head_dim: K; 0 is `width` over `heads`.
+    mlp_dim: width within the feed-forward layers, F.
+    max_length: the greatest number of tokens.
     activation: a name of `ACTIVATIONS`, of the gate.
-    bias: whether queries, keys and values have biases.
+    qkv_bias: whether queries, keys and values have biases.
     out_bias: whether the output of attention has one.
-    theta: the wavelengths of the rotary positions grow up to 2 pi theta.
-    stretch: the four numbers of `Stretch`, or none.
-    epsilon: of the norms.
+    rope_theta: the wavelengths of the rotary positions grow up to 2 pi theta.
+    rope_scaling: the four numbers of `RopeScaling`, or none.
+    eps: of the norms.
     dropout: rate of what leaves each branch of a block.
     attention_dropout: rate of the weights of attention. Both may be traced
       scalars.
@@ -83,21 +83,21 @@ class Llama(nn.Module):
 
   num_classes: int | None = None
   head: str | None = "lm"
-  tied: bool = False
-  vocabulary: int = 32_000
+  tie_embeddings: bool = False
+  vocab_size: int = 32_000
   width: int = 4096
   depth: int = 32
-  heads: int = 32
-  key_value_heads: int = 0
-  head_size: int = 0
-  hidden: int = 11_008
-  length: int = 4096
+  num_heads: int = 32
+  num_kv_heads: int = 0
+  head_dim: int = 0
+  mlp_dim: int = 11_008
+  max_length: int = 4096
   activation: str = "silu"
-  bias: bool = False
+  qkv_bias: bool = False
   out_bias: bool = False
-  theta: float = 10_000.0
-  stretch: tuple[float, ...] = ()
-  epsilon: float = 1e-5
+  rope_theta: float = 10_000.0
+  rope_scaling: tuple[float, ...] = ()
+  eps: float = 1e-5
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
   remat: bool = False
@@ -121,13 +121,13 @@ class Llama(nn.Module):
     """
     self._check(input_ids, token_type_ids)
     words = Embed(
-      self.vocabulary,
+      self.vocab_size,
       self.width,
       dtype=self.dtype,
       embedding_init=normal,
       name="word_embedding",
     )
-    known = tokens(self, input_ids, attention_mask, decode=decode)
+    known = mask_and_positions(self, input_ids, attention_mask, decode=decode)
 
     def run(block, x, _):
       how = {"train": train, "decode": decode, "weights": intermediates}
@@ -143,33 +143,35 @@ class Llama(nn.Module):
       remat=self.remat,
       collect=intermediates,
     )
-    x = nn.RMSNorm(self.epsilon, dtype=self.dtype, name="norm")(blocks.x)
-    table = words.embedding if self.tied else None
+    x = nn.RMSNorm(self.eps, dtype=self.dtype, name="norm")(blocks.x)
+    table = words.embedding if self.tie_embeddings else None
     y = output(self, x, table, attention_mask)
     return (y, seen(blocks)) if intermediates else y
 
   def _block(self, name: str) -> Block:
     numerics = {"dtype": self.dtype, "kernel_init": normal}
-    size = self.head_size or self.width // self.heads
-    frequencies = rotary_frequencies(size, self.theta)
-    if self.stretch:
-      frequencies = stretched(frequencies, Stretch(*self.stretch))
+    size = self.head_dim or self.width // self.num_heads
+    frequencies = rotary_frequencies(size, self.rope_theta)
+    if self.rope_scaling:
+      frequencies = scale_frequencies(
+        frequencies, RopeScaling(*self.rope_scaling)
+      )
     return Block(
       attention=partial(
         Attention,
-        self.heads,
-        self.key_value_heads or None,
-        self.head_size or None,
-        use_bias=self.bias,
+        self.num_heads,
+        self.num_kv_heads or None,
+        self.head_dim or None,
+        use_bias=self.qkv_bias,
         out_bias=self.out_bias,
         dropout=self.attention_dropout,
         rotary=partial(rotary, frequencies=frequencies),
         **numerics,
       ),
       feedforward=partial(
-        GatedFeedForward, self.hidden, self.activation, **numerics
+        GatedFeedForward, self.mlp_dim, self.activation, **numerics
       ),
-      norm=partial(nn.RMSNorm, self.epsilon, dtype=self.dtype),
+      norm=partial(nn.RMSNorm, self.eps, dtype=self.dtype),
       dropout=self.dropout,
       name=name,
     )
@@ -178,42 +180,44 @@ class Llama(nn.Module):
     checks.settings(self)
     checks.at_least(
       1,
-      vocabulary=self.vocabulary,
+      vocab_size=self.vocab_size,
       width=self.width,
       depth=self.depth,
-      heads=self.heads,
-      hidden=self.hidden,
-      length=self.length,
+      num_heads=self.num_heads,
+      mlp_dim=self.mlp_dim,
+      max_length=self.max_length,
     )
     groups = {
-      "key_value_heads": self.key_value_heads,
-      "head_size": self.head_size,
+      "num_kv_heads": self.num_kv_heads,
+      "head_dim": self.head_dim,
     }
     checks.at_least(0, **groups)
-    if not self.head_size and self.width % self.heads:
+    if not self.head_dim and self.width % self.num_heads:
       raise UserError(
         "expected heads that divide the width",
-        f"got {self.heads} heads and a width of {self.width}",
-        "change either, or set head_size",
+        f"got {self.num_heads} heads and a width of {self.width}",
+        "change either, or set head_dim",
       )
-    if len(self.stretch) not in (0, len(Stretch._fields)):
+    if len(self.rope_scaling) not in (0, len(RopeScaling._fields)):
       raise UserError(
-        f"expected stretch to be the numbers {Stretch._fields}, or none",
-        f"got {self.stretch!r}",
+        f"expected rope_scaling to be {RopeScaling._fields} or ()",
+        f"got {self.rope_scaling!r}",
       )
     checks.head(self, *HEADS)
-    checks.token_ids(input_ids, length=self.length)
+    checks.token_ids(input_ids, max_length=self.max_length)
     checks.no_types(token_type_ids)
 
 
-def stretched(frequencies: np.ndarray, stretch: Stretch) -> np.ndarray:
+def scale_frequencies(
+  frequencies: np.ndarray, scaling: RopeScaling
+) -> np.ndarray:
   """Returns the frequencies of rotary positions for longer texts.
 
   Args:
     frequencies: float32 `[K / 2]`, radians a position.
-    stretch: what becomes of them.
+    scaling: see `RopeScaling`.
   """
-  turns = stretch.length * frequencies / (2 * np.pi)
-  kept = np.clip((turns - stretch.low) / (stretch.high - stretch.low), 0, 1)
-  mixed = (1 - kept) * frequencies / stretch.factor + kept * frequencies
+  turns = scaling.original_max_length * frequencies / (2 * np.pi)
+  kept = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
+  mixed = (1 - kept) * frequencies / scaling.factor + kept * frequencies
   return mixed.astype(np.float32)

@@ -15,8 +15,8 @@ from dlcore.layers import (
   Dropout,
   LayerNorm,
   StochasticDepth,
-  grown_rate,
   remat,
+  stochastic_depth_rate,
 )
 from dlcore.models import checks
 from dlcore.models.common import logits, noted
@@ -34,8 +34,8 @@ class Mixer(nn.Module):
     patch_size: rows and columns of a patch.
     depth: the number of blocks.
     width: channels of a patch.
-    tokens: hidden width of the dense layers over patches.
-    channels: hidden width of the dense layers over channels.
+    tokens_mlp_dim: hidden width of the dense layers over patches.
+    channels_mlp_dim: hidden width of the dense layers over channels.
     stochastic_depth: rate at which the last block's branches are skipped; it
       grows linearly from 0 in the first (Huang et al. 2016, arXiv:1603.09382).
     dropout: rate before the output layer. Both rates may be traced scalars.
@@ -48,8 +48,8 @@ class Mixer(nn.Module):
   patch_size: int = 16
   depth: int = 8
   width: int = 512
-  tokens: int = 256
-  channels: int = 2048
+  tokens_mlp_dim: int = 256
+  channels_mlp_dim: int = 2048
   stochastic_depth: float | Array = 0.0
   dropout: float | Array = 0.0
   head: str | None = "classifier"
@@ -78,9 +78,11 @@ class Mixer(nn.Module):
     states = [x.reshape(batch, rows * columns, width)]
     for i in range(self.depth):
       block = Block(
-        self.tokens,
-        self.channels,
-        skip=grown_rate(self.stochastic_depth, i / max(self.depth - 1, 1)),
+        self.tokens_mlp_dim,
+        self.channels_mlp_dim,
+        skip=stochastic_depth_rate(
+          self.stochastic_depth, i / max(self.depth - 1, 1)
+        ),
         dtype=self.dtype,
         name=f"block_{i}",
       )
@@ -105,8 +107,8 @@ class Mixer(nn.Module):
       patch_size=self.patch_size,
       depth=self.depth,
       width=self.width,
-      tokens=self.tokens,
-      channels=self.channels,
+      tokens_mlp_dim=self.tokens_mlp_dim,
+      channels_mlp_dim=self.channels_mlp_dim,
     )
     checks.head(self, "classifier")
     checks.images(x, minimum=self.patch_size)
@@ -122,8 +124,8 @@ class Mixer(nn.Module):
 class Block(nn.Module):
   """Mixes patches, then channels, each beside a shortcut (eq. 1)."""
 
-  tokens: int
-  channels: int
+  tokens_mlp_dim: int
+  channels_mlp_dim: int
   skip: float | Array = 0.0
   dtype: Any = jnp.float32
 
@@ -133,9 +135,11 @@ class Block(nn.Module):
     norm = partial(LayerNorm, epsilon=1e-6, dtype=self.dtype)
     mlp = partial(MLP, dtype=self.dtype)
     y = norm(name="tokens_norm")(x).swapaxes(1, 2)
-    y = mlp(self.tokens, name="tokens")(y).swapaxes(1, 2)
+    y = mlp(self.tokens_mlp_dim, name="tokens")(y).swapaxes(1, 2)
     x += StochasticDepth(self.skip, name="tokens_skip")(y, train=train)
-    y = mlp(self.channels, name="channels")(norm(name="channels_norm")(x))
+    y = mlp(self.channels_mlp_dim, name="channels")(
+      norm(name="channels_norm")(x)
+    )
     return x + StochasticDepth(self.skip, name="channels_skip")(y, train=train)
 
 

@@ -17,9 +17,9 @@ from dlcore.layers import (
   DropBlock,
   Dropout,
   StochasticDepth,
-  grown_rate,
   max_pool,
   remat,
+  stochastic_depth_rate,
 )
 from dlcore.models import checks
 from dlcore.models.common import batch_norm, logits, noted
@@ -97,7 +97,7 @@ class ResNet(nn.Module):
           stride=2 if i == 0 and stage > 0 else 1,
           norm=norm,
           shortcut=shortcut,
-          skip=grown_rate(self.stochastic_depth, count / total),
+          skip=stochastic_depth_rate(self.stochastic_depth, count / total),
           dtype=self.dtype,
           name=f"stage_{stage}_block_{i}",
         )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import UserError, lookup
-from dlcore.layers import Dropout, Embed, Recurrent, kept_tokens
+from dlcore.layers import Dropout, Embed, Recurrent, bool_mask
 from dlcore.models import checks
 from dlcore.models.common import logits
 from dlcore.models.seq2seq_decoder import ATTENTIONS, Decoder, Encoded
@@ -30,8 +30,8 @@ class Seq2Seq(nn.Module):
     num_classes: has no meaning here.
     head: "lm" predicts the token after each of the second text; None leaves
       what goes into that output layer.
-    vocabulary: number of token ids of the first text.
-    target_vocabulary: of the second text, V; 0 shares ids and table.
+    vocab_size: number of token ids of the first text.
+    target_vocab_size: of the second text, V; 0 shares ids and table.
     cell: "rnn", "rnn_relu", "lstm" or "gru".
     attention: "additive", "dot" or "general".
     width: D of words, layers and directions.
@@ -45,8 +45,8 @@ class Seq2Seq(nn.Module):
 
   num_classes: int | None = None
   head: str | None = "lm"
-  vocabulary: int = 10_000
-  target_vocabulary: int = 0
+  vocab_size: int = 10_000
+  target_vocab_size: int = 0
   cell: str = "gru"
   attention: str = "additive"
   width: int = 256
@@ -59,9 +59,9 @@ class Seq2Seq(nn.Module):
   def setup(self):
     """Makes tables of words, encoder and decoder."""
     self._check()
-    self.word_embedding = self._words(self.vocabulary)
-    if self.target_vocabulary:
-      self.target_embedding = self._words(self.target_vocabulary)
+    self.word_embedding = self._words(self.vocab_size)
+    if self.target_vocab_size:
+      self.target_embedding = self._words(self.target_vocab_size)
     self.word_dropout = Dropout(self.dropout)
     settings = {
       "dropout": self.dropout,
@@ -74,7 +74,7 @@ class Seq2Seq(nn.Module):
     )
     self.decoder = Decoder(*shape, self.attention, **settings)
     if self.head is not None:
-      count = self.target_vocabulary or self.vocabulary
+      count = self.target_vocab_size or self.vocab_size
       self.scores = logits(self, count)
 
   def __call__(
@@ -122,7 +122,7 @@ class Seq2Seq(nn.Module):
     checks.token_ids(input_ids)
     mask = None
     if attention_mask is not None:
-      mask = kept_tokens(attention_mask, input_ids.shape)
+      mask = bool_mask(attention_mask, input_ids.shape)
     x = self.word_dropout(self.word_embedding(input_ids), train=train)
     states, carry = self.encoder(x, mask=mask, train=train, every=True)
     return Encoded((x, *states), carry)
@@ -154,12 +154,12 @@ class Seq2Seq(nn.Module):
     checks.token_ids(ids)
     checks.same_rows(ids, encoded.states[-1])
     words = self.word_embedding
-    if self.target_vocabulary:
+    if self.target_vocab_size:
       words = self.target_embedding
     x = self.word_dropout(words(ids), train=train)
     mask = None
     if attention_mask is not None:
-      mask = kept_tokens(attention_mask, encoded.states[-1].shape[:2])
+      mask = bool_mask(attention_mask, encoded.states[-1].shape[:2])
     y, states, weights = self.decoder(
       x, encoded, mask=mask, train=train, decode=decode
     )
@@ -177,8 +177,8 @@ class Seq2Seq(nn.Module):
     checks.settings(self)
     checks.at_least(
       1,
-      vocabulary=self.vocabulary,
-      target_vocabulary=self.target_vocabulary or 1,
+      vocab_size=self.vocab_size,
+      target_vocab_size=self.target_vocab_size or 1,
       width=self.width,
       depth=self.depth,
     )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.layers import AttentiveRecurrent, Dropout, Recurrent, attended
+from dlcore.layers import AttentiveRecurrent, Dropout, Recurrent, attend
 from dlcore.layers.recurrent_cell import Carry
 from dlcore.typing import Array
 
@@ -113,7 +113,7 @@ class Decoder(nn.Module):
       "BTD,BSD->BTS", query, values, preferred_element_type=jnp.float32
     )
     mask = None if mask is None else mask[:, None]
-    return states, *attended(scores, values, mask)
+    return states, *attend(scores, values, mask)
 
   def _layers(self, x, carry, depth: int, train: bool, decode: bool):
     layers = Recurrent(

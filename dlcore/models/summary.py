@@ -14,7 +14,7 @@ from jax.extend.core import jaxprs_in_params
 from dlcore import trees
 
 
-class Layer(NamedTuple):
+class LayerInfo(NamedTuple):
   """One submodule that computes something."""
 
   path: str
@@ -28,7 +28,7 @@ TOKENS = 128
 """The length of a text that stands for all, where nothing tells another."""
 
 
-def examples(
+def example_inputs(
   model: Any, like: jax.ShapeDtypeStruct
 ) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Returns the shapes of what a model is called with, a batch of one each.
@@ -42,21 +42,21 @@ def examples(
   parameters = list(inspect.signature(type(model).__call__).parameters.values())
   reads = [p for p in parameters[1:] if p.kind is p.POSITIONAL_OR_KEYWORD]
   needed = [p.name for p in reads if p.default is p.empty]
-  of_text = needed[0] == "input_ids" or getattr(model, "vocabulary", 0)
+  of_text = needed[0] == "input_ids" or getattr(model, "vocab_size", 0)
   if not of_text or jnp.issubdtype(like.dtype, jnp.integer):
     return (like,) * len(needed)
-  length = min(TOKENS, getattr(model, "length", TOKENS))
+  length = min(TOKENS, getattr(model, "max_length", TOKENS))
   return (jax.ShapeDtypeStruct((1, length), jnp.int32),) * len(needed)
 
 
-def layers(model: Any, *inputs: jax.ShapeDtypeStruct) -> list[Layer]:
+def list_layers(model: Any, *inputs: jax.ShapeDtypeStruct) -> list[LayerInfo]:
   """Returns the layers of a model in the order in which they are called.
 
   Args:
     model: any Linen module that is called as `(*inputs, train=...)`.
     *inputs: arrays, or their shapes and dtypes, with a batch of one.
   """
-  found: list[Layer] = []
+  found: list[LayerInfo] = []
   counted: set[tuple[str, ...]] = set()
 
   def record(call, args, kwargs, context):
@@ -71,7 +71,7 @@ def layers(model: Any, *inputs: jax.ShapeDtypeStruct) -> list[Layer]:
       if not (module.path or own):
         return output
       found.append(
-        Layer(
+        LayerInfo(
           "/".join(module.path) or ".",
           type(module).__name__,
           tuple(shape),
@@ -91,7 +91,7 @@ def flops(model: Any, *inputs: jax.ShapeDtypeStruct) -> int:
   Those of matrix products and convolutions, two for a multiplication and the
   addition of its result; all else is little, and counted nowhere.
 
-  Arguments are those of `layers`.
+  Arguments are those of `list_layers`.
   """
   traced = jax.make_jaxpr(partial(model.apply, train=False))(
     _variables(model, inputs), *inputs
@@ -132,9 +132,9 @@ def _variables(model, inputs):
 def summary(model: Any, *inputs: jax.ShapeDtypeStruct) -> str:
   """Returns the layers, parameters and FLOPs of a model as a table.
 
-  Arguments are those of `layers`.
+  Arguments are those of `list_layers`.
   """
-  found = layers(model, *inputs)
+  found = list_layers(model, *inputs)
   total = trees.count(_variables(model, inputs)["params"])
   rows = [
     ("layer", "kind", "output", "parameters"),

@@ -13,7 +13,7 @@ from dlcore.models.lenet import LeNet5
 from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
-from dlcore.models.recurrent import RecurrentNetwork
+from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.transformer import Transformer
@@ -25,22 +25,22 @@ cifar = partial(ResNet, width=16, stem="small", shortcut="zeros")
 deep = partial(ResNet, block="bottleneck")
 
 LLAMA3_2 = {
-  "tied": True,
-  "vocabulary": 128_256,
-  "hidden": 8192,
-  "key_value_heads": 8,
-  "length": 131_072,
-  "theta": 500_000.0,
-  "stretch": (32.0, 1.0, 4.0, 8192),
+  "tie_embeddings": True,
+  "vocab_size": 128_256,
+  "mlp_dim": 8192,
+  "num_kv_heads": 8,
+  "max_length": 131_072,
+  "rope_theta": 500_000.0,
+  "rope_scaling": (32.0, 1.0, 4.0, 8192),
 }
 QWEN2 = {
-  "bias": True,
-  "vocabulary": 151_936,
-  "length": 131_072,
-  "theta": 1e6,
-  "epsilon": 1e-6,
+  "qkv_bias": True,
+  "vocab_size": 151_936,
+  "max_length": 131_072,
+  "rope_theta": 1e6,
+  "eps": 1e-6,
 }
-SMOLLM = {"tied": True, "vocabulary": 49_152, "length": 2048}
+SMOLLM = {"tie_embeddings": True, "vocab_size": 49_152, "max_length": 2048}
 
 MODELS: dict[str, Callable[..., Any]] = {
   # Images and tables.
@@ -63,7 +63,9 @@ MODELS: dict[str, Callable[..., Any]] = {
   ),
   "lenet5": LeNet5,
   "mixer": Mixer,
-  "mixer_base": partial(Mixer, depth=12, width=768, tokens=384, channels=3072),
+  "mixer_base": partial(
+    Mixer, depth=12, width=768, tokens_mlp_dim=384, channels_mlp_dim=3072
+  ),
   "mlp": MLP,
   "resnet101": partial(deep, stages=(3, 4, 23, 3)),
   "resnet110": partial(cifar, stages=(18, 18, 18)),
@@ -80,9 +82,9 @@ MODELS: dict[str, Callable[..., Any]] = {
   ),
   "vgg16": VGG,
   "vit_base": ViT,
-  "vit_large": partial(ViT, width=1024, depth=24, heads=16),
-  "vit_small": partial(ViT, width=384, heads=6),
-  "vit_tiny": partial(ViT, width=192, heads=3),
+  "vit_large": partial(ViT, width=1024, depth=24, num_heads=16),
+  "vit_small": partial(ViT, width=384, num_heads=6),
+  "vit_tiny": partial(ViT, width=192, num_heads=3),
   "wide_resnet28_10": WideResNet,
   # Sequences, step by step.
   "gru": partial(RecurrentNetwork, cell="gru"),
@@ -91,76 +93,78 @@ MODELS: dict[str, Callable[..., Any]] = {
   "seq2seq": Seq2Seq,
   # Text, both ways.
   "bert_base": Bert,
-  "bert_large": partial(Bert, width=1024, depth=24, heads=16),
+  "bert_large": partial(Bert, width=1024, depth=24, num_heads=16),
   "distilbert": partial(
-    Bert, depth=6, token_types=0, pooler=False, pooler_activation="relu"
+    Bert, depth=6, num_token_types=0, pooler=False, pooler_activation="relu"
   ),
   "minilm_l12": partial(Bert, width=384),
   "minilm_l6": partial(Bert, width=384, depth=6),
   # Text, from left to right, and from one text to another.
   "gpt2": GPT2,
-  "gpt2_medium": partial(GPT2, width=1024, depth=24, heads=16),
-  "gpt2_large": partial(GPT2, width=1280, depth=36, heads=20),
-  "gpt2_xl": partial(GPT2, width=1600, depth=48, heads=25),
+  "gpt2_medium": partial(GPT2, width=1024, depth=24, num_heads=16),
+  "gpt2_large": partial(GPT2, width=1280, depth=36, num_heads=20),
+  "gpt2_xl": partial(GPT2, width=1600, depth=48, num_heads=25),
   "llama2_7b": Llama,
   "llama3_8b": partial(
     Llama,
-    vocabulary=128_256,
-    hidden=14_336,
-    key_value_heads=8,
-    length=8192,
-    theta=500_000.0,
+    vocab_size=128_256,
+    mlp_dim=14_336,
+    num_kv_heads=8,
+    max_length=8192,
+    rope_theta=500_000.0,
   ),
   "llama3_2_1b": partial(Llama, width=2048, depth=16, **LLAMA3_2),
-  "llama3_2_3b": partial(Llama, width=3072, depth=28, heads=24, **LLAMA3_2),
+  "llama3_2_3b": partial(Llama, width=3072, depth=28, num_heads=24, **LLAMA3_2),
   "marian": partial(
     Transformer,
-    vocabulary=58_101,
-    length=512,
+    vocab_size=58_101,
+    max_length=512,
     activation="silu",
-    halves=True,
-    bias=True,
+    sines_first=True,
+    logits_bias=True,
   ),
   "qwen2_0_5b": partial(
     Llama,
-    tied=True,
+    tie_embeddings=True,
     width=896,
     depth=24,
-    heads=14,
-    key_value_heads=2,
-    hidden=4864,
+    num_heads=14,
+    num_kv_heads=2,
+    mlp_dim=4864,
     **QWEN2,
   ),
   "qwen2_1_5b": partial(
     Llama,
-    tied=True,
+    tie_embeddings=True,
     width=1536,
     depth=28,
-    heads=12,
-    key_value_heads=2,
-    hidden=8960,
+    num_heads=12,
+    num_kv_heads=2,
+    mlp_dim=8960,
     **QWEN2,
   ),
   "smollm_135m": partial(
     Llama,
     width=576,
     depth=30,
-    heads=9,
-    key_value_heads=3,
-    hidden=1536,
+    num_heads=9,
+    num_kv_heads=3,
+    mlp_dim=1536,
     **SMOLLM,
   ),
   "smollm_360m": partial(
     Llama,
     width=960,
     depth=32,
-    heads=15,
-    key_value_heads=5,
-    hidden=2560,
+    num_heads=15,
+    num_kv_heads=5,
+    mlp_dim=2560,
     **SMOLLM,
   ),
-  "smollm_1_7b": partial(Llama, width=2048, depth=24, hidden=8192, **SMOLLM),
+  "smollm_1_7b": partial(Llama, width=2048, depth=24, mlp_dim=8192, **SMOLLM),
   "transformer_base": Transformer,
-  "transformer_big": partial(Transformer, width=1024, heads=16, hidden=4096),
+  "transformer_big": partial(
+    Transformer, width=1024, num_heads=16, mlp_dim=4096
+  ),
 }
 """Models by name: `(num_classes, **settings) -> module`."""

@@ -17,7 +17,7 @@ from dlcore.layers import (
   Embed,
   FeedForward,
   LayerNorm,
-  kept_tokens,
+  bool_mask,
   padding_mask,
   sinusoidal,
 )
@@ -37,23 +37,23 @@ class Transformer(nn.Module):
     num_classes: has no meaning here.
     head: "lm" predicts the token after each of the second text, by the table
       of its words; None leaves the tokens.
-    vocabulary: number of token ids of the first text.
-    target_vocabulary: of the second text, V; 0 shares ids and table.
+    vocab_size: number of token ids of the first text.
+    target_vocab_size: of the second text, V; 0 shares ids and table.
     width: D of the tokens.
     depth: number of blocks of the encoder.
-    target_depth: of the decoder, 0 is `depth`.
-    heads: of each attention of the encoder.
-    target_heads: of the decoder, 0 is `heads`.
-    hidden: width within the feed-forward layers of the encoder.
-    target_hidden: of the decoder, 0 is `hidden`.
-    length: the greatest number of tokens of a text.
+    decoder_depth: of the decoder, 0 is `depth`.
+    num_heads: of each attention of the encoder.
+    decoder_num_heads: of the decoder, 0 is `heads`.
+    mlp_dim: width within the feed-forward layers of the encoder.
+    decoder_mlp_dim: of the decoder, 0 is `hidden`.
+    max_length: the greatest number of tokens of a text.
     activation: a name of `ACTIVATIONS`, of the feed-forward layers.
     pre_norm: whether norms come before their layers, and one at the end
       (Xiong et al. 2020, arXiv:2002.04745), not after them.
-    scaled: whether the table of the words is multiplied by sqrt(D).
-    halves: whether all sines of a position come before its cosines.
-    bias: whether logits have learned biases.
-    epsilon: of the norms.
+    scale_embeddings: whether the table of the words is multiplied by sqrt(D).
+    sines_first: whether all sines of a position come before its cosines.
+    logits_bias: whether logits have learned biases.
+    eps: of the norms.
     dropout: rate of tokens and of what leaves each branch of a block.
     attention_dropout: rate of the weights of attention.
     activation_dropout: rate within the feed-forward layers. All may be traced
@@ -65,22 +65,22 @@ class Transformer(nn.Module):
 
   num_classes: int | None = None
   head: str | None = "lm"
-  vocabulary: int = 37_000
-  target_vocabulary: int = 0
+  vocab_size: int = 37_000
+  target_vocab_size: int = 0
   width: int = 512
   depth: int = 6
-  target_depth: int = 0
-  heads: int = 8
-  target_heads: int = 0
-  hidden: int = 2048
-  target_hidden: int = 0
-  length: int = 1024
+  decoder_depth: int = 0
+  num_heads: int = 8
+  decoder_num_heads: int = 0
+  mlp_dim: int = 2048
+  decoder_mlp_dim: int = 0
+  max_length: int = 1024
   activation: str = "relu"
   pre_norm: bool = False
-  scaled: bool = True
-  halves: bool = False
-  bias: bool = False
-  epsilon: float = 1e-5
+  scale_embeddings: bool = True
+  sines_first: bool = False
+  logits_bias: bool = False
+  eps: float = 1e-5
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
   activation_dropout: float | Array = 0.0
@@ -91,19 +91,19 @@ class Transformer(nn.Module):
   def setup(self):
     """Makes tables of words, encoder and decoder."""
     self._check()
-    self.word_embedding = self._words(self.vocabulary)
-    if self.target_vocabulary:
-      self.target_embedding = self._words(self.target_vocabulary)
-    self.encoder = self._side(self.depth, self.heads, self.hidden)
+    self.word_embedding = self._words(self.vocab_size)
+    if self.target_vocab_size:
+      self.target_embedding = self._words(self.target_vocab_size)
+    self.encoder = self._side(self.depth, self.num_heads, self.mlp_dim)
     self.decoder = self._side(
-      self.target_depth or self.depth,
-      self.target_heads or self.heads,
-      self.target_hidden or self.hidden,
+      self.decoder_depth or self.depth,
+      self.decoder_num_heads or self.num_heads,
+      self.decoder_mlp_dim or self.mlp_dim,
     )
-    if self.bias and self.head == "lm":
-      count = self.target_vocabulary or self.vocabulary
+    if self.logits_bias and self.head == "lm":
+      count = self.target_vocab_size or self.vocab_size
       zeros = nn.initializers.zeros_init()
-      self.logits_bias = self.param("logits_bias", zeros, (count,))
+      self.output_bias = self.param("logits_bias", zeros, (count,))
 
   def __call__(
     self,
@@ -157,7 +157,7 @@ class Transformer(nn.Module):
     intermediates: bool = False,
   ) -> Any:
     """Maps ids `[B, S]` to tokens `[B, S, D]`; arguments as in `__call__`."""
-    checks.token_ids(input_ids, length=self.length)
+    checks.token_ids(input_ids, max_length=self.max_length)
     stacked = self.encoder(
       self._scaled(self.word_embedding(input_ids)),
       attention_mask=attention_mask,
@@ -189,14 +189,14 @@ class Transformer(nn.Module):
         and for this `encoded`: it is not looked at again.
       intermediates: whether to return what blocks pass on, too.
     """
-    checks.token_ids(decoder_input_ids, length=self.length)
+    checks.token_ids(decoder_input_ids, max_length=self.max_length)
     checks.same_rows(decoder_input_ids, encoded)
     words = self.word_embedding
-    if self.target_vocabulary:
+    if self.target_vocab_size:
       words = self.target_embedding
     mask = None
     if attention_mask is not None:
-      mask = padding_mask(kept_tokens(attention_mask, encoded.shape[:2]))
+      mask = padding_mask(bool_mask(attention_mask, encoded.shape[:2]))
     stacked = self.decoder(
       self._scaled(words(decoder_input_ids)),
       encoded,
@@ -209,31 +209,31 @@ class Transformer(nn.Module):
     y = stacked.x
     if self.head is not None:
       y = scores(y, words.embedding)
-      y = y + self.logits_bias if self.bias else y
+      y = y + self.output_bias if self.logits_bias else y
     return (y, seen(stacked, "decoder_")) if intermediates else y
 
   def _scaled(self, x: Array) -> Array:
-    return x * self.width**0.5 if self.scaled else x
+    return x * self.width**0.5 if self.scale_embeddings else x
 
   def _words(self, count: int) -> nn.Embed:
-    deviation = self.width**-0.5 if self.scaled else 0.02
+    deviation = self.width**-0.5 if self.scale_embeddings else 0.02
     init = nn.initializers.normal(deviation)
     return Embed(count, self.width, dtype=self.dtype, embedding_init=init)
 
-  def _side(self, depth: int, heads: int, hidden: int) -> Side:
+  def _side(self, depth: int, num_heads: int, mlp_dim: int) -> Side:
     numerics = {
       "dtype": self.dtype,
       "kernel_init": nn.initializers.glorot_uniform(),
     }
-    norm = partial(LayerNorm, self.epsilon, dtype=self.dtype)
+    norm = partial(LayerNorm, self.eps, dtype=self.dtype)
     block = partial(
       Block,
       attention=partial(
-        Attention, heads, dropout=self.attention_dropout, **numerics
+        Attention, num_heads, dropout=self.attention_dropout, **numerics
       ),
       feedforward=partial(
         FeedForward,
-        hidden,
+        mlp_dim,
         self.activation,
         dropout=self.activation_dropout,
         **numerics,
@@ -247,7 +247,7 @@ class Transformer(nn.Module):
       depth,
       norm=norm if self.pre_norm else None,
       positions=partial(
-        sinusoidal, self.length, self.width, halves=self.halves
+        sinusoidal, self.max_length, self.width, sines_first=self.sines_first
       ),
       dropout=self.dropout,
       remat=self.remat,
@@ -256,25 +256,25 @@ class Transformer(nn.Module):
 
   def _check(self) -> None:
     targets = {
-      "target_vocabulary": self.target_vocabulary,
-      "target_depth": self.target_depth,
-      "target_heads": self.target_heads,
-      "target_hidden": self.target_hidden,
+      "target_vocab_size": self.target_vocab_size,
+      "decoder_depth": self.decoder_depth,
+      "decoder_num_heads": self.decoder_num_heads,
+      "decoder_mlp_dim": self.decoder_mlp_dim,
     }
     checks.settings(self)
     checks.at_least(
       1,
-      vocabulary=self.vocabulary,
+      vocab_size=self.vocab_size,
       width=self.width,
       depth=self.depth,
-      heads=self.heads,
-      hidden=self.hidden,
-      length=self.length,
+      num_heads=self.num_heads,
+      mlp_dim=self.mlp_dim,
+      max_length=self.max_length,
       **{name: value for name, value in targets.items() if value},
     )
-    if self.length > LONGEST:
+    if self.max_length > LONGEST:
       raise UserError(
-        f"expected a length of at most {LONGEST:,}, as many rows of sines",
-        f"got {self.length:,}",
+        f"expected max_length of at most {LONGEST:,}, as many rows of sines",
+        f"got {self.max_length:,}",
       )
     checks.head(self, "lm")

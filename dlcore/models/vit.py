@@ -16,7 +16,7 @@ from dlcore.layers import (
   Dropout,
   FeedForward,
   LayerNorm,
-  Patches,
+  PatchEmbed,
   StochasticDepth,
   resize_table,
   stack,
@@ -33,11 +33,11 @@ class ViT(nn.Module):
 
   Attributes:
     num_classes: width of the output (1 in regression).
-    patch: rows and columns of a patch.
+    patch_size: rows and columns of a patch.
     width: D of the tokens.
     depth: number of blocks.
-    heads: of each attention.
-    hidden: width within the feed-forward layers; 0 is 4 times `width`.
+    num_heads: of each attention.
+    mlp_dim: width within the feed-forward layers; 0 is 4 times `width`.
     image_size: of the images that the position table is made for, rows and
       columns or one number for both; images of another size get a resized
       one. 0 makes it for the images of `init`: those of another number of
@@ -47,7 +47,7 @@ class ViT(nn.Module):
     pooler: whether a dense layer and tanh follow the pooling. Without a head
       their output is then returned too.
     activation: a name of `ACTIVATIONS`.
-    epsilon: of the norms.
+    eps: of the norms.
     qkv_bias: whether queries, keys and values have biases.
     dropout: rate of tokens and of what leaves each branch of a block.
     attention_dropout: rate of the weights of attention.
@@ -59,17 +59,17 @@ class ViT(nn.Module):
   """
 
   num_classes: int | None = None
-  patch: int = 16
+  patch_size: int = 16
   width: int = 768
   depth: int = 12
-  heads: int = 12
-  hidden: int = 0
+  num_heads: int = 12
+  mlp_dim: int = 0
   image_size: int | tuple[int, int] = 0
   pool: str = "class"
   head: str | None = "classifier"
   pooler: bool = False
   activation: str = "gelu_exact"
-  epsilon: float = 1e-6
+  eps: float = 1e-6
   qkv_bias: bool = True
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
@@ -111,7 +111,7 @@ class ViT(nn.Module):
       self._block,
       self.depth,
       x,
-      each=_grown(self.stochastic_depth, self.depth),
+      per_block=_grown(self.stochastic_depth, self.depth),
       scan=self.scan,
       remat=self.remat,
       collect=intermediates,
@@ -124,7 +124,9 @@ class ViT(nn.Module):
 
   def _embed(self, x: Array) -> Array:
     """Maps images to tokens `[B, T, D]`."""
-    x = Patches(self.width, self.patch, dtype=self.dtype, name="patches")(x)
+    x = PatchEmbed(
+      self.width, self.patch_size, dtype=self.dtype, name="patches"
+    )(x)
     batch, *grid, _ = x.shape
     x = x.reshape(batch, grid[0] * grid[1], self.width)
     extra = int(self.pool == "class")
@@ -148,14 +150,14 @@ class ViT(nn.Module):
       if isinstance(self.image_size, int)
       else self.image_size
     )
-    return rows // self.patch, columns // self.patch
+    return rows // self.patch_size, columns // self.patch_size
 
   def _block(self, name: str) -> nn.Module:
     return Block(
-      heads=self.heads,
-      hidden=self.hidden or 4 * self.width,
+      num_heads=self.num_heads,
+      mlp_dim=self.mlp_dim or 4 * self.width,
       activation=self.activation,
-      epsilon=self.epsilon,
+      eps=self.eps,
       qkv_bias=self.qkv_bias,
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,
@@ -178,17 +180,17 @@ class ViT(nn.Module):
     checks.settings(self)
     checks.at_least(
       1,
-      patch=self.patch,
+      patch_size=self.patch_size,
       width=self.width,
       depth=self.depth,
-      heads=self.heads,
+      num_heads=self.num_heads,
     )
-    checks.at_least(0, hidden=self.hidden)
+    checks.at_least(0, mlp_dim=self.mlp_dim)
     if self.image_size:
-      checks.at_least(self.patch, image_size=self.image_size)
+      checks.at_least(self.patch_size, image_size=self.image_size)
     lookup({"class": 0, "mean": 0}, self.pool, "pool")
     checks.head(self, "classifier")
-    checks.images(x, minimum=self.patch)
+    checks.images(x, minimum=self.patch_size)
 
   def _check_table(self, shape: tuple[int, int, int], grid) -> None:
     if not self.has_variable("params", "position"):
@@ -197,7 +199,7 @@ class ViT(nn.Module):
     if stored != shape:
       raise UserError(
         f"expected images of {stored[1]} tokens, as at init",
-        f"got {shape[1]}, {grid[0]}x{grid[1]} patches of {self.patch} pixels",
+        f"got {shape[1]}, {grid[0]}x{grid[1]} patches",
         "set image_size to that of init: the table is then resized",
       )
 
@@ -208,10 +210,10 @@ class Block(nn.Module):
   What enters a branch is normalised first, eq. 2 and 3 of the paper.
   """
 
-  heads: int
-  hidden: int
+  num_heads: int
+  mlp_dim: int
   activation: str = "gelu_exact"
-  epsilon: float = 1e-6
+  eps: float = 1e-6
   qkv_bias: bool = True
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
@@ -232,7 +234,7 @@ class Block(nn.Module):
     drop = partial(Dropout(self.dropout, name="dropout"), train=train)
     depth = StochasticDepth(0.0 if skip is None else skip, name="skip")
     attend = Attention(
-      self.heads,
+      self.num_heads,
       use_bias=self.qkv_bias,
       out_bias=True,
       dropout=self.attention_dropout,
@@ -241,7 +243,7 @@ class Block(nn.Module):
       name="attention",
     )
     feed = FeedForward(
-      self.hidden,
+      self.mlp_dim,
       self.activation,
       dropout=self.dropout,
       dtype=self.dtype,
@@ -257,7 +259,7 @@ class Block(nn.Module):
 
 
 def _norm(module, name: str) -> nn.LayerNorm:
-  return LayerNorm(module.epsilon, dtype=module.dtype, hold=True, name=name)
+  return LayerNorm(module.eps, dtype=module.dtype, barrier=True, name=name)
 
 
 def _grown(most: float | Array, depth: int) -> Array | None:

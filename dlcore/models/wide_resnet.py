@@ -12,7 +12,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import UserError
-from dlcore.layers import Conv, Dropout, StochasticDepth, grown_rate, remat
+from dlcore.layers import (
+  Conv,
+  Dropout,
+  StochasticDepth,
+  remat,
+  stochastic_depth_rate,
+)
 from dlcore.models import checks
 from dlcore.models.common import batch_norm, logits, noted
 from dlcore.typing import Array
@@ -77,7 +83,7 @@ class WideResNet(nn.Module):
           stride=2 if i == 0 and stage > 0 else 1,
           norm=norm,
           dropout=self.dropout,
-          skip=grown_rate(
+          skip=stochastic_depth_rate(
             self.stochastic_depth, (stage * blocks + i + 1) / (3 * blocks)
           ),
           dtype=self.dtype,

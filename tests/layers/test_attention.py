@@ -11,7 +11,7 @@ from jax import export, lax
 
 from dlcore import layers
 from dlcore.errors import UserError
-from dlcore.layers import Attention, attention, attention_weights, weigh
+from dlcore.layers import Attention, attention, attention_weights, weighted_sum
 
 # Compiled quickly, not to run quickly.
 jit = functools.partial(
@@ -78,7 +78,7 @@ def test_all_ways_give_what_the_definition_gives(case, groups):
   @jit
   def all_ways(query, key, value):
     def parts(query, key, value):
-      return weigh(attention_weights(query, key, **how), value)
+      return weighted_sum(attention_weights(query, key, **how), value)
 
     def whole(*arrays):
       return attention(*arrays, **how)
@@ -149,7 +149,7 @@ def test_cudnn_is_called_where_jax_says_that_it_can_be(monkeypatch):
 @functools.cache
 def module(**settings):
   """Returns a layer, an input and parameters."""
-  layer = Attention(4, 2, head_size=6, **settings)
+  layer = Attention(4, 2, head_dim=6, **settings)
   x = draw(B, T, 10)
   shapes = jax.eval_shape(lambda: layer.init(KEY, x, train=False))
   generator = np.random.default_rng(1)
@@ -291,4 +291,4 @@ def test_heads_that_cannot_be_are_told():
   with pytest.raises(UserError, match="try 2 heads"):
     Attention(4).init(KEY, x, train=False)
   with pytest.raises(UserError, match="got 3 and 4"):
-    Attention(4, 3, head_size=2).init(KEY, x, train=False)
+    Attention(4, 3, head_dim=2).init(KEY, x, train=False)

@@ -10,7 +10,7 @@ def both(x, kernel, bias):
   """Returns the patches, and the convolution that they should be."""
   variables = {"params": {"kernel": kernel, "bias": bias}}
   convolved = layers.convolution(x, kernel, strides=(3, 3), padding="VALID")
-  return layers.Patches(5, 3).apply(variables, x), convolved + bias
+  return layers.PatchEmbed(5, 3).apply(variables, x), convolved + bias
 
 
 def test_patches_are_a_convolution_of_that_stride():

@@ -20,9 +20,9 @@ def test_sines_are_those_of_the_paper_in_either_order(width):
       assert table[position, 2 * i + 1] == pytest.approx(
         np.cos(angle), abs=1e-6
       )
-  halves = layers.sinusoidal(20, width, halves=True)
+  blocked = layers.sinusoidal(20, width, sines_first=True)
   np.testing.assert_array_equal(
-    halves, np.concatenate([table[:, 0::2], table[:, 1::2]], 1)
+    blocked, np.concatenate([table[:, 0::2], table[:, 1::2]], 1)
   )
 
 
@@ -30,8 +30,8 @@ def test_rotated_products_depend_on_the_distance_alone():
   query, key = draw(1, 1, 2, 6), draw(1, 1, 2, 6, seed=1)
 
   def product(at_query, at_key):
-    turned = layers.rotary(query, jnp.array([at_query]), theta=100.0)
-    other = layers.rotary(key, jnp.array([at_key]), theta=100.0)
+    turned = layers.rotary(query, jnp.array([at_query]), rope_theta=100.0)
+    other = layers.rotary(key, jnp.array([at_key]), rope_theta=100.0)
     return (turned * other).sum(-1)
 
   np.testing.assert_allclose(product(3, 1), product(13, 11), atol=1e-5)
@@ -41,7 +41,7 @@ def test_rotated_products_depend_on_the_distance_alone():
 
 def test_rotation_pairs_the_halves_of_a_head():
   x = jnp.zeros((1, 1, 1, 4)).at[..., 1].set(1.0)
-  turned = layers.rotary(x, jnp.array([[2]]), theta=100.0)[0, 0, 0]
+  turned = layers.rotary(x, jnp.array([[2]]), rope_theta=100.0)[0, 0, 0]
   angle = 2 / 100 ** (2 / 4)
   np.testing.assert_allclose(
     turned, [0, np.cos(angle), 0, np.sin(angle)], atol=1e-6
@@ -50,7 +50,7 @@ def test_rotation_pairs_the_halves_of_a_head():
 
 @pytest.mark.parametrize("theta", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_theta_without_wavelengths_is_told(theta):
-  with pytest.raises(UserError, match="theta above 0"):
+  with pytest.raises(UserError, match="rope_theta > 0"):
     layers.rotary_frequencies(8, theta)
 
 

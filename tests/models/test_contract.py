@@ -16,10 +16,10 @@ IMAGES = {
   "lenet5": {},
   "mlp": {"widths": (8,)},
   "resnet18": {"stages": (1, 1), "width": 4},
-  "vit_tiny": {"patch": 4, "width": 8, "depth": 2, "heads": 2},
+  "vit_tiny": {"patch_size": 4, "width": 8, "depth": 2, "num_heads": 2},
 }
-SMALL = {"vocabulary": 11, "width": 8, "depth": 2}
-ATTENTIVE = {**SMALL, "heads": 2, "hidden": 8, "length": 8}
+SMALL = {"vocab_size": 11, "width": 8, "depth": 2}
+ATTENTIVE = {**SMALL, "num_heads": 2, "mlp_dim": 8, "max_length": 8}
 TEXTS = {
   "bert_base": {**ATTENTIVE, "head": "mlm"},
   "distilbert": {**ATTENTIVE, "head": "mlm"},
@@ -137,10 +137,10 @@ def test_every_second_text_needs_a_first_one(name):
     ("resnet18", {"dtype": "float64"}, "dtype to be one of"),
     ("resnet18", {"block": 3}, "block to be a name"),
     ("resnet18", {"width": 4.5}, "width to be a whole number"),
-    ("gpt2", {"epsilon": "x"}, "epsilon to be a number"),
-    ("llama2_7b", {"stretch": (8.0,)}, "stretch"),
-    ("llama2_7b", {"key_value_heads": -2}, "key_value_heads"),
-    ("llama2_7b", {"heads": 3}, "got 3 heads and a width of 8"),
+    ("gpt2", {"eps": "x"}, "eps to be a number"),
+    ("llama2_7b", {"rope_scaling": (8.0,)}, "rope_scaling"),
+    ("llama2_7b", {"num_kv_heads": -2}, "num_kv_heads"),
+    ("llama2_7b", {"num_heads": 3}, "got 3 heads and a width of 8"),
   ],
 )
 def test_settings_of_another_kind_are_told(name, settings, message):
@@ -188,7 +188,7 @@ def test_an_id_that_is_no_word_gives_nan(name, wrong):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_bytes_are_ids(name):
-  model = models.create(name, **{**TEXTS[name], "vocabulary": 256})
+  model = models.create(name, **{**TEXTS[name], "vocab_size": 256})
   narrow, wide = (
     jax.eval_shape(lambda i=ids: model.init_with_output(KEY, i, train=False)[0])
     for ids in (IDS.astype(np.uint8), IDS)

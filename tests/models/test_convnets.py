@@ -148,7 +148,7 @@ def test_adaptive_pooling_averages_windows_that_cover_the_image(pixels):
     ("efficientnet_lite0", {"padding": "valid"}, "same, symmetric"),
     ("efficientnet_lite0", {"dropout": 1.0}, "dropout"),
     ("mixer", {"patch_size": 7}, "whole patches of 7 pixels"),
-    ("mixer", {"tokens": 0}, "tokens"),
+    ("mixer", {"tokens_mlp_dim": 0}, "tokens_mlp_dim"),
     ("resnet20", {"shortcut": "zero"}, "did you mean 'zeros'"),
     ("resnet20", {"stem_width": 8}, "at most 4"),
     ("vgg11", {"stages": ((4,), ())}, "at least one convolution"),

@@ -14,15 +14,21 @@ from dlcore.errors import UserError
 from dlcore.layers import stack_blocks
 
 KEY = jax.random.key(0)
-SMALL = {"vocabulary": 23, "width": 16, "hidden": 24, "heads": 4, "length": 9}
+SMALL = {
+  "vocab_size": 23,
+  "width": 16,
+  "mlp_dim": 24,
+  "num_heads": 4,
+  "max_length": 9,
+}
 CASES = {
   "gpt2": models.GPT2(**SMALL, depth=2),
   "llama": models.Llama(
-    **SMALL, depth=2, key_value_heads=2, stretch=(4.0, 1.0, 4.0, 32)
+    **SMALL, depth=2, num_kv_heads=2, rope_scaling=(4.0, 1.0, 4.0, 32)
   ),
-  "transformer": models.Transformer(**SMALL, depth=1, bias=True),
+  "transformer": models.Transformer(**SMALL, depth=1, logits_bias=True),
   "pre_norm": models.Transformer(
-    **SMALL, depth=1, target_depth=2, target_vocabulary=19, pre_norm=True
+    **SMALL, depth=1, decoder_depth=2, target_vocab_size=19, pre_norm=True
   ),
 }
 # The gradients of all are among the golden files; these are slow to compile.
@@ -137,7 +143,7 @@ def test_no_token_sees_a_later_one(case):
   model = model.clone(head=None)
   inputs = ids_of(model)
   name = "word_embedding"
-  if is_translator(model) and model.target_vocabulary:
+  if is_translator(model) and model.target_vocab_size:
     name = "target_embedding"
 
   @jit
@@ -213,7 +219,7 @@ def test_intermediates_have_their_names_and_shapes(case):
       "attentions": [(2, 4, 6, 6)] * 2,
     }
     return
-  depth = model.target_depth or 1
+  depth = model.decoder_depth or 1
   assert shapes == {
     "encoder_hidden_states": [(2, 6, 16)] * 2,
     "encoder_attentions": [(2, 4, 6, 6)],
@@ -268,15 +274,15 @@ def test_a_dropout_rate_may_be_traced():
   [
     ("gpt2", {"head": "lmm"}, {}, "did you mean 'lm'"),
     ("gpt2", {"head": "classifier"}, {}, "num_classes"),
-    ("gpt2", {"heads": 3}, {}, "try 2 heads"),
-    ("gpt2", {"length": 5}, {}, "at most 5 tokens"),
+    ("gpt2", {"num_heads": 3}, {}, "try 2 heads"),
+    ("gpt2", {"max_length": 5}, {}, "at most 5 tokens"),
     ("gpt2", {"dropout": 1.5}, {}, "dropout"),
     ("gpt2", {}, {"attention_mask": np.ones((2, 5))}, r"shape \(2, 6\)"),
-    ("llama", {"key_value_heads": 3}, {}, "divide the heads"),
+    ("llama", {"num_kv_heads": 3}, {}, "divide the heads"),
     ("llama", {"depth": 0}, {}, "depth"),
     ("llama", {}, {"token_type_ids": np.ones((2, 6))}, "knows no types"),
     ("transformer", {"head": "classifier"}, {}, "there are: lm"),
-    ("transformer", {"target_vocabulary": -1}, {}, "target_vocabulary"),
+    ("transformer", {"target_vocab_size": -1}, {}, "target_vocab_size"),
   ],
 )
 def test_settings_that_cannot_work_are_told(name, settings, inputs, message):

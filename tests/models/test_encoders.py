@@ -15,8 +15,20 @@ KEY = jax.random.key(0)
 # Compiled quickly, not to run quickly.
 FAST = {"xla_backend_optimization_level": 0}
 jit = functools.partial(jax.jit, compiler_options=FAST)
-TEXT = {"vocabulary": 19, "width": 12, "heads": 3, "depth": 2, "length": 8}
-IMAGE = {"patch": 4, "width": 12, "heads": 3, "depth": 2, "num_classes": 5}
+TEXT = {
+  "vocab_size": 19,
+  "width": 12,
+  "num_heads": 3,
+  "depth": 2,
+  "max_length": 8,
+}
+IMAGE = {
+  "patch_size": 4,
+  "width": 12,
+  "num_heads": 3,
+  "depth": 2,
+  "num_classes": 5,
+}
 CASES = {
   "bert_base": {**TEXT, "num_classes": 5},
   "bert_base mlm": {**TEXT, "depth": 1, "head": "mlm", "num_classes": None},
@@ -253,15 +265,15 @@ def test_a_table_of_positions_is_resized_to_other_images():
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
-    ("bert_base", {"head": "mml", "heads": 2}, "did you mean 'mlm'"),
-    ("bert_base", {"heads": 5}, "try 4 heads"),
+    ("bert_base", {"head": "mml", "num_heads": 2}, "did you mean 'mlm'"),
+    ("bert_base", {"num_heads": 5}, "try 4 heads"),
     ("bert_base", {"dropout": 1.5}, "dropout"),
-    ("bert_base", {"length": 3}, "at most 3 tokens"),
+    ("bert_base", {"max_length": 3}, "at most 3 tokens"),
     ("bert_base", {"num_classes": None}, "num_classes"),
     ("bert_base", {"activation": "gelu_exakt"}, "did you mean 'gelu_exact'"),
     ("vit_tiny", {"pool": "men"}, "did you mean 'mean'"),
-    ("vit_tiny", {"patch": 5}, "multiple of 5 pixels"),
-    ("vit_tiny", {"patch": 16}, "16x16 pixels"),
+    ("vit_tiny", {"patch_size": 5}, "multiple of 5 pixels"),
+    ("vit_tiny", {"patch_size": 16}, "16x16 pixels"),
     ("vit_tiny", {"head": "clasifier"}, "did you mean 'classifier'"),
   ],
 )

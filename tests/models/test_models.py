@@ -389,7 +389,7 @@ def test_unknown_names_and_settings_get_the_nearest():
 def test_the_summary_counts_every_parameter(case):
   model, variables, _ = make(case)
   images = jax.ShapeDtypeStruct((1, 12, 12, 1), jnp.float32)
-  rows = models.layers(model, images)
+  rows = models.list_layers(model, images)
   total = trees.count(variables["params"])
   assert sum(row.parameters for row in rows) == total
   assert rows[-1].shape == (5,)
@@ -403,7 +403,7 @@ def test_flops_of_a_dense_layer_are_two_for_each_parameter():
 
 
 def test_flops_count_every_step_of_a_recurrent_network():
-  model = models.create("lstm", num_classes=1, vocabulary=9, width=8)
+  model = models.create("lstm", num_classes=1, vocab_size=9, width=8)
   ids = jax.ShapeDtypeStruct((1, 50), jnp.int32)
   assert models.flops(model, ids) == 50 * 2 * (2 * 8 * 32) + 2 * 8
 
@@ -423,10 +423,10 @@ def test_any_model_can_be_summed_up_whatever_the_data_are(name, count):
   settings = {} if name == "resnet18" else {"depth": 1}
   model = models.create(name, num_classes=10, **settings)
   images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-  inputs = models.examples(model, images)
+  inputs = models.example_inputs(model, images)
   assert len(inputs) == count
   assert (inputs[0] == images) == (name == "resnet18")
-  rows = models.layers(model, *inputs)
+  rows = models.list_layers(model, *inputs)
   shapes = jax.eval_shape(lambda x: model.init(KEY, *x, train=False), inputs)
   total = trees.count(shapes["params"])
   assert sum(row.parameters for row in rows) == total

@@ -11,18 +11,24 @@ from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
 ROWS, STEPS, WORDS, FEATURES = 4, 6, 11, 3
-IDS = {"vocabulary": WORDS}
+IDS = {"vocab_size": WORDS}
 CASES = {
   "rnn texts": IDS,
   "gru forecaster": {"head": "forecaster", "horizon": 4, "num_classes": None},
   "lstm series": {"bidirectional": True, "layer_norm": True},
-  "lstm tied": {**IDS, "head": "lm", "tied": True, "depth": 2, "remat": True},
+  "lstm tied": {
+    **IDS,
+    "head": "lm",
+    "tie_embeddings": True,
+    "depth": 2,
+    "remat": True,
+  },
   "seq2seq additive": {**IDS, "depth": 2, "bidirectional": False},
   "seq2seq general": {
     **IDS,
     "attention": "general",
     "cell": "lstm",
-    "target_vocabulary": 7,
+    "target_vocab_size": 7,
   },
   "seq2seq dot": {
     **IDS,
@@ -43,7 +49,7 @@ compiled = functools.partial(
 def inputs_of(model):
   """Returns the inputs, of four rows."""
   generator = np.random.default_rng(0)
-  if not model.vocabulary:
+  if not model.vocab_size:
     shape = (ROWS, STEPS, FEATURES)
     return (generator.normal(size=shape).astype(np.float32),)
   ids = generator.integers(WORDS, size=(ROWS, STEPS))
@@ -126,7 +132,7 @@ def test_logits_are_float32_of_the_shape_of_the_head(case):
     "forecaster": (ROWS, 4, FEATURES),
     "lm": (
       *inputs[-1].shape,
-      getattr(model, "target_vocabulary", None) or WORDS,
+      getattr(model, "target_vocab_size", None) or WORDS,
     ),
   }[model.head]
   assert (logits.shape, logits.dtype) == (shape, jnp.float32)
@@ -145,7 +151,7 @@ def test_jit_equals_no_jit():
 @pytest.mark.parametrize("case", CASES)
 def test_padding_changes_nothing_whatever_it_is(case):
   model, variables, inputs = make(case)
-  nothing = 0 if model.vocabulary else np.nan
+  nothing = 0 if model.vocab_size else np.nan
   kept = MASK.reshape(MASK.shape + (1,) * (inputs[0].ndim - 2))
   expected = learned(model, variables, MASK, *inputs)
   changed = np.where(kept, inputs[0], nothing).astype(inputs[0].dtype)
@@ -297,8 +303,8 @@ def test_parameter_counts_are_those_of_two_kernels_and_two_biases(name, gates):
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
-    ("lstm", {"vocabulary": 3}, "set vocabulary=0"),
-    ("lstm", {"head": "lm"}, "a vocabulary"),
+    ("lstm", {"vocab_size": 3}, "set vocab_size=0"),
+    ("lstm", {"head": "lm"}, "vocab_size > 0"),
     ("lstm", {"head": "lmm"}, "did you mean 'lm'"),
     ("lstm", {"cell": "lst"}, "did you mean 'lstm'"),
     ("lstm", {"num_classes": None}, "num_classes"),
@@ -317,8 +323,8 @@ def test_settings_that_cannot_work_are_told(name, settings, message):
   [
     ("lstm", {"head": "lm", "bidirectional": True}, "one direction"),
     ("lstm", {"head": "forecaster"}, "expected series"),
-    ("gru", {"vocabulary": 0}, "set vocabulary"),
-    ("gru", {"vocabulary": None}, "a whole number"),
+    ("gru", {"vocab_size": 0}, "set vocab_size"),
+    ("gru", {"vocab_size": None}, "a whole number"),
   ],
 )
 def test_settings_that_cannot_work_for_texts_are_told(name, settings, message):

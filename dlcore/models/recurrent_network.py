@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import UserError
-from dlcore.layers import Dropout, Embed, Recurrent, kept_tokens
+from dlcore.layers import Dropout, Embed, Recurrent, bool_mask
 from dlcore.models import checks
 from dlcore.models.common import logits, scores
 from dlcore.typing import Array
@@ -29,13 +29,13 @@ class RecurrentNetwork(nn.Module):
     head: "classifier" of the last output of every direction, "lm", which
       predicts the next token, "forecaster", which predicts the next steps of
       a series, or None for the outputs of the last layer.
-    vocabulary: number of token ids, V; 0 reads series.
+    vocab_size: number of token ids, V; 0 reads series.
     width: D of each layer and direction, and of the words.
     depth: number of layers.
     bidirectional: whether to read from the end, too.
     layer_norm: see `layers.Recurrent`, as for `unroll`.
-    tied: whether "lm" shares the table of the words (Press & Wolf 2017,
-      arXiv:1608.05859).
+    tie_embeddings: whether "lm" uses the token embedding as its output layer
+      (Press & Wolf 2017, arXiv:1608.05859).
     horizon: steps of a forecast.
     dropout: rate of words, between layers and before the output layer, a
       number or a traced scalar.
@@ -46,12 +46,12 @@ class RecurrentNetwork(nn.Module):
   num_classes: int | None = None
   cell: str = "lstm"
   head: str | None = "classifier"
-  vocabulary: int = 0
+  vocab_size: int = 0
   width: int = 128
   depth: int = 1
   bidirectional: bool = False
   layer_norm: bool = False
-  tied: bool = False
+  tie_embeddings: bool = False
   horizon: int = 1
   dropout: float | Array = 0.0
   unroll: int = 1
@@ -93,9 +93,9 @@ class RecurrentNetwork(nn.Module):
     """
     self._check(inputs, attention_mask, token_type_ids, decode)
     x, words = inputs, None
-    if self.vocabulary:
+    if self.vocab_size:
       words = Embed(
-        self.vocabulary, self.width, dtype=self.dtype, name="word_embedding"
+        self.vocab_size, self.width, dtype=self.dtype, name="word_embedding"
       )
       x = words(inputs)
       x = x if token_type_ids is None else x + words(token_type_ids)
@@ -132,10 +132,10 @@ class RecurrentNetwork(nn.Module):
     return y.reshape(x.shape[0], self.horizon, count)
 
   def _scores(self, x: Array, words: nn.Embed) -> Array:
-    if not self.tied:
-      return logits(self, self.vocabulary)(x)
+    if not self.tie_embeddings:
+      return logits(self, self.vocab_size)(x)
     zeros = nn.initializers.zeros_init()
-    bias = self.param("logits_bias", zeros, (self.vocabulary,))
+    bias = self.param("logits_bias", zeros, (self.vocab_size,))
     return scores(x, words.embedding) + bias
 
   def _check(self, inputs, attention_mask, token_type_ids, decode) -> None:
@@ -146,25 +146,25 @@ class RecurrentNetwork(nn.Module):
       depth=self.depth,
       horizon=self.horizon,
       unroll=self.unroll,
-      vocabulary=self.vocabulary or 1,
+      vocab_size=self.vocab_size or 1,
     )
     checks.head(self, *HEADS)
-    if self.vocabulary:
+    if self.vocab_size:
       checks.token_ids(
         inputs,
         token_type_ids=token_type_ids,
-        hint="set vocabulary=0 to read series",
+        hint="set vocab_size=0 to read series",
       )
     else:
       checks.series(inputs)
       checks.no_types(token_type_ids)
     if attention_mask is not None:
-      kept_tokens(attention_mask, inputs.shape[:2])
-    if self.head in READS and READS[self.head] != (not self.vocabulary):
+      bool_mask(attention_mask, inputs.shape[:2])
+    if self.head in READS and READS[self.head] != (not self.vocab_size):
       raise UserError(
-        f"expected {'series' if READS[self.head] else 'a vocabulary'} "
+        f"expected {'series' if READS[self.head] else 'vocab_size > 0'} "
         f"for head={self.head!r}",
-        f"got vocabulary={self.vocabulary}",
+        f"got vocab_size={self.vocab_size}",
       )
     if self.bidirectional and (decode or self.head == "lm"):
       raise UserError(
