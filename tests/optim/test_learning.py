@@ -1,4 +1,4 @@
-"""Every optimizer and every schedule learns."""
+"""Every optimizer and every schedule trains a small model."""
 
 import functools
 import math
@@ -40,11 +40,12 @@ RATES = {
   "sgd": 0.3,
   "yogi": 0.03,
 }
-# Compiling is what takes the time.
+# Compiling takes the time.
 jit = functools.partial(
   jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
-# Its ratio is for the rates of very large batches, which biases do not stand.
+# The default trust ratio is for rates of very large batches, at which biases,
+# which have no trust ratio, diverge.
 SETTINGS = {"lars": {"trust_coefficient": 0.05}}
 
 
@@ -54,23 +55,23 @@ def create(name, **settings):
 
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
-def test_every_optimizer_goes_down_a_bowl(name):
+def test_every_optimizer_minimizes_a_quadratic(name):
   tx = create(name)
   params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.full(2, -1.0)}}
 
-  def height(params):
+  def loss(params):
     return sum(jnp.mean(leaf**2) for leaf in jax.tree.leaves(params))
 
   def step(carry, _):
     params, state = carry
-    updates, state = tx.update(jax.grad(height)(params), state, params)
+    updates, state = tx.update(jax.grad(loss)(params), state, params)
     return (optax.apply_updates(params, updates), state), None
 
   start = (params, tx.init(params))
   (params, state), _ = jit(lambda start: jax.lax.scan(step, start, length=300))(
     start
   )
-  assert height(optim.evaluation_params(state, params)) < 0.02
+  assert loss(optim.evaluation_params(state, params)) < 0.02
 
 
 @functools.cache
@@ -80,14 +81,14 @@ def digits():
   model = models.create("mlp", num_classes=10, widths=(32,))
   settings = {key: about.get(key) for key in ("input", "normalization")}
   task = tasks.classification(model, **settings)
-  # Drawn once: compiling it takes as long as the training.
+  # Initialized once: compiling it takes as long as the training.
   batch = {"image": source.arrays["image"][:1]}
   start = jax.device_get(jit(task.init)(jax.random.key(0), batch))
   return source, task._replace(init=lambda key, batch: start)
 
 
 STEPS = 60
-BETTER = 0.5 * math.log(10)  # Chance is the logarithm.
+BETTER = 0.5 * math.log(10)  # Half the loss of a uniform prediction.
 
 
 @functools.cache
@@ -127,11 +128,12 @@ def test_every_optimizer_learns_digits(name):
   assert loss(create(name, clip_norm=1.0)) < BETTER
 
 
-# Moments, factored ones, an estimate of the rate, matrices, an average.
+# States with moments, factored moments, an estimate of the rate, the momentum
+# of matrices, an average of iterates.
 @pytest.mark.parametrize(
   "name", ["adamw", "adafactor", "prodigy", "muon", "schedule_free_sgd"]
 )
-def test_fit_takes_every_kind_of_state(name):
+def test_fit_trains_with_every_kind_of_state(name):
   source, task = digits()
   state = training.fit(
     task,

@@ -1,4 +1,4 @@
-"""Every optimizer of the table under the same tests."""
+"""Every optimizer of the table passes the same tests."""
 
 import functools
 import inspect
@@ -52,42 +52,42 @@ def compiled(name, **settings):
     return tx.update(grads, state, params, rate_scale=rate_scale)
 
   def update(grads, state, params, rate_scale=1.0):
-    # A default of what is compiled would be a constant, of another program.
+    # The default would be a constant of the compiled program.
     return scaled(grads, state, params, rate_scale)
 
   return jax.jit(tx.init), update
 
 
-def close(got, wanted, tolerance=1e-6):
-  """Compares within rounding: max|a - b| / max|b| of every leaf."""
-  for path, want in trees.flatten(wanted).items():
-    have = trees.flatten(got)[path]
-    have, want = np.asarray(have), np.asarray(want)
-    error = np.abs(have - want).max() / (np.abs(want).max() + 1e-30)
+def assert_close(actual, expected, tolerance=1e-6):
+  """Checks max|a - b| / max|b| of every leaf."""
+  actual, expected = trees.flatten(actual), trees.flatten(expected)
+  for path in expected:
+    a, b = np.asarray(actual[path]), np.asarray(expected[path])
+    error = np.abs(a - b).max() / (np.abs(b).max() + 1e-30)
     assert error <= tolerance, (path, error)
 
 
-# What a weight loses in a step without a gradient, as a share of itself.
-# LAMB and LARS have the decay before the ratio of norms, which replaces its
-# size; Prodigy's decay is scaled by its estimate of the rate, as its steps.
-LOSS = {"lamb": RATE, "lars": RATE * 1e-3, "prodigy": RATE * DECAY * 1e-6}
+# Relative decrease of a weight per step without a gradient. In LAMB and LARS
+# the decay precedes the trust ratio, which replaces its size. Prodigy's decay
+# is multiplied by the estimate of the rate, as its updates are.
+DECREASE = {"lamb": RATE, "lars": RATE * 1e-3, "prodigy": RATE * DECAY * 1e-6}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_decay_is_decoupled_and_spares_biases_and_norms(name):
+def test_decay_is_decoupled_and_excludes_biases_and_norms(name):
   init, update = compiled(name)
   params = full(2.0)
   updates, _ = update(full(0.0), init(params), params)
   for path, change in trees.flatten(updates).items():
     decayed = path.endswith(("kernel", "temperature"))
-    share = LOSS.get(name, RATE * DECAY) if decayed else 0.0
-    # Schedule-free finds its average from the others, within rounding.
+    decrease = DECREASE.get(name, RATE * DECAY) if decayed else 0.0
+    # Schedule-free recomputes its average, with rounding errors.
     rounding = 1e-6 if name in FREE else 1e-12
-    np.testing.assert_allclose(change, -2 * share, rtol=1e-4, atol=rounding)
+    np.testing.assert_allclose(change, -2 * decrease, rtol=1e-4, atol=rounding)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_updates_are_finite_whatever_the_gradient(name):
+def test_updates_are_finite_for_every_finite_gradient(name):
   settings = inspect.signature(optim.OPTIMIZERS[name]).parameters
   edges = {
     "b2": 0.0,
@@ -106,7 +106,7 @@ def test_updates_are_finite_whatever_the_gradient(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rate_scale_is_a_factor_of_the_step(name):
+def test_updates_are_proportional_to_rate_scale(name):
   init, update = compiled(name)
   params = tree()
   _, state = update(tree(1), init(params), params)  # ADOPT's first step is 0.
@@ -114,18 +114,18 @@ def test_rate_scale_is_a_factor_of_the_step(name):
     update(tree(2), state, params, scale) for scale in (1.0, 0.5)
   )
   assert optax.tree.norm(whole) > 0
-  if name in FREE:  # The fast parameters step; the average follows them.
+  if name in FREE:  # The iterates z are proportional, their average is not.
     whole, half = (
       optax.tree.sub(each.inner_state[0].z, state.inner_state[0].z)
       for each in (after, after_half)
     )
-  close(half, optax.tree.scale(0.5, whole), 1e-5)
-  # Its rate is 0: the rules over paths reach every optimizer.
+  assert_close(half, optax.tree.scale(0.5, whole), 1e-5)
+  # Its multiplier is 0: every optimizer applies the rules over paths.
   np.testing.assert_allclose(whole["norm_0"]["bias"], 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_state_is_float32_and_outlives_a_checkpoint(name):
+def test_the_state_is_float32_and_survives_a_checkpoint(name):
   init, update = compiled(name)
   params = tree()
   updates, state = update(tree(1), init(params), params)
@@ -137,11 +137,11 @@ def test_the_state_is_float32_and_outlives_a_checkpoint(name):
   assert len(flat) == len(leaves)
   restored = trees.restore(init(params), trees.flatten(trees.nest(flat)))
   assert jax.tree.structure(restored) == jax.tree.structure(state)
-  close(restored, state, 0.0)
+  assert_close(restored, state, 0.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_part_of_the_parameters_can_be_trained(name):
+def test_a_subset_of_the_parameters_can_be_trained(name):
   tx = optim.create(name, learning_rate=RATE, clip_norm=1.0, clip_layer=1.0)
   params = {"head": tree()["head"]}
   updates = jax.eval_shape(
@@ -194,7 +194,7 @@ REFERENCES = {
   "nadam": ({}, optax.nadam(RATE)),
   "nesterov": ({}, optax.sgd(RATE, 0.9, nesterov=True)),
   "novograd": ({}, optax.novograd(RATE)),
-  # At another rate they differ: ours does not enter the estimate.
+  # At other rates they differ: ours does not enter the estimate.
   "prodigy": ({"learning_rate": 1.0}, contrib.prodigy(1.0)),
   "radam": ({}, optax.radam(RATE)),
   "rmsprop": ({"momentum": 0.9}, optax.rmsprop(RATE, momentum=0.9)),
@@ -217,11 +217,11 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_optimizer_equals_the_one_of_optax(name):
+def test_every_optimizer_equals_its_counterpart_in_optax(name):
   settings, reference = REFERENCES[name]
   settings = {"learning_rate": RATE, **settings}
 
-  # It runs once, and compiling it is what takes the time.
+  # It runs once; compiling takes the time.
   @functools.partial(
     jax.jit,
     static_argnums=0,
@@ -237,22 +237,22 @@ def test_every_optimizer_equals_the_one_of_optax(name):
 
   ours = optim.create(name, no_decay="", **settings)
   grads = jax.tree.map(lambda *leaves: np.stack(leaves), *map(tree, range(5)))
-  # The orders of factors differ, and five steps add up their rounding.
-  close(run(ours, tree(9), grads), run(reference, tree(9), grads), 2e-6)
+  # The order of factors differs; rounding accumulates over five steps.
+  assert_close(run(ours, tree(9), grads), run(reference, tree(9), grads), 2e-6)
 
 
-def test_muon_makes_matrices_orthogonal_and_leaves_the_rest_to_adam():
+def test_muon_orthogonalizes_matrices_and_updates_the_rest_by_adam():
   init, update = compiled("muon", beta=0.0)
   params = full(0.0)
   updates, _ = update(tree(1), init(params), params)
   kernel = updates["conv_0"]["kernel"].reshape(18, 4)
   values = jnp.linalg.svd(kernel / (RATE * 0.2 * 18**0.5), compute_uv=False)
-  # Five steps of Newton and Schulz bring singular values near 1, no closer.
+  # Five Newton-Schulz steps bring singular values near 1 only.
   assert 0.6 < values.min() < values.max() < 1.3
   for leaf in (updates["head"]["kernel"], updates["norm_0"]["scale"]):
-    # Adam's first step is the rate; Nesterov's momentum makes it longer.
-    wanted = RATE * (1 + 0.9 / 1.9)
-    np.testing.assert_allclose(jnp.abs(leaf), wanted, rtol=1e-4)
+    # Adam's first update is the rate; Nesterov momentum enlarges it.
+    expected = RATE * (1 + 0.9 / 1.9)
+    np.testing.assert_allclose(jnp.abs(leaf), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
@@ -267,7 +267,7 @@ def test_schedule_free_evaluates_the_average_of_its_steps(clip_norm):
   state = tx.init(params)
   fast, weights = [], []
   for count, rate in enumerate(rates):
-    # A gradient that is the same everywhere: z is a straight line.
+    # The gradient is constant: z is a straight line.
     updates, state = tx.update(full(0.01), state, params)
     params = optax.apply_updates(params, updates)
     done = jnp.sum(rates[: count + 1])
@@ -280,17 +280,17 @@ def test_schedule_free_evaluates_the_average_of_its_steps(clip_norm):
     ),
     *fast,
   )
-  close(optim.evaluation_params(state, params), average, 1e-5)
+  assert_close(optim.evaluation_params(state, params), average, 1e-5)
 
 
-def test_other_optimizers_evaluate_their_parameters():
+def test_other_optimizers_evaluate_the_parameters():
   tx = optim.create("adam", learning_rate=RATE)
   params = tree()
   assert optim.evaluation_params(tx.init(params), params) is params
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_number_has_a_range_and_is_refused_outside(name):
+def test_every_number_has_a_range_and_is_checked(name):
   settings = inspect.signature(optim.OPTIMIZERS[name]).parameters
   assert "weight_decay" in settings
   for key, parameter in settings.items():

@@ -11,7 +11,7 @@ from dlcore.errors import UserError
 
 
 def twos(*shape):
-  # Not of JAX: nothing is compiled while tests are collected.
+  # NumPy: nothing is compiled while tests are collected.
   return np.full(shape, 2.0, np.float32)
 
 
@@ -32,30 +32,30 @@ def update(grads=ONES, params=PARAMS, *, name="sgd", **settings):
   return trees.flatten(tx.update(grads, tx.init(params), params)[0])
 
 
-def test_rates_multiply_by_the_first_pattern_found():
+def test_rates_multiply_by_the_first_pattern_that_matches():
   rates = (("head/bias", 0.0), ("head", 10), ("bias$", 0.5))
   for path, leaf in update(rates=rates).items():
-    wanted = {"head/bias": 0.0, "head/kernel": 10.0}.get(path)
-    if wanted is None:
-      wanted = 0.5 if path.endswith("bias") else 1.0
-    np.testing.assert_array_equal(leaf, -wanted)
+    expected = {"head/bias": 0.0, "head/kernel": 10.0}.get(path)
+    if expected is None:
+      expected = 0.5 if path.endswith("bias") else 1.0
+    np.testing.assert_array_equal(leaf, -expected)
 
 
 def test_layer_decay_falls_from_the_output_to_the_input():
-  found = update(layers=LAYERS, layer_decay=0.5)
+  updates = update(layers=LAYERS, layer_decay=0.5)
   depths = {"head": 0, "block_10": 1, "block_2": 2, "block_1": 3, "block_0": 4}
-  depths |= {"embed": 5, "norm": 0}  # No pattern is found in norm.
-  for path, leaf in found.items():
+  depths |= {"embed": 5, "norm": 0}  # No pattern matches norm.
+  for path, leaf in updates.items():
     np.testing.assert_array_equal(leaf, -(0.5 ** depths[path.split("/")[0]]))
 
 
 def test_layer_decay_and_rates_are_multiplied():
   rates = (("block_0", 4.0),)
-  found = update(layers=LAYERS, layer_decay=0.5, rates=rates)
-  np.testing.assert_array_equal(found["block_0/kernel"], -(0.5**4) * 4)
+  updates = update(layers=LAYERS, layer_decay=0.5, rates=rates)
+  np.testing.assert_array_equal(updates["block_0/kernel"], -(0.5**4) * 4)
 
 
-def test_frozen_layers_below_change_no_rate():
+def test_frozen_layers_do_not_change_the_rates_of_others():
   part = {key: PARAMS[key] for key in ("block_2", "block_10", "head")}
   ones = {key: ONES[key] for key in part}
   whole = update(layers=LAYERS, layer_decay=0.5)
@@ -66,16 +66,16 @@ def test_frozen_layers_below_change_no_rate():
 def test_no_decay_is_a_pattern():
   settings = {"weight_decay": 0.5, "no_decay": "embed|bias"}
   for path, leaf in update(optax.tree.zeros_like(ONES), **settings).items():
-    spared = "embed" in path or "bias" in path
-    np.testing.assert_array_equal(leaf, 0.0 if spared else -1.0)
+    excluded = "embed" in path or "bias" in path
+    np.testing.assert_array_equal(leaf, 0.0 if excluded else -1.0)
 
 
 def gradient(scale=1.0):
-  # By numpy: drawing other shapes would compile other programs.
-  draw = np.random.default_rng(0).normal
+  # NumPy: JAX would compile a program for every shape.
+  normal = np.random.default_rng(0).normal
   leaves, structure = jax.tree.flatten(PARAMS)
   leaves = [
-    (scale * (1 + i) * draw(size=leaf.shape)).astype(np.float32)
+    (scale * (1 + i) * normal(size=leaf.shape)).astype(np.float32)
     for i, leaf in enumerate(leaves)
   ]
   return jax.tree.unflatten(structure, leaves)
@@ -95,12 +95,12 @@ def test_a_small_gradient_is_not_clipped(kind):
     np.testing.assert_array_equal(-leaf, trees.flatten(small)[path])
 
 
-def test_clip_norm_bounds_all_together_and_keeps_the_direction():
+def test_clip_norm_bounds_the_global_norm_and_keeps_the_direction():
   grads = trees.flatten(gradient())
-  found = update(gradient(), clip_norm=0.5)
-  assert optax.tree.norm(found) == pytest.approx(0.5)
+  clipped = update(gradient(), clip_norm=0.5)
+  assert optax.tree.norm(clipped) == pytest.approx(0.5)
   ratio = 0.5 / float(optax.tree.norm(grads))
-  for path, leaf in found.items():
+  for path, leaf in clipped.items():
     np.testing.assert_allclose(-leaf, ratio * grads[path], rtol=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_clip_value_bounds_every_entry():
     np.testing.assert_array_equal(-leaf, np.clip(grads[path], -0.7, 0.7))
 
 
-def test_clip_layer_bounds_every_array_by_itself():
+def test_clip_layer_bounds_the_norm_of_every_array():
   before = norms(trees.flatten(gradient()))
   for path, norm in norms(update(gradient(), clip_layer=4.0)).items():
     assert norm == pytest.approx(min(before[path], 4.0), rel=1e-5)
@@ -118,31 +118,33 @@ def test_clip_layer_bounds_every_array_by_itself():
 
 def test_clip_adaptive_bounds_each_unit_by_its_weights():
   grads = trees.flatten(gradient())["head/kernel"]
-  found = -update(gradient(), clip_adaptive=0.01)["head/kernel"]
+  clipped = -update(gradient(), clip_adaptive=0.01)["head/kernel"]
   bound = 0.01 * jnp.linalg.norm(PARAMS["head"]["kernel"], axis=0)
-  np.testing.assert_allclose(jnp.linalg.norm(found, axis=0), bound, rtol=1e-5)
+  np.testing.assert_allclose(jnp.linalg.norm(clipped, axis=0), bound, rtol=1e-5)
   np.testing.assert_allclose(
-    found / jnp.linalg.norm(found, axis=0),
+    clipped / jnp.linalg.norm(clipped, axis=0),
     grads / jnp.linalg.norm(grads, axis=0),
     rtol=1e-5,
   )
 
 
-def test_clips_follow_one_another_from_the_entry_to_the_whole():
+def test_clips_apply_from_single_entries_to_the_global_norm():
   limits = {"clip_value": 0.5, "clip_layer": 0.6, "clip_norm": 0.7}
   grads = jax.tree.map(lambda leaf: jnp.clip(leaf, -0.5, 0.5), gradient())
   grads = jax.tree.map(
     lambda leaf: leaf * jnp.minimum(1, 0.6 / jnp.linalg.norm(leaf)), grads
   )
-  wanted = trees.flatten(optax.tree.scale(0.7 / optax.tree.norm(grads), grads))
+  expected = trees.flatten(
+    optax.tree.scale(0.7 / optax.tree.norm(grads), grads)
+  )
   for path, leaf in update(gradient(), **limits).items():
-    np.testing.assert_allclose(-leaf, wanted[path], rtol=1e-5)
+    np.testing.assert_allclose(-leaf, expected[path], rtol=1e-5)
 
 
-def test_penalty_has_the_gradient_that_it_says_and_spares_biases():
-  found = trees.flatten(jax.grad(optim.penalty(l1=0.25, l2=0.5))(PARAMS))
-  np.testing.assert_allclose(found["head/kernel"], 0.25 + 0.5 * 2)
-  np.testing.assert_array_equal(found["head/bias"], 0)
+def test_the_gradient_of_the_penalty_is_zero_for_biases():
+  grads = trees.flatten(jax.grad(optim.penalty(l1=0.25, l2=0.5))(PARAMS))
+  np.testing.assert_allclose(grads["head/kernel"], 0.25 + 0.5 * 2)
+  np.testing.assert_array_equal(grads["head/bias"], 0)
   assert optim.penalty() is None
 
 
@@ -150,6 +152,14 @@ def test_penalty_has_the_gradient_that_it_says_and_spares_biases():
   ("settings", "message"),
   [
     ({"name": "sdg"}, "did you mean 'sgd'"),
+    ({"lerning_rate": 0.1}, "'sgd' has no argument 'lerning_rate'\ndid you "),
+    ({"lerning_rate": 0.1}, "did you mean 'learning_rate'"),
+    ({"momentun": 0.1}, "did you mean 'momentum'"),
+    ({"weight_decay": "0.1"}, "weight_decay >= 0\ngot '0.1'"),
+    ({"name": "prodigy", "betas": (0.9, 1.0)}, "expected betas from 0 to bel"),
+    ({"name": "prodigy", "betas": (0.9,)}, "expected betas to be two"),
+    ({"name": "schedule_free_sgd", "b1": 0.0}, "expected b1 above 0"),
+    ({"name": "adafactor", "eps": 0.0}, "expected eps of at least 1e-30"),
     *[({kind: -1.0}, f"expected {kind} >= 0") for kind in KINDS],
     ({"clip_norm": float("nan")}, "clip_norm"),
     ({"weight_decay": -1.0}, "weight_decay"),
@@ -169,11 +179,17 @@ def test_penalty_has_the_gradient_that_it_says_and_spares_biases():
     ({"layer_decay": 1.5, "layers": LAYERS}, "above 0 and at most 1"),
   ],
 )
-def test_what_is_out_of_range_is_refused(settings, message):
+def test_unknown_names_and_numbers_out_of_range_are_errors(settings, message):
   with pytest.raises(UserError, match=message):
     update(**settings)
 
 
-def test_a_negative_penalty_is_refused():
-  with pytest.raises(UserError, match="l2"):
+def test_a_negative_penalty_is_an_error():
+  with pytest.raises(UserError, match="expected l2 >= 0"):
     optim.penalty(l2=-1.0)
+
+
+@pytest.mark.parametrize("rate", [-1.0, float("nan"), None, "0.1"])
+def test_the_learning_rate_is_a_number_that_is_not_negative(rate):
+  with pytest.raises(UserError, match="expected learning_rate >= 0"):
+    optim.create("sgd", learning_rate=rate)

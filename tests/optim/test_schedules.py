@@ -23,17 +23,17 @@ def values(name, at, *, steps=100, **settings):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_peak_is_the_learning_rate(name, steps):
   rate = optim.schedule(name, learning_rate=0.1, steps=steps)
-  # Noam's rises for 4,000 steps.
+  # The warm-up of inverse_sqrt has 4,000 steps.
   curve = np.asarray(jax.jit(jax.vmap(rate))(np.arange(5001)))
   within = curve[: steps + 1] if depends_on_steps(name) else curve
   assert within.max() == pytest.approx(0.1, rel=1e-6)
   assert curve.min() >= 0
   assert np.isfinite(curve).all()
-  assert curve.max() <= 0.1 * (1 + 1e-6)  # Neither after the end.
+  assert curve.max() <= 0.1 * (1 + 1e-6)  # After the end neither.
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_number_has_a_range_and_is_refused_outside(name):
+def test_every_number_has_a_range_and_is_checked(name):
   settings = inspect.signature(optim.SCHEDULES[name]).parameters
   for key, parameter in settings.items():
     if key != "steps":
@@ -46,7 +46,7 @@ def test_every_number_has_a_range_and_is_refused_outside(name):
         values(name, [], **{key: (0,) if key == "boundaries" else -1.0})
 
 
-def test_only_these_let_a_run_be_prolonged():
+def test_only_these_allow_a_run_to_be_extended():
   assert [name for name in NAMES if not depends_on_steps(name)] == [
     "constant",
     "inverse_sqrt",
@@ -58,10 +58,10 @@ def test_only_these_let_a_run_be_prolonged():
 @pytest.mark.parametrize(
   "name", ["cosine", "linear", "polynomial", "trapezoid", "warmup_cosine"]
 )
-def test_runs_rise_from_the_initial_to_the_final_share(name):
-  shares = {"warmup": 0.2, "initial": 0.1, "final": 0.05}
-  found = values(name, (0, 10, 20, 100, 200), **shares)
-  np.testing.assert_allclose(found, [0.2, 1.1, 2.0, 0.1, 0.1], rtol=1e-5)
+def test_warmup_starts_at_initial_and_the_run_ends_at_final(name):
+  settings = {"warmup": 0.2, "initial": 0.1, "final": 0.05}
+  rates = values(name, (0, 10, 20, 100, 200), **settings)
+  np.testing.assert_allclose(rates, [0.2, 1.1, 2.0, 0.1, 0.1], rtol=1e-5)
 
 
 CURVES = [
@@ -81,25 +81,31 @@ CURVES = [
 
 
 @pytest.mark.parametrize(("name", "settings", "points"), CURVES)
-def test_the_curve_is_the_one_of_the_paper(name, settings, points):
-  found = values(name, points, **settings)
-  np.testing.assert_allclose(found, list(points.values()), rtol=1e-5, atol=1e-6)
+def test_the_curve_equals_the_formula(name, settings, points):
+  rates = values(name, points, **settings)
+  np.testing.assert_allclose(rates, list(points.values()), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
     ("cosin", {}, "did you mean 'cosine'"),
+    ("cosine", {"warmupp": 0.1}, "'cosine' has no argument 'warmupp'"),
+    ("cosine", {"warmupp": 0.1}, "did you mean 'warmup'"),
+    ("constant", {"warmup": 0.1}, "did you mean 'warmup_steps'"),
+    ("cosine", {"steps": None}, "expected steps >= 1\ngot None"),
     ("one_cycle", {"warmup": 0.6}, "at most 0.5"),
     ("trapezoid", {"warmup": 0.6, "cooldown": 0.6}, "0.6 \\+ 0.6"),
     ("cosine", {"final": 1.5}, "expected final"),
   ],
 )
-def test_what_does_not_fit_is_refused(name, settings, message):
+def test_unknown_names_and_values_out_of_range_are_errors(
+  name, settings, message
+):
   with pytest.raises(UserError, match=message):
     values(name, [], **settings)
 
 
-def test_a_negative_rate_is_refused():
+def test_a_negative_peak_is_an_error():
   with pytest.raises(UserError, match="learning_rate"):
     optim.schedule("constant", learning_rate=-1.0, steps=1)
