@@ -27,6 +27,7 @@ from dlcore.data.order import (
   shuffled,
   weighted,
 )
+from dlcore.data.reading import read_all
 from dlcore.data.serialization import (
   SCHEMAS,
   checksums_from_json,
@@ -68,6 +69,7 @@ __all__ = [
   "limit",
   "load",
   "mix",
+  "read_all",
   "rows_to_arrays",
   "sequential",
   "shuffled",

@@ -17,7 +17,7 @@ from dlcore.optim.learning_rate import (
 )
 from dlcore.optim.optimizers import OPTIMIZERS
 from dlcore.optim.penalties import NO_DECAY, penalty
-from dlcore.optim.schedule_free import evaluation_params
+from dlcore.optim.schedule_free import evaluation_params, is_schedule_free
 from dlcore.optim.schedules import SCHEDULES
 from dlcore.optim.schedules import create as schedule
 from dlcore.optim.settings import (
@@ -41,6 +41,7 @@ __all__ = [
   "check",
   "create",
   "evaluation_params",
+  "is_schedule_free",
   "penalty",
   "schedule",
 ]

@@ -52,14 +52,22 @@ def evaluation_params(opt_state: PyTree, params: Params) -> Params:
     opt_state: of any optimizer, possibly nested in other states.
     params: of the same step.
   """
+  states = _schedule_free_states(opt_state)
+  if not states:
+    return params
+  return optax.contrib.schedule_free_eval_params(states[0], params)
 
-  def is_schedule_free(node) -> bool:
+
+def is_schedule_free(opt_state: PyTree) -> bool:
+  """Returns whether `evaluation_params` differ from the parameters."""
+  return bool(_schedule_free_states(opt_state))
+
+
+def _schedule_free_states(opt_state: PyTree) -> list:
+  def is_state(node) -> bool:
     return isinstance(node, optax.contrib.ScheduleFreeState)
 
-  for node in jax.tree.leaves(opt_state, is_leaf=is_schedule_free):
-    if is_schedule_free(node):
-      return optax.contrib.schedule_free_eval_params(node, params)
-  return params
+  return [n for n in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(n)]
 
 
 def _schedule_free(

@@ -1,7 +1,6 @@
 """Metrics and predictions over a whole source, each example exactly once."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import jax
 import numpy as np
@@ -149,11 +148,9 @@ class Evaluator:
     batch = {**self._source.read(indices), "index": indices}
     return jax.jit(lambda batch: fresh_carry(self._task, batch))(batch)
 
-  def _targets(self) -> dict[str, Any]:
+  def _targets(self) -> dict[str, np.ndarray]:
     """Returns the arrays `[N, ...]` of the source but the model's inputs."""
-    inputs = self._source.info.inputs
-    arrays = data.read_all(self._source)
-    return {k: array for k, array in arrays.items() if k not in inputs}
+    return data.read_all(self._source, exclude=self._source.info.inputs)
 
   def _evaluate_batch(self, params, model_state, carry, arrays, batch):
     if carry:
@@ -168,7 +165,7 @@ class Evaluator:
     return self._task.predict(params, model_state, batch, self._key)
 
 
-def _without_carry(model_state: ModelState) -> dict[str, Any]:
+def _without_carry(model_state: ModelState) -> ModelState:
   return {k: tree for k, tree in model_state.items() if k != CARRY}
 
 

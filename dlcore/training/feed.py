@@ -63,13 +63,12 @@ class Feed:
 
   def read(self, index: int) -> Batch:
     """Returns one batch `[B, ...]` on the host, uncut."""
-    rows = self._order(self._seed, index)
-    return {**self._source.read(rows.index), **data.rows_to_arrays(rows)}
+    rows = self._rows(index)
+    return {**self._source.read(rows["index"]), **rows}
 
   def examples(self) -> dict[int | None, Batch]:
     """Returns a batch as it is dispatched, for each length of the order."""
-    rows = data.rows_to_arrays(self._order(self._seed, 0))
-    whole = rows if self._resident else self.read(0)
+    whole = self._rows(0) if self._resident else self.read(0)
     return {
       length: data.cut(whole, self.sequences, length)
       for length in self._order.shapes
@@ -82,7 +81,7 @@ class Feed:
     step, first = int(state.step), int(state.batch_index)
     stop = first + intervals.steps - step
     if self._resident:
-      batches = self._rows(first, stop)
+      batches = (self._rows(index) for index in range(first, stop))
     else:
       batches = data.batches(
         self._source,
@@ -102,9 +101,10 @@ class Feed:
     finally:
       batches.close()
 
-  def _rows(self, first: int, stop: int) -> Iterator[Batch]:
-    for index in range(first, stop):
-      yield data.rows_to_arrays(self._order(self._seed, index))
+  def _rows(self, index: int) -> dict[str, np.ndarray]:
+    """Returns the arrays that describe the rows of a batch."""
+    rows = self._order(self._seed, index)
+    return data.rows_to_arrays(rows, mask=self._order.padded)
 
 
 def _stack(batches: list[Batch]) -> Batch:

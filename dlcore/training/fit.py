@@ -168,12 +168,15 @@ def fit(
     workers=workers,
     others=tuple(splits.values()),
   )
+  example = feed.read(0)
+  averages = setup.needs_average(task, tx, example, ema)
   step_function = setup.build_step(
     task,
     tx,
     **gradient,
     axis_name=partitioner.axis_name,
     ema=ema,
+    averages=averages,
     spike_factor=spike_factor,
     max_consecutive_skips=max_consecutive_skips,
     log_every=log_every,
@@ -187,11 +190,11 @@ def fit(
   start = setup.plan_start(
     task,
     tx,
-    feed.read(0),
+    example,
     partitioner,
     seed=seed,
     initial=initial,
-    ema=ema,
+    averages=averages,
     spike_factor=spike_factor,
   )
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 
-from dlcore import data, sharding, storage
+from dlcore import data, optim, sharding, storage
 from dlcore.task import CARRY, Task
 from dlcore.training.checks import check_best_by
 from dlcore.training.decisions import Decisions, roll_back
@@ -44,16 +44,20 @@ def build_step(
   penalty: Penalty | None,
   accumulate: int,
   ema: float,
+  averages: bool,
   spike_factor: float,
   max_consecutive_skips: int,
   log_every: int,
   axis_name: str | None,
 ) -> Step:
-  """Returns the step of `fit`, whose arguments these are."""
+  """Returns the step of `fit`, whose arguments these are.
+
+  `averages` is whether evaluation uses other weights than `params`.
+  """
   step = make_step(
     task, tx, penalty=penalty, accumulate=accumulate, axis_name=axis_name
   )
-  if ema:
+  if averages:
     step = average(step, ema)
   step = guard(
     step,
@@ -61,6 +65,19 @@ def build_step(
     max_consecutive_skips=max_consecutive_skips,
   )
   return accumulate_metrics(step, log_every)
+
+
+def needs_average(
+  task: Task, tx: optax.GradientTransformation, batch: Batch, ema: float
+) -> bool:
+  """Returns whether evaluation uses other weights than `params`.
+
+  That is an EMA, or the average of a schedule-free optimizer, which a
+  checkpoint must hold to be read without the optimizer.
+  """
+  params, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
+  opt_state = jax.eval_shape(tx.init, params)
+  return ema > 0 or optim.is_schedule_free(opt_state)
 
 
 def name_splits(
@@ -190,7 +207,7 @@ def plan_start(
   *,
   seed: int,
   initial: Initial | None,
-  ema: float,
+  averages: bool,
   spike_factor: float,
 ) -> Start:
   """Returns how a run of `fit` begins; `batch` is its first one."""
@@ -199,7 +216,7 @@ def plan_start(
     task,
     tx,
     seed=seed,
-    average=ema > 0,
+    average=averages,
     guard=init_guard(spikes=spike_factor > 0),
     metrics=True,
     axis_name=partitioner.axis_name,

@@ -76,11 +76,14 @@ def average(step: Step, decay: float) -> Step:
   Args:
     step: the step.
     decay: of the average. Early on it is lowered to `(1 + t) / (10 + t)` at
-      step t, so that the average forgets the initial values.
+      step t, so that the average forgets the initial values. With 0 it is the
+      weights of the optimizer, which for a schedule-free one are an average.
   """
 
   def averaging(state: State, batch: Batch):
     new, log = step(state, batch)
+    if decay == 0:
+      return new.replace(average=averaged(new)), log
     t = state.step.astype(jnp.float32)
     weight = 1 - jnp.minimum(decay, (1 + t) / (10 + t))
 
