@@ -41,7 +41,7 @@ def main(config, name):
     print(experiment.seeds_table(results, workdir))
     return
   result = experiment.train(config, workdir, phases=phases)
-  print(experiment.table(result, workdir))
+  print(experiment.results_table(result, workdir))
 
 
 if __name__ == "__main__":

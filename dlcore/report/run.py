@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.training import integrity
+from dlcore.storage import checksums as integrity
 
 LARGEST_JSON = 2**24
 LARGEST_FILE = 2**28
@@ -67,7 +67,7 @@ def read(workdir: Path, *, arrays: bool = True) -> Run:
         return {}
       if not path.is_file():
         raise ValueError("is no plain file")
-      if not integrity.intact(workdir, name):
+      if not integrity.is_intact(workdir, name):
         raise ValueError("is not as the run wrote it")
       return reader(path, remarks)
     except (

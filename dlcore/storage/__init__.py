@@ -6,6 +6,7 @@ from dlcore.storage.checkpoint_reader import (
   is_good,
   newest_step,
   read_checkpoint,
+  read_variables,
   restore,
 )
 from dlcore.storage.checkpoints import Checkpoints
@@ -27,6 +28,7 @@ __all__ = [
   "parse_json",
   "read_checkpoint",
   "read_json",
+  "read_variables",
   "restore",
   "write_atomic",
   "write_file",

@@ -170,3 +170,22 @@ def _check_fixed(
       if path == "state/key":
         raise ValueError("the run there has another seed")
       raise ValueError(f"{path} is {restored[path]}, expected {leaf}")
+
+
+def read_variables(folder: Path, step: int) -> dict[str, Any]:
+  """Returns the variables that the model of a checkpoint is evaluated with.
+
+  Returns:
+    `{"params": ..., **collections}`, nested dicts of NumPy arrays: averaged
+    weights in place of the others, frozen ones merged, no carried state.
+
+  Raises:
+    UserError: the step does not exist, or is damaged.
+  """
+  state = read_checkpoint(folder, step)["state"]
+  collections = {**state.get("model_state", {}), **state.get("average", {})}
+  params = trees.flatten(state["params"])
+  params |= trees.flatten(collections.pop("params", {}))
+  params |= trees.flatten(collections.pop("frozen", {}))
+  collections.pop("carry", None)
+  return {"params": trees.nest(params), **collections}

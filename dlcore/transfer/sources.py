@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore import trees
+from dlcore import storage, trees
 from dlcore.errors import UserError
-from dlcore.training import checkpoint
 from dlcore.transfer import files, hub, npz, pickles, safetensors
 
 WHOLE = "model.safetensors"
@@ -240,14 +239,11 @@ def _run(folder: Path) -> dict[str, np.ndarray]:
       "got a link",
       "put the folder itself there, or name the run that has it",
     )
-  step = checkpoint.best(checkpoints)
+  step = storage.best_step(checkpoints)
   if step is None:
     raise UserError(
       f"expected a run with a finished checkpoint in {folder}",
       "got none",
       f"train first: experiments/train.py --workdir={folder}",
     )
-  state = checkpoint.read(checkpoints, step)
-  params = trees.merge(state["params"], state.get("ema", {}))
-  extra = {k: v for k, v in state.get("extra", {}).items() if k != "settings"}
-  return trees.flatten({"params": params, **extra})
+  return trees.flatten(storage.read_variables(checkpoints, step))

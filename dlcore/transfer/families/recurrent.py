@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.models.recurrent import RecurrentNetwork
+from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.transfer.families.family import Family
 from dlcore.transfer.rules import DENSE, Rule
 
