@@ -14,112 +14,23 @@ rate in `tests/optim/test_learning.py`, and its settings a range in
 
 import functools
 import inspect
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import optax
 
-from dlcore.errors import UserError
-from dlcore.optim.schedule_free import (
-  schedule_free_adamw,
-  schedule_free_sgd,
+from dlcore.optim.schedule_free import schedule_free_adamw, schedule_free_sgd
+from dlcore.optim.transformations import (
+  adafactor,
+  lamb,
+  lars,
+  muon,
+  prodigy,
+  rmsprop,
+  trace,
 )
-from dlcore.optim.settings import Number, is_zero
-from dlcore.trees import map_with_path
-from dlcore.typing import Params, PyTree
 
-Mask = Callable[[Params], PyTree]
 Optimizer = Callable[..., optax.GradientTransformationExtraArgs]
-
-
-def lamb(
-  mask: Mask,
-  scale_by_rates: optax.GradientTransformation,
-  *,
-  b1: Number = 0.9,
-  b2: Number = 0.999,
-  eps: Number = 1e-6,
-  weight_decay: Number = 0.0,
-) -> optax.GradientTransformationExtraArgs:
-  """LAMB: Adam with a trust ratio (You et al. 2019, arXiv:1904.00962).
-
-  The decay precedes the trust ratio. Parameters without decay have no trust
-  ratio either and follow Adam.
-  """
-  return optax.chain(
-    optax.scale_by_adam(b1, b2, eps),
-    optax.add_decayed_weights(weight_decay, mask),
-    optax.masked(optax.scale_by_trust_ratio(), mask),
-    scale_by_rates,
-  )
-
-
-def lars(
-  mask: Mask,
-  scale_by_rates: optax.GradientTransformation,
-  *,
-  trust_coefficient: Number = 0.001,
-  momentum: Number = 0.9,
-  nesterov: bool = False,
-  weight_decay: Number = 0.0,
-) -> optax.GradientTransformationExtraArgs:
-  """LARS: momentum with a trust ratio (You et al. 2017, arXiv:1708.03888).
-
-  The decay precedes the trust ratio. Parameters without decay have no trust
-  ratio either and follow the momentum.
-  """
-  ratio = optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient)
-  return optax.chain(
-    optax.add_decayed_weights(weight_decay, mask),
-    optax.masked(ratio, mask),
-    _trace(momentum, nesterov),
-    scale_by_rates,
-  )
-
-
-def prodigy(
-  mask: Mask,
-  scale_by_rates: optax.GradientTransformation,
-  *,
-  betas: Sequence[Number] = (0.9, 0.999),
-  eps: Number = 1e-8,
-  estim_lr0: Number = 1e-6,
-  weight_decay: Number = 0.0,
-) -> optax.GradientTransformationExtraArgs:
-  """Prodigy: Adam that estimates its rate (Mishchenko and Defazio 2023).
-
-  arXiv:2306.06101. The learning rate is a factor of the estimate, usually 1.
-  Unlike Optax's it does not enter the estimate, which is a lower bound of the
-  distance to the solution for any weights. The decay is multiplied by the
-  estimate, as the update is.
-  """
-  if not isinstance(betas, Sequence) or len(betas) != 2:
-    raise UserError("expected betas to be two numbers", f"got {betas!r}")
-  b1, b2 = betas
-  inner: Any = optax.contrib.prodigy(
-    1.0, (b1, b2), eps=eps, estim_lr0=estim_lr0
-  )
-
-  def init(params):
-    # The state holds the initial parameters: a copy, so that both can be
-    # donated.
-    return inner.init(jax.tree.map(jnp.copy, params))
-
-  def update(updates, state, params: Any = None):
-    updates, new_state = inner.update(updates, state, params)
-    # The estimate is 0 / 0 until the first gradient that is not 0.
-    finite = jnp.isfinite(new_state.estim_lr)
-    updates = jax.tree.map(lambda leaf: jnp.where(finite, -leaf, 0), updates)
-    estimate = jnp.where(finite, new_state.estim_lr, state.estim_lr)
-    if not is_zero(weight_decay):
-      decay = optax.add_decayed_weights(weight_decay * estimate, mask)
-      updates, _ = decay.update(updates, decay.init(params), params)
-    return updates, new_state._replace(estim_lr=estimate)
-
-  return optax.chain(optax.GradientTransformation(init, update), scale_by_rates)
 
 
 def _decoupled(
@@ -131,7 +42,7 @@ def _decoupled(
   """Returns an entry that adds decay to `direction(**settings)`, then scales.
 
   Args:
-    direction: makes a transformation to an ascent direction.
+    direction: returns a transformation of gradients to a direction of ascent.
     weight_decay: default of the entry's setting.
     **defaults: settings of `direction` with their defaults.
   """
@@ -155,75 +66,6 @@ def _decoupled(
   return optimizer
 
 
-def _trace(
-  momentum: Number, nesterov: bool = False
-) -> optax.GradientTransformation:
-  if is_zero(momentum):
-    return optax.identity()
-  return optax.trace(momentum, nesterov)
-
-
-def _rmsprop(*, decay, eps, initial_scale, momentum, nesterov):
-  # Optax applies the momentum after the learning rate. Not centered: by
-  # rounding, the mean square minus the square of the mean may be negative, and
-  # its root NaN.
-  return optax.chain(
-    optax.scale_by_rms(decay, eps, initial_scale), _trace(momentum, nesterov)
-  )
-
-
-def _adafactor(
-  *,
-  min_dim_size_to_factor,
-  decay_rate,
-  multiply_by_parameter_scale,
-  clipping_threshold,
-  momentum,
-  eps,
-):
-  scale = optax.scale_by_param_block_rms()
-  average = optax.ema(momentum, debias=False)
-  return optax.chain(
-    optax.scale_by_factored_rms(
-      decay_rate=decay_rate,
-      min_dim_size_to_factor=min_dim_size_to_factor,
-      epsilon=eps,
-    ),
-    optax.clip_by_block_rms(clipping_threshold),
-    scale if multiply_by_parameter_scale else optax.identity(),
-    optax.identity() if is_zero(momentum) else average,
-  )
-
-
-def _muon(*, adam_params, **settings):
-  """Orthogonalizes the momentum of matrices.
-
-  Vectors, other shapes and the paths that match `adam_params` are updated by
-  Adam with Nesterov momentum. Scaled to `consistent_rms`, the updates of
-  matrices are about as large as Adam's, so that both can share one learning
-  rate.
-  """
-  # Axes of rows and columns by the number of dimensions: kernels [Y, X, I, O]
-  # are matrices [Y * X * I, O].
-  matrices = {
-    2: optax.contrib.MuonDimensionNumbers(0, 1),
-    4: optax.contrib.MuonDimensionNumbers((0, 1, 2), 3),
-  }
-
-  def dimension_numbers(params):
-    return map_with_path(
-      lambda path, leaf: (
-        None if re.search(adam_params, path) else matrices.get(leaf.ndim)
-      ),
-      params,
-    )
-
-  descent = optax.contrib.muon(
-    1.0, muon_weight_dimension_numbers=dimension_numbers, **settings
-  )
-  return optax.chain(descent, optax.scale(-1.0))
-
-
 OPTIMIZERS: dict[str, Optimizer] = {
   # Zhuang et al. 2020, arXiv:2010.07468.
   "adabelief": _decoupled(
@@ -233,7 +75,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "adadelta": _decoupled(optax.scale_by_adadelta, rho=0.9, eps=1e-6),
   # Row and column sums; Shazeer and Stern 2018, arXiv:1804.04235.
   "adafactor": _decoupled(
-    _adafactor,
+    adafactor,
     min_dim_size_to_factor=128,
     decay_rate=0.8,
     multiply_by_parameter_scale=True,
@@ -278,10 +120,10 @@ OPTIMIZERS: dict[str, Optimizer] = {
   # Adam's learning rate, and 3 to 10 times its weight decay.
   "lion": _decoupled(optax.scale_by_lion, b1=0.9, b2=0.99),
   # Polyak 1964.
-  "momentum": _decoupled(_trace, momentum=0.9),
+  "momentum": _decoupled(trace, momentum=0.9),
   # Jordan et al. 2024; consistent_rms of Liu et al. 2025, arXiv:2502.16982.
   "muon": _decoupled(
-    _muon,
+    muon,
     beta=0.95,
     eps=1e-8,
     adam_b1=0.9,
@@ -297,9 +139,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     eps=1e-8,
   ),
   # Sutskever et al. 2013.
-  "nesterov": _decoupled(
-    functools.partial(_trace, nesterov=True), momentum=0.9
-  ),
+  "nesterov": _decoupled(functools.partial(trace, nesterov=True), momentum=0.9),
   # Ginsburg et al. 2019, arXiv:1905.11286. The paper's decay passes through
   # the momentum; this one follows it.
   "novograd": _decoupled(optax.scale_by_novograd, b1=0.9, b2=0.25, eps=1e-6),
@@ -308,7 +148,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "radam": _decoupled(optax.scale_by_radam, b1=0.9, b2=0.999, eps=1e-8),
   # Tieleman and Hinton 2012.
   "rmsprop": _decoupled(
-    _rmsprop,
+    rmsprop,
     decay=0.9,
     eps=1e-8,
     initial_scale=0.0,
@@ -318,7 +158,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "schedule_free_adamw": schedule_free_adamw,
   "schedule_free_sgd": schedule_free_sgd,
   # Robbins and Monro 1951.
-  "sgd": _decoupled(_trace, momentum=0.0, nesterov=False),
+  "sgd": _decoupled(trace, momentum=0.0, nesterov=False),
   # Zaheer et al. 2018. Optax initializes the mean with the same value as the
   # mean square: with one above 0, a parameter without a gradient would move.
   "yogi": _decoupled(

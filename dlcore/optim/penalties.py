@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from dlcore.optim.settings import Number, check, is_zero
+from dlcore.optim.settings import Number, check, check_pattern, is_zero
 from dlcore.trees import flatten
 from dlcore.typing import Array, Params
 
@@ -32,9 +32,10 @@ def penalty(
     `params -> float32 scalar`, or None if both factors are a concrete 0.
 
   Raises:
-    UserError: a factor is negative.
+    UserError: a factor is negative, or `exclude` not a regular expression.
   """
   check({"l1": l1, "l2": l2})
+  check_pattern("exclude", exclude)
   if is_zero(l1) and is_zero(l2):
     return None
 

@@ -131,7 +131,7 @@ def test_every_number_of_every_optimizer_may_be_traced(name):
 
 
 def everything(numbers):
-  """A program in which every number of `create` and `penalty` has a share."""
+  """A program in which every number of `create` and `penalty` takes part."""
   rate = optim.schedule(
     "trapezoid",
     learning_rate=numbers["learning_rate"],
