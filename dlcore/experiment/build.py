@@ -115,14 +115,11 @@ def build(config: Mapping[str, Any]) -> Experiment:
   steps = count_steps(config, splits.train.size)
   learning_rate = schedule(config, steps)
   optimizer = config["optim"]
-  own = own_settings(optimizer, "optim")
   shared = inspect.signature(optim.create).parameters.keys() & optimizer.keys()
+  settings = {name: optimizer[name] for name in shared}
+  settings |= own_settings(optimizer, "optim")
   with qualify("optim", optimizer):
-    tx = optim.create(
-      **{name: optimizer[name] for name in shared},
-      **own,
-      learning_rate=learning_rate,
-    )
+    tx = optim.create(**{**settings, "learning_rate": learning_rate})
   return Experiment(
     config=config,
     splits=splits,

@@ -67,6 +67,32 @@ MODEL_FIELDS = {
 """New fields by old fields, by the class of the model."""
 
 
+OPTIMIZER_SETTINGS = {
+  "adadelta": {"decay": "rho"},
+  "adafactor": {
+    "clip": "clipping_threshold",
+    "eps1": "eps",
+    "exponent": "decay_rate",
+    "factored_from": "min_dim_size_to_factor",
+    "relative": "multiply_by_parameter_scale",
+  },
+  "adagrad": {"accumulator": "initial_accumulator_value"},
+  "lars": {"trust": "trust_coefficient"},
+  "muon": {
+    "adam": "adam_params",
+    "b1": "adam_b1",
+    "b2": "adam_b2",
+    "momentum": "beta",
+    "rms": "consistent_rms",
+  },
+  "prodigy": {"d0": "estim_lr0"},
+  "schedule_free_adamw": {"beta": "b1"},
+  "schedule_free_sgd": {"beta": "b1"},
+}
+"""New settings by old settings, by optimizer. Those of prodigy also had `b1`
+and `b2`, now `betas`."""
+
+
 def _model_class(entry: Any) -> str:
   return (entry.func if isinstance(entry, partial) else entry).__name__
 
@@ -77,7 +103,8 @@ BY_ENTRY: dict[str, dict[str, dict[str, str]]] = {
     for name, entry in models.MODELS.items()
     if _model_class(entry) in MODEL_FIELDS
   },
-  "optim": {},
+  "optim": OPTIMIZER_SETTINGS,
+  "optim.schedule": {"plateau": {"least": "min_scale"}},
 }
 """New settings by old settings, by section and by the entry of its table."""
 
@@ -106,6 +133,7 @@ def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
     content: the content of a config.json, of this version or an older one.
   """
   tree = copy.deepcopy(dict(content))
+  _join_betas(_section(tree, "optim"))
   for section in BY_ENTRY:
     settings = _settings(section, _section(tree, section).get("name"))
     for old, new in settings.items():
@@ -113,6 +141,12 @@ def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
   for old, new in COMMON.items():
     _move(tree, old, new)
   return tree
+
+
+def _join_betas(optimizer: Any) -> None:
+  if optimizer.get("name") == "prodigy" and "b1" in optimizer:
+    b1, b2 = optimizer.pop("b1"), optimizer.pop("b2", 0.999)
+    optimizer["betas"] = [b1, b2]
 
 
 def _settings(section: str, name: Any) -> Mapping[str, str]:

@@ -67,7 +67,9 @@ def _schedule_free_states(opt_state: PyTree) -> list:
   def is_state(node) -> bool:
     return isinstance(node, optax.contrib.ScheduleFreeState)
 
-  return [n for n in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(n)]
+  return [
+    n for n in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(n)
+  ]
 
 
 def _schedule_free(
