@@ -56,6 +56,21 @@ def indices(batch_index: int) -> np.ndarray:
   return data.shuffled(50, 16)(0, batch_index).index
 
 
+def spoiled(*batch_indices, factor=np.nan):
+  """Multiplies the loss of some batches by `factor`; a wrapper of tasks."""
+  bad = np.stack([indices(number) for number in batch_indices])
+
+  def wrap(task):
+    def loss(params, model_state, batch, key):
+      hit = jnp.any(jnp.all(batch["index"] == bad, axis=1))
+      (total, weight), rest = task.loss(params, model_state, batch, key)
+      return (total * jnp.where(hit, factor, 1.0), weight), rest
+
+    return task._replace(loss=loss)
+
+  return wrap
+
+
 def fit(
   workdir=None,
   *,
