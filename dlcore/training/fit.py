@@ -217,6 +217,7 @@ def fit(
         partitioner, step_function, state, feed, counts
       )
       if counts:
+        statistics.compile(state, feed)
         setup.compile_evaluators(task, evaluators, state, best_by)
     metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(

@@ -66,10 +66,21 @@ class LayerStatistics:
       return False
     return -(-step // self._every) * self._every < step + count
 
+  def compile(self, state: State, feed: Feed) -> None:
+    """Compiles the measurement for every length of a batch, if it is on."""
+    if not self._every:
+      return
+    for length, batch in feed.examples().items():
+      cut = partial(gather, sequences=feed.sequences, length=length)
+      program = self._compile(state, feed.arrays, batch, cut)
+      self._programs[length] = program
+
   def measure(
     self, state: State, feed: Feed, dispatch: Dispatch
   ) -> dict[str, float]:
     """Returns the statistics of the first step of a dispatch.
+
+    Needs `compile`.
 
     Returns:
       `gradient_norm/PATH`, the L2 norm of the gradient of a parameter array,
@@ -80,9 +91,6 @@ class LayerStatistics:
     batch, length = dispatch.batch, dispatch.length
     if dispatch.count > 1:
       batch = jax.tree.map(lambda rows: rows[0], batch)
-    if length not in self._programs:
-      cut = partial(gather, sequences=feed.sequences, length=length)
-      self._programs[length] = self._compile(state, feed.arrays, batch, cut)
     program, names = self._programs[length]
     _, values = program(state, feed.arrays, batch)
     return dict(zip(names, np.asarray(values).tolist(), strict=True))
