@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import signal
+import threading
 from unittest import mock
 
 import flax.linen as nn
@@ -125,6 +127,31 @@ def optimized():
     sharding.Partitioner, "compiler_options", options_of_all
   ):
     yield
+
+
+def compilations(run):
+  """Returns the compilations before and after the handlers are installed.
+
+  Args:
+    run: a function without arguments that calls `training.fit`.
+  """
+  default = signal.getsignal(signal.SIGTERM)
+  thread = threading.current_thread()
+  before, after, listening = [], [], [True]
+
+  def listen(event, seconds, **details):
+    if not listening or threading.current_thread() is not thread:
+      return
+    if event == "/jax/core/compile/backend_compile_duration":
+      installed = signal.getsignal(signal.SIGTERM) != default
+      (after if installed else before).append(details)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    run()
+  finally:
+    listening.clear()  # A listener cannot be removed.
+  return before, after
 
 
 def leaves(state) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import problem
 import pytest
 
 from dlcore import data, optim, training
@@ -270,6 +271,25 @@ def test_evaluations_of_another_batch_size_leave_the_run_unchanged(tmp_path):
   )
   assert_close(evaluated.model_state, plain.model_state)
   assert_close(evaluated.params, plain.params)
+
+
+def test_evaluations_compile_nothing_after_the_handlers_are_installed():
+  def score(predictions, targets):
+    error = predictions["prediction"] - targets["y"]
+    return {"mse": float(np.square(error).mean())}
+
+  task = recurrent_task()._replace(score=score)
+  before, after = problem.compilations(
+    lambda: fit(
+      task=task,
+      valid=source(44, seed=1),
+      eval_every=2,
+      eval_batch_size=8,
+      best_by="-mse",
+    )
+  )
+  assert before
+  assert after == []
 
 
 def test_predict_gets_no_carry():
