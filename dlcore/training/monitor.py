@@ -114,8 +114,9 @@ class Monitor:
     entry = jax.tree.map(np.atleast_1d, jax.device_get(dict(entry)))
     self.halted |= bool(entry.pop("halted")[-1])
     skipped = int(entry.pop("skipped")[-1])
-    if not self.halted:  # The roll-back reports that.
+    if not self.halted:  # The roll-back reports the others.
       self._warn(last, skipped)
+    self._skipped = skipped
     self._measure_rate(last)
     self._progress.update(last, float(entry["loss"][-1]), self._rate)
     if not self.halted:
@@ -143,7 +144,6 @@ class Monitor:
         step,
         skipped,
       )
-    self._skipped = skipped
 
   def _adapt(self) -> None:
     """Sets how many dispatches may be in flight, from the current pace."""
