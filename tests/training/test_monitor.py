@@ -78,6 +78,24 @@ def test_flush_reports_a_halt_in_the_last_step(overlap):
     assert reader.halted
 
 
+def test_skips_are_reported_once(caplog):
+  """Those of a roll-back are reported by the roll-back."""
+  skips = [0, 1, 1, 2, 3, 3, 4]
+  with monitored(None, log_every=1, overlap=False) as reader:
+    for step, skipped in enumerate(skips):
+      halted = jnp.bool_(step == 4)
+      skipped = jnp.int32(skipped)
+      reader.add(step, 1, {**entry(0), "skipped": skipped, "halted": halted})
+      if reader.halted:
+        reader.reset()
+  messages = [record.getMessage() for record in caplog.records]
+  assert [message.split(":")[0] for message in messages] == [
+    "up to step 2, 1 updates were skipped",
+    "up to step 4, 2 updates were skipped",
+    "up to step 7, 4 updates were skipped",
+  ]
+
+
 def test_few_steps_are_in_flight_if_each_takes_long(monkeypatch):
   clock = iter(range(1000))
   monkeypatch.setattr(monitor.time, "monotonic", lambda: next(clock))
