@@ -357,4 +357,6 @@ def test_an_unknown_feature_is_reported_with_the_nearest(small_cifar):
   _refused(
     "did you mean 'label'", "cifar10", target_feature="labl", **small_cifar
   )
-  _refused("an image or a tensor", "cifar10", input_feature="id", **small_cifar)
+  _refused(
+    "an image or a numeric tensor", "cifar10", input_feature="id", **small_cifar
+  )
