@@ -92,15 +92,15 @@ def check_statistics(value: Mapping[str, Any], size: int) -> None:
 def inputs(value: Any) -> dict[str, tuple[tuple[int, ...], str]]:
   """Returns shape and dtype by name, within bounds on number and size."""
   _checked(value, isinstance(value, dict) and len(value) <= MAX_INPUTS)
-  found = {
+  specs = {
     _checked(name, 0 < len(name) <= MAX_NAME): (
       shape(entry["shape"]),
       _checked(entry["dtype"], entry["dtype"] in DTYPES),
     )
     for name, entry in value.items()
   }
-  total = sum(math.prod(sizes) for sizes, _ in found.values())
-  return _checked(found, total <= MAX_VALUES)
+  total = sum(math.prod(sizes) for sizes, _ in specs.values())
+  return _checked(specs, total <= MAX_VALUES)
 
 
 def shape(value: Any) -> tuple[int, ...]:
