@@ -1,0 +1,157 @@
+"""Arrays that a run keeps for its report, as pure functions of NumPy arrays.
+
+The report chooses its sections by the names of the arrays, so a new kind of
+task only decides which of them to keep. `assets/predictions.npz` holds the
+arrays of `classification` or `regression`, `assets/features.npz` those of
+`features`.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+CLASSES = ("label", "prediction", "probability")
+"""Arrays `[N]` of a classifier: int, int and float."""
+
+NUMBERS = ("target", "prediction")
+"""Arrays `[N]` of a regression, both float."""
+
+MAX_WORST = 24
+"""Number of the worst examples that are kept, M."""
+
+MAX_CONVOLUTIONS = 4
+MAX_MAPS = 16
+MAX_FILTERS = 64
+
+Read = Callable[[np.ndarray], np.ndarray]
+"""`(indices int32[M]) -> inputs [M, ...]`."""
+
+
+def classification(
+  split: str, labels: np.ndarray, probabilities: np.ndarray, read: Read
+) -> dict[str, np.ndarray]:
+  """Returns every prediction of a classifier and its most confident errors.
+
+  Args:
+    split: of the examples, `"test"` or `"valid"`.
+    labels: int `[N]`, the true classes.
+    probabilities: float `[N, C]`.
+    read: returns the inputs of the worst examples.
+
+  Returns:
+    `split`, `label`, `prediction`, `probability` (of the predicted class,
+    `[N]`) and, unless every prediction is right, `worst_index`,
+    `worst_input`, `worst_label`, `worst_prediction`, `worst_probability`
+    (`[M]`).
+  """
+  probabilities = np.asarray(probabilities, np.float32)
+  prediction = probabilities.argmax(-1)
+  rows = {
+    "label": np.asarray(labels, np.int32),
+    "prediction": prediction.astype(np.int32),
+    "probability": probabilities[np.arange(len(prediction)), prediction],
+  }
+  wrong = np.flatnonzero(rows["prediction"] != rows["label"])
+  order = np.argsort(-rows["probability"][wrong], kind="stable")
+  return _with_worst(split, rows, wrong[order][:MAX_WORST], read)
+
+
+def regression(
+  split: str, target: np.ndarray, prediction: np.ndarray, read: Read
+) -> dict[str, np.ndarray]:
+  """Returns every prediction of a regression and its largest errors.
+
+  Args:
+    split: of the examples, `"test"` or `"valid"`.
+    target: float `[N]`, the true values.
+    prediction: float `[N]`, on the same scale.
+    read: returns the inputs of the worst examples.
+
+  Returns:
+    `split`, `target`, `prediction` (`[N]`) and `worst_index`, `worst_input`,
+    `worst_target`, `worst_prediction` (`[M]`).
+  """
+  rows = {
+    "target": np.asarray(target, np.float32),
+    "prediction": np.asarray(prediction, np.float32),
+  }
+  error = np.abs(rows["prediction"] - rows["target"])
+  order = np.argsort(-error, kind="stable")
+  return _with_worst(split, rows, order[:MAX_WORST], read)
+
+
+def features(
+  image: np.ndarray, kernel: np.ndarray, maps: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns the filters and feature maps of a convolutional network.
+
+  Args:
+    image: an input `[Y, X, C]`, uint8 or float.
+    kernel: of the first convolution, `[KY, KX, C, F]`.
+    maps: outputs of the convolutions for the image, `[Y, X, C]` by path, in
+      the order of the network.
+
+  Returns:
+    uint8 arrays: `image` `[Y, X, C]`; `filters` `[F, KY, KX, C]`, all on one
+    scale with 0 in the middle; and for up to 4 of the convolutions
+    `maps/PATH` `[M, Y, X]`, each scaled from its minimum to its maximum.
+  """
+  kernel = np.moveaxis(np.asarray(kernel, np.float32), -1, 0)[:MAX_FILTERS]
+  largest = max(float(np.abs(kernel).max()), 1e-30)
+  paths = list(maps)
+  positions = np.linspace(0, len(paths) - 1, MAX_CONVOLUTIONS).round()
+  kept = [paths[position] for position in np.unique(positions.astype(int))]
+  return {
+    "image": displayable(np.asarray(image)[None])[0],
+    "filters": np.rint(127.5 * (1 + kernel / largest)).astype(np.uint8),
+    **{f"maps/{path}": _to_uint8(maps[path]) for path in kept},
+  }
+
+
+def displayable(inputs: np.ndarray) -> np.ndarray:
+  """Returns inputs in a form that the report can show.
+
+  Args:
+    inputs: images `[M, Y, X]` or `[M, Y, X, C]`, strings `[M]`, or numbers of
+      any other shape.
+
+  Returns:
+    uint8 images `[M, Y, X, C]`, strings `[M]` or float32 numbers. Images of
+    another dtype are scaled together, from their minimum to their maximum.
+  """
+  if inputs.dtype.kind == "U":
+    return inputs
+  if inputs.ndim == 3:
+    inputs = inputs[..., None]
+  if inputs.ndim != 4:
+    return inputs.astype(np.float32)
+  if inputs.dtype == np.uint8:
+    return inputs
+  values = np.nan_to_num(inputs.astype(np.float32), posinf=0.0, neginf=0.0)
+  low, high = values.min(), values.max()
+  scale = 255.0 / (high - low) if high > low else 0.0
+  return np.rint((values - low) * scale).astype(np.uint8)
+
+
+def _with_worst(
+  split: str, rows: dict[str, np.ndarray], worst: np.ndarray, read: Read
+) -> dict[str, np.ndarray]:
+  arrays = {"split": np.asarray(split), **rows}
+  if len(worst) == 0:  # A reader need not support an empty batch.
+    return arrays
+  worst = worst.astype(np.int32)
+  return {
+    **arrays,
+    "worst_index": worst,
+    "worst_input": displayable(np.asarray(read(worst))),
+    **{f"worst_{name}": values[worst] for name, values in rows.items()},
+  }
+
+
+def _to_uint8(maps: np.ndarray) -> np.ndarray:
+  """Returns up to 16 channels of `[Y, X, C]` as uint8 `[M, Y, X]`."""
+  maps = np.moveaxis(np.asarray(maps, np.float32), -1, 0)[:MAX_MAPS]
+  maps = np.nan_to_num(maps, posinf=0.0, neginf=0.0)
+  low = maps.min((1, 2), keepdims=True)
+  span = maps.max((1, 2), keepdims=True) - low
+  return np.rint(255 * (maps - low) / np.maximum(span, 1e-30)).astype(np.uint8)
