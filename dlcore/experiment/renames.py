@@ -116,7 +116,7 @@ def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(section: str, name: Any) -> Mapping[str, str]:
-  """Returns the renamed settings of an entry; a stored name may be anything."""
+  """Returns the renamed settings of an entry; a stored name may have any type."""
   if not isinstance(name, str):
     return {}
   return BY_ENTRY.get(section, {}).get(name, {})
