@@ -11,7 +11,16 @@ import jax
 import numpy as np
 
 import dlcore
-from dlcore import data, models, report, storage, tasks, training, trees
+from dlcore import (
+  data,
+  models,
+  predictions,
+  report,
+  storage,
+  tasks,
+  training,
+  trees,
+)
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.folder import SUMMARY, RunFolder, checksum
@@ -228,7 +237,7 @@ def _feature_maps(
   params = trees.flatten(model_variables["params"])
   kernel = params[f"{next(iter(maps))}/kernel"]
   rows = {path: np.asarray(rows[0]) for path, rows in maps.items()}
-  return report.features.arrays(image[0], np.asarray(kernel), rows)
+  return predictions.features(image[0], np.asarray(kernel), rows)
 
 
 def _count_parameters(experiment: Experiment, state: State) -> int:
