@@ -35,7 +35,7 @@ def main(config, name):
   given = WORKDIR.value is not None
   usual = f"runs/{name}_seeds" if count else f"runs/{name}"
   workdir = command.required(WORKDIR) if given else usual
-  phases = training.Phases(command.BEGUN)
+  phases = training.Phases(command.START_TIME)
   if count:
     results = experiment.train_seeds(config, count, workdir, phases=phases)
     print(experiment.seeds_table(results, workdir))
