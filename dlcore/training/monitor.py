@@ -3,16 +3,16 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
 from dlcore.metrics import compute
 from dlcore.storage import MetricLog
+from dlcore.task import Task
 from dlcore.training.phases import Phases
 from dlcore.training.progress import Progress
-from dlcore.typing import Metrics
 
 log = logging.getLogger("dlcore")
 
@@ -33,7 +33,7 @@ class Monitor:
     self,
     metric_log: MetricLog | None,
     progress: Progress,
-    derived: Callable[[Metrics], Mapping[str, float]],
+    task: Task,
     *,
     log_every: int,
     batch_size: int,
@@ -45,7 +45,7 @@ class Monitor:
     Args:
       metric_log: the log of the run, or None.
       progress: the progress display.
-      derived: see `Task.derived`.
+      task: the learning problem, for `Task.derived`.
       log_every: steps between lines.
       batch_size: for examples per second.
       overlap: whether a step may be dispatched before the last one is done.
@@ -54,7 +54,7 @@ class Monitor:
     self.halted = False
     self._metric_log = metric_log
     self._progress = progress
-    self._derived = derived
+    self._derived = task.derived
     self._log_every = log_every
     self._batch_size = batch_size
     self._overlap = overlap
