@@ -95,12 +95,28 @@ def inputs(value: Any) -> dict[str, tuple[tuple[int, ...], str]]:
   specs = {
     _checked(name, 0 < len(name) <= MAX_NAME): (
       shape(entry["shape"]),
-      _checked(entry["dtype"], entry["dtype"] in DTYPES),
+      text(entry["dtype"]),
     )
     for name, entry in value.items()
   }
+  check_inputs(specs)
+  return specs
+
+
+def check_inputs(
+  specs: Mapping[str, tuple[tuple[int, ...], str]],
+) -> None:
+  """Checks the dtypes and the total size of the inputs of one example.
+
+  Raises:
+    ValueError: a dtype is not numeric, or the inputs are empty or too large.
+  """
+  for name, (sizes, dtype) in specs.items():
+    if dtype not in DTYPES or min(sizes, default=1) < 1:
+      raise ValueError(f"inputs={name}: {dtype}{list(sizes)}")
   total = sum(math.prod(sizes) for sizes, _ in specs.values())
-  return _checked(specs, total <= MAX_VALUES)
+  if total > MAX_VALUES:
+    raise ValueError(f"inputs with {total:,} of at most {MAX_VALUES:,} values")
 
 
 def shape(value: Any) -> tuple[int, ...]:

@@ -94,6 +94,21 @@ def test_an_encoding_of_version_0_1_is_read():
   assert schema.encoding == (data.Column("a"), data.Column("b", ("x", "y")))
 
 
+@pytest.mark.parametrize("dtype", ["U3", "O", "c8", "bool", "f2", "u1", "i8"])
+@pytest.mark.parametrize("shape", [(2,), (2, 0), (2, 3), (2, 3, 3)])
+@pytest.mark.parametrize("name", ["image", "features", "input_ids", "other"])
+def test_a_source_reads_its_own_json_or_is_refused_at_once(dtype, shape, name):
+  arrays = {name: np.zeros(shape, dtype), "target": np.zeros(2)}
+  settings = {"target_normalization": {"mean": np.float32(0), "std": 1}}
+  if dtype in ("U3", "O", "c8") or 0 in shape:
+    with pytest.raises(ValueError, match=f"inputs={name}"):
+      data.from_arrays(arrays, input=name, **settings)
+    return
+  info = data.from_arrays(arrays, input=name, **settings).info
+  content = json.loads(json.dumps(data.info_to_json(info)))
+  assert data.info_from_json(content) == info
+
+
 def _deep(depth):
   value = []
   for _ in range(depth):

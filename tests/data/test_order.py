@@ -67,6 +67,17 @@ def test_shuffled_batches_are_those_of_version_0_1():
   )
 
 
+@pytest.mark.parametrize(
+  ("name", "expected"),
+  [("weighted", "e6a660cd052873f7"), ("bucketed", "9840b1f04caec0de")],
+)
+def test_random_orders_are_the_same_in_all_versions(name, expected):
+  digest = hashlib.sha256()
+  for index in range(100):
+    digest.update(ORDERS[name](3, index).index)
+  assert digest.hexdigest()[:16] == expected
+
+
 def test_the_permutation_of_an_epoch_is_the_same_in_all_versions():
   expected = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
   assert orders.permutation(0, 0, 10).tolist() == expected

@@ -70,7 +70,7 @@ def test_input_and_target_are_recognized_by_name():
   info = data.from_arrays(other, input="x", target="y").info
   assert info.inputs == {"x": ((1,), "float32")}
   assert info.schema.target == "y"
-  with pytest.raises(ValueError, match="expected input='z' among"):
+  with pytest.raises(ValueError, match="expected an array 'z' among"):
     data.from_arrays(other, input="z")
 
 
