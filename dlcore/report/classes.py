@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dlcore.report import markup, plots, png
+from dlcore.report import axes, markup, plots, png
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, schema
 
@@ -201,7 +201,7 @@ def _table(
 
 def _reliability(probability: np.ndarray, correct: np.ndarray) -> Markup:
   confidence, accuracy, error = calibration(np.clip(probability, 0, 1), correct)
-  axis = plots.linear_axis(np.array([0.0, 1.0]), percent=True)
+  axis = axes.linear_axis(np.array([0.0, 1.0]), percent=True)
   return plots.line_chart(
     f"calibration (expected error {error:.1%})",
     [plots.Line("accuracy", confidence, accuracy, "valid")],

@@ -1,6 +1,7 @@
 """Pages in a real browser: no script runs, and all text is readable."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ HOSTILE = (
 )
 LONG = "a_very_long_name_without_any_space_" * 3
 WIDTHS = (360, 1280)
+RANDOM = np.random.default_rng(0)
 
 OVERFLOW = """
 [document.documentElement.scrollWidth, document.body.scrollWidth]
@@ -32,143 +34,84 @@ ELEMENTS = """
 [...new Set([...document.querySelectorAll('*')].map(e => e.localName))]
 """
 
-# Contrast of WCAG 2.1 between each text and the colors behind it, font size,
-# texts beyond the edges, and labels of an axis that overlap each other.
-READABILITY = r"""
-(() => {
-  const parse = color => {
-    const [r, g, b, a = 1] = color.match(/[\d.]+/g).map(Number);
-    return [r, g, b, a];
-  };
-  const over = ([r, g, b, a], back) =>
-    [r, g, b].map((value, i) => a * value + (1 - a) * back[i]);
-  const luminance = color => {
-    const [r, g, b] = color.map(value => {
-      const share = value / 255;
-      return share <= 0.04045
-        ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const background = element => {
-    const own = parse(getComputedStyle(element).backgroundColor);
-    const parent = element.parentElement;
-    return own[3] === 1 || !parent
-      ? own.slice(0, 3) : over(own, background(parent));
-  };
-  const texts = [], cut = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    const visible = element.checkVisibility() && !element.closest('svg');
-    if (!walker.currentNode.data.trim() || !visible) continue;
-    const style = getComputedStyle(element);
-    const back = background(element);
-    const [a, b] = [over(parse(style.color), back), back].map(luminance);
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    texts.push({
-      text: walker.currentNode.data.slice(0, 40),
-      contrast,
-      size: parseFloat(style.fontSize),
-    });
-    const range = document.createRange();
-    range.selectNodeContents(walker.currentNode);
-    const {left, right} = range.getBoundingClientRect();
-    if ((left < -1 || right > innerWidth + 1) && !element.closest('.scroll')) {
-      cut.push(walker.currentNode.data);
-    }
-  }
-  const overlaps = [];
-  for (const plot of document.querySelectorAll('.plot')) {
-    for (const axis of ['x', 'y']) {
-      const boxes = [...plot.querySelectorAll('span.' + axis)].map(span =>
-        [span.textContent, span.getBoundingClientRect()]);
-      const pairs = boxes.flatMap((one, i) =>
-        boxes.slice(i + 1).map(two => [one, two]));
-      for (const [[text, one], [other, two]] of pairs) {
-        const apart = axis === 'x'
-          ? one.right <= two.left || two.right <= one.left
-          : one.bottom <= two.top + 1 || two.bottom <= one.top + 1;
-        if (!apart) overlaps.push([text, other]);
-      }
-    }
-  }
-  const body = getComputedStyle(document.body).backgroundColor;
-  return {texts, cut, overlaps, body: luminance(parse(body).slice(0, 3))};
-})()
-"""
+READABILITY = Path(__file__).with_name("readability.js").read_text()
 
 
 def write_run(path, *, classes=4, inputs=(3, 3, 1), numbers=False, names=()):
-  """Writes a small finished run whose names are hostile and long."""
+  """Writes a small finished run in which every name is one of `names`."""
   names = [*names, LONG] if names else ["a", "b"]
-  name = names[0]
-  generator = np.random.default_rng(0)
   (path / "assets").mkdir(parents=True)
-  labels = [f"{i} {names[i % len(names)]}" for i in range(classes)]
-  schema = {
-    "classes": labels,
-    "columns": [names[i % len(names)] for i in range(inputs[0])],
-  }
-  data = {
-    "name": name,
-    "inputs": {name: {"shape": list(inputs), "dtype": name}},
-    "splits": {name: {"size": 60, "sha256": name}},
-    "schema": schema,
-  }
-  config = {"seed": 0, "model": {"name": name}, **{n: {n: n} for n in names}}
-  summary = {
-    "finished": True,
-    "metrics": {"test/accuracy": 0.9889, **{f"test/{n}": 0.5 for n in names}},
-    "phases": dict.fromkeys(names, 1.0),
-    "versions": dict.fromkeys(names, name),
-    "devices": name,
-    "best_step": 30,
-    "seconds": 75.0,
-    "parameters": 123_456_789,
-  }
-  contents = {
-    "assets/data.json": data,
-    "config.json": config,
-    "summary.json": summary,
-  }
-  for file, content in contents.items():
+  for file, content in descriptions(names, classes, inputs).items():
     (path / file).write_text(json.dumps(content))
-  splits = ("train", "valid", "layers", *(f"valid/{n}" for n in names))
-  layers = {f"gradient_norm/{n}/kernel": 1.5 for n in names}
-  with (path / "metrics.jsonl").open("w") as file:
-    for step in range(10, 50, 10):
-      for split in splits:
-        values = layers if split == "layers" else dict.fromkeys(names, 0.2)
-        line = {"step": step, "split": split, "loss": 9 / step, **values}
-        file.write(json.dumps(line) + "\n")
-  images = generator.random((9, *inputs))
-  if numbers:
-    target, prediction = generator.normal(size=(2, 60))
-    arrays = predictions.regression(
-      "test", target, prediction, lambda i: images[i % 9]
-    )
-  else:
-    probabilities = generator.dirichlet(np.full(classes, 0.2), 300)
-    # Mostly right, so that the confusion matrix has every strength of color.
-    right = generator.random(300) < np.linspace(0.2, 1, 300)
-    label = np.where(
-      right, probabilities.argmax(-1), generator.integers(0, classes, 300)
-    )
-    arrays = predictions.classification(
-      name, label, probabilities, lambda i: images[i % 9]
-    )
+  lines = (json.dumps(line) + "\n" for line in metric_lines(names))
+  (path / "metrics.jsonl").write_text("".join(lines))
+  arrays = kept_predictions(names[0], classes, inputs, numbers)
   np.savez(path / "assets/predictions.npz", **arrays)
   if len(inputs) == 3:
-    maps = {n: generator.random((5, 5, 20)) for n in names}
-    kernel = generator.normal(size=(3, 3, inputs[-1], 64))
-    arrays = predictions.features(images[0], kernel, maps)
-    arrays = {k.replace("/", "//", 1): v for k, v in arrays.items()}
-    np.savez(
-      path / "assets/features.npz",
-      **{k.replace("//", "/", 1): v for k, v in arrays.items()},
-    )
+    maps = {name: RANDOM.random((5, 5, 20)) for name in names}
+    kernel = RANDOM.normal(size=(3, 3, inputs[-1], 64))
+    arrays = predictions.features(RANDOM.random(inputs), kernel, maps)
+    np.savez(path / "assets/features.npz", **arrays)
   return path
+
+
+def descriptions(names, classes, inputs):
+  """Returns the JSON files of a run."""
+  name = names[0]
+  scores = {f"test/{name}": 0.5 for name in names}
+  return {
+    "assets/data.json": {
+      "name": name,
+      "inputs": {name: {"shape": list(inputs), "dtype": name}},
+      "splits": {name: {"size": 60, "sha256": name}},
+      "schema": {
+        "classes": [f"{i} {names[i % len(names)]}" for i in range(classes)],
+        "columns": [names[i % len(names)] for i in range(inputs[0])],
+      },
+    },
+    "config.json": {
+      "seed": 0,
+      "model": {"name": name},
+      **{name: {name: name} for name in names},
+    },
+    "summary.json": {
+      "finished": True,
+      "metrics": {"test/accuracy": 0.9889, **scores},
+      "phases": dict.fromkeys(names, 1.0),
+      "versions": dict.fromkeys(names, name),
+      "devices": name,
+      "best_step": 30,
+      "seconds": 75.0,
+      "parameters": 123_456_789,
+    },
+  }
+
+
+def metric_lines(names):
+  """Yields the lines of the metric log, with several validation sets."""
+  layers = {f"gradient_norm/{name}/kernel": 1.5 for name in names}
+  splits = ("train", "valid", "layers", *(f"valid/{name}" for name in names))
+  for step in range(10, 50, 10):
+    for split in splits:
+      values = layers if split == "layers" else dict.fromkeys(names, 0.2)
+      yield {"step": step, "split": split, "loss": 9 / step, **values}
+
+
+def kept_predictions(split, classes, inputs, numbers):
+  """Returns arrays that fill the confusion matrix with every opacity."""
+
+  def read(indices):
+    return RANDOM.random((len(indices), *inputs))
+
+  if numbers:
+    target, prediction = RANDOM.normal(size=(2, 60))
+    return predictions.regression(split, target, prediction, read)
+  probabilities = RANDOM.dirichlet(np.full(classes, 0.2), 300)
+  right = RANDOM.random(300) < np.linspace(0.2, 1, 300)
+  label = np.where(
+    right, probabilities.argmax(-1), RANDOM.integers(0, classes, 300)
+  )
+  return predictions.classification(split, label, probabilities, read)
 
 
 PAGES = {
