@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dlcore.report import markup, plots, png
+from dlcore.report import axes, markup, plots, png
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, schema
 
@@ -18,6 +18,11 @@ MAX_PIXELS = 2000
 MAX_ROWS = 12
 BINS = 10
 RIGHT, WRONG = (37, 99, 235), (217, 72, 15)
+STRONG = {"right": 0.78, "wrong": 0.66}
+FULL = 0.93
+"""Opacity of a cell's color above which its text becomes dark in the dark
+scheme, and light in the light scheme: on either side the contrast is at least
+4.5, as WCAG 2.1 requires."""
 
 
 def classes(run: Run) -> Markup:
@@ -125,11 +130,17 @@ def _matrix_row(i: int, row: list[int], names: list[str]) -> Markup:
     opacity = share if i == j else share**0.5
     attributes = {
       "title": f"{names[i]} → {names[j]}: {count} of {total} ({share:.1%})",
-      "class": f"{style} full" if opacity > 0.5 else style,
+      "class": _cell_class(style, opacity),
       "style": f"--share:{opacity:.3f}",
     }
     cells.append(tag("td", count, **attributes) if count else tag("td"))
   return tag("tr", *cells)
+
+
+def _cell_class(style: str, opacity: float) -> str:
+  if opacity <= STRONG[style]:
+    return style
+  return f"{style} strong full" if opacity > FULL else f"{style} strong"
 
 
 def _heat_map(counts: np.ndarray) -> Markup:
@@ -190,7 +201,7 @@ def _table(
 
 def _reliability(probability: np.ndarray, correct: np.ndarray) -> Markup:
   confidence, accuracy, error = calibration(np.clip(probability, 0, 1), correct)
-  axis = plots.linear_axis(np.array([0.0, 1.0]), percent=True)
+  axis = axes.linear_axis(np.array([0.0, 1.0]), percent=True)
   return plots.line_chart(
     f"calibration (expected error {error:.1%})",
     [plots.Line("accuracy", confidence, accuracy, "valid")],

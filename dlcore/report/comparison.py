@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dlcore.report import estimates, groups, markup, plots, scores
+from dlcore.report import config_tree, estimates, groups, markup, plots, scores
 from dlcore.report.curve_reader import Curve
 from dlcore.report.curves import (
   MAX_CHARTS,
@@ -174,7 +174,9 @@ def _splits(of: Sequence[Group], metric: str) -> list[str]:
     for run in _plotted(group)
     for split in run.curves.get(metric, ())
   }
-  return sorted(filter(is_split, logged), key=split_order, reverse=True)
+  return sorted(
+    filter(is_split, logged), key=lambda split: split_order(split, scores.ORDER)
+  )
 
 
 def _chart(of: Sequence[Group], metric: str, split: str) -> Markup | None:
@@ -218,7 +220,7 @@ def _settings(group: Group, versions: bool) -> dict[str, str]:
       keys = ("versions", "devices")
       trees.append({key: run.summary.get(key) for key in keys})
     for tree in trees:
-      for path, text in groups.leaves(tree).items():
+      for path, text in config_tree.leaves(tree).items():
         values.setdefault(path, {})[text] = None
   return {
     path: format_items(list(texts), as_range=path == "seed")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dlcore.report import markup, plots
+from dlcore.report import axes, markup, plots
 from dlcore.report.markup import Markup
 from dlcore.report.run import Run, as_number
 
@@ -39,13 +39,13 @@ def optimization(run: Run) -> Markup | None:
   return _charts(run, "Optimization", names, "charts small")
 
 
-def axis(metric: str, values: np.ndarray) -> plots.Axis:
+def axis(metric: str, values: np.ndarray) -> axes.Axis:
   """Returns a linear, percent or logarithmic axis for values of a metric."""
   share = markup.is_share(metric) and bool((np.abs(values) <= 1).all())
   decades = values.min() > MIN_LOG_VALUE and values.max() > 30 * values.min()
   if decades and not share and metric not in LINEAR:
-    return plots.log_axis(values)
-  return plots.linear_axis(values, percent=share)
+    return axes.log_axis(values)
+  return axes.linear_axis(values, percent=share)
 
 
 def is_split(split: str) -> bool:
@@ -53,10 +53,10 @@ def is_split(split: str) -> bool:
   return split in SPLITS or split.startswith(VALID)
 
 
-def split_order(split: str) -> tuple[int, str]:
-  """Returns a sort key: train, valid, `valid/NAME`, test, others."""
-  known = ("train", "valid", VALID, "test", split)
-  return known.index(VALID if split.startswith(VALID) else split), split
+def split_order(split: str, order: tuple[str, ...] = SPLITS) -> tuple[int, str]:
+  """Returns a sort key: splits in `order`, `valid/NAME` after `valid`."""
+  root = split.partition("/")[0]
+  return (*order, root).index(root), split
 
 
 def _charts(

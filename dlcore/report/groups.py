@@ -1,16 +1,13 @@
 """Reads the runs of a comparison: single runs and groups over seeds."""
 
 import dataclasses
-import itertools
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from dlcore.errors import UserError
-from dlcore.report import run
+from dlcore.report import config_tree, run
 from dlcore.report.plots import COLORS
 from dlcore.report.run import Run, as_mapping, as_numbers
 
@@ -18,9 +15,6 @@ MAX_GROUPS = 2 * COLORS
 """Groups on one page: solid and dashed lines of each color."""
 
 MAX_RUNS = 128
-MAX_LEAVES = 4000
-MAX_LENGTH = 300
-"""Characters of a setting, and of its path."""
 
 SEED = re.compile(r"seed_\d{1,10}")
 """Name of the folder of a run within the folder of a group."""
@@ -48,7 +42,7 @@ class Comparison:
   """Reasons why the figures may not be comparable."""
 
   remarks: tuple[str, ...]
-  """What was omitted, and why."""
+  """Omitted files and runs, with the reasons."""
 
 
 def is_group(folder: str | Path) -> bool:
@@ -110,35 +104,6 @@ def test_checksums(group: Group) -> set[str]:
   return {checksum for checksum in checksums if isinstance(checksum, str)}
 
 
-def leaves(tree: Mapping[str, Any]) -> dict[str, str]:
-  """Returns the settings of a tree as text, by dotted path.
-
-  The result is bounded, however deep and wide the tree is.
-  """
-  settings: dict[str, str] = {}
-  stack: list[tuple[str, Any]] = [("", tree)]
-  while stack and len(settings) < MAX_LEAVES:
-    path, value = stack.pop()
-    if isinstance(value, Mapping) and (value or not path):
-      entries = [
-        (f"{path}.{key}"[:MAX_LENGTH], entry)
-        for key, entry in itertools.islice(value.items(), MAX_LEAVES)
-      ]
-      stack += reversed(entries)
-    else:
-      settings[path[1:]] = _format_setting(value)
-  return settings
-
-
-def _format_setting(value: Any) -> str:
-  if isinstance(value, str):
-    return value[:MAX_LENGTH]
-  try:
-    return json.dumps(value)[:MAX_LENGTH]
-  except RecursionError:
-    return "nested too deeply"
-
-
 def _is_run(folder: Path) -> bool:
   return os.path.lexists(folder / "config.json")
 
@@ -167,13 +132,13 @@ def _run_folders(folder: Path) -> list[Path]:
 
 
 def _check_distinct(runs: Sequence[Path]) -> None:
-  seen = set()
+  distinct = set()
   for path in runs:
-    if path in seen:
+    if path in distinct:
       raise UserError(
         "expected every run once", f"got twice: {path}", "pass it once"
       )
-    seen.add(path)
+    distinct.add(path)
   if len(runs) > MAX_RUNS:
     raise UserError(
       f"expected at most {MAX_RUNS} runs to compare", f"got {len(runs)}"
@@ -277,7 +242,9 @@ def _list(runs: Sequence[Run], limit: int = 8) -> str:
 
 def _differing(group: Group) -> list[str]:
   """Returns the paths of settings, except the seed, that differ in a group."""
-  trees = [leaves(member.config) for member in group.runs if member.config]
+  trees = [
+    config_tree.leaves(member.config) for member in group.runs if member.config
+  ]
   paths = dict.fromkeys(path for tree in trees for path in tree)
   return [
     path

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dlcore.report import estimates, markup, plots, scores
+from dlcore.report import axes, estimates, markup, plots, scores
 from dlcore.report.groups import Comparison
 from dlcore.report.markup import Markup, tag
 
@@ -63,9 +63,9 @@ def interval_chart(
   means = [estimates.interval(row) for row in rows]
   ends = [e.mean + sign * (e.half or 0.0) for e in means for sign in (-1, 1)]
   percent = markup.is_share(metric)
-  x = plots.linear_axis(np.concatenate([*rows, ends]), percent=percent)
+  x = axes.linear_axis(np.concatenate([*rows, ends]), percent=percent)
   last = len(rows) - 1
-  y = plots.Axis(
+  y = axes.Axis(
     -0.5,
     last + 0.5,
     tuple(float(i) for i in range(len(rows))),

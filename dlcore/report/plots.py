@@ -4,14 +4,14 @@ The drawing is stretched to the width of the page, but not its strokes and
 text: ticks and labels are HTML, positioned in percent of the drawing.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from dlcore.report import markup
+from dlcore.report.axes import Axis, linear_axis
 from dlcore.report.markup import Markup, tag
 
 SIZE = 2000
@@ -42,110 +42,6 @@ class Band(NamedTuple):
   high: np.ndarray
   style: str
   """CSS class."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Axis:
-  """A linear or logarithmic scale."""
-
-  low: float
-  high: float
-  ticks: tuple[float, ...]
-  format: Callable[[float], str]
-  """Returns the label of a tick."""
-
-  logarithmic: bool = False
-
-  def place(self, values: np.ndarray | float) -> np.ndarray:
-    """Returns the positions of `values`, 0 at `low` and 1 at `high`."""
-    low, high, values = self.low, self.high, np.asarray(values, float)
-    if self.logarithmic:
-      low, high, values = math.log(low), math.log(high), np.log(values)
-    return (values - low) / (high - low)
-
-
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-  """Returns the multiples of 1, 2 or 5 x 10^k within `low` to `high`.
-
-  If `low < high`, there are 2 to `2 * count` of them.
-  """
-  raw = (high - low) / count
-  scale = 10.0 ** math.floor(math.log10(raw))
-  step = scale * next(m for m in (1, 2, 5, 10) if m * scale >= raw * 0.999)
-  first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
-  # Rounding to 12 digits gives 0.3 instead of 0.30000000000000004.
-  return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
-
-
-def linear_axis(
-  values: np.ndarray, *, tight: bool = False, percent: bool = False
-) -> Axis:
-  """Returns an axis for `values`, extended to ticks unless `tight`."""
-  low, high = float(np.min(values)), float(np.max(values))
-  if high - low <= 1e-9 * max(abs(low), abs(high), 1e-20):
-    margin = abs(low) / 2 if abs(low) > 1e-20 else 1.0
-    low, high = low - margin, high + margin
-  ticks = nice_ticks(low, high)
-  step = ticks[1] - ticks[0]
-  if not tight:
-    low = step * math.floor(low / step + 1e-6)
-    high = step * math.ceil(high / step - 1e-6)
-    ticks = nice_ticks(low, high)
-  unit = 100.0 if percent else 1.0
-  return Axis(low, high, tuple(ticks), tick_formatter(step * unit, percent))
-
-
-def log_axis(values: np.ndarray) -> Axis:
-  """Returns a logarithmic axis for positive `values`, extended to ticks.
-
-  Ticks are 1, 2 and 5 x 10^k over up to three decades, else powers of ten.
-  """
-  low, high = float(np.min(values)), float(np.max(values))
-  first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-  last = max(last, first + 1)
-  stride = math.ceil((last - first) / 6)
-  steps = (1, 2, 5) if last - first <= 3 else (1,)
-  ticks = [
-    float(f"{step}e{power}")
-    for power in range(first, last + stride, stride)
-    for step in steps
-  ]
-  below = max(index for index, tick in enumerate(ticks) if tick <= low)
-  above = min(index for index, tick in enumerate(ticks) if tick >= high)
-  ticks = ticks[below : max(above, below + 1) + 1]
-  return Axis(ticks[0], ticks[-1], tuple(ticks), _format_power, True)
-
-
-def tick_formatter(
-  step: float, percent: bool = False
-) -> Callable[[float], str]:
-  """Returns a function that formats ticks `step` apart in few digits.
-
-  It writes thousands and millions as `20k` and `3M`, percentages as `95%`.
-  """
-  digits = max(0, -math.floor(math.log10(step) + 1e-9))
-
-  def format_tick(value: float) -> str:
-    if percent:
-      return f"{100 * value:.{digits}f}%"
-    if value == 0:
-      return "0"
-    if digits > 4 or abs(value) >= 1e9:
-      return f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
-    for unit, sign in ((1e6, "M"), (1e3, "k")):
-      if step >= unit:
-        return markup.with_minus(f"{value / unit:,.0f}{sign}")
-    return markup.with_minus(f"{value:,.{digits}f}")
-
-  return format_tick
-
-
-def _format_power(value: float) -> str:
-  if 1e-4 < value < 1e5:
-    return f"{value:,g}"
-  return markup.with_minus(
-    f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-")
-  )
 
 
 def line_chart(
@@ -180,13 +76,13 @@ def line_chart(
     marks.append(vertical(x, mark))
     keys.append((f"best at {markup.format_number(mark)}", "rule"))
   for band in bands:
-    positions = x.place(band.x)
-    below = _points(positions, y.place(band.low))
-    above = _points(positions, y.place(band.high))
+    positions = x.position(band.x)
+    below = _points(positions, y.position(band.low))
+    above = _points(positions, y.position(band.high))
     area = "M" + "L".join([*below, *reversed(above)]) + "Z"
     marks.append(_path(area, f"band {band.style}"))
   for line in lines:
-    points = _points(x.place(line.x), y.place(line.y))
+    points = _points(x.position(line.x), y.position(line.y))
     if len(points) > 1:
       marks.append(_path("M" + "L".join(points), f"line {line.style}"))
     if len(points) <= 40:
@@ -201,8 +97,8 @@ def scatter_chart(
 ) -> Markup:
   """Draws points and the diagonal on which `x` equals `y`."""
   ends = np.array([max(x.low, y.low), min(x.high, y.high)])
-  diagonal = "M" + "L".join(_points(x.place(ends), y.place(ends)))
-  points = _dots(_points(x.place(dots.x), y.place(dots.y)))
+  diagonal = "M" + "L".join(_points(x.position(ends), y.position(ends)))
+  points = _dots(_points(x.position(dots.x), y.position(dots.y)))
   marks = [_path(points, f"dots {dots.style}"), _path(diagonal, "rule")]
   return frame(title, x, y, marks, x_label, [])
 
@@ -213,8 +109,8 @@ def histogram(title: str, values: np.ndarray, x_label: str) -> Markup:
   bins = min(40, max(8, math.isqrt(len(values))))
   counts, edges = np.histogram(values, bins=bins, range=(x.low, x.high))
   y = linear_axis(np.append(counts, 0))
-  lefts = np.rint(x.place(edges) * SIZE).astype(int)
-  tops = np.rint((1 - y.place(counts)) * SIZE).astype(int)
+  lefts = np.rint(x.position(edges) * SIZE).astype(int)
+  tops = np.rint((1 - y.position(counts)) * SIZE).astype(int)
   bars = [
     tag(
       "rect",
@@ -237,21 +133,21 @@ def horizontal(
   x: Axis, y: Axis, ends: np.ndarray, height: float, style: str
 ) -> Markup:
   """Returns a horizontal line between two ends `[2]`."""
-  points = _points(x.place(ends), y.place(np.full(2, height)))
+  points = _points(x.position(ends), y.position(np.full(2, height)))
   return _path("M" + "L".join(points), style)
 
 
 def vertical(x: Axis, value: float) -> Markup:
   """Returns a dashed vertical line over the whole height."""
-  return _path(f"M{round(float(x.place(value)) * SIZE)} 0V{SIZE}", "rule")
+  return _path(f"M{round(float(x.position(value)) * SIZE)} 0V{SIZE}", "rule")
 
 
 def dots(
   x: Axis, y: Axis, values: np.ndarray, height: float, style: str
 ) -> Markup:
   """Returns a dot per value, all at one height."""
-  heights = y.place(np.full(len(values), height))
-  return _path(_dots(_points(x.place(values), heights)), style)
+  heights = y.position(np.full(len(values), height))
+  return _path(_dots(_points(x.position(values), heights)), style)
 
 
 def group_style(index: int) -> str:
@@ -270,7 +166,7 @@ def frame(
 ) -> Markup:
   """Returns a chart: the `marks` with axes, grid, title and legend."""
   names = [tag("span", tag("i", class_=s), n, class_="key") for n, s in legend]
-  heights = [1 - float(y.place(tick)) for tick in y.ticks]
+  heights = [1 - float(y.position(tick)) for tick in y.ticks]
   grid = "".join(f"M0 {round(at * SIZE)}H{SIZE}" for at in heights)
   drawing = tag(
     "svg",
@@ -285,7 +181,9 @@ def frame(
     tag("span", y.format(tick), class_="y", style=f"top:{100 * at:.2f}%")
     for tick, at in zip(y.ticks, heights, strict=True)
   ] + [
-    tag("span", x.format(t), class_="x", style=f"left:{100 * x.place(t):.2f}%")
+    tag(
+      "span", x.format(t), class_="x", style=f"left:{100 * x.position(t):.2f}%"
+    )
     for t in x.ticks
   ]
   return tag(
@@ -301,7 +199,7 @@ def _strips(lines: Sequence[Line], x: Axis, y: Axis) -> Markup:
   """Returns invisible strips whose tooltips show the values at their step."""
   longest = max(lines, key=lambda line: len(line.x)).x
   picks = np.unique(np.linspace(0, len(longest) - 1, STRIPS).astype(int))
-  centers = x.place(longest[picks])
+  centers = x.position(longest[picks])
   edges = np.concatenate([[0], (centers[1:] + centers[:-1]) / 2, [1]])
   edges = np.rint(edges * SIZE).astype(int)
   strips = []

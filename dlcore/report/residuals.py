@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dlcore.report import markup, plots
+from dlcore.report import axes, markup, plots
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run
 
@@ -14,7 +14,7 @@ def residuals(run: Run) -> Markup:
   target = run.arrays["target"].astype(float)
   prediction = run.arrays["prediction"].astype(float)
   stride = -(-len(target) // MAX_DOTS)
-  axis = plots.linear_axis(np.concatenate([target, prediction]))
+  axis = axes.linear_axis(np.concatenate([target, prediction]))
   dots = plots.Line(
     "predicted", target[::stride], prediction[::stride], "train"
   )

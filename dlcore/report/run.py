@@ -39,7 +39,7 @@ class Run:
   """Arrays of `dlcore.predictions`, checked."""
 
   remarks: tuple[str, ...]
-  """What was omitted, and why."""
+  """Omitted files and arrays, with the reasons."""
 
 
 class File(NamedTuple):

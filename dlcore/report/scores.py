@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from dlcore.report import markup
+from dlcore.report.curves import split_order
 from dlcore.report.groups import Group, seed
 from dlcore.report.overview import HEADLINE
 from dlcore.report.run import Run, as_numbers
 
 ORDER = ("test", "valid", "train")
+"""The most important split first."""
 
 
 def main_metric(of: Sequence[Group]) -> str | None:
@@ -21,9 +23,9 @@ def main_metric(of: Sequence[Group]) -> str | None:
   ]
   common = [key for key in known if all(key in names for names in available)]
 
-  def order(key: str) -> tuple[int, int]:
+  def order(key: str) -> tuple[tuple[int, str], int]:
     split, _, name = key.rpartition("/")
-    return (*ORDER, split).index(split), (*HEADLINE, name).index(name)
+    return split_order(split, ORDER), (*HEADLINE, name).index(name)
 
   return min(common or known, key=order, default=None)
 
@@ -35,11 +37,9 @@ def keys(of: Sequence[Group]) -> list[str]:
     for run in group.finished:
       names |= dict.fromkeys(results(run))
 
-  def position(key: str) -> int:
-    split = key.rpartition("/")[0]
-    return (*ORDER, split).index(split)
-
-  return sorted(names, key=position)
+  return sorted(
+    names, key=lambda key: split_order(key.rpartition("/")[0], ORDER)
+  )
 
 
 def values(group: Group, key: str) -> dict[str, float]:

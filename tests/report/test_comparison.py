@@ -11,15 +11,15 @@ from scipy import stats
 from dlcore import report
 from dlcore.errors import UserError
 from dlcore.report import (
+  axes,
   comparison,
+  config_tree,
   curve_reader,
-  estimates,
   groups,
   markup,
   plots,
 )
 
-RANDOM = np.random.default_rng(0)
 HOSTILE = "<script>alert('1')</script>\"&"
 FIRST = (0.95, 0.97, 0.96)
 SECOND = (0.91, 0.90, 0.92)
@@ -95,54 +95,6 @@ def rows(text, section):
 def edit(path, **changes):
   content = json.loads(path.read_text())
   path.write_text(json.dumps({**content, **changes}))
-
-
-def test_an_interval_equals_the_computation_by_hand():
-  # Deviation 1, and t = 4.3027 with two degrees of freedom.
-  mean, half, count = estimates.interval([1.0, 2.0, 3.0])
-  assert (mean, count) == (2.0, 3)
-  assert half == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
-  assert estimates.interval([7.0]) == (7.0, None, 1)
-
-
-@pytest.mark.parametrize("count", [2, 5, 30])
-def test_intervals_and_p_values_equal_scipys(count):
-  first, second = RANDOM.normal(size=(2, count))
-  known = stats.ttest_rel(second, first)
-  assert estimates.paired_p(second - first) == pytest.approx(known.pvalue)
-  low, high = known.confidence_interval()
-  mean, half, _ = estimates.interval(second - first)
-  assert (mean - half, mean + half) == pytest.approx((low, high))
-
-
-def test_95_percent_of_the_intervals_contain_the_mean():
-  found = [estimates.interval(row) for row in RANDOM.normal(size=(4000, 4))]
-  coverage = np.mean([abs(mean) <= half for mean, half, _ in found])
-  assert coverage == pytest.approx(0.95, abs=0.015)  # Four standard errors.
-
-
-@pytest.mark.parametrize(
-  "differences",
-  [[], [1.0], [0.0, 0.0], [0.9 - 0.8, 0.8 - 0.7], [1.0, np.nan]],
-)
-def test_equal_differences_have_no_p_value(differences):
-  assert estimates.paired_p(differences) is None
-
-
-@pytest.mark.parametrize(
-  ("metric", "found", "text"),
-  [
-    ("accuracy", (0.98612, 0.00371, 5), "98.61% ± 0.37"),
-    ("accuracy", (0.5, None, 1), "50.00%"),
-    ("loss", (0.041234, 0.0031, 3), "0.0412 ± 0.0031"),
-    ("loss", (-1234.5, 67.0, 3), "\N{MINUS SIGN}1,234 ± 67"),
-    ("loss", (0.25, 0.0, 3), "0.25 ± 0"),
-    ("loss", (np.nan, np.nan, 3), "not finite"),
-    ("loss", (1e20, 1e19, 3), "1.000e20 ± 1.000e19"),
-  ],
-)
-def test_an_estimate_is_rounded_by_its_interval(metric, found, text):
-  assert estimates.format_estimate(metric, estimates.Estimate(*found)) == text
 
 
 def test_the_table_has_mean_and_interval_of_every_group(two, tmp_path):
@@ -221,7 +173,7 @@ def test_a_band_is_drawn_from_its_lower_to_its_upper_edge():
   x = np.array([0.0, 1.0])
   band = plots.Band(x, x, x + 1, "group0")
   line = plots.Line("mean", x, x + 0.5, "group0")
-  axis = plots.linear_axis(np.array([0.0, 2.0]))
+  axis = axes.linear_axis(np.array([0.0, 2.0]))
   chart = plots.line_chart("loss", [line], axis, bands=[band])
   assert '"M0 2000L2000 1000L2000 0L0 1000Z" class="band group0"' in chart
 
@@ -309,9 +261,9 @@ def test_a_malformed_summary_does_not_break_the_page(two, tmp_path, key, value):
 
 def test_leaves_of_a_huge_tree_are_bounded():
   tree = {"k" * 1000: {str(i): i for i in range(5000)}}
-  found = groups.leaves({"deep": tree, "list": [0] * 5000})
-  assert len(found) <= groups.MAX_LEAVES
-  assert max(map(len, (*found, *found.values()))) <= groups.MAX_LENGTH
+  found = config_tree.leaves({"deep": tree, "list": [0] * 5000})
+  assert len(found) <= config_tree.MAX_LEAVES
+  assert max(map(len, (*found, *found.values()))) <= config_tree.MAX_LENGTH
 
 
 def test_damaged_and_foreign_runs_of_a_group_are_omitted_by_name(two, tmp_path):
@@ -433,3 +385,17 @@ def test_the_figure_shows_means_intervals_and_seeds(two, tmp_path):
 def test_single_runs_have_no_figure_of_intervals(tmp_path):
   folders = [make(tmp_path / name, 0, 0.5) for name in ("a", "b")]
   assert "At a glance" not in written(folders, tmp_path)
+
+
+def test_curves_of_every_validation_set_are_compared(two, tmp_path):
+  for folder in two:
+    for seed in range(3):
+      with (folder / f"seed_{seed}/metrics.jsonl").open("a") as file:
+        for split in ("valid/b", "valid/a", "layers"):
+          line = {"step": 10, "split": split, "loss": 1.0}
+          file.write(json.dumps(line) + "\n")
+  text = written(two, tmp_path)
+  [part] = re.findall("<h2>Curves</h2>(.*?)</section>", text, re.DOTALL)
+  names = re.findall("<figcaption><b>(.*?)</b>", part)
+  splits = ("valid", "valid/a", "valid/b", "train")
+  assert names == [f"{split} loss" for split in splits]

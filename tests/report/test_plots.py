@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlcore.report import curve_reader, plots, png, run
+from dlcore.report import axes, curve_reader, png, run
 
 RANDOM = np.random.default_rng(0)
 RANGES = [
@@ -21,7 +21,7 @@ RANGES = [
 
 @pytest.mark.parametrize(("low", "high"), RANGES)
 def test_ticks_are_few_round_even_and_within(low, high):
-  ticks = np.array(plots.nice_ticks(low, high))
+  ticks = np.array(axes.nice_ticks(low, high))
   steps = np.diff(ticks)
   margin = 1e-5 * (high - low)
   assert 2 <= len(ticks) <= 10
@@ -34,10 +34,10 @@ def test_ticks_are_few_round_even_and_within(low, high):
 def test_an_axis_contains_all_values_and_has_distinct_tick_labels(low, high):
   values = np.array([low, high])
   for axis in (
-    plots.linear_axis(values),
-    plots.linear_axis(values, tight=True),
+    axes.linear_axis(values),
+    axes.linear_axis(values, tight=True),
   ):
-    positions = axis.place(values)
+    positions = axis.position(values)
     assert -1e-6 <= positions[0] < positions[1] <= 1 + 1e-6
     if high - low > 1e-2 * abs(low):
       assert len({axis.format(tick) for tick in axis.ticks}) == len(axis.ticks)
@@ -46,16 +46,16 @@ def test_an_axis_contains_all_values_and_has_distinct_tick_labels(low, high):
 @pytest.mark.parametrize("ratio", [1.0, 3.0, 50.0, 1e4, 1e12])
 @pytest.mark.parametrize("low", [1e-12, 0.02, 1.0, 700.0])
 def test_a_logarithmic_axis_contains_all_values(low, ratio):
-  axis = plots.log_axis(np.array([low, low * ratio]))
-  positions = axis.place(np.array([low, low * ratio]))
+  axis = axes.log_axis(np.array([low, low * ratio]))
+  positions = axis.position(np.array([low, low * ratio]))
   assert -1e-9 <= positions[0] <= positions[1] <= 1 + 1e-9
   assert 2 <= len(axis.ticks) <= 12
-  assert np.allclose(axis.place(np.array([axis.low, axis.high])), [0, 1])
+  assert np.allclose(axis.position(np.array([axis.low, axis.high])), [0, 1])
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-3, -5.0, 1e20, 1e-25])
 def test_a_constant_gets_an_axis(value):
-  axis = plots.linear_axis(np.array([value, value]))
+  axis = axes.linear_axis(np.array([value, value]))
   assert axis.low < value < axis.high or axis.low < axis.high
   assert len(axis.ticks) >= 2
 
@@ -72,7 +72,7 @@ def test_a_constant_gets_an_axis(value):
   ],
 )
 def test_ticks_are_short(step, value, text):
-  assert plots.tick_formatter(step)(value) == text
+  assert axes.tick_formatter(step)(value) == text
 
 
 def test_a_long_curve_is_averaged_over_buckets(tmp_path):
