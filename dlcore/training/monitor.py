@@ -11,6 +11,7 @@ import numpy as np
 from dlcore.metrics import compute
 from dlcore.storage import MetricLog
 from dlcore.task import Task
+from dlcore.training.memory import NoLog
 from dlcore.training.phases import Phases
 from dlcore.training.progress import Progress
 
@@ -31,7 +32,7 @@ class Monitor:
 
   def __init__(
     self,
-    metric_log: MetricLog | None,
+    metric_log: MetricLog | NoLog,
     progress: Progress,
     task: Task,
     *,
@@ -43,7 +44,7 @@ class Monitor:
     """Takes where to write, and how.
 
     Args:
-      metric_log: the log of the run, or None.
+      metric_log: the log of the run.
       progress: the progress display.
       task: the learning problem, for `Task.derived`.
       log_every: steps between lines.
@@ -100,26 +101,26 @@ class Monitor:
     self._unread += 1
     if not due and self._unread < self._max_in_flight:
       return
-    entry["loss"].block_until_ready()
+    jax.block_until_ready(entry)  # All of it: see `Start.begin`.
     self._adapt()
     if not due and self._read_at - self._shown_at < 0.2:
       return
     self._shown_at = self._read_at
-    entry = jax.tree.map(np.atleast_1d, jax.device_get(dict(entry)))
-    self.halted |= bool(entry.pop("halted")[-1])
-    skipped = int(entry.pop("skipped")[-1])
+    values = jax.tree.map(np.atleast_1d, jax.device_get(dict(entry)))
+    self.halted |= bool(values.pop("halted")[-1])
+    skipped = int(values.pop("skipped")[-1])
     if not self.halted:  # The roll-back reports that.
       self._warn(last, skipped)
     self._measure_rate(last)
-    self._progress.update(last, float(entry["loss"][-1]), self._rate)
+    self._progress.update(last, float(values["loss"][-1]), self._rate)
     if not self.halted:
-      self._write(first, count, entry)
+      self._write(first, count, values)
 
   def _write(self, first: int, count: int, entry: dict) -> None:
     metrics, _ = entry.pop("metrics"), entry.pop("loss")
     for i in range(count):
       step = first + i + 1
-      if step % self._log_every or self._metric_log is None:
+      if step % self._log_every:
         continue
       sums = jax.tree.map(lambda leaf, i=i: leaf[i], metrics)
       values = compute(sums, self._derived)

@@ -124,10 +124,9 @@ def compile_evaluators(
   Raises:
     UserError: it has no such metric.
   """
-  for evaluator in reversed(evaluators.values()):
-    names = evaluator.compile(state)
-  if evaluators:
-    check_best_by(best_by, names, task)
+  names = [evaluator.compile(state) for evaluator in evaluators.values()]
+  if names:
+    check_best_by(best_by, names[0], task)
 
 
 def open_checkpoints(
@@ -177,6 +176,9 @@ class Start:
     if self.initial is not None:
       variables = self.initial(state.params, state.model_state)
       state = create(self.batch, variables=variables)
+    # On CPU, reading one array of a program that ran out of memory hangs;
+    # waiting for all of them raises.
+    jax.block_until_ready(state)
     return self.partitioner.put_state(state), Decisions()
 
   def restore(self, tree: Mapping[str, Any]) -> tuple[State, Decisions]:
