@@ -1,4 +1,4 @@
-"""What a look at the norms of every layer costs: a run with and without."""
+"""The cost of layer statistics: a run with and without them."""
 
 import statistics
 import tempfile
@@ -14,7 +14,8 @@ PROBLEMS = {
   "digits_mlp, 20 steps a call, each 100 steps": (*DIGITS, 100),
   "digits_mlp, 20 steps a call, each 500 steps": (*DIGITS, 500),
 }
-"""Task, data, batch size, steps, steps in a call, and steps between looks."""
+"""Task, data, batch size, steps, steps in a call, and steps between
+measurements."""
 
 
 def measure(repeats: int) -> dict:
@@ -27,8 +28,8 @@ def _ratio(make_task, make_source, batch_size, steps, per_call, every, repeats):
   rows = []
   for _ in range(repeats + 1):
     times = [
-      _seconds(task, source, batch_size, steps, per_call, looks)
-      for looks in (0, every)
+      _seconds(task, source, batch_size, steps, per_call, interval)
+      for interval in (0, every)
     ]
     rows.append((times[1] / times[0], times[0]))
   ratios = sorted(ratio for ratio, _ in rows[1:])
@@ -41,7 +42,7 @@ def _ratio(make_task, make_source, batch_size, steps, per_call, every, repeats):
 
 
 def _seconds(task, source, batch_size, steps, per_call, every) -> float:
-  """Returns the time of the steps, the log and the looks."""
+  """Returns the time of the steps, the log and the statistics."""
   phases = training.Phases()
   with tempfile.TemporaryDirectory() as workdir:
     training.fit(
@@ -51,11 +52,11 @@ def _seconds(task, source, batch_size, steps, per_call, every) -> float:
       steps=steps,
       batch_size=batch_size,
       workdir=workdir,
-      watch_every=every,
+      layer_statistics_every=every,
       checkpoint_every=steps,
       steps_per_call=per_call,
       progress=False,
       phases=phases,
     )
   spent = phases.seconds
-  return spent["step"] + spent["feed"] + spent["watch"]
+  return spent["step"] + spent["feed"] + spent["statistics"]
