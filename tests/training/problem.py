@@ -101,7 +101,10 @@ def optimized():
   order.
   """
   one = sharding.partitioner(1, devices=jax.local_devices()[:1])
-  options = {**(one.compiler_options or {}), "xla_backend_optimization_level": 3}
+  options = {
+    **(one.compiler_options or {}),
+    "xla_backend_optimization_level": 3,
+  }
   options_of_all = property(lambda self: options)
   with mock.patch.object(
     sharding.Partitioner, "compiler_options", options_of_all
