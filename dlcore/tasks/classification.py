@@ -194,7 +194,7 @@ def _accepts(info: DataInfo) -> None:
     raise UserError(
       "expected data with classes for classification",
       f"got {info.name!r}, whose target is a number",
-      "use --config.task.name=regression",
+      "use the task 'regression'",
     )
   if len(classes) < 2:
     raise UserError(

@@ -291,7 +291,7 @@ def fit(
       # 5. Leave.
       if stopping:
         checkpoints.wait()
-        raise Stopped(stop.number, step)
+        raise Stopped(stop.number, step, state)
       if done:
         break
 
