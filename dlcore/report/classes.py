@@ -30,7 +30,8 @@ def classes(run: Run) -> Markup:
   label = run.arrays["label"].astype(np.int64)
   prediction = run.arrays["prediction"].astype(np.int64)
   named = len(schema(run, "classes") or [])
-  names = class_names(run, max(named, 1 + label.max(), 1 + prediction.max()))
+  largest = int(max(label.max(), prediction.max()))
+  names = class_names(run, max(named, 1 + largest))
   parts = [
     _confusion(label, prediction, names),
     _scores(label, prediction, names),

@@ -14,8 +14,9 @@ from dlcore.report.curves import (
   split_order,
 )
 from dlcore.report.groups import Comparison, Group, is_finished, seed
+from dlcore.report.json_values import as_number
 from dlcore.report.markup import Markup, tag
-from dlcore.report.run import Run, as_number, last_step
+from dlcore.report.run import Run, last_step
 
 MAX_METRICS = 12
 MAX_ROWS = 100

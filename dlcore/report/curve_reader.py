@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.report.json_values import as_number, as_numbers
+
 MAX_BYTES = 2**28
 MAX_POINTS = 500
 MAX_VALUE = 1e30
@@ -36,17 +38,17 @@ def read(path: Path, remarks: list[str]) -> dict[str, dict[str, Curve]]:
   points: dict[str, dict[str, list[tuple[float, float]]]] = {}
   unreadable = not_finite = 0
   for line in _lines(path):
-    step = None if line is None else line.get("step")
-    if not _is_number(step) or not 0 <= step < MAX_VALUE:
-      unreadable += line is None
+    unreadable += line is None
+    step = as_number(line.get("step")) if line else None
+    if line is None or step is None or not 0 <= step < MAX_VALUE:
       continue
     split = str(line.get("split", "train"))
-    for metric, value in line.items():
-      if metric in NOT_METRICS or not _is_number(value):
+    for metric, value in as_numbers(line).items():
+      if metric in NOT_METRICS:
         continue
       if abs(value) < MAX_VALUE:
         by_split = points.setdefault(metric, {})
-        by_split.setdefault(split, []).append((float(step), float(value)))
+        by_split.setdefault(split, []).append((step, value))
       else:  # Includes NaN, whose comparisons are False.
         not_finite += 1
   if unreadable:
@@ -57,10 +59,6 @@ def read(path: Path, remarks: list[str]) -> dict[str, dict[str, Curve]]:
     metric: {split: _thin(pairs) for split, pairs in by_split.items()}
     for metric, by_split in points.items()
   }
-
-
-def _is_number(value: object) -> bool:
-  return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any] | None]:

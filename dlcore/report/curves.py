@@ -3,8 +3,9 @@
 import numpy as np
 
 from dlcore.report import axes, markup, plots
+from dlcore.report.json_values import as_number
 from dlcore.report.markup import Markup
-from dlcore.report.run import Run, as_number
+from dlcore.report.run import Run
 
 MAX_CHARTS = 24
 MAX_LINES = 8

@@ -23,7 +23,7 @@ class Estimate(NamedTuple):
   count: int
 
 
-def interval(values: Sequence[float]) -> Estimate:
+def interval(values: Sequence[float] | np.ndarray) -> Estimate:
   """Returns the mean of `values` with its 95% interval by Student's t.
 
   If the runs are independent and their values about normal, 95% of such

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from dlcore.errors import UserError
 from dlcore.report import config_tree, run
+from dlcore.report.json_values import as_mapping, as_numbers
 from dlcore.report.plots import COLORS
-from dlcore.report.run import Run, as_mapping, as_numbers
+from dlcore.report.run import Run
 
 MAX_GROUPS = 2 * COLORS
 """Groups on one page: solid and dashed lines of each color."""

@@ -32,8 +32,9 @@ def _number_answers(run: Run) -> list[tuple[str, str, str]]:
   arrays = run.arrays
   targets = arrays["worst_target"].tolist()
   predictions = arrays["worst_prediction"].tolist()
+  show = markup.format_number
   return [
-    tuple(map(markup.format_number, (target, prediction, prediction - target)))
+    (show(target), show(prediction), show(prediction - target))
     for target, prediction in zip(targets, predictions, strict=True)
   ]
 

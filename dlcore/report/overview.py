@@ -6,15 +6,9 @@ from typing import Any
 
 from dlcore.report import markup
 from dlcore.report.curves import OPTIMIZATION, is_split, split_order
+from dlcore.report.json_values import as_mapping, as_number, as_numbers
 from dlcore.report.markup import Markup, tag
-from dlcore.report.run import (
-  Run,
-  as_mapping,
-  as_number,
-  as_numbers,
-  last_step,
-  schema,
-)
+from dlcore.report.run import Run, last_step, schema
 
 HEADLINE = ("accuracy", "f1", "r2", "rmse", "mae", "perplexity", "loss")
 """The first of these that a run has is its main metric."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from dlcore import storage
 from dlcore.report import array_reader, curve_reader
+from dlcore.report.json_values import as_mapping
 
 MAX_JSON_BYTES = 2**24
 ERRORS = (
@@ -123,24 +124,3 @@ def last_step(run: Run) -> float | None:
     curve.steps[-1] for by in run.curves.values() for curve in by.values()
   ]
   return float(max(ends)) if ends else None
-
-
-def as_number(value: object) -> float | None:
-  """Returns `value` as a float, or None if it is not a number."""
-  if isinstance(value, bool) or not isinstance(value, int | float):
-    return None
-  try:
-    return float(value)
-  except OverflowError:
-    return float("inf")
-
-
-def as_numbers(value: object) -> dict[str, float]:
-  """Returns the entries of a mapping that are numbers."""
-  entries = {key: as_number(entry) for key, entry in as_mapping(value).items()}
-  return {key: entry for key, entry in entries.items() if entry is not None}
-
-
-def as_mapping(value: object) -> Mapping[str, Any]:
-  """Returns `value` if it is a mapping, else an empty one."""
-  return value if isinstance(value, Mapping) else {}

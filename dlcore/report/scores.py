@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dlcore.report import markup
 from dlcore.report.curves import split_order
 from dlcore.report.groups import Group, seed
+from dlcore.report.json_values import as_numbers
 from dlcore.report.overview import HEADLINE
-from dlcore.report.run import Run, as_numbers
+from dlcore.report.run import Run
 
 ORDER = ("test", "valid", "train")
 """The most important split first."""
@@ -51,11 +52,11 @@ def values(group: Group, key: str) -> dict[str, float]:
 def by_seed(group: Group, key: str) -> dict[int, float]:
   """Returns a final metric of the finished runs, by seed where it is known."""
   scores = values(group, key)
-  seeds = {run.name: seed(run) for run in group.finished}
+  pairs = [(seed(run), scores.get(run.name)) for run in group.finished]
   return {
-    seeds[name]: value
-    for name, value in scores.items()
-    if seeds[name] is not None
+    known: value
+    for known, value in pairs
+    if known is not None and value is not None
   }
 
 
