@@ -177,7 +177,9 @@ def test_padding_on_either_side_changes_nothing(case):
     assert np.abs(y - plain).max() < 1e-5 * np.abs(plain).max()
 
 
-@pytest.mark.parametrize("case", ["llama", "pre_norm"])
+@pytest.mark.parametrize(
+  "case", ["llama", pytest.param("pre_norm", marks=pytest.mark.slow)]
+)
 def test_jit_equals_no_jit(case):
   model, variables = make(case)
   ids = ids_of(model)

@@ -31,11 +31,20 @@ SETTINGS = {
 EACH = [
   case for case in SETTINGS if case not in ("cnn mean", "cnn plain", "resnet50")
 ]
+SLOW = {"convnext_tiny", "efficientnet_lite0", "mixer", "resnet50"}
+SLOW |= {"wide_resnet28_10"}
+"""Cases whose gradients take seconds to compile."""
 ELSEWHERE = {
   *(models.Bert, models.ViT),  # test_encoders.py
   *(models.GPT2, models.Llama, models.Transformer),  # test_decoders.py
   *(models.RecurrentNetwork, models.Seq2Seq),  # test_recurrent.py
 }
+
+
+def mark_slow(cases):
+  """Returns the cases, of which those in `SLOW` run in the slow tier only."""
+  slow = pytest.mark.slow
+  return [pytest.param(c, marks=slow if c in SLOW else ()) for c in cases]
 
 
 @functools.cache
@@ -156,7 +165,7 @@ def split(variables):
   return extra.pop("params"), extra
 
 
-@pytest.mark.parametrize("case", SETTINGS)
+@pytest.mark.parametrize("case", mark_slow(SETTINGS))
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   params, extra = split(make(case)[1])
   _, step = learner(case)
@@ -169,7 +178,7 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   assert value < 0.02
 
 
-@pytest.mark.parametrize("case", [c for c in EACH if c != "lenet5"])
+@pytest.mark.parametrize("case", mark_slow(c for c in EACH if c != "lenet5"))
 def test_remat_preserves_the_gradient(case):
   params, extra = split(make(case)[1])
   loss, step = learner(case)
