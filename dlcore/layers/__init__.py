@@ -1,14 +1,14 @@
 """Layers that Flax lacks or runs slowly: pure functions and thin modules."""
 
 from dlcore.layers.activation import ACTIVATIONS
-from dlcore.layers.attention import (
-  Attention,
+from dlcore.layers.attention import Attention
+from dlcore.layers.attention_cache import MaskAndPositions, mask_and_positions
+from dlcore.layers.convolution import Conv, convolution
+from dlcore.layers.dot_product_attention import (
   attention,
   attention_weights,
   weighted_sum,
 )
-from dlcore.layers.attention_cache import MaskAndPositions, mask_and_positions
-from dlcore.layers.convolution import Conv, convolution
 from dlcore.layers.dropout import (
   DropBlock,
   Dropout,
