@@ -1,7 +1,33 @@
 """Everything of a run that must survive: files, checkpoints, metric log."""
 
-from dlcore.storage.atomic import write_atomic as write_atomic
-from dlcore.storage.json_file import open_plain as open_plain
-from dlcore.storage.json_file import parse_json as parse_json
-from dlcore.storage.json_file import read_json as read_json
-from dlcore.storage.lock import locked as locked
+from dlcore.storage.atomic import write_atomic
+from dlcore.storage.checkpoint_reader import (
+  best_step,
+  is_good,
+  newest_step,
+  read_checkpoint,
+  restore,
+)
+from dlcore.storage.checkpoints import Checkpoints
+from dlcore.storage.checksums import checked_path, is_intact, write_file
+from dlcore.storage.json_file import open_plain, parse_json, read_json
+from dlcore.storage.lock import locked
+from dlcore.storage.metric_log import MetricLog
+
+__all__ = [
+  "Checkpoints",
+  "MetricLog",
+  "best_step",
+  "checked_path",
+  "is_good",
+  "is_intact",
+  "locked",
+  "newest_step",
+  "open_plain",
+  "parse_json",
+  "read_checkpoint",
+  "read_json",
+  "restore",
+  "write_atomic",
+  "write_file",
+]

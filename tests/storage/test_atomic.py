@@ -69,7 +69,7 @@ def test_only_old_temporary_files_of_the_same_file_are_removed(tmp_path):
   assert names(tmp_path) == [".file.2.tmp", ".other.1.tmp", "file"]
 
 
-def test_a_new_file_is_readable_by_whom_the_umask_allows(tmp_path):
+def test_a_new_file_has_the_permissions_of_an_ordinary_one(tmp_path):
   write_atomic(tmp_path / "file", b"content")
   (tmp_path / "plain").write_bytes(b"content")
   modes = {(tmp_path / name).stat().st_mode for name in ("file", "plain")}

@@ -1,0 +1,166 @@
+"""Checksums (sha256) of the files of a run other than its checkpoints.
+
+`sha256.json` lists for each file its allowed checksums, the newest last. The
+next checksum is added before the file is replaced, so a run that is killed in
+between finds the old file valid. The metric log grows: for it, the file lists
+its size and checksum at the last saves, its marks.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from dlcore.errors import UserError
+from dlcore.storage.atomic import write_atomic
+from dlcore.storage.json_file import read_json
+
+NAME = "sha256.json"
+LOG = "metrics.jsonl"
+MAX_BYTES = 1 << 22
+"""Size above which `sha256.json` is not read."""
+
+MAX_MARKS = 4
+"""Number of saves for which a mark of the log is kept."""
+
+logger = logging.getLogger("dlcore")
+
+
+def write_file(
+  workdir: Path, name: str, content: bytes | Callable[[IO[bytes]], Any]
+) -> None:
+  """Replaces a file of the run atomically and records its checksum.
+
+  Args:
+    workdir: the run folder.
+    name: path of the file within it, such as `"assets/data.json"`.
+    content: see `write_atomic`.
+
+  Raises:
+    UserError: the parent folder is a link out of the run folder.
+    OSError: see `write_atomic`.
+  """
+  path = workdir / name
+  path.parent.mkdir(exist_ok=True)
+  if path.parent.resolve() != (workdir.resolve() / name).parent:
+    raise UserError(
+      f"expected a folder at {path.parent}",
+      "got a link to another folder",
+      "replace the link by a folder",
+    )
+  write_atomic(path, content, before=lambda new: _allow(workdir, name, new))
+
+
+def checked_path(workdir: Path, name: str) -> Path:
+  """Returns the path of a file of the run after comparing its checksum.
+
+  Raises:
+    FileNotFoundError: the file is missing.
+    ValueError: it is a link, below a link, not a plain file, or its content
+      differs from the recorded checksum. The message is the reason alone.
+  """
+  path = workdir / name
+  if path.resolve() != workdir.resolve() / name:
+    raise ValueError("it is a link")
+  if not path.exists():
+    raise FileNotFoundError(2, os.strerror(2), str(path))
+  if not path.is_file():
+    raise ValueError("it is not a plain file")
+  if not is_intact(workdir, name):
+    raise ValueError(f"its content differs from its checksum in {NAME}")
+  return path
+
+
+def is_intact(workdir: Path, name: str) -> bool:
+  """Returns whether a file matches its recorded checksum, if there is one."""
+  recorded = _read(workdir).get(name)
+  if name == LOG:
+    newest = max(map(int, _marks({LOG: recorded})), default=None)
+    return newest is None or is_log_intact(workdir, newest)
+  if not isinstance(recorded, list):
+    return True
+  path = workdir / name
+  return path.is_file() and _digest(path) in recorded
+
+
+def add_mark(workdir: Path, step: int, size: int, digest: str) -> None:
+  """Records the size in bytes and the sha256 of the log at a save of `step`."""
+  checksums = _read(workdir)
+  marks = _marks(checksums)
+  earlier = sorted(int(key) for key in marks if int(key) < step)
+  kept = {str(key): marks[str(key)] for key in earlier[1 - MAX_MARKS :]}
+  _write(workdir, {**checksums, LOG: {**kept, str(step): [size, digest]}})
+
+
+def remove_marks(workdir: Path, step: int) -> None:
+  """Removes the marks of the log that are later than `step`."""
+  checksums = _read(workdir)
+  marks = _marks(checksums)
+  kept = {key: mark for key, mark in marks.items() if int(key) <= step}
+  if len(kept) < len(marks):
+    _write(workdir, {**checksums, LOG: kept})
+
+
+def is_log_intact(workdir: Path, step: int) -> bool:
+  """Returns whether the log matches its mark of `step`, if there is one."""
+  mark = _marks(_read(workdir)).get(str(step))
+  if mark is None:
+    return True
+  path = workdir / LOG
+  size, digest = mark
+  if not path.is_file() or path.stat().st_size < size:
+    return False
+  with path.open("rb") as file:
+    return hashlib.sha256(file.read(size)).hexdigest() == digest
+
+
+def _allow(workdir: Path, name: str, new: Path) -> None:
+  """Adds the checksum of `new`, which is about to replace the file `name`."""
+  checksums = _read(workdir)
+  path = workdir / name
+  recorded = checksums.get(name)
+  if not isinstance(recorded, list):  # Not yet recorded, or malformed.
+    recorded = [_digest(path)] if path.is_file() else []
+  checksums[name] = [*recorded[-1:], _digest(new)]
+  _write(workdir, checksums)
+
+
+def _marks(checksums: dict[str, Any]) -> dict[str, tuple[int, str]]:
+  """Returns the well-formed marks of the log: size and sha256 by step."""
+  marks = checksums.get(LOG)
+  return dict(_valid_marks(marks)) if isinstance(marks, dict) else {}
+
+
+def _valid_marks(
+  marks: dict[str, Any],
+) -> Iterator[tuple[str, tuple[int, str]]]:
+  for step, mark in marks.items():
+    if step.isdecimal() and isinstance(mark, list) and len(mark) == 2:
+      size, digest = mark
+      if type(size) is int and size >= 0:
+        yield step, (size, digest)
+
+
+def _read(workdir: Path) -> dict[str, Any]:
+  """Returns the content of `sha256.json`, empty if it is missing or invalid."""
+  path = workdir / NAME
+  try:
+    return read_json(path, max_bytes=MAX_BYTES)
+  except FileNotFoundError:
+    return {}
+  except (OSError, ValueError) as error:
+    logger.warning("%s is skipped and nothing is compared: %s", path, error)
+    return {}
+
+
+def _write(workdir: Path, checksums: dict[str, Any]) -> None:
+  text = json.dumps(checksums, indent=1, sort_keys=True)
+  write_atomic(workdir / NAME, text.encode())
+
+
+def _digest(path: Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()

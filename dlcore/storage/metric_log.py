@@ -1,0 +1,110 @@
+"""The metric log of a run: `metrics.jsonl` and TensorBoard's events."""
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO
+
+from dlcore.storage import checksums
+from dlcore.storage.atomic import write_atomic
+from dlcore.storage.tensorboard import EventWriter
+
+logger = logging.getLogger("dlcore")
+
+
+class MetricLog:
+  """Writes the metrics of one run, one JSON object per line."""
+
+  _file: IO[bytes]
+  _events: EventWriter | None
+
+  def __init__(self, workdir: Path, step: int):
+    """Opens the log of `workdir` and removes the lines after `step`."""
+    self._workdir = workdir
+    self._open(step)
+
+  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Appends one line; numbers are rounded to the 7 digits of float32.
+
+    Values that are not finite are omitted, since JSON cannot represent them.
+    """
+    rounded = {
+      name: float(f"{value:.7g}")
+      for name, value in values.items()
+      if math.isfinite(value)
+    }
+    line = json.dumps({"step": step, "split": split, **rounded}) + "\n"
+    content = line.encode()
+    self._file.write(content)
+    self._file.flush()
+    self._sha256.update(content)
+    self._size += len(content)
+    if self._events is None:
+      folder = self._workdir / "tensorboard"
+      self._events = EventWriter(folder, self._first)
+    self._events.write(step, split, rounded)
+
+  def mark(self, step: int) -> Callable[[], None]:
+    """Returns a function to call before the checkpoint of `step` is written.
+
+    It forces the lines so far to disk and records their checksum. The log must
+    be open until it was called.
+    """
+    size, digest = self._size, self._sha256.hexdigest()
+    file, workdir = self._file, self._workdir
+
+    def sync() -> None:
+      os.fsync(file.fileno())
+      checksums.add_mark(workdir, step, size, digest)
+
+    return sync
+
+  def rewind(self, step: int) -> None:
+    """Removes the lines after `step`."""
+    self.close()
+    self._open(step)
+
+  def close(self) -> None:
+    """Closes the log and the event file."""
+    self._file.close()
+    if self._events is not None:
+      self._events.close()
+
+  def _open(self, step: int) -> None:
+    path = self._workdir / checksums.LOG
+    if not checksums.is_log_intact(self._workdir, step):
+      logger.warning(
+        "%s differs from the log at the save of step %d: earlier lines are "
+        "changed or missing",
+        path,
+        step,
+      )
+    content = truncate(path, step)
+    checksums.remove_marks(self._workdir, step)
+    self._first = step
+    self._sha256 = hashlib.sha256(content)
+    self._size = len(content)
+    self._file = path.open("ab")
+    self._events = None
+
+
+def truncate(path: Path, step: int) -> bytes:
+  """Removes lines after `step` and incomplete lines; returns the others.
+
+  A link is replaced by a file with the content of its target.
+  """
+  lines = path.read_bytes().splitlines() if path.is_file() else []
+  content = b"".join(line + b"\n" for line in lines if _is_until(line, step))
+  write_atomic(path, content)
+  return content
+
+
+def _is_until(line: bytes, step: int) -> bool:
+  try:
+    return json.loads(line)["step"] <= step
+  except (ValueError, LookupError, TypeError, RecursionError):
+    return False

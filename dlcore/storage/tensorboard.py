@@ -1,0 +1,56 @@
+"""TensorBoard's event files, written without a queue."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+FLUSH_SECONDS = 5.0
+"""Seconds after which new events are visible to TensorBoard."""
+
+
+class EventWriter:
+  """Writes scalars to a new event file.
+
+  `SummaryWriter` hands each line to a queue, which costs 1 ms a line.
+  """
+
+  def __init__(self, folder: Path, step: int):
+    """Opens an event file in `folder`; events after `step` are discarded.
+
+    Args:
+      folder: created if missing; a link is removed, not followed.
+      step: last step of earlier files that TensorBoard keeps.
+    """
+    from tensorboardX.event_file_writer import EventsWriter  # Late: 0.3 s.
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+    if folder.is_symlink():
+      folder.unlink()
+    folder.mkdir(exist_ok=True)
+    self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
+    start = SessionLog(status=SessionLog.START)
+    self._writer.write_event(
+      Event(wall_time=time.time(), step=step + 1, session_log=start)
+    )
+    self._flushed = 0.0
+
+  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Writes one event with a scalar `split/name` for each value."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    scalars = [
+      Summary.Value(tag=f"{split}/{name}", simple_value=value)
+      for name, value in values.items()
+    ]
+    now = time.time()
+    self._writer.write_event(
+      Event(wall_time=now, step=step, summary=Summary(value=scalars))
+    )
+    if now - self._flushed > FLUSH_SECONDS:
+      self._writer.flush()
+      self._flushed = now
+
+  def close(self) -> None:
+    """Flushes and closes the file."""
+    self._writer.close()

@@ -1,0 +1,141 @@
+"""The metric log on disk: lines of JSON and events of TensorBoard."""
+
+import json
+import math
+import struct
+from pathlib import Path
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from dlcore.storage import MetricLog, checksums, is_intact
+from dlcore.storage.atomic import temporary_path
+
+
+def events(workdir):
+  """Returns the events in the order in which their files were created."""
+  result = []
+  for path in sorted((workdir / "tensorboard").iterdir()):
+    content = path.read_bytes()
+    while content:
+      (size,) = struct.unpack("<Q", content[:8])
+      result.append(Event.FromString(content[12 : 12 + size]))
+      content = content[16 + size :]
+  return result
+
+
+def test_a_line_is_one_object_and_one_event(tmp_path):
+  log = MetricLog(tmp_path, 0)
+  log.write(50, "train", {"loss": 0.123456789, "accuracy": 0.5})
+  log.write(50, "valid", {"loss": 0.25})
+  log.close()
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line) for line in lines] == [
+    {"step": 50, "split": "train", "loss": 0.1234568, "accuracy": 0.5},
+    {"step": 50, "split": "valid", "loss": 0.25},
+  ]
+  scalars = [
+    (event.step, value.tag, value.simple_value)
+    for event in events(tmp_path)
+    for value in event.summary.value
+  ]
+  assert scalars == [
+    (50, "train/loss", pytest.approx(0.1234568)),
+    (50, "train/accuracy", 0.5),
+    (50, "valid/loss", 0.25),
+  ]
+
+
+def test_continuing_removes_later_lines_and_events(tmp_path):
+  first = MetricLog(tmp_path, 0)
+  for step in (10, 20, 30):
+    first.write(step, "train", {"loss": 1.0})
+  first.close()
+  with (tmp_path / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 20, "spl')  # A power failure.
+  second = MetricLog(tmp_path, 20)
+  second.write(30, "train", {"loss": 2.0})
+  second.close()
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line)["loss"] for line in lines] == [1.0, 1.0, 2.0]
+  starts = [
+    event.step
+    for event in events(tmp_path)
+    if event.session_log.status == SessionLog.START
+  ]
+  assert starts == [1, 21]
+
+
+def test_rewinding_removes_later_lines(tmp_path):
+  log = MetricLog(tmp_path, 0)
+  for step in (10, 20, 30):
+    log.write(step, "train", {"loss": 1.0})
+  log.rewind(20)
+  log.write(30, "train", {"loss": 2.0})
+  log.mark(30)()
+  log.close()
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line)["loss"] for line in lines] == [1.0, 1.0, 2.0]
+  assert is_intact(tmp_path, "metrics.jsonl")
+
+
+def test_values_that_json_cannot_represent_are_omitted(tmp_path):
+  log = MetricLog(tmp_path, 0)
+  log.write(10, "train", {"loss": math.nan, "norm": math.inf, "rate": 0.5})
+  log.close()
+  text = (tmp_path / "metrics.jsonl").read_text()
+  assert text == '{"step": 10, "split": "train", "rate": 0.5}\n'
+
+
+def test_a_log_changed_before_a_save_is_reported_at_the_start(tmp_path, caplog):
+  log = MetricLog(tmp_path, 0)
+  log.write(10, "train", {"loss": 1.25})
+  log.mark(10)()
+  log.write(20, "train", {"loss": 1.5})  # Later than the save.
+  log.close()
+  path = tmp_path / "metrics.jsonl"
+  MetricLog(tmp_path, 10).close()
+  assert not caplog.records
+  path.write_text(path.read_text().replace("1.25", "1.75"))
+  assert not is_intact(tmp_path, "metrics.jsonl")
+  MetricLog(tmp_path, 10).close()
+  assert "metrics.jsonl differs from the log at the save" in caplog.text
+  assert "step 10" in caplog.text
+
+
+def test_marks_of_the_last_saves_are_kept_and_later_ones_removed(tmp_path):
+  log = MetricLog(tmp_path, 0)
+  for step in range(60, 121, 10):  # Of two and of three digits.
+    log.write(step, "train", {"loss": 1.0})
+    log.mark(step)()
+  log.close()
+
+  def marks():
+    content = json.loads((tmp_path / checksums.NAME).read_text())
+    return sorted(map(int, content["metrics.jsonl"]))
+
+  assert marks() == [90, 100, 110, 120]
+  MetricLog(tmp_path, 100).close()
+  assert marks() == [90, 100]
+
+
+@pytest.mark.parametrize("temporary", [False, True])
+@pytest.mark.parametrize(
+  "name", ["metrics.jsonl", "sha256.json", "tensorboard"]
+)
+def test_nothing_is_written_through_a_link(name, temporary, tmp_path):
+  if temporary:  # Its name has the number of this process.
+    name = temporary_path(Path(name)).name
+  mine = tmp_path / "mine"
+  mine.mkdir() if name == "tensorboard" else mine.write_text("{}")
+  run = tmp_path / "run"
+  run.mkdir()
+  (run / name).symlink_to(mine)
+  log = MetricLog(run, 0)
+  log.write(10, "train", {"loss": 1.0})
+  log.mark(10)()
+  log.close()
+  if name == "tensorboard":
+    assert not list(mine.iterdir())
+  else:
+    assert mine.read_text() == "{}"
