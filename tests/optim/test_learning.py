@@ -77,10 +77,8 @@ def test_every_optimizer_minimizes_a_quadratic(name):
 @functools.cache
 def digits():
   source = data.load("digits").train
-  about = source.about
   model = models.create("mlp", num_classes=10, widths=(32,))
-  settings = {key: about.get(key) for key in ("input", "normalization")}
-  task = tasks.classification(model, **settings)
+  task = tasks.TASKS["classification"].build(model, source.info)
   # Initialized once: compiling it takes as long as the training.
   batch = {"image": source.arrays["image"][:1]}
   start = jax.device_get(jit(task.init)(jax.random.key(0), batch))
@@ -94,33 +92,37 @@ BETTER = 0.5 * math.log(10)  # Half the loss of a uniform prediction.
 @functools.cache
 def batches():
   source, _ = digits()
-  indices = [data.indices(0, i, source.size, 64) for i in range(STEPS)]
+  order = data.shuffled(source.size, 64)
+  indices = [order(0, i).index for i in range(STEPS)]
   return jax.tree.map(lambda array: array[np.stack(indices)], source.arrays)
 
 
 def loss(tx) -> float:
   """Trains on digits; returns the mean loss of the last ten steps."""
   _, task = digits()
-  params, extra = task.init(None, None)
+  params, model_state = task.init(None, None)
   key = jax.random.key(0)
 
-  def mean(params, extra, batch):
-    (total, weight), (extra, _) = task.loss(params, extra, batch, key)
-    return total / weight, extra
+  def mean(params, model_state, batch):
+    (total, weight), (model_state, _) = task.loss(
+      params, model_state, batch, key
+    )
+    return total / weight, model_state
 
   def step(carry, batch):
-    params, extra, state = carry
-    (value, extra), gradient = jax.value_and_grad(mean, has_aux=True)(
-      params, extra, batch
+    params, model_state, state = carry
+    (value, model_state), gradient = jax.value_and_grad(mean, has_aux=True)(
+      params, model_state, batch
     )
     updates, state = tx.update(gradient, state, params)
-    return (optax.apply_updates(params, updates), extra, state), value
+    return (optax.apply_updates(params, updates), model_state, state), value
 
   @jit
-  def train(params, extra, batches):
-    return jax.lax.scan(step, (params, extra, tx.init(params)), batches)[1]
+  def train(params, model_state, batches):
+    start = (params, model_state, tx.init(params))
+    return jax.lax.scan(step, start, batches)[1]
 
-  return float(train(params, extra, batches())[-10:].mean())
+  return float(train(params, model_state, batches())[-10:].mean())
 
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
@@ -144,7 +146,7 @@ def test_fit_trains_with_every_kind_of_state(name):
     log_every=10,
     devices=jax.local_devices()[:1],
     progress=False,
-  )
+  ).last
   total, count = state.metrics["loss"]
   assert total / count < BETTER
 

@@ -31,23 +31,23 @@ KEY = jax.random.key(0)
 
 def start(**settings):
   task = tasks.classification(Net(), **settings)
-  params, extra = task.init(KEY, BATCH)
+  params, model_state = task.init(KEY, BATCH)
   logits = Net().apply({"params": params}, IMAGES / np.float32(255), train=True)
-  return task, params, extra, logits
+  return task, params, model_state, logits
 
 
 def test_a_mixed_image_has_the_mean_loss_of_its_labels_by_share():
-  task, params, extra, logits = start(label_smoothing=0.1)
-  (total, weight), (_, metrics) = task.loss(params, extra, MIXED, KEY)
+  task, params, model_state, logits = start(label_smoothing=0.1)
+  (total, weight), (_, metrics) = task.loss(params, model_state, MIXED, KEY)
   pairs = (
     (MIXED["label"], MIXED["share"]),
     (MIXED["partner_label"], 1 - MIXED["share"]),
   )
-  wanted = sum(
+  expected = sum(
     share * losses.softmax_cross_entropy(logits, labels, 0.1)
     for labels, share in pairs
   )
-  assert total == pytest.approx(float(wanted[:5].sum()), rel=1e-6)
+  assert total == pytest.approx(float(expected[:5].sum()), rel=1e-6)
   assert weight == 5
   hits = sum(share * (logits.argmax(-1) == labels) for labels, share in pairs)
   assert metrics["accuracy"][0] == pytest.approx(float(hits[:5].sum()))
@@ -55,38 +55,42 @@ def test_a_mixed_image_has_the_mean_loss_of_its_labels_by_share():
 
 def test_class_weights_of_mixed_images_are_mixed():
   weights = np.array([1.0, 2.0, 0.0, 5.0])
-  task, params, extra, logits = start(class_weights=tuple(weights))
-  (total, weight), _ = task.loss(params, extra, MIXED, KEY)
-  wanted = wanted_weight = 0.0
+  task, params, model_state, logits = start(class_weights=tuple(weights))
+  (total, weight), _ = task.loss(params, model_state, MIXED, KEY)
+  expected = expected_weight = 0.0
   for labels, share in (
     (MIXED["label"], MIXED["share"]),
     (MIXED["partner_label"], 1 - MIXED["share"]),
   ):
     part = share * weights[labels] * MIXED["mask"]
-    wanted += (part * losses.softmax_cross_entropy(logits, labels)).sum()
-    wanted_weight += part.sum()
-  assert total == pytest.approx(float(wanted), rel=1e-5)
-  assert weight == pytest.approx(wanted_weight, rel=1e-6)
+    expected += (part * losses.softmax_cross_entropy(logits, labels)).sum()
+    expected_weight += part.sum()
+  assert total == pytest.approx(float(expected), rel=1e-5)
+  assert weight == pytest.approx(expected_weight, rel=1e-6)
 
 
 @pytest.mark.parametrize("views", [("flip",), ("crops", "flip"), ("shifts",)])
 def test_views_are_averaged_as_probabilities(views):
-  task, params, extra, _ = start(views=views)
+  task, params, model_state, _ = start(views=views)
   plain, *_ = start()
-  seen = [jnp.asarray(IMAGES / np.float32(255))]
+  images_of_views = [jnp.asarray(IMAGES / np.float32(255))]
   for name in views:
-    seen = [new for old in seen for new in augment.VIEWS[name](old)]
-  wanted = np.mean(
+    images_of_views = [
+      new for old in images_of_views for new in augment.VIEWS[name](old)
+    ]
+  expected = np.mean(
     [
-      plain.predict(params, extra, {"image": images}, KEY)["probabilities"]
-      for images in seen
+      plain.predict(params, model_state, {"image": images}, KEY)[
+        "probabilities"
+      ]
+      for images in images_of_views
     ],
     axis=0,
   )
-  got = task.predict(params, extra, BATCH, KEY)["probabilities"]
-  np.testing.assert_allclose(got, wanted, atol=1e-6)
-  sums = task.evaluate(params, extra, BATCH, KEY)
-  loss = -np.log(wanted[np.arange(6), BATCH["label"]]).sum()
+  actual = task.predict(params, model_state, BATCH, KEY)["probabilities"]
+  np.testing.assert_allclose(actual, expected, atol=1e-6)
+  _, sums = task.evaluate(params, model_state, BATCH, KEY)
+  loss = -np.log(expected[np.arange(6), BATCH["label"]]).sum()
   assert sums["loss"][0] == pytest.approx(loss, rel=1e-5)
 
 

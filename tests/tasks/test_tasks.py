@@ -1,4 +1,4 @@
-"""What the tasks do with data and models of all kinds."""
+"""Classification and regression with models and data of all kinds."""
 
 import jax
 import jax.numpy as jnp
@@ -12,41 +12,44 @@ from dlcore.tasks import supervised
 
 KEY = jax.random.key(0)
 IDS = np.arange(8, dtype=np.int32).reshape(2, 4)
-TEXTS = {
-  "gpt2": {"head": "classifier", "length": 4},
-  "bert_base": {"length": 4},
+BATCH = {"input_ids": IDS, "label": np.zeros(2, int)}
+SEQUENCE_MODELS = {
+  "gpt2": {"head": "classifier", "max_length": 4},
+  "bert_base": {"max_length": 4},
 }
-SMALL = {"vocabulary": 9, "width": 8, "depth": 1, "heads": 2, "hidden": 8}
+SMALL = {"vocab_size": 9, "width": 8, "depth": 1, "num_heads": 2, "mlp_dim": 8}
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_what_is_masked_has_no_influence_on_the_class_of_a_text(name):
-  model = models.create(name, num_classes=3, **SMALL, **TEXTS[name])
+@pytest.mark.parametrize("name", SEQUENCE_MODELS)
+def test_masked_tokens_do_not_change_the_class_of_a_sequence(name):
+  model = models.create(name, num_classes=3, **SMALL, **SEQUENCE_MODELS[name])
   task = tasks.classification(model, input="input_ids")
   mask = np.array([[1, 1, 1, 0], [1, 1, 0, 0]])
   batch = {"input_ids": IDS, "attention_mask": mask, "label": np.zeros(2, int)}
-  params, extra = task.init(KEY, batch)
-  draw = np.random.default_rng(0).normal
-  params = jax.tree.map(lambda leaf: jnp.float32(draw(size=leaf.shape)), params)
+  params, model_state = task.init(KEY, batch)
+  normal = np.random.default_rng(0).normal
+  params = jax.tree.map(
+    lambda leaf: jnp.float32(normal(size=leaf.shape)), params
+  )
 
   @jax.jit
   def run(batch):
-    found = task.predict(params, extra, batch, KEY)["probabilities"]
-    (total, _), _ = task.loss(params, extra, batch, KEY)
-    return found, total
+    predictions = task.predict(params, model_state, batch, KEY)
+    (total, _), _ = task.loss(params, model_state, batch, KEY)
+    return predictions["probabilities"], total
 
   expected = run(batch)
   other = np.where(mask, IDS, 8 - IDS)
   changed = run({**batch, "input_ids": other})
   for left, right in zip(expected, changed, strict=True):
     np.testing.assert_allclose(left, right, atol=1e-6)
-  seen = run(
+  unmasked = run(
     {**batch, "input_ids": other, "attention_mask": np.ones((2, 4), int)}
   )
-  assert np.abs(seen[0] - expected[0]).max() > 1e-4
+  assert np.abs(unmasked[0] - expected[0]).max() > 1e-4
 
 
-def test_whole_numbers_of_a_table_are_no_pixels():
+def test_integers_of_a_table_are_not_scaled_as_pixels():
   table = supervised.make_inputs("features", None)
   image = supervised.make_inputs("image", None)
   values = np.array([[0, 255]])
@@ -59,8 +62,8 @@ def test_whole_numbers_of_a_table_are_no_pixels():
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_a_row_left_out_may_hold_anything(kind):
-  task = tasks.TASKS[kind](
+def test_a_masked_row_may_hold_anything(kind):
+  task = tasks.TASKS[kind].make(
     models.MLP(num_classes=3 if kind == "classification" else 1, widths=(4,)),
     input="features",
     normalization={"mean": [1.0, 1.0], "std": [2.0, 2.0]},
@@ -68,10 +71,12 @@ def test_a_row_left_out_may_hold_anything(kind):
   features = np.array([[1.0, 2.0], [np.inf, np.nan]], np.float32)
   target = {"label": np.array([1, -1]), "target": np.array([1.0, np.nan])}
   batch = {"features": features, **target, "mask": np.array([1.0, 0.0])}
-  params, extra = task.init(KEY, {**batch, "features": np.ones((2, 2), "f")})
+  params, model_state = task.init(
+    KEY, {**batch, "features": np.ones((2, 2), "f")}
+  )
 
   def loss(params):
-    return task.loss(params, extra, batch, KEY)[0][0]
+    return task.loss(params, model_state, batch, KEY)[0][0]
 
   value, gradient = jax.value_and_grad(loss)(params)
   assert np.isfinite(value)
@@ -105,34 +110,34 @@ class Tokens(nn.Module):
     ("regression", Several(), "a tuple"),
   ],
 )
-def test_a_model_of_other_outputs_is_told(kind, model, message):
-  task = tasks.TASKS[kind](model, input="features")
+def test_a_model_with_other_outputs_is_refused(kind, model, message):
+  task = tasks.TASKS[kind].make(model, input="features")
   batch = {
     "features": np.ones((2, 2), np.float32),
     "label": np.zeros(2, int),
     "target": np.zeros(2, np.float32),
   }
-  params, extra = supervised.init(model, KEY, batch["features"])
+  params, model_state = supervised.init(model, KEY, batch["features"])
   with pytest.raises(UserError, match=message):
-    task.loss(params, extra, batch, KEY)
+    task.loss(params, model_state, batch, KEY)
 
 
 def test_a_target_may_be_a_column():
   task = tasks.regression(models.MLP(num_classes=1, widths=()))
   target = np.array([1.0, 2.0], np.float32)
   batch = {"features": np.ones((2, 2), np.float32), "target": target}
-  params, extra = task.init(KEY, batch)
+  params, model_state = task.init(KEY, batch)
   one, two = (
-    task.loss(params, extra, {**batch, "target": t}, KEY)[0]
+    task.loss(params, model_state, {**batch, "target": t}, KEY)[0]
     for t in (target, target[:, None])
   )
   assert one == two
   wide = {**batch, "target": np.ones((2, 2), np.float32)}
   with pytest.raises(UserError, match="one number for every example"):
-    task.loss(params, extra, wide, KEY)
+    task.loss(params, model_state, wide, KEY)
 
 
-def test_weights_of_classes_may_be_an_array():
+def test_class_weights_may_be_an_array():
   model = models.MLP(num_classes=2, widths=())
   for weights in (np.array([1.0, 2.0]), (np.float32(1), np.int32(2)), [1, 2]):
     tasks.classification(model, input="features", class_weights=weights)
@@ -147,7 +152,7 @@ def test_weights_of_classes_may_be_an_array():
       tasks.classification(model, input="features", **settings)
 
 
-def test_a_label_of_no_class_is_not_hidden_by_a_weight_of_none():
+def test_a_label_outside_the_classes_is_not_hidden_by_a_weight_of_zero():
   model = models.MLP(num_classes=2, widths=())
   task = tasks.classification(
     model, input="features", class_weights=np.array([1.0, 0.0])
@@ -155,12 +160,12 @@ def test_a_label_of_no_class_is_not_hidden_by_a_weight_of_none():
   for label in (-1, 2):
     labels = np.array([0, label], np.int8)
     batch = {"features": np.ones((2, 2), np.float32), "label": labels}
-    params, extra = task.init(KEY, batch)
-    assert np.isnan(task.loss(params, extra, batch, KEY)[0][0])
+    params, model_state = task.init(KEY, batch)
+    assert np.isnan(task.loss(params, model_state, batch, KEY)[0][0])
 
 
-def test_a_text_left_out_may_hold_anything():
-  model = models.create("bert_base", num_classes=3, **SMALL, length=4)
+def test_a_masked_sequence_may_hold_anything():
+  model = models.create("bert_base", num_classes=3, **SMALL, max_length=4)
   task = tasks.classification(model, input="input_ids")
   batch = {
     "input_ids": np.where([[True], [False]], IDS, 99),
@@ -168,27 +173,40 @@ def test_a_text_left_out_may_hold_anything():
     "label": np.array([0, -1]),
     "mask": np.array([1.0, 0.0]),
   }
-  params, extra = task.init(KEY, batch)
+  params, model_state = task.init(KEY, batch)
 
   @jax.jit
   def gradient(params):
-    return jax.grad(lambda p: task.loss(p, extra, batch, KEY)[0][0])(params)
+    return jax.grad(lambda p: task.loss(p, model_state, batch, KEY)[0][0])(
+      params
+    )
 
-  found = jax.tree.leaves(gradient(params))
-  assert all(np.isfinite(leaf).all() for leaf in found)
+  gradients = jax.tree.leaves(gradient(params))
+  assert all(np.isfinite(leaf).all() for leaf in gradients)
 
 
-def test_every_rate_of_a_model_can_be_varied_without_compiling():
-  model = models.create(
-    "bert_base",
-    num_classes=2,
-    **SMALL,
-    length=4,
-    dropout=0.1,
-    attention_dropout=0.2,
-    head_dropout=0.3,
-  )
-  shapes = jax.eval_shape(lambda: supervised.init(model, KEY, IDS))
-  rates = {"dropout", "attention_dropout", "head_dropout"}
-  assert set(shapes[1]["settings"]) == rates
-  assert jnp.float32 == shapes[1]["settings"]["dropout"].dtype
+RATES = ("dropout", "attention_dropout", "head_dropout")
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_every_rate_of_a_model_may_be_traced(name):
+  """One program serves all rates, and a rate of 0 turns the part off."""
+  others = dict.fromkeys(RATES, 0.0)
+
+  def loss(rate, params):
+    rates = {**others, name: rate}
+    model = models.create(
+      "bert_base", num_classes=2, **SMALL, max_length=4, **rates
+    )
+    task = tasks.classification(model, input="input_ids")
+    return task.loss(params, {}, BATCH, KEY)[0][0]
+
+  traced = jax.jit(loss)
+  model = models.create("bert_base", num_classes=2, **SMALL, max_length=4)
+  params, _ = tasks.classification(model, input="input_ids").init(KEY, BATCH)
+  plain = loss(0.0, params)
+  np.testing.assert_allclose(traced(0.0, params), plain, rtol=1e-6)
+  rates = [loss(rate, params) for rate in (0.25, 0.5)]
+  assert len({float(plain), *map(float, rates)}) == 3
+  for rate, expected in zip((0.25, 0.5), rates, strict=True):
+    np.testing.assert_allclose(traced(rate, params), expected, rtol=1e-5)

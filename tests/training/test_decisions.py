@@ -1,23 +1,19 @@
-"""Early stopping, the plateau, and that neither reads the test split."""
-
-import json
+"""Early stopping and the plateau."""
 
 import numpy as np
 import problem
 import pytest
 
-from dlcore import optim, tasks, training
-from dlcore.errors import UserError
-from dlcore.training import Plateau, checkpoint
+from dlcore import storage
+from dlcore.training import Plateau
 
 
 def valid_losses(workdir):
-  rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-  return {r["step"]: r["loss"] for r in rows if r["split"] == "valid"}
+  return {row["step"]: row["loss"] for row in problem.lines(workdir, "valid")}
 
 
 def overfit(workdir, **settings):
-  """Trains too long on what cannot be learned: labels at random."""
+  """Trains too long, and validates on random labels."""
   random = problem.source(30, seed=3)
   labels = np.random.default_rng(7).permutation(random.arrays["label"])
   arrays = {**random.arrays, "label": labels}
@@ -28,33 +24,37 @@ def overfit(workdir, **settings):
   return problem.fit(workdir, augment=None, penalty=None, **settings)
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_patience_ends_the_run_with_the_best_state(tmp_path, kept):
-  state = overfit(tmp_path, patience=4)
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_patience_ends_the_run_and_returns_its_last_and_best_states(
+  tmp_path, on_disk
+):
+  result = overfit(tmp_path, patience=4)
   losses = valid_losses(tmp_path)
   best = min(losses, key=losses.get)
   assert max(losses) == best + 20
-  assert int(state.step) == best
-  assert checkpoint.newest(tmp_path / "checkpoints") == best + 20
-  if not kept:
-    state = overfit(None, patience=4)
-    assert int(state.step) == best
-  again = problem.leaves(overfit(tmp_path, patience=4))
-  for path, leaf in problem.leaves(state).items():
-    assert leaf.tobytes() == again[path].tobytes(), path
+  assert int(result.best.step) == best
+  assert int(result.last.step) == best + 20
+  assert storage.newest_step(tmp_path / "checkpoints") == best + 20
+  if not on_disk:
+    in_memory = overfit(None, patience=4)
+    problem.assert_equal(in_memory, result)
+  problem.assert_equal(overfit(tmp_path, patience=4), result)
+  # The best state is the one of a run that ends there.
+  shorter = overfit(None, steps=best)
+  problem.assert_equal(shorter.last, result.best)
 
 
-def test_without_patience_it_goes_on():
-  assert int(overfit(None, steps=100).step) == 100
+def test_a_run_without_patience_continues():
+  assert int(overfit(None, steps=100).last.step) == 100
 
 
-def test_a_plateau_lowers_the_rate_down_to_its_least(tmp_path):
+def test_a_plateau_lowers_the_applied_rate_down_to_its_minimum(tmp_path):
   state = overfit(
     tmp_path,
     steps=150,
-    plateau=Plateau(factor=0.5, patience=2, least=0.1),
-    learning_rate=lambda step: 1.0,
-  )
+    plateau=Plateau(factor=0.5, patience=2, min_scale=0.1),
+    rate=0.02,
+  ).last
   losses = valid_losses(tmp_path)
   scale, best, since = 1.0, np.inf, 0
   scales = {0: 1.0}
@@ -66,47 +66,7 @@ def test_a_plateau_lowers_the_rate_down_to_its_least(tmp_path):
     scales[step] = scale
   assert float(state.rate_scale) == pytest.approx(scale)
   assert scale == 0.1
-  rows = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
-  for row in rows:
-    if row["split"] == "train":
-      seen = max(step for step in scales if step < row["step"])
-      assert row["learning_rate"] == pytest.approx(scales[seen]), row
-
-
-@pytest.mark.parametrize("accumulate", [2, 4])
-@pytest.mark.parametrize("compiler", ["jit", "pmap"])
-def test_parts_of_a_batch_give_the_gradient_of_the_whole(accumulate, compiler):
-  import flax.linen as nn
-  import jax
-
-  class Plain(nn.Module):
-    @nn.compact
-    def __call__(self, x, *, train):
-      x = nn.relu(nn.Dense(8, name="dense_0")(x.reshape(x.shape[0], -1)))
-      return nn.Dense(3, name="head")(x)
-
-  def fit(parts, devices):
-    return problem.leaves(
-      training.fit(
-        tasks.classification(Plain(), class_weights=(1.0, 3.0, 0.2)),
-        optim.create("sgd", learning_rate=0.1),
-        problem.source(64),
-        steps=4,
-        batch_size=32,
-        accumulate=parts,
-        compiler=compiler,
-        devices=jax.local_devices()[:devices],
-        progress=False,
-      )
-    )
-
-  whole, cut = fit(1, 1), fit(accumulate, 4)
-  for path, leaf in whole.items():
-    if path.startswith(("params/", "metrics/")):
-      scale = np.abs(leaf).max()
-      assert np.abs(leaf - cut[path]).max() <= 1e-5 * scale, path
-
-
-def test_parts_that_do_not_divide_a_batch_are_refused():
-  with pytest.raises(UserError, match="16 / 3"):
-    problem.fit(accumulate=3)
+  for row in problem.lines(tmp_path, "train"):
+    current = max(step for step in scales if step < row["step"])
+    expected = 0.02 * scales[current]
+    assert row["learning_rate"] == pytest.approx(expected), row

@@ -8,18 +8,15 @@ import pytest
 from dlcore.errors import UserError
 
 
-def losses(tmp_path, name, **settings):
-  import json
-
-  workdir = tmp_path / name
-  state = problem.fit(workdir, log_every=1, steps=20, **settings)
-  rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-  return state, np.array([r["loss"] for r in rows if r["split"] == "train"])
+def losses(workdir, **settings):
+  result = problem.fit(workdir, log_every=1, steps=20, **settings)
+  rows = problem.lines(workdir, "train")
+  return result, np.array([row["loss"] for row in rows])
 
 
 def test_eight_devices_equal_one(tmp_path):
-  _, one = losses(tmp_path, "one")
-  _, eight = losses(tmp_path, "eight", devices=jax.local_devices())
+  _, one = losses(tmp_path / "one")
+  _, eight = losses(tmp_path / "eight", devices=jax.local_devices())
   assert np.abs(one - eight).max() / np.abs(one).max() < 1e-5
 
 
@@ -27,24 +24,22 @@ def test_eight_devices_equal_one(tmp_path):
 @pytest.mark.parametrize("placement", ["device", "stream"])
 def test_pmap_equals_jit(tmp_path, placement, steps_per_call):
   devices = jax.local_devices()
-  jit_state, jit = losses(
-    tmp_path, "jit", devices=devices, net=problem.Net(dropout=0.0)
+  jit_result, jit = losses(
+    tmp_path / "jit", devices=devices, net=problem.Net(dropout=0.0)
   )
-  net = problem.Net(dropout=0.0, axis_name="data")
-  pmap_state, pmap = losses(
-    tmp_path,
-    "pmap",
+  pmap_result, pmap = losses(
+    tmp_path / "pmap",
     devices=devices,
-    net=net,
+    net=problem.Net(dropout=0.0, axis_name="data"),
     compiler="pmap",
     placement=placement,
     steps_per_call=steps_per_call,
   )
   assert np.abs(jit - pmap).max() / np.abs(jit).max() < 1e-5
-  assert jax.tree.structure(jit_state) == jax.tree.structure(pmap_state)
+  assert jax.tree.structure(jit_result) == jax.tree.structure(pmap_result)
 
 
-def test_a_batch_that_does_not_divide_is_refused_with_the_arithmetic():
+def test_a_batch_that_devices_do_not_divide_is_refused_with_the_arithmetic():
   with pytest.raises(UserError, match=r"12 / 8 = 1.5") as caught:
     problem.fit(batch_size=12, devices=jax.local_devices())
   assert caught.value.lines[-1] == "try 8 or 16"

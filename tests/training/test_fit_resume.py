@@ -124,9 +124,11 @@ def test_validation_decides_the_best_and_its_checkpoint_is_kept(tmp_path):
     assert leaf.tobytes() == stored[path].tobytes(), path
 
 
-def test_training_learns(straight):
-  valid = problem.lines(straight[0], "valid")
-  assert valid[-1]["accuracy"] > 0.8
+def test_training_learns(tmp_path, straight):
+  # The images of two classes differ by a step of brightness, which 40 steps
+  # learn without augmentation alone.
+  problem.fit(tmp_path, augment=None)
+  assert problem.lines(tmp_path, "valid")[-1]["accuracy"] > 0.9
   for path, leaf in problem.leaves(straight[1]).items():
     assert np.isfinite(leaf).all(), path
 

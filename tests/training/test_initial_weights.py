@@ -3,27 +3,21 @@
 import jax
 import numpy as np
 import problem
-from dlcore.scale import data_parallel
 from flax import linen as nn
 
-from dlcore import optim, tasks, training, trees
+from dlcore import optim, sharding, tasks, training, trees
 
 
-def halved(params, extra):
-  return jax.tree.map(lambda leaf: leaf / 2, params), extra
-
-
-def test_everything_begins_with_the_given_weights():
+def test_every_copy_of_the_weights_begins_with_the_initial_ones():
   calls = []
 
-  def initial(params, extra):
+  def initial(params, model_state):
     calls.append(params)
-    return halved(params, extra)
+    return jax.tree.map(lambda leaf: leaf / 2, params), model_state
 
-  still = optim.create("schedule_free_adamw", learning_rate=0.0)
   state = training.fit(
     tasks.classification(problem.Net()),
-    still,
+    optim.create("schedule_free_adamw", learning_rate=0.0),
     problem.source(50),
     steps=1,
     batch_size=16,
@@ -31,17 +25,30 @@ def test_everything_begins_with_the_given_weights():
     initial=initial,
     devices=jax.local_devices()[:1],
     progress=False,
-  )
-  (drawn,) = calls
-  drawn, averaged = trees.flatten(drawn), trees.flatten(state.evaluated)
+  ).last
+  (random,) = calls
+  evaluated, _ = training.evaluation_variables(state)
+  random, evaluated = trees.flatten(random), trees.flatten(evaluated)
   for path, leaf in trees.flatten(state.params).items():
     # Averages of the weights in the optimizer and the state are rounded.
-    np.testing.assert_allclose(leaf, drawn[path] / 2, rtol=1e-6)
-    np.testing.assert_allclose(averaged[path], leaf, rtol=1e-6)
+    np.testing.assert_allclose(leaf, random[path] / 2, rtol=1e-6)
+    np.testing.assert_allclose(evaluated[path], leaf, rtol=1e-6)
 
 
-def test_a_program_compiled_in_short_draws_the_same_bits():
-  draws = {
+def test_initial_weights_are_loaded_once_in_a_run(tmp_path):
+  calls = []
+
+  def initial(params, model_state):
+    calls.append(params)
+    return params, model_state
+
+  problem.fit(tmp_path, steps=5, initial=initial)
+  problem.fit(tmp_path, steps=10, initial=initial)
+  assert len(calls) == 1
+
+
+def test_fast_compilation_initializes_the_same_bits():
+  initializers = {
     "normal": nn.initializers.lecun_normal(),
     "truncated": nn.initializers.truncated_normal(0.02),
     "uniform": nn.initializers.xavier_uniform(),
@@ -49,11 +56,11 @@ def test_a_program_compiled_in_short_draws_the_same_bits():
   }
 
   def make(key):
-    return {name: draw(key, (33, 17)) for name, draw in draws.items()}
+    return {name: init(key, (33, 17)) for name, init in initializers.items()}
 
-  once = data_parallel(8, devices=jax.local_devices()[:1]).once_options
+  one = sharding.partitioner(8, devices=jax.local_devices()[:1])
   key = jax.random.key(0)
-  drawn = jax.jit(make, compiler_options=once)(key)
+  fast = jax.jit(make, compiler_options=one.init_compiler_options)(key)
   full = {"xla_backend_optimization_level": 3}
-  fully = jax.jit(make, compiler_options=full)(key)
-  jax.tree.map(np.testing.assert_array_equal, drawn, fully)
+  optimized = jax.jit(make, compiler_options=full)(key)
+  jax.tree.map(np.testing.assert_array_equal, fast, optimized)

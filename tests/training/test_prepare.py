@@ -1,7 +1,8 @@
-"""What `Task.prepare` adds to a batch reaches the loss, from the first step."""
+"""Arrays that `Task.prepare` adds to a batch reach the loss from step 1."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from dlcore import data, optim, training
@@ -10,48 +11,46 @@ from dlcore.task import Task
 
 
 def counting_task():
-  """Learns the mean of targets that `prepare` makes of the carried count."""
+  """Learns the mean of targets that `prepare` makes, and counts examples."""
 
   def init(key, batch):
-    return {"mean": jnp.zeros(())}, {"seen": jnp.zeros((), jnp.int32)}
+    return {"mean": jnp.zeros(())}, {"count": jnp.zeros((), jnp.int32)}
 
-  def prepare(params, extra, batch, key):
-    seen = extra["seen"] + batch["index"].shape[0]
-    return {"seen": seen}, {**batch, "pseudo": batch["x"] + 1.0}
+  def prepare(params, model_state, batch, key):
+    count = model_state["count"] + batch["index"].shape[0]
+    return {"count": count}, {**batch, "pseudo": batch["x"] + 1.0}
 
-  def loss(params, extra, batch, key):
+  def loss(params, model_state, batch, key):
     error = jnp.square(batch["pseudo"] - params["mean"])
-    return (jnp.sum(error), jnp.float32(error.size)), (extra, {})
+    return (jnp.sum(error), jnp.float32(error.size)), (model_state, {})
 
-  return Task(init, loss, evaluate=None, predict=None, prepare=prepare)
+  def unused(params, model_state, batch, key):
+    raise NotImplementedError
+
+  return Task(init, loss, evaluate=unused, predict=unused, prepare=prepare)
 
 
 def source():
-  return data.from_arrays({"x": jnp.full(64, 2.0).__array__()})
+  return data.from_arrays({"x": np.full(64, 2.0)})
 
 
-def test_a_loss_may_need_what_only_prepare_makes():
-  state = training.fit(
-    counting_task(),
-    optim.create("sgd", learning_rate=0.2),
-    source(),
-    steps=50,
-    batch_size=8,
-    devices=jax.local_devices()[:1],
-    progress=False,
-  )
+SETTINGS = {
+  "batch_size": 8,
+  "devices": jax.local_devices()[:1],
+  "progress": False,
+}
+
+
+def test_a_loss_may_need_arrays_that_only_prepare_makes():
+  tx = optim.create("sgd", learning_rate=0.2)
+  result = training.fit(counting_task(), tx, source(), steps=50, **SETTINGS)
+  state = result.last
   assert float(state.params["mean"]) == pytest.approx(3.0, abs=1e-4)
-  assert int(state.extra["seen"]) == 50 * 8
+  assert int(state.model_state["count"]) == 50 * 8
 
 
-def test_another_seed_does_not_go_on_with_a_run(tmp_path):
-  settings = {
-    "steps": 4,
-    "batch_size": 8,
-    "workdir": tmp_path,
-    "devices": jax.local_devices()[:1],
-    "progress": False,
-  }
+def test_another_seed_does_not_continue_a_run(tmp_path):
+  settings = {"steps": 4, "workdir": tmp_path, **SETTINGS}
   tx = optim.create("sgd", learning_rate=0.2)
   training.fit(counting_task(), tx, source(), **settings)
   with pytest.raises(UserError, match="another seed"):
