@@ -11,12 +11,22 @@ import jax
 import numpy as np
 
 import dlcore
-from dlcore import data, models, report, storage, tasks, training, trees
+from dlcore import (
+  data,
+  models,
+  predictions,
+  report,
+  storage,
+  tasks,
+  training,
+  trees,
+)
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.folder import SUMMARY, RunFolder, checksum
 from dlcore.experiment.restoring import restore_variables
 from dlcore.storage import checksums
+from dlcore.tasks import supervised
 from dlcore.training import Phases, State
 
 PRINTED = ("step", "best_step", "parameters", "seconds", "examples_per_second")
@@ -216,9 +226,7 @@ def _feature_maps(
   if len(info.inputs[info.schema.input][0]) != 3:
     return {}
   image = source.read(np.zeros(1, np.int32))[info.schema.input]
-  inputs = tasks.supervised.make_inputs(
-    info.schema.input, info.schema.normalization
-  )
+  inputs = supervised.make_inputs(info.schema.input, info.schema.normalization)
   model_variables = experiment.task.variables(*variables)
   maps = models.feature_maps(
     experiment.model, model_variables, inputs({info.schema.input: image})
@@ -228,7 +236,7 @@ def _feature_maps(
   params = trees.flatten(model_variables["params"])
   kernel = params[f"{next(iter(maps))}/kernel"]
   rows = {path: np.asarray(rows[0]) for path, rows in maps.items()}
-  return report.features.arrays(image[0], np.asarray(kernel), rows)
+  return predictions.features(image[0], np.asarray(kernel), rows)
 
 
 def _count_parameters(experiment: Experiment, state: State) -> int:

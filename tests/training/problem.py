@@ -1,6 +1,7 @@
 """A small problem with everything in it that a resume can lose."""
 
 import contextlib
+import json
 from unittest import mock
 
 import flax.linen as nn
@@ -8,8 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import augment, data, optim, tasks, training, trees
-from dlcore.scale import parallel
+from dlcore import augment as augmentation
+from dlcore import data, optim, sharding, storage, tasks, training, trees
+
+TIMES = ("seconds", "examples_per_second")
+"""The fields of a line of the log that differ between equal runs."""
+
+AUGMENT = augmentation.compose({"shift": 1, "flip": True})
+RATE = optim.schedule("warmup_cosine", learning_rate=0.02, steps=40)
 
 
 class Net(nn.Module):
@@ -36,16 +43,17 @@ class Net(nn.Module):
 
 
 def source(size: int, seed: int = 0) -> data.Source:
-  """Returns images 4x4 whose brightness tells their class."""
+  """Returns images 4x4 whose brightness depends on their class."""
   generator = np.random.default_rng(seed)
   labels = generator.integers(0, 3, size).astype(np.int32)
   noise = generator.integers(0, 60, (size, 4, 4, 1))
   images = (noise + 60 * labels[:, None, None, None]).astype(np.uint8)
-  about = {"name": "lights", "input": "image", "target": "label"}
-  return data.from_arrays({"image": images, "label": labels}, about)
+  return data.from_arrays({"image": images, "label": labels}, name="lights")
 
 
-RATE = optim.schedule("warmup_cosine", learning_rate=0.02, steps=40)
+def indices(batch_index: int) -> np.ndarray:
+  """Returns the examples of a batch of `fit` at its default settings."""
+  return data.shuffled(50, 16)(0, batch_index).index
 
 
 def fit(
@@ -56,15 +64,16 @@ def fit(
   train=None,
   valid=None,
   wrap=lambda task: task,
+  augment=AUGMENT,
+  freeze="",
+  rate=RATE,
   **settings,
-):
+) -> training.Result:
   """Trains on the problem with everything switched on."""
   settings = {
     "batch_size": 16,
-    "augment": augment.compose({"shift": 1, "flip": True}),
     "penalty": optim.penalty(l2=1e-3),
     "ema": 0.9,
-    "learning_rate": RATE,
     "log_every": 3,
     "eval_every": 10,
     "checkpoint_every": 10,
@@ -72,9 +81,10 @@ def fit(
     "progress": False,
     **settings,
   }
+  task = wrap(tasks.classification(net or Net(), label_smoothing=0.1))
   return training.fit(
-    wrap(tasks.classification(net or Net(), label_smoothing=0.1)),
-    optim.create("adamw", learning_rate=RATE, clip_norm=1.0),
+    tasks.freeze(tasks.augmented(task, augment), freeze),
+    optim.create("adamw", learning_rate=rate, clip_norm=1.0),
     train or source(50),
     valid or source(30, seed=1),
     steps=steps,
@@ -87,13 +97,45 @@ def fit(
 def optimized():
   """Compiles as outside of the tests, where programs that differ must agree.
 
-  Little is optimised elsewhere, which could hide that sums change their order.
+  The other tests optimize little, which could hide that sums change their
+  order.
   """
-  options = {**(parallel._for_cpu() or {}), "xla_backend_optimization_level": 3}
-  with mock.patch.object(parallel, "_for_cpu", return_value=options):
+  one = sharding.partitioner(1, devices=jax.local_devices()[:1])
+  options = {
+    **(one.compiler_options or {}),
+    "xla_backend_optimization_level": 3,
+  }
+  options_of_all = property(lambda self: options)
+  with mock.patch.object(
+    sharding.Partitioner, "compiler_options", options_of_all
+  ):
     yield
 
 
 def leaves(state) -> dict[str, np.ndarray]:
-  """Returns the leaves of a state by path, on the host."""
+  """Returns the leaves of a tree by path, on the host."""
   return {path: np.asarray(leaf) for path, leaf in trees.flatten(state).items()}
+
+
+def saved(workdir) -> dict[str, np.ndarray]:
+  """Returns the leaves of the newest checkpoint, decisions included."""
+  folder = workdir / "checkpoints"
+  step = storage.newest_step(folder)
+  return leaves(storage.read_checkpoint(folder, step))
+
+
+def assert_equal(first, second):
+  """Compares two trees bit for bit in every leaf."""
+  first, second = leaves(first), leaves(second)
+  assert first.keys() == second.keys()
+  for path, leaf in first.items():
+    assert leaf.dtype == second[path].dtype, path
+    assert leaf.tobytes() == second[path].tobytes(), path
+
+
+def lines(workdir, split="") -> list[dict]:
+  """Returns the lines of the log, of one split or all, without times."""
+  text = (workdir / "metrics.jsonl").read_text()
+  rows = map(json.loads, text.splitlines())
+  rows = [row for row in rows if split in ("", row["split"])]
+  return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]

@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import problem
+from dlcore.scale import data_parallel
 from flax import linen as nn
 
 from dlcore import optim, tasks, training, trees
-from dlcore.scale import data_parallel
 
 
 def halved(params, extra):

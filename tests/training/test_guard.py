@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import problem
 import pytest
+from dlcore.training.watch import Watch
 
 from dlcore import data, training
 from dlcore.errors import UserError
 from dlcore.training import checkpoint
-from dlcore.training.watch import Watch
 
 TIMES = ("seconds", "examples_per_second")
 
