@@ -21,7 +21,7 @@ def summary(config: Mapping[str, Any]) -> str:
     f"{source.size:,} {name}" for name, source in experiment.sources().items()
   )
   example = _example(experiment)
-  inputs = models.examples(experiment.model, example)
+  inputs = models.example_inputs(experiment.model, example)
   note = ""
   if inputs[0] != example:
     note = f" (the model reads tokens, here {inputs[0].shape[1]})"

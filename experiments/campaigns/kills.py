@@ -167,7 +167,7 @@ class Campaign:
     kills = []
     while not kills or self._generator.random() < 0.4:
       child = Child(run, placement, settings)
-      if child.kill(phase, self._generator.uniform(0.0, 0.8) * seconds):
+      if child.kill(phase, self._generator.uniform(0.0, 1.0) * seconds):
         kills.append(phase)
         phase = self._generator.choice(self._phases)
       else:  # The run ended before that phase: it does not count.
