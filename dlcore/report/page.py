@@ -14,8 +14,8 @@ from dlcore.report import (
   convolutions,
   curves,
   groups,
-  intervals,
-  layer_statistics,
+  interval_plot,
+  layer_curves,
   markup,
   mistakes,
   overview,
@@ -41,7 +41,7 @@ SECTIONS = (
   Section(overview.results),
   Section(curves.curves),
   Section(curves.optimization),
-  Section(layer_statistics.layers),
+  Section(layer_curves.layers),
   Section(classes.classes, CLASSES),
   Section(residuals.residuals, NUMBERS),
   Section(mistakes.mistakes, ("worst_input", "worst_prediction")),
@@ -56,7 +56,7 @@ COMPARISON_SECTIONS: tuple[
   Callable[[groups.Comparison], Markup | None], ...
 ] = (
   comparison.head,
-  intervals.intervals,
+  interval_plot.intervals,
   comparison.results,
   paired_tests.tests,
   comparison.curves,

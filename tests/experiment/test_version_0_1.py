@@ -12,7 +12,7 @@ import pytest
 from jax import export
 from PIL import Image
 
-from dlcore import experiment, transfer, trees
+from dlcore import experiment, storage, transfer, trees
 from dlcore.experiment import RunFolder, defaults
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,11 @@ def test_evaluate_returns_the_exact_numbers_of_version_0_1():
     assert values == json.loads((RUNS / f"{name}.json").read_text()), name
 
 
+def variables(run):
+  folder = RunFolder(run)
+  return storage.read_variables(folder.checkpoints, folder.select_step())
+
+
 def example(name):
   key, shape, dtype = INPUTS[name]
   values = np.random.default_rng(0).integers(0, 17, shape)
@@ -71,7 +76,7 @@ def write_inputs(run, folder):
     for i, row in enumerate(rows):
       Image.fromarray(row[..., 0]).save(folder / f"{i}.png")
     return
-  names = [column.name for column in RunFolder(run).info().schema.columns]
+  names = RunFolder(run).info().schema.columns
   lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
   (folder / "rows.csv").write_text("\n".join(lines) + "\n")
 
@@ -102,11 +107,6 @@ def test_predict_and_both_exports_agree(run, shell, tmp_path):
 def test_weights_are_exported_and_are_a_source_of_initial_ones(
   run, shell, tmp_path, caplog
 ):
-  answer = shell(
-    "export", f"--workdir={run}", "--format=safetensors", "--output=out"
-  )
-  assert answer.code == 0, answer.err
-  _, exported = transfer.from_pretrained(tmp_path / "out")
   caplog.set_level("INFO", "dlcore")
   config = RunFolder(run).config()
   config["init"]["source"] = str(run)
@@ -115,30 +115,37 @@ def test_weights_are_exported_and_are_a_source_of_initial_ones(
   config["optim"]["learning_rate"] = 0.0
   config = defaults.select_entry(config, "optim", "sgd")
   experiment.train(config, tmp_path / "next", progress=False)
-  count = len(trees.flatten(exported))
+  count = len(trees.flatten(variables(run)))
   assert f"matched   {count} of {count} arrays" in caplog.text
+  params = trees.flatten(variables(run)["params"])
+  initial = trees.flatten(variables(tmp_path / "next")["params"])
   answer = shell(
-    "export", "--workdir=next", "--format=safetensors", "--output=again"
+    "export", f"--workdir={run}", "--format=safetensors", "--output=out"
   )
   assert answer.code == 0, answer.err
-  _, again = transfer.from_pretrained(tmp_path / "again")
-  for path, leaf in trees.flatten(exported["params"]).items():
-    other = trees.flatten(again["params"])[path]
-    np.testing.assert_array_equal(leaf, other, err_msg=path)
+  _, exported = transfer.from_pretrained(tmp_path / "out")
+  exported = trees.flatten(exported["params"])
+  for path, leaf in params.items():
+    np.testing.assert_array_equal(leaf, initial[path], err_msg=path)
+    np.testing.assert_array_equal(leaf, exported[path], err_msg=path)
 
 
 def test_an_export_of_version_0_1_is_a_source_of_initial_weights(
-  tiny, tmp_path, caplog
+  tmp_path, caplog
 ):
-  model, variables = transfer.from_pretrained(RUNS / "cnn_export")
+  model, exported = transfer.from_pretrained(RUNS / "cnn_export")
   assert model.stages == ((4,),)
   caplog.set_level("INFO", "dlcore")
-  config = tiny(
-    model={"name": "cnn", "stages": ((4,),), "dense": (8,), "widths": ()},
-    init={"source": str(RUNS / "cnn_export")},
+  config = experiment.complete(
+    {
+      "model": {"name": "cnn", "stages": ((4,),), "dense": (8,)},
+      "init": {"source": str(RUNS / "cnn_export")},
+      "training": {"steps": 1},
+      "sharding": {"devices": 1},
+    }
   )
   experiment.train(config, tmp_path / "run", progress=False)
-  count = len(trees.flatten(variables))
+  count = len(trees.flatten(exported))
   assert f"matched   {count} of {count} arrays" in caplog.text
 
 
