@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore import trees
+from dlcore import storage, trees
 from dlcore.errors import UserError
-from dlcore.training import checkpoint
 from dlcore.transfer.io import files, hub, npz, pickles, safetensors, shards
 from dlcore.transfer.io.shards import INDEX
 
@@ -32,7 +31,7 @@ HUB_ADDRESS = re.compile(
 CACHE_FOLDER = re.compile(r"models--[\w.-]+", flags=re.ASCII)
 """Folder names of models in the hub's cache."""
 
-NOT_VARIABLES = ("settings", "carry")
+NOT_VARIABLES = ("carry", "frozen")
 """Collections of a run's state that a model's `init` does not return."""
 
 
@@ -168,8 +167,7 @@ def _folder(folder: Path, link_root: Path | None = None) -> Weights:
 def _run_variables(folder: Path) -> dict[str, np.ndarray]:
   """Returns the variables of a run's best checkpoint by path.
 
-  Averaged parameters replace the raw ones. States of version 0.1 have other
-  names for the average and for the model's collections.
+  Averaged parameters replace the raw ones, and frozen parameters are included.
   """
   checkpoints = folder / "checkpoints"
   if checkpoints.is_symlink():
@@ -178,20 +176,24 @@ def _run_variables(folder: Path) -> dict[str, np.ndarray]:
       "got a link",
       "move the folder itself there, or pass the run that contains it",
     )
-  step = checkpoint.best(checkpoints)
+  step = storage.best_step(checkpoints)
   if step is None:
     raise UserError(
       f"expected a run with a complete checkpoint in {folder}",
       "got a run without one",
       f"train first: experiments/train.py --workdir={folder}",
     )
-  state = checkpoint.read(checkpoints, step)
-  average = state.get("average", state.get("ema", {}))
-  collections = state.get("model_state", state.get("extra", {}))
-  variables = {
-    name: collection
-    for name, collection in collections.items()
-    if name not in NOT_VARIABLES
-  }
-  params = trees.merge(state["params"], average)
-  return trees.flatten({"params": params, **variables})
+  state = storage.read_checkpoint(checkpoints, step)["state"]
+  model_state = state.get("model_state", {})
+  average = state.get("average", {}).get("params", {})
+  variables = trees.flatten(
+    {
+      name: collection
+      for name, collection in model_state.items()
+      if name not in NOT_VARIABLES
+    }
+  )
+  # Frozen parameters are not in `params`, and an average has only the others.
+  for params in (model_state.get("frozen", {}), state["params"], average):
+    variables |= trees.flatten({"params": params})
+  return variables
