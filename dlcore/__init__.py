@@ -1,3 +1,3 @@
 """A JAX codebase of pure functions for deep learning research."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -26,8 +26,6 @@ from dlcore.errors import UserError, nearest
 START_TIME = time.monotonic()
 """The start of the process, without the start of the interpreter."""
 
-BEGUN = START_TIME  # Until experiments/train.py reads START_TIME.
-
 ROOT = Path(__file__).resolve().parent.parent
 """The root of the checkout, which holds the default config."""
 

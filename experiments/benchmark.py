@@ -1,13 +1,13 @@
 """Measures dlcore on this machine.
 
-  benchmark.py tax      the training loop against a bare loop of its step
-  benchmark.py watch    the norms of every layer, with and without
-  benchmark.py peers    the same training steps in PyTorch, where installed
-  benchmark.py input    examples per second of every path of the data
-  benchmark.py start    imports, and the time to the first step
+  benchmark.py tax                 the training loop against a bare loop
+  benchmark.py layer_statistics    a run with and without them
+  benchmark.py peers               the same training steps in PyTorch
+  benchmark.py input               examples per second of every data path
+  benchmark.py start               imports, and the time to the first step
 
-Measurements that are compared alternate in one run. The last line is one
-JSON object; --output=FILE keeps it.
+Compared measurements alternate in one process. The last line is one JSON
+object; --output=FILE writes it to a file.
 """
 
 import json
@@ -17,31 +17,31 @@ import time
 from pathlib import Path
 
 from absl import flags
-from benchmarks import input_paths, peers, start, tax, watch
+from benchmarks import input_paths, layer_statistics, peers, start, tax
 
 from dlcore import command
 from dlcore.errors import UserError, lookup
 
 BENCHMARKS = {
   "tax": tax.measure,
-  "watch": watch.measure,
+  "layer_statistics": layer_statistics.measure,
   "peers": peers.measure,
   "input": input_paths.measure,
   "start": start.measure,
 }
 
-REPEATS = flags.DEFINE_integer("repeats", 5, "how often each is measured")
+REPEATS = flags.DEFINE_integer("repeats", 5, "number of measurements of each")
 OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
 
 
 def main():
-  """Runs the benchmark named on the command line."""
+  """Runs the benchmark that the command line names."""
   names = command.arguments()
   if len(names) != 1:
     raise UserError(
       "expected the name of one benchmark",
       f"got {' '.join(names) or 'none'}",
-      f"there are: {', '.join(BENCHMARKS)}",
+      f"choose from {', '.join(BENCHMARKS)}",
     )
   measure = lookup(BENCHMARKS, names[0], "benchmark")
   result = {

@@ -1,10 +1,10 @@
-"""Exports the best (or given) checkpoint of a run, for others to load.
+"""Exports the best (or given) checkpoint of a run for other libraries.
 
   export.py --workdir=runs/digits_cnn --format=safetensors --output=FOLDER
   export.py --workdir=runs/digits_cnn --format=stablehlo --output=FILE
 
-The first writes weights in published names where there are such, with a
-config.json; the second the prediction function for cpu, cuda and tpu.
+The first writes weights with a config.json, in published names if the model
+has any. The second writes the prediction function for cpu, cuda and tpu.
 """
 
 from absl import flags
@@ -15,13 +15,13 @@ WORKDIR = flags.DEFINE_string("workdir", None, "the run folder")
 FORMAT = flags.DEFINE_string("format", None, "safetensors or stablehlo")
 OUTPUT = flags.DEFINE_string("output", None, "the folder or file to write")
 FAMILY = flags.DEFINE_string(
-  "family", "", "in whose names (default: the first that has such models)"
+  "family", "", "family of names (default: the first with such models)"
 )
 STEP = flags.DEFINE_integer("step", None, "the checkpoint (default: the best)")
 
 
 def main():
-  """Writes --output and says what it is."""
+  """Writes --output and prints a description of it."""
   from dlcore import experiment
 
   command.no_arguments()

@@ -1,9 +1,9 @@
-"""Predicts: one JSON line per image, or per row of a table.
+"""Predicts: one JSON line per image, row of a table or row of an .npz file.
 
   predict.py --workdir=runs/digits_cnn image.png folder/ ...
 
-A folder counts for its files. What cannot be read gets a line with "error",
-and the exit code is then 1.
+A folder stands for its files. An input that cannot be read has a line with
+"error", and the exit code is then 2.
 """
 
 import json
@@ -18,7 +18,7 @@ STEP = flags.DEFINE_integer("step", None, "the checkpoint (default: the best)")
 
 
 def main():
-  """Prints a line for every input named on the command line."""
+  """Prints a line for every input of the command line."""
   from dlcore import experiment
 
   workdir, paths = command.required(WORKDIR), command.arguments()
@@ -34,9 +34,9 @@ def main():
     bad += "error" in row
   if bad:
     raise UserError(
-      "expected inputs that can be read",
-      f"got {bad} that cannot",
-      'their lines have "error" in place of a prediction',
+      "expected readable inputs",
+      f"got {bad} that cannot be read",
+      'their lines have "error" instead of a prediction',
     )
 
 

@@ -1,8 +1,8 @@
-"""Writes the page about a run, report.html, or one that compares several.
+"""Writes the report of a run, report.html, or a comparison of several runs.
 
-report.py runs/digits_cnn                   anew, into the folder of the run
+report.py runs/digits_cnn                   again, into the folder of the run
 report.py runs/digits_cnn runs/digits_mlp   both on one page
-report.py runs/digits_cnn_seeds             the runs that train.py --seeds made
+report.py runs/digits_cnn_seeds             the runs of train.py --seeds
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ OUTPUT = flags.DEFINE_string(
 
 
 def main():
-  """Writes the page about the folders named on the command line."""
+  """Writes the page of the folders of the command line."""
   from dlcore import experiment, report
 
   folders = command.arguments()
@@ -29,9 +29,9 @@ def main():
       "expected the folder of a run", "got none", "report.py DIR ..."
     )
   first = Path(folders[0])
-  usual = "comparison.html" if len(folders) > 1 else first / "report.html"
-  given = OUTPUT.value is not None
-  output = Path(command.required(OUTPUT) if given else usual)
+  default = "comparison.html" if len(folders) > 1 else first / "report.html"
+  has_output = OUTPUT.value is not None
+  output = Path(command.required(OUTPUT) if has_output else default)
   if len(folders) > 1 or report.is_group(first):
     print(report.compare(folders, output))
   else:

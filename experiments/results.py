@@ -2,8 +2,8 @@
 
   results.py
 
-The figures are those that the measuring scripts left in experiments/results/;
-each table names the command that makes its figures.
+The numbers are those in experiments/results/; each table names the command that
+measures them.
 """
 
 import json
@@ -26,11 +26,11 @@ README = flags.DEFINE_string("readme", str(ROOT / "README.md"), "the file")
 
 
 def main():
-  """Replaces what stands between the two marks in the README."""
+  """Replaces the text between the two markers of the README."""
   path = Path(README.value)
   text = path.read_text()
   if BEGIN not in text or END not in text:
-    raise UserError(f"expected the marks {BEGIN} and {END} in {path}")
+    raise UserError(f"expected the markers {BEGIN} and {END} in {path}")
   before, rest = text.split(BEGIN)
   _, after = rest.split(END)
   tables = [
@@ -42,13 +42,13 @@ def main():
 
 
 def _read(name: str) -> dict:
-  """Returns what a script has left, nothing if it never ran."""
+  """Returns a file of experiments/results/, `{}` if it does not exist."""
   file = ROOT / "experiments" / "results" / f"{name}.json"
   return json.loads(file.read_text()) if file.exists() else {}
 
 
 def scores(results: dict) -> str:
-  """Returns the table of the scores over seeds."""
+  """Returns the table of the test scores."""
   rows = []
   for name, result in results.items():
     config, *changed = name.split()
@@ -83,15 +83,15 @@ def scores(results: dict) -> str:
 
 def kills(result: dict) -> str:
   """Returns the table of the killed runs."""
-  moments = ", ".join(f"{n} {name}" for name, n in result["by_moment"].items())
-  own = [arm for arm in result["by_arm"] if arm not in optim.OPTIMIZERS]
-  optimizers = len(result["by_arm"]) - len(own)
-  kinds = "; ".join([*own, f"each of {optimizers} optimisers"])
+  phases = ", ".join(f"{n} {name}" for name, n in result["by_phase"].items())
+  features = [k for k in result["by_kind"] if k not in optim.OPTIMIZERS]
+  optimizers = len(result["by_kind"]) - len(features)
+  kinds = "; ".join([*features, f"each of {optimizers} optimizers"])
   rows = [
     ("runs killed by SIGKILL and continued", result["runs"]),
-    ("kills, by what the run was doing", f"{result['kills']}: {moments}"),
-    ("kinds of runs", f"{len(result['by_arm'])}: {kinds}"),
-    ("runs that ended with any other bit", result["different"]),
+    ("kills, by the phase of the run", f"{result['kills']}: {phases}"),
+    ("kinds of runs", f"{len(result['by_kind'])}: {kinds}"),
+    ("runs whose result differs in any bit", result["different"]),
   ]
   return as_table(
     "Every leaf of the last checkpoint and every line of the log, compared "
@@ -104,32 +104,32 @@ def kills(result: dict) -> str:
 
 def faults(result: dict) -> str:
   """Returns the table of the faults, by kind and outcome."""
-  told = {
-    "exact": "ended exactly like an undisturbed run",
-    "older": "the same from an older checkpoint, named in the log",
-    "told": "a lost file named, the rest exact",
+  outcomes = {
+    "exact": "equal to an undisturbed run",
+    "older": "equal, from an older checkpoint that the log reports",
+    "reported": "a lost file reported, the rest equal",
     "refused": "refused in three lines",
-    "silent": "wrong without a word",
+    "silent": "different without a message",
     "trace": "a traceback",
   }
   rows = [
-    (kind, sum(counts.values()), *(counts.get(name, 0) for name in told))
+    (kind, sum(counts.values()), *(counts.get(name, 0) for name in outcomes))
     for kind, counts in result["table"].items()
   ]
   _, *counted = zip(*rows, strict=True)
   rows.append(("all", *map(sum, counted)))
   return as_table(
-    f"{result['faults']} faults in the files of runs that go on or are "
-    f"finished, and in running processes, {result['date']}, commit "
+    f"{result['faults']} faults in the files of continued and finished runs, "
+    f"and in running processes, {result['date']}, commit "
     f"{result['commit']}:",
     "experiments/campaigns/faults.py",
-    ("fault", "times", *told.values()),
+    ("fault", "times", *outcomes.values()),
     rows,
   )
 
 
 def regularization(result: dict) -> str:
-  """Returns the table of what each kind of regularisation gives."""
+  """Returns the table of the effects of regularization."""
   plain = result["accuracy"]["plain"]
   rows = []
   for name, values in result["accuracy"].items():
@@ -148,13 +148,13 @@ def regularization(result: dict) -> str:
     f"A CNN on {result['images']:,} images of MNIST, test accuracy after the "
     f"last step, means over seeds with 95% intervals, {result['date']}:",
     "experiments/studies/regularization.py --manual_dir=DIR",
-    ("with", "accuracy", "points more than plain, same seeds", "seeds"),
+    ("with", "accuracy", "points above plain, same seeds", "seeds"),
     rows,
   )
 
 
 def tax(result: dict) -> str:
-  """Returns the table of the trainer's cost."""
+  """Returns the table of the trainer's overhead."""
   rows = [
     (name, *ratio(result[name])) for name in result if is_ratio(result, name)
   ]
@@ -167,15 +167,15 @@ def tax(result: dict) -> str:
   )
 
 
-def watch(result: dict) -> str:
-  """Returns the table of what looking inside costs."""
+def layer_statistics(result: dict) -> str:
+  """Returns the table of the cost of layer statistics."""
   rows = [
     (name, *ratio(result[name])) for name in result if is_ratio(result, name)
   ]
   return as_table(
-    "Time of a run that looks at the norms of every layer, over one that does "
-    f"not, {result['date']}:",
-    "experiments/benchmark.py watch",
+    "Time of a run with layer statistics (`training.layer_statistics_every`) "
+    f"over one without, {result['date']}:",
+    "experiments/benchmark.py layer_statistics",
     ("model", "ratio", "least to most"),
     rows,
   )
@@ -195,11 +195,11 @@ def peers(result: dict) -> str:
     if is_ratio(result, name)
   ]
   return as_table(
-    "A training step, forward, backward and AdamW in float32, on "
-    f"{result['threads']} threads, in turn with PyTorch {result['torch']}, "
-    "whose AdamW is the fused one: images of 28x28 (mlp, cnn) and 32x32 "
-    "pixels, texts of 100 tokens, recurrent layers of width 128, and a "
-    "transformer of 4 layers and width 128; jax "
+    "A training step (forward, backward and AdamW) in float32 on "
+    f"{result['threads']} threads, alternating with PyTorch "
+    f"{result['torch']} and its fused AdamW: images of 28x28 (mlp, cnn) and "
+    "32x32 pixels, sequences of 100 tokens, recurrent layers of width 128, "
+    "and a transformer of 4 layers and width 128; jax "
     f"{result['jax']}, {result['date']}:",
     "experiments/benchmark.py peers",
     ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
@@ -208,14 +208,14 @@ def peers(result: dict) -> str:
 
 
 def inputs(result: dict) -> str:
-  """Returns the table of the paths of the data."""
-  told = {
+  """Returns the table of the data paths."""
+  paths = {
     "device": "on the device, gathered there",
     "memory": "in memory, gathered on the host",
     "files": "PNG files 28x28, decoded in threads",
     "files_workers": "PNG files 28x28, decoded in two processes",
   }
-  rows = [(text, f"{result[name]:,}") for name, text in told.items()]
+  rows = [(text, f"{result[name]:,}") for name, text in paths.items()]
   return as_table(
     f"Batches of 128 on the device, {result['date']}:",
     "experiments/benchmark.py input",
@@ -225,14 +225,16 @@ def inputs(result: dict) -> str:
 
 
 def start(result: dict) -> str:
-  """Returns the table of the times to get going."""
-  told = {
+  """Returns the table of the start-up times."""
+  measurements = {
     "flax": "`import jax, flax.linen`",
     "models": "`from dlcore import models`",
-    "cold": "`experiments/train.py` to its first step, nothing compiled",
-    "warm": "the same with the compilation cache",
+    "cold": "`experiments/train.py` to its first step, empty compilation cache",
+    "warm": "the same with a warm cache",
   }
-  rows = [(text, f"{result[name]:.2f} s") for name, text in told.items()]
+  rows = [
+    (text, f"{result[name]:.2f} s") for name, text in measurements.items()
+  ]
   return as_table(
     f"Medians over processes, {result['date']}:",
     "experiments/benchmark.py start",
@@ -245,8 +247,8 @@ def devices(result: dict) -> str:
   """Returns the table of the agreement between devices."""
   rows = [(name, f"{value:.1e}") for name, value in result["errors"].items()]
   return as_table(
-    f"Largest difference of the losses of {result['steps']} steps, over the "
-    "largest loss:",
+    f"Largest difference of the losses of {result['steps']} steps, relative "
+    "to the largest loss:",
     "experiments/campaigns/devices.py",
     ("compared", "difference"),
     rows,
@@ -261,7 +263,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "devices": devices,
   "parity": of_models.parity,
   "tax": tax,
-  "watch": watch,
+  "layer_statistics": layer_statistics,
   "peers": peers,
   "input": inputs,
   "start": start,
@@ -269,7 +271,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
 
 
 def _span(values: Sequence[float]) -> str:
-  """Returns the least and the greatest of whole numbers, once if equal."""
+  """Returns the range of rounded numbers, one number if they are equal."""
   least, most = f"{min(values):.0f}", f"{max(values):.0f}"
   return least if least == most else f"{least} to {most}"
 

@@ -1,4 +1,4 @@
-"""The short forms of the long measurements."""
+"""Short forms of the long measurements."""
 
 import json
 import os
@@ -17,13 +17,13 @@ def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path):
       sys.executable,
       "experiments/campaigns/kills.py",
       "--runs=2",
-      "--moments=write,step",
-      "--arms=batch norm",
+      "--phases=write,step",
+      "--kinds=batch norm",
       f"--workdir={tmp_path / 'kills'}",
     ],
     cwd=ROOT,
-    # One device: eight take twice as long. The least optimised programs run
-    # long enough to lose what they gain.
+    # One device: eight take twice as long. Programs without optimization run
+    # longer than they save in compilation.
     env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=1"},
     capture_output=True,
     text=True,

@@ -52,10 +52,11 @@ def _add_shifted(values: Array, weights: Array, axis: int) -> Array:
   radius, size = len(weights) // 2, values.shape[axis]
   border = [(radius, radius) if axis == a else (0, 0) for a in range(3)]
   padded = jnp.pad(values, border, mode="edge")
-  return sum(
+  terms = (
     weight * jax.lax.slice_in_dim(padded, start, start + size, axis=axis)
     for start, weight in enumerate(weights)
   )
+  return sum(terms, start=jnp.zeros(()))
 
 
 def _multiply_banded(values: Array, weights: Array, axis: int) -> Array:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from dlcore.errors import UserError
 from dlcore.typing import Array
@@ -78,7 +79,7 @@ def check_range(
   name: str, value: Array | float, low: float, high: float, unit: str = ""
 ) -> None:
   """Raises a UserError if a setting is out of range; ignores tracers."""
-  if not isinstance(value, jax.core.Tracer) and not low <= value <= high:
+  if not isinstance(value, Tracer) and not low <= value <= high:
     raise UserError(
       f"expected {name} from {low:g} to {high:g}{unit}", f"got {value}"
     )

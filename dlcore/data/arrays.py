@@ -98,8 +98,8 @@ class _Member:
     sizes, self.stored = _header(self.stream, name)
     self.dtype, self.shape = np.dtype(dtype), shape
     if not sizes or sizes[1:] != shape or sizes[0] < 0:
-      wanted = ", ".join(map(str, ("N", *shape)))
-      raise ValueError(f"expected {name!r} of shape [{wanted}], got {sizes}")
+      expected = ", ".join(map(str, ("N", *shape)))
+      raise ValueError(f"expected {name!r} of shape [{expected}], got {sizes}")
     both_integers = self.dtype.kind in "iu" and self.stored.kind in "iub"
     if not both_integers and not np.can_cast(
       self.stored, self.dtype, "same_kind"
@@ -147,9 +147,11 @@ def _without_bad_rows(
     exact = converted.dtype.kind in "iub"
     fits = converted == stored if exact else np.isfinite(converted)
     for row in np.flatnonzero(good & ~fits.reshape(count, -1).all(axis=1)):
-      what = f"outside {converted.dtype}" if exact else "not a finite number"
+      reason = "not finite"
+      if exact:
+        reason = f"not representable as {converted.dtype}"
       errors.append(
-        (f"{path}[{start + row}]", f"a value of {name!r} is {what}")
+        (f"{path}[{start + row}]", f"a value of {name!r} is {reason}")
       )
       good[row] = False
   rows = np.flatnonzero(good)

@@ -26,8 +26,8 @@ def bucketed(
   A bucket holds the examples up to its length. It is shuffled and read as in
   `shuffled`, across epochs and without a gap. An epoch is the permuted
   sequence of the batches that every bucket completes in it. The last
-  `n % batch_size` examples of a bucket of n wait for the next epoch: after E
-  epochs every example occurred E or E - 1 times, and none is ever dropped.
+  `n % batch_size` examples of a bucket of n occur in the next epoch: after E
+  epochs every example has occurred E or E - 1 times; none is dropped.
 
   Args:
     lengths: int `[N]`, tokens or frames of each example.

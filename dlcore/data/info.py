@@ -130,6 +130,7 @@ class Schema:
     Raises:
       ValueError: they contradict; the message names the field.
     """
+    json_fields.check_inputs(inputs)
     if self.input and self.input not in inputs:
       raise ValueError(f"input={self.input!r}, not among {sorted(inputs)}")
     if self.normalization is not None and self.input:

@@ -92,15 +92,31 @@ def check_statistics(value: Mapping[str, Any], size: int) -> None:
 def inputs(value: Any) -> dict[str, tuple[tuple[int, ...], str]]:
   """Returns shape and dtype by name, within bounds on number and size."""
   _checked(value, isinstance(value, dict) and len(value) <= MAX_INPUTS)
-  found = {
+  specs = {
     _checked(name, 0 < len(name) <= MAX_NAME): (
       shape(entry["shape"]),
-      _checked(entry["dtype"], entry["dtype"] in DTYPES),
+      text(entry["dtype"]),
     )
     for name, entry in value.items()
   }
-  total = sum(math.prod(sizes) for sizes, _ in found.values())
-  return _checked(found, total <= MAX_VALUES)
+  check_inputs(specs)
+  return specs
+
+
+def check_inputs(
+  specs: Mapping[str, tuple[tuple[int, ...], str]],
+) -> None:
+  """Checks the dtypes and the total size of the inputs of one example.
+
+  Raises:
+    ValueError: a dtype is not numeric, or the inputs are empty or too large.
+  """
+  for name, (sizes, dtype) in specs.items():
+    if dtype not in DTYPES or min(sizes, default=1) < 1:
+      raise ValueError(f"inputs={name}: {dtype}{list(sizes)}")
+  total = sum(math.prod(sizes) for sizes, _ in specs.values())
+  if total > MAX_VALUES:
+    raise ValueError(f"inputs with {total:,} of at most {MAX_VALUES:,} values")
 
 
 def shape(value: Any) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def batches(
   threads: int = 4,
   workers: int = 0,
   prefetch: int = 8,
-) -> Iterator[dict[str, np.ndarray]]:
+) -> Generator[dict[str, np.ndarray], None, None]:
   """Yields the training batches `start`, `start + 1`, ... in this order.
 
   A batch depends on (seed, batch index) only: neither on where the iteration

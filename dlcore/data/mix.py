@@ -85,7 +85,7 @@ def _counts(sizes: Sequence[int], shares: Sequence[Fraction]) -> list[int]:
     max(size / share for size, share in zip(sizes, shares, strict=True))
   )
   ends = [0]
-  for share in np.cumsum(shares):
+  for share in itertools.accumulate(shares):
     ends.append(round(total * share))
   counts = [int(stop - start) for start, stop in itertools.pairwise(ends)]
   return [max(count, size) for count, size in zip(counts, sizes, strict=True)]
@@ -144,8 +144,8 @@ def _in_memory(
 def _lengths(
   sources: Sequence[Source], rows: Sequence[np.ndarray]
 ) -> np.ndarray | None:
-  lengths = [source.lengths for source in sources]
-  if any(part is None for part in lengths):
+  lengths = [source.lengths for source in sources if source.lengths is not None]
+  if not lengths:
     return None
   pairs = zip(lengths, rows, strict=True)
   return np.concatenate([part[chosen] for part, chosen in pairs])

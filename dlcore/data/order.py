@@ -64,7 +64,7 @@ class Order(Protocol):
     ...
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=12)
 def permutation(
   seed: int, epoch: int, size: int, stream: int = 0
 ) -> np.ndarray:

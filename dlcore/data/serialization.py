@@ -16,6 +16,9 @@ SCHEMAS: dict[str, type[Schema]] = {
 }
 """Schema class of each kind of data."""
 
+V0_1_AXES = {"image": 3, "features": 1}
+"""Inputs of version 0.1 and the axes of one example."""
+
 V0_1_FIELDS = (
   "input",
   "target",
@@ -106,14 +109,16 @@ def _from_v0_1(content: Mapping[str, Any]) -> dict[str, Any]:
   There one flat dict held the input's shape and dtype and, depending on the
   data set, some of `V0_1_FIELDS`. Its values are checked by the caller.
   """
-  name = json_fields.parse("input", json_fields.text, content.get("input"))
-  shape, dtype = content.get("shape"), content.get("dtype")
+  name, dtype = content.get("input"), content.get("dtype")
+  axes = json_fields.parse("input", V0_1_AXES.__getitem__, name)
+  shape = json_fields.parse("shape", json_fields.shape, content.get("shape"))
+  if len(shape) != axes:
+    raise ValueError(f"shape={shape} of an {name!r}")
   train = {**content, **_train_split(content)}
   fields = {
     key: content[key] for key in V0_1_FIELDS if content.get(key) is not None
   }
-  is_image = name == "image" and dtype == "uint8" and isinstance(shape, list)
-  if is_image and len(shape) == 3 and shape[-1] in (1, 3):
+  if name == "image" and dtype == "uint8" and shape[2] in (1, 3):
     kind = "images"
   else:
     kind = "tables" if "columns" in fields else "arrays"
@@ -121,7 +126,7 @@ def _from_v0_1(content: Mapping[str, Any]) -> dict[str, Any]:
     "name": content.get("name"),
     "size": train.get("size"),
     "sha256": train.get("sha256"),
-    "inputs": {name: {"shape": shape, "dtype": dtype}},
+    "inputs": {name: {"shape": list(shape), "dtype": dtype}},
     "notes": content.get("notes", []),
     "schema": {"kind": kind, **fields},
   }

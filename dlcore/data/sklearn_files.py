@@ -26,9 +26,9 @@ def folder() -> pathlib.Path:
   """
   inside = pathlib.Path("datasets", "data")
   for root in sys.path:
-    found = pathlib.Path(root, "sklearn", inside)
-    if found.is_dir():
-      return found
+    candidate = pathlib.Path(root, "sklearn", inside)
+    if candidate.is_dir():
+      return candidate
   import sklearn
 
   return pathlib.Path(sklearn.__path__[0], inside)

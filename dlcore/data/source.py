@@ -122,7 +122,8 @@ def from_arrays(
     "target": target,
     "classes": None if classes is None else tuple(map(str, classes)),
     "normalization": normalization and _lists(normalization),
-    "target_normalization": target_normalization and dict(target_normalization),
+    "target_normalization": target_normalization
+    and {key: float(value) for key, value in target_normalization.items()},
     "sequences": None if sequences is None else tuple(sequences),
   }
   schema = _completed(arrays, schema or ArraySchema(), fields)
@@ -156,17 +157,16 @@ def _lists(statistics: Normalization) -> dict[str, list[float]]:
 def _completed(
   arrays: Arrays, schema: Schema, fields: Mapping[str, Any]
 ) -> Schema:
-  """Returns `schema` with the given fields and the names found in `arrays`."""
+  """Returns `schema` with `fields` and the recognized names of `arrays`."""
   fields = {name: value for name, value in fields.items() if value is not None}
   schema = dataclasses.replace(schema, **fields)
   for field, names in (("input", INPUTS), ("target", TARGETS)):
     if getattr(schema, field) not in arrays and field not in fields:
       present = next((name for name in names if name in arrays), "")
       schema = dataclasses.replace(schema, **{field: present})
-  for field in ("input", "target"):
-    name = getattr(schema, field)
-    if name and name not in arrays:
-      raise ValueError(f"expected {field}={name!r} among {sorted(arrays)}")
+  for name in {schema.input, schema.target, *schema.sequences} - {""}:
+    if name not in arrays:
+      raise ValueError(f"expected an array {name!r} among {sorted(arrays)}")
   return schema
 
 
@@ -230,8 +230,8 @@ def check(batch: Arrays, schema: Schema, name: str) -> None:
         f"got {array[(row, *place)]} in {array_name!r}, row {row}{position}",
         "fix or remove that row",
       )
-  if "label" in batch and schema.classes:
-    labels, count = batch["label"], len(schema.classes)
+  if schema.target in batch and schema.classes:
+    labels, count = batch[schema.target], len(schema.classes)
     wrong = np.argwhere((labels < 0) | (labels >= count))
     if len(wrong):
       raise UserError(

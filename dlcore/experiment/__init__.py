@@ -2,14 +2,14 @@
 
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.defaults import complete, config, no_variant
+from dlcore.experiment.experiment_summary import summary
 from dlcore.experiment.export import export
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.overrides import read_config
 from dlcore.experiment.prediction import predict
-from dlcore.experiment.run import evaluate, train
+from dlcore.experiment.results_tables import results_table, seeds_table
 from dlcore.experiment.seeds import train_seeds
-from dlcore.experiment.summary import summary
-from dlcore.experiment.tables import results_table, seeds_table
+from dlcore.experiment.training_run import evaluate, train
 
 __all__ = [
   "Experiment",

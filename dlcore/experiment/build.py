@@ -64,6 +64,7 @@ class Experiment:
     with (
       qualify("training", [*fit_settings, "compile"]),
       qualify("data", ("batch_size", "placement", "workers")),
+      qualify("optim", ("freeze",)),
     ):
       return training.fit(
         self.task,

@@ -17,6 +17,7 @@ import ml_collections
 from dlcore import augment, data, models, optim, tasks, training
 from dlcore.errors import UserError, lookup, nearest
 from dlcore.experiment.qualification import qualify
+from dlcore.experiment.renames import renamed
 
 
 def keyword_defaults(
@@ -143,7 +144,8 @@ def complete(given: Mapping[str, Any]) -> dict[str, Any]:
       node["name"], values.get("name", node["name"]), f"{section}.name"
     )
     node |= settings(section, node["name"])
-  _merge(tree, given, "")
+  entries = {section: _at(tree, section)["name"] for section in TABLES}
+  _merge(tree, given, entries)
   check_ranges(tree)
   return tree
 
@@ -231,19 +233,25 @@ def _find(tree: Mapping[str, Any], section: str) -> Mapping[str, Any]:
   return tree
 
 
-def _merge(tree: dict[str, Any], given: Mapping[str, Any], path: str) -> None:
+def _merge(
+  tree: dict[str, Any],
+  given: Mapping[str, Any],
+  entries: Mapping[str, str],
+  path: str = "",
+) -> None:
   for key, value in given.items():
     where = f"{path}{key}"
     if key not in tree:
+      successor = renamed(where, entries)
       raise UserError(
         "expected a known setting",
         f"got config.{where}={value!r}",
-        nearest(key, tree),
+        f"it is now {successor}" if successor else nearest(key, tree),
       )
     if isinstance(tree[key], Mapping):
       if not isinstance(value, Mapping):
         raise UserError(f"expected a section config.{where}", f"got {value!r}")
-      _merge(tree[key], value, f"{where}.")
+      _merge(tree[key], value, entries, f"{where}.")
     else:
       tree[key] = _typed(tree[key], value, where)
 

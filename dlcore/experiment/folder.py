@@ -2,9 +2,9 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from dlcore import data, storage
 from dlcore.errors import UserError
 from dlcore.experiment import defaults, renames
 from dlcore.optim.schedules import depends_on_steps
+
+T = TypeVar("T")
 
 UNCOMPARED = (
   "data.cache_dir",
@@ -129,26 +131,22 @@ class RunFolder:
     Raises:
       UserError: it is missing or malformed.
     """
+    return self._parse_data(data.info_from_json)
+
+  def splits(self) -> dict[str, Any]:
+    """Returns `{"size", "sha256"}` of every split of the run's data."""
+    return self._parse_data(data.checksums_from_json)
+
+  def _parse_data(self, parse: Callable[[Any], T]) -> T:
     content = self.read_json(DATA)
     try:
-      return data.info_from_json(content)
+      return parse(content)
     except ValueError as error:
       raise UserError(
         f"expected {self.path / DATA} as training wrote it",
         f"got {error}",
         "put a good copy back, or train in another --workdir",
       ) from error
-
-  def splits(self) -> dict[str, Any]:
-    """Returns `{"size", "sha256"}` of every split of the run's data."""
-    splits = self.read_json(DATA).get("splits")
-    if not isinstance(splits, dict):
-      raise UserError(
-        f"expected {self.path / DATA} as training wrote it",
-        f"got splits={splits!r}"[:200],
-        "put a good copy back, or train in another --workdir",
-      )
-    return splits
 
   def has_checkpoints(self) -> bool:
     """Returns whether there are checkpoints, good or not."""

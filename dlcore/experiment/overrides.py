@@ -36,7 +36,9 @@ def read_config(
   names = sorted(key for key in overrides if key.split(".")[-1] == "name")
   for key in names:
     if overrides[key] != _leaf(tree, key):
-      tree = defaults.rename(tree, key.removesuffix(".name"), overrides[key])
+      tree = defaults.select_entry(
+        tree, key.removesuffix(".name"), overrides[key]
+      )
   for key in overrides.keys() - set(names):
     _set_leaf(tree, key, _parse(_leaf(tree, key), overrides[key], key))
   name = "_".join(filter(None, [Path(path).stem, variant]))

@@ -150,7 +150,7 @@ def _join_betas(optimizer: Any) -> None:
 
 
 def _settings(section: str, name: Any) -> Mapping[str, str]:
-  """Returns the renamed settings of an entry; a stored name may be anything."""
+  """Returns the renamed settings of an entry; its name may be anything."""
   if not isinstance(name, str):
     return {}
   return BY_ENTRY.get(section, {}).get(name, {})

@@ -30,7 +30,7 @@ def restore_variables(
     UserError: they belong to another model, or to other data.
   """
   batch = {
-    name: np.zeros((1, *shape), dtype)
+    name: jax.ShapeDtypeStruct((1, *shape), np.dtype(dtype))
     for name, (shape, dtype) in info.inputs.items()
   }
   template = jax.eval_shape(task.init, jax.random.key(0), batch)

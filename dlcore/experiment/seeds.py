@@ -7,7 +7,7 @@ from typing import Any
 
 from dlcore import report
 from dlcore.errors import UserError
-from dlcore.experiment.run import train
+from dlcore.experiment.training_run import train
 from dlcore.training import RANGES, Phases
 
 log = logging.getLogger("dlcore")

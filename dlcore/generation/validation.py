@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from dlcore.errors import UserError
 from dlcore.layers import bool_mask
@@ -172,4 +173,4 @@ def _array(name: str, value: Any) -> Any:
 
 def _is_traced(value: Any) -> bool:
   leaves = jax.tree.leaves(value)
-  return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+  return any(isinstance(leaf, Tracer) for leaf in leaves)

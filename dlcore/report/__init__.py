@@ -1,14 +1,8 @@
-"""The page about a run or several, written from their folders alone."""
+"""HTML pages about one run or several, from their folders alone."""
 
-from dlcore.report import estimates, features, predictions
+from dlcore import predictions
+from dlcore.report import estimates
 from dlcore.report.groups import is_group
 from dlcore.report.page import compare, write
 
-__all__ = [
-  "compare",
-  "estimates",
-  "features",
-  "is_group",
-  "predictions",
-  "write",
-]
+__all__ = ["compare", "estimates", "is_group", "predictions", "write"]

@@ -2,40 +2,62 @@
 
 import numpy as np
 
-from dlcore.report import markup, plots
+from dlcore.report import axes, markup, plots
+from dlcore.report.json_values import as_number
 from dlcore.report.markup import Markup
-from dlcore.report.run import Run, number
+from dlcore.report.run import Run
 
-MOST = 24
-"""Charts of a kind on one page."""
-
-MOST_LINES = 6
+MAX_CHARTS = 24
+MAX_LINES = 8
 
 OPTIMIZATION = ("learning_rate", "gradient_norm", "examples_per_second")
-"""What tells of the training itself, not of how well it is learned."""
+"""Metrics of the optimization, which are not measures of quality."""
 
 LINEAR = ("learning_rate", "examples_per_second")
-SMALLEST = 1e-30
-"""Values below it, zero too, have no place on a logarithmic axis."""
+MIN_LOG_VALUE = 1e-30
+"""Smaller values, including 0, do not fit on a logarithmic axis."""
 
 SPLITS = ("train", "valid", "test")
+"""In this order. A further validation set is the split `valid/NAME`."""
+
+VALID = "valid/"
 
 
 def curves(run: Run) -> Markup | None:
-  """Returns the charts of loss and metrics, train and valid together."""
+  """Returns the charts of loss and metrics, all splits together."""
   names = [
     name
     for name, by_split in run.curves.items()
-    if name not in OPTIMIZATION and by_split.keys() & {*SPLITS}
+    if name not in OPTIMIZATION and any(map(is_split, by_split))
   ]
   names.sort(key=lambda name: name != "loss")
-  return _charts(run, "Curves", names[:MOST])
+  return _charts(run, "Curves", names[:MAX_CHARTS])
 
 
 def optimization(run: Run) -> Markup | None:
   """Returns the charts of learning rate, gradient norm and throughput."""
   names = [name for name in OPTIMIZATION if name in run.curves]
   return _charts(run, "Optimization", names, "charts small")
+
+
+def axis(metric: str, values: np.ndarray) -> axes.Axis:
+  """Returns a linear, percent or logarithmic axis for values of a metric."""
+  share = markup.is_share(metric) and bool((np.abs(values) <= 1).all())
+  decades = values.min() > MIN_LOG_VALUE and values.max() > 30 * values.min()
+  if decades and not share and metric not in LINEAR:
+    return axes.log_axis(values)
+  return axes.linear_axis(values, percent=share)
+
+
+def is_split(split: str) -> bool:
+  """Returns whether a split consists of examples, unlike `"layers"`."""
+  return split in SPLITS or split.startswith(VALID)
+
+
+def split_order(split: str, order: tuple[str, ...] = SPLITS) -> tuple[int, str]:
+  """Returns a sort key: splits in `order`, `valid/NAME` after `valid`."""
+  root = split.partition("/")[0]
+  return (*order, root).index(root), split
 
 
 def _charts(
@@ -49,20 +71,24 @@ def _charts(
 
 def _chart(run: Run, metric: str) -> Markup:
   curves = run.curves[metric]
-  splits = sorted(curves, key=lambda s: (*SPLITS, s).index(s))[:MOST_LINES]
-  lines = [
-    plots.Line(split, *curves[split], split if split in SPLITS else "other")
-    for split in splits
-  ]
+  splits = sorted(curves, key=split_order)[:MAX_LINES]
+  styles = _styles(splits)
+  lines = [plots.Line(name, *curves[name], styles[name]) for name in splits]
   y = axis(metric, np.concatenate([line.y for line in lines]))
-  best = number(run.summary.get("best_step")) if "valid" in curves else None
-  return plots.line_chart(markup.words(metric), lines, y, mark=best)
+  validated = any(split.partition("/")[0] == "valid" for split in curves)
+  best = as_number(run.summary.get("best_step")) if validated else None
+  return plots.line_chart(markup.humanize(metric), lines, y, mark=best)
 
 
-def axis(metric: str, values: np.ndarray) -> plots.Axis:
-  """Returns the scale on which `values` of a metric are read best."""
-  share = markup.is_share(metric) and bool((np.abs(values) <= 1).all())
-  decades = values.min() > SMALLEST and values.max() > 30 * values.min()
-  if decades and not share and metric not in LINEAR:
-    return plots.log_axis(values)
-  return plots.linear_axis(values, percent=share)
+def _styles(splits: list[str]) -> dict[str, str]:
+  """Returns the CSS class of each split; every `valid/NAME` has its own."""
+  styles = {split: split if split in SPLITS else "other" for split in splits}
+  named = [split for split in splits if split.startswith(VALID)]
+  if "valid" not in splits and named:
+    styles[named.pop(0)] = "valid"
+  # The first colors of groups are those of train, valid and test.
+  styles |= {
+    split: plots.group_style(len(SPLITS) + index)
+    for index, split in enumerate(named)
+  }
+  return styles

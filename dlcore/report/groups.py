@@ -1,57 +1,53 @@
-"""Reads the runs that are compared: folders of runs, and of runs over seeds."""
+"""Reads the runs of a comparison: single runs and groups over seeds."""
 
 import dataclasses
-import itertools
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from dlcore.errors import UserError
-from dlcore.report import run
-from dlcore.report.run import Run, mapping, numbers
+from dlcore.report import config_tree, run
+from dlcore.report.json_values import as_mapping, as_numbers
+from dlcore.report.plots import COLORS
+from dlcore.report.run import Run
 
-MOST = 16
-"""Groups on one page: eight colours, whole and dashed."""
+MAX_GROUPS = 2 * COLORS
+"""Groups on one page: solid and dashed lines of each color."""
 
-MOST_RUNS = 128
-MOST_LEAVES = 4000
-LONGEST = 300
-"""Characters of a setting, and of its path."""
+MAX_RUNS = 128
 
 SEED = re.compile(r"seed_\d{1,10}")
-"""The name of the folder of a run in the folder of a group."""
+"""Name of the folder of a run within the folder of a group."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Runs that differ in nothing but the seed, or a single run."""
+  """Runs that differ only in the seed, or a single run."""
 
   name: str
   runs: tuple[Run, ...]
 
   @property
   def finished(self) -> tuple[Run, ...]:
-    """The runs whose results count."""
-    return tuple(run for run in self.runs if is_finished(run))
+    """The runs that have results."""
+    return tuple(member for member in self.runs if is_finished(member))
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """What the page of a comparison is made of."""
+  """The content of the page of a comparison."""
 
   groups: tuple[Group, ...]
   warnings: tuple[str, ...]
-  """What to know before the figures are read."""
+  """Reasons why the figures may not be comparable."""
 
   remarks: tuple[str, ...]
-  """What was left out, and why."""
+  """Omitted files and runs, with the reasons."""
 
 
 def is_group(folder: str | Path) -> bool:
-  """Says whether `folder` is no run but holds runs over seeds."""
+  """Returns whether `folder` is not a run but contains runs over seeds."""
   folder = Path(folder)
   return not _is_run(folder) and any(_seed_folders(folder))
 
@@ -60,81 +56,53 @@ def read(folders: Sequence[str | Path]) -> Comparison:
   """Reads a group from each of `folders`.
 
   Raises:
-    UserError: a folder holds no run, is named twice or of another task.
+    UserError: a folder contains no run, is repeated or belongs to another
+      task.
   """
   paths = [Path(folder).resolve() for folder in folders]
-  if len(paths) > MOST:
+  if len(paths) > MAX_GROUPS:
     raise UserError(
-      f"expected at most {MOST} folders to compare", f"got {len(paths)}"
+      f"expected at most {MAX_GROUPS} folders to compare", f"got {len(paths)}"
     )
-  inside = [_runs(path) for path in paths]
-  _check_distinct([path for runs in inside for path in runs])
-  names = _names(paths)
+  members = [_run_folders(path) for path in paths]
+  _check_distinct([path for runs in members for path in runs])
+  names = _short_names(paths)
   remarks: list[str] = []
   groups = []
-  for name, path, runs in zip(names, paths, inside, strict=True):
+  for name, path, runs in zip(names, paths, members, strict=True):
     remarks += [
-      f"{name}/{link.name} is left out: it is a link"
+      f"{name}/{link.name} is omitted: it is a link"
       for link in _seed_folders(path, links=True)
       if runs != [path]
     ]
-    groups.append(_group(name, runs, path, remarks))
+    groups.append(_read_group(name, runs, path, remarks))
   _check_tasks(groups)
   return Comparison(tuple(groups), tuple(_warnings(groups)), tuple(remarks))
 
 
-def is_finished(found: Run) -> bool:
-  """Says whether a run has made its last step and has results."""
-  whole = found.summary.get("finished") is True
-  return whole and bool(numbers(found.summary.get("metrics")))
+def is_finished(member: Run) -> bool:
+  """Returns whether a run has completed its last step and has results."""
+  completed = member.summary.get("finished") is True
+  return completed and bool(as_numbers(member.summary.get("metrics")))
 
 
-def seed(found: Run) -> int | None:
-  """Returns the seed of a run, None where its config does not tell."""
-  value = found.config.get("seed")
-  known = isinstance(value, int) and not isinstance(value, bool)
-  return value if known else None
+def seed(member: Run) -> int | None:
+  """Returns the seed of a run, None if its config lacks it."""
+  value = member.config.get("seed")
+  is_seed = isinstance(value, int) and not isinstance(value, bool)
+  return value if is_seed else None
 
 
-def part_name(found: Run, part: str) -> str:
-  """Returns the name that the config gives to a part of the run, or ''."""
-  return str(mapping(found.config.get(part)).get("name") or "")
+def component(member: Run, section: str) -> str:
+  """Returns the `name` in a section of the config, such as the task, or ''."""
+  return str(as_mapping(member.config.get(section)).get("name") or "")
 
 
-def tested_on(group: Group) -> set[str]:
-  """Returns the sums of the examples on which a group was tested."""
-  splits = [mapping(found.data.get("splits")) for found in group.finished]
-  sums = [mapping(split.get("test")).get("sha256") for split in splits]
-  return {found for found in sums if isinstance(found, str)}
-
-
-def leaves(tree: Mapping[str, Any]) -> dict[str, str]:
-  """Returns the settings of a tree as text, by dotted path.
-
-  However deep and wide a stranger's tree is, this remains small.
-  """
-  found: dict[str, str] = {}
-  stack: list[tuple[str, Any]] = [("", tree)]
-  while stack and len(found) < MOST_LEAVES:
-    path, value = stack.pop()
-    if isinstance(value, Mapping) and (value or not path):
-      entries = [
-        (f"{path}.{key}"[:LONGEST], entry)
-        for key, entry in itertools.islice(value.items(), MOST_LEAVES)
-      ]
-      stack += reversed(entries)
-    else:
-      found[path[1:]] = _text(value)
-  return found
-
-
-def _text(value: Any) -> str:
-  if isinstance(value, str):
-    return value[:LONGEST]
-  try:
-    return json.dumps(value)[:LONGEST]
-  except RecursionError:
-    return "nested too deeply"
+def test_checksums(group: Group) -> set[str]:
+  """Returns the checksums of the test examples of the finished runs."""
+  splits = [as_mapping(member.data.get("splits")) for member in group.finished]
+  checksums = [as_mapping(split.get("test")).get("sha256") for split in splits]
+  return {checksum for checksum in checksums if isinstance(checksum, str)}
 
 
 def _is_run(folder: Path) -> bool:
@@ -142,45 +110,44 @@ def _is_run(folder: Path) -> bool:
 
 
 def _seed_folders(folder: Path, links: bool = False) -> list[Path]:
-  """Returns the folders of seeds in the order of their numbers."""
+  """Returns the folders of seeds by number, either plain folders or links."""
   try:
-    found = [path for path in folder.iterdir() if SEED.fullmatch(path.name)]
-    found = [path for path in found if path.is_dir()]
+    paths = [path for path in folder.iterdir() if SEED.fullmatch(path.name)]
+    paths = [path for path in paths if path.is_dir()]
   except OSError:
     return []
-  found = [path for path in found if path.is_symlink() == links]
-  return sorted(found, key=lambda path: (int(path.name[5:]), path.name))
+  paths = [path for path in paths if path.is_symlink() == links]
+  return sorted(paths, key=lambda path: (int(path.name[5:]), path.name))
 
 
-def _runs(folder: Path) -> list[Path]:
-  """Returns the folder itself where it is a run, else those of its seeds."""
+def _run_folders(folder: Path) -> list[Path]:
+  """Returns the folder itself if it is a run, else its seed folders."""
   runs = [folder] if _is_run(folder) else _seed_folders(folder)
   if not runs:
     raise UserError(
-      "expected the folder of a run, with its config.json, or of runs over "
-      f"seeds, with seed_0, at {folder}",
-      "got a folder without" if folder.is_dir() else "got: no such folder",
-      "name folders that experiments/train.py has written",
+      f"expected a run folder (config.json) or a group (seed_0) at {folder}",
+      "got neither" if folder.is_dir() else "got: no such folder",
+      "pass folders that experiments/train.py has written",
     )
   return runs
 
 
 def _check_distinct(runs: Sequence[Path]) -> None:
-  seen = set()
+  distinct = set()
   for path in runs:
-    if path in seen:
+    if path in distinct:
       raise UserError(
-        "expected every run once", f"got twice: {path}", "name it once"
+        "expected every run once", f"got twice: {path}", "pass it once"
       )
-    seen.add(path)
-  if len(runs) > MOST_RUNS:
+    distinct.add(path)
+  if len(runs) > MAX_RUNS:
     raise UserError(
-      f"expected at most {MOST_RUNS} runs to compare", f"got {len(runs)}"
+      f"expected at most {MAX_RUNS} runs to compare", f"got {len(runs)}"
     )
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-  """Returns as much of the ends of the paths as tells them apart."""
+def _short_names(paths: Sequence[Path]) -> list[str]:
+  """Returns the shortest ends of the paths that are distinct."""
   longest = max(len(path.parts) for path in paths)
   names: list[str] = []
   for count in range(1, longest + 1):
@@ -190,68 +157,69 @@ def _names(paths: Sequence[Path]) -> list[str]:
   return names
 
 
-def _group(
+def _read_group(
   name: str, paths: Sequence[Path], folder: Path, remarks: list[str]
 ) -> Group:
-  """Reads the runs of a group and leaves out what cannot be one of it."""
+  """Reads the runs of a group and adds remarks on omitted ones."""
   runs: list[Run] = []
   before = len(remarks)
   for path in paths:
     label = name if path == folder else f"{name}/{path.name}"
-    found = run.read(path, arrays=False)
-    remarks += [f"{label}: {remark}" for remark in found.remarks]
-    if reason := _unfit(found, runs):
-      remarks.append(f"{label} is left out: {reason}")
+    member = run.read(path, with_arrays=False)
+    remarks += [f"{label}: {remark}" for remark in member.remarks]
+    if reason := _mismatch(member, runs):
+      remarks.append(f"{label} is omitted: {reason}")
     else:
-      runs.append(dataclasses.replace(found, name=label))
+      runs.append(dataclasses.replace(member, name=label))
   if not runs:
     raise UserError(
-      f"expected a run that can be read in {folder}",
+      f"expected a readable run in {folder}",
       f"got: {remarks[before]}",
-      "put good copies of its files back, or leave it out",
+      "restore its files, or omit the folder",
     )
   return Group(name, tuple(runs))
 
 
-def _unfit(found: Run, others: Sequence[Run]) -> str:
-  if not (found.config or found.summary or found.curves):
-    return "nothing in it can be read"
+def _mismatch(member: Run, others: Sequence[Run]) -> str:
+  """Returns why a run does not belong to a group, or ''."""
+  if not (member.config or member.summary or member.curves):
+    return "none of its files is readable"
   for other in others:
-    if seed(found) is not None and seed(found) == seed(other):
-      return f"it has the seed {seed(found)}, as {other.name} has"
-    if _differ(found, other, "task"):
+    if seed(member) is not None and seed(member) == seed(other):
+      return f"it has seed {seed(member)}, like {other.name}"
+    if _tasks_differ(member, other):
       return (
-        f"its task is {_task(found)}, that of {other.name} is {_task(other)}"
+        f"its task is {_task(member)}, that of {other.name} is {_task(other)}"
       )
   return ""
 
 
-def _task(found: Run) -> str:
-  return part_name(found, "task")[:100]
+def _task(member: Run) -> str:
+  return component(member, "task")[:100]
 
 
-def _differ(first: Run, second: Run, part: str) -> bool:
-  """Says whether two runs name different parts, as far as they name them."""
-  one, other = part_name(first, part), part_name(second, part)
-  return bool(one and other and one != other)
+def _tasks_differ(first: Run, second: Run) -> bool:
+  """Returns whether two runs have different tasks, if both are known."""
+  tasks = component(first, "task"), component(second, "task")
+  return all(tasks) and tasks[0] != tasks[1]
 
 
 def _check_tasks(groups: Sequence[Group]) -> None:
   first = groups[0]
   for group in groups[1:]:
-    if _differ(first.runs[0], group.runs[0], "task"):
+    if _tasks_differ(first.runs[0], group.runs[0]):
       raise UserError(
         f"expected runs of one task: {first.name} is {_task(first.runs[0])}",
         f"got {group.name}, which is {_task(group.runs[0])}",
-        "compare runs whose metrics are the same",
+        "compare runs with the same metrics",
       )
 
 
 def _warnings(groups: Sequence[Group]) -> Iterator[str]:
-  open_runs = [r for g in groups for r in g.runs if not is_finished(r)]
-  if open_runs:
+  unfinished = [r for g in groups for r in g.runs if not is_finished(r)]
+  if unfinished:
     yield (
-      f"Not finished, and left out of the figures: {_listed(open_runs)}. "
+      f"Not finished and therefore not in the figures: {_list(unfinished)}. "
       "The same command continues a run."
     )
   for group in groups:
@@ -260,22 +228,24 @@ def _warnings(groups: Sequence[Group]) -> Iterator[str]:
         f"The runs of {group.name} differ in more than the seed: "
         f"{', '.join(differing[:3])}{' and more' * (len(differing) > 3)}."
       )
-  if len(set().union(*map(tested_on, groups))) > 1:
+  if len(set().union(*map(test_checksums, groups))) > 1:
     yield (
-      "The runs were not all tested on the same examples: their test figures "
-      "do not compare."
+      "The runs were tested on different examples: their test metrics are not "
+      "comparable."
     )
 
 
-def _listed(runs: Sequence[Run], most: int = 8) -> str:
-  names = ", ".join(found.name for found in runs[:most])
-  rest = len(runs) - most
+def _list(runs: Sequence[Run], limit: int = 8) -> str:
+  names = ", ".join(member.name for member in runs[:limit])
+  rest = len(runs) - limit
   return f"{names} and {rest} more" if rest > 0 else names
 
 
 def _differing(group: Group) -> list[str]:
-  """Returns the paths, but the seed, that are not alike in a group."""
-  trees = [leaves(found.config) for found in group.runs if found.config]
+  """Returns the paths of settings, except the seed, that differ in a group."""
+  trees = [
+    config_tree.leaves(member.config) for member in group.runs if member.config
+  ]
   paths = dict.fromkeys(path for tree in trees for path in tree)
   return [
     path

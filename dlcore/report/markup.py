@@ -1,27 +1,29 @@
-"""HTML in which forgetting to escape is impossible, and numbers as text."""
+"""HTML whose text is always escaped, and numbers as text."""
 
 import html
 import math
 from collections.abc import Sequence
 
 VOID = ("img", "meta")
-LONGEST = 2000
-SHORT = {"r2": "R\N{SUPERSCRIPT TWO}"} | {
+MAX_LENGTH = 2000
+ABBREVIATIONS = {"r2": "R\N{SUPERSCRIPT TWO}"} | {
   name: name.upper() for name in ("f1", "rmse", "mae", "mse")
 }
 
 
 class Markup(str):
-  """Text that is HTML already; every other string gets escaped."""
+  """Text that is already HTML; every other string is escaped."""
 
   __slots__ = ()
 
 
 def join(*children: object) -> Markup:
-  """Concatenates `children`, escaping what is not `Markup`."""
+  """Concatenates `children`, escaping those that are not `Markup`."""
   return Markup(
     "".join(
-      child if isinstance(child, Markup) else html.escape(str(child)[:LONGEST])
+      child
+      if isinstance(child, Markup)
+      else html.escape(str(child)[:MAX_LENGTH])
       for child in children
     )
   )
@@ -33,8 +35,8 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
   Args:
     name: of the element.
     *children: its content, see `join`.
-    **attributes: `_` stands for `-`, a trailing `_` is dropped, and so is an
-      attribute that is None.
+    **attributes: `_` becomes `-` and a trailing `_` is dropped; an attribute
+      whose value is None is omitted.
   """
   inside = "".join(
     f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
@@ -46,7 +48,7 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
 
 
 def section(title: str, *children: object) -> Markup:
-  """Returns a part of the page under its title."""
+  """Returns a section of the page with its heading."""
   return tag("section", tag("h2", title), *children)
 
 
@@ -57,15 +59,17 @@ def facts(pairs: Sequence[tuple[str, object]], class_: str = "facts") -> Markup:
 
 
 def table(
-  head: Sequence[object], rows: Sequence[Sequence[object]], words: int = 1
+  head: Sequence[object],
+  rows: Sequence[Sequence[object]],
+  text_columns: int = 1,
 ) -> Markup:
-  """Returns a table of numbers whose first `words` columns are words."""
+  """Returns a table of numbers, whose first `text_columns` hold text."""
 
   def cells(name: str, row: Sequence[object]) -> Markup:
     return tag(
       "tr",
       *(
-        tag(name, cell, class_="word" if i < words else None)
+        tag(name, cell, class_="text" if i < text_columns else None)
         for i, cell in enumerate(row)
       ),
     )
@@ -75,36 +79,36 @@ def table(
   return tag("div", inner, class_="scroll")
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
   """Returns about four digits of `value`: `0.3124`, `21,000`, `1e-5`."""
   if not math.isfinite(value):
     return "not finite"
   if abs(value) >= 1e15:
-    return minus(f"{value:.3e}".replace("e+", "e"))
+    return with_minus(f"{value:.3e}".replace("e+", "e"))
   if value == int(value) or abs(value) >= 1000:
-    return minus(f"{value:,.0f}")
-  return minus(f"{value:.4g}".replace("e-0", "e-"))
+    return with_minus(f"{value:,.0f}")
+  return with_minus(f"{value:.4g}".replace("e-0", "e-"))
 
 
-def minus(number: str) -> str:
-  """Returns the number with a minus as wide as its digits, not a hyphen."""
-  return number.replace("-", "\N{MINUS SIGN}")
+def with_minus(text: str) -> str:
+  """Returns `text` with minus signs, as wide as digits, for hyphens."""
+  return text.replace("-", "\N{MINUS SIGN}")
 
 
 def is_share(metric: str) -> bool:
-  """Says whether a metric of that name is read as a percentage."""
+  """Returns whether a metric of that name is shown as a percentage."""
   return "accuracy" in metric or metric in ("precision", "recall", "f1")
 
 
-def measure(metric: str, value: float, digits: int = 2) -> str:
+def format_metric(metric: str, value: float, digits: int = 2) -> str:
   """Returns the value of a metric: `98.89%` or `0.3124`."""
   if is_share(metric) and math.isfinite(value) and abs(value) <= 1:
     return f"{100 * value:.{digits}f}%"
-  return number(value)
+  return format_number(value)
 
 
-def duration(seconds: float) -> str:
-  """Returns a time as one reads it: `0.31 s`, `12.3 s`, `3 min 20 s`."""
+def format_duration(seconds: float) -> str:
+  """Returns a duration: `0.31 s`, `12.3 s`, `3 min 20 s`, `2 h 5 min`."""
   if not math.isfinite(seconds) or seconds < 0:
     return "unknown"
   if seconds < 60:
@@ -114,6 +118,6 @@ def duration(seconds: float) -> str:
   return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def words(name: str) -> str:
+def humanize(name: str) -> str:
   """Returns an identifier as words: `learning_rate` as `learning rate`."""
-  return SHORT.get(name, name.replace("_", " "))
+  return ABBREVIATIONS.get(name, name.replace("_", " "))

@@ -1,78 +1,92 @@
-"""The worst mistakes: pictures, or rows of a table."""
+"""The worst errors, with their inputs: pictures, text or rows of a table."""
 
 import numpy as np
 
-from dlcore.report import images, markup
+from dlcore.report import markup, png
 from dlcore.report.markup import Markup, tag
-from dlcore.report.run import Run, class_names
+from dlcore.report.run import Run, class_names, schema
 
-MOST = 24
-COLUMNS = 8
+MAX_EXAMPLES = 24
+MAX_COLUMNS = 8
 
 
 def mistakes(run: Run) -> Markup | None:
-  """Returns the examples that were predicted worst, the worst first."""
-  found = run.predictions
-  if "worst_input" not in found:
+  """Returns the examples with the largest errors, in decreasing order."""
+  if "worst_target" in run.arrays:
+    title, measure, answers = "Largest errors", "error", _number_answers(run)
+  elif "worst_label" in run.arrays:
+    title, measure = "Worst mistakes", "probability"
+    answers = _class_answers(run)
+  else:
     return None
-  inputs = found["worst_input"][:MOST]
-  answers = _answers(run)[:MOST]
-  title = "Largest errors" if "target" in found else "Worst mistakes"
+  inputs = run.arrays["worst_input"][:MAX_EXAMPLES]
+  answers = answers[:MAX_EXAMPLES]
   if inputs.ndim == 4:
     cards = [_card(*pair) for pair in zip(inputs, answers, strict=True)]
     return markup.section(title, tag("div", *cards, class_="cards"))
-  return markup.section(title, *_rows(run, inputs, answers))
+  return markup.section(title, *_rows(run, inputs, answers, measure))
 
 
-def _answers(run: Run) -> list[tuple[str, str, str]]:
-  """Returns truth, prediction, and probability or error of each."""
-  found = run.predictions
-  if "target" in found:
-    pairs = zip(
-      found["worst_target"].tolist(),
-      found["worst_prediction"].tolist(),
-      strict=True,
-    )
-    return [
-      (markup.number(a), markup.number(b), markup.number(b - a))
-      for a, b in pairs
-    ]
-  label, prediction = found["worst_label"], found["worst_prediction"]
-  names = class_names(run, 1 + int(max(label.max(), prediction.max())))
+def _number_answers(run: Run) -> list[tuple[str, str, str]]:
+  """Returns truth, prediction and error of each example."""
+  arrays = run.arrays
+  targets = arrays["worst_target"].tolist()
+  predictions = arrays["worst_prediction"].tolist()
+  show = markup.format_number
   return [
-    (names[a], names[b], f"{share:.0%}")
-    for a, b, share in zip(
-      label, prediction, found["worst_probability"].tolist(), strict=True
-    )
+    (show(target), show(prediction), show(prediction - target))
+    for target, prediction in zip(targets, predictions, strict=True)
+  ]
+
+
+def _class_answers(run: Run) -> list[tuple[str, str, str]]:
+  """Returns truth, prediction and probability of each example."""
+  label = run.arrays["worst_label"]
+  prediction = run.arrays["worst_prediction"]
+  names = class_names(run, 1 + int(max(label.max(), prediction.max())))
+  probability = run.arrays.get("worst_probability", np.full(len(label), np.nan))
+  return [
+    (names[i], names[j], "" if np.isnan(share) else f"{share:.0%}")
+    for i, j, share in zip(label, prediction, probability, strict=True)
   ]
 
 
 def _card(image: np.ndarray, answer: tuple[str, str, str]) -> Markup:
-  true, predicted, how = answer
-  picture = images.data_uri(images.thumbnail(image))
+  true, predicted, measure = answer
+  picture = png.data_uri(png.thumbnail(image))
   return tag(
     "figure",
     tag("img", src=picture, alt=""),
-    tag("figcaption", true, " → ", tag("b", predicted), tag("small", how)),
-    title=f"{true} → {predicted}, {how}",
+    tag("figcaption", true, " → ", tag("b", predicted), tag("small", measure)),
+    title=f"{true} → {predicted}, {measure}",
   )
 
 
 def _rows(
-  run: Run, inputs: np.ndarray, answers: list[tuple[str, str, str]]
+  run: Run,
+  inputs: np.ndarray,
+  answers: list[tuple[str, str, str]],
+  measure: str,
 ) -> list[Markup]:
-  columns = run.data.get("columns")
+  """Returns a table of texts `[M]`, or of numbers `[M, D]` by column."""
+  head = ["true", "predicted", measure]
+  numeric = measure == "error"
+  if inputs.ndim == 1:
+    rows = [
+      [text, *answer] for text, answer in zip(inputs, answers, strict=True)
+    ]
+    return [markup.table(["text", *head], rows, 1 if numeric else 3)]
   count = inputs.shape[1]
-  if not isinstance(columns, list) or len(columns) != count:
+  columns = schema(run, "columns") or []
+  if len(columns) != count:
     columns = [f"feature {index}" for index in range(count)]
-  how = "error" if "target" in run.predictions else "probability"
   rows = [
-    [*answer, *(markup.number(value) for value in row.tolist())]
-    for answer, row in zip(answers, inputs[:, :COLUMNS], strict=True)
+    [*answer, *(markup.format_number(value) for value in row.tolist())]
+    for answer, row in zip(answers, inputs[:, :MAX_COLUMNS], strict=True)
   ]
-  head = ["true", "predicted", how, *columns[:COLUMNS]]
-  parts = [markup.table(head, rows, words=2 if how == "probability" else 0)]
-  if count > COLUMNS:
-    note = f"The first {COLUMNS} of {count:,} columns."
+  head += columns[:MAX_COLUMNS]
+  parts = [markup.table(head, rows, 0 if numeric else 2)]
+  if count > MAX_COLUMNS:
+    note = f"The first {MAX_COLUMNS} of {count:,} columns."
     parts.insert(0, tag("p", note, class_="note"))
   return parts

@@ -1,36 +1,37 @@
-"""What a run is and how it ended: head, results, time, settings, origin."""
+"""Summary of a run: title, results, time, data, versions and config."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from dlcore.report import markup
-from dlcore.report.curves import OPTIMIZATION, SPLITS
+from dlcore.report.curves import OPTIMIZATION, is_split, split_order
+from dlcore.report.json_values import as_mapping, as_number, as_numbers
 from dlcore.report.markup import Markup, tag
-from dlcore.report.run import Run, mapping, number, numbers
+from dlcore.report.run import Run, last_step, schema
 
 HEADLINE = ("accuracy", "f1", "r2", "rmse", "mae", "perplexity", "loss")
-"""The metric to be read first is the first of these."""
+"""The first of these that a run has is its main metric."""
 
-DEEPEST = 8
+MAX_DEPTH = 8
+MAX_SPLITS = 6
 
 
 def head(run: Run) -> Markup:
-  """Returns the title and the one number that matters."""
+  """Returns the title and the main metric."""
   parts = [tag("h1", run.name), tag("p", _subject(run), class_="note")]
-  found = headline(run)
-  if found:
-    split, metric, value = found
-    name = f"{split} {markup.words(metric)}"
-    shown = markup.measure(metric, value, digits=1)
-    parts.append(tag("p", tag("span", name), shown, class_="headline"))
+  if main := headline(run):
+    split, metric, value = main
+    name = tag("span", f"{split} {markup.humanize(metric)}")
+    text = markup.format_metric(metric, value, digits=1)
+    parts.append(tag("p", name, text, class_="headline"))
   if run.summary.get("finished") is not True:
     parts.append(tag("p", _unfinished(run), class_="warning"))
   return tag("header", *parts)
 
 
 def headline(run: Run) -> tuple[str, str, float] | None:
-  """Returns split, metric and value of the number to be read first."""
+  """Returns split, name and value of the main metric, or None."""
   results = _results(run)
   for split in ("test", "valid", "train", *results):
     scores = results.get(split, {})
@@ -41,15 +42,18 @@ def headline(run: Run) -> tuple[str, str, float] | None:
 
 
 def results(run: Run) -> Markup | None:
-  """Returns the metrics of every split, and what they cost."""
-  found = _results(run)
-  splits = sorted(found, key=lambda s: (*SPLITS, s).index(s))[:6]
-  metrics = list(dict.fromkeys(m for s in splits for m in found[s]))
+  """Returns the metrics of every split, and steps, time and parameters."""
+  scores = _results(run)
+  splits = sorted(scores, key=split_order)[:MAX_SPLITS]
+  metrics = dict.fromkeys(metric for s in splits for metric in scores[s])
   rows: list[list[object]] = []
   for metric in metrics:
-    values = [found[split].get(metric) for split in splits]
-    shown = ["" if v is None else markup.measure(metric, v) for v in values]
-    rows.append([markup.words(metric), *shown])
+    values = [scores[split].get(metric) for split in splits]
+    cells = [
+      "" if value is None else markup.format_metric(metric, value)
+      for value in values
+    ]
+    rows.append([markup.humanize(metric), *cells])
   parts = [_costs(run)]
   if rows:
     parts.append(markup.table(["", *splits], rows))
@@ -58,8 +62,8 @@ def results(run: Run) -> Markup | None:
 
 
 def phases(run: Run) -> Markup | None:
-  """Returns the wall time by phase, as one bar and as numbers."""
-  times = numbers(run.summary.get("phases"))
+  """Returns the wall time by phase, as a bar and as numbers."""
+  times = as_numbers(run.summary.get("phases"))
   times = {k: v for k, v in times.items() if 0 < v < 1e12}
   total = sum(times.values())
   if not times:
@@ -67,15 +71,15 @@ def phases(run: Run) -> Markup | None:
   parts, keys = [], []
   for index, (name, time) in enumerate(list(times.items())[:16]):
     style, share = f"phase{index % 8}", time / total
-    tip = f"{name}: {markup.duration(time)}, {share:.1%}"
+    tip = f"{name}: {markup.format_duration(time)}, {share:.1%}"
     width = f"flex-grow:{100 * share:.2f}"
     parts.append(tag("i", class_=style, style=width, title=tip))
-    value = [markup.duration(time), tag("small", f"{share:.0%}")]
+    value = [markup.format_duration(time), tag("small", f"{share:.0%}")]
     keys.append(
       tag("div", tag("dt", tag("i", class_=style), name), tag("dd", *value))
     )
   return markup.section(
-    f"Time, {markup.duration(total)}",
+    f"Time, {markup.format_duration(total)}",
     tag("div", *parts, class_="bar"),
     tag("dl", *keys, class_="phases"),
   )
@@ -83,21 +87,19 @@ def phases(run: Run) -> Markup | None:
 
 def origin(run: Run) -> Markup | None:
   """Returns data, versions and devices."""
-  pairs: list[tuple[str, object]] = []
-  shape = run.data.get("shape")
-  if isinstance(shape, list):
-    kind = run.data.get("dtype", "")
-    size = " \N{MULTIPLICATION SIGN} ".join(str(axis) for axis in shape[:8])
-    pairs.append((str(run.data.get("input", "input")), f"{size} {kind}"))
-  classes = run.data.get("classes")
-  if isinstance(classes, list):
+  pairs = _inputs(run)
+  classes = schema(run, "classes")
+  if classes:
     pairs.append(("classes", f"{len(classes):,}"))
-  for name, split in list(mapping(run.data.get("splits")).items())[:6]:
-    size = number(mapping(split).get("size"))
+  splits = as_mapping(run.data.get("splits"))
+  for name, split in list(splits.items())[:MAX_SPLITS]:
+    size = as_number(as_mapping(split).get("size"))
     if size is not None:
-      digest = tag("small", str(mapping(split).get("sha256") or "")[:8])
-      pairs.append((name, markup.join(f"{markup.number(size)} ", digest)))
-  versions = mapping(run.summary.get("versions"))
+      digest = tag("small", str(as_mapping(split).get("sha256") or "")[:8])
+      pairs.append(
+        (name, markup.join(f"{markup.format_number(size)} ", digest))
+      )
+  versions = as_mapping(run.summary.get("versions"))
   pairs += [(name, str(version)) for name, version in versions.items()]
   if run.summary.get("devices"):
     pairs.append(("devices", str(run.summary["devices"])))
@@ -107,12 +109,12 @@ def origin(run: Run) -> Markup | None:
 
 
 def config(run: Run) -> Markup | None:
-  """Returns the settings, folded."""
+  """Returns the config by section, folded."""
   if not run.config:
     return None
-  parts = mapping(run.config)
-  loose = {k: v for k, v in parts.items() if not isinstance(v, Mapping)}
-  groups = [("run", loose)] if loose else []
+  parts = as_mapping(run.config)
+  top = {k: v for k, v in parts.items() if not isinstance(v, Mapping)}
+  groups = [("run", top)] if top else []
   groups += [(k, v) for k, v in parts.items() if isinstance(v, Mapping) and v]
   cards = [
     tag("div", tag("h3", name), markup.facts(_leaves(group), "settings"))
@@ -129,9 +131,9 @@ def config(run: Run) -> Markup | None:
 
 
 def _subject(run: Run) -> str:
-  """Returns `cnn on digits, classification`, as far as it is known."""
+  """Returns `cnn on digits, classification`, without unknown names."""
   names = {
-    part: str(mapping(run.config.get(part)).get("name") or "")
+    part: str(as_mapping(run.config.get(part)).get("name") or "")
     for part in ("model", "data", "task")
   }
   data = names["data"] or str(run.data.get("name") or "")
@@ -140,55 +142,70 @@ def _subject(run: Run) -> str:
 
 
 def _unfinished(run: Run) -> str:
-  steps = [
-    curve.steps[-1] for by in run.curves.values() for curve in by.values()
-  ]
-  where = (
-    f" It was last seen at step {markup.number(max(steps))}." if steps else ""
-  )
-  return f"This run is not finished.{where} The same command continues it."
+  step = last_step(run)
+  logged = f" The log ends at step {step:,.0f}." if step is not None else ""
+  return f"This run is not finished.{logged} The same command continues it."
 
 
 def _results(run: Run) -> dict[str, dict[str, float]]:
-  """Returns the final metrics by split; the latest where there are none."""
-  found: dict[str, dict[str, float]] = {}
-  for key, value in numbers(run.summary.get("metrics")).items():
+  """Returns the final metrics by split, or the latest of an unfinished run."""
+  results: dict[str, dict[str, float]] = {}
+  for key, value in as_numbers(run.summary.get("metrics")).items():
     split, _, metric = key.rpartition("/")
-    found.setdefault(split or "all", {})[metric] = value
-  if not found:
-    for metric, by_split in run.curves.items():
-      if metric in OPTIMIZATION:
-        continue
-      for split, curve in by_split.items():
-        found.setdefault(split, {})[metric] = float(curve.values[-1])
-  return found
+    results.setdefault(split or "all", {})[metric] = value
+  if results:
+    return results
+  for metric, by_split in run.curves.items():
+    for split, curve in by_split.items():
+      if metric not in OPTIMIZATION and is_split(split):
+        results.setdefault(split, {})[metric] = float(curve.values[-1])
+  return results
+
+
+def _inputs(run: Run) -> list[tuple[str, object]]:
+  """Returns name, shape and dtype of the arrays that the model reads.
+
+  Version 0.1 stored those of a single array directly in `data.json`.
+  """
+  inputs = dict(as_mapping(run.data.get("inputs")))
+  if "shape" in run.data:
+    inputs[str(run.data.get("input", "input"))] = run.data
+  pairs: list[tuple[str, object]] = []
+  for name, described in list(inputs.items())[:MAX_SPLITS]:
+    shape = as_mapping(described).get("shape")
+    if isinstance(shape, list):
+      sizes = [str(size) for size in shape[:MAX_DEPTH]]
+      text = " \N{MULTIPLICATION SIGN} ".join(sizes)
+      dtype = as_mapping(described).get("dtype", "")
+      pairs.append((name, f"{text} {dtype}"))
+  return pairs
 
 
 def _costs(run: Run) -> Markup | None:
-  known = numbers(run.summary)
-  shown = {
-    "step": ("steps", markup.number),
-    "best_step": ("best step", markup.number),
-    "seconds": ("time", markup.duration),
-    "examples_per_second": ("examples/s", markup.number),
-    "parameters": ("parameters", markup.number),
+  known = as_numbers(run.summary)
+  entries = {
+    "step": ("steps", markup.format_number),
+    "best_step": ("best step", markup.format_number),
+    "seconds": ("time", markup.format_duration),
+    "examples_per_second": ("examples/s", markup.format_number),
+    "parameters": ("parameters", markup.format_number),
   }
   pairs: list[tuple[str, object]] = [
-    (name, show(known[key]))
-    for key, (name, show) in shown.items()
+    (name, format_value(known[key]))
+    for key, (name, format_value) in entries.items()
     if key in known
   ]
   return markup.facts(pairs, "tiles") if pairs else None
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list:
-  """Returns the settings by dotted path, as JSON."""
-  found: list[tuple[str, object]] = []
+  """Returns the settings by dotted path; values other than strings as JSON."""
+  leaves: list[tuple[str, object]] = []
   for key, value in tree.items():
     path = f"{prefix}{key}"
-    if isinstance(value, Mapping) and value and path.count(".") < DEEPEST:
-      found += _leaves(value, f"{path}.")
+    if isinstance(value, Mapping) and value and path.count(".") < MAX_DEPTH:
+      leaves += _leaves(value, f"{path}.")
     else:
       text = value if isinstance(value, str) else json.dumps(value)
-      found.append((path, text))
-  return found
+      leaves.append((path, text))
+  return leaves

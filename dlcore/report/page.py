@@ -1,155 +1,163 @@
-"""The page: one file that shows a run, or several, and needs nothing else."""
+"""Writes the page: one HTML file about a run, or several, without links."""
 
 import errno
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from dlcore import storage
 from dlcore.errors import UserError
+from dlcore.predictions import CLASSES, NUMBERS
 from dlcore.report import (
-  classification,
+  classes,
   comparison,
+  convolutions,
   curves,
-  features,
   groups,
-  intervals,
-  layers,
+  interval_plot,
+  layer_curves,
   markup,
   mistakes,
   overview,
-  pairs,
-  regression,
+  paired_tests,
+  residuals,
   run,
 )
 from dlcore.report.markup import Markup, tag
 
-SECTIONS: tuple[Callable[[run.Run], Markup | None], ...] = (
-  overview.head,
-  overview.results,
-  curves.curves,
-  curves.optimization,
-  layers.layers,
-  classification.classification,
-  regression.regression,
-  mistakes.mistakes,
-  features.features,
-  overview.phases,
-  overview.origin,
-  overview.config,
-)
-"""In the order of the page; a section without data returns None."""
 
-COMPARED: tuple[Callable[[groups.Comparison], Markup | None], ...] = (
+class Section(NamedTuple):
+  """A section of the page about a run."""
+
+  make: Callable[[run.Run], Markup | None]
+  """Returns the section, or None if the run lacks its content."""
+
+  arrays: tuple[str, ...] = ()
+  """Names of the arrays that a run must have kept, see `dlcore.predictions`."""
+
+
+SECTIONS = (
+  Section(overview.head),
+  Section(overview.results),
+  Section(curves.curves),
+  Section(curves.optimization),
+  Section(layer_curves.layers),
+  Section(classes.classes, CLASSES),
+  Section(residuals.residuals, NUMBERS),
+  Section(mistakes.mistakes, ("worst_input", "worst_prediction")),
+  Section(convolutions.convolutions, ("image", "filters")),
+  Section(overview.phases),
+  Section(overview.origin),
+  Section(overview.config),
+)
+"""In the order of the page."""
+
+COMPARISON_SECTIONS: tuple[
+  Callable[[groups.Comparison], Markup | None], ...
+] = (
   comparison.head,
-  intervals.intervals,
+  interval_plot.intervals,
   comparison.results,
-  pairs.tests,
+  paired_tests.tests,
   comparison.curves,
   comparison.differences,
   comparison.runs,
 )
-"""The same, of the page about several runs."""
+"""In the order of the page about several runs."""
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""The page cannot load or run anything, whatever a run folder brings."""
+"""Content security policy: the page can load and run nothing."""
 
 
 def write(workdir: Path, output: Path | None = None) -> Path:
-  """Writes the page of a run from what lies in its folder.
+  """Writes the page about a run.
 
   Args:
-    workdir: the folder.
-    output: where to write; None for `workdir/report.html`.
+    workdir: the folder of the run.
+    output: the file to write, by default `workdir/report.html`.
 
   Returns:
-    the path of the page.
+    The path of the page.
 
   Raises:
-    UserError: it cannot be written there.
+    UserError: the file cannot be written.
   """
   content = page(run.read(workdir))
-  return _replace(output or workdir / "report.html", content)
+  return _write(output or workdir / "report.html", content)
 
 
 def compare(folders: Sequence[str | Path], output: Path) -> Path:
   """Writes a page that compares runs, or groups of runs over seeds.
 
   Args:
-    folders: of runs, or that hold runs as `seed_0`, `seed_1`, ...
-    output: where to write.
+    folders: of runs, or of groups with runs in `seed_0`, `seed_1`, ...
+    output: the file to write.
 
   Returns:
     `output`.
 
   Raises:
-    UserError: a folder holds no run, is named twice or of another task, or
-      the page cannot be written there.
+    UserError: a folder contains no run, is repeated or belongs to another
+      task, or the file cannot be written.
   """
-  found = groups.read(folders)
-  return _replace(output, comparison_page(found))
+  return _write(output, comparison_page(groups.read(folders)))
 
 
-def page(found: run.Run) -> str:
-  """Returns the page of a run as HTML."""
-  return _document(found.name, SECTIONS, found, found.remarks)
+def page(subject: run.Run) -> str:
+  """Returns the page about a run as HTML."""
+  makers = [
+    section.make
+    for section in SECTIONS
+    if all(name in subject.arrays for name in section.arrays)
+  ]
+  return _document(subject.name, makers, subject, subject.remarks)
 
 
-def comparison_page(found: groups.Comparison) -> str:
+def comparison_page(subject: groups.Comparison) -> str:
   """Returns the page of a comparison as HTML."""
-  title = comparison.title(found)
-  return _document(title, COMPARED, found, found.remarks)
+  title = comparison.title(subject)
+  return _document(title, COMPARISON_SECTIONS, subject, subject.remarks)
 
 
 def _document(
   title: str,
   makers: Sequence[Callable[[Any], Markup | None]],
-  found: Any,
-  left_out: Sequence[str],
+  subject: Any,
+  remarks: Sequence[str],
 ) -> str:
-  """Returns the HTML of the sections that `makers` make of `found`."""
-  sections, remarks = [], list(left_out)
-  for section in makers:
+  """Returns the HTML of all sections, and of the remarks if there are any."""
+  sections, remarks = [], list(remarks)
+  for make in makers:
     try:
-      sections.append(section(found))
-    except Exception as error:  # A stranger's data must not cost the page.
-      remarks.append(f"{section.__name__} is left out: {error!r}"[:200])
+      sections.append(make(subject))
+    except Exception as error:  # Malformed data must not cost the whole page.
+      remarks.append(f"section {make.__name__} is omitted: {error!r}"[:200])
   if remarks:
     lines = [tag("li", remark) for remark in remarks]
-    sections.append(markup.section("Left out", tag("ul", *lines)))
+    sections.append(markup.section("Remarks", tag("ul", *lines)))
   style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
-  width = "width=device-width, initial-scale=1"
-  top = tag(
+  viewport = "width=device-width, initial-scale=1"
+  head = tag(
     "head",
     tag("meta", charset="utf-8"),
-    tag("meta", name="viewport", content=width),
+    tag("meta", name="viewport", content=viewport),
     tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
     tag("title", title),
     tag("style", Markup(style)),
   )
   body = tag("body", tag("main", *filter(None, sections)))
-  return f"<!doctype html>\n{tag('html', top, body, lang='en')}\n"
+  return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _replace(path: Path, content: str) -> Path:
-  """Writes a page in one move, so that a reader never sees half of it."""
+def _write(path: Path, content: str) -> Path:
   try:
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".report")
-    try:
-      with os.fdopen(handle, "wb") as file:
-        file.write(content.encode("utf-8", "replace"))
-      os.chmod(draft, 0o644)  # A temporary file is private.
-      os.replace(draft, path)
-    except BaseException:
-      os.unlink(draft)
-      raise
+    storage.write_atomic(path, content.encode("utf-8", "replace"))
   except OSError as error:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-      raise  # The shell tells of it.
+      raise  # `command` reports a full disk.
     raise UserError(
       f"expected to write the page to {path}",
       f"got: {error.strerror or error}",
-      "name another file, in a folder that is there",
+      "choose a file in an existing folder",
     ) from error
   return path

@@ -1,254 +1,126 @@
-"""Reads a run folder; whatever is missing or malformed becomes a remark.
+"""Reads a run folder; a missing or malformed file becomes a remark.
 
-The folder may come from a stranger, so nothing in it is believed: sizes are
-bounded before anything is read, links are not followed, nothing is unpickled.
+The folder may come from a stranger: sizes are bounded before anything is read,
+links are not followed and nothing is unpickled.
 """
 
 import dataclasses
-import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.storage import checksums as integrity
+from dlcore import storage
+from dlcore.report import array_reader, curve_reader
+from dlcore.report.json_values import as_mapping
 
-LARGEST_JSON = 2**24
-LARGEST_FILE = 2**28
-LARGEST_VALUE = 1e30
-MOST_CLASSES = 10_000
-MOST_ROWS = 4096
-POINTS = 500
-
-
-class Curve(NamedTuple):
-  """A metric over the steps, both float64 `[T]` and finite."""
-
-  steps: np.ndarray
-  values: np.ndarray
+MAX_JSON_BYTES = 2**24
+ERRORS = (
+  *(ValueError, TypeError, LookupError, EOFError, OSError),
+  *(RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),
+)
+"""Errors that the content of a file can cause."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """What a run folder says."""
+  """The content of a run folder."""
 
   name: str
   config: Mapping[str, Any]
   data: Mapping[str, Any]
   summary: Mapping[str, Any]
-  curves: Mapping[str, Mapping[str, Curve]]
+  curves: Mapping[str, Mapping[str, curve_reader.Curve]]
   """By metric, then by split."""
-  predictions: Mapping[str, np.ndarray]
-  features: Mapping[str, np.ndarray]
+
+  arrays: Mapping[str, np.ndarray]
+  """Arrays of `dlcore.predictions`, checked."""
+
   remarks: tuple[str, ...]
-  """What was left out, and why."""
+  """Omitted files and arrays, with the reasons."""
 
 
-def read(workdir: Path, *, arrays: bool = True) -> Run:
+class File(NamedTuple):
+  """A file of the run, and the function that reads it."""
+
+  path: str
+  read: Callable[[Path, list[str]], dict[str, Any]]
+  """`(path, remarks) -> content`; adds to the remarks."""
+
+
+def read_json(path: Path, remarks: list[str]) -> dict[str, Any]:
+  """Returns the object in a JSON file."""
+  del remarks
+  return storage.read_json(path, max_bytes=MAX_JSON_BYTES)
+
+
+CONFIG = File("config.json", read_json)
+DATA = File("assets/data.json", read_json)
+SUMMARY = File("summary.json", read_json)
+METRICS = File("metrics.jsonl", curve_reader.read)
+ARRAYS = (
+  File("assets/predictions.npz", array_reader.read_predictions),
+  File("assets/features.npz", array_reader.read_features),
+)
+
+
+def read(workdir: Path, *, with_arrays: bool = True) -> Run:
   """Reads the folder of a run, finished or not.
 
   Args:
     workdir: the folder.
-    arrays: whether to read predictions and feature maps too; they may be
+    with_arrays: whether to read predictions and feature maps too, which may be
       large.
   """
   workdir = workdir.resolve()
   remarks: list[str] = []
 
-  def attempt(reader, name: str) -> dict[str, Any]:
-    path = workdir / name
+  def content(file: File) -> dict[str, Any]:
     try:
-      if path.resolve() != path:
-        raise ValueError("is a link")
-      if not path.exists():
-        return {}
-      if not path.is_file():
-        raise ValueError("is no plain file")
-      if not integrity.is_intact(workdir, name):
-        raise ValueError("is not as the run wrote it")
-      return reader(path, remarks)
-    except (
-      *(ValueError, TypeError, LookupError, EOFError, OSError),
-      *(RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),
-    ) as error:
-      remarks.append(f"{name} is left out: {str(error)[:200]}")
+      return file.read(storage.checked_path(workdir, file.path), remarks)
+    except FileNotFoundError:
+      return {}
+    except ERRORS as error:
+      remarks.append(f"{file.path} is omitted: {str(error)[:200]}")
       return {}
 
+  kept: dict[str, np.ndarray] = {}
+  for file in ARRAYS if with_arrays else ():
+    kept |= content(file)
   return Run(
     name=workdir.name or "run",
-    config=attempt(_read_json, "config.json"),
-    data=attempt(_read_json, "assets/data.json"),
-    summary=attempt(_read_json, "summary.json"),
-    curves=attempt(_read_metrics, "metrics.jsonl"),
-    predictions=attempt(_read_predictions, "assets/predictions.npz")
-    if arrays
-    else {},
-    features=attempt(_read_features, "assets/features.npz") if arrays else {},
+    config=content(CONFIG),
+    data=content(DATA),
+    summary=content(SUMMARY),
+    curves=content(METRICS),
+    arrays=kept,
     remarks=tuple(remarks),
   )
 
 
-def number(value: object) -> float | None:
-  """Returns `value` as a float, or None where it is not a number."""
-  if isinstance(value, bool) or not isinstance(value, int | float):
-    return None
-  try:
-    return float(value)
-  except OverflowError:
-    return float("inf")
+def schema(run: Run, key: str) -> list | None:
+  """Returns a list from the description of the data, such as its classes.
 
-
-def numbers(value: object) -> dict[str, float]:
-  """Returns the entries of `value` that are numbers; none if no mapping."""
-  found = {key: number(entry) for key, entry in mapping(value).items()}
-  return {key: entry for key, entry in found.items() if entry is not None}
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-  """Returns `value` where it is a mapping, else an empty one."""
-  return value if isinstance(value, Mapping) else {}
+  Version 0.1 stored it directly in `data.json`, later versions in its schema.
+  """
+  value = as_mapping(run.data.get("schema")).get(key, run.data.get(key))
+  return value if isinstance(value, list) else None
 
 
 def class_names(run: Run, count: int) -> list[str]:
-  """Returns the names of `count` classes; the number where there is none."""
-  known = run.data.get("classes")
-  known = known[:count] if isinstance(known, list) else []
-  return [str(name) for name in known] + [
-    str(label) for label in range(len(known), count)
+  """Returns the names of `count` classes; an unnamed class has its number."""
+  names = (schema(run, "classes") or [])[:count]
+  return [str(name) for name in names] + [
+    str(label) for label in range(len(names), count)
   ]
 
 
-def _read_json(path: Path, remarks: list[str]) -> dict[str, Any]:
-  del remarks
-  _check_size(path, LARGEST_JSON)
-  content = json.loads(path.read_text(encoding="utf-8"))
-  if not isinstance(content, dict):
-    raise ValueError(f"expected an object, got {type(content).__name__}")
-  return content
-
-
-def _read_metrics(
-  path: Path, remarks: list[str]
-) -> dict[str, dict[str, Curve]]:
-  _check_size(path, LARGEST_FILE)
-  points: dict[str, dict[str, list[tuple[float, float]]]] = {}
-  broken = strange = 0
-  for line in _lines(path):
-    broken += line is None
-    step = number(line.get("step")) if line else None
-    if line is None or step is None or not 0 <= step < LARGEST_VALUE:
-      continue
-    split = str(line.get("split", "train"))
-    for metric, value in numbers(line).items():
-      if metric in ("step", "seconds"):
-        continue
-      if abs(value) < LARGEST_VALUE:
-        by_split = points.setdefault(metric, {})
-        by_split.setdefault(split, []).append((step, value))
-      else:  # NaN too: it compares false.
-        strange += 1
-  if broken:
-    remarks.append(f"metrics.jsonl: unreadable lines left out: {broken}")
-  if strange:
-    remarks.append(f"metrics.jsonl: values not finite: {strange}")
-  return {
-    metric: {split: _thin(pairs) for split, pairs in by_split.items()}
-    for metric, by_split in points.items()
-  }
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any] | None]:
-  """Yields the objects of a JSONL file, None for a line that is none."""
-  with path.open(encoding="utf-8", errors="replace") as file:
-    for text in file:
-      if not text.strip():
-        continue
-      try:
-        line = json.loads(text)
-      except (ValueError, RecursionError):
-        line = None
-      yield line if isinstance(line, dict) else None
-
-
-def _thin(pairs: list[tuple[float, float]]) -> Curve:
-  """Sorts by step and replaces many points by the means of buckets."""
-  array = np.array(sorted(pairs, key=lambda pair: pair[0]))
-  if len(array) > POINTS:
-    starts = np.linspace(0, len(array), POINTS, endpoint=False).astype(int)
-    sizes = np.diff(np.append(starts, len(array)))
-    array = np.add.reduceat(array, starts) / sizes[:, None]
-  return Curve(array[:, 0], array[:, 1])
-
-
-def _read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
-  arrays = _read_arrays(path)
-  true = "label" if "label" in arrays else "target"
-  _check_rows(arrays, "", true)
-  try:
-    _check_rows(arrays, "worst_", true)
-  except (KeyError, ValueError) as error:
-    if "worst_input" in arrays:
-      remarks.append(f"the worst mistakes are left out: {error}")
-    arrays = {k: v for k, v in arrays.items() if not k.startswith("worst_")}
-  return arrays
-
-
-def _read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
-  del remarks
-  arrays = _read_arrays(path)
-  axes = {"image": 3, "filters": 4}
-  for name in (*axes, *arrays):
-    array = arrays[name]
-    good = array.dtype == np.uint8 and array.ndim == axes.get(name, 3)
-    if not good or array.size == 0 or len(array) > MOST_ROWS:
-      raise ValueError(f"{name} is {array.dtype} {array.shape}")
-  return arrays
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-  _check_size(path, LARGEST_FILE)
-  with zipfile.ZipFile(path) as archive:
-    if sum(entry.file_size for entry in archive.infolist()) > LARGEST_FILE:
-      raise ValueError("the arrays are too large")
-  with np.load(path, allow_pickle=False) as archive:
-    return {name: archive[name] for name in archive.files}
-
-
-def _check_rows(
-  arrays: Mapping[str, np.ndarray], prefix: str, true: str
-) -> None:
-  """Checks kinds, lengths and ranges of the arrays that begin with `prefix`.
-
-  Raises:
-    KeyError, ValueError: an array is missing or is not as expected.
-  """
-  names = [true, "prediction"] + ["probability"] * (true == "label")
-  size = arrays[prefix + true].shape
-  for name in (prefix + name for name in names):
-    array = arrays[name]
-    classes = true == "label" and not name.endswith("probability")
-    if array.shape != size or array.ndim != 1 or array.size == 0:
-      raise ValueError(f"{name} has the shape {array.shape}")
-    if array.dtype.kind not in ("iu" if classes else "f"):
-      raise ValueError(f"{name} has the type {array.dtype}")
-    if classes and not 0 <= array.min() <= array.max() < MOST_CLASSES:
-      raise ValueError(f"{name} is not within 0 to {MOST_CLASSES:,}")
-    if not classes and not (np.abs(array) < LARGEST_VALUE).all():
-      raise ValueError(f"{name} is not finite")
-  if prefix:
-    inputs = arrays["worst_input"]
-    kinds = "u" if inputs.ndim == 4 else "iuf"
-    if inputs.ndim not in (2, 4) or inputs.dtype.kind not in kinds:
-      raise ValueError(f"inputs are {inputs.dtype} {inputs.shape}")
-    if len(inputs) != size[0] or 0 in inputs.shape:
-      raise ValueError(f"inputs have the shape {inputs.shape}")
-
-
-def _check_size(path: Path, largest: int) -> None:
-  if not path.is_file():
-    raise ValueError("not a file")
-  if path.stat().st_size > largest:
-    raise ValueError(f"larger than {largest:,} bytes")
+def last_step(run: Run) -> float | None:
+  """Returns the last step in the metric log, or None."""
+  ends = [
+    curve.steps[-1] for by in run.curves.values() for curve in by.values()
+  ]
+  return float(max(ends)) if ends else None

@@ -3,65 +3,66 @@
 from collections.abc import Sequence
 
 from dlcore.report import markup
+from dlcore.report.curves import split_order
 from dlcore.report.groups import Group, seed
+from dlcore.report.json_values import as_numbers
 from dlcore.report.overview import HEADLINE
-from dlcore.report.run import Run, numbers
+from dlcore.report.run import Run
 
 ORDER = ("test", "valid", "train")
+"""The most important split first."""
 
 
 def main_metric(of: Sequence[Group]) -> str | None:
-  """Returns the key of the number to be read first, `test/accuracy`.
+  """Returns the key of the most important metric, such as `test/accuracy`.
 
-  It is one that all groups with results have, if there is one.
+  A metric that every group with results has takes precedence.
   """
   known = keys(of)
-  having = [
+  available = [
     set().union(*map(results, group.finished)) for group in of if group.finished
   ]
-  common = [key for key in known if all(key in has for has in having)]
+  common = [key for key in known if all(key in names for names in available)]
 
-  def order(key: str) -> tuple[int, int]:
+  def order(key: str) -> tuple[tuple[int, str], int]:
     split, _, name = key.rpartition("/")
-    return (*ORDER, split).index(split), (*HEADLINE, name).index(name)
+    return split_order(split, ORDER), (*HEADLINE, name).index(name)
 
   return min(common or known, key=order, default=None)
 
 
 def keys(of: Sequence[Group]) -> list[str]:
-  """Returns the final metrics of all runs, test before valid."""
-  found: dict[str, None] = {}
+  """Returns the keys of the final metrics of all runs, test before valid."""
+  names: dict[str, None] = {}
   for group in of:
     for run in group.finished:
-      found |= dict.fromkeys(results(run))
+      names |= dict.fromkeys(results(run))
 
-  def place(key: str) -> int:
-    split = key.rpartition("/")[0]
-    return (*ORDER, split).index(split)
-
-  return sorted(found, key=place)
+  return sorted(
+    names, key=lambda key: split_order(key.rpartition("/")[0], ORDER)
+  )
 
 
 def values(group: Group, key: str) -> dict[str, float]:
   """Returns a final metric of the finished runs, by the run's name."""
-  found = {run.name: results(run).get(key) for run in group.finished}
-  return {name: value for name, value in found.items() if value is not None}
+  scores = {run.name: results(run).get(key) for run in group.finished}
+  return {name: value for name, value in scores.items() if value is not None}
 
 
 def by_seed(group: Group, key: str) -> dict[int, float]:
-  """Returns a final metric of the finished runs whose seed is known."""
+  """Returns a final metric of the finished runs, by seed where it is known."""
   scores = values(group, key)
-  found = {}
-  for run in group.finished:
-    known = seed(run)
-    if known is not None and run.name in scores:
-      found[known] = scores[run.name]
-  return found
+  pairs = [(seed(run), scores.get(run.name)) for run in group.finished]
+  return {
+    known: value
+    for known, value in pairs
+    if known is not None and value is not None
+  }
 
 
 def results(run: Run) -> dict[str, float]:
   """Returns the final metrics of a run."""
-  return numbers(run.summary.get("metrics"))
+  return as_numbers(run.summary.get("metrics"))
 
 
 def metric(key: str) -> str:
@@ -69,7 +70,7 @@ def metric(key: str) -> str:
   return key.rpartition("/")[2]
 
 
-def words(key: str) -> str:
+def title(key: str) -> str:
   """Returns `test accuracy` of `test/accuracy`."""
   split = key.rpartition("/")[0]
-  return " ".join(filter(None, (split, markup.words(metric(key)))))
+  return " ".join(filter(None, (split, markup.humanize(metric(key)))))

@@ -150,9 +150,9 @@ def classification(
 
 
 def _check_smoothing(value: Any) -> None:
-  if isinstance(value, jax.Array | jax.core.Tracer):
+  if isinstance(value, jax.Array):  # It may be traced.
     return
-  if not isinstance(value, Real) or not 0 <= value < 1:
+  if not isinstance(value, Real) or not 0 <= float(value) < 1:
     raise UserError(
       "expected label_smoothing from 0 to below 1", f"got {value!r}"
     )
@@ -194,7 +194,7 @@ def _accepts(info: DataInfo) -> None:
     raise UserError(
       "expected data with classes for classification",
       f"got {info.name!r}, whose target is a number",
-      "use --config.task.name=regression",
+      "use the task 'regression'",
     )
   if len(classes) < 2:
     raise UserError(

@@ -132,7 +132,7 @@ def _accepts(info: DataInfo) -> None:
     raise UserError(
       "expected data with a number as its target for regression",
       f"got {info.name!r}, which has {target}",
-      "use --config.task.name=classification",
+      "use the task 'classification'",
     )
 
 

@@ -164,7 +164,8 @@ def _check_output(model: Any, outputs: Any, width: int | None) -> Array:
   shape = getattr(outputs, "shape", None)
   headless = getattr(model, "head", "classifier") is None
   fits = shape is not None and len(shape) == 2
-  if not fits or headless or shape[1] != (width or shape[1]):
+  fits = fits and shape[1] == (width or shape[1])
+  if not fits or headless:
     kind = f"a {type(outputs).__name__}" if shape is None else list(shape)
     raise UserError(
       f"expected a model with outputs of the shape [B, {width or 'C'}]",

@@ -81,7 +81,7 @@ def diagnose(
     hint = f"fix the data: see {name} of the training examples {examples}"
   origin = origin or "none, but the norm of the gradient is far too large"
   if folder is not None:
-    arrays = {name: np.asarray(array) for name, array in batch.items()}
+    arrays: dict[str, Any] = {k: np.asarray(v) for k, v in batch.items()}
     np.savez(folder / FAILURE, **arrays)
     origin += f"; the batch is kept in {folder / FAILURE}"
   last, count = int(state.step), int(state.guard["consecutive"])

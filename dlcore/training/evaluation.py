@@ -74,7 +74,7 @@ class Evaluator:
     Those of `Task.score` are not among them.
     """
     params, model_state = evaluation_variables(state)
-    lowered = self._compile(params, model_state)
+    lowered, _ = self._compile(params, model_state)
     if self._task.score is not None:
       model_state = _without_carry(model_state)
       batch = next(self._batches(model_state, {}))
@@ -91,14 +91,13 @@ class Evaluator:
     stop: StopRequest | None = None,
   ) -> dict[str, float] | None:
     """Returns the metrics, including `Task.derived` and `Task.score`."""
-    if self._compiled is None:
-      self._compile(params, model_state)
+    program = self._compiled
+    if program is None:
+      program = self._compile(params, model_state)[1]
     parts, carry = [], self._fresh_carry(model_state)
     model_state = _without_carry(model_state)
     for batch in self._batches(model_state, carry):
-      carry, sums = self._compiled(
-        params, model_state, carry, self._arrays, batch
-      )
+      carry, sums = program(params, model_state, carry, self._arrays, batch)
       parts.append(sums)
       # A few batches are in flight at a time; one on virtual devices.
       in_flight = 2 if self._partitioner.overlaps else 1
@@ -135,7 +134,7 @@ class Evaluator:
       params, model_state, carry, self._arrays, batch
     )
     self._compiled = lowered.compile()
-    return lowered
+    return lowered, self._compiled
 
   def _batches(self, model_state: ModelState, carry: PyTree) -> Iterator[Batch]:
     source, size = self._source, self._source.size

@@ -1,6 +1,6 @@
 """The batches of a run: resident on the devices, or read by the host."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -76,7 +76,7 @@ class Feed:
 
   def dispatches(
     self, state: State, intervals: Intervals
-  ) -> Iterator[Dispatch]:
+  ) -> Generator[Dispatch, None, None]:
     """Yields all that follow `state`; closing it ends reading ahead."""
     step, first = int(state.step), int(state.batch_index)
     stop = first + intervals.steps - step
@@ -107,7 +107,7 @@ class Feed:
     return data.rows_to_arrays(rows, mask=self._order.padded)
 
 
-def _stack(batches: list[Batch]) -> Batch:
+def _stack(batches: Sequence[Batch]) -> Batch:
   if len(batches) == 1:
     return batches[0]
   return jax.tree.map(lambda *rows: np.stack(rows), *batches)

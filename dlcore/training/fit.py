@@ -157,6 +157,7 @@ def fit(
     steps_per_epoch=train.size // order.batch_size,
     eval_every=eval_every,
     checkpoint_every=checkpoint_every,
+    keep_every=keep_every,
     steps_per_call=steps_per_call if len(order.shapes) == 1 else 1,
   )
   splits = setup.name_splits(valid)
@@ -169,33 +170,24 @@ def fit(
     others=tuple(splits.values()),
   )
   example = feed.read(0)
-  averages = setup.needs_average(task, tx, example, ema)
-  step_function = setup.build_step(
+  step_function, create = setup.build_step(
     task,
     tx,
+    example,
     **gradient,
-    axis_name=partitioner.axis_name,
+    seed=seed,
     ema=ema,
-    averages=averages,
     spike_factor=spike_factor,
     max_consecutive_skips=max_consecutive_skips,
     log_every=log_every,
+    axis_name=partitioner.axis_name,
   )
+  start = setup.Start(create, example, seed, initial, partitioner)
   statistics = LayerStatistics(
     task, tx, partitioner, layer_statistics_every, **gradient
   )
   evaluators = setup.build_evaluators(
     task, splits, partitioner, **placing, batch_size=eval_batch_size
-  )
-  start = setup.plan_start(
-    task,
-    tx,
-    example,
-    partitioner,
-    seed=seed,
-    initial=initial,
-    averages=averages,
-    spike_factor=spike_factor,
   )
 
   with contextlib.ExitStack() as stack:
@@ -219,11 +211,12 @@ def fit(
       if counts:
         statistics.compile(state, feed)
         setup.compile_evaluators(task, evaluators, state, best_by)
+        statistics.compile(state, feed)
     metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(
       metric_log,
       Progress(steps, step, enabled=progress),
-      task.derived,
+      task,
       log_every=log_every,
       batch_size=order.batch_size,
       overlap=partitioner.overlaps,
@@ -299,7 +292,7 @@ def fit(
       # 5. Leave.
       if stopping:
         checkpoints.wait()
-        raise Stopped(stop.number, step)
+        raise Stopped(stop.number, step, state)
       if done:
         break
 

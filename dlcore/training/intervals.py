@@ -16,6 +16,9 @@ class Intervals(NamedTuple):
 
   eval_every: int
   checkpoint_every: int
+  keep_every: int
+  """Saves that are never deleted; 0 for none."""
+
   steps_per_call: int
   """The greatest number of steps of a dispatch."""
 
@@ -27,6 +30,7 @@ class Intervals(NamedTuple):
     *,
     eval_every: int,
     checkpoint_every: int,
+    keep_every: int,
     steps_per_call: int,
   ) -> "Intervals":
     """Returns the intervals of `fit`, where 0 stands for a default.
@@ -39,6 +43,7 @@ class Intervals(NamedTuple):
       steps,
       eval_every,
       checkpoint_every or eval_every,
+      keep_every,
       steps_per_call or default_steps_per_call(),
     )
 
@@ -48,7 +53,8 @@ class Intervals(NamedTuple):
 
   def saves(self, step: int) -> bool:
     """Returns whether a save follows `step`, the best or not."""
-    return step % self.checkpoint_every == 0 or step == self.steps
+    kept = self.keep_every > 0 and step % self.keep_every == 0
+    return kept or step % self.checkpoint_every == 0 or step == self.steps
 
   def pauses(self, step: int) -> bool:
     """Returns whether a dispatch must end at `step`."""
@@ -57,11 +63,11 @@ class Intervals(NamedTuple):
   def dispatches(self, step: int) -> Iterator[int]:
     """Yields the number of steps of each dispatch from `step` to the end."""
     while step < self.steps:
-      pause = min(
-        self.steps,
-        (step // self.eval_every + 1) * self.eval_every,
-        (step // self.checkpoint_every + 1) * self.checkpoint_every,
+      every = (self.eval_every, self.checkpoint_every, self.keep_every)
+      pauses = (
+        (step // interval + 1) * interval for interval in every if interval
       )
+      pause = min(self.steps, *pauses)
       # Only full dispatches and single steps: two programs, at any interval.
       full = self.steps_per_call <= pause - step
       count = self.steps_per_call if full else 1

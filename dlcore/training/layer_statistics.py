@@ -67,20 +67,25 @@ class LayerStatistics:
     return -(-step // self._every) * self._every < step + count
 
   def compile(self, state: State, feed: Feed) -> None:
-    """Compiles the measurement for every length of a batch, if it is on."""
+    """Compiles the measurement for every length of the order."""
     if not self._every:
       return
     for length, batch in feed.examples().items():
       cut = partial(gather, sequences=feed.sequences, length=length)
-      program = self._compile(state, feed.arrays, batch, cut)
-      self._programs[length] = program
+      names: list[str] = []
+      program = self._partitioner.compile(
+        partial(self._measure, cut, names),
+        state,
+        feed.arrays,
+        batch,
+        donate=False,
+      )
+      self._programs[length] = program, names
 
   def measure(
     self, state: State, feed: Feed, dispatch: Dispatch
   ) -> dict[str, float]:
     """Returns the statistics of the first step of a dispatch.
-
-    Needs `compile`.
 
     Returns:
       `gradient_norm/PATH`, the L2 norm of the gradient of a parameter array,
@@ -88,34 +93,31 @@ class LayerStatistics:
       `activation_rms/PATH`, the root mean square of the output of a module in
       training, for Flax modules with parameters.
     """
-    batch, length = dispatch.batch, dispatch.length
+    batch = dispatch.batch
     if dispatch.count > 1:
       batch = jax.tree.map(lambda rows: rows[0], batch)
-    program, names = self._programs[length]
+    program, names = self._programs[dispatch.length]
     _, values = program(state, feed.arrays, batch)
     return dict(zip(names, np.asarray(values).tolist(), strict=True))
 
-  def _compile(self, state, arrays, batch, cut: Callable):
-    names: list[str] = []
-
-    def measure(state: State, arrays: Batch, rows: Batch):
-      batch = cut(arrays, rows)
-      update = self._update(state, batch)
-      values = _norms(update.grads, update.updates, state.params)
-      values |= {
-        name: jnp.sqrt(total / count)
-        for name, (total, count) in update.metrics.items()
-        if name.startswith(ACTIVATION)
-      }
-      names[:] = values
-      # One array: each one that is fetched costs some 10 us.
-      stacked = jnp.stack([jnp.float32(value) for value in values.values()])
-      return state, stacked
-
-    program = self._partitioner.compile(
-      measure, state, arrays, batch, donate=False
-    )
-    return program, names
+  def _measure(
+    self,
+    cut: Callable,
+    names: list[str],
+    state: State,
+    arrays: Batch,
+    rows: Batch,
+  ) -> tuple[State, Array]:
+    update = self._update(state, cut(arrays, rows))
+    values = _norms(update.grads, update.updates, state.params)
+    values |= {
+      name: jnp.sqrt(total / count)
+      for name, (total, count) in update.metrics.items()
+      if name.startswith(ACTIVATION)
+    }
+    names[:] = values
+    # One array: each one that is fetched costs some 10 us.
+    return state, jnp.stack([jnp.float32(value) for value in values.values()])
 
 
 def record_activations(task: Task) -> Task:

@@ -3,16 +3,17 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
 from dlcore.metrics import compute
 from dlcore.storage import MetricLog
+from dlcore.task import Task
+from dlcore.training.memory import NoLog
 from dlcore.training.phases import Phases
 from dlcore.training.progress import Progress
-from dlcore.typing import Metrics
 
 log = logging.getLogger("dlcore")
 
@@ -31,9 +32,9 @@ class Monitor:
 
   def __init__(
     self,
-    metric_log: MetricLog | None,
+    metric_log: MetricLog | NoLog,
     progress: Progress,
-    derived: Callable[[Metrics], Mapping[str, float]],
+    task: Task,
     *,
     log_every: int,
     batch_size: int,
@@ -43,9 +44,9 @@ class Monitor:
     """Takes where to write, and how.
 
     Args:
-      metric_log: the log of the run, or None.
+      metric_log: the log of the run.
       progress: the progress display.
-      derived: see `Task.derived`.
+      task: the learning problem, for `Task.derived`.
       log_every: steps between lines.
       batch_size: for examples per second.
       overlap: whether a step may be dispatched before the last one is done.
@@ -54,7 +55,7 @@ class Monitor:
     self.halted = False
     self._metric_log = metric_log
     self._progress = progress
-    self._derived = derived
+    self._derived = task.derived
     self._log_every = log_every
     self._batch_size = batch_size
     self._overlap = overlap
@@ -106,27 +107,27 @@ class Monitor:
     self._unread += 1
     if not due and self._unread < self._max_in_flight:
       return
-    entry["loss"].block_until_ready()
+    jax.block_until_ready(entry)  # All of it: see `Start.begin`.
     self._adapt()
     if not due and self._read_at - self._shown_at < 0.2:
       return
     self._shown_at, self._unfetched = self._read_at, None
-    entry = jax.tree.map(np.atleast_1d, jax.device_get(dict(entry)))
-    self.halted |= bool(entry.pop("halted")[-1])
-    skipped = int(entry.pop("skipped")[-1])
+    values = jax.tree.map(np.atleast_1d, jax.device_get(dict(entry)))
+    self.halted |= bool(values.pop("halted")[-1])
+    skipped = int(values.pop("skipped")[-1])
     if not self.halted:  # The roll-back reports the others.
       self._warn(last, skipped)
     self._skipped = skipped
     self._measure_rate(last)
-    self._progress.update(last, float(entry["loss"][-1]), self._rate)
+    self._progress.update(last, float(values["loss"][-1]), self._rate)
     if not self.halted:
-      self._write(first, count, entry)
+      self._write(first, count, values)
 
   def _write(self, first: int, count: int, entry: dict) -> None:
     metrics, _ = entry.pop("metrics"), entry.pop("loss")
     for i in range(count):
       step = first + i + 1
-      if step % self._log_every or self._metric_log is None:
+      if step % self._log_every:
         continue
       sums = jax.tree.map(lambda leaf, i=i: leaf[i], metrics)
       values = compute(sums, self._derived)

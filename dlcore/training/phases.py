@@ -26,7 +26,7 @@ class Phases:
     """Starts at `start` (`time.monotonic()`), by default now."""
     self.start = time.monotonic() if start is None else start
     self.steps = 0
-    self.seconds = dict.fromkeys(NAMES, 0.0)
+    self.seconds: dict[str, float] = dict.fromkeys(NAMES, 0.0)
     self._timers = {name: _Timer(self.seconds, name) for name in NAMES}
 
   def __call__(self, name: str) -> "_Timer":

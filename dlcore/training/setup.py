@@ -18,7 +18,7 @@ from dlcore.training.checks import check_best_by
 from dlcore.training.decisions import Decisions, roll_back
 from dlcore.training.evaluation import Evaluator
 from dlcore.training.memory import MemoryCheckpoints, NoLog
-from dlcore.training.state import State, init_guard, init_state
+from dlcore.training.state import State, init_guard, init_state, run_key
 from dlcore.training.step import (
   Step,
   accumulate_metrics,
@@ -33,6 +33,9 @@ SAVE_SECONDS = 5.0
 """Seconds between writes if the user does not ask for certain steps. A write
 of many small arrays takes 0.1 s, as much as a thousand small steps."""
 
+Create = Callable[..., State]
+"""`(batch, variables=None) -> State`, a pure function."""
+
 Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
 """Replaces random initial variables, see `fit`."""
 
@@ -40,20 +43,19 @@ Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
 def build_step(
   task: Task,
   tx: optax.GradientTransformation,
+  batch: Batch,
   *,
+  seed: int,
   penalty: Penalty | None,
   accumulate: int,
   ema: float,
-  averages: bool,
   spike_factor: float,
   max_consecutive_skips: int,
   log_every: int,
   axis_name: str | None,
-) -> Step:
-  """Returns the step of `fit`, whose arguments these are.
-
-  `averages` is whether evaluation uses other weights than `params`.
-  """
+) -> tuple[Step, Create]:
+  """Returns the step of `fit`, and the function that creates its state."""
+  averages = needs_average(task, tx, batch, ema)
   step = make_step(
     task, tx, penalty=penalty, accumulate=accumulate, axis_name=axis_name
   )
@@ -64,7 +66,17 @@ def build_step(
     spike_factor=spike_factor,
     max_consecutive_skips=max_consecutive_skips,
   )
-  return accumulate_metrics(step, log_every)
+  create = partial(
+    init_state,
+    task,
+    tx,
+    seed=seed,
+    average=averages,
+    guard=init_guard(spikes=spike_factor > 0),
+    metrics=True,
+    axis_name=axis_name,
+  )
+  return accumulate_metrics(step, log_every), create
 
 
 def needs_average(
@@ -112,10 +124,9 @@ def compile_evaluators(
   Raises:
     UserError: it has no such metric.
   """
-  for evaluator in reversed(evaluators.values()):
-    names = evaluator.compile(state)
-  if evaluators:
-    check_best_by(best_by, names, task)
+  names = [evaluator.compile(state) for evaluator in evaluators.values()]
+  if names:
+    check_best_by(best_by, names[0], task)
 
 
 def open_checkpoints(
@@ -144,10 +155,9 @@ def open_log(folder: Path | None, step: int):
 class Start:
   """How a run begins, and continues from a checkpoint."""
 
-  create: Callable[..., State]
-  """`(batch, variables=None) -> State`, a pure function."""
-
+  create: Create
   batch: Batch
+  seed: int
   initial: Initial | None
   partitioner: sharding.Partitioner
 
@@ -155,8 +165,7 @@ class Start:
   def template(self) -> dict[str, Any]:
     """The shapes of a checkpoint, and the key that must be the same."""
     abstract = jax.eval_shape(self.create, self.batch)
-    key = jax.jit(lambda batch: self.create(batch).key)(self.batch)
-    state = abstract.replace(key=np.asarray(key))
+    state = abstract.replace(key=np.asarray(run_key(self.seed)))
     return {"state": state, "decisions": Decisions()}
 
   def begin(self) -> tuple[State, Decisions]:
@@ -167,6 +176,9 @@ class Start:
     if self.initial is not None:
       variables = self.initial(state.params, state.model_state)
       state = create(self.batch, variables=variables)
+    # On CPU, reading one array of a program that ran out of memory hangs;
+    # waiting for all of them raises.
+    jax.block_until_ready(state)
     return self.partitioner.put_state(state), Decisions()
 
   def restore(self, tree: Mapping[str, Any]) -> tuple[State, Decisions]:
@@ -197,28 +209,3 @@ class Start:
       previous, (state, decisions), carry(self.batch)
     )
     return self.partitioner.put_state(state), decisions
-
-
-def plan_start(
-  task: Task,
-  tx: optax.GradientTransformation,
-  batch: Batch,
-  partitioner: sharding.Partitioner,
-  *,
-  seed: int,
-  initial: Initial | None,
-  averages: bool,
-  spike_factor: float,
-) -> Start:
-  """Returns how a run of `fit` begins; `batch` is its first one."""
-  create = partial(
-    init_state,
-    task,
-    tx,
-    seed=seed,
-    average=averages,
-    guard=init_guard(spikes=spike_factor > 0),
-    metrics=True,
-    axis_name=partitioner.axis_name,
-  )
-  return Start(create, batch, initial, partitioner)

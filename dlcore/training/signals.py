@@ -4,15 +4,20 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 
 class Stopped(Exception):
   """A signal has stopped the run; its state is saved."""
 
-  def __init__(self, number: int, step: int):
-    """Takes the number of the signal and the step that was saved."""
+  def __init__(self, number: int, step: int, state: Any = None):
+    """Takes the number of the signal, and the step and state at the stop.
+
+    In a notebook, `state` is how a run without a folder is not lost.
+    """
     self.number = number
     self.step = step
+    self.state = state
     super().__init__(f"{signal.Signals(number).name} after step {step}")
 
 

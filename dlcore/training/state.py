@@ -101,7 +101,7 @@ def init_state(
     params=params,
     model_state=model_state,
     opt_state=tx.init(params),
-    key=jax.random.key_data(jax.random.fold_in(key, 1)),
+    key=run_key(seed),
     rate_scale=jnp.float32(1),
     hparams={name: jnp.asarray(v) for name, v in (hparams or {}).items()},
     average={},
@@ -113,6 +113,11 @@ def init_state(
   if metrics:
     state = state.replace(metrics=_zero_metrics(task, state, batch, axis_name))
   return state
+
+
+def run_key(seed: int) -> Array:
+  """Returns the raw data of the random key of a run, uint32."""
+  return jax.random.key_data(jax.random.fold_in(jax.random.key(seed), 1))
 
 
 def init_guard(*, spikes: bool = False) -> dict[str, Array]:

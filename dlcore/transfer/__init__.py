@@ -1,16 +1,16 @@
-"""Published weights, in and out."""
+"""Loads and saves published weights."""
 
-from dlcore.transfer.export import (
-  OWN,
+from dlcore.transfer.families import FAMILIES, Family
+from dlcore.transfer.families.own import OWN, current_fields
+from dlcore.transfer.load_report import Report
+from dlcore.transfer.pretrained import from_pretrained, load_pretrained
+from dlcore.transfer.saving import (
   PLATFORMS,
   lowered,
   preferred,
   save_pretrained,
   write,
 )
-from dlcore.transfer.families import FAMILIES, Family
-from dlcore.transfer.pretrained import from_pretrained, load_pretrained
-from dlcore.transfer.report import Report
 from dlcore.transfer.tokenizer import Tokenizer, load_tokenizer
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
   "Family",
   "Report",
   "Tokenizer",
+  "current_fields",
   "from_pretrained",
   "load_pretrained",
   "load_tokenizer",

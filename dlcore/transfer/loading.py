@@ -1,4 +1,4 @@
-"""From names to a report: what a load reads, keeps and refuses."""
+"""One load of weights: the plan, the arrays and the report."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,90 +7,113 @@ from typing import Any
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.transfer import files, fitting
-from dlcore.transfer import rules as tables
-from dlcore.transfer.blocks import Part
-from dlcore.transfer.naming import Naming, aliases
-from dlcore.transfer.report import Report, nearest
+from dlcore.transfer import array_checks
+from dlcore.transfer.families import name_rules
+from dlcore.transfer.io import files
+from dlcore.transfer.load_report import Report, nearest
+from dlcore.transfer.stacked_blocks import Slot
+from dlcore.transfer.weight_names import Naming, source_names
 
 
 class Loading:
-  """One load: what is to be read, and the account of it."""
+  """Plan of one load, and what happened to each array.
+
+  Attributes:
+    reads: published arrays to read, under the names of the rules.
+    sources: names in the source by the names of the rules.
+    slots: arrays of the model by path.
+    matched, reshaped, differing, fresh, missing, spare, unused: see `Report`.
+    duplicates: our path of each further published name of a shared array.
+  """
 
   def __init__(
     self,
     source: str,
-    chosen: Naming,
-    parts: Mapping[str, Part],
+    naming: Naming,
+    slots: Mapping[str, Slot],
     names: Collection[str],
   ):
-    """Compares names with names; nothing is read yet.
+    """Plans the load from names alone; no array is read.
 
     Args:
       source: where the weights come from, for the report.
-      chosen: in whose names they are.
-      parts: what the model has, by path.
-      names: the published ones.
+      naming: family of the published names.
+      slots: arrays of the model by path.
+      names: published names.
     """
-    self.source, self.naming, self.parts = source, chosen, parts
-    self.names = aliases(chosen, names)
-    plan = tables.plan(chosen.rules, self.names, parts)
+    self.source, self.naming, self.slots = source, naming, slots
+    self.sources = source_names(naming, names)
+    plan = name_rules.plan(naming.rules, self.sources, slots)
     self.reads = plan.reads
     self.matched: dict[str, str] = {}
     self.reshaped: dict[str, str] = {}
     self.differing: dict[str, str] = {}
-    free = filter(self._is_free, plan.missing)
-    self.fresh = dict.fromkeys(free, "not published")
+    optional = filter(self._is_optional, plan.missing)
+    self.fresh = dict.fromkeys(optional, "not published")
     self.missing = [path for path in plan.missing if path not in self.fresh]
-    taken = {path for _, paths, _ in plan.reads for path in paths}
-    self.twins = {
-      self.names[name]: paths[0]
-      for name in plan.unused
-      if (paths := tables.paths(chosen.rules, name)) and taken.issuperset(paths)
-    }
-    self.spare = [self.names[n] for n in plan.unused if self._is_spare(n)]
-    unused = {self.names[name] for name in plan.unused}
-    unused -= {*self.spare, *self.twins}
-    ignored = chosen.family.ignored
+    self._classify_unused(plan, names)
+
+  def _classify_unused(
+    self, plan: name_rules.Plan, names: Collection[str]
+  ) -> None:
+    """Sets `duplicates`, `spare` and `unused`."""
+    rules, ignored = self.naming.rules, self.naming.family.ignored
+    assigned = {path for read in plan.reads for path in read.paths}
+    self.duplicates: dict[str, str] = {}
+    self.spare: list[str] = []
+    unused = set()
+    for name in plan.unused:
+      paths, source = name_rules.paths(rules, name), self.sources[name]
+      if paths and assigned.issuperset(paths):
+        self.duplicates[source] = paths[0]
+      if paths and all(map(self._is_optional, paths)):
+        self.spare.append(source)
+      elif source not in self.duplicates:
+        unused.add(source)
     self.unused = [
       name
       for name in names
       if name in unused and not (ignored and re.search(ignored, name))
     ]
 
-  def leave_head(self) -> None:
-    """Takes no part of the head, even if it is published."""
-    heads = filter(self._is_head, self.parts)
-    self.fresh |= dict.fromkeys(heads, "as asked")
+  def skip_head(self) -> None:
+    """Keeps the initialization of the head, even if the source has one."""
+    heads = filter(self._is_head, self.slots)
+    self.fresh |= dict.fromkeys(heads, "as requested")
 
-  def fit_head(self, arrays: Mapping[str, np.ndarray]) -> None:
-    """Leaves a layer of the head as it was drawn if a part of it misfits."""
-    for canonical, paths, layout in self.reads:
-      if not any(map(self._is_head, paths)):
+  def skip_misfit_head(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keeps the initialization of each head layer with a differing shape."""
+    for read in self.reads:
+      if not any(map(self._is_head, read.paths)):
         continue
-      name = self.names[canonical]
-      found = fitting.laid_out(name, arrays[name], layout, len(paths))
-      for path, array in zip(paths, found, strict=True):
-        if self._is_head(path) and array.shape != self.parts[path].shape:
-          wanted = list(self.parts[path].shape)
-          self.fresh[path] = f"{list(array.shape)} published, {wanted} here"
+      name = self.sources[read.name]
+      pieces = array_checks.split(read, name, arrays[name])
+      for path, piece in zip(read.paths, pieces, strict=True):
+        if self._is_head(path) and piece.shape != self.slots[path].shape:
+          shape = list(self.slots[path].shape)
+          self.fresh[path] = f"{list(piece.shape)} published, {shape} here"
     layers = {_layer(path) for path in self.fresh if self._is_head(path)}
-    for path in filter(self._is_head, self.parts):
+    for path in filter(self._is_head, self.slots):
       if _layer(path) in layers:
         self.fresh.setdefault(path, "with the rest of its layer")
 
   def check(self, allow: str) -> None:
-    """Refuses what is missing or unused and not allowed.
+    """Checks that missing and unused names are allowed.
+
+    Args:
+      allow: see `load_pretrained`.
 
     Raises:
-      UserError: tells the first of them, with the nearest name.
+      UserError: one is not; the message has its nearest name.
     """
-    told = []
-    for what, names in (("missing", self.missing), ("unused", self.unused)):
-      bad = [name for name in names if not _is_allowed(allow, name)]
-      told += [(what, name) for name in bad]
-    if told:
-      raise self._unexpected(told)
+    problems = [
+      (problem, name)
+      for problem, names in (("missing", self.missing), ("unused", self.unused))
+      for name in names
+      if not _is_allowed(allow, name)
+    ]
+    if problems:
+      raise self._mismatch(problems)
 
   def read(
     self,
@@ -98,49 +121,54 @@ class Loading:
     leaves: Mapping[str, Any],
     allow: str,
   ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yields `(our path, published name, array)`, one after the other.
+    """Yields `(our path, published name, array)`, one array at a time.
+
+    Args:
+      arrays: published arrays by name.
+      leaves: leaves of the model by path, for their dtypes.
+      allow: see `load_pretrained`.
 
     Raises:
-      UserError: an array does not fit.
+      UserError: the dtype or the shape of an array does not match.
     """
-    for canonical, paths, layout in self.reads:
-      if all(path in self.fresh for path in paths):
+    for read in self.reads:
+      if all(path in self.fresh for path in read.paths):
         continue
-      name = self.names[canonical]
+      name = self.sources[read.name]
       array = arrays[name]
-      found = fitting.laid_out(name, array, layout, len(paths))
-      for path, part in zip(paths, found, strict=True):
-        if path not in self.parts or path in self.fresh:
+      pieces = array_checks.split(read, name, array)
+      for path, piece in zip(read.paths, pieces, strict=True):
+        if path not in self.slots or path in self.fresh:
           continue
-        dtype = np.dtype(leaves[self.parts[path].leaf].dtype)
-        fitting.check_kind(name, array.dtype, dtype)
-        fitted = self._fit(path, name, part, allow)
-        if fitted is not None:
-          yield path, name, fitted
+        dtype = np.dtype(leaves[self.slots[path].leaf].dtype)
+        array_checks.check_dtype(name, array.dtype, dtype)
+        reshaped = self._reshape(path, name, piece, allow)
+        if reshaped is not None:
+          yield path, name, reshaped
 
-  def check_twins(self, arrays: Mapping[str, np.ndarray]) -> None:
-    """Checks that arrays of several names hold the same, where we have one.
+  def check_duplicates(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Checks that published arrays that share one of ours are equal.
 
     Raises:
-      UserError: they do not.
+      UserError: they differ.
     """
-    for name, path in self.twins.items():
+    for name, path in self.duplicates.items():
       other = self.matched.get(path, name)
       if not np.array_equal(arrays[name], arrays[other]):
         raise UserError(
-          f"expected {files.shown(name)} to be the same as "
-          f"{files.shown(other)}, as {path} is both",
-          "got other numbers",
-          "such a model is not known here",
+          f"expected {files.quoted(name)} to equal {files.quoted(other)}, as "
+          f"both are {path}",
+          "got different values",
+          "dlcore has no such model",
         )
 
-  def _fit(
+  def _reshape(
     self, path: str, name: str, array: np.ndarray, allow: str
   ) -> np.ndarray | None:
-    """Returns the array in our shape, None where ours stays as it was."""
-    shape = self.parts[path].shape
+    """Returns the array in our shape, or None to keep the initialization."""
+    shape = self.slots[path].shape
     try:
-      array, note = fitting.fitted(
+      array, note = array_checks.reshape(
         array, path, shape, self.naming.family.resize
       )
     except ValueError as error:
@@ -149,9 +177,10 @@ class Loading:
         return None
       raise UserError(
         f"expected the shape {list(shape)} of {path}",
-        f"got {list(array.shape)} of the published {files.shown(name)}"
+        f"got {list(array.shape)} of the published {files.quoted(name)}"
         + (f": {error}" if str(error) else ""),
-        f"change the model, or leave ours as it was: {_pattern([path])}",
+        "change the model, or keep the initialization: "
+        f"{_allow_argument([path])}",
       ) from error
     self.matched[path] = name
     if note:
@@ -159,7 +188,7 @@ class Loading:
     return array
 
   def report(self) -> Report:
-    """Returns the account."""
+    """Returns the report."""
     return Report(
       source=self.source,
       family=self.naming.name,
@@ -176,41 +205,36 @@ class Loading:
   def _hints(self) -> dict[str, str]:
     expected = {}
     for path in self.missing:
-      if names := tables.names(self.naming.rules, path):
+      if names := name_rules.names(self.naming.rules, path):
         expected[path] = names[0]
     return nearest(expected, self.unused)
 
-  def _unexpected(self, told: Sequence[tuple[str, str]]) -> UserError:
+  def _mismatch(self, problems: Sequence[tuple[str, str]]) -> UserError:
     hints = self._hints()
-    texts = []
-    for what, name in told[:2]:
-      hint = f" (nearest: {files.shown(hints[name])})" if name in hints else ""
-      texts.append(f"{what} {files.shown(name)}{hint}")
-    if told[2:]:
-      texts.append(f"{len(told) - 2} more")
+    lines = []
+    for problem, name in problems[:2]:
+      hint = f" (nearest: {files.quoted(hints[name])})" if name in hints else ""
+      lines.append(f"{problem} {files.quoted(name)}{hint}")
+    if problems[2:]:
+      lines.append(f"{len(problems) - 2} more")
     return UserError(
       f"expected the arrays of the model in {self.source}, in the names of "
       f"{self.naming.name}",
-      f"got {len(self.reads)} that fit; {'; '.join(texts)}",
-      f"take other weights, or allow it: {_pattern([n for _, n in told])}",
+      f"got {len(self.reads)} that match; {'; '.join(lines)}",
+      "choose other weights, or pass "
+      f"{_allow_argument([name for _, name in problems])}",
     )
 
-  def _is_spare(self, name: str) -> bool:
-    """Tells whether a published name is of what not all models have."""
-    paths = tables.paths(self.naming.rules, name)
-    return bool(paths) and all(map(self._is_free, paths))
-
-  def _is_free(self, path: str) -> bool:
-    optional = self.naming.family.optional
-    found = bool(optional) and re.search(optional, path)
-    return bool(found) or self._is_head(path)
+  def _is_optional(self, path: str) -> bool:
+    pattern = self.naming.family.optional
+    matches = bool(pattern and re.search(pattern, path))
+    return matches or self._is_head(path)
 
   def _is_head(self, path: str) -> bool:
     return bool(re.search(self.naming.family.head, path))
 
 
 def _layer(path: str) -> str:
-  """Returns what the arrays of one layer have in common."""
   return path.rsplit("/", 1)[0]
 
 
@@ -218,11 +242,11 @@ def _is_allowed(allow: str, name: str) -> bool:
   return bool(allow and re.search(allow, name))
 
 
-def _pattern(names: Sequence[str]) -> str:
-  """Returns the setting that would allow these names, wide if they are many."""
+def _allow_argument(names: Sequence[str]) -> str:
+  """Returns `allow='REGEX'` for these names; for many, a regex of prefixes."""
   plain = [name for name in names if re.fullmatch(r"[\w./-]+", name)]
-  texts = [f"^{re.escape(name)}$" for name in plain]
-  if len(texts) > 2:  # ^cls\. or ^params/pooler/
+  patterns = [f"^{re.escape(name)}$" for name in plain]
+  if len(patterns) > 2:  # ^cls\. or ^params/pooler/
     starts = (re.match(r"(params/)?[^./]*[./]?", name) for name in plain)
-    texts = sorted({f"^{re.escape(start[0])}" for start in starts if start})
-  return f"allow='{'|'.join(texts[:4])}'"
+    patterns = sorted({f"^{re.escape(start[0])}" for start in starts if start})
+  return f"allow='{'|'.join(patterns[:4])}'"

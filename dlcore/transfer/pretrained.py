@@ -1,4 +1,4 @@
-"""Published weights into variables: what fits, what does not, and why."""
+"""Loads published weights into the variables of a model."""
 
 import dataclasses
 import math
@@ -12,14 +12,20 @@ import jax
 from dlcore import trees
 from dlcore.errors import UserError, lookup, nearest
 from dlcore.optim.settings import check_pattern
-from dlcore.transfer import blocks, configs, fitting, naming, sources
-from dlcore.transfer.blocks import Part
+from dlcore.transfer import (
+  array_checks,
+  config_checks,
+  stacked_blocks,
+  weight_names,
+)
+from dlcore.transfer.io import sources
+from dlcore.transfer.load_report import Report
 from dlcore.transfer.loading import Loading
-from dlcore.transfer.report import Report
+from dlcore.transfer.stacked_blocks import Slot
 from dlcore.typing import PyTree
 
 HEADS = {"published": False, "fresh": True}
-"""Whether the output layer stays as it was drawn even where one would fit."""
+"""Whether the head keeps its initialization, by value of `head`."""
 
 
 def load_pretrained(
@@ -31,148 +37,153 @@ def load_pretrained(
   allow: str = "",
   head: str = "published",
 ) -> tuple[PyTree, Report]:
-  """Returns variables with published weights in the place of random ones.
+  """Returns variables with the initialization replaced by published weights.
 
-  Beside the variables it needs the memory of one array at a time; a file is
-  mapped and may fill what memory is free.
+  In addition to the variables, this allocates one array at a time. The file is
+  memory-mapped.
 
   Args:
     source: a .safetensors or .npz file, a folder with config.json and
       safetensors (in one file, or in several with an index), a run folder
       (its best checkpoint), or `hf:org/name`.
     model: the module.
-    variables: of the module, as `init` returns them, or their shapes
-      (`jax.ShapeDtypeStruct`) where `source` has them all.
+    variables: variables that `model.init` returns, or their shapes
+      (`jax.ShapeDtypeStruct`) if the source has all of them.
     family: a key of `FAMILIES`, or "dlcore" for our own paths. By default the
-      one that config.json tells, or that the names fit best.
-    allow: regex over our paths that may be missing or of another shape, which
-      then stay as they were, over published names that may be unused, and
-      over settings, such as "model.activation", that may be others than those
-      of config.json.
-    head: "published" takes the output layer where it has our width; "fresh"
-      leaves ours as it was drawn.
+      family that config.json names, or the one that matches most names.
+    allow: regex over our paths that may be missing or of another shape, and
+      then keep their initialization; over published names that may be unused;
+      and over fields such as "model.activation" that may differ from
+      config.json.
+    head: "published" loads the head if its shapes are ours; "fresh" keeps its
+      initialization.
 
   Returns:
-    The variables, of the same dtypes and on the same devices, and the report.
+    The variables, with the dtypes and devices of the arguments, and the report.
 
   Raises:
-    UserError: the source cannot be read or trusted, an array is not finite,
-      or something is missing, unused or of another shape that may not be.
+    UserError: the source cannot be read or fails a check, a value is not
+      finite, or a missing, unused or reshaped array is not allowed.
   """
-  check_pattern("init.allow", allow)
-  fresh = lookup(HEADS, head, "choice of the head")
-  found = sources.find(source)
+  check_pattern("allow", allow)
+  fresh_head = lookup(HEADS, head, "value of head")
+  weights = sources.open_weights(source)
   leaves = trees.flatten(variables)
-  parts = blocks.parts(leaves)
-  names = list(found.arrays)
+  slots = stacked_blocks.slots(leaves)
+  names = list(weights.arrays)
   if family:
-    chosen = naming.of(family, model, parts)
+    naming = weight_names.by_name(family, model, slots)
   else:
-    chosen = naming.guess(found.config, names, model, parts)
-  loading = Loading(str(source), chosen, parts, names)
+    naming = weight_names.infer(weights.config, names, model, slots)
+  loading = Loading(str(source), naming, slots, names)
   loading.check(allow)
-  if found.config:
-    loading.differing = configs.differing(
-      found.config, chosen.family, model, allow
+  if weights.config:
+    loading.differing = config_checks.differences(
+      weights.config, naming.family, model, allow
     )
-  if fresh:
-    loading.leave_head()
+  if fresh_head:
+    loading.skip_head()
   else:
-    loading.fit_head(found.arrays)
-  filling = blocks.Filling(leaves)
-  for path, name, array in loading.read(found.arrays, leaves, allow):
-    fitting.check_finite(name, filling.fill(parts[path], array))
-    filling.done(parts[path])
-  loading.check_twins(found.arrays)
-  kept = [parts[path] for path in (*loading.fresh, *loading.missing)]
-  _check_drawn(leaves, kept)
-  for part in kept:
-    filling.done(part)
-  return trees.restore(variables, filling.leaves), loading.report()
+    loading.skip_misfit_head(weights.arrays)
+  builder = stacked_blocks.LeafBuilder(leaves)
+  for path, name, array in loading.read(weights.arrays, leaves, allow):
+    array_checks.check_finite(name, builder.fill(slots[path], array))
+    builder.close(slots[path])
+  loading.check_duplicates(weights.arrays)
+  unchanged = [slots[path] for path in (*loading.fresh, *loading.missing)]
+  _check_initialized(leaves, unchanged)
+  for slot in unchanged:
+    builder.close(slot)
+  return trees.restore(variables, builder.leaves), loading.report()
 
 
 def from_pretrained(
-  folder: str | Path, *, allow: str = "", **settings: Any
+  folder: str | Path, *, allow: str = "", **fields: Any
 ) -> tuple[Any, PyTree]:
-  """Builds the model of a folder's config.json and loads its weights.
+  """Creates the model of a folder's config.json and loads its weights.
 
   Args:
-    folder: with config.json and safetensors, or `hf:org/name`.
+    folder: a folder with config.json and safetensors, or `hf:org/name`.
     allow: see `load_pretrained`.
-    **settings: fields of the model that are set otherwise, such as `dtype`.
+    **fields: fields of the model to change, such as `dtype`.
 
   Returns:
-    `(model, variables)`, the model with the head that the config names in
-    `architectures`.
+    `(model, variables)`. The model has the head of the `architectures` in
+    config.json.
 
   Raises:
-    UserError: the folder cannot be read, is of no known family, or lacks an
-      array of the model.
+    UserError: the folder cannot be read, belongs to no known family, or lacks
+      an array of the model.
   """
-  found = sources.find(folder)
-  config = found.config or {}
-  family = naming.family(config, folder)
+  weights = sources.open_weights(folder)
+  config = weights.config or {}
+  family = weight_names.required_family(config, folder)
   try:
-    configs.check_numbers(config)
+    config_checks.check_integers(config)
     model = family.build(config)
-    if _lacks_pooler(model, found.arrays):
+    if _lacks_pooler(model, weights.arrays):
       model = model.clone(pooler=False)
-    model = _with(model, settings)
-    configs.check_sizes(model, found.arrays)
+    model = _with_fields(model, fields)
+    config_checks.check_sizes(model, weights.arrays)
     inputs = family.inputs(config)
     for example in inputs:
-      configs.at_most("input", math.prod(example.shape), configs.LARGEST)
+      size = math.prod(example.shape)
+      config_checks.check_limit("input", size, config_checks.MAX_INTEGER)
     variables = jax.eval_shape(
       partial(model.init, train=False),
       jax.random.key(0),
       *inputs,
     )
-  except configs.MISTAKES as error:
+  except config_checks.INVALID as error:
     raise UserError(
-      f"expected a whole config.json in {folder}",
+      f"expected a complete config.json in {folder}",
       f"got {type(error).__name__}: {error}",
       "download the folder again",
     ) from error
-  allow = "|".join(filter(None, [allow, *(rf"^model\.{s}$" for s in settings)]))
+  changed = [rf"^model\.{name}$" for name in fields]
+  allow = "|".join(filter(None, [allow, *changed]))
   variables, report = load_pretrained(folder, model, variables, allow=allow)
   for path, change in report.reshaped.items():
     raise UserError(
-      f"expected a config.json in {folder} that fits the weights",
+      f"expected a config.json in {folder} that matches the weights",
       f"got another shape of {path}: {change}",
-      "build the model, and give it to transfer.load_pretrained",
+      "create the model, and load the weights by transfer.load_pretrained",
     )
   return model, variables
 
 
-def _with(model: Any, settings: Mapping[str, Any]) -> Any:
-  """Returns the model with other settings.
+def _with_fields(model: Any, fields: Mapping[str, Any]) -> Any:
+  """Returns the model with changed fields.
 
   Raises:
-    UserError: it has no such setting.
+    UserError: the model has no such field.
   """
   known = {field.name for field in dataclasses.fields(model)}
-  for name in settings:
-    if name not in known - {"name", "parent"}:
+  known -= {"name", "parent"}
+  for name in fields:
+    if name not in known:
       raise UserError(
-        f"expected a setting of {type(model).__name__}",
+        f"expected a field of {type(model).__name__}",
         f"got {name!r}",
-        nearest(name, known - {"name", "parent"}),
+        nearest(name, known),
       )
-  return model.clone(**settings) if settings else model
+  return model.clone(**fields) if fields else model
 
 
 def _lacks_pooler(model: Any, names: Iterable[str]) -> bool:
-  """Tells whether a base model was published without its pooler."""
-  pooled = getattr(model, "pooler", False) and model.head is None
-  return pooled and not any("pooler." in name for name in names)
+  """Returns whether a base model was published without its pooler."""
+  has_pooler = getattr(model, "pooler", False) and model.head is None
+  return has_pooler and not any("pooler." in name for name in names)
 
 
-def _check_drawn(leaves: Mapping[str, Any], kept: Iterable[Part]) -> None:
-  """Refuses to leave as it was what is a mere shape."""
-  for part in kept:
-    if isinstance(leaves[part.leaf], jax.ShapeDtypeStruct):
+def _check_initialized(
+  leaves: Mapping[str, Any], unchanged: Iterable[Slot]
+) -> None:
+  """Checks that leaves that are not loaded are arrays, not only shapes."""
+  for slot in unchanged:
+    if isinstance(leaves[slot.leaf], jax.ShapeDtypeStruct):
       raise UserError(
-        "expected weights for the whole model",
-        f"got none for {part.leaf}",
-        "draw it by model.init, and give that to transfer.load_pretrained",
+        "expected weights for every array of the model",
+        f"got none for {slot.leaf}",
+        "call model.init, and pass its variables to transfer.load_pretrained",
       )

@@ -1,5 +1,6 @@
-"""Examples per second of every path from the data to the step."""
+"""Examples per second of every path from the data to the training step."""
 
+import itertools
 import statistics
 import tempfile
 import time
@@ -10,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from benchmarks import problems
 
-from dlcore import data, scale
-from dlcore.training.gradient import gather
+from dlcore import data, sharding
+from dlcore.training.programs import gather
 
 BATCH = 128
 SECONDS = 1.0
@@ -21,9 +22,9 @@ FILES = 2000
 def measure(repeats: int) -> dict:
   """Returns medians of examples per second, by path.
 
-  Each path ends with the batch on the device: `device` gathers there from
-  data that lies there, `memory` gathers on the host, `files` decodes images
-  28x28 from a folder in threads, `files_workers` in two processes.
+  Each path ends with the batch on the device: `device` gathers from data on
+  the device, `memory` on the host, `files` decodes images of 28x28 pixels from
+  a folder in threads, `files_workers` in two processes.
   """
   source = problems.images(60_000)
   with tempfile.TemporaryDirectory() as folder:
@@ -46,30 +47,29 @@ def _rate(path: Callable[[], Iterator]) -> float:
   batches = path()
   for _ in range(3):
     jax.block_until_ready(next(batches))
-  count, begun = 0, time.perf_counter()
-  while time.perf_counter() - begun < SECONDS:
+  count, start = 0, time.perf_counter()
+  while time.perf_counter() - start < SECONDS:
     jax.block_until_ready(next(batches))
     count += 1
-  seconds = time.perf_counter() - begun
+  seconds = time.perf_counter() - start
   batches.close()
   return count * BATCH / seconds
 
 
 def _on_device(source: data.Source) -> Iterator:
-  parallel = scale.data_parallel(BATCH)
-  dataset = parallel.replicate(dict(source.arrays or {}))
+  arrays = sharding.partitioner(BATCH).replicate(dict(source.arrays or {}))
+  order = data.shuffled(source.size, BATCH)
   take = jax.jit(gather)
-  step = 0
-  while True:
-    chosen = data.indices(0, step, source.size, BATCH)
-    yield take(dataset, {"index": jnp.asarray(chosen)})
-    step += 1
+  for batch_index in itertools.count():
+    rows = order(0, batch_index)
+    yield take(arrays, {"index": jnp.asarray(rows.index)})
 
 
 def _streamed(source: data.Source, workers: int = 0) -> Iterator:
-  parallel = scale.data_parallel(BATCH)
-  for batch in data.batches(source, 0, BATCH, workers=workers):
-    yield parallel.split(batch)
+  partitioner = sharding.partitioner(BATCH)
+  order = data.shuffled(source.size, BATCH)
+  for batch in data.batches(source, order, seed=0, workers=workers):
+    yield partitioner.split(batch)
 
 
 def _write_images(folder: Path, source: data.Source) -> None:

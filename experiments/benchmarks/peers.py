@@ -1,8 +1,9 @@
-"""The same training steps in dlcore and in PyTorch, in turn, in one process.
+"""The same training steps in dlcore and in PyTorch, alternating in one process.
 
-Same sizes, batch, float32, optimizer and threads; the data lies in memory, and
-a step gathers, normalises, goes forward and back, and updates by AdamW, in
-PyTorch by its fused one. PyTorch's images are in the layout that is named.
+Sizes, batch, float32, optimizer and threads are the same. The data is in
+memory, and a step gathers and normalizes a batch, computes the gradient and
+applies AdamW, in PyTorch the fused one. The layout of PyTorch's images is part
+of the name.
 """
 
 import os
@@ -16,24 +17,24 @@ import numpy as np
 from absl import flags
 from benchmarks import problems, torch_models
 
-from dlcore import scale, training
-from dlcore.data import Source, indices
+from dlcore import data, sharding, training
+from dlcore.data import Source
 from dlcore.errors import UserError, lookup
 from dlcore.task import Task
-from dlcore.training import state as states
+from dlcore.training.programs import gather
 
 ONLY = flags.DEFINE_list("only", [], "the models to compare, all by default")
 
 
 class Peer(NamedTuple):
-  """What is measured: the same model twice."""
+  """The same model in both libraries."""
 
   ours: Callable[[], Task]
   theirs: Callable
   source: Callable[[], Source]
   batch: int
   steps: int
-  """In one turn."""
+  """Steps of one measurement."""
 
   channels_last: bool = False
 
@@ -53,19 +54,19 @@ PEERS = {
   "lstm": Peer(
     problems.recurrent("lstm"),
     torch_models.recurrent("lstm"),
-    problems.texts,
+    problems.sequences,
     64,
     30,
   ),
   "gru": Peer(
     problems.recurrent("gru"),
     torch_models.recurrent("gru"),
-    problems.texts,
+    problems.sequences,
     64,
     30,
   ),
   "transformer": Peer(
-    problems.transformer, torch_models.transformer, problems.texts, 32, 10
+    problems.transformer, torch_models.transformer, problems.sequences, 32, 10
   ),
   "vit_tiny/8": Peer(
     problems.vit_tiny, torch_models.vit_tiny, problems.photos, 64, 6
@@ -79,9 +80,9 @@ def measure(repeats: int) -> dict:
     import torch
   except ImportError:
     raise UserError(
-      "expected PyTorch beside dlcore, to compare with",
+      "expected an installed PyTorch",
       "got no module named torch",
-      "pip install torch, in an environment of its own",
+      "pip install torch, in an environment for this benchmark",
     ) from None
   threads = len(os.sched_getaffinity(0))
   torch.set_num_threads(threads)
@@ -104,35 +105,43 @@ def measure(repeats: int) -> dict:
 
 
 def _batches(peer: Peer, size: int) -> list[np.ndarray]:
-  return [indices(0, i, size, peer.batch) for i in range(peer.steps)]
+  order = data.shuffled(size, peer.batch)
+  return [order(0, i).index for i in range(peer.steps)]
 
 
 def _dlcore(peer: Peer, source: Source) -> Callable[[], float]:
   task = peer.ours()
-  parallel = scale.data_parallel(peer.batch, devices=jax.devices()[:1])
+  devices = jax.devices()[:1]
+  partitioner = sharding.partitioner(peer.batch, devices=devices)
   tx = problems.optimizer()
-  dataset = parallel.replicate(dict(source.arrays))
+  arrays = partitioner.replicate(dict(source.arrays))
   batches = _batches(peer, source.size)
-  rows = batches[0][:2]
-  sample = {**source.read(rows), "index": rows}
-  state = parallel.replicate(states.create(task, tx, sample, 0))
+  example = {**source.read(batches[0]), "index": batches[0]}
+  state = partitioner.put_state(training.init_state(task, tx, example))
   step = training.make_step(task, tx)
-  run = parallel.compile(step, state, dataset, {"index": batches[0]})
+
+  def gather_and_step(state, arrays, rows):
+    return step(state, gather(arrays, rows))
+
+  run = partitioner.compile(
+    gather_and_step, state, arrays, {"index": batches[0]}
+  )
 
   def measure() -> float:
     nonlocal state
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for batch in batches:
-      state, _ = run(state, dataset, {"index": batch})
+      state, _ = run(state, arrays, {"index": batch})
     jax.block_until_ready(state)
-    return (time.perf_counter() - begun) / len(batches) * 1e3
+    return (time.perf_counter() - start) / len(batches) * 1e3
 
   return measure
 
 
 def _torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
-  images = source.about["input"] == "image"
-  array = source.arrays[source.about["input"]]
+  name = source.info.schema.input
+  images = name == "image"
+  array = source.arrays[name]
   inputs = torch.from_numpy(
     array.transpose(0, 3, 1, 2).copy() if images else array
   )
@@ -150,7 +159,7 @@ def _torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
   criterion = torch.nn.CrossEntropyLoss()
 
   def measure() -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for batch in batches:
       x = inputs[batch]
       if images:
@@ -159,6 +168,6 @@ def _torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
       tx.zero_grad(set_to_none=True)
       loss.backward()
       tx.step()
-    return (time.perf_counter() - begun) / len(batches) * 1e3
+    return (time.perf_counter() - start) / len(batches) * 1e3
 
   return measure

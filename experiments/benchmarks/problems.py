@@ -1,4 +1,4 @@
-"""The problems that are measured: usual sizes, values at random."""
+"""Benchmark problems: common model sizes and random data."""
 
 from collections.abc import Callable
 
@@ -21,8 +21,8 @@ def photos(count: int = 1024) -> data.Source:
   return _random("image", (count, 32, 32, 3), 256, np.uint8)
 
 
-def texts(count: int = 1024) -> data.Source:
-  """Returns int32 ids `[N, 100]` of 1,000 words, in ten classes."""
+def sequences(count: int = 1024) -> data.Source:
+  """Returns int32 token ids `[N, 100]` below 1,000, in ten classes."""
   return _random("input_ids", (count, 100), 1000, np.int32)
 
 
@@ -32,55 +32,55 @@ def digits() -> data.Source:
 
 
 def mlp() -> Task:
-  """Returns MNIST's perceptron, 784-256-128-10."""
-  return _of_images("mlp", widths=(256, 128))
+  """Returns a perceptron for MNIST, 784-256-128-10."""
+  return _image_task("mlp", widths=(256, 128))
 
 
 def digits_mlp() -> Task:
   """Returns the perceptron of configs/digits_mlp.py, without dropout."""
-  return _of_images("mlp", widths=(128, 128))
+  return _image_task("mlp", widths=(128, 128))
 
 
 def mnist_cnn() -> Task:
   """Returns the network of configs/mnist_cnn.py."""
-  return _of_images("cnn", stages=((24,), (48,)), dropout=0.3)
+  return _image_task("cnn", stages=((24,), (48,)), dropout=0.3)
 
 
 def cnn() -> Task:
   """Returns the network of configs/mnist_fast.py."""
-  return _of_images("cnn", stages=((16,), (32,)), dense=(64,))
+  return _image_task("cnn", stages=((16,), (32,)), dense=(64,))
 
 
 def resnet18() -> Task:
   """Returns ResNet-18 with the 3x3 stem for small images."""
-  return _of_images("resnet18", stem="small")
+  return _image_task("resnet18", stem="small")
 
 
 def vit_tiny() -> Task:
-  """Returns ViT-tiny of patches of 8 pixels, 17 tokens of 32x32."""
-  return _of_images("vit_tiny", patch=8)
+  """Returns ViT-tiny with patches of 8 pixels, 17 tokens for 32x32."""
+  return _image_task("vit_tiny", patch_size=8)
 
 
 def recurrent(name: str) -> Callable[[], Task]:
-  """Returns what makes a classifier of texts by one layer, 128 wide."""
-  return lambda: _of_texts(name, width=128)
+  """Returns a function that creates a classifier with one layer of 128."""
+  return lambda: _token_task(name, width=128)
 
 
 def transformer() -> Task:
-  """Returns BERT of 4 layers and 4 heads, 128 wide, for 100 tokens."""
-  return _of_texts(
+  """Returns BERT with 4 layers, 4 heads and width 128, for 100 tokens."""
+  return _token_task(
     "bert_base",
     head="classifier",
     width=128,
     depth=4,
-    heads=4,
-    length=100,
-    token_types=0,
+    num_heads=4,
+    max_length=100,
+    num_token_types=0,
   )
 
 
 def optimizer():
-  """Returns AdamW as PyTorch's default has it."""
+  """Returns AdamW with the defaults of PyTorch."""
   return optim.create("adamw", learning_rate=1e-3, weight_decay=1e-2)
 
 
@@ -88,17 +88,19 @@ def _random(name, shape, below, dtype) -> data.Source:
   generator = np.random.default_rng(0)
   inputs = generator.integers(0, below, shape, dtype)
   labels = generator.integers(0, 10, shape[0]).astype(np.int32)
-  about = {"name": "random", "input": name, "target": "label"}
-  if name == "image":
-    about["normalization"] = NORMALIZATION
-  return data.from_arrays({name: inputs, "label": labels}, about)
+  return data.from_arrays(
+    {name: inputs, "label": labels},
+    name="random",
+    classes=tuple(map(str, range(10))),
+    normalization=NORMALIZATION if name == "image" else None,
+  )
 
 
-def _of_images(name: str, **settings) -> Task:
+def _image_task(name: str, **settings) -> Task:
   model = models.create(name, num_classes=10, **settings)
   return tasks.classification(model, normalization=NORMALIZATION)
 
 
-def _of_texts(name: str, **settings) -> Task:
-  model = models.create(name, num_classes=10, vocabulary=1000, **settings)
+def _token_task(name: str, **settings) -> Task:
+  model = models.create(name, num_classes=10, vocab_size=1000, **settings)
   return tasks.classification(model, input="input_ids")

@@ -1,4 +1,4 @@
-"""How long it takes to get going: imports, and the first step of a run."""
+"""Start-up times: imports, and the first step of a run."""
 
 import os
 import statistics
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def measure(repeats: int) -> dict:
-  """Returns seconds, medians over processes.
+  """Returns medians over processes, in seconds.
 
   `models` and `flax` are imports; `cold` and `warm` are the time from the
   command `python experiments/train.py` to the end of its first step, without
@@ -34,15 +34,15 @@ def measure(repeats: int) -> dict:
 
 
 def _time(command: list[str]) -> float:
-  begun = time.perf_counter()
+  start = time.perf_counter()
   subprocess.run(command, check=True, cwd=ROOT)
-  return time.perf_counter() - begun
+  return time.perf_counter() - start
 
 
 def _first_step(cache: str) -> float:
-  """Trains until the first line of the log, with a line for every step."""
+  """Returns the seconds to the first line of a log of every step."""
   with tempfile.TemporaryDirectory() as workdir:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(
       [
         sys.executable,
@@ -60,6 +60,6 @@ def _first_step(cache: str) -> float:
       time.sleep(0.005)
       if process.poll() is not None:
         raise RuntimeError("the run ended before its first step")
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     process.wait()  # The second run needs the whole cache of the first.
   return seconds

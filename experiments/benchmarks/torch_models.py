@@ -1,12 +1,12 @@
-"""The peers of `problems.py` in PyTorch, as its users write them.
+"""The models of `problems.py` in idiomatic PyTorch.
 
-Each function takes the module `torch` and returns a module that maps what the
-peer in dlcore sees, images as `[B, C, Y, X]`, to logits.
+Each function takes the module `torch` and returns a module that maps the same
+inputs, images as `[B, C, Y, X]`, to logits.
 """
 
 
 def mlp(torch):
-  """Returns the peer of `problems.mlp`."""
+  """Returns the model of `problems.mlp`."""
   nn = torch.nn
   return nn.Sequential(
     nn.Flatten(),
@@ -19,7 +19,7 @@ def mlp(torch):
 
 
 def cnn(torch):
-  """Returns the peer of `problems.cnn`."""
+  """Returns the model of `problems.cnn`."""
   nn = torch.nn
   return nn.Sequential(
     nn.Conv2d(1, 16, 3, padding=1, bias=False),
@@ -38,7 +38,7 @@ def cnn(torch):
 
 
 def resnet18(torch):
-  """Returns the peer of `problems.resnet18`."""
+  """Returns the model of `problems.resnet18`."""
   nn = torch.nn
 
   def convolution(channels, features, stride, size=3):
@@ -78,7 +78,7 @@ def resnet18(torch):
 
 
 def recurrent(name):
-  """Returns what makes the peer of `problems.recurrent(name)`."""
+  """Returns a function that creates the model of `problems.recurrent`."""
 
   def make(torch):
     nn = torch.nn
@@ -86,13 +86,13 @@ def recurrent(name):
     class Classifier(nn.Module):
       def __init__(self):
         super().__init__()
-        self.words = nn.Embedding(1000, 128)
+        self.embed = nn.Embedding(1000, 128)
         layer = {"lstm": nn.LSTM, "gru": nn.GRU}[name]
         self.layer = layer(128, 128, batch_first=True)
         self.head = nn.Linear(128, 10)
 
       def forward(self, input_ids):
-        outputs, _ = self.layer(self.words(input_ids))
+        outputs, _ = self.layer(self.embed(input_ids))
         return self.head(outputs[:, -1])
 
     return Classifier()
@@ -101,28 +101,28 @@ def recurrent(name):
 
 
 def transformer(torch):
-  """Returns the peer of `problems.transformer`."""
+  """Returns the model of `problems.transformer`."""
   nn = torch.nn
 
   class Encoder(nn.Module):
     def __init__(self):
       super().__init__()
-      self.words = nn.Embedding(1000, 128)
-      self.places = nn.Parameter(torch.randn(100, 128) * 0.02)
+      self.embed = nn.Embedding(1000, 128)
+      self.positions = nn.Parameter(torch.randn(100, 128) * 0.02)
       self.norm = nn.LayerNorm(128, eps=1e-12)
       self.blocks = _blocks(nn, 4, 128, 4, norm_first=False)
       self.pooler = nn.Linear(128, 128)
       self.head = nn.Linear(128, 10)
 
     def forward(self, input_ids):
-      x = self.blocks(self.norm(self.words(input_ids) + self.places))
+      x = self.blocks(self.norm(self.embed(input_ids) + self.positions))
       return self.head(torch.tanh(self.pooler(x[:, 0])))
 
   return Encoder()
 
 
 def vit_tiny(torch):
-  """Returns the peer of `problems.vit_tiny`."""
+  """Returns the model of `problems.vit_tiny`."""
   nn = torch.nn
 
   class ViT(nn.Module):
@@ -130,7 +130,7 @@ def vit_tiny(torch):
       super().__init__()
       self.patches = nn.Conv2d(3, 192, 8, 8)
       self.token = nn.Parameter(torch.randn(1, 1, 192) * 0.02)
-      self.places = nn.Parameter(torch.randn(17, 192) * 0.02)
+      self.positions = nn.Parameter(torch.randn(17, 192) * 0.02)
       self.blocks = _blocks(nn, 12, 192, 3, norm_first=True)
       self.norm = nn.LayerNorm(192, eps=1e-6)
       self.head = nn.Linear(192, 10)
@@ -138,7 +138,7 @@ def vit_tiny(torch):
     def forward(self, images):
       x = self.patches(images).flatten(2).transpose(1, 2)
       x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
-      return self.head(self.norm(self.blocks(x + self.places))[:, 0])
+      return self.head(self.norm(self.blocks(x + self.positions))[:, 0])
 
   return ViT()
 

@@ -1,4 +1,4 @@
-"""Training processes that a campaign disturbs, and what they end with."""
+"""Training processes that a campaign disturbs, and their results."""
 
 import json
 import signal
@@ -9,31 +9,39 @@ from pathlib import Path
 
 import numpy as np
 
-from dlcore import trees
-from dlcore.training import checkpoint, manifest
+from dlcore import storage, trees
+from dlcore.storage import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = ("seconds", "examples_per_second")
-"""The fields of metrics.jsonl that two equal runs need not share."""
+"""The fields of metrics.jsonl in which two equal runs may differ."""
 
-MOMENTS = ("step", "feed", "evaluation", "checkpoint", "write", "anywhere")
-"""What the run does when it is disturbed; `write` is the background's save."""
+PHASES = ("step", "feed", "evaluation", "checkpoint", "write", "anywhere")
+"""The phases of a run in which it is disturbed. `write` is a save in the
+background, `anywhere` any phase."""
 
 
 class Child:
-  """A training process that tells which phase it is in."""
+  """A training process that writes its current phase to a file."""
 
   def __init__(self, run: Path, placement: str, overrides: dict, *flags_: str):
-    """Starts it in the folder `run`, with more flags for the script."""
+    """Starts it in the folder `run`.
+
+    Args:
+      run: the run folder.
+      placement: value of `data.placement`.
+      overrides: other values of the config, by path.
+      *flags_: further arguments of the script.
+    """
     self._run = run
-    self._board = run.with_suffix(".phase")
-    self._board.write_bytes(bytes(16))
+    self._phase_file = run.with_suffix(".phase")
+    self._phase_file.write_bytes(bytes(16))
     arguments = {"data.placement": placement, **overrides}
     self._process = subprocess.Popen(
       [
         sys.executable,
         str(ROOT / "experiments" / "campaigns" / "phased_train.py"),
-        f"--board={self._board}",
+        f"--phase_file={self._phase_file}",
         f"--workdir={run}",
         *(f"--config.{key}={value}" for key, value in arguments.items()),
         *flags_,
@@ -44,31 +52,40 @@ class Child:
     )
 
   def wait(self) -> int:
-    """Waits for the end; returns the exit code."""
+    """Waits for the end of the process and returns its exit code."""
     return self._process.wait()
 
   def finish(self) -> float:
-    """Waits for a good end; returns the seconds since the first step."""
-    begun = self._first_step()
-    if self._process.wait() != 0:
-      raise RuntimeError(f"{self._run} failed; see its log")
-    return time.monotonic() - begun
-
-  def kill(self, moment: str, after: float, *numbers: int) -> bool:
-    """Sends signals at the first `moment` that comes `after` seconds of steps.
-
-    Args:
-      moment: one of `MOMENTS`.
-      after: seconds since the first step.
-      *numbers: of the signals, sent 50 ms apart; SIGKILL if there are none.
+    """Waits for the end, which must be a success.
 
     Returns:
-      Whether the process was still there.
+      The seconds from the first step to the last. The evaluation after it is
+      not counted: it may compile, which a continued run need not.
+    """
+    start = last = self._first_step()
+    while self._process.poll() is None:
+      if self._is_in("step"):
+        last = time.monotonic()
+      time.sleep(0.001)
+    if self._process.returncode != 0:
+      raise RuntimeError(f"{self._run} failed; see its log")
+    return last - start
+
+  def kill(self, phase: str, after: float, *signals: int) -> bool:
+    """Sends signals in the first `phase` that is later than `after`.
+
+    Args:
+      phase: one of `PHASES`.
+      after: seconds since the first step.
+      *signals: their numbers, sent 50 ms apart; by default SIGKILL.
+
+    Returns:
+      Whether the process was still running.
     """
     deadline = self._first_step() + after
     while self._process.poll() is None:
-      if time.monotonic() > deadline and self._at(moment):
-        for number in numbers or (signal.SIGKILL,):
+      if time.monotonic() > deadline and self._is_in(phase):
+        for number in signals or (signal.SIGKILL,):
           self._process.send_signal(number)
           time.sleep(0.05)
         self._process.wait()
@@ -79,27 +96,27 @@ class Child:
     return False
 
   def _first_step(self) -> float:
-    while self._process.poll() is None and not self._at("step"):
+    while self._process.poll() is None and not self._is_in("step"):
       time.sleep(0.001)
     return time.monotonic()
 
-  def _at(self, moment: str) -> bool:
-    if moment == "anywhere":
+  def _is_in(self, phase: str) -> bool:
+    if phase == "anywhere":
       return True
-    if moment == "write":
+    if phase == "write":
       folder = self._run / "checkpoints"
       steps = folder.iterdir() if folder.is_dir() else ()
       return any(not (step / manifest.NAME).exists() for step in steps)
-    return self._board.read_bytes().rstrip(b"\0").decode() == moment
+    return self._phase_file.read_bytes().rstrip(b"\0").decode() == phase
 
 
 def commit() -> str:
-  """Returns the commit that is measured, empty outside of a checkout."""
+  """Returns the commit of the checkout, empty outside of one."""
   command_line = ["git", "rev-parse", "--short", "HEAD"]
-  told = subprocess.run(
+  result = subprocess.run(
     command_line, cwd=ROOT, capture_output=True, text=True, check=False
   )
-  return told.stdout.strip()
+  return result.stdout.strip()
 
 
 def outcome(run: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
@@ -108,11 +125,11 @@ def outcome(run: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
 
 
 def leaves(run: Path) -> dict[str, np.ndarray]:
-  """Returns the leaves of the last checkpoint, none where there is none."""
-  step = checkpoint.newest(run / "checkpoints")
+  """Returns the leaves of the last checkpoint, `{}` without checkpoints."""
+  step = storage.newest_step(run / "checkpoints")
   if step is None:
     return {}
-  return trees.flatten(checkpoint.read(run / "checkpoints", step))
+  return trees.flatten(storage.read_checkpoint(run / "checkpoints", step))
 
 
 def log(run: Path) -> list[dict]:
@@ -125,20 +142,20 @@ def log(run: Path) -> list[dict]:
 
 
 def equal(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:
-  """Tells whether arrays by name are the same, bit for bit."""
+  """Returns whether arrays by name are bitwise equal."""
   return left.keys() == right.keys() and all(
     left[name].tobytes() == right[name].tobytes() for name in left
   )
 
 
-def difference(wanted, got) -> str:
-  """Names the first thing that is not the same; empty if all is."""
-  if wanted[0].keys() != got[0].keys():
+def difference(expected, actual) -> str:
+  """Returns the first difference of two outcomes, empty if they are equal."""
+  if expected[0].keys() != actual[0].keys():
     return "other leaves"
-  for path, leaf in wanted[0].items():
-    if leaf.tobytes() != got[0][path].tobytes():
+  for path, leaf in expected[0].items():
+    if leaf.tobytes() != actual[0][path].tobytes():
       return f"leaf {path}"
-  for left, right in zip(wanted[1], got[1], strict=False):
+  for left, right in zip(expected[1], actual[1], strict=False):
     if left != right:
       return f"line {left} became {right}"
-  return "" if len(wanted[1]) == len(got[1]) else "other lines"
+  return "" if len(expected[1]) == len(actual[1]) else "other lines"

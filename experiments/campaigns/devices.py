@@ -2,7 +2,7 @@
 
   devices.py
 
-Eight virtual CPU devices stand in for real ones.
+Eight virtual CPU devices replace real ones.
 """
 
 import json
@@ -39,27 +39,26 @@ def main():
   print(json.dumps(result))
 
 
-def losses(devices: int, compiler: str) -> np.ndarray:
+def losses(num_devices: int, compiler: str) -> np.ndarray:
   """Returns the loss of every step of the digits CNN with batch norm."""
   splits = data.load("digits")
   model = models.create(
     "cnn", num_classes=10, axis_name="data" if compiler == "pmap" else None
   )
   task = tasks.classification(
-    model, normalization=splits.train.about["normalization"]
+    model, normalization=splits.train.info.schema.normalization
   )
   with tempfile.TemporaryDirectory() as workdir:
     training.fit(
-      task,
+      tasks.augmented(task, augment.compose({"shift": 1})),
       optim.create("momentum", learning_rate=0.05, clip_norm=1.0),
       splits.train,
       steps=STEPS,
       batch_size=64,
       workdir=workdir,
-      augment=augment.compose({"shift": 1}),
       log_every=1,
       compiler=compiler,
-      devices=jax.local_devices()[:devices],
+      devices=jax.devices()[:num_devices],
       progress=False,
     )
     lines = (Path(workdir) / "metrics.jsonl").read_text().splitlines()

@@ -1,20 +1,20 @@
-"""Damages runs in every way that happens, and looks at what comes after.
+"""Injects faults into runs and classifies the outcomes.
 
   faults.py --rounds=50 --workdir=runs/faults
 
 A round damages the files of runs that were stopped half-way or are finished,
-once in each way of `damage.KINDS`, and goes on with them; every fifth round
+once in each way of `damage.DAMAGES`, and continues them. Every fifth round
 also disturbs running processes: signals, a clock that jumps, a disk that is
 full or read-only (these two need the right to mount). Every outcome is one of
 
-  exact    it ended like an undisturbed run: leaves, log, scores, predictions
-  older    the same, from an older checkpoint, which the log names
-  told     a warning named the file whose content is lost; the rest is exact
-  refused  it stopped with three lines that say what is wrong
-  silent   it ended otherwise and said nothing: a defect
-  trace    a traceback: a defect
+  exact     equal to an undisturbed run: leaves, log, scores, predictions
+  older     the same, from an older checkpoint; the log reports it
+  reported  a warning names the file whose content is lost; the rest is exact
+  refused   it stopped with an error of at most three lines
+  silent    it differs and nothing was reported: a defect
+  trace     a traceback: a defect
 
-The last line is one JSON object; --output keeps it.
+The last line is one JSON object; --output writes it to a file.
 """
 
 import collections
@@ -67,12 +67,16 @@ SIGNALS = {
   "SIGINT twice": (signal.SIGINT, signal.SIGINT),
 }
 BAD = ("silent", "trace")
+OLDER = ("skipping checkpoint", "the best, is missing")
+"""Messages of the log about an older checkpoint."""
 
-ROUNDS = flags.DEFINE_integer("rounds", 50, "how often each way is taken")
-WORKDIR = flags.DEFINE_string("workdir", "runs/faults", "where they run")
+ROUNDS = flags.DEFINE_integer("rounds", 50, "number of rounds")
+WORKDIR = flags.DEFINE_string("workdir", "runs/faults", "folder of the runs")
 OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
-SEED = flags.DEFINE_integer("seed", 0, "of the faults")
-PROCESSES = flags.DEFINE_integer("every", 5, "rounds from one with processes")
+SEED = flags.DEFINE_integer("seed", 0, "seed of the faults")
+PROCESSES = flags.DEFINE_integer(
+  "every", 5, "disturb processes in every N-th round"
+)
 
 
 def main():
@@ -80,7 +84,7 @@ def main():
   folder = Path(WORKDIR.value).absolute()
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
-  chance = random.Random(SEED.value)
+  generator = random.Random(SEED.value)
   table: dict[str, collections.Counter] = collections.defaultdict(
     collections.Counter
   )
@@ -95,10 +99,10 @@ def main():
   with captured() as lines:
     files = Files(folder, lines)
     for number in range(ROUNDS.value):
-      for kind in damage.KINDS:
-        count(kind, *files.disturb(kind, chance))
+      for kind in damage.DAMAGES:
+        count(kind, *files.disturb(kind, generator))
       if number % PROCESSES.value == 0:
-        for kind, outcome in disturbed_processes(folder, chance):
+        for kind, outcome in disturbed_processes(folder, generator):
           count(kind, outcome, "")
   result = {
     "date": time.strftime("%Y-%m-%d"),
@@ -112,8 +116,8 @@ def main():
   print(json.dumps(result))
   if bad:
     raise UserError(
-      "expected every fault to be made good or to be told",
-      f"{len(bad)} of {result['faults']} were not, such as {bad[0]}",
+      "expected every fault to be repaired or reported",
+      f"got {len(bad)} of {result['faults']} that were not: {bad[0]}",
     )
 
 
@@ -121,9 +125,9 @@ class Files:
   """Damages the files of runs at rest."""
 
   def __init__(self, folder: Path, lines: list[str]):
-    """Makes the runs to damage, half-way and finished, and knows their ends."""
+    """Trains the runs to damage, half-way and finished."""
     self._folder, self._lines = folder, lines
-    self._configs, self._ends = {}, {}
+    self._configs, self._endings = {}, {}
     for name, settings in SETTINGS.items():
       config = experiment.complete(
         {
@@ -135,71 +139,71 @@ class Files:
       self._configs[name] = config
       finished, half = folder / f"{name}_finished", folder / f"{name}_half"
       experiment.train(config, finished, progress=False)
-      self._ends[name] = ending(finished, children.log(finished))
+      self._endings[name] = ending(finished, children.log(finished))
       stop_half_way(config, half)
 
-  def disturb(self, kind: str, chance: random.Random) -> tuple[str, str]:
-    """Damages a copy and goes on; returns the outcome and what was damaged."""
-    name = chance.choice(list(SETTINGS))
-    state = chance.choice(("half", "half", "finished"))
+  def disturb(self, kind: str, generator: random.Random) -> tuple[str, str]:
+    """Damages a copy and continues it; returns the outcome and the file."""
+    name = generator.choice(list(SETTINGS))
+    state = generator.choice(("half", "half", "finished"))
     run = self._folder / "damaged"
     shutil.rmtree(run, ignore_errors=True)
     shutil.copytree(self._folder / f"{name}_{state}", run)
-    path = damage.target(run, chance)
-    damage.KINDS[kind](path, run, chance)
+    path = damage.select_file(run, generator)
+    damage.DAMAGES[kind](path, run, generator)
     where = f"{state} {name}, {path.relative_to(run)}"
     self._lines.clear()
     try:
-      if chance.random() < 0.25 and state == "finished":
-        return self._evaluated(run, name), where
+      if generator.random() < 0.25 and state == "finished":
+        return self._evaluate(run, name), where
       summary = experiment.train(self._configs[name], run, progress=False)
-      return self._trained(run, name, summary), where
+      return self._compare(run, name, summary), where
     except UserError as error:
       return ("refused" if len(error.lines) <= 3 else "trace"), where
     except Exception as error:
       return "trace", f"{where}: {error!r}"[:300]
 
-  def _said(self, words: str) -> bool:
-    return any(words in line for line in self._lines)
+  def _logged(self, *texts: str) -> bool:
+    return any(text in line for text in texts for line in self._lines)
 
-  def _evaluated(self, run: Path, name: str) -> str:
-    """Evaluates: right are the numbers of the step that is named."""
+  def _evaluate(self, run: Path, name: str) -> str:
+    """Evaluates, and compares the metrics with those of the same step."""
     values = experiment.evaluate(run)
-    older = self._said("passed over")
+    older = self._logged(*OLDER)
     finished = self._folder / f"{name}_finished"
     if experiment.evaluate(finished, step=values["step"]) != values:
       return "silent"
-    if values["loss"] == self._ends[name].metrics["test/loss"]:
+    if values["loss"] == self._endings[name].metrics["test/loss"]:
       return "exact"
     return "older" if older else "silent"
 
-  def _trained(self, run: Path, name: str, summary: dict) -> str:
+  def _compare(self, run: Path, name: str, summary: dict) -> str:
     """Compares all numbers with those of the undisturbed run."""
-    lost = self._said("metrics.jsonl is not as")
-    older = self._said("passed over")
-    wanted, now = self._ends[name], ending(run)
-    same = children.equal(wanted.leaves, now.leaves)
-    same &= children.equal(wanted.predictions, now.predictions)
-    same &= wanted.metrics == now.metrics == summary["metrics"]
+    lost = self._logged("metrics.jsonl differs from")
+    older = self._logged(*OLDER)
+    expected, actual = self._endings[name], ending(run)
+    same = children.equal(expected.leaves, actual.leaves)
+    same &= children.equal(expected.predictions, actual.predictions)
+    same &= expected.metrics == actual.metrics == summary["metrics"]
     if lost:
-      return "told" if same else "silent"
-    if not same or children.log(run) != wanted.log:
+      return "reported" if same else "silent"
+    if not same or children.log(run) != expected.log:
       return "silent"
     return "older" if older else "exact"
 
 
 class Ending(NamedTuple):
-  """All numbers with which a run ended."""
+  """The results of a finished run."""
 
   leaves: dict[str, np.ndarray]
   metrics: dict[str, float]
   predictions: dict[str, np.ndarray]
   log: list[dict]
-  """Not read again: it may be what was damaged."""
+  """Read before the damage."""
 
 
 def ending(run: Path, log: Sequence[dict] = ()) -> Ending:
-  """Returns the numbers of a finished run; its log is given."""
+  """Returns the results of a finished run, with `log` as its log."""
   summary = json.loads((run / "summary.json").read_text())
   with np.load(run / "assets" / "predictions.npz") as file:
     predictions = dict(file)
@@ -209,7 +213,7 @@ def ending(run: Path, log: Sequence[dict] = ()) -> Ending:
 
 
 def stop_half_way(config: dict, run: Path) -> None:
-  """Trains until a SIGTERM comes, after some steps."""
+  """Trains, and stops the run by SIGTERM after some steps."""
 
   def stop() -> None:
     log = run / "metrics.jsonl"
@@ -220,12 +224,12 @@ def stop_half_way(config: dict, run: Path) -> None:
   threading.Thread(target=stop, daemon=True).start()
   with contextlib.suppress(training.Stopped):
     experiment.train(config, run, progress=False)
-    raise RuntimeError(f"{run} was too fast to be stopped")
+    raise RuntimeError(f"{run} finished before it was stopped")
 
 
 @contextlib.contextmanager
 def captured() -> Iterator[list[str]]:
-  """Collects what dlcore says."""
+  """Collects the messages of dlcore's logger."""
   lines: list[str] = []
 
   class Handler(logging.Handler):
@@ -241,79 +245,82 @@ def captured() -> Iterator[list[str]]:
 
 
 def disturbed_processes(
-  folder: Path, chance: random.Random
+  folder: Path, generator: random.Random
 ) -> Iterator[tuple[str, str]]:
-  """Yields the outcome of every way to disturb a process that runs."""
-  wanted = folder / "child"
-  if not wanted.exists():
-    children.Child(wanted, "device", CHILD).finish()
+  """Yields the outcome of every fault of a running process."""
+  undisturbed = folder / "child"
+  if not undisturbed.exists():
+    children.Child(undisturbed, "device", CHILD).finish()
   for kind, numbers in SIGNALS.items():
-    run = fresh(folder)
-    moment = chance.choice(children.MOMENTS[:4])
-    children.Child(run, "device", CHILD).kill(moment, 0.1, *numbers)
-    yield kind, gone_on(run, wanted)
-  run = fresh(folder)
-  clock = f"--clock={chance.randrange(10**6)}"
+    run = new_folder(folder)
+    phase = generator.choice(children.PHASES[:4])
+    children.Child(run, "device", CHILD).kill(phase, 0.1, *numbers)
+    yield kind, resume(run, undisturbed)
+  run = new_folder(folder)
+  clock = f"--clock={generator.randrange(10**6)}"
   children.Child(run, "device", CHILD, clock).kill("step", 0.1, signal.SIGTERM)
   children.Child(run, "device", CHILD, clock).wait()
-  yield "clock jumps", gone_on(run, wanted)
+  yield "clock jumps", resume(run, undisturbed)
   disk = folder / "disk"
   if mount(disk):
     try:
-      yield "disk full", on_full_disk(disk, wanted, chance)
-      yield "disk read-only", on_read_only_disk(disk, wanted)
+      yield "disk full", on_full_disk(disk, undisturbed, generator)
+      yield "disk read-only", on_read_only_disk(disk, undisturbed)
     finally:
       subprocess.run(["umount", str(disk)], check=True)
 
 
-def fresh(folder: Path) -> Path:
-  """Returns a folder that is not there."""
+def new_folder(folder: Path) -> Path:
+  """Returns a run folder that does not exist."""
   run = folder / "disturbed"
   shutil.rmtree(run, ignore_errors=True)
   run.with_name("disturbed.log").unlink(missing_ok=True)
   return run
 
 
-def gone_on(run: Path, wanted: Path) -> str:
-  """Goes on with a run, whose log so far may hold no traceback."""
+def resume(run: Path, undisturbed: Path) -> str:
+  """Continues a run and returns the outcome; a traceback is a defect."""
   children.Child(run, "device", CHILD).wait()
-  said = (run.parent / f"{run.name}.log").read_text()
-  if "Traceback" in said:
+  messages = (run.parent / f"{run.name}.log").read_text()
+  if "Traceback" in messages:
     return "trace"
   if not (run / "summary.json").exists():
     return "silent"
-  same = children.difference(children.outcome(wanted), children.outcome(run))
-  return "silent" if same else "exact"
+  expected, actual = map(children.outcome, (undisturbed, run))
+  return "silent" if children.difference(expected, actual) else "exact"
 
 
 def mount(disk: Path) -> bool:
-  """Mounts a disk of 8 MB in memory, where that is permitted."""
+  """Mounts a disk of 8 MB in memory; returns whether that is permitted."""
   disk.mkdir(exist_ok=True)
-  line = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+  arguments = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
   try:
     return (
-      subprocess.run(line, capture_output=True, check=False).returncode == 0
+      subprocess.run(arguments, capture_output=True, check=False).returncode
+      == 0
     )
   except FileNotFoundError:
     return False
 
 
-def on_full_disk(disk: Path, wanted: Path, chance: random.Random) -> str:
-  """Trains with less and less room, then with enough."""
+def on_full_disk(
+  disk: Path, undisturbed: Path, generator: random.Random
+) -> str:
+  """Trains without enough free space, then with enough."""
   run, filler = disk / "run", disk / "filler"
-  room = chance.randrange(0, 1_500_000)
+  room = generator.randrange(0, 1_500_000)
   with contextlib.suppress(OSError):
     filler.write_bytes(bytes(shutil.disk_usage(disk).free - room))
   code = children.Child(run, "device", CHILD).wait()
   filler.unlink()
-  told = (disk / "run.log").read_text()
-  if code == 0 or "Traceback" in told:
-    return "trace" if "Traceback" in told else "silent"
-  return gone_on(run, wanted)
+  messages = (disk / "run.log").read_text()
+  if code == 0 or "Traceback" in messages:
+    return "trace" if "Traceback" in messages else "silent"
+  return resume(run, undisturbed)
 
 
-def on_read_only_disk(disk: Path, wanted: Path) -> str:
-  """Goes on where nothing can be written, then where it can."""
+def on_read_only_disk(disk: Path, undisturbed: Path) -> str:
+  """Continues a run on a read-only disk, then on a writable one."""
   run = disk / "read_only"
   children.Child(run, "device", CHILD).kill("step", 0.1, signal.SIGTERM)
   subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -325,7 +332,7 @@ def on_read_only_disk(disk: Path, wanted: Path) -> str:
     refused = len(error.lines) <= 3
   finally:
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-  return gone_on(run, wanted) if refused else "silent"
+  return resume(run, undisturbed) if refused else "silent"
 
 
 if __name__ == "__main__":

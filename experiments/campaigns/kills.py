@@ -1,13 +1,12 @@
-"""Kills runs with SIGKILL at random moments, and compares what comes after.
+"""Kills runs with SIGKILL at random times and compares their results.
 
   kills.py --runs=160 --workdir=runs/kills
 
-Each run is one of `ARMS`, of which every one has something else to lose, read
-from the device or as a stream. It is killed, continued by the same command
-until it ends, and compared with a run of its kind that nobody disturbed: every
-leaf of the last checkpoint bit for bit, and every line of metrics.jsonl but
-for its times. The last line is one JSON object; --output keeps it, and adds
-campaigns of other seeds together.
+Each run is one of `KINDS`, with its data on the device or as a stream. It is
+killed, continued by the same command until it ends, and compared with an
+undisturbed run of its kind: every leaf of the last checkpoint bitwise, and
+every line of metrics.jsonl except its times. The last line is one JSON object;
+--output writes it to a file and adds it to the campaign of another seed there.
 """
 
 import collections
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 
 from absl import flags
-from children import MOMENTS, Child, commit, difference, outcome
+from children import PHASES, Child, commit, difference, outcome
 
 from dlcore import command, optim
 from dlcore.errors import UserError
@@ -35,20 +34,20 @@ BASE = {
 }
 MLP = {**BASE, "model.name": "mlp", "model.widths": (64, 64)}
 CNN = {**BASE, "model.stages": ((8, 16),), "model.batch_norm": True}
-ARMS: dict[str, dict] = {
+KINDS: dict[str, dict] = {
   "cnn, batch norm": CNN,
-  "average of weights": {**CNN, "training.ema": 0.99},
+  "ema": {**CNN, "training.ema": 0.99},
   "mixup, cutmix": {
     **CNN,
     "data.augment.mixup": 0.4,
     "data.augment.cutmix": 1.0,
   },
   "accumulation": {**CNN, "training.accumulate": 4},
-  "mlp, steps together": {**MLP, "training.steps_per_call": 5},
-  "frozen, looked at": {
+  "mlp, several steps per call": {**MLP, "training.steps_per_call": 5},
+  "frozen, layer statistics": {
     **CNN,
     "optim.freeze": "^conv_0/",
-    "training.watch_every": 30,
+    "training.layer_statistics_every": 30,
   },
   "plateau, patience": {
     **CNN,
@@ -57,13 +56,13 @@ ARMS: dict[str, dict] = {
     "training.patience": 5,
     "training.eval_every": 20,
   },
-  "spikes passed over": {
+  "spikes skipped": {
     **MLP,
     "optim.learning_rate": 0.5,
-    "training.spike": 1.5,
-    "training.tolerate": 2,
-    "training.recoveries": 1000,
-    # A run that goes back goes to its last save: these have to be the same.
+    "training.spike_factor": 1.5,
+    "training.max_consecutive_skips": 2,
+    "training.max_rollbacks": 1000,
+    # A roll-back returns to the last save, so saves must be at fixed steps.
     "training.checkpoint_every": 25,
   },
   **{
@@ -71,57 +70,61 @@ ARMS: dict[str, dict] = {
     for name in optim.OPTIMIZERS
   },
 }
-"""What the runs are: one arm for everything that a resume could lose, and one
-for every optimizer."""
+"""Config overrides of the runs: a kind for each feature whose state a resume
+could lose, and one for each optimizer."""
 
 SAVES = (25, 0)
-"""`training.checkpoint_every`, drawn where the arm does not say; 0 saves when
-it may."""
+"""Values of `training.checkpoint_every`, chosen at random if the kind has
+none; 0 saves at most every few seconds."""
 
-RUNS = flags.DEFINE_integer("runs", 160, "how many runs to kill")
-WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "where they run")
+RUNS = flags.DEFINE_integer("runs", 160, "number of runs to kill")
+WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "folder of the runs")
 OUTPUT = flags.DEFINE_string(
   "output",
   "",
-  "a file for the JSON object, such as experiments/results/kills.json; what is "
-  "in it is added to, so that campaigns of other seeds make one",
+  "a file for the JSON object, such as experiments/results/kills.json; the "
+  "counts of a file of another seed are added",
 )
-KINDS = flags.DEFINE_list("moments", list(MOMENTS), "taken in turn")
-ONLY = flags.DEFINE_list("arms", [], "words of the arms to take, all if none")
-SEED = flags.DEFINE_integer("seed", 0, "of the moments")
+ONLY_PHASES = flags.DEFINE_list(
+  "phases", list(PHASES), "the phases in which runs are killed, in turn"
+)
+ONLY_KINDS = flags.DEFINE_list(
+  "kinds", [], "texts in the names of the kinds (default: all kinds)"
+)
+SEED = flags.DEFINE_integer("seed", 0, "seed of the times of the kills")
 
 
 def main():
   """Runs the campaign and prints the counts."""
-  arms = [
-    arm
-    for arm in ARMS
-    if not ONLY.value or any(word in arm for word in ONLY.value)
+  kinds = [
+    kind
+    for kind in KINDS
+    if not ONLY_KINDS.value or any(text in kind for text in ONLY_KINDS.value)
   ]
-  chance = random.Random(SEED.value)
-  campaign = Campaign(Path(WORKDIR.value), chance, KINDS.value)
+  generator = random.Random(SEED.value)
+  campaign = Campaign(Path(WORKDIR.value), generator, ONLY_PHASES.value)
   for number in range(RUNS.value):
-    campaign.disturb(arms[number % len(arms)])
+    campaign.disturb(kinds[number % len(kinds)])
   result = campaign.result()
   if OUTPUT.value:
     path = Path(OUTPUT.value)
     if path.exists():
-      result = added(json.loads(path.read_text()), result)
+      result = add_counts(json.loads(path.read_text()), result)
     path.write_text(json.dumps(result, indent=1) + "\n")
   print(json.dumps(result))
   if result["different"]:
     raise UserError(
       "expected every killed run to end like the undisturbed one",
-      f"{result['different']} of {result['runs']} did not",
+      f"got {result['different']} of {result['runs']} that did not",
     )
 
 
-def added(first: dict, second: dict) -> dict:
-  """Returns the counts of two campaigns together, as of the second's date."""
+def add_counts(first: dict, second: dict) -> dict:
+  """Returns the sum of two campaigns, with the date of the second."""
   total = dict(second)
   for name in ("runs", "kills", "different", "differences"):
     total[name] = first[name] + second[name]
-  for name in ("by_moment", "by_arm"):
+  for name in ("by_phase", "by_kind"):
     total[name] = dict(
       collections.Counter(first[name]) + collections.Counter(second[name])
     )
@@ -131,49 +134,56 @@ def added(first: dict, second: dict) -> dict:
 
 
 class Campaign:
-  """Kills runs one after the other, and counts."""
+  """Kills runs one after the other, and counts the differences."""
 
-  def __init__(self, folder: Path, chance: random.Random, moments: list[str]):
-    """Empties `folder`; takes `moments` in turn, `chance` draws the rest."""
+  def __init__(self, folder: Path, generator: random.Random, phases: list[str]):
+    """Empties `folder`.
+
+    Args:
+      folder: of the runs.
+      generator: of the times of the kills.
+      phases: those of the first kills, in turn.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    self._folder, self._chance, self._moments = folder, chance, moments
-    self._wanted: dict[tuple[str, str], tuple[float, tuple]] = {}
+    self._folder, self._generator, self._phases = folder, generator, phases
+    self._expected: dict[tuple[str, str], tuple[float, tuple]] = {}
     self._runs: collections.Counter = collections.Counter()
     self._kills: collections.Counter = collections.Counter()
-    self._by_arm: collections.Counter = collections.Counter()
+    self._by_kind: collections.Counter = collections.Counter()
     self._different: list[str] = []
 
-  def disturb(self, arm: str) -> None:
-    """Kills and continues one run, and compares it with its like."""
+  def disturb(self, kind: str) -> None:
+    """Kills and continues a run, and compares it with an undisturbed one."""
     number = self._runs.total()
-    # Every arm gets both paths of the data, and all get every moment.
-    placement = ("device", "stream")[self._runs[arm] % 2]
-    moment = self._moments[number % len(self._moments)]
-    seconds, wanted = self._undisturbed(arm, placement)
+    # Every kind has both placements of the data, and all have every phase.
+    placement = ("device", "stream")[self._runs[kind] % 2]
+    phase = self._phases[number % len(self._phases)]
+    seconds, expected = self._undisturbed(kind, placement)
     run = self._folder / f"killed_{number}"
-    # Writes are too few to meet one where the run saves when it may.
-    saves = SAVES[0] if moment == "write" else self._chance.choice(SAVES)
-    settings = {"training.checkpoint_every": saves, **ARMS[arm]}
+    # A run that saves every few seconds writes too rarely to be killed there.
+    every = SAVES[0] if phase == "write" else self._generator.choice(SAVES)
+    settings = {"training.checkpoint_every": every, **KINDS[kind]}
     kills = []
-    while not kills or self._chance.random() < 0.4:
+    while not kills or self._generator.random() < 0.4:
       child = Child(run, placement, settings)
-      if child.kill(moment, self._chance.uniform(0.0, 0.8) * seconds):
-        kills.append(moment)
-        moment = self._chance.choice(self._moments)
-      else:  # It was over before that moment came: too late to count.
-        kills or shutil.rmtree(run)
-        moment = "anywhere"
+      if child.kill(phase, self._generator.uniform(0.0, 1.0) * seconds):
+        kills.append(phase)
+        phase = self._generator.choice(self._phases)
+      else:  # The run ended before that phase: it does not count.
+        if not kills:
+          shutil.rmtree(run)
+        phase = "anywhere"
     Child(run, placement, settings).finish()
-    self._runs[arm] += 1
+    self._runs[kind] += 1
     self._kills.update(kills)
-    self._by_arm[arm] += len(kills)
-    if differs := difference(wanted, outcome(run)):
-      self._different.append(f"{run.name}, {arm}: {differs}")
+    self._by_kind[kind] += len(kills)
+    if differs := difference(expected, outcome(run)):
+      self._different.append(f"{run.name}, {kind}: {differs}")
     else:
       shutil.rmtree(run)
-    told = ", ".join(kills)
-    print(f"{run.name} {arm} {placement} {told}: {differs or 'equal'}")
+    phases = ", ".join(kills)
+    print(f"{run.name} {kind} {placement} {phases}: {differs or 'equal'}")
     sys.stdout.flush()
 
   def result(self) -> dict:
@@ -183,19 +193,19 @@ class Campaign:
       "commit": commit(),
       "runs": self._runs.total(),
       "kills": self._kills.total(),
-      "by_moment": dict(self._kills),
-      "by_arm": dict(self._by_arm),
+      "by_phase": dict(self._kills),
+      "by_kind": dict(self._by_kind),
       "different": len(self._different),
       "differences": self._different[:5],
     }
 
-  def _undisturbed(self, arm: str, placement: str) -> tuple[float, tuple]:
-    """Returns the seconds of the steps and the outcome of a run left alone."""
-    if (arm, placement) not in self._wanted:
-      run = self._folder / f"undisturbed_{len(self._wanted)}"
-      seconds = Child(run, placement, ARMS[arm]).finish()
-      self._wanted[arm, placement] = seconds, outcome(run)
-    return self._wanted[arm, placement]
+  def _undisturbed(self, kind: str, placement: str) -> tuple[float, tuple]:
+    """Returns the seconds of the steps and the outcome without kills."""
+    if (kind, placement) not in self._expected:
+      run = self._folder / f"undisturbed_{len(self._expected)}"
+      seconds = Child(run, placement, KINDS[kind]).finish()
+      self._expected[kind, placement] = seconds, outcome(run)
+    return self._expected[kind, placement]
 
 
 if __name__ == "__main__":

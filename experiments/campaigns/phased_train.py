@@ -1,9 +1,9 @@
-"""Is experiments/train.py, and tells in a file which phase it is in.
+"""Runs experiments/train.py and writes its current phase to a file.
 
-  phased_train.py --board=FILE --workdir=DIR [--config...]
+  phased_train.py --phase_file=FILE --workdir=DIR [--config...]
 
-FILE holds 16 bytes; a campaign reads there when to disturb the run. With
---clock=SEED the wall clock jumps by up to ten years at every look.
+FILE has 16 bytes; a campaign reads it to choose when to disturb the run. With
+--clock=SEED the wall clock jumps by up to ten years whenever it is read.
 """
 
 import mmap
@@ -21,32 +21,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import train
 
-BOARD = flags.DEFINE_string("board", "", "a file of 16 bytes")
-CLOCK = flags.DEFINE_integer("clock", None, "the seed of the clock's jumps")
+PHASE_FILE = flags.DEFINE_string("phase_file", "", "a file of 16 bytes")
+CLOCK = flags.DEFINE_integer("clock", None, "seed of the jumps of the clock")
 
 
 def main(config, name):
-  """Trains, with the name of the phase always in --board."""
-  with open(command.required(BOARD), "r+b") as file:
+  """Trains, with the name of the current phase in --phase_file."""
+  with open(command.required(PHASE_FILE), "r+b") as file:
     page = mmap.mmap(file.fileno(), 16)
-  plain = Phases.__call__
+  enter = Phases.__call__
 
-  def told(self, phase: str):
+  def write_and_enter(self, phase: str):
     page[:] = phase.encode().ljust(16, b"\0")
-    return plain(self, phase)
+    return enter(self, phase)
 
-  Phases.__call__ = told
+  Phases.__call__ = write_and_enter
   if CLOCK.value is not None:
-    let_clock_jump(random.Random(CLOCK.value))
+    make_clock_jump(random.Random(CLOCK.value))
   train.main(config, name)
 
 
-def let_clock_jump(chance: random.Random) -> None:
-  """Makes the wall clock jump forwards and backwards from now on."""
+def make_clock_jump(generator: random.Random) -> None:
+  """Makes the wall clock jump forwards and backwards."""
   seconds, years = time.time, 10 * 365 * 86_400
 
   def jumping() -> float:
-    return seconds() + chance.uniform(-years, years)
+    return seconds() + generator.uniform(-years, years)
 
   time.time = jumping
   time.time_ns = lambda: int(1e9 * jumping())

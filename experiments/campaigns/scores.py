@@ -1,10 +1,10 @@
-"""Trains the configs over several seeds: scores and times for the README.
+"""Trains the configs with several seeds: scores and times for the README.
 
   scores.py --manual_dir=DIR [--only=digits_cnn,mnist_fast]
 
 Each run is the command that a user would type, timed from its start to its
-exit, one after the other. DIR holds the four original files of MNIST; without
-it they are downloaded. --output is kept beside the other results.
+exit. Runs follow one another. DIR holds the four original files of MNIST;
+without it they are downloaded. --output is read by experiments/results.py.
 """
 
 import json
@@ -21,32 +21,32 @@ from dlcore import command
 from dlcore.errors import lookup
 
 ROOT = Path(__file__).resolve().parents[2]
-HALF = {"training.dtype": "bfloat16"}
+BFLOAT16 = {"training.dtype": "bfloat16"}
 RUNS: dict[str, tuple[int, dict]] = {
   "digits_cnn": (10, {}),
-  "digits_cnn bfloat16": (10, HALF),
+  "digits_cnn bfloat16": (10, BFLOAT16),
   "digits_mlp": (5, {}),
   "breast_cancer_mlp": (5, {}),
   "diabetes_mlp": (5, {}),
   "mnist_fast": (3, {}),
-  "mnist_fast bfloat16": (3, HALF),
+  "mnist_fast bfloat16": (3, BFLOAT16),
   "mnist_cnn": (3, {}),
   "mnist_small": (3, {}),
   "mnist_deep": (3, {}),
 }
-"""The configs, how many seeds each gets and what is changed in them."""
+"""The number of seeds and the overrides of each config."""
 
-WORKDIR = flags.DEFINE_string("workdir", "runs/scores", "where they run")
+WORKDIR = flags.DEFINE_string("workdir", "runs/scores", "folder of the runs")
 MANUAL_DIR = flags.DEFINE_string("manual_dir", "", "the files of MNIST")
 ONLY = flags.DEFINE_list("only", [], "some of the configs")
-NOTE = flags.DEFINE_string("note", "", "what is to be known of the times")
+NOTE = flags.DEFINE_string("note", "", "a remark on the times, for the table")
 OUTPUT = flags.DEFINE_string(
   "output", "experiments/results/scores.json", "the file of the results"
 )
 
 
 def main():
-  """Runs what is not yet finished in --workdir, and writes --output."""
+  """Finishes the runs in --workdir and writes --output."""
   output = Path(OUTPUT.value)
   results = json.loads(output.read_text()) if output.exists() else {}
   for name in ONLY.value or RUNS:
@@ -72,7 +72,7 @@ def main():
 
 
 def _run(name: str, seed: int) -> dict:
-  """Returns the summary of one run, with the seconds that it took."""
+  """Returns the summary of one run, with its wall time in seconds."""
   workdir = Path(WORKDIR.value) / f"{name.replace(' ', '_')}_{seed}"
   arguments = [
     f"--config=configs/{name.split()[0]}.py",
@@ -83,18 +83,18 @@ def _run(name: str, seed: int) -> dict:
   if name.startswith("mnist") and MANUAL_DIR.value:
     folder = Path(MANUAL_DIR.value).absolute()
     arguments.append(f"--config.data.manual_dir={folder}")
-  timed = workdir / "wall.json"
-  if not timed.exists():
-    begun = time.monotonic()
+  wall_time = workdir / "wall.json"
+  if not wall_time.exists():
+    start = time.monotonic()
     subprocess.run(
       [sys.executable, "experiments/train.py", *arguments],
       cwd=ROOT,
       check=True,
       stdout=subprocess.DEVNULL,
     )
-    timed.write_text(json.dumps(time.monotonic() - begun))
+    wall_time.write_text(json.dumps(time.monotonic() - start))
   summary = json.loads((workdir / "summary.json").read_text())
-  return {**summary, "wall": json.loads(timed.read_text())}
+  return {**summary, "wall": json.loads(wall_time.read_text())}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Trains with a model, a data source and a task that dlcore does not know.
+"""Trains with a model, a data source and a task that are defined here.
 
   own_parts.py
 
-Nothing is registered: functions and modules are passed where they are used.
+Nothing is registered: functions and modules are passed as arguments.
 """
 
 import jax.numpy as jnp
@@ -26,35 +26,34 @@ class Wave(nn.Module):
 
 
 def points(size, seed):
-  """Is the data: noisy points of a curve."""
-  x = np.random.default_rng(seed).uniform(-3, 3, (size, 1)).astype(np.float32)
+  """Returns a source of noisy points of a curve."""
+  generator = np.random.default_rng(seed)
+  x = generator.uniform(-3, 3, (size, 1)).astype(np.float32)
   y = np.sin(2 * x) + 0.3 * x
   return data.from_arrays({"x": x, "y": y.astype(np.float32)})
 
 
 def robust_regression(model):
-  """Is the task: the Huber loss, which outliers hardly move."""
+  """Returns the task of minimizing the Huber loss, robust to outliers."""
 
   def init(key, batch):
     return model.init(key, batch["x"], train=False)["params"], {}
 
   def measure(params, batch, train):
-    error = (
-      model.apply({"params": params}, batch["x"], train=train) - batch["y"]
-    )
-    size = jnp.abs(error[:, 0])
+    outputs = model.apply({"params": params}, batch["x"], train=train)
+    size = jnp.abs(outputs - batch["y"])[:, 0]
     huber = jnp.where(size < 1, size**2 / 2, size - 0.5)
     mask = metrics.weights(batch, huber.shape[0])
     return huber, mask, {"error": metrics.weighted(size, mask)}
 
-  def loss(params, extra, batch, key):
+  def loss(params, model_state, batch, key):
     huber, mask, sums = measure(params, batch, train=True)
-    return (jnp.sum(huber * mask), jnp.sum(mask)), (extra, sums)
+    return (jnp.sum(huber * mask), jnp.sum(mask)), (model_state, sums)
 
-  def evaluate(params, extra, batch, key):
-    return measure(params, batch, train=False)[2]
+  def evaluate(params, model_state, batch, key):
+    return model_state, measure(params, batch, train=False)[2]
 
-  def predict(params, extra, batch, key):
+  def predict(params, model_state, batch, key):
     return {"y": model.apply({"params": params}, batch["x"], train=False)}
 
   return Task(init=init, loss=loss, evaluate=evaluate, predict=predict)
@@ -62,14 +61,18 @@ def robust_regression(model):
 
 def main(steps=500):
   """Trains, and returns the mean absolute error before and after."""
-  task, valid = robust_regression(Wave()), points(200, seed=1)
+  task, train, valid = (
+    robust_regression(Wave()),
+    points(1000, 0),
+    points(200, 1),
+  )
   tx = optim.create("adam", learning_rate=1e-2)
   evaluate = training.Evaluator(task, valid)
-  before = training.fit(task, tx, points(1000, seed=0), steps=1, progress=False)
+  before = training.fit(task, tx, train, steps=1, progress=False).last
   after = training.fit(
-    task, tx, points(1000, seed=0), valid, steps=steps, best_by="-error"
-  )
-  return [evaluate(s.params, s.extra)["error"] for s in (before, after)]
+    task, tx, train, valid, steps=steps, best_by="-error"
+  ).best
+  return [evaluate(state)["error"] for state in (before, after)]
 
 
 if __name__ == "__main__":

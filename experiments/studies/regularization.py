@@ -1,14 +1,14 @@
-"""What each kind of regularisation gives when there are few images.
+"""The effect of each kind of regularization on a small training set.
 
   regularization.py --manual_dir=DIR --workdir=runs/regularization
 
-Trains a CNN on 1,000 images of MNIST over several seeds: plainly, with each
-kind alone, and with all of them together; nothing is chosen by a score, the
-last step counts. The page in --workdir compares them, its first figure at a
-glance. DIR holds the four original files of MNIST; without it they are
-downloaded. The same command goes on where it was stopped.
+Trains a CNN on 1,000 images of MNIST with several seeds: without
+regularization, with each kind, and with all of them. The score is that of the
+last step; no checkpoint is selected. The report in --workdir compares them.
+DIR holds the four original files of MNIST; without it they are downloaded. The
+same command continues an interrupted study.
 
-The strength of each kind was fixed beforehand, at what is commonly taken.
+The strength of each kind is a common value, fixed before the first run.
 """
 
 import json
@@ -29,7 +29,7 @@ KINDS = {
   "ema": {"training": {"ema": 0.99}},
   "label_smoothing": {"task": {"label_smoothing": 0.1}},
 }
-"""What is changed in `BASE`, by name."""
+"""Changes of `BASE`, by name."""
 
 BASE = {
   "data": {"name": "mnist", "limit": 1000, "batch_size": 50},
@@ -42,31 +42,33 @@ BASE = {
   "training": {"steps": 1500, "eval_every": 1500},
 }
 
-SEEDS = flags.DEFINE_integer("seeds", 5, "how many of each")
-STEPS = flags.DEFINE_integer("steps", 1500, "of each run")
-WORKDIR = flags.DEFINE_string("workdir", "runs/regularization", "of the runs")
+SEEDS = flags.DEFINE_integer("seeds", 5, "number of seeds")
+STEPS = flags.DEFINE_integer("steps", 1500, "steps of each run")
+WORKDIR = flags.DEFINE_string(
+  "workdir", "runs/regularization", "folder of the runs"
+)
 MANUAL_DIR = flags.DEFINE_string("manual_dir", "", "the files of MNIST")
 OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
 
 
 def main():
-  """Trains what is not yet finished, and writes the page."""
+  """Finishes the runs and writes their report."""
   from dlcore import experiment, report
 
   workdir = Path(command.required(WORKDIR))
-  found: dict[str, list[float]] = {}
-  for name, changes in {**KINDS, "all": together()}.items():
+  accuracies: dict[str, list[float]] = {}
+  for name, changes in {**KINDS, "all": combined()}.items():
     config = experiment.complete(settings(changes))
     results = experiment.train_seeds(config, SEEDS.value, workdir / name)
-    found[name] = [
+    accuracies[name] = [
       result["metrics"]["test/accuracy"] for result in results.values()
     ]
-  folders = [workdir / name for name in found]
+  folders = [workdir / name for name in accuracies]
   page = report.compare(folders, workdir / "report.html")
   result = {
     "date": time.strftime("%Y-%m-%d"),
     "images": BASE["data"]["limit"],
-    "accuracy": found,
+    "accuracy": accuracies,
   }
   if OUTPUT.value:
     Path(OUTPUT.value).write_text(json.dumps(result, indent=1) + "\n")
@@ -75,7 +77,7 @@ def main():
 
 
 def settings(changes: dict) -> dict:
-  """Returns `BASE` with changes, of the length and the data of the flags."""
+  """Returns `BASE` with changes and the values of the flags."""
   tree = {section: dict(values) for section, values in BASE.items()}
   for section, values in changes.items():
     tree.setdefault(section, {}).update(values)
@@ -84,8 +86,8 @@ def settings(changes: dict) -> dict:
   return tree
 
 
-def together() -> dict:
-  """Returns the changes of all kinds."""
+def combined() -> dict:
+  """Returns the changes of all kinds in one dict."""
   tree: dict[str, dict] = {}
   for changes in KINDS.values():
     for section, values in changes.items():

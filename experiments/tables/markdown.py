@@ -1,19 +1,19 @@
-"""Tables as the README has them."""
+"""Markdown tables of the README."""
 
 from collections.abc import Iterable, Sequence
 
 
 def as_table(
-  words: str, made_by: str, head: Sequence, rows: Iterable[Sequence]
+  caption: str, command: str, head: Sequence, rows: Iterable[Sequence]
 ) -> str:
-  """Returns a table under some words and the command that makes it."""
+  """Returns a table below its caption and the command that measures it."""
   lines = [head, ["---"] * len(head), *rows]
   table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-  return f"{words} (`{made_by}`)\n\n{table}"
+  return f"{caption} (`{command}`)\n\n{table}"
 
 
 def is_ratio(result: dict, name: str) -> bool:
-  """Tells whether an entry is a comparison of two times."""
+  """Returns whether an entry is a comparison of two times."""
   return isinstance(result[name], dict) and "ratio" in result[name]
 
 

@@ -1,4 +1,4 @@
-"""The tables of the models: equality with PyTorch, sizes, speed."""
+"""The tables of the models: agreement with PyTorch, sizes, speed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ RECURRENT = {
   "lstm": "Hochreiter & Schmidhuber 1997, Long short-term memory",
   "gru": "1406.1078",
 }
-"""The papers of models of no published size."""
+"""The papers of models without a published size."""
 
 GOLDEN = {
   **dict.fromkeys(("bert_base", "minilm_l6"), ("bert",)),
@@ -31,7 +31,7 @@ GOLDEN = {
   "vit_base": ("npz/vit", "vit", "timm/vit"),
   "vit_tiny": ("timm/vit",),
 }
-"""One model of each row, and the families of its golden files."""
+"""One model of each row, and the weight families of its golden files."""
 
 MEASURED = {
   "bert_base": "transformer",
@@ -40,7 +40,7 @@ MEASURED = {
   "resnet18": "resnet18",
   "vit_tiny": "vit_tiny/8",
 }
-"""The models that stand in the comparison with PyTorch, and under what name."""
+"""The models of the comparison with PyTorch, and their names in it."""
 
 
 def parity(result: dict) -> str:
@@ -55,12 +55,12 @@ def parity(result: dict) -> str:
     for family, row in result["families"].items()
   ]
   return as_table(
-    "Largest difference of any output of any layer, and of any gradient, from "
-    "PyTorch on the same small random weights in float32, max|a-b| / max|b| "
-    "of each tensor (over the largest gradient, where one is 0 but for "
-    f"rounding), {result['date']}:",
+    "Largest difference from PyTorch of any layer's output and any gradient, "
+    "with the same small random weights in float32: max|a-b| / max|b| of each "
+    "tensor (relative to the largest gradient if the exact one is 0), "
+    f"{result['date']}:",
     "tests/golden/measure.py",
-    ("model", "names of the weights", "forward", "gradient", "files"),
+    ("model", "family of weights", "forward", "gradient", "files"),
     rows,
   )
 
@@ -68,7 +68,7 @@ def parity(result: dict) -> str:
 def models(
   published: Mapping[str, Published], parity: dict, peers: dict
 ) -> str:
-  """Returns the table of the models, those of one paper in a row."""
+  """Returns the table of the models, one row for each paper."""
   groups: dict[tuple, list[tuple[int, str]]] = {}
   for name, (paper, parameters, settings) in published.items():
     row = groups.setdefault((paper, str(settings)), [])
@@ -78,20 +78,19 @@ def models(
       ", ".join(f"`{name}`" for _, name in sorted(row)),
       _cited(paper),
       ", ".join(_short(parameters) for parameters, _ in sorted(row)),
-      *_beside_torch([name for _, name in row], parity, peers),
+      *_compared_to_torch([name for _, name in row], parity, peers),
     )
     for (paper, _), row in groups.items()
   ]
   rows += [
-    (f"`{name}`", _cited(paper), "", *_beside_torch([name], parity, peers))
+    (f"`{name}`", _cited(paper), "", *_compared_to_torch([name], parity, peers))
     for name, paper in RECURRENT.items()
   ]
   return as_table(
-    "Models. Those with a count have, to the last one, the parameters of the "
-    "reference release, or those that the tables of the paper add up to. "
-    "Forward and gradient are the largest differences of the table above, of "
-    "all names of the weights; speed is that of the small models of the "
-    "comparison with PyTorch:",
+    "Models. Parameter counts equal those of the reference release, or of the "
+    "tables of the paper, exactly. Forward and gradient are the largest "
+    "differences of the table above over all families of weights; speed is "
+    "that of the small models in the comparison with PyTorch:",
     "tests/models/test_table.py",
     (
       *("model", "paper", "parameters", "forward", "gradient"),
@@ -101,27 +100,27 @@ def models(
   )
 
 
-def _beside_torch(
+def _compared_to_torch(
   names: Sequence[str], parity: dict, peers: dict
 ) -> tuple[str, str, str]:
-  """Returns the errors and the speed of models, empty where not measured."""
+  """Returns the errors and the speed of models, empty if not measured."""
   families = parity.get("families", {})
-  known = {family for name in names for family in GOLDEN.get(name, ())}
-  found = [families[family] for family in known if family in families]
+  golden = {family for name in names for family in GOLDEN.get(name, ())}
+  rows = [families[family] for family in golden & families.keys()]
   errors = [
-    f"{max(row[kind] for row in found):.0e}" if found else ""
+    f"{max(row[kind] for row in rows):.0e}" if rows else ""
     for kind in ("forward", "gradient")
   ]
-  told = [
+  speeds = [
     f"{peers[peer]['ratio']:.2f} ({peer})"
     for name, peer in MEASURED.items()
     if name in names and peer in peers
   ]
-  return errors[0], errors[1], ", ".join(told)
+  return errors[0], errors[1], ", ".join(speeds)
 
 
 def _named(family: str) -> tuple[str, str]:
-  """Returns the model of a key of `FAMILIES`, and whose names it has."""
+  """Returns the model of a key of `FAMILIES` and the origin of its names."""
   naming, _, model = family.rpartition("/")
   if family == "torch":
     return "transformer", "torch.nn"
@@ -134,13 +133,13 @@ def _named(family: str) -> tuple[str, str]:
 
 
 def _cited(paper: str) -> str:
-  """Returns a link to an arXiv number, and what has none as it is."""
+  """Returns a link for an arXiv number, other citations unchanged."""
   number = re.fullmatch(r"\d{4}\.\d{4,5}", paper)
   return f"[{paper}](https://arxiv.org/abs/{paper})" if number else paper
 
 
 def _short(count: int) -> str:
-  """Returns three digits of a count, as 25.6M."""
+  """Returns a count with three digits, such as 25.6M."""
   for unit, size in (("B", 10**9), ("M", 10**6)):
     if count >= size:
       return f"{count / size:.3g}{unit}"

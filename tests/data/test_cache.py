@@ -9,7 +9,7 @@ from dlcore.data import cache
 
 @pytest.fixture
 def load(tmp_path):
-  """Loads through the cache; the list counts how often it was built."""
+  """Loads through the cache; the list has one entry per build."""
   file = tmp_path / "source"
   file.write_text("first")
   built = []
@@ -17,7 +17,7 @@ def load(tmp_path):
   def build():
     built.append(1)
     values = np.full((4, 2), len(built), np.float32)
-    return data.Splits(data.from_arrays({"features": values}, {"name": "made"}))
+    return data.Splits(data.from_arrays({"features": values}, name="made"))
 
   def load(**key):
     folder = str(tmp_path / "cache")
@@ -32,11 +32,11 @@ def _entries(tmp_path):
   return sorted((tmp_path / "cache").iterdir())
 
 
-def test_what_was_built_is_found_again(load):
+def test_a_second_load_reads_the_cache(load):
   load, built, _ = load
   first, again = load(), load()
   assert len(built) == 1
-  assert first.train.about == again.train.about
+  assert first.train.info == again.train.info
   np.testing.assert_array_equal(
     first.train.arrays["features"], again.train.arrays["features"]
   )
@@ -50,7 +50,9 @@ def test_another_setting_is_another_entry(load):
   assert len(built) == 2
 
 
-def test_a_changed_file_is_read_again_and_the_old_entry_goes(load, tmp_path):
+def test_a_changed_file_is_read_again_and_the_old_entry_is_removed(
+  load, tmp_path
+):
   load, built, file = load
   load()
   file.write_text("second")
@@ -87,6 +89,30 @@ def test_a_damaged_entry_is_built_again(load, tmp_path, damage):
   assert len(built) == 2
 
 
+def test_lengths_of_sequences_are_cached(tmp_path):
+  ids = np.arange(12, dtype=np.int32).reshape(3, 4)
+
+  def load():
+    file = tmp_path / "source"
+    file.write_text("ids")
+    os.utime(file, ns=(0, 0))
+    splits = cache.splits(
+      lambda: data.Splits(
+        data.from_arrays({"input_ids": ids}, lengths=np.array([1, 4, 2]))
+      ),
+      name="ids",
+      key={},
+      files=lambda: [file],
+      folder=str(tmp_path / "cache"),
+    )
+    return splits.train
+
+  first, again = load(), load()
+  assert first.info == again.info
+  assert again.lengths.tolist() == [1, 4, 2]
+  assert set(again.arrays) == {"input_ids"}
+
+
 def test_a_folder_that_cannot_be_written_costs_only_time(load, tmp_path):
   load, built, _ = load
   (tmp_path / "cache").write_text("a file where the folder should be")
@@ -95,7 +121,7 @@ def test_a_folder_that_cannot_be_written_costs_only_time(load, tmp_path):
   assert len(built) == 2
 
 
-def test_nothing_unfinished_stays(load, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_files(load, tmp_path, monkeypatch):
   load, _, _ = load
 
   def fail(*arguments, **settings):
@@ -108,11 +134,11 @@ def test_nothing_unfinished_stays(load, tmp_path, monkeypatch):
 
 def test_the_folder_may_come_from_the_environment(load, tmp_path, monkeypatch):
   monkeypatch.setenv("DLCORE_CACHE", str(tmp_path / "home"))
-  assert cache._root("") == tmp_path / "home" / "data"
-  assert cache._root(str(tmp_path)) == tmp_path
+  assert cache.cache_root("") == tmp_path / "home" / "data"
+  assert cache.cache_root(str(tmp_path)) == tmp_path
 
 
-def test_a_file_that_changes_while_it_is_decoded_is_not_kept(tmp_path):
+def test_a_file_that_changes_during_decoding_is_not_cached(tmp_path):
   file = tmp_path / "source"
   texts = iter(["one", "three", "seven"])
 
@@ -130,7 +156,7 @@ def test_a_file_that_changes_while_it_is_decoded_is_not_kept(tmp_path):
   assert [load(), load(), load()] == [4, 3, 5]
 
 
-def test_files_that_the_build_makes_are_kept(tmp_path):
+def test_files_that_the_build_creates_are_cached(tmp_path):
   file = tmp_path / "source"
   built = []
 
@@ -147,7 +173,7 @@ def test_files_that_the_build_makes_are_kept(tmp_path):
 
 @pytest.fixture
 def lengths(tmp_path):
-  """Measures files; the list holds those that were read."""
+  """Measures files; the list holds the names of files that were read."""
   files = [tmp_path / "a", tmp_path / "b"]
   for file in files:
     file.write_text(file.name)
@@ -176,7 +202,7 @@ def test_only_changed_files_are_read_again(lengths):
   assert read == ["b"]
 
 
-def test_none_is_not_kept(lengths):
+def test_a_result_of_none_is_not_cached(lengths):
   lengths, files, read = lengths
   files[0].write_text("")
   for _ in range(2):
@@ -184,7 +210,7 @@ def test_none_is_not_kept(lengths):
     assert "a" in read
 
 
-def test_damaged_records_are_made_again(lengths, tmp_path):
+def test_damaged_records_are_recomputed(lengths, tmp_path):
   lengths, _, read = lengths
   lengths()
   (path,) = (tmp_path / "cache").iterdir()

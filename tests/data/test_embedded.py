@@ -8,7 +8,7 @@ import pytest
 import sklearn.datasets
 
 from dlcore import data
-from dlcore.data import embedded
+from dlcore.data import sklearn_files
 
 
 def test_digits_are_scikit_learns_halves_without_shuffle():
@@ -29,16 +29,16 @@ def test_digits_are_scikit_learns_halves_without_shuffle():
 def test_breast_cancer_is_scikit_learns():
   splits = data.load("breast_cancer")
   whole = sklearn.datasets.load_breast_cancer()
-  about = splits.train.about
-  assert about["columns"] == list(whole.feature_names)
-  assert about["classes"] == list(whole.target_names)
+  schema = splits.train.info.schema
+  assert schema.columns == tuple(whole.feature_names)
+  assert schema.classes == tuple(whole.target_names)
   _same_rows(splits, "label", whole.data, whole.target)
 
 
 def test_diabetes_is_scikit_learns_unscaled():
   splits = data.load("diabetes")
   whole = sklearn.datasets.load_diabetes(scaled=False)
-  assert splits.train.about["columns"] == list(whole.feature_names)
+  assert splits.train.info.schema.columns == tuple(whole.feature_names)
   _same_rows(splits, "target", whole.data, whole.target)
 
 
@@ -54,21 +54,23 @@ def _same_rows(splits, target, features, targets):
 
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer", "diabetes"])
-def test_statistics_come_from_train_only_and_about_is_json(name):
+def test_statistics_come_from_train_only_and_the_info_is_json(name):
   train = data.load(name).train
-  about = json.loads(json.dumps(train.about))
-  inputs = train.arrays[about["input"]].astype(np.float64)
-  if about["input"] == "image":
-    inputs = inputs.reshape(-1, about["shape"][-1]) / 255
+  content = json.loads(json.dumps(data.info_to_json(train.info)))
+  info = data.info_from_json(content)
+  assert info == train.info
+  inputs = train.arrays[info.schema.input].astype(np.float64)
+  if info.schema.input == "image":
+    inputs = inputs.reshape(-1, inputs.shape[-1]) / 255
   np.testing.assert_allclose(
-    about["normalization"]["mean"], inputs.mean(0), rtol=1e-6
+    info.schema.normalization["mean"], inputs.mean(0), rtol=1e-6
   )
-  assert about["size"] == train.size
+  assert info.size == train.size
 
 
 def test_the_files_are_found_without_importlib(monkeypatch):
   folder = pathlib.Path(sklearn.datasets.__file__).parent / "data"
-  assert embedded._folder().samefile(folder)
+  assert sklearn_files.folder().samefile(folder)
   monkeypatch.setattr(sys, "path", [])
-  assert embedded._folder().samefile(folder)
-  assert "importlib" not in inspect.getsource(embedded)
+  assert sklearn_files.folder().samefile(folder)
+  assert "importlib" not in inspect.getsource(sklearn_files)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dlcore import data
-from dlcore.data import images
+from dlcore.data.images import decoding
 from dlcore.errors import UserError
 
 
@@ -21,12 +21,12 @@ def _save(path, array, **settings):
 
 @pytest.fixture
 def folder(tmp_path):
-  """Two classes of twenty grey pictures of 6 rows and 5 columns."""
+  """Two classes of twenty gray images of 6 rows and 5 columns."""
   random = np.random.default_rng(0)
   for label in ("cat", "dog"):
     for i in range(20):
-      picture = random.integers(0, 256, (6, 5), np.uint8)
-      _save(tmp_path / "own" / label / f"{i}.png", picture)
+      image = random.integers(0, 256, (6, 5), np.uint8)
+      _save(tmp_path / "own" / label / f"{i}.png", image)
   return tmp_path / "own"
 
 
@@ -60,12 +60,12 @@ def test_a_folder_is_divided_by_hash_the_same_of_every_class(folder, load):
   assert [part.size for part in splits] == [28, 4, 8]
   for part in splits:
     assert len(set(np.bincount(part.arrays["label"]))) == 1
-  assert splits.train.about["classes"] == ["cat", "dog"]
+  assert splits.train.info.schema.classes == ("cat", "dog")
   assert splits.train.arrays["image"].shape == (28, 6, 5, 1)
   assert notes == ""
-  pictures = np.concatenate([part.arrays["image"] for part in splits])
+  images = np.concatenate([part.arrays["image"] for part in splits])
   files = [np.asarray(Image.open(path)) for path in folder.glob("*/*.png")]
-  assert sorted(p.tobytes() for p in pictures) == sorted(
+  assert sorted(p.tobytes() for p in images) == sorted(
     f.tobytes() for f in files
   )
 
@@ -89,9 +89,7 @@ def test_the_streamed_folder_equals_the_one_in_memory(folder, load):
     batch = other.read(np.arange(other.size, dtype=np.int32))
     for name, array in one.arrays.items():
       np.testing.assert_array_equal(array, batch[name])
-  assert (
-    held.train.about["normalization"] == streamed.train.about["normalization"]
-  )
+  assert held.train.info.schema == streamed.train.info.schema
 
 
 def test_folders_of_splits_are_taken_as_they_are(folder, load, tmp_path):
@@ -111,16 +109,16 @@ def test_folders_of_splits_are_taken_as_they_are(folder, load, tmp_path):
   assert [part.size for part in again if part] == [10, 8]
 
 
-def test_missing_and_empty_folders_are_told(folder, load, tmp_path):
+def test_missing_and_empty_folders_are_refused(folder, load, tmp_path):
   _refused("no folder at", load, tmp_path / "nowhere")
   _refused("a file at", load, folder / "cat" / "0.png")
   (tmp_path / "empty").mkdir()
   _refused("an empty folder", load, tmp_path / "empty")
   _refused("folder for every class", load, folder / "cat")
   (folder / "bird").mkdir()
-  _refused("got none in 'bird'", load, folder)
-  _refused("data.path, or data.train", load)
-  _refused("data.path, or data.train", load, folder, train=str(folder))
+  _refused("got no image in 'bird'", load, folder)
+  _refused("expected path, or train", load)
+  _refused("expected path, or train", load, folder, train=str(folder))
 
 
 def test_a_class_that_only_one_split_has(folder, load, tmp_path):
@@ -133,29 +131,31 @@ def test_a_class_that_only_one_split_has(folder, load, tmp_path):
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])
-def test_unreadable_pictures_are_listed_or_left_out(folder, load, limit):
-  (folder / "cat" / "text.png").write_text("no picture")
+def test_unreadable_images_are_listed_or_skipped(folder, load, limit):
+  (folder / "cat" / "text.png").write_text("not an image")
   (folder / "dog" / "nothing.jpg").write_bytes(b"")
-  text = _refused("got 2 that cannot", load, folder, in_memory_limit=limit)
+  text = _refused("got 2 unreadable", load, folder, in_memory_limit=limit)
   assert "text.png" in text
   assert "nothing.jpg" in text
   splits, notes = load(folder, in_memory_limit=limit, on_bad="skip")
   assert sum(part.size for part in splits) == 40
-  assert "2 unreadable pictures were left out" in notes
-  _refused("way with bad", load, folder, on_bad="ignore")
+  assert "2 unreadable images were skipped" in notes
+  _refused(
+    "expected on_bad to be 'error' or 'skip'", load, folder, on_bad="ignore"
+  )
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])
-def test_a_truncated_picture_is_found_before_training(folder, load, limit):
+def test_a_truncated_image_is_reported_before_training(folder, load, limit):
   paths = [folder / "cat" / "0.png", folder / "dog" / "1.png"]
   whole = [path.read_bytes() for path in paths]
   for path, content in zip(paths, whole, strict=True):
     path.write_bytes(content[:-30])
-  text = _refused("got 2 that cannot", load, folder, in_memory_limit=limit)
+  text = _refused("got 2 unreadable", load, folder, in_memory_limit=limit)
   assert all(str(path) in text for path in paths)
   splits, notes = load(folder, in_memory_limit=limit, on_bad="skip")
   assert sum(part.size for part in splits) == 38
-  assert "2 unreadable pictures were left out" in notes
+  assert "2 unreadable images were skipped" in notes
   _read_all(splits)
   for path, content in zip(paths, whole, strict=True):
     path.write_bytes(content)
@@ -164,14 +164,14 @@ def test_a_truncated_picture_is_found_before_training(folder, load, limit):
   assert notes == ""
 
 
-def test_a_streamed_picture_that_breaks_later_is_told(folder, load):
+def test_a_streamed_image_that_is_damaged_later_is_reported(folder, load):
   splits, _ = load(folder, in_memory_limit=0)
   (folder / "cat" / "0.png").write_bytes(b"")
-  with pytest.raises(UserError, match="expected pictures that can be read"):
+  with pytest.raises(UserError, match="expected readable images"):
     _read_all(splits)
 
 
-def test_streamed_pictures_are_checked_once(folder, load, monkeypatch):
+def test_streamed_images_are_checked_once(folder, load, monkeypatch):
   before, _ = load(folder, in_memory_limit=0)
   read = []
 
@@ -182,39 +182,43 @@ def test_streamed_pictures_are_checked_once(folder, load, monkeypatch):
 
     return counted
 
-  monkeypatch.setattr(images, "checked", count(images.checked))
-  monkeypatch.setattr(images, "header", count(images.header))
+  monkeypatch.setattr(
+    decoding, "hash_decodable", count(decoding.hash_decodable)
+  )
+  monkeypatch.setattr(decoding, "header", count(decoding.header))
   after, _ = load(folder, in_memory_limit=0)
   assert read == []
-  assert [part.about for part in before] == [part.about for part in after]
+  assert [part.info for part in before] == [part.info for part in after]
   _save(folder / "dog" / "0.png", np.zeros((6, 5)))
   load(folder, in_memory_limit=0)
   assert read == [folder / "dog" / "0.png"] * 2
 
 
-def test_the_sum_of_a_stream_follows_the_content_not_the_place(
+def test_the_checksum_of_a_stream_depends_on_the_content_not_the_path(
   folder, load, tmp_path
 ):
-  def sums(path):
+  def checksums(path):
     splits, _ = load(path, in_memory_limit=0)
-    return [part.about["sha256"] for part in splits]
+    return [part.info.sha256 for part in splits]
 
-  before = sums(folder)
-  assert sums(shutil.copytree(folder, tmp_path / "copy")) == before
+  before = checksums(folder)
+  assert checksums(shutil.copytree(folder, tmp_path / "copy")) == before
   path = folder / "cat" / "0.png"
   _save(path, 255 - np.asarray(Image.open(path)))
-  assert sum(a != b for a, b in zip(sums(folder), before, strict=True)) == 1
+  assert (
+    sum(a != b for a, b in zip(checksums(folder), before, strict=True)) == 1
+  )
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])
-def test_a_rare_class_that_is_not_held_out_is_told(folder, load, limit):
+def test_a_rare_class_that_is_not_held_out_is_reported(folder, load, limit):
   for i in range(20):
     if i > 2:
       (folder / "dog" / f"{i}.png").unlink()
   splits, notes = load(folder, in_memory_limit=limit)
   assert "valid has no examples of the classes 'dog'" in notes
   assert "test has no examples" not in notes
-  assert splits.test.about["notes"] == splits.train.about["notes"]
+  assert splits.test.info.notes == splits.train.info.notes
 
 
 def _read_all(splits):
@@ -222,16 +226,18 @@ def _read_all(splits):
     part.read(np.arange(part.size, dtype=np.int32))
 
 
-def test_mixed_pictures_are_converted_and_it_is_said_once(folder, load):
+def test_mixed_images_are_converted_with_one_note(folder, load):
   _save(folder / "cat" / "large.png", np.zeros((60, 50)))
   _save(folder / "dog" / "alpha.png", np.zeros((6, 5, 4)))
   splits, notes = load(folder)
-  assert splits.train.about["shape"] == [6, 5, 3]
-  assert "1 of 42 pictures are scaled and cut to 6 rows and 5 columns" in notes
+  assert splits.train.info.inputs == {"image": ((6, 5, 3), "uint8")}
+  assert (
+    "1 of 42 images are scaled and cropped to 6 rows and 5 columns" in notes
+  )
   assert "converted to RGB (41 L, 1 RGBA" in notes
   assert load(folder)[1] == notes
   square, _ = load(folder, image_size=4, channels=1)
-  assert square.train.about["shape"] == [4, 4, 1]
+  assert square.train.info.inputs == {"image": ((4, 4, 1), "uint8")}
 
 
 def test_links_that_leave_the_folder_are_not_followed(folder, load, tmp_path):
@@ -240,7 +246,7 @@ def test_links_that_leave_the_folder_are_not_followed(folder, load, tmp_path):
   (folder / "cat" / "link.png").symlink_to(secret)
   (folder / "cat" / "inside.png").symlink_to(folder / "dog" / "0.png")
   (folder / "cat" / ".hidden.png").write_text("hidden")
-  (folder / "cat" / "Thumbs.db").write_text("no picture")
+  (folder / "cat" / "Thumbs.db").write_text("not an image")
   os.mkfifo(folder / "cat" / "pipe.png")
   splits, notes = load(folder)
   assert sum(part.size for part in splits) == 41
@@ -260,14 +266,14 @@ def test_decompression_bombs_are_refused_before_they_are_decoded(
     b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
   )
   (folder / "cat" / "bomb.png").write_bytes(bomb + _chunk(b"IDAT", b""))
-  assert "bomb.png" in _refused("got 1 that cannot", load, folder)
+  assert "bomb.png" in _refused("got 1 unreadable", load, folder)
 
 
 def _decoded(path, channels=3):
-  return images.decode(path, (None, None, channels))
+  return decoding.decode(path, (None, None, channels))
 
 
-def test_transparent_pictures_are_put_on_white(tmp_path):
+def test_transparent_images_are_composed_onto_white(tmp_path):
   path = tmp_path / "a.png"
   pixels = np.zeros((2, 2, 4), np.uint8)
   pixels[0] = [10, 20, 30, 255]
@@ -289,43 +295,49 @@ def test_sixteen_bits_become_eight(tmp_path):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_kind_of_pixel_can_be_read(tmp_path, mode, channels):
+def test_every_pixel_format_can_be_read(tmp_path, mode, channels):
   suffix = "tiff" if mode == "CMYK" else "png"
   Image.new(mode, (4, 3)).save(tmp_path / f"a.{suffix}")
-  picture = _decoded(tmp_path / f"a.{suffix}", channels)
-  assert (picture.shape, picture.dtype) == ((3, 4, channels), np.uint8)
+  image = _decoded(tmp_path / f"a.{suffix}", channels)
+  assert (image.shape, image.dtype) == ((3, 4, channels), np.uint8)
 
 
-def test_pictures_are_turned_as_the_camera_was_held(tmp_path):
+def test_images_are_rotated_as_exif_specifies(tmp_path):
   exif = Image.Exif()
-  exif[images.ORIENTATION] = 6
+  exif[decoding.ORIENTATION] = 6
   wide = np.zeros((8, 16), np.uint8)
   wide[:, :8] = 255
   _save(tmp_path / "a.jpg", wide, exif=exif)
-  assert images.header(tmp_path / "a.jpg")[:2] == (16, 8)
+  assert decoding.header(tmp_path / "a.jpg")[:2] == (16, 8)
   turned = _decoded(tmp_path / "a.jpg", 1)
   assert turned.shape == (16, 8, 1)
   assert turned[:8].mean() > 250
   assert turned[8:].mean() < 5
 
 
-def test_scaling_keeps_the_aspect_and_cuts_the_centre(tmp_path):
-  picture = np.zeros((10, 40), np.uint8)
-  picture[:, 15:25] = 200
-  _save(tmp_path / "a.png", picture)
-  assert images.decode(tmp_path / "a.png", (10, 10, 1)).min() == 200
+def test_scaling_keeps_the_aspect_ratio_and_crops_the_center(tmp_path):
+  image = np.zeros((10, 40), np.uint8)
+  image[:, 15:25] = 200
+  _save(tmp_path / "a.png", image)
+  assert decoding.decode(tmp_path / "a.png", (10, 10, 1)).min() == 200
 
 
-def test_predicting_reads_pictures_as_training_did(folder, load):
+def test_predicting_reads_images_as_training_did(folder, load):
   splits, _ = load(folder, valid_fraction=0)
-  about = json.loads(json.dumps(dict(splits.train.about)))
+  content = json.loads(json.dumps(data.info_to_json(splits.train.info)))
+  info = data.info_from_json(content)
   bad = folder / "cat" / "bad.png"
-  bad.write_text("no picture")
+  bad.write_text("not an image")
   paths = [*sorted(folder.glob("*/?.png")), bad, folder / "gone.png"]
-  read, wrong = data.read_images(paths, about)
+  parts = list(info.schema.read(paths, info, 7))
   known = {
     image.tobytes() for part in splits if part for image in part.arrays["image"]
   }
-  assert len(read) == 20
-  assert {image.tobytes() for image in read} <= known
-  assert [path for path, _ in wrong] == [str(bad), str(folder / "gone.png")]
+  images = np.concatenate([part.arrays["image"] for part in parts[:-1]])
+  assert len(images) == 20
+  assert {image.tobytes() for image in images} <= known
+  names = [name for part in parts for name in part.names]
+  assert names == [str(path) for path in paths[:-2]]
+  wrong = [path for part in parts for path, _ in part.errors]
+  assert wrong == [str(bad), str(folder / "gone.png")]
+  assert (parts[-1].names, parts[-1].arrays) == ([], None)

@@ -11,8 +11,8 @@ from dlcore.errors import UserError
 @pytest.fixture
 def sources():
   values = np.arange(46, dtype=np.float32).reshape(23, 2)
-  held = data.from_arrays({"features": values})
-  return held, held._replace(arrays=None)
+  resident = data.from_arrays({"features": values})
+  return resident, resident._replace(arrays=None)
 
 
 def _equal(first, second):
@@ -24,34 +24,47 @@ def _equal(first, second):
       np.testing.assert_array_equal(one[name], other[name])
 
 
+ORDER = data.shuffled(23, 4)
+
+
 def test_both_paths_give_the_same_batches(sources):
-  held, streamed = sources
-  _equal(data.batches(held, 0, 4, 0, 20), data.batches(streamed, 0, 4, 0, 20))
-  _equal(data.evaluation_batches(held, 4), data.evaluation_batches(streamed, 4))
-  batch = next(data.batches(streamed, 5, 4, 2))
-  np.testing.assert_array_equal(batch["index"], data.indices(5, 2, 23, 4))
-  np.testing.assert_array_equal(
-    batch["features"], held.arrays["features"][batch["index"]]
+  resident, streamed = sources
+  _equal(
+    data.batches(resident, ORDER, 0, 0, 20),
+    data.batches(streamed, ORDER, 0, 0, 20),
   )
+  evaluation = data.in_order(23, 4)
+  _equal(
+    data.evaluation_batches(resident, evaluation),
+    data.evaluation_batches(streamed, evaluation),
+  )
+  batch = next(data.batches(streamed, ORDER, 5, 2))
+  np.testing.assert_array_equal(batch["index"], ORDER(5, 2).index)
+  np.testing.assert_array_equal(batch["slot"], np.arange(4))
+  assert {batch[name].dtype for name in ("index", "slot")} == {np.dtype("i4")}
+  np.testing.assert_array_equal(
+    batch["features"], resident.arrays["features"][batch["index"]]
+  )
+  assert batch.keys() == {"features", "index", "slot"}
 
 
 def test_a_stream_may_start_anywhere_with_any_number_of_threads(sources):
   _, streamed = sources
-  straight = list(data.batches(streamed, 0, 4, 0, 30, threads=1))
-  _equal(straight[11:], data.batches(streamed, 0, 4, 11, 30, threads=8))
+  straight = list(data.batches(streamed, ORDER, 0, 0, 30, threads=1))
+  _equal(straight[11:], data.batches(streamed, ORDER, 0, 11, 30, threads=8))
 
 
 def test_worker_processes_change_nothing(sources):
   _, streamed = sources
   _equal(
-    data.batches(streamed, 0, 4, 3, 12),
-    data.batches(streamed, 0, 4, 3, 12, workers=2, threads=1),
+    data.batches(streamed, ORDER, 0, 3, 12),
+    data.batches(streamed, ORDER, 0, 3, 12, workers=2, threads=1),
   )
 
 
-def test_evaluation_sees_every_example_once_and_marks_the_filling(sources):
+def test_evaluation_has_every_example_once_and_masks_the_padding(sources):
   for source in sources:
-    batches = list(data.evaluation_batches(source, 5))
+    batches = list(data.evaluation_batches(source, data.in_order(23, 5)))
     mask = np.concatenate([batch["mask"] for batch in batches])
     index = np.concatenate([batch["index"] for batch in batches])
     assert [len(batch["features"]) for batch in batches] == [5] * 5
@@ -60,9 +73,52 @@ def test_evaluation_sees_every_example_once_and_marks_the_filling(sources):
     assert (mask.dtype, index.dtype) == (np.float32, np.int32)
 
 
+def test_evaluation_in_streams_has_every_example_once(sources):
+  order = data.sequential(23, 5)
+  batches = list(data.evaluation_batches(sources[0], order))
+  index = np.concatenate([b["index"][b["mask"] == 1] for b in batches])
+  assert sorted(index) == list(range(23))
+  assert batches[0]["begins"].all()
+
+
+def test_training_batches_of_a_padded_order_all_have_a_mask(sources):
+  padded, full = data.sequential(23, 4), data.sequential(23, 23)
+  batches = list(data.batches(sources[0], padded, 0, 0, 6))
+  assert [int(batch["mask"].sum()) for batch in batches] == [4, 4, 4, 4, 4, 3]
+  assert "mask" not in next(data.batches(sources[0], full, 0))
+
+
+@pytest.fixture
+def texts():
+  """Sequences of token ids, padded with 0 to 40."""
+  random = np.random.default_rng(0)
+  lengths = random.integers(1, 41, 200).astype(np.int32)
+  mask = (np.arange(40) < lengths[:, None]).astype(np.int32)
+  ids = random.integers(1, 50, (200, 40)).astype(np.int32) * mask
+  labels = (ids[:, 0] % 2).astype(np.int32)
+  arrays = {"input_ids": ids, "attention_mask": mask, "label": labels}
+  return data.from_arrays(arrays, classes=["a", "b"], lengths=lengths)
+
+
+def test_sequences_are_cut_to_few_shapes_and_lose_only_padding(texts):
+  order = data.bucketed(texts.lengths, 16)
+  shapes = set()
+  for batch in data.batches(texts, order, 0, 0, 60):
+    shapes.add(batch["input_ids"].shape)
+    assert batch["attention_mask"].shape == batch["input_ids"].shape
+    np.testing.assert_array_equal(
+      batch["attention_mask"].sum(axis=1), texts.lengths[batch["index"]]
+    )
+    whole = texts.arrays["input_ids"][batch["index"]]
+    assert batch["input_ids"].sum() == whole.sum()
+    assert batch["label"].shape == (16,)
+  assert shapes == {(16, length) for length in order.shapes}
+  assert 2 <= len(shapes) <= 5
+
+
 def test_an_abandoned_stream_ends_its_threads(sources):
   before = set(threading.enumerate())
-  stream = data.batches(sources[1], 0, 4)
+  stream = data.batches(sources[1], ORDER, 0)
   next(stream)
   started = set(threading.enumerate()) - before
   assert started
@@ -74,14 +130,14 @@ def test_an_abandoned_stream_ends_its_threads(sources):
 
 
 class Bad:
-  """Fails as a source does that meets a bad file."""
+  """Fails as a source with a malformed file does."""
 
   def __call__(self, indices):
-    raise UserError("expected a good file", "got a bad one", "mend it")
+    raise UserError("expected a good file", "got a bad one", "fix it")
 
 
-def test_what_is_wrong_with_the_data_is_told_through_the_threads(sources):
+def test_errors_of_the_data_are_raised_through_the_threads(sources):
   source = sources[1]._replace(read=Bad())
   with pytest.raises(UserError, match="got a bad one") as caught:
-    next(data.batches(source, 0, 4))
+    next(data.batches(source, ORDER, 0))
   assert len(caught.value.lines) == 3

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dlcore import data
+from dlcore.data.tables.table_schema import read_table
 from dlcore.errors import UserError
 
 
@@ -42,16 +43,16 @@ def _refused(match, table, *arguments, **settings):
   return str(caught.value)
 
 
-def test_a_table_is_divided_and_normalised_over_train(table):
+def test_a_table_is_split_and_normalized_over_train(table):
   splits, notes = table(_rows())
   assert [part.size for part in splits] == [36, 4, 10]
   train = splits.train
-  assert train.about["classes"] == ["no", "yes"]
-  assert train.about["columns"] == ["a", "b"]
+  assert train.info.schema.classes == ("no", "yes")
+  assert train.info.schema.columns == ("a", "b")
   features, labels = train.arrays["features"], train.arrays["label"]
   np.testing.assert_array_equal(features[:, 0] % 2 == 0, labels == 1)
   np.testing.assert_allclose(
-    train.about["normalization"]["mean"], features.mean(0), rtol=1e-6
+    train.info.schema.normalization["mean"], features.mean(0), rtol=1e-6
   )
   assert (features.dtype, labels.dtype) == (np.float32, np.int32)
   assert notes == ""
@@ -63,7 +64,7 @@ def test_separators_byte_order_marks_and_quotes(table, separator, encoding):
   text = _rows(separator=separator, line='"{a}"{s} {b} {s}"{y}"\r\n')
   splits, _ = table(text, encoding)
   plain, _ = table(_rows())
-  assert splits.train.about["sha256"] == plain.train.about["sha256"]
+  assert splits.train.info.sha256 == plain.train.info.sha256
 
 
 def test_the_order_of_the_rows_does_not_move_them_between_splits(table):
@@ -76,38 +77,39 @@ def test_the_order_of_the_rows_does_not_move_them_between_splits(table):
     )
 
 
-def test_the_kind_of_task_follows_from_the_target(table):
+def test_the_task_follows_from_the_target(table):
   numbers = "a,y\n" + "".join(f"{i},{i * 1.5}\n" for i in range(40))
   splits, _ = table(numbers)
-  found = splits.train.about["target_normalization"]
+  found = splits.train.info.schema.target_normalization
   targets = splits.train.arrays["target"]
   np.testing.assert_allclose(found["mean"], targets.mean(), rtol=1e-6)
   np.testing.assert_allclose(found["std"], targets.std(), rtol=1e-6)
   digits = "a,y\n" + "".join(f"{i},{i % 11}\n" for i in range(110))
-  assert table(digits)[0].train.about["classes"] == [str(i) for i in range(11)]
+  classes = table(digits)[0].train.info.schema.classes
+  assert classes == tuple(map(str, range(11)))
   forced, _ = table(digits, task="regression")
-  assert forced.train.about["target"] == "target"
-  _refused("kind of task", table, digits, task="clasification")
+  assert forced.train.info.schema.target == "target"
+  _refused("expected task to be 'auto'", table, digits, task="clasification")
 
 
-def test_names_become_one_column_each(table):
+def test_categories_become_one_feature_each(table):
   text = "color,y\n" + "red,0\nblue,1\n" * 20
   _refused("'red', not a number, in column 'color'", table, text)
   splits, _ = table(text, categorical=("color",))
-  assert splits.train.about["columns"] == ["color=blue", "color=red"]
+  assert splits.train.info.schema.columns == ("color=blue", "color=red")
   arrays = splits.train.arrays
   np.testing.assert_array_equal(arrays["features"][:, 0], arrays["label"])
   np.testing.assert_array_equal(arrays["features"].sum(axis=1), 1)
 
 
 def test_missing_names_are_answered_with_the_nearest(table, tmp_path):
-  _refused("did you mean 'y'|there are: a, b, y", table, _rows(), target="z")
+  _refused("did you mean 'y'|choose from: a, b, y", table, _rows(), target="z")
   text = "length,y\n1,2\n"
   _refused("did you mean 'length'", table, text, columns=("lenght",))
-  _refused("data.target", table, _rows(), target="")
+  _refused("expected target", table, _rows(), target="")
   _refused("without the target", table, _rows(), columns=("a", "y"))
   _refused("no file at", table, "", path=str(tmp_path / "gone.csv"))
-  _refused("data.path, or data.train", table, "", path="")
+  _refused("expected path, or train", table, "", path="")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_missing_names_are_answered_with_the_nearest(table, tmp_path):
     ("a,y\n1,\xff\n", "UTF-8"),
   ],
 )
-def test_files_that_are_no_tables_are_told(table, text, match):
+def test_files_that_are_not_tables_are_refused(table, text, match):
   _refused(match, table, text, encoding="latin-1")
 
 
@@ -139,17 +141,17 @@ def test_files_that_are_no_tables_are_told(table, text, match):
     ("1,2,yes,4", "4 fields in place of 3"),
   ],
 )
-def test_bad_rows_are_listed_by_line_or_left_out(table, line, what):
+def test_bad_rows_are_listed_by_line_or_skipped(table, line, what):
   text = _rows() + line + "\n"
   message = _refused("got 1 bad rows", table, text)
   assert f"own.csv:52: {what}" in message
   splits, notes = table(text, on_bad="skip")
   assert sum(part.size for part in splits) == 50
-  assert "1 bad rows were left out" in notes
-  _refused("way with bad", table, text, on_bad="drop")
+  assert "1 bad rows were skipped" in notes
+  _refused("expected on_bad", table, text, on_bad="drop")
 
 
-def test_a_table_without_a_good_row_is_refused_even_when_skipping(table):
+def test_a_table_without_a_readable_row_is_refused_even_if_skipping(table):
   _refused("got 2 bad rows", table, "a,y\nx,1\nz,2\n", on_bad="skip")
 
 
@@ -176,16 +178,17 @@ def test_predicting_reads_a_table_as_training_did(table, tmp_path):
   lines = [f"{i},{'red' if i % 3 else 'blue'},{i % 2}\n" for i in range(40)]
   text = "a,color,y\n" + "".join(lines)
   splits, _ = table(text, categorical=("color",))
-  about = json.loads(json.dumps(dict(splits.train.about)))
+  content = json.loads(json.dumps(data.info_to_json(splits.train.info)))
+  schema = data.info_from_json(content).schema
   other = tmp_path / "other.csv"
   other.write_text("color,more,a\nred,x,1\nblue,y,2.5\n")
-  features, names, bad = data.read_table(other, about)
+  features, names, bad = read_table(other, schema)
   np.testing.assert_array_equal(features, [[1, 0, 1], [2.5, 1, 0]])
   assert features.dtype == np.float32
   assert names == [f"{other}:2", f"{other}:3"]
   assert bad == []
   other.write_text("color,a\ngreen,1\nred,2\nblue,x\nred\n")
-  features, names, bad = data.read_table(other, about)
+  features, names, bad = read_table(other, schema)
   np.testing.assert_array_equal(features, [[2, 0, 1]])
   assert names == [f"{other}:3"]
   assert bad == [
@@ -194,36 +197,36 @@ def test_predicting_reads_a_table_as_training_did(table, tmp_path):
     (f"{other}:5", "1 fields in place of 2"),
   ]
   other.write_text("color,a\ngreen,1\n")
-  features, names, bad = data.read_table(other, about)
+  features, names, bad = read_table(other, schema)
   assert (features.shape, names, len(bad)) == ((0, 3), [], 1)
   with pytest.raises(UserError, match="no file at"):
-    data.read_table(tmp_path / "gone.csv", about)
+    read_table(tmp_path / "gone.csv", schema)
   other.write_text("a\n1\n")
   with pytest.raises(UserError, match="expected a column 'color'"):
-    data.read_table(other, about)
+    read_table(other, schema)
 
 
 def test_an_embedded_table_is_read_by_its_columns(tmp_path):
-  about = data.load("diabetes").train.about
+  schema = data.load("diabetes").train.info.schema
   path = tmp_path / "patients.csv"
-  columns = about["columns"]
+  columns = schema.columns
   path.write_text(
     ",".join(columns) + "\n" + ",".join(map(str, range(len(columns)))) + "\n"
   )
-  features, _, _ = data.read_table(path, about)
+  features, _, _ = read_table(path, schema)
   np.testing.assert_array_equal(features, [np.arange(len(columns))])
 
 
-def test_tables_in_two_places_are_both_kept(table, tmp_path):
+def test_tables_at_two_paths_are_both_cached(table, tmp_path):
   for name in ("one.csv", "other.csv"):
     (tmp_path / name).write_text(_rows())
     table("", path=str(tmp_path / name))
   assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_a_rare_class_that_is_not_held_out_is_told(table):
+def test_a_rare_class_that_is_not_held_out_is_reported(table):
   splits, notes = table(_rows() + "1,2,rare\n")
   assert "valid has no examples of the classes 'rare'" in notes
   assert "test has no examples of the classes 'rare'" in notes
-  assert splits.train.about["classes"] == ["no", "rare", "yes"]
+  assert splits.train.info.schema.classes == ("no", "rare", "yes")
   assert table(_rows())[1] == ""

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dlcore import data
-from dlcore.data import tfds_stand_ins
+from dlcore.data.tfds import stand_ins
 from dlcore.errors import UserError
 
 MNIST = pathlib.Path(__file__).parents[3] / "shared" / "data" / "mnist"
@@ -23,7 +23,7 @@ def _forbid_network(patch):
   """Makes every attempt to reach another machine an error."""
 
   def refuse(*arguments, **settings):
-    raise OSError("the network is not to be used")
+    raise OSError("the network must not be used")
 
   patch.setattr(socket.socket, "connect", refuse)
   patch.setattr(socket, "getaddrinfo", refuse)
@@ -36,7 +36,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-  """Settings that keep all that is written in a folder of these tests."""
+  """Settings that write to a temporary folder."""
   root = tmp_path_factory.mktemp("tfds")
   return {"data_dir": str(root / "data"), "cache_dir": str(root / "cache")}
 
@@ -82,8 +82,8 @@ def _cifar(folder, coarse=False, seed=0):
 
 
 @pytest.fixture
-def made(tmp_path):
-  """Settings of a small CIFAR-10 that is not yet prepared."""
+def small_cifar(tmp_path):
+  """Settings of a small CIFAR-10 that is not prepared yet."""
   _cifar(tmp_path / "files")
   return {
     "data_dir": str(tmp_path / "data"),
@@ -114,7 +114,7 @@ def _all(*sources):
 def mnist(folders):
   # A user's clone has no such folder, and the tests download nothing.
   if not MNIST.is_dir():
-    pytest.skip("the original MNIST files are not beside the repository")
+    pytest.skip("the original MNIST files are not available")
   with pytest.MonkeyPatch.context() as patch:
     _forbid_network(patch)
     settings = {**folders, "manual_dir": str(MNIST), "download": False}
@@ -136,20 +136,20 @@ def test_mnist_is_prepared_without_network_and_equals_the_original_files(mnist):
     images = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28, 1)
     labels = np.frombuffer(labels, np.uint8, offset=8)
     assert _pairs(*_all(*parts)) == _pairs(images, labels)
-  assert splits.train.about["classes"] == [str(i) for i in range(10)]
+  assert splits.train.info.schema.classes == tuple(map(str, range(10)))
   share = np.bincount(splits.valid.arrays["label"]) / np.bincount(
     np.concatenate([splits.train.arrays["label"], splits.valid.arrays["label"]])
   )
   np.testing.assert_allclose(share, 0.1, atol=1e-3)
 
 
-def test_prepared_mnist_is_found_again_without_importing_tfds(mnist):
+def test_prepared_mnist_is_read_from_the_cache_without_importing_tfds(mnist):
   splits, settings = mnist
   program = (
     "import sys\n"
     "from dlcore import data\n"
     f"splits = data.load('mnist', **{settings!r})\n"
-    "print(splits.train.about['sha256'])\n"
+    "print(splits.train.info.sha256)\n"
     "loaded = {name.split('.')[0] for name in sys.modules}\n"
     "print(sorted(loaded & {'tensorflow', 'tensorflow_datasets', 'jax',"
     " 'flax', 'absl', 'sklearn', 'grain', 'PIL'}))\n"
@@ -160,7 +160,7 @@ def test_prepared_mnist_is_found_again_without_importing_tfds(mnist):
     text=True,
     check=True,
   )
-  assert done.stdout.split("\n")[:2] == [splits.train.about["sha256"], "[]"]
+  assert done.stdout.split("\n")[:2] == [splits.train.info.sha256, "[]"]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -168,12 +168,12 @@ def test_prepared_mnist_is_found_again_without_importing_tfds(mnist):
 def test_the_png_stand_in_loses_nothing(channels, dtype):
   random = np.random.default_rng(0)
   image = random.integers(0, np.iinfo(dtype).max, (5, 7, channels), dtype)
-  content = tfds_stand_ins._encode_png(image).numpy()
+  content = stand_ins.encode_png(image).numpy()
   with Image.open(io.BytesIO(content)) as decoded:
-    found = np.asarray(decoded).reshape(image.shape)
+    pixels = np.asarray(decoded).reshape(image.shape)
   # Pillow reads sixteen bits a channel as eight where there are several.
-  wanted = image >> 8 if dtype == np.uint16 and channels > 1 else image
-  np.testing.assert_array_equal(found, wanted)
+  expected = image >> 8 if dtype == np.uint16 and channels > 1 else image
+  np.testing.assert_array_equal(pixels, expected)
 
 
 def test_tensorflow_is_never_imported():
@@ -196,27 +196,25 @@ def test_cifar_from_an_archive_in_the_real_format(folders, tmp_path, coarse):
   assert _pairs(*_all(splits.test)) == _pairs(
     *zip(*records["test"], strict=True)
   )
-  assert splits.train.about["classes"][1] == "class 1"
+  assert splits.train.info.schema.classes[1] == "class 1"
 
 
 @pytest.mark.usefixtures("no_network")
-def test_the_streamed_set_equals_the_one_in_memory(made):
-  held = data.load("cifar10", **made)
-  streamed = data.load("cifar10", in_memory_limit=0, **made)
+def test_the_streamed_set_equals_the_one_in_memory(small_cifar):
+  held = data.load("cifar10", **small_cifar)
+  streamed = data.load("cifar10", in_memory_limit=0, **small_cifar)
   for one, other in zip(held, streamed, strict=True):
     assert other.arrays is None
     assert one.size == other.size
     for name, array in one.arrays.items():
       read = other.read(np.arange(one.size, dtype=np.int32))
       np.testing.assert_array_equal(array, read[name])
-  assert (
-    held.train.about["normalization"] == streamed.train.about["normalization"]
-  )
+  assert held.train.info.schema == streamed.train.info.schema
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_streamed_source_travels_to_another_process(made):
-  read = data.load("cifar10", in_memory_limit=0, **made).train.read
+def test_a_streamed_source_travels_to_another_process(small_cifar):
+  read = data.load("cifar10", in_memory_limit=0, **small_cifar).train.read
   rows = np.arange(7, dtype=np.int32)
   first = read(rows)
   again = pickle.loads(pickle.dumps(read))(rows)
@@ -224,14 +222,14 @@ def test_a_streamed_source_travels_to_another_process(made):
 
 
 @pytest.mark.usefixtures("no_network")
-def test_another_file_than_the_registered_one_is_refused(folders, tmp_path):
+def test_a_file_with_another_checksum_is_refused(folders, tmp_path):
   _cifar(tmp_path, seed=1)
   home = tmp_path / "data"
   settings = {**folders, "data_dir": str(home), "manual_dir": str(tmp_path)}
   with pytest.raises(UserError, match="checksum") as caught:
     data.load("cifar10", **settings)
   assert len(caught.value.lines) == 3
-  assert "data.verify=false" in str(caught.value)
+  assert "verify=False" in str(caught.value)
   assert not list(home.rglob("*.array_record*"))
   data.load("cifar10", verify=False, **settings)
 
@@ -245,22 +243,22 @@ def _refused(match, name, **settings):
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_damaged_archive_is_told(made, tmp_path):
+def test_a_damaged_archive_is_reported(small_cifar, tmp_path):
   archive = tmp_path / "files" / "cifar-10-binary.tar.gz"
   archive.write_bytes(archive.read_bytes()[:5000])
-  _refused("expected to prepare cifar10", "cifar10", **made)
+  _refused("expected to prepare cifar10", "cifar10", **small_cifar)
 
 
-def test_a_folder_that_cannot_be_made_is_told(made, tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(small_cifar, tmp_path):
   (tmp_path / "data").write_text("a file where the folder should be")
-  _refused("no permission to write", "cifar10", **made)
+  _refused("no permission to write", "cifar10", **small_cifar)
 
 
 def test_download_false_never_asks_the_network(folders, no_network):
   text = _refused(
-    "download=false", "cifar100", download=False, **_other(folders)
+    "download=False", "cifar100", download=False, **_other(folders)
   )
-  assert "data.manual_dir" in text
+  assert "manual_dir" in text
   assert "cifar-100-binary.tar.gz" in text
 
 
@@ -268,15 +266,15 @@ def test_offline_it_fails_within_five_seconds(folders, no_network):
   start = time.monotonic()
   text = _refused("no answer from", "kmnist", **_other(folders))
   assert time.monotonic() - start < 5
-  assert "data.manual_dir" in text
+  assert "manual_dir" in text
 
 
-def test_a_silent_name_server_does_not_hold_it_up(folders, monkeypatch):
+def test_a_silent_name_server_does_not_delay_the_error(folders, monkeypatch):
   def look_up(*arguments, **settings):
     time.sleep(3)
     raise OSError("no name server answers")
 
-  monkeypatch.setattr(tfds_stand_ins, "SECONDS_TO_ANSWER", 0.5)
+  monkeypatch.setattr(stand_ins, "CONNECT_TIMEOUT", 0.5)
   monkeypatch.setattr(socket, "getaddrinfo", look_up)
   start = time.monotonic()
   _refused("no answer from", "fashion_mnist", **_other(folders))
@@ -287,7 +285,7 @@ def _other(folders):
   return {**folders, "data_dir": folders["data_dir"] + "_empty"}
 
 
-def test_imagenet_says_which_files_it_wants(folders, tmp_path):
+def test_imagenet_names_the_files_that_it_needs(folders, tmp_path):
   _refused("ILSVRC2012", "imagenet2012", image_size=64, **_other(folders))
   _refused(
     "manual_dir", "imagenet2012", manual_dir="nowhere", **_other(folders)
@@ -323,7 +321,7 @@ def test_imagenet_from_archives_in_the_real_format(tmp_path):
     "cache_dir": str(tmp_path / "cache"),
     "manual_dir": str(files),
   }
-  _refused("data.image_size", "imagenet2012", **settings)
+  _refused("expected image_size", "imagenet2012", **settings)
   splits = data.load(
     "imagenet2012", image_size=16, in_memory_limit=0, **settings
   )
@@ -338,23 +336,27 @@ def test_imagenet_from_archives_in_the_real_format(tmp_path):
   )
 
 
-def test_an_unknown_builder_is_answered_with_the_nearest(folders):
+def test_an_unknown_builder_is_reported_with_the_nearest(folders):
   _refused("did you mean 'mnist'", "tfds", builder="mnits", **folders)
-  _refused("data.builder", "tfds", **folders)
+  _refused("expected builder", "tfds", **folders)
 
 
-def test_damaged_preparations_are_told(tmp_path, made):
-  data.load("cifar10", **made)
+def test_damaged_records_are_reported(tmp_path, small_cifar):
+  data.load("cifar10", **small_cifar)
   records = next(tmp_path.rglob("*train.array_record*"))
   whole = records.read_bytes()
   records.write_bytes(whole[: len(whole) // 2])
-  _refused("delete", "cifar10", **made)
+  _refused("delete", "cifar10", **small_cifar)
   records.unlink()
-  _refused("delete", "cifar10", **made)
+  _refused("delete", "cifar10", **small_cifar)
   (records.parent / "dataset_info.json").unlink()
-  _refused("delete", "cifar10", **made)
+  _refused("delete", "cifar10", **small_cifar)
 
 
-def test_an_unknown_feature_is_answered_with_the_nearest(made):
-  _refused("did you mean 'label'", "cifar10", target_feature="labl", **made)
-  _refused("an image or a tensor", "cifar10", input_feature="id", **made)
+def test_an_unknown_feature_is_reported_with_the_nearest(small_cifar):
+  _refused(
+    "did you mean 'label'", "cifar10", target_feature="labl", **small_cifar
+  )
+  _refused(
+    "an image or a numeric tensor", "cifar10", input_feature="id", **small_cifar
+  )

@@ -1,12 +1,15 @@
-"""The scripts, run inside the test's process, and tiny experiments."""
+"""Runs scripts inside the test's process, and makes tiny configs."""
 
 import logging
 import runpy
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
 from dlcore import command, experiment
 
@@ -24,7 +27,7 @@ class Answer(NamedTuple):
 def shell(monkeypatch, capsys, tmp_path):
   """Runs a script: `shell("train", "--workdir=DIR") -> Answer`.
 
-  Neither its flags nor what the shell sets up outlive the call.
+  Its flags and the loggers that it configures are reset after the test.
   """
   monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
   monkeypatch.setenv("DLCORE_CACHE", str(tmp_path / "cache"))
@@ -57,15 +60,15 @@ def shell(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture(scope="session")
 def tiny():
-  """Makes a complete config of few steps: `tiny(data={...}, seed=3)`."""
+  """Returns a complete config of few steps: `tiny(data={...}, seed=3)`."""
 
   def make(**sections):
     small = {
       "model": {"name": "mlp", "widths": (8,)},
       "optim": {"schedule": {"name": "constant"}},
-      # All of them are written, however busy the machine is.
+      # With an interval, every save is written, at any load of the machine.
       "training": {"steps": 3, "eval_every": 1, "checkpoint_every": 1},
-      "scale": {"devices": 1},
+      "sharding": {"devices": 1},
     }
     for section, values in sections.items():
       both = isinstance(values, dict) and section in small
@@ -73,3 +76,45 @@ def tiny():
     return experiment.complete(small)
 
   return make
+
+
+CLASSES = ("cat", "dog")
+
+
+def pictures(folder, count=12, size=8):
+  for label, name in enumerate(CLASSES):
+    (folder / name).mkdir(parents=True)
+    for i in range(count):
+      pixels = np.full((size, size), 40 + 150 * label + i, np.uint8)
+      Image.fromarray(pixels).save(folder / name / f"{i}.png")
+  return folder
+
+
+def table(path, target):
+  numbers = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+  rows = [f"{x},{y},{target(x, y)}" for x, y in numbers]
+  path.write_text("\n".join(["x,y,answer", *rows]) + "\n")
+  return path
+
+
+@pytest.fixture(scope="module")
+def user_data(tmp_path_factory):
+  """The folder of images and tables of a user."""
+  root = tmp_path_factory.mktemp("data")
+  pictures(root / "pictures")
+  table(root / "classes.csv", lambda x, y: "up" if x + y > 0 else "down")
+  table(root / "numbers.csv", lambda x, y: f"{x - 2 * y:.4f}")
+  return root
+
+
+@pytest.fixture(scope="module")
+def digits(tiny, tmp_path_factory):
+  """A finished run: its folder and its summary."""
+  workdir = tmp_path_factory.mktemp("runs") / "digits"
+  return workdir, experiment.train(tiny(), workdir, progress=False)
+
+
+@pytest.fixture
+def copy(digits, tmp_path):
+  """A copy of the run in another folder."""
+  return shutil.copytree(digits[0], tmp_path / "moved" / "run")

@@ -297,6 +297,17 @@ def test_an_interruption_is_one_line(shell):
   assert (answer.code, answer.err) == (code, ["interrupted"])
 
 
+def test_a_stopped_run_has_the_code_of_its_signal_and_can_be_resumed(shell):
+  class Stopped(Exception):
+    number = signal.SIGTERM
+
+  answer = shell("report", main=failing(Stopped("SIGTERM after step 3")))
+  assert answer.code == command.EXIT_CODES["terminated"]
+  (line,) = answer.err
+  assert line.startswith("stopped by SIGTERM after step 3")
+  assert "same command resumes" in line
+
+
 def test_log_messages_are_single_lines_on_standard_error(shell):
   def main():
     logging.getLogger("dlcore").info("preparing\nmnist")

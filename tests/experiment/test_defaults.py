@@ -13,8 +13,6 @@ ENTRIES = [
   for name in table
 ]
 
-BELOW_ONE = {"training.ema", "optim.layer_decay"}
-
 
 @pytest.fixture(scope="module")
 def empty_config(tmp_path_factory):
@@ -31,33 +29,35 @@ def empty_config(tmp_path_factory):
 def test_every_leaf_of_every_entry_can_be_overridden(
   section, name, empty_config
 ):
-  tree = experiment.rename(defaults.complete({}), section, name)
-  wanted = {}
+  tree = defaults.select_entry(defaults.complete({}), section, name)
+  changed = {}
   for key, value in defaults.leaves(tree).items():
     if isinstance(value, bool):
       value = not value
-    elif isinstance(value, int | float):
-      value = type(value)(0.5 if key in BELOW_ONE else value + 1)
+    elif isinstance(value, int):
+      value += 1
+    elif isinstance(value, float):
+      value = 1e-3 if key == "optim.eps" else value / 2 or 0.5  # In range.
     elif isinstance(value, str) and not key.endswith("name"):
       value = "other"
-    wanted[key] = value
-  texts = {key: str(value) for key, value in wanted.items()}
-  found, run = experiment.read_config(
+    changed[key] = value
+  texts = {key: str(value) for key, value in changed.items()}
+  parsed, run = experiment.read_config(
     str(empty_config), texts, near=empty_config.parent
   )
-  assert defaults.leaves(found) == wanted
+  assert defaults.leaves(parsed) == changed
   assert run == "empty"
 
 
 @pytest.mark.parametrize(("section", "name"), ENTRIES)
 def test_a_config_is_the_same_after_json(section, name):
-  tree = experiment.rename(defaults.complete({}), section, name)
+  tree = defaults.select_entry(defaults.complete({}), section, name)
   assert defaults.complete(json.loads(json.dumps(tree))) == tree
 
 
-def test_a_changed_name_brings_its_own_settings_and_keeps_the_common_ones():
+def test_another_entry_has_its_own_settings_and_keeps_the_common_ones():
   tree = defaults.complete({"optim": {"name": "adam", "learning_rate": 0.5}})
-  new = experiment.rename(tree, "optim", "momentum")["optim"]
+  new = defaults.select_entry(tree, "optim", "momentum")["optim"]
   assert new["learning_rate"] == 0.5
   assert new["momentum"] == 0.9
   assert "b1" not in new
@@ -81,7 +81,7 @@ def test_a_name_reads_its_own_settings_in_any_order(empty_config):
     ("layers", "conv,dense,head", ("conv", "dense", "head")),
   ],
 )
-def test_rules_over_paths_are_read_and_outlive_json(
+def test_rules_over_paths_are_parsed_and_survive_json(
   key, text, value, empty_config
 ):
   tree, _ = experiment.read_config(
@@ -113,12 +113,12 @@ def test_rules_over_paths_are_read_and_outlive_json(
     ({"seed": 2**32}, "4294967295"),
   ],
 )
-def test_a_wrong_config_is_told_with_what_would_be_right(given, hint):
+def test_a_wrong_config_is_an_error_with_a_hint(given, hint):
   with pytest.raises(UserError) as error:
     experiment.config(**given)
   assert hint in str(error.value)
   assert len(error.value.lines) <= 3
 
 
-def test_ranges_are_of_leaves_that_exist():
-  assert set(defaults.RANGES) <= set(defaults.leaves(defaults.DEFAULTS))
+def test_every_range_belongs_to_a_leaf():
+  assert defaults.OWN_RANGES.keys() <= defaults.leaves(defaults.DEFAULTS).keys()

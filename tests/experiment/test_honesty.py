@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 
-from dlcore import data, experiment, trees
+from dlcore import data, experiment, storage, trees
 from dlcore.experiment import defaults
-from dlcore.training import checkpoint
 
 
 def outcome(workdir, monkeypatch, change):
@@ -36,26 +35,26 @@ def outcome(workdir, monkeypatch, change):
     patch.setitem(data.DATASETS, "digits", changed)
     summary = experiment.train(config, workdir, progress=False)
   folder = workdir / "checkpoints"
-  state = checkpoint.read(folder, checkpoint.newest(folder))
+  saved = storage.read_checkpoint(folder, storage.newest_step(folder))
   text = (workdir / "metrics.jsonl").read_text()
   lines = [
     {key: line[key] for key in line if "second" not in key}
     for line in map(json.loads, text.splitlines())
   ]
-  return summary, trees.flatten(state), lines
+  return summary, trees.flatten(saved), lines
 
 
 def reversed_labels(source):
   arrays = {**source.arrays, "label": 9 - source.arrays["label"]}
-  return data.from_arrays(arrays, source.about)
+  return data.from_arrays(
+    arrays, name=source.info.name, schema=source.info.schema
+  )
 
 
-def test_other_test_labels_change_the_test_score_and_nothing_else(
-  tmp_path, monkeypatch
-):
+def test_other_test_labels_change_only_the_test_score(tmp_path, monkeypatch):
   plain = outcome(tmp_path / "plain", monkeypatch, lambda test: test)
   other = outcome(tmp_path / "other", monkeypatch, reversed_labels)
-  assert plain[0]["stopped_early"]  # So that there was something to decide.
+  assert plain[0]["stopped_early"]  # There was a decision.
   assert plain[0]["best_step"] == other[0]["best_step"] < plain[0]["step"]
   for path, leaf in plain[1].items():
     np.testing.assert_array_equal(leaf, other[1][path], err_msg=path)

@@ -57,7 +57,7 @@ def test_an_upgrade_keeps_every_value_and_is_idempotent(path):
   old, new = (
     defaults.leaves(tree) for tree in (content, renames.upgrade(content))
   )
-  names = {section: content[section]["name"] for section in renames.BY_ENTRY}
+  names = {section: old.get(f"{section}.name") for section in renames.BY_ENTRY}
   paths = {key: renames.renamed(key, names) or key for key in old}
   assert new == {paths[key]: value for key, value in old.items()}
   assert content == json.loads(path.read_text())
@@ -108,7 +108,7 @@ def test_a_former_path_has_a_new_one(path, new):
   assert renames.renamed(path, {"model": "vit_tiny"}) == new
 
 
-def test_a_setting_that_is_no_longer_renamed_in_another_entry_is_unknown():
+def test_a_former_path_of_another_entry_has_no_new_one():
   assert renames.renamed("model.heads", {"model": "cnn"}) is None
   assert renames.renamed("model.heads", {}) is None
 
@@ -125,5 +125,5 @@ def test_a_setting_that_is_no_longer_renamed_in_another_entry_is_unknown():
     {"model": {"name": "vit_tiny", "heads": 1, "num_heads": 2}},
   ],
 )
-def test_what_cannot_be_upgraded_stays_for_the_reader_to_report(content):
+def test_an_upgrade_leaves_invalid_content_to_the_reader(content):
   assert renames.upgrade(content) == content

@@ -1,4 +1,4 @@
-"""What only a process of its own can show."""
+"""Properties of scripts that need a process of their own."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SMALL = (
 OFFLINE = """
 import runpy, socket, sys
 def refuse(*arguments):
-  raise AssertionError("a connection was tried")
+  raise AssertionError("a connection was attempted")
 socket.socket.connect = socket.getaddrinfo = refuse
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -85,7 +85,7 @@ def test_training_needs_no_network(start, tmp_path):
   assert (tmp_path / "runs/digits_cnn/report.html").is_file()
 
 
-def test_sigterm_saves_and_leaves_and_the_same_command_goes_on(start, tmp_path):
+def test_sigterm_saves_and_the_same_command_resumes(start, tmp_path):
   run = tmp_path / "run"
   long = ("--workdir=run", "--config.training.steps=1000000", *SMALL)
 
@@ -100,7 +100,7 @@ def test_sigterm_saves_and_leaves_and_the_same_command_goes_on(start, tmp_path):
     wait_for(logged, process)
     other = start("train", *long)
     _, err = other.communicate(timeout=60)
-    assert other.returncode == 1
+    assert other.returncode == 2
     assert len(err.splitlines()) == 3
     assert "another run" in err
     process.send_signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_sigterm_saves_and_leaves_and_the_same_command_goes_on(start, tmp_path):
     _, err = process.communicate(timeout=30)
     assert time.monotonic() - sent < 5
     assert process.returncode == 143
-    assert "the same command goes on" in err.splitlines()[-1]
+    assert "the same command resumes the run" in err.splitlines()[-1]
     saved.append(max(steps(run)))
     before = (run / "metrics.jsonl").stat().st_size
   assert saved[0] < saved[1] < saved[2]

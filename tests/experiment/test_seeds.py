@@ -1,4 +1,4 @@
-"""Runs over seeds: each as any other, told together."""
+"""Runs with several seeds: each an ordinary run, in one report."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SMALL = (
   "--config.model.widths=(8,)",
   "--config.data.augment.shift=0",
   "--config.training.steps=2",
-  "--config.scale.devices=1",
+  "--config.sharding.devices=1",
 )
 
 
@@ -31,13 +31,13 @@ def test_each_seed_is_an_ordinary_run(group, tiny, tmp_path):
   for seed in results:
     folder = experiment.RunFolder(workdir / f"seed_{seed}")
     assert folder.config()["seed"] == seed
-    assert folder.read("summary.json") == results[seed]
+    assert folder.read_json("summary.json") == results[seed]
   alone = experiment.train(tiny(seed=4), tmp_path / "run", progress=False)
   assert alone["metrics"] == results[4]["metrics"]
   assert results[3]["metrics"] != results[4]["metrics"]
 
 
-def test_the_table_tells_mean_and_interval(group):
+def test_the_table_has_mean_and_interval(group):
   workdir, results = group
   table = experiment.seeds_table(results, workdir)
   scores = [result["metrics"]["test/accuracy"] for result in results.values()]
@@ -49,13 +49,13 @@ def test_the_table_tells_mean_and_interval(group):
   assert "±" not in alone
 
 
-def test_the_page_is_of_all_seeds(group):
+def test_the_page_has_all_seeds(group):
   page = (group[0] / "report.html").read_text()
   assert "test accuracy, mean over 2 seeds" in page
   assert "runs/seed_4" in page
 
 
-def test_what_is_stopped_goes_on_with_what_is_missing(
+def test_a_stopped_series_continues_with_the_missing_seeds(
   tiny, tmp_path, monkeypatch
 ):
   trained = []
@@ -80,7 +80,7 @@ def test_what_is_stopped_goes_on_with_what_is_missing(
 
 
 @pytest.mark.parametrize(("seed", "count"), [(0, 0), (0, -3), (2**32 - 2, 3)])
-def test_a_wrong_number_of_seeds_is_told(tiny, tmp_path, seed, count):
+def test_a_wrong_number_of_seeds_is_an_error(tiny, tmp_path, seed, count):
   with pytest.raises(UserError, match=f"got {count}, from the seed {seed} on"):
     experiment.train_seeds(tiny(seed=seed), count, tmp_path / "runs")
   assert not (tmp_path / "runs").exists()
@@ -96,7 +96,7 @@ def test_the_folder_of_a_run_is_not_taken_for_seeds(tiny, tmp_path):
 def test_the_scripts_train_seeds_and_compare_them(shell, tmp_path, group):
   for bad in ("-2", "many"):
     answer = shell("train", f"--seeds={bad}", *SMALL)
-    assert answer.code == 1
+    assert answer.code == 2
     assert "--seeds" in answer.err[0]
     assert "Traceback" not in "".join(answer.err)
   answer = shell("train", "--seeds=2", "--config.seed=3", *SMALL)
@@ -116,5 +116,5 @@ def test_the_scripts_train_seeds_and_compare_them(shell, tmp_path, group):
     assert (answer.code, answer.out) == (0, f"{path}\n"), answer.err
     assert (tmp_path / path).is_file()
   answer = shell("report", str(folder), str(folder))
-  assert answer.code == 1
+  assert answer.code == 2
   assert len(answer.err) == 3

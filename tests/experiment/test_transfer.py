@@ -1,21 +1,21 @@
-"""Runs that begin with weights from elsewhere, and what leaves a run."""
+"""Initial weights from files and runs, and exports of runs."""
 
 import shutil
 
 import numpy as np
 import pytest
 
-from dlcore import experiment, transfer, trees
+from dlcore import experiment, storage, transfer, trees
 from dlcore.errors import UserError
 from dlcore.experiment import RunFolder
 from dlcore.experiment.build import build_task
-from dlcore.transfer import safetensors
+from dlcore.transfer.io import safetensors
 
 SMALL = (
   "--config.model.name=mlp",
   "--config.model.widths=(8,)",
   "--config.optim.schedule.name=constant",
-  "--config.scale.devices=1",
+  "--config.sharding.devices=1",
 )
 
 
@@ -28,18 +28,19 @@ def run(tmp_path_factory, tiny):
 
 
 def params(folder):
-  run = RunFolder(folder)
-  return trees.flatten(run.restored(run.step())[0])
+  checkpoints = folder / "checkpoints"
+  step = storage.best_step(checkpoints)
+  return trees.flatten(storage.read_variables(checkpoints, step)["params"])
 
 
-def same(one, other):
+def assert_same_params(one, other):
   one, other = params(one), params(other)
   assert one.keys() == other.keys()
   for path, leaf in one.items():
     np.testing.assert_array_equal(leaf, other[path], err_msg=path)
 
 
-def test_a_run_begins_with_weights_and_goes_on_without_their_source(
+def test_a_run_begins_with_weights_and_continues_without_their_source(
   run, tiny, tmp_path, caplog
 ):
   caplog.set_level("INFO", "dlcore")
@@ -55,18 +56,18 @@ def test_a_run_begins_with_weights_and_goes_on_without_their_source(
     experiment.train(config, tmp_path / "b", progress=False)
 
   train(2)
-  same(run, tmp_path / "b")
+  assert_same_params(run, tmp_path / "b")
   assert "matched   4 of 4 arrays" in caplog.text
   caplog.clear()
   shutil.rmtree(source)
   train(3)
-  same(run, tmp_path / "b")
+  assert_same_params(run, tmp_path / "b")
   assert "matched" not in caplog.text
   with pytest.raises(UserError, match=r"init\.source: .* in the run"):
     train(4, source=run)
 
 
-def test_what_is_exported_is_loaded_with_the_same_bits(run, shell):
+def test_exported_weights_are_loaded_with_the_same_bits(run, shell):
   answer = shell(
     "export", f"--workdir={run}", "--format=safetensors", "--output=out"
   )
@@ -74,10 +75,10 @@ def test_what_is_exported_is_loaded_with_the_same_bits(run, shell):
   assert "in names of dlcore" in answer.out
   model, variables = transfer.from_pretrained("out")
   assert model.widths == (8,)
-  exported, kept = trees.flatten(variables["params"]), params(run)
-  assert exported.keys() == kept.keys()
+  exported, trained = trees.flatten(variables["params"]), params(run)
+  assert exported.keys() == trained.keys()
   for path, leaf in exported.items():
-    np.testing.assert_array_equal(leaf, kept[path], err_msg=path)
+    np.testing.assert_array_equal(leaf, trained[path], err_msg=path)
 
 
 def test_predictions_run_without_dlcore(run, shell, tmp_path):
@@ -93,24 +94,24 @@ def test_predictions_run_without_dlcore(run, shell, tmp_path):
   predict = export.deserialize(bytearray(content))
   assert set(predict.platforms) == {"cpu", "cuda", "tpu"}
   images = np.random.default_rng(0).integers(0, 17, (3, 8, 8, 1), np.uint8)
-  config, about = RunFolder(run).config(), RunFolder(run).about()
-  _, task = build_task(config, about)
-  params, extra = RunFolder(run).restored(3)
-  want = task.predict(params, extra, {"image": images}, None)
+  folder = RunFolder(run)
+  _, task = build_task(folder.config(), folder.info())
+  variables = storage.read_variables(folder.checkpoints, 3)
+  want = task.predict(variables["params"], {}, {"image": images}, None)
   for count in (1, 3):
     got = predict.call(image=images[:count])["probabilities"]
     np.testing.assert_allclose(got, want["probabilities"][:count], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-  ("content", "told"), [(None, "no such file"), (b"\x80\x02}", "a pickle")]
+  ("content", "hint"), [(None, "no such file"), (b"\x80\x02}", "a pickle")]
 )
-def test_a_bad_source_is_three_lines(content, told, shell, tmp_path):
+def test_a_bad_source_is_three_lines(content, hint, shell, tmp_path):
   if content is not None:
     (tmp_path / "bad").write_bytes(content)
   answer = shell("train", "--workdir=b", *SMALL, "--config.init.source=bad")
-  assert (answer.code, len(answer.err)) == (1, 3)
-  assert told in answer.err[1]
+  assert (answer.code, len(answer.err)) == (2, 3)
+  assert hint in answer.err[1]
 
 
 def test_weights_of_another_model_are_three_lines(run, shell, tmp_path):
@@ -118,31 +119,31 @@ def test_weights_of_another_model_are_three_lines(run, shell, tmp_path):
   safetensors.write(tmp_path / "other.safetensors", arrays)
   source = "--config.init.source="
   answer = shell("train", "--workdir=b", *SMALL, f"{source}other.safetensors")
-  assert (answer.code, len(answer.err)) == (1, 3)
+  assert (answer.code, len(answer.err)) == (2, 3)
   wide = "--config.model.widths=(9,)"
   answer = shell("train", "--workdir=b", *SMALL, f"{source}{run}", wide)
-  assert (answer.code, len(answer.err)) == (1, 3)
+  assert (answer.code, len(answer.err)) == (2, 3)
   assert "the shape [9] of params/dense_0/bias" in answer.err[0]
-  # The folder is free, and takes the command once it is mended.
+  # The folder is free for the corrected command.
   answer = shell("train", "--workdir=b", *SMALL, "--config.training.steps=1")
   assert answer.code == 0, answer.err
 
 
 @pytest.mark.parametrize(
-  ("arguments", "told"),
+  ("arguments", "hint"),
   [
     (("--format=onnx", "--output=x"), "'onnx'"),
-    (("--output=x",), "none"),
-    (("--format=safetensors",), "none"),
+    (("--output=x",), "no --format"),
+    (("--format=safetensors",), "no --output"),
     (("--format=safetensors", "--output=x", "--family=bertt"), "'bertt'"),
     (("--format=stablehlo", "--output=x", "--family=bert"), "'bert'"),
     (("--format=safetensors", "--output=taken"), "File exists"),
   ],
 )
-def test_a_wrong_export_is_told(arguments, told, run, shell, tmp_path):
+def test_a_wrong_export_is_an_error(arguments, hint, run, shell, tmp_path):
   (tmp_path / "taken").touch()
   answer = shell("export", f"--workdir={run}", *arguments)
-  assert answer.code == 1
+  assert answer.code == 2
   assert len(answer.err) <= 3
-  assert told in answer.err[1]
+  assert hint in "\n".join(answer.err)
   assert not (tmp_path / "x").exists()

@@ -107,5 +107,6 @@ def test_the_score_of_a_beam_equals_that_of_a_full_forward_pass(sources):
 )
 def test_an_invalid_start_id_raises(sources, start, message):
   model, variables, ids, _ = sources
+  run = functools.partial(prefill, max_new_tokens=3, decoder_start_id=start)
   with pytest.raises(UserError, match=message):
-    prefill(model, variables, ids, max_new_tokens=3, decoder_start_id=start)
+    jax.eval_shape(lambda v: run(model, v, ids).cache, variables)

@@ -1,4 +1,4 @@
-"""A comparison tells means, intervals and pairs as the textbook does."""
+"""A comparison reports means, intervals and tests like the textbook."""
 
 import json
 import re
@@ -10,9 +10,16 @@ from scipy import stats
 
 from dlcore import report
 from dlcore.errors import UserError
-from dlcore.report import comparison, estimates, groups, markup, plots, run
+from dlcore.report import (
+  axes,
+  comparison,
+  config_tree,
+  curve_reader,
+  groups,
+  markup,
+  plots,
+)
 
-RANDOM = np.random.default_rng(0)
 HOSTILE = "<script>alert('1')</script>\"&"
 FIRST = (0.95, 0.97, 0.96)
 SECOND = (0.91, 0.90, 0.92)
@@ -90,57 +97,7 @@ def edit(path, **changes):
   path.write_text(json.dumps({**content, **changes}))
 
 
-def test_an_interval_is_the_one_computed_by_hand():
-  # Deviation 1, and t = 4.3027 with two degrees of freedom.
-  mean, half, count = estimates.interval([1.0, 2.0, 3.0])
-  assert (mean, count) == (2.0, 3)
-  assert half == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
-  assert estimates.interval([7.0]) == (7.0, None, 1)
-
-
-@pytest.mark.parametrize("count", [2, 5, 30])
-def test_intervals_and_p_values_equal_scipys(count):
-  first, second = RANDOM.normal(size=(2, count))
-  known = stats.ttest_rel(second, first)
-  assert estimates.paired_p(second - first) == pytest.approx(known.pvalue)
-  low, high = known.confidence_interval()
-  mean, half, _ = estimates.interval(second - first)
-  assert (mean - half, mean + half) == pytest.approx((low, high))
-
-
-def test_95_percent_of_the_intervals_hold_the_mean():
-  found = [estimates.interval(row) for row in RANDOM.normal(size=(4000, 4))]
-  held = np.mean([abs(mean) <= half for mean, half, _ in found])
-  assert held == pytest.approx(0.95, abs=0.015)  # Four standard errors.
-
-
-@pytest.mark.parametrize(
-  "differences",
-  [[], [1.0], [0.0, 0.0], [0.9 - 0.8, 0.8 - 0.7], [1.0, np.nan]],
-)
-def test_there_is_no_p_value_without_a_spread(differences):
-  assert estimates.paired_p(differences) is None
-
-
-@pytest.mark.parametrize(
-  ("metric", "found", "text"),
-  [
-    ("accuracy", (0.98612, 0.00371, 5), "98.61% ± 0.37"),
-    ("accuracy", (0.5, None, 1), "50.00%"),
-    ("loss", (0.041234, 0.0031, 3), "0.0412 ± 0.0031"),
-    ("loss", (-1234.5, 67.0, 3), "\N{MINUS SIGN}1,234 ± 67"),
-    ("loss", (0.25, 0.0, 3), "0.25 ± 0"),
-    ("loss", (np.nan, np.nan, 3), "not finite"),
-    ("loss", (1e20, 1e19, 3), "1.000e20 ± 1.000e19"),
-  ],
-)
-def test_an_estimate_has_the_digits_that_it_knows(metric, found, text):
-  assert estimates.text(metric, estimates.Estimate(*found)) == text
-
-
-def test_the_table_tells_the_mean_and_the_interval_of_every_group(
-  two, tmp_path
-):
+def test_the_table_has_mean_and_interval_of_every_group(two, tmp_path):
   head, first, second = rows(written(two, tmp_path), "Results")
   assert head[1:4] == ["seeds", "test loss", "test accuracy"]
   for cells, scores in ((first, FIRST), (second, SECOND)):
@@ -151,25 +108,27 @@ def test_the_table_tells_the_mean_and_the_interval_of_every_group(
 
 
 def test_groups_are_tested_in_pairs_of_seeds(two, tmp_path):
-  (two[1] / "seed_1").rename(two[1] / "seed_7")  # The config tells the seed.
+  (two[1] / "seed_1").rename(
+    two[1] / "seed_7"
+  )  # The seed is that of the config.
   text = written(two, tmp_path)
   known = stats.ttest_rel(SECOND, FIRST)
   low, high = (100 * value for value in known.confidence_interval())
-  said = (
+  expected = (
     f"-5.00 ± {(high - low) / 2:.2f} points, p = {known.pvalue:.2g}",
     "5.00 points lower, over the 3 shared seeds (0 to 2)",
-    f"from {low:.2f} points to {high:+.2f} points",
+    f"difference is {low:.2f} points to {high:+.2f} points",
   )
-  assert all(markup.minus(part) in text for part in said)
-  assert "do not tell the two apart" not in text
+  assert all(markup.with_minus(part) in text for part in expected)
+  assert "do not show a difference" not in text
 
 
-def test_what_cannot_be_tested_is_said(two, tmp_path):
+def test_the_page_says_why_groups_cannot_be_tested(two, tmp_path):
   edit(two[1] / "seed_1/summary.json", finished=False)
   edit(two[1] / "seed_2/config.json", seed=9)
   text = written(two, tmp_path)
-  assert "No test of second: it needs two seeds or more" in text
-  assert "Not finished, and left out of the figures: second/seed_1." in text
+  assert "No test of second: a test needs at least two seeds" in text
+  assert "Not finished and therefore not in the figures: second/seed_1." in text
   assert rows(text, "Results")[2][1] == "2 of 3"
 
 
@@ -184,8 +143,8 @@ def test_single_runs_are_compared_without_intervals(tmp_path):
   assert 'class="band' not in text
 
 
-def test_only_what_differs_is_listed(two, tmp_path):
-  assert rows(written(two, tmp_path), "What differs") == [
+def test_only_differences_are_listed(two, tmp_path):
+  assert rows(written(two, tmp_path), "Differences") == [
     ["", "first", "second"],
     ["model.name", "mlp", "cnn"],
   ]
@@ -198,11 +157,11 @@ def test_a_folder_of_seeds_alone_is_a_page_of_its_own(two, tmp_path):
   assert len(rows(text, "Runs")) == 4
 
 
-def test_the_mean_of_curves_is_over_those_that_reach_a_step():
+def test_the_mean_of_curves_ignores_those_that_end_earlier():
   steps = np.array([1.0, 2.0, 3.0])
   found = [
-    run.Curve(steps, np.array([1.0, 2.0, 3.0])),
-    run.Curve(steps[:2], np.array([3.0, 6.0])),
+    curve_reader.Curve(steps, np.array([1.0, 2.0, 3.0])),
+    curve_reader.Curve(steps[:2], np.array([3.0, 6.0])),
   ]
   x, mean, low, high = comparison.over_seeds(found)
   assert x.tolist() == [1, 2, 3]
@@ -214,7 +173,7 @@ def test_a_band_is_drawn_from_its_lower_to_its_upper_edge():
   x = np.array([0.0, 1.0])
   band = plots.Band(x, x, x + 1, "group0")
   line = plots.Line("mean", x, x + 0.5, "group0")
-  axis = plots.linear_axis(np.array([0.0, 2.0]))
+  axis = axes.linear_axis(np.array([0.0, 2.0]))
   chart = plots.line_chart("loss", [line], axis, bands=[band])
   assert '"M0 2000L2000 1000L2000 0L0 1000Z" class="band group0"' in chart
 
@@ -252,7 +211,7 @@ def test_hostile_strings_are_escaped(tmp_path):
       with (path / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
   text = written([tmp_path / "a", tmp_path / "<b>b"], tmp_path)
-  assert "Left out" not in text
+  assert "Remarks" not in text
   assert "&lt;script&gt;" in text
   resources = Resources(text)
   assert resources.open == []
@@ -273,10 +232,10 @@ def test_hostile_strings_are_escaped(tmp_path):
     ("model", json.loads('{"a":' * 400 + "1" + "}" * 400)),
   ],
 )
-def test_a_strange_config_does_not_cost_the_page(two, tmp_path, key, value):
+def test_a_malformed_config_does_not_break_the_page(two, tmp_path, key, value):
   edit(two[1] / "seed_0/config.json", **{key: value})
   text = written(two, tmp_path)
-  assert "Left out" not in text
+  assert "Remarks" not in text
   assert "second" in text
 
 
@@ -293,23 +252,21 @@ def test_a_strange_config_does_not_cost_the_page(two, tmp_path, key, value):
     ("versions", 1),
   ],
 )
-def test_a_strange_summary_does_not_cost_the_page(two, tmp_path, key, value):
+def test_a_malformed_summary_does_not_break_the_page(two, tmp_path, key, value):
   edit(two[1] / "seed_0/summary.json", **{key: value})
   text = written(two, tmp_path)
-  assert "Left out" not in text
+  assert "Remarks" not in text
   assert len(rows(text, "Results")) == 3
 
 
-def test_a_tree_of_long_names_stays_small():
+def test_leaves_of_a_huge_tree_are_bounded():
   tree = {"k" * 1000: {str(i): i for i in range(5000)}}
-  found = groups.leaves({"deep": tree, "list": [0] * 5000})
-  assert len(found) <= groups.MOST_LEAVES
-  assert max(map(len, (*found, *found.values()))) <= groups.LONGEST
+  found = config_tree.leaves({"deep": tree, "list": [0] * 5000})
+  assert len(found) <= config_tree.MAX_LEAVES
+  assert max(map(len, (*found, *found.values()))) <= config_tree.MAX_LENGTH
 
 
-def test_damaged_and_foreign_runs_of_a_group_are_left_out_by_name(
-  two, tmp_path
-):
+def test_damaged_and_foreign_runs_of_a_group_are_omitted_by_name(two, tmp_path):
   first = two[0]
   (first / "seed_0/summary.json").write_text("{")
   make(first / "seed_5", 1)
@@ -317,26 +274,26 @@ def test_damaged_and_foreign_runs_of_a_group_are_left_out_by_name(
   (first / "seed_7").mkdir()
   (first / "seed_8").symlink_to(two[1] / "seed_0")
   text = written(two, tmp_path)
-  for said in (
-    "first/seed_0: summary.json is left out",
-    "left out of the figures: first/seed_0.",
-    "first/seed_5 is left out: it has the seed 1, as first/seed_1 has",
-    "first/seed_6 is left out: its task is regression",
-    "first/seed_7 is left out: nothing in it can be read",
-    "first/seed_8 is left out: it is a link",
+  for remark in (
+    "first/seed_0: summary.json is omitted",
+    "not in the figures: first/seed_0.",
+    "first/seed_5 is omitted: it has seed 1, like first/seed_1",
+    "first/seed_6 is omitted: its task is regression",
+    "first/seed_7 is omitted: none of its files is readable",
+    "first/seed_8 is omitted: it is a link",
   ):
-    assert said in text
+    assert remark in text
   assert rows(text, "Results")[1][1] == "2 of 3"
 
 
-def test_runs_that_are_not_alike_are_warned_of(two, tmp_path):
+def test_incomparable_runs_get_a_warning(two, tmp_path):
   edit(two[0] / "seed_2/config.json", batch=8, model={"name": "mlp"})
   data = {"splits": {"test": {"sha256": "cd" * 32}}}
   edit(two[1] / "seed_2/assets/data.json", **data)
   text = written(two, tmp_path)
   assert "first differ in more than the seed: model.widths, batch." in text
-  assert "not all tested on the same examples" in text
-  assert "No test of second: the test examples are not the same." in text
+  assert "were tested on different examples" in text
+  assert "No test of second: their test examples differ." in text
 
 
 def twice(root):
@@ -377,14 +334,16 @@ def linked(root):
     (twice, "got twice"),
     (within, "got twice"),
     (other_task, "got third, which is regression"),
-    (empty, "got a folder without"),
+    (empty, "got neither"),
     (lambda root: [root / "first", root / "nowhere"], "no such folder"),
-    (broken, "config.json is left out: expected an object"),
+    (broken, "config.json is omitted: expected a JSON object"),
     (linked, "is a link"),
     (lambda root: [root / str(i) for i in range(17)], "got 17"),
   ],
 )
-def test_what_cannot_be_compared_is_refused(two, tmp_path, folders, hint):
+def test_folders_that_cannot_be_compared_are_rejected(
+  two, tmp_path, folders, hint
+):
   with pytest.raises(UserError) as error:
     report.compare(folders(tmp_path), tmp_path / "x.html")
   assert hint in str(error.value)
@@ -393,19 +352,19 @@ def test_what_cannot_be_compared_is_refused(two, tmp_path, folders, hint):
 
 
 @pytest.mark.parametrize("output", ["nowhere/x.html", "first"])
-def test_a_page_that_cannot_be_written_is_told(two, tmp_path, output):
+def test_a_page_that_cannot_be_written_is_an_error(two, tmp_path, output):
   with pytest.raises(UserError, match="expected to write the page"):
     report.compare(two, tmp_path / output)
   assert [p.name for p in tmp_path.iterdir() if p.name[0] == "."] == []
 
 
-def test_names_are_as_long_as_tells_them_apart(tmp_path):
+def test_names_are_the_shortest_distinct_ends_of_paths(tmp_path):
   folders = [make(tmp_path / name / "run") for name in ("a", "b")]
   found = groups.read(folders)
   assert [group.name for group in found.groups] == ["a/run", "b/run"]
 
 
-def test_the_figure_places_means_intervals_and_seeds(two, tmp_path):
+def test_the_figure_shows_means_intervals_and_seeds(two, tmp_path):
   text = written(two, tmp_path)
   [part] = re.findall("<h2>At a glance</h2>(.*?)</section>", text, re.DOTALL)
   assert "dashed line is the mean of first" in part
@@ -423,6 +382,20 @@ def test_the_figure_places_means_intervals_and_seeds(two, tmp_path):
     assert (high - low) / 2 == pytest.approx(half, rel=0.01)
 
 
-def test_single_runs_get_no_figure(tmp_path):
+def test_single_runs_have_no_figure_of_intervals(tmp_path):
   folders = [make(tmp_path / name, 0, 0.5) for name in ("a", "b")]
   assert "At a glance" not in written(folders, tmp_path)
+
+
+def test_curves_of_every_validation_set_are_compared(two, tmp_path):
+  for folder in two:
+    for seed in range(3):
+      with (folder / f"seed_{seed}/metrics.jsonl").open("a") as file:
+        for split in ("valid/b", "valid/a", "layers"):
+          line = {"step": 10, "split": split, "loss": 1.0}
+          file.write(json.dumps(line) + "\n")
+  text = written(two, tmp_path)
+  [part] = re.findall("<h2>Curves</h2>(.*?)</section>", text, re.DOTALL)
+  names = re.findall("<figcaption><b>(.*?)</b>", part)
+  splits = ("valid", "valid/a", "valid/b", "train")
+  assert names == [f"{split} loss" for split in splits]

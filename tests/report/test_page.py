@@ -1,8 +1,9 @@
-"""The page shows what the folder holds, and nothing the folder wants."""
+"""The page shows the content of the folder and executes nothing in it."""
 
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ TITLES = (
 
 
 def folder(path, *, classes=4, inputs=(3, 3, 1), regression=False, name="a"):
-  """Writes a small finished run and returns its folder."""
+  """Writes a small finished run of version 0.1 and returns its folder."""
   random = np.random.default_rng(0)
   (path / "assets").mkdir(parents=True)
   names = [f"{name}{label}" for label in range(classes)]
@@ -96,7 +97,7 @@ def titles(text):
     ({"regression": True}, ("Predictions, test", "Largest errors")),
   ],
 )
-def test_every_section_appears_when_its_data_exist(tmp_path, options, expected):
+def test_every_section_appears_if_its_arrays_exist(tmp_path, options, expected):
   text = written(folder(tmp_path / "run", **options))
   assert sorted(titles(text)) == sorted((*TITLES, *expected, "Config"))
   assert "98.9%" in text
@@ -113,28 +114,28 @@ def test_every_section_appears_when_its_data_exist(tmp_path, options, expected):
     ("assets/data.json", set()),
   ],
 )
-def test_missing_and_malformed_pieces_are_left_out(tmp_path, name, gone):
+def test_missing_and_malformed_files_are_omitted(tmp_path, name, gone):
   path = folder(tmp_path / "run")
   whole = set(titles(written(path)))
   (path / name).unlink()
   without = titles(written(path))
   assert whole - set(without) == gone
-  assert "Left out" not in without
+  assert "Remarks" not in without
   for content in (b"", b"[1]", b'{"step": [', b"PK\x03\x04\xff" * 9, b"1e999"):
     (path / name).write_bytes(content)
-    assert "Left out" in titles(written(path)) or not content
+    assert "Remarks" in titles(written(path)) or not content
 
 
-def test_a_folder_with_nothing_in_it_still_gives_a_page(tmp_path):
+def test_an_empty_folder_gives_a_page(tmp_path):
   assert "This run is not finished" in written(tmp_path)
 
 
 class Resources(HTMLParser):
-  """Collects what a page would load, and every element it has."""
+  """Collects the resources and the elements of a page."""
 
   def __init__(self, text):
     super().__init__()
-    self.found, self.tags, self.open = [], set(), []
+    self.uris, self.tags, self.open = [], set(), []
     self.feed(text)
 
   def handle_starttag(self, tag, attrs):
@@ -144,7 +145,7 @@ class Resources(HTMLParser):
     for key, value in attrs:
       assert not key.startswith("on")
       if key in ("src", "href", "srcset", "action", "data"):
-        self.found.append(value)
+        self.uris.append(value)
 
   def handle_endtag(self, tag):
     assert self.open.pop() == tag
@@ -154,8 +155,8 @@ def test_the_page_is_self_contained_and_well_formed(tmp_path):
   text = written(folder(tmp_path / "run"))
   resources = Resources(text)
   assert resources.open == []
-  assert resources.found
-  assert all(uri.startswith("data:image/png") for uri in resources.found)
+  assert resources.uris
+  assert all(uri.startswith("data:image/png") for uri in resources.uris)
   assert not resources.tags & {"script", "link", "iframe", "object", "base"}
   assert not re.search(r"https?://|url\(|@import", text)
 
@@ -171,7 +172,7 @@ def test_hostile_strings_are_escaped(tmp_path, options):
     summary[key][HOSTILE + "\ud800"] = 1.5
   write_json(path / "summary.json", {**summary, "devices": HOSTILE})
   text = written(path)
-  assert "Left out" not in titles(text)
+  assert "Remarks" not in titles(text)
   assert "<script" not in text
   assert "&lt;script&gt;" in text
   assert not Resources(text).tags & {"script", "b>run"}
@@ -202,15 +203,15 @@ def test_a_truncated_line_and_values_that_are_not_finite_are_tolerated(
     ("label", np.array([{}] * 60, object)),
   ],
 )
-def test_predictions_out_of_range_are_left_out(tmp_path, key, value):
+def test_predictions_out_of_range_are_omitted(tmp_path, key, value):
   path = folder(tmp_path / "run")
   file = path / "assets/predictions.npz"
   with np.load(file) as archive:
     arrays = dict(archive)
   np.savez(file, allow_pickle=True, **{**arrays, key: value})
-  found = run.read(path)
-  assert found.predictions == {}
-  assert len(found.remarks) == 1
+  content = run.read(path)
+  assert content.arrays == {}
+  assert len(content.remarks) == 1
 
 
 def test_links_are_not_followed(tmp_path):
@@ -231,17 +232,18 @@ def test_the_page_depends_on_the_content_only(tmp_path):
   assert sorted(p.name for p in second.iterdir() if p.name[0] == ".") == []
 
 
-def test_a_bug_in_a_section_costs_that_section_only(tmp_path, monkeypatch):
-  def broken(found):
+def test_a_bug_in_a_section_omits_only_that_section(tmp_path, monkeypatch):
+  def broken(content):
     raise ZeroDivisionError
 
-  monkeypatch.setattr(page, "SECTIONS", (broken, *page.SECTIONS))
+  sections = (page.Section(broken), *page.SECTIONS)
+  monkeypatch.setattr(page, "SECTIONS", sections)
   text = written(folder(tmp_path / "run"))
-  assert "broken is left out" in text
+  assert "section broken is omitted" in text
   assert "Curves" in titles(text)
 
 
-def test_layers_get_charts_of_their_own(tmp_path):
+def test_layer_statistics_get_their_own_charts(tmp_path):
   path = folder(tmp_path / "run")
   kinds = ("kernel", "bias")
   names = [f"gradient_norm/block_{i}/{k}" for i in range(30) for k in kinds]
@@ -255,8 +257,114 @@ def test_layers_get_charts_of_their_own(tmp_path):
   text = written(path)
   [part] = re.findall("<h2>Layers</h2>(.*?)</section>", text, re.DOTALL)
   assert part.count("<figure") == 2
-  # Of many, some kernels from the first to the last; of few, all.
+  # Of many layers, some kernels from the first to the last; of few, all.
   assert part.count('class="line ') == 16 + 3
   assert "block_0/kernel" in part
   assert "block_29/kernel" in part
   assert "gradient norm/block" not in text
+
+
+def test_data_of_the_current_format_are_shown(tmp_path):
+  path = folder(tmp_path / "run")
+  schema = {"kind": "images", "classes": ["cat", "dog", "emu", "fox"]}
+  inputs = {"image": {"shape": [3, 3, 1], "dtype": "uint8"}}
+  content = {"name": "pets", "inputs": inputs, "schema": schema}
+  write_json(path / "assets/data.json", content)
+  text = written(path)
+  assert "<dt>image</dt><dd>3 \N{MULTIPLICATION SIGN} 3" in text
+  assert "<dt>classes</dt><dd>4</dd>" in text
+  assert run.class_names(run.read(path), 5) == ["cat", "dog", "emu", "fox", "4"]
+
+
+def test_columns_of_a_table_are_named_in_both_formats(tmp_path):
+  path = folder(tmp_path / "run", inputs=(2,), regression=True)
+  columns = ["height", "weight"]
+  for content in ({"columns": columns}, {"schema": {"columns": columns}}):
+    write_json(path / "assets/data.json", content)
+    assert ">height</th>" in written(path)
+
+
+def test_every_validation_set_is_a_line_of_its_own(tmp_path):
+  path = folder(tmp_path / "run")
+  with (path / "metrics.jsonl").open("a") as file:
+    for split in ("valid/new", "valid/old"):
+      for step in (10, 20, 30):
+        line = {"step": step, "split": split, "loss": 1.0, "accuracy": 0.5}
+        file.write(json.dumps(line) + "\n")
+  summary = json.loads((path / "summary.json").read_text())
+  summary["metrics"] |= {"valid/new/loss": 1.0, "valid/old/loss": 2.0}
+  write_json(path / "summary.json", summary)
+  text = written(path)
+  [part] = re.findall("<h2>Curves</h2>(.*?)</section>", text, re.DOTALL)
+  loss = part.partition("</figure>")[0]
+  names = re.findall('<i class="([^"]+)"></i>([^<]+)</span>', loss)
+  splits = ["train", "valid", "valid/new", "valid/old", "best at 30"]
+  assert [name for _, name in names] == splits
+  assert len({style for style, _ in names}) == len(names)
+  [part] = re.findall("<h2>Result</h2>(.*?)</section>", text, re.DOTALL)
+  assert ">valid/new</th>" in part
+
+
+def test_the_first_of_only_named_validation_sets_is_marked_as_valid(tmp_path):
+  path = folder(tmp_path / "run")
+  lines = [
+    {"step": step, "split": split, "loss": 1.0}
+    for step in (1, 40)
+    for split in ("train", "valid/a", "valid/b")
+  ]
+  text = "".join(json.dumps(line) + "\n" for line in lines)
+  (path / "metrics.jsonl").write_text(text)
+  assert '<i class="valid"></i>valid/a' in written(path)
+  assert "best at 30" in written(path)
+
+
+def save_arrays(path, **changes):
+  """Replaces arrays of the predictions; None removes one."""
+  file = path / "assets/predictions.npz"
+  with np.load(file) as archive:
+    arrays = {**archive, **changes}
+  np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
+
+
+def test_unknown_arrays_are_omitted_with_a_remark(tmp_path):
+  path = folder(tmp_path / "run")
+  save_arrays(path, attention=np.zeros(3))
+  text = written(path)
+  assert "predictions.npz: unknown arrays are omitted: attention" in text
+  assert {"Classes, test", "Worst mistakes"} < set(titles(text))
+
+
+@pytest.mark.parametrize(
+  ("removed", "gone"),
+  [
+    ("probability", {"Classes, test"}),
+    ("worst_input", {"Worst mistakes"}),
+    ("worst_prediction", {"Worst mistakes"}),
+    ("worst_probability", set()),
+    ("split", set()),
+  ],
+)
+def test_a_section_needs_only_its_own_arrays(tmp_path, removed, gone):
+  path = folder(tmp_path / "run")
+  whole = set(titles(written(path)))
+  save_arrays(path, **{removed: None})
+  assert whole - set(titles(written(path))) == gone
+
+
+def test_mistakes_show_texts(tmp_path):
+  path = folder(tmp_path / "run")
+  count = len(run.read(path).arrays["worst_label"])
+  save_arrays(
+    path, worst_input=np.array([f"{HOSTILE} {i}" for i in range(count)])
+  )
+  text = written(path)
+  assert "Remarks" not in titles(text)
+  assert "&lt;/script&gt;&quot;&amp; 1</td>" in text
+
+
+def test_runs_of_version_0_1_are_shown(tmp_path):
+  folders = Path(__file__).parent.parent / "runs_v0_1"
+  for name in ("cnn_ema", "table_adafactor"):
+    text = report.write(folders / name, tmp_path / "x.html").read_text()
+    assert {"Result", "Curves", "Config"} < set(titles(text))
+    assert "Remarks" not in titles(text)

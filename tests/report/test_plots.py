@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlcore.report import images, plots, run
+from dlcore.report import axes, curve_reader, png, run
 
 RANDOM = np.random.default_rng(0)
 RANGES = [
@@ -21,41 +21,41 @@ RANGES = [
 
 @pytest.mark.parametrize(("low", "high"), RANGES)
 def test_ticks_are_few_round_even_and_within(low, high):
-  ticks = np.array(plots.nice_ticks(low, high))
+  ticks = np.array(axes.nice_ticks(low, high))
   steps = np.diff(ticks)
-  room = 1e-5 * (high - low)
+  margin = 1e-5 * (high - low)
   assert 2 <= len(ticks) <= 10
-  assert low - room <= ticks.min() <= ticks.max() <= high + room
+  assert low - margin <= ticks.min() <= ticks.max() <= high + margin
   assert np.allclose(steps, steps[0], rtol=1e-3)
   assert f"{steps.mean():.0e}"[0] in "125"
 
 
 @pytest.mark.parametrize(("low", "high"), RANGES)
-def test_an_axis_shows_all_values_and_tells_its_ticks_apart(low, high):
+def test_an_axis_contains_all_values_and_has_distinct_tick_labels(low, high):
   values = np.array([low, high])
   for axis in (
-    plots.linear_axis(values),
-    plots.linear_axis(values, tight=True),
+    axes.linear_axis(values),
+    axes.linear_axis(values, tight=True),
   ):
-    places = axis.place(values)
-    assert -1e-6 <= places[0] < places[1] <= 1 + 1e-6
+    positions = axis.position(values)
+    assert -1e-6 <= positions[0] < positions[1] <= 1 + 1e-6
     if high - low > 1e-2 * abs(low):
-      assert len({axis.show(tick) for tick in axis.ticks}) == len(axis.ticks)
+      assert len({axis.format(tick) for tick in axis.ticks}) == len(axis.ticks)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 3.0, 50.0, 1e4, 1e12])
 @pytest.mark.parametrize("low", [1e-12, 0.02, 1.0, 700.0])
-def test_a_logarithmic_axis_shows_all_values(low, ratio):
-  axis = plots.log_axis(np.array([low, low * ratio]))
-  places = axis.place(np.array([low, low * ratio]))
-  assert -1e-9 <= places[0] <= places[1] <= 1 + 1e-9
+def test_a_logarithmic_axis_contains_all_values(low, ratio):
+  axis = axes.log_axis(np.array([low, low * ratio]))
+  positions = axis.position(np.array([low, low * ratio]))
+  assert -1e-9 <= positions[0] <= positions[1] <= 1 + 1e-9
   assert 2 <= len(axis.ticks) <= 12
-  assert np.allclose(axis.place(np.array([axis.low, axis.high])), [0, 1])
+  assert np.allclose(axis.position(np.array([axis.low, axis.high])), [0, 1])
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-3, -5.0, 1e20, 1e-25])
 def test_a_constant_gets_an_axis(value):
-  axis = plots.linear_axis(np.array([value, value]))
+  axis = axes.linear_axis(np.array([value, value]))
   assert axis.low < value < axis.high or axis.low < axis.high
   assert len(axis.ticks) >= 2
 
@@ -71,32 +71,32 @@ def test_a_constant_gets_an_axis(value):
     (1, 0, "0"),
   ],
 )
-def test_ticks_read_well(step, value, text):
-  assert plots.tick_text(step)(value) == text
+def test_ticks_are_short(step, value, text):
+  assert axes.tick_formatter(step)(value) == text
 
 
-def test_a_long_curve_is_thinned_by_means(tmp_path):
+def test_a_long_curve_is_averaged_over_buckets(tmp_path):
   values = RANDOM.normal(size=4000)
   lines = [{"step": i, "loss": value} for i, value in enumerate(values)]
   text = "\n".join(json.dumps(line) for line in lines)
   (tmp_path / "metrics.jsonl").write_text(text)
   curve = run.read(tmp_path).curves["loss"]["train"]
-  assert len(curve.steps) == run.POINTS
+  assert len(curve.steps) == curve_reader.MAX_POINTS
   assert np.isclose(curve.values.mean(), values.mean())
   assert np.all(np.diff(curve.steps) > 0)
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (1, 1, 4)])
-def test_pictures_survive_as_png(shape):
+def test_png_is_lossless(shape):
   pixels = RANDOM.integers(0, 256, shape, np.uint8)
-  body = images.data_uri(pixels).partition(",")[2]
+  body = png.data_uri(pixels).partition(",")[2]
   with Image.open(io.BytesIO(base64.b64decode(body))) as image:
     assert np.array_equal(np.asarray(image), pixels)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (500, 224, 3), (97, 3, 2)])
-def test_thumbnails_are_small_and_as_bright(shape):
+def test_thumbnails_are_small_and_keep_the_mean(shape):
   image = RANDOM.integers(0, 256, shape, np.uint8)
-  small = images.thumbnail(image)
-  assert max(small.shape[:2]) <= images.LARGEST
+  small = png.thumbnail(image)
+  assert max(small.shape[:2]) <= png.MAX_SIDE
   assert abs(float(small.mean()) - float(image.mean())) < 3

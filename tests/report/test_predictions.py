@@ -1,84 +1,87 @@
-"""What is told about predictions agrees with the predictions."""
+"""Kept predictions and the scores of the report agree with scikit-learn."""
 
 import numpy as np
 import pytest
 from sklearn import metrics
 
-from dlcore.report import classification, predictions
+from dlcore import predictions
+from dlcore.report import classes
 
 RANDOM = np.random.default_rng(0)
 N, C = 300, 5
 LABELS = RANDOM.integers(0, C, N)
 PROBABILITIES = RANDOM.dirichlet(np.ones(C), N)
-GUESSES = PROBABILITIES.argmax(-1)
+PREDICTIONS = PROBABILITIES.argmax(-1)
 
 
 def echo(indices):
   return np.stack([indices, -indices], -1)
 
 
-def test_mistakes_come_with_the_most_confident_first():
-  found = predictions.classification("test", LABELS, PROBABILITIES, echo)
-  worst, confidence = found["worst_index"], found["worst_probability"]
-  assert len(worst) == predictions.WORST
-  assert np.all(found["worst_label"] != found["worst_prediction"])
+def test_the_most_confident_mistakes_come_first():
+  kept = predictions.classification("test", LABELS, PROBABILITIES, echo)
+  worst, confidence = kept["worst_index"], kept["worst_probability"]
+  assert len(worst) == predictions.MAX_WORST
+  assert np.all(kept["worst_label"] != kept["worst_prediction"])
   assert np.all(np.diff(confidence) <= 0)
-  others = np.setdiff1d(np.flatnonzero(LABELS != GUESSES), worst)
+  others = np.setdiff1d(np.flatnonzero(LABELS != PREDICTIONS), worst)
   assert confidence.min() >= PROBABILITIES[others].max(-1).max() - 1e-6
-  assert np.array_equal(found["worst_input"][:, 0], worst)
-  assert np.array_equal(found["worst_label"], LABELS[worst])
+  assert np.array_equal(kept["worst_input"][:, 0], worst)
+  assert np.array_equal(kept["worst_label"], LABELS[worst])
 
 
 def test_the_largest_errors_come_first():
-  target, guess = RANDOM.normal(size=(2, N))
-  found = predictions.regression("test", target, guess, echo)
-  errors = np.sort(np.abs(target - guess))[::-1]
-  told = np.abs(found["worst_target"] - found["worst_prediction"])
-  assert np.allclose(told, errors[: predictions.WORST], atol=1e-6)
+  target, prediction = RANDOM.normal(size=(2, N))
+  kept = predictions.regression("test", target, prediction, echo)
+  errors = np.sort(np.abs(target - prediction))[::-1]
+  worst = np.abs(kept["worst_target"] - kept["worst_prediction"])
+  assert np.allclose(worst, errors[: predictions.MAX_WORST], atol=1e-6)
 
 
-def test_without_a_mistake_nothing_is_read():
-  found = predictions.classification("test", GUESSES, PROBABILITIES, None)
-  assert sorted(found) == ["label", "prediction", "probability", "split"]
+def test_without_a_mistake_no_input_is_read():
+  kept = predictions.classification("test", PREDICTIONS, PROBABILITIES, None)
+  assert sorted(kept) == ["label", "prediction", "probability", "split"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
-def test_images_of_any_type_are_stretched_over_all_grey_levels(dtype):
+def test_images_of_any_dtype_are_scaled_to_all_gray_levels(dtype):
   values = (RANDOM.normal(size=(3, 4, 5, 2)) * 100).astype(dtype)
-  shown = predictions.displayable(values)
-  assert shown.dtype == np.uint8
-  assert shown.shape == values.shape
-  assert (shown.min(), shown.max()) == (0, 255)
+  scaled = predictions.displayable(values)
+  assert scaled.dtype == np.uint8
+  assert scaled.shape == values.shape
+  assert (scaled.min(), scaled.max()) == (0, 255)
   order = np.argsort(values, axis=None)
-  assert np.all(np.diff(shown.ravel()[order].astype(int)) >= 0)
+  assert np.all(np.diff(scaled.ravel()[order].astype(int)) >= 0)
 
 
-def test_uint8_images_and_tables_stay_as_they_are():
+def test_uint8_images_tables_and_texts_are_unchanged():
   image = RANDOM.integers(0, 9, (2, 3, 3, 1), np.uint8)
   table = RANDOM.normal(size=(2, 7)).astype(np.float32)
   assert np.array_equal(predictions.displayable(image), image)
   assert np.array_equal(predictions.displayable(table), table)
+  texts = np.array(["a", "bc"])
+  assert np.array_equal(predictions.displayable(texts), texts)
 
 
 def test_confusion_sums_to_all_examples_and_equals_scikit_learn():
-  counts = classification.confusion_counts(LABELS, GUESSES, C)
+  counts = classes.confusion_counts(LABELS, PREDICTIONS, C)
   assert counts.sum() == N
-  assert np.array_equal(counts, metrics.confusion_matrix(LABELS, GUESSES))
-  assert np.trace(counts) == (LABELS == GUESSES).sum()
+  assert np.array_equal(counts, metrics.confusion_matrix(LABELS, PREDICTIONS))
+  assert np.trace(counts) == (LABELS == PREDICTIONS).sum()
 
 
 def test_class_scores_equal_scikit_learn():
-  found = classification.class_scores(LABELS, GUESSES, C + 1)
-  expected = metrics.precision_recall_fscore_support(LABELS, GUESSES)
+  kept = classes.class_scores(LABELS, PREDICTIONS, C + 1)
+  expected = metrics.precision_recall_fscore_support(LABELS, PREDICTIONS)
   names = ("precision", "recall", "f1", "examples")
   for name, values in zip(names, expected, strict=True):
-    assert np.allclose(found[name][:C], values)
-  assert found["examples"][C] == 0
-  assert np.isnan(found["recall"][C])
+    assert np.allclose(kept[name][:C], values)
+  assert kept["examples"][C] == 0
+  assert np.isnan(kept["recall"][C])
 
 
 def test_a_calibrated_classifier_has_no_calibration_error():
   confidence = np.repeat([0.25, 0.75], 400)
   right = np.concatenate([np.arange(400) < 100, np.arange(400) < 300])
-  assert classification.calibration(confidence, right)[2] < 1e-9
-  assert np.isclose(classification.calibration(confidence, ~right)[2], 0.5)
+  assert classes.calibration(confidence, right)[2] < 1e-9
+  assert np.isclose(classes.calibration(confidence, ~right)[2], 0.5)

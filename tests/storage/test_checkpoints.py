@@ -66,7 +66,7 @@ OTHERS = {
   "average/kernel is missing": change(
     average={"kernel": np.zeros((3, 4), np.float32)}
   ),
-  "halted is left over": {
+  "halted is unexpected": {
     "state": {k: v for k, v in run.first()["state"].items() if k != "halted"},
     "decisions": run.first()["decisions"],
   },

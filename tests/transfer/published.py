@@ -1,4 +1,4 @@
-"""A family to test with: small residual networks in torchvision's names."""
+"""A family for tests: small residual networks in the names of torchvision."""
 
 import functools
 
@@ -8,15 +8,15 @@ import numpy as np
 from dlcore import models, trees
 from dlcore.models import ResNet
 from dlcore.transfer import Family
-from dlcore.transfer.rules import CONV, DENSE, Rule
+from dlcore.transfer.families.name_rules import CONV, DENSE, Rule
 
 
-def norm(theirs, ours):
+def norm(published, ours):
   return [
-    Rule(f"{theirs}.weight", f"params/{ours}/scale"),
-    Rule(f"{theirs}.bias", f"params/{ours}/bias"),
-    Rule(f"{theirs}.running_mean", f"batch_stats/{ours}/mean"),
-    Rule(f"{theirs}.running_var", f"batch_stats/{ours}/var"),
+    Rule(f"{published}.weight", f"params/{ours}/scale"),
+    Rule(f"{published}.bias", f"params/{ours}/bias"),
+    Rule(f"{published}.running_mean", f"batch_stats/{ours}/mean"),
+    Rule(f"{published}.running_var", f"batch_stats/{ours}/var"),
   ]
 
 
@@ -55,9 +55,9 @@ FAMILY = Family(
 
 @functools.cache
 def resnet(num_classes=5, width=4, channels=3, **settings):
-  """Returns a small network and variables drawn by numpy.
+  """Returns a small network and variables initialized by NumPy.
 
-  Nobody changes them.
+  They are cached, so tests must not modify them.
   """
   model = models.create(
     "resnet18", num_classes=num_classes, stages=(1, 1), width=width, **settings
@@ -68,8 +68,8 @@ def resnet(num_classes=5, width=4, channels=3, **settings):
   )
   generator = np.random.default_rng(0)
 
-  def draw(path, leaf):
+  def initialize(path, leaf):
     array = generator.normal(size=leaf.shape).astype(leaf.dtype)
     return np.abs(array) if path.endswith("var") else array
 
-  return model, trees.map_with_path(draw, shapes)
+  return model, trees.map_with_path(initialize, shapes)

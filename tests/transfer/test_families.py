@@ -1,4 +1,4 @@
-"""Weights as they are found: other names, other settings, other heads."""
+"""Published weights with other names, fields and heads than the model."""
 
 import json
 
@@ -8,16 +8,22 @@ import pytest
 
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
-from dlcore.transfer import safetensors
+from dlcore.transfer.io import safetensors
 
 KEY = jax.random.key(0)
 IDS = np.zeros((1, 4), np.int32)
-SMALL = {"vocabulary": 11, "width": 8, "depth": 1, "heads": 2, "hidden": 12}
-TEXT = {**SMALL, "length": 8}
+TEXT = {
+  "vocab_size": 11,
+  "width": 8,
+  "depth": 1,
+  "num_heads": 2,
+  "mlp_dim": 12,
+  "max_length": 8,
+}
 
 
-def drawn(model, *inputs):
-  """Returns variables of a model, drawn by numpy."""
+def initialized(model, *inputs):
+  """Returns variables of a model, initialized by NumPy."""
   generator = np.random.default_rng(0)
   shapes = jax.eval_shape(lambda: model.init(KEY, *inputs, train=False))
   return jax.tree.map(
@@ -25,10 +31,10 @@ def drawn(model, *inputs):
   )
 
 
-def written(folder, name, *inputs, family="", **settings):
-  """Writes a small model as others publish it; returns it and its variables."""
-  model = models.create(name, **settings)
-  variables = drawn(model, *(inputs or (IDS,)))
+def written(folder, name, *inputs, family="", **fields):
+  """Writes a small model in published names; returns it and its variables."""
+  model = models.create(name, **fields)
+  variables = initialized(model, *(inputs or (IDS,)))
   transfer.save_pretrained(folder, model, variables, family=family)
   return model, variables
 
@@ -46,8 +52,8 @@ def change(folder, *, rename=(), drop=(), add=None, **config):
   for name in [n for n in arrays if any(part in n for part in drop)]:
     del arrays[name]
   safetensors.write(path, {**arrays, **(add or {})}, {"format": "pt"})
-  about = json.loads((folder / "config.json").read_text())
-  (folder / "config.json").write_text(json.dumps({**about, **config}))
+  old = json.loads((folder / "config.json").read_text())
+  (folder / "config.json").write_text(json.dumps({**old, **config}))
 
 
 def equal(left, right):
@@ -73,11 +79,11 @@ FAMILY = {"distilbert": "distilbert"}
 
 @pytest.fixture(params=WORDS)
 def tied(request, tmp_path):
-  """A folder of a model whose output layer is the table of its words."""
+  """A folder of a model whose output layer is its embedding table."""
   name = request.param
   settings = {**TEXT, "head": "mlm" if "bert" in name else "lm"}
   if name == "llama2_7b":
-    settings["tied"] = True
+    settings["tie_embeddings"] = True
   inputs = (IDS, IDS) if name == "marian" else (IDS,)
   family = FAMILY.get(name, "")
   model, variables = written(tmp_path, name, *inputs, family=family, **settings)
@@ -85,21 +91,21 @@ def tied(request, tmp_path):
   return tmp_path, model, variables, WORDS[name], scores
 
 
-def test_a_shared_table_is_read_under_its_other_name(tied):
+def test_a_shared_table_is_loaded_under_its_other_name(tied):
   folder, _, variables, words, scores = tied
   change(folder, rename={words: scores})
   _, loaded = transfer.from_pretrained(folder)
   equal(loaded, variables)
 
 
-def test_an_output_layer_of_its_own_is_not_dropped_without_a_word(tied):
+def test_an_untied_output_layer_is_not_silently_ignored(tied):
   folder, model, variables, words, scores = tied
   table = read(folder / "model.safetensors")[words]
   change(folder, add={scores: table})
   _, loaded = transfer.from_pretrained(folder)
   equal(loaded, variables)
   change(folder, add={scores: table + 1})
-  with pytest.raises(UserError, match="to be the same as"):
+  with pytest.raises(UserError, match="to equal"):
     transfer.from_pretrained(folder)
   if "llama" not in words and model.head == "mlm":
     change(folder, tie_word_embeddings=False)
@@ -113,7 +119,7 @@ def test_an_output_layer_of_its_own_is_not_dropped_without_a_word(tied):
 def test_a_decoder_changes_its_head(have, want, tmp_path):
   written(tmp_path, "llama2_7b", **TEXT, head=have, num_classes=3)
   model = models.create("llama2_7b", **TEXT, head=want, num_classes=3)
-  variables = drawn(model, IDS)
+  variables = initialized(model, IDS)
   _, report = transfer.load_pretrained(tmp_path, model, variables)
   assert set(report.fresh) == {"params/head/kernel"}
   assert report.spare == ("lm_head.weight" if have == "lm" else "score.weight",)
@@ -123,16 +129,18 @@ def test_a_decoder_changes_its_head(have, want, tmp_path):
   ("name", "settings", "message"),
   [
     ("bert_base", {"activation": "relu"}, "activation='gelu_exact'"),
-    ("bert_base", {"heads": 4}, "heads=2"),
-    ("llama2_7b", {"theta": 5e5}, "theta=10000.0"),
-    ("llama2_7b", {"stretch": (8.0, 1.0, 4.0, 4)}, "stretch="),
+    ("bert_base", {"num_heads": 4}, "num_heads=2"),
+    ("llama2_7b", {"rope_theta": 5e5}, "rope_theta=10000.0"),
+    ("llama2_7b", {"rope_scaling": (8.0, 1.0, 4.0, 4)}, "rope_scaling="),
   ],
 )
-def test_what_no_shape_tells_is_compared(name, settings, message, tmp_path):
+def test_fields_without_an_effect_on_shapes_are_compared(
+  name, settings, message, tmp_path
+):
   own = {**TEXT, "head": None}
   written(tmp_path, name, **own)
   model = models.create(name, **{**own, **settings})
-  variables = drawn(model, IDS)
+  variables = initialized(model, IDS)
   with pytest.raises(UserError, match=message):
     transfer.load_pretrained(tmp_path, model, variables)
   (setting,) = settings
@@ -141,16 +149,16 @@ def test_what_no_shape_tells_is_compared(name, settings, message, tmp_path):
   )
   assert set(report.differing) == {setting}
   assert setting in str(report)
-  # Who asks for it by name means it.
+  # A field that is passed by name may differ.
   loaded, _ = transfer.from_pretrained(tmp_path, **settings)
   assert getattr(loaded, setting) == settings[setting]
 
 
-def test_another_epsilon_is_told_and_no_mistake(tmp_path):
+def test_another_eps_is_reported_and_accepted(tmp_path):
   written(tmp_path, "bert_base", **TEXT, head=None)
-  model = models.create("bert_base", **TEXT, head=None, epsilon=1e-6)
-  _, report = transfer.load_pretrained(tmp_path, model, drawn(model, IDS))
-  assert report.differing == {"epsilon": "1e-12 published, 1e-06 here"}
+  model = models.create("bert_base", **TEXT, head=None, eps=1e-6)
+  _, report = transfer.load_pretrained(tmp_path, model, initialized(model, IDS))
+  assert report.differing == {"eps": "1e-12 published, 1e-06 here"}
 
 
 def test_an_architecture_of_the_same_shapes_is_refused(tmp_path):
@@ -166,7 +174,7 @@ def test_an_architecture_of_the_same_shapes_is_refused(tmp_path):
   )
   transfer.load_pretrained(tmp_path, model, variables)
   change(tmp_path, architecture="resnetblur50", model_type="timm/resnet")
-  with pytest.raises(UserError, match="load the file itself"):
+  with pytest.raises(UserError, match="the path of the weights alone"):
     transfer.load_pretrained(tmp_path, model, variables)
   allowed = {"allow": "^config.json$"}
   _, report = transfer.load_pretrained(tmp_path, model, variables, **allowed)
@@ -175,9 +183,11 @@ def test_an_architecture_of_the_same_shapes_is_refused(tmp_path):
   transfer.load_pretrained(file, model, variables)
 
 
-def test_a_vit_made_for_the_images_of_init_is_written_with_their_size(tmp_path):
+def test_a_vit_without_an_image_size_is_written_with_that_of_its_table(
+  tmp_path,
+):
   images = np.zeros((1, 12, 12, 1), np.float32)
-  settings = {"patch": 4, "width": 8, "depth": 1, "heads": 2}
+  settings = {"patch_size": 4, "width": 8, "depth": 1, "num_heads": 2}
   _, variables = written(
     tmp_path, "vit_tiny", images, num_classes=3, **settings
   )
@@ -189,18 +199,18 @@ def test_a_vit_made_for_the_images_of_init_is_written_with_their_size(tmp_path):
   equal(again, variables)
 
 
-def test_heads_that_are_not_as_wide_as_the_tokens_are_written(tmp_path):
+def test_a_head_dim_that_differs_from_the_default_is_written(tmp_path):
   model, variables = written(
-    tmp_path, "qwen2_0_5b", **TEXT, key_value_heads=1, head_size=6
+    tmp_path, "qwen2_0_5b", **TEXT, num_kv_heads=1, head_dim=6
   )
   config = json.loads((tmp_path / "config.json").read_text())
   assert (config["model_type"], config["head_dim"]) == ("qwen2", 6)
   loaded, again = transfer.from_pretrained(tmp_path)
-  assert loaded.head_size == model.head_size
+  assert loaded.head_dim == model.head_dim
   equal(again, variables)
 
 
-def test_a_base_without_its_pooler_is_built_without(tmp_path):
+def test_a_base_published_without_a_pooler_has_none(tmp_path):
   _, variables = written(tmp_path, "bert_base", **TEXT, head=None)
   change(tmp_path, drop=("pooler.",))
   model, loaded = transfer.from_pretrained(tmp_path)
@@ -209,9 +219,15 @@ def test_a_base_without_its_pooler_is_built_without(tmp_path):
   equal(loaded, variables)
 
 
-def test_an_image_model_without_its_pooler_is_built_without(tmp_path):
+def test_an_image_model_published_without_a_pooler_has_none(tmp_path):
   images = np.zeros((1, 8, 8, 3), np.float32)
-  settings = {"patch": 4, "width": 8, "depth": 1, "heads": 2, "image_size": 8}
+  settings = {
+    "patch_size": 4,
+    "width": 8,
+    "depth": 1,
+    "num_heads": 2,
+    "image_size": 8,
+  }
   written(tmp_path, "vit_tiny", images, head=None, pooler=True, **settings)
   change(tmp_path, drop=("pooler.",))
   assert not transfer.from_pretrained(tmp_path)[0].pooler
@@ -220,20 +236,22 @@ def test_an_image_model_without_its_pooler_is_built_without(tmp_path):
 @pytest.mark.parametrize(
   ("config", "settings", "message"),
   [
-    ({"quantization_config": {"bits": 4}}, {}, "not quantised"),
+    ({"quantization_config": {"bits": 4}}, {}, "not quantized"),
     ({"model_type": "deit"}, {}, "a model_type among bert"),
     ({}, {"dtpye": "bfloat16"}, "did you mean 'dtype'"),
-    ({"is_decoder": True}, {}, "not known here"),
+    ({"is_decoder": True}, {}, "has no such model"),
   ],
 )
-def test_what_cannot_be_read_is_told(config, settings, message, tmp_path):
+def test_unsupported_models_and_fields_are_refused(
+  config, settings, message, tmp_path
+):
   written(tmp_path, "bert_base", **TEXT, head=None)
   change(tmp_path, **config)
   with pytest.raises(UserError, match=message):
     transfer.from_pretrained(tmp_path, **settings)
 
 
-def test_a_config_may_leave_out_what_is_as_usual():
+def test_a_config_may_omit_default_values():
   bert = transfer.FAMILIES["bert"]
   assert bert.build({"hidden_act": "gelu_python"}).activation == "gelu_exact"
   (ids,) = bert.inputs({})
@@ -245,9 +263,9 @@ def test_a_config_may_leave_out_what_is_as_usual():
   [None, {"drop_path_rate": 0.1}, {"dynamic_img_size": True, "in_chans": 1}],
 )
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
-def test_arguments_that_change_nothing_are_taken(name, arguments):
+def test_arguments_without_an_effect_are_accepted(name, arguments):
   family = "timm/vit" if "vit" in name else "timm/resnet"
   config = {"architecture": name, "model_args": arguments}
-  found = transfer.FAMILIES[family].build(config)
+  built = transfer.FAMILIES[family].build(config)
   plain = transfer.FAMILIES[family].build({"architecture": name})
-  assert found == plain
+  assert built == plain

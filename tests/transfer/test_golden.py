@@ -1,7 +1,7 @@
-"""Every family computes what PyTorch does, and keeps the bits of weights.
+"""Every family gives the results of PyTorch and keeps weights bit for bit.
 
 Errors are max|a - b| / max|b| of each tensor. In float32 another order of
-summation alone makes up to 1e-5 in outputs, and in gradients up to 1e-4.
+summation alone gives up to 1e-5 in outputs and 1e-4 in gradients.
 """
 
 import contextlib
@@ -15,11 +15,13 @@ from golden import NAMES, golden, gradient_errors, output_errors, positional
 
 from dlcore import transfer
 from dlcore.errors import UserError
-from dlcore.transfer import FAMILIES, naming, rules, safetensors, sources
+from dlcore.transfer import FAMILIES, weight_names
+from dlcore.transfer.families import name_rules
+from dlcore.transfer.io import safetensors, sources
 
-# What the layers of torch.nn do not give out: the weights of attention, and
-# all but the last of stacked recurrent layers.
-SILENT = {
+# Outputs that the layers of torch.nn do not return: attention weights, and all
+# but the last of stacked recurrent layers.
+NOT_RETURNED = {
   "torch": r".*attentions",
   **dict.fromkeys(("torch/gru", "torch/lstm", "torch/rnn"), r"hidden_states"),
 }
@@ -27,57 +29,59 @@ SILENT = {
 
 @pytest.fixture(scope="module", params=NAMES)
 def case(request):
-  """A golden file; the tests of one follow one another."""
+  """A golden file; pytest runs all tests of one file in sequence."""
   return golden(request.param)
 
 
 @pytest.fixture
 def config(case):
-  """The config.json of a golden file that alone makes the model."""
+  """The config.json of a golden file that describes the model completely."""
   if "config" not in case.metadata or "settings" in case.metadata:
-    pytest.skip("no config tells the sizes of this model")
+    pytest.skip("no config.json describes this model")
   return json.loads(case.metadata["config"])
 
 
-def test_every_output_is_that_of_pytorch(case):
-  outputs, theirs = case.outputs.keys(), case.arrays["output"].keys()
-  assert theirs <= outputs
-  silent = SILENT.get(case.metadata["family"], "^$")
-  assert all(re.match(silent, name) for name in outputs - theirs)
+def test_every_output_equals_that_of_pytorch(case):
+  outputs, expected = case.outputs.keys(), case.arrays["output"].keys()
+  assert expected <= outputs
+  pattern = NOT_RETURNED.get(case.metadata["family"], "^$")
+  assert all(re.match(pattern, name) for name in outputs - expected)
   for name, error in output_errors(case).items():
     assert error < 1e-5, name
 
 
-def test_every_gradient_is_that_of_pytorch(case):
+def test_every_gradient_equals_that_of_pytorch(case):
   assert case.gradients.keys() == case.arrays["gradient"].keys()
   for name, error in gradient_errors(case).items():
     assert error < 1e-4, name
 
 
-def test_every_weight_has_its_place_and_comes_back_with_the_same_bits(case):
+def test_every_weight_is_loaded_and_saved_bit_for_bit(case):
   weights, pattern = case.arrays["weight"], case.family.ignored
   unused = case.loaded.unused
   assert not case.loaded.missing
   assert all(pattern and re.search(pattern, name) for name in unused)
-  saved = rules.save(case.family.rules(case.model), case.loaded.arrays)
+  saved = name_rules.save(case.family.rules(case.model), case.loaded.arrays)
   assert saved.keys() == weights.keys() - set(unused)
   for name, array in saved.items():
     np.testing.assert_array_equal(array, weights[name], err_msg=name)
 
 
-def test_the_config_that_is_written_builds_the_same_model(case, config):
+def test_a_written_config_builds_the_same_model(case, config):
   written = json.loads(json.dumps(case.family.config(case.model)))
-  assert FAMILIES[naming.named(written)].build(written) == case.model
+  assert (
+    FAMILIES[weight_names.config_family(written)].build(written) == case.model
+  )
 
 
-def test_a_model_that_no_config_tells_is_not_written_as_if_one_did(case):
+def test_a_model_that_no_config_describes_is_not_written(case):
   if "settings" not in case.metadata:
     return
   if "config" not in case.metadata:
-    about = {}
+    config = {}
     with contextlib.suppress(UserError):
-      about = case.family.config(case.model)
-    assert about == {}
+      config = case.family.config(case.model)
+    assert config == {}
     return
   with pytest.raises(UserError, match="expected the sizes of one of"):
     case.family.config(case.model)
@@ -86,29 +90,29 @@ def test_a_model_that_no_config_tells_is_not_written_as_if_one_did(case):
   assert case.family.build(written) == known
 
 
-def test_a_family_knows_the_inputs_of_its_models(case, config):
-  given = positional(case.arrays["input"])
-  for known, array in zip(case.family.inputs(config), given, strict=True):
+def test_the_inputs_of_a_family_are_those_of_its_models(case, config):
+  arrays = positional(case.arrays["input"])
+  for known, array in zip(case.family.inputs(config), arrays, strict=True):
     assert known.ndim == array.ndim
     assert known.dtype.kind == array.dtype.kind
     if array.dtype.kind == "f":
       assert known.shape[-1] == array.shape[-1]
 
 
-def test_published_folders_go_in_and_out(case, config, tmp_path):
+def test_a_published_folder_is_loaded_and_written(case, config, tmp_path):
   name, weights = case.metadata["family"], case.arrays["weight"]
   folder, again = tmp_path / "published", tmp_path / "again"
-  safetensors.write(folder / sources.WHOLE, weights, {"format": "pt"})
+  safetensors.write(folder / sources.SINGLE, weights, {"format": "pt"})
   config = {"model_type": name, **config}
   (folder / sources.CONFIG).write_text(json.dumps(config))
   model, variables = transfer.from_pretrained(folder)
   assert model == case.model
 
-  # Without a config.json the family is told by the names.
+  # Without a config.json the family is inferred from the names.
   if case.family.model:
     shapes = jax.eval_shape(lambda: variables)
     loaded, report = transfer.load_pretrained(
-      folder / sources.WHOLE, model, shapes
+      folder / sources.SINGLE, model, shapes
     )
     assert not report.reshaped
     jax.tree.map(np.testing.assert_array_equal, loaded, variables)
@@ -118,13 +122,13 @@ def test_published_folders_go_in_and_out(case, config, tmp_path):
   transfer.save_pretrained(
     again, model, variables, channels=channels, family=name
   )
-  written = safetensors.File(again / sources.WHOLE)
+  written = safetensors.File(again / sources.SINGLE)
   counters = {key for key in written if key.endswith("batches_tracked")}
   assert written.keys() - counters <= weights.keys()
   for key in written.keys() - counters:
     np.testing.assert_array_equal(written[key], weights[key], err_msg=key)
   config = json.loads((again / sources.CONFIG).read_text())
-  assert FAMILIES[naming.named(config)].build(config) == model
+  assert FAMILIES[weight_names.config_family(config)].build(config) == model
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -132,7 +136,7 @@ def test_every_family_has_its_functions_and_a_golden_file(name):
   family = FAMILIES[name]
   assert all(map(callable, (family.rules, family.build, family.config)))
   assert isinstance(family.model, type | None)
-  alike = {"torchvision/resnet": "timm/resnet", "timm/deit": "timm/vit"}
-  assert family == FAMILIES[alike.get(name, name)]
-  start = alike.get(name, name).replace("/", "_")
+  same = {"torchvision/resnet": "timm/resnet", "timm/deit": "timm/vit"}
+  assert family == FAMILIES[same.get(name, name)]
+  start = same.get(name, name).replace("/", "_")
   assert any(file.rsplit("_", 1)[0].startswith(start) for file in NAMES)

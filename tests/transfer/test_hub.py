@@ -1,4 +1,4 @@
-"""The hub's client is not installed here: what stands in for it is."""
+"""Downloads from the hub, with a substitute for its client."""
 
 import json
 import sys
@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from dlcore.errors import UserError
-from dlcore.transfer import hub, safetensors, sources
+from dlcore.transfer.io import hub, safetensors, sources
 
 
 class Client(types.ModuleType):
-  """A client with a cache, whose files are links into a folder beside."""
+  """A client with a cache whose files are links into a folder of blobs."""
 
   def __init__(self, cache, answer):
     super().__init__("huggingface_hub")
     self.root = cache / "models--org--name"
     self.answer = answer
-    self.fetched = []
+    self.downloads = []
 
   def snapshot_download(
     self, repo_id, revision, allow_patterns, local_files_only=False
@@ -29,7 +29,7 @@ class Client(types.ModuleType):
     if local_files_only and not folder.exists():
       raise FileNotFoundError("not in the cache")
     if not local_files_only:
-      self.fetched.append((repo_id, revision, allow_patterns))
+      self.downloads.append((repo_id, revision, allow_patterns))
       blob = self.root / "blobs" / "4567"
       safetensors.write(blob, {"a": np.ones(2)})
       folder.mkdir(parents=True)
@@ -51,40 +51,42 @@ def info(**sizes):
 @pytest.fixture
 def client(monkeypatch, tmp_path):
   def install(answer):
-    made = Client(tmp_path, answer)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", made)
-    return made
+    installed = Client(tmp_path, answer)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", installed)
+    return installed
 
   return install
 
 
-def refused(name, *told):
+def refused(name, *expected):
   with pytest.raises(UserError) as error:
-    sources.find(name)
-  for text in told:
+    sources.open_weights(name)
+  for text in expected:
     assert text in str(error.value)
   assert len(error.value.lines) == 3
 
 
-def test_what_is_fetched_once_is_taken_from_the_cache(client, caplog):
+def test_a_second_load_uses_the_cache(client, caplog):
   caplog.set_level("INFO", "dlcore")
-  made = client(lambda: info(model_safetensors=3_000_000, README_md=7))
+  installed = client(lambda: info(model_safetensors=3_000_000, README_md=7))
   for _ in range(2):
-    found = sources.find("hf:org/name@v1")
-    np.testing.assert_array_equal(found.arrays["a"], np.ones(2))
-  assert made.fetched == [("org/name", "v1", ["*.json", "*.safetensors"])]
+    weights = sources.open_weights("hf:org/name@v1")
+    np.testing.assert_array_equal(weights.arrays["a"], np.ones(2))
+  assert installed.downloads == [
+    ("org/name", "v1", ["*.json", "*.safetensors"])
+  ]
   assert caplog.messages == ["downloading hf:org/name@v1: 3.0 MB"]
 
 
 @pytest.fixture
 def snapshot(client, tmp_path):
-  """A folder of the cache, as `snapshot_download` returns it."""
-  made = client(lambda: info(model_safetensors=3))
-  sources.find("hf:org/name")
-  return made.root / "snapshots" / "0123abc"
+  """A folder of the cache that `snapshot_download` returned."""
+  installed = client(lambda: info(model_safetensors=3))
+  sources.open_weights("hf:org/name")
+  return installed.root / "snapshots" / "0123abc"
 
 
-def test_a_folder_of_the_cache_is_named_by_its_path(
+def test_a_folder_of_the_cache_is_loaded_by_its_path(
   snapshot, tmp_path, monkeypatch
 ):
   (tmp_path / "disk").symlink_to(snapshot.parents[2])
@@ -93,21 +95,23 @@ def test_a_folder_of_the_cache_is_named_by_its_path(
     *(snapshot, str(snapshot), snapshot / "model.safetensors", "."),
     tmp_path / "disk" / "models--org--name" / "snapshots" / "0123abc",
   ):
-    np.testing.assert_array_equal(sources.find(path).arrays["a"], np.ones(2))
+    np.testing.assert_array_equal(
+      sources.open_weights(path).arrays["a"], np.ones(2)
+    )
 
 
 def test_links_of_other_layouts_are_refused(snapshot, tmp_path):
   root = snapshot.parents[1]
-  for name, place in {
+  for name, subfolder in {
     "no model": "name/snapshots/0123abc",
     "no snapshot": "models--org--name/folder/0123abc",
     "deeper": "models--org--name/snapshots/0123abc/deeper",
     "above": "models--org--name/snapshots",
   }.items():
-    folder = tmp_path / name / place
+    folder = tmp_path / name / subfolder
     folder.mkdir(parents=True)
-    (tmp_path / name / place.split("/")[0] / "blobs").mkdir()
-    blob = tmp_path / name / place.split("/")[0] / "blobs" / "4567"
+    (tmp_path / name / subfolder.split("/")[0] / "blobs").mkdir()
+    blob = tmp_path / name / subfolder.split("/")[0] / "blobs" / "4567"
     blob.write_bytes((root / "blobs" / "4567").read_bytes())
     (folder / "model.safetensors").symlink_to(blob)
     refused(folder, "a link")
@@ -135,11 +139,14 @@ def test_links_out_of_the_blobs_are_refused(snapshot, tmp_path):
   refused(file, "a link")
 
 
-def broken_off(made):
-  """Fetches the index and the second of three files, then no more."""
-  folder = made.root / "snapshots" / "0123abc"
+def interrupted(installed):
+  """Downloads the index and the second of three files, then stops.
+
+  Returns the folder and a function that downloads the rest.
+  """
+  folder = installed.root / "snapshots" / "0123abc"
   folder.mkdir(parents=True)
-  (made.root / "blobs").mkdir()
+  (installed.root / "blobs").mkdir()
   places = {
     key: f"model-0000{i + 1}-of-00003.safetensors"
     for i, key in enumerate("abc")
@@ -147,7 +154,7 @@ def broken_off(made):
 
   def put(name, write):
     if not (folder / name).exists():
-      write(made.root / "blobs" / name)
+      write(installed.root / "blobs" / name)
       (folder / name).symlink_to(f"../../blobs/{name}")
 
   def shard(key):
@@ -160,85 +167,87 @@ def broken_off(made):
   return folder, lambda: [shard(key) for key in places]
 
 
-def test_a_download_that_was_broken_off_goes_on(client, caplog):
+def test_an_interrupted_download_is_completed(client, caplog):
   caplog.set_level("INFO", "dlcore")
   sizes = {f"model-0000{i}-of-00003.safetensors": i * 10**6 for i in (1, 2, 3)}
-  made = client(lambda: info(**sizes))
-  folder, rest = broken_off(made)
-  fetch = made.snapshot_download
+  installed = client(lambda: info(**sizes))
+  folder, rest = interrupted(installed)
+  fetch = installed.snapshot_download
 
   def snapshot_download(repo_id, revision, allow_patterns, **cached):
     if not cached:
-      made.fetched.append(repo_id)
+      installed.downloads.append(repo_id)
       rest()
     return str(folder) if not cached else fetch(repo_id, *[""] * 2, **cached)
 
-  made.snapshot_download = snapshot_download
+  installed.snapshot_download = snapshot_download
   for _ in range(2):
-    assert set(sources.find("hf:org/name").arrays) == {"a", "b", "c"}
-  assert made.fetched == ["org/name"]
+    assert set(sources.open_weights("hf:org/name").arrays) == {"a", "b", "c"}
+  assert installed.downloads == ["org/name"]
   assert caplog.messages == ["downloading hf:org/name: 4.0 MB"]
 
 
-def test_what_lacks_is_told_without_a_network(client):
+def test_missing_files_are_reported_without_a_network(client):
   def fail():
     raise OSError("offline")
 
-  made = client(fail)
-  folder, rest = broken_off(made)
+  installed = client(fail)
+  folder, rest = interrupted(installed)
   one, three = (f"model-0000{i}-of-00003.safetensors" for i in (1, 3))
   refused("hf:org/name", f"a cache without {one}, {three}, and OSError: offl")
 
-  # Newer clients raise at once.
+  # Newer clients raise for an incomplete folder.
   error = FileNotFoundError("not whole")
   error.snapshot_path = str(folder)
-  made.snapshot_download = lambda **_: (_ for _ in ()).throw(error)
+  installed.snapshot_download = lambda **_: (_ for _ in ()).throw(error)
   refused("hf:org/name", f"a cache without {one}, {three}, and OSError: offl")
   index = folder / "model.safetensors.index.json"
   kept = index.rename(folder / "kept")
   refused("hf:org/name", f"a cache without {index.name}, and")
   kept.rename(index)
-  rest()  # The weights are whole now, whatever else is not.
-  assert set(sources.find("hf:org/name").arrays) == {"a", "b", "c"}
+  rest()  # All weights are present; other files may be missing.
+  assert set(sources.open_weights("hf:org/name").arrays) == {"a", "b", "c"}
 
 
-def test_what_is_on_the_hub_is_no_run(client):
-  made = client(lambda: info(model_safetensors=3))
-  sources.find("hf:org/name")
-  folder = made.root / "snapshots" / "0123abc"
-  (made.root / "blobs" / "4567").replace(folder / "model.safetensors")
-  (made.root / "blobs").rmdir()
+def test_a_folder_of_the_hub_is_never_read_as_a_run(client):
+  installed = client(lambda: info(model_safetensors=3))
+  sources.open_weights("hf:org/name")
+  folder = installed.root / "snapshots" / "0123abc"
+  (installed.root / "blobs" / "4567").replace(folder / "model.safetensors")
+  (installed.root / "blobs").rmdir()
   (folder / "checkpoints").mkdir()
-  assert list(sources.find("hf:org/name").arrays) == ["a"]
+  assert list(sources.open_weights("hf:org/name").arrays) == ["a"]
 
 
 def test_links_out_of_the_cache_are_refused(client, tmp_path):
-  made = client(lambda: info(model_safetensors=3))
-  sources.find("hf:org/name")
-  link = made.root / "snapshots" / "0123abc" / "model.safetensors"
+  installed = client(lambda: info(model_safetensors=3))
+  sources.open_weights("hf:org/name")
+  link = installed.root / "snapshots" / "0123abc" / "model.safetensors"
   link.unlink()
   safetensors.write(tmp_path / "elsewhere", {"a": np.ones(2)})
   link.symlink_to(tmp_path / "elsewhere")
   refused("hf:org/name", "a link")
 
 
-def test_without_the_client_it_says_what_to_do(monkeypatch):
+def test_without_the_client_the_error_contains_the_command(monkeypatch):
   monkeypatch.setitem(sys.modules, "huggingface_hub", None)
   refused("hf:org/name", "not installed", "pip install 'dlcore[hub]'")
 
 
-def test_without_an_answer_it_gives_up_in_time(client, monkeypatch):
-  assert hub.PATIENCE < 5
-  monkeypatch.setattr(hub, "PATIENCE", 0.1)
+def test_without_a_response_it_fails_within_5_seconds(client, monkeypatch):
+  assert hub.TIMEOUT < 5
+  monkeypatch.setattr(hub, "TIMEOUT", 0.1)
   released = threading.Event()
   client(released.wait)
-  begun = time.monotonic()
-  refused("hf:org/name", "no answer in 0.1 s", "the network", "copy the folder")
-  assert time.monotonic() - begun < 2
+  start = time.monotonic()
+  refused(
+    "hf:org/name", "no response in 0.1 s", "the network", "copy the folder"
+  )
+  assert time.monotonic() - start < 2
   released.set()
 
 
-def test_what_the_hub_refuses_is_one_line_of_its_own(client):
+def test_an_error_of_the_client_is_one_line(client):
   def fail():
     raise OSError("404 Client Error\nmore\nlines")
 
@@ -249,10 +258,10 @@ def test_what_the_hub_refuses_is_one_line_of_its_own(client):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert-base-uncased"])
-def test_the_first_models_of_the_hub_have_no_organisation(name, client):
-  made = client(lambda: info(model_safetensors=3))
-  sources.find(f"hf:{name}")
-  assert made.fetched[0][0] == name
+def test_old_repositories_have_no_organization(name, client):
+  installed = client(lambda: info(model_safetensors=3))
+  sources.open_weights(f"hf:{name}")
+  assert installed.downloads[0][0] == name
 
 
 @pytest.mark.parametrize(
@@ -262,7 +271,7 @@ def test_the_first_models_of_the_hub_have_no_organisation(name, client):
     *("a--b", "a/b..c", "a/b.git", "a/b-", "é", "a\n", "b" * 97),
   ],
 )
-def test_names_that_are_none_reach_no_client(name, client):
-  made = client(lambda: pytest.fail("asked"))
+def test_invalid_names_do_not_reach_the_client(name, client):
+  installed = client(lambda: pytest.fail("asked"))
   refused(f"hf:{name}", "org/name")
-  assert not made.fetched
+  assert not installed.downloads

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dlcore.errors import UserError
-from dlcore.transfer import npz
+from dlcore.transfer.io import npz
 
 MAGIC = b"\x93NUMPY\x01\x00"
 KERNEL = "Transformer/encoderblock_0/MlpBlock_3/Dense_0/kernel"
@@ -21,8 +21,8 @@ def member(array):
   return file.getvalue()
 
 
-def said(text, data=b"\0" * 24):
-  """Returns a member whose header says what it likes."""
+def with_header(text, data=b"\0" * 24):
+  """Returns a member with an arbitrary header."""
   header = text.encode() + b"\n"
   return MAGIC + struct.pack("<H", len(header)) + header + data
 
@@ -33,7 +33,7 @@ def fields(shape, descr="'<f4'"):
 
 def archive(path, members, method=zipfile.ZIP_STORED):
   with (
-    warnings.catch_warnings(action="ignore"),  # Of names that come twice.
+    warnings.catch_warnings(action="ignore"),  # About repeated names.
     zipfile.ZipFile(path, "w", method) as file,
   ):
     for name, content in members:
@@ -46,89 +46,97 @@ def changed(path, old, new):
   path.write_bytes(content.replace(old, new))
 
 
-class Harm:
+class Malicious:
   def __reduce__(self):
     return os.abort, ()
 
 
-FINE = member(np.arange(6, dtype=np.float32))
+VALID = member(np.arange(6, dtype=np.float32))
 MEMBERS = {
-  "an object": ("a.npy", said(fields("(1,)", "'|O'")), "dtype"),
-  "records": ("a.npy", said(fields("(3,)", "[('x', '<i8')]")), "dtype"),
-  "texts": ("a.npy", member(np.array(["abc"])), "dtype"),
-  "too many numbers": ("a.npy", said(fields("(7,)")), "in 24 bytes"),
-  "a huge array": ("a.npy", said(fields("(10**12,)")), "a: "),
-  "an array of 2^60": ("a.npy", said(fields(f"({2**60},)")), "in 24 bytes"),
-  "a negative size": ("a.npy", said(fields("(-2, -3)")), "a: "),
-  "code as a shape": ("a.npy", said(fields("__import__('os').abort()")), "a: "),
-  "a long header": ("a.npy", said(fields("(6,)") + " " * 20000), "a: "),
-  "no array": ("a.npy", b"hello", "a: "),
-  "nothing": ("a.npy", b"", "a: "),
+  "an object": ("a.npy", with_header(fields("(1,)", "'|O'")), "dtype"),
+  "records": ("a.npy", with_header(fields("(3,)", "[('x', '<i8')]")), "dtype"),
+  "strings": ("a.npy", member(np.array(["abc"])), "dtype"),
+  "too many numbers": ("a.npy", with_header(fields("(7,)")), "in 24 bytes"),
+  "a huge array": ("a.npy", with_header(fields("(10**12,)")), "a: "),
+  "an array of 2^60": (
+    "a.npy",
+    with_header(fields(f"({2**60},)")),
+    "in 24 bytes",
+  ),
+  "a negative size": ("a.npy", with_header(fields("(-2, -3)")), "a: "),
+  "code as a shape": (
+    "a.npy",
+    with_header(fields("__import__('os').abort()")),
+    "a: ",
+  ),
+  "a long header": ("a.npy", with_header(fields("(6,)") + " " * 20000), "a: "),
+  "not an array": ("a.npy", b"hello", "a: "),
+  "an empty member": ("a.npy", b"", "a: "),
   "another version": ("a.npy", b"\x93NUMPY\x09\x00" + b"\0" * 40, "version"),
-  "a text file": ("readme.txt", b"hello", "no array"),
+  "a text file": ("readme.txt", b"hello", "not an array"),
 }
 
 
 @pytest.mark.parametrize("case", MEMBERS)
-def test_a_member_that_lies_is_told_in_three_lines(case, tmp_path):
-  name, content, told = MEMBERS[case]
+def test_an_invalid_member_is_refused_in_three_lines(case, tmp_path):
+  name, content, expected = MEMBERS[case]
   archive(tmp_path / "w.npz", [(name, content)])
-  refused(tmp_path / "w.npz", told.replace("a: ", "'a': "))
+  refused(tmp_path / "w.npz", expected.replace("a: ", "'a': "))
 
 
-def refused(path, told):
+def refused(path, expected):
   with pytest.raises(UserError) as error:
     dict(npz.File(path))
-  assert told in error.value.lines[1]
+  assert expected in error.value.lines[1]
   assert len(error.value.lines) == 3
 
 
-def test_an_archive_that_lies_is_told_in_three_lines(tmp_path):
+def test_an_invalid_archive_is_refused_in_three_lines(tmp_path):
   path = tmp_path / "w.npz"
   path.write_bytes(b"PK\x05\x06 hello")
   refused(path, "zip")
-  archive(path, [("a.npy", FINE)])
+  archive(path, [("a.npy", VALID)])
   path.write_bytes(path.read_bytes()[:-30])
   refused(path, "zip")
-  archive(path, [("a.npy", FINE), ("a.npy", FINE)])
+  archive(path, [("a.npy", VALID), ("a.npy", VALID)])
   refused(path, "'a' twice")
-  archive(path, [("a.npy", FINE)])
+  archive(path, [("a.npy", VALID)])
   changed(path, np.float32(5).tobytes(), np.float32(6).tobytes())
   refused(path, "CRC")
-  archive(path, [("a.npy", FINE)])
+  archive(path, [("a.npy", VALID)])
   changed(
     path, b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"
   )
-  refused(path, "no array")
+  refused(path, "not an array")
 
 
-def test_a_small_archive_that_becomes_large_is_refused(tmp_path):
+def test_a_small_archive_that_expands_to_a_large_one_is_refused(tmp_path):
   path = tmp_path / "w.npz"
   zeros = np.zeros(1 << 22, np.float32)
   archive(path, [("a.npy", member(zeros))], zipfile.ZIP_DEFLATED)
   refused(path, "expand to 16,777,344")
 
 
-def test_pickles_are_not_run(tmp_path):
+def test_pickles_are_not_executed(tmp_path):
   path = tmp_path / "w.npz"
-  np.savez(path, a=np.array([Harm()], object))
+  np.savez(path, a=np.array([Malicious()], object))
   refused(path, "dtype")
 
 
 def test_a_link_is_refused(tmp_path):
-  archive(tmp_path / "other", [("a.npy", FINE)])
+  archive(tmp_path / "other", [("a.npy", VALID)])
   (tmp_path / "w.npz").symlink_to(tmp_path / "other")
   refused(tmp_path / "w.npz", "a link")
 
 
-def test_names_are_names_wherever_they_point_to(tmp_path):
+def test_names_that_look_like_paths_are_only_names(tmp_path):
   names = ["../../tmp/x", "/etc/passwd", KERNEL]
-  archive(tmp_path / "w.npz", [(f"{name}.npy", FINE) for name in names])
+  archive(tmp_path / "w.npz", [(f"{name}.npy", VALID) for name in names])
   assert list(npz.File(tmp_path / "w.npz")) == names
   assert [path.name for path in tmp_path.iterdir()] == ["w.npz"]
 
 
-def test_arrays_are_what_numpy_wrote(tmp_path):
+def test_arrays_equal_those_that_numpy_wrote(tmp_path):
   arrays = {
     KERNEL: np.arange(24, dtype=np.float32).reshape(2, 3, 4),
     "columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
@@ -138,8 +146,8 @@ def test_arrays_are_what_numpy_wrote(tmp_path):
   }
   for save in (np.savez, np.savez_compressed):
     save(tmp_path / "w.npz", **arrays)
-    found = dict(npz.File(tmp_path / "w.npz"))
-    assert list(found) == list(arrays)
+    loaded = dict(npz.File(tmp_path / "w.npz"))
+    assert list(loaded) == list(arrays)
     for name, array in arrays.items():
-      assert found[name].dtype == array.dtype
-      np.testing.assert_array_equal(found[name], array)
+      assert loaded[name].dtype == array.dtype
+      np.testing.assert_array_equal(loaded[name], array)

@@ -1,5 +1,4 @@
 import json
-import sys
 
 import jax
 import ml_dtypes
@@ -9,13 +8,18 @@ import pytest
 
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
-from dlcore.transfer import blocks, resize, rules, safetensors
-from dlcore.transfer.rules import Rule
+from dlcore.transfer import (
+  FAMILIES,
+  input_channels,
+  stacked_blocks,
+  weight_names,
+)
+from dlcore.transfer.io import pickles, safetensors
 
 
 @pytest.fixture(autouse=True)
 def _family(monkeypatch):
-  monkeypatch.setattr(sys.modules["dlcore.transfer.naming"], "FAMILIES", TABLE)
+  monkeypatch.setattr(weight_names, "FAMILIES", TABLE)
 
 
 TABLE = {"test": published.FAMILY}
@@ -48,19 +52,17 @@ def zeros(variables):
   return trees.map_with_path(lambda _, leaf: np.zeros_like(leaf), variables)
 
 
-def refused(source, *told, settings=None, **keywords):
-  model, variables = published.resnet(**(settings or {}))
+def refused(source, *expected, fields=None, **arguments):
+  model, variables = published.resnet(**(fields or {}))
   with pytest.raises(UserError) as error:
-    transfer.load_pretrained(source, model, variables, **keywords)
-  for text in told:
+    transfer.load_pretrained(source, model, variables, **arguments)
+  for text in expected:
     assert text in str(error.value)
-  assert len(error.value.lines) == 3
+  assert 2 <= len(error.value.lines) <= 3
   assert all(line.isprintable() for line in error.value.lines)
 
 
-def test_what_is_saved_is_loaded_and_saved_again_with_the_same_bits(
-  folder, tmp_path
-):
+def test_saved_weights_load_and_save_again_bit_for_bit(folder, tmp_path):
   model, variables = published.resnet()
   built, loaded = transfer.from_pretrained(folder)
   assert built == model
@@ -73,8 +75,8 @@ def test_what_is_saved_is_loaded_and_saved_again_with_the_same_bits(
 def test_variables_keep_their_dtypes_and_devices(folder):
   model, variables = published.resnet()
   device = jax.devices()[3]
-  given = jax.device_put(zeros(variables), device)
-  loaded, report = transfer.load_pretrained(folder, model, given)
+  placed = jax.device_put(zeros(variables), device)
+  loaded, report = transfer.load_pretrained(folder, model, placed)
   equal(loaded, variables)
   assert {leaf.device for leaf in jax.tree.leaves(loaded)} == {device}
   assert len(report.matched) == len(trees.flatten(variables))
@@ -82,18 +84,18 @@ def test_variables_keep_their_dtypes_and_devices(folder):
   assert not any((report.missing, report.unused, report.reshaped))
 
 
-def test_half_precision_is_widened(folder, tmp_path):
+def test_half_precision_is_converted_to_float32(folder, tmp_path):
   model, variables = published.resnet()
   half = {
     name: array.astype(ml_dtypes.bfloat16)
     for name, array in arrays_of(folder).items()
   }
   loaded, _ = transfer.load_pretrained(file(tmp_path, half), model, variables)
-  want = trees.map_with_path(
+  expected = trees.map_with_path(
     lambda _, leaf: leaf.astype(ml_dtypes.bfloat16).astype(np.float32),
     variables,
   )
-  equal(loaded, want)
+  equal(loaded, expected)
 
 
 def test_the_loaded_arrays_outlive_their_file(folder):
@@ -106,7 +108,7 @@ def test_the_loaded_arrays_outlive_their_file(folder):
   equal(loaded, variables)
 
 
-def test_a_head_of_another_width_stays_as_it_was_drawn(folder):
+def test_a_head_of_another_width_keeps_its_initialization(folder):
   model, variables = published.resnet(num_classes=7)
   loaded, report = transfer.load_pretrained(folder, model, variables)
   assert set(report.fresh) == {"params/head/kernel", "params/head/bias"}
@@ -115,16 +117,18 @@ def test_a_head_of_another_width_stays_as_it_was_drawn(folder):
   equal(loaded["batch_stats"], published.resnet()[1]["batch_stats"])
 
 
-def test_a_head_can_be_kept_fresh_although_one_would_fit(folder):
+def test_a_matching_head_can_keep_its_initialization(folder):
   model, variables = published.resnet()
-  drawn = zeros(variables)
-  loaded, report = transfer.load_pretrained(folder, model, drawn, head="fresh")
-  assert report.fresh["params/head/bias"] == "as asked"
-  equal(loaded["params"]["head"], drawn["params"]["head"])
+  initial = zeros(variables)
+  loaded, report = transfer.load_pretrained(
+    folder, model, initial, head="fresh"
+  )
+  assert report.fresh["params/head/bias"] == "as requested"
+  equal(loaded["params"]["head"], initial["params"]["head"])
   equal(loaded["params"]["stem"], variables["params"]["stem"])
 
 
-def test_weights_without_a_head_leave_ours_fresh(folder, tmp_path):
+def test_weights_without_a_head_keep_our_initialization(folder, tmp_path):
   arrays = arrays_of(folder)
   del arrays["fc.weight"], arrays["fc.bias"]
   model, variables = published.resnet()
@@ -132,7 +136,7 @@ def test_weights_without_a_head_leave_ours_fresh(folder, tmp_path):
   assert report.fresh["params/head/kernel"] == "not published"
 
 
-def test_a_head_that_the_model_lacks_is_spared(folder):
+def test_a_head_that_the_model_lacks_is_skipped(folder):
   model, variables = published.resnet()
   params = dict(variables["params"])
   del params["head"]
@@ -144,48 +148,51 @@ def test_a_head_that_the_model_lacks_is_spared(folder):
 
 
 @pytest.mark.parametrize(("old", "new"), [(3, 1), (1, 3)])
-def test_other_input_channels_see_grey_as_it_was(tmp_path, old, new):
+def test_grayscale_images_give_the_same_outputs_after_adapting_channels(
+  tmp_path, old, new
+):
   model, variables = published.resnet(channels=old)
   transfer.save_pretrained(tmp_path, model, variables)
   _, others = published.resnet(channels=new)
   loaded, report = transfer.load_pretrained(tmp_path, model, others)
-  assert "grey" in report.reshaped["params/stem/conv/kernel"]
-  grey = np.random.default_rng(1).normal(size=(2, 32, 32, 1))
-  grey = grey.astype(np.float32)
+  assert "gray" in report.reshaped["params/stem/conv/kernel"]
+  gray = np.random.default_rng(1).normal(size=(2, 32, 32, 1))
+  gray = gray.astype(np.float32)
   apply = jax.jit(lambda variables, x: model.apply(variables, x, train=False))
-  before = apply(variables, np.repeat(grey, old, axis=-1))
-  after = apply(loaded, np.repeat(grey, new, axis=-1))
+  before = apply(variables, np.repeat(gray, old, axis=-1))
+  after = apply(loaded, np.repeat(gray, new, axis=-1))
   # The sum over channels in another order.
   assert np.abs(after - before).max() < 1e-5 * np.abs(before).max()
 
 
 @pytest.mark.parametrize(
-  ("shape", "told"),
+  ("shape", "expected"),
   [
-    ((8, 8, 3, 5), r"\[16, 16, 3, 5\] become \[8, 8, 3, 5\]"),
-    ((16, 16, 1, 6), r"\[16, 16, 3, 5\] become \[16, 16, 1, 6\]"),
+    ((8, 8, 3, 5), r"\[16, 16, 3, 5\] cannot become \[8, 8, 3, 5\]"),
+    ((16, 16, 1, 6), r"\[16, 16, 3, 5\] cannot become \[16, 16, 1, 6\]"),
     ((16, 16, 2, 5), "only 3 input channels become 1"),
   ],
 )
-def test_kernels_of_other_sizes_are_told_by_what_differs(shape, told):
-  with pytest.raises(ValueError, match=told):
-    resize.channels(np.ones((16, 16, 3, 5)), shape)
+def test_kernels_of_other_sizes_are_refused(shape, expected):
+  with pytest.raises(ValueError, match=expected):
+    input_channels.adapt(np.ones((16, 16, 3, 5)), shape)
 
 
-def test_a_position_table_is_resized_over_the_picture():
+def test_a_position_table_is_interpolated_over_the_image():
   rows = np.stack(np.meshgrid(*[np.arange(8.0)] * 2), -1).reshape(1, 64, 2)
   table = np.concatenate([np.full((1, 1, 2), 9.0), rows], axis=1)
-  small = resize.positions(tokens=1)(table, (1, 17, 2))
+  (resize,) = FAMILIES["vit"].resize.values()
+  small = resize(table, (1, 17, 2))
   np.testing.assert_array_equal(small[:, 0], table[:, 0])
   grid = small[0, 1:].reshape(4, 4, 2)
-  inner = grid[1:-1, 1:-1]  # The edges have fewer neighbours.
+  inner = grid[1:-1, 1:-1]  # The edges have fewer neighbors.
   np.testing.assert_allclose(inner[0, :, 0], [2.5, 4.5], atol=0.1)
   np.testing.assert_allclose(inner[:, 0, 1], [2.5, 4.5], atol=0.1)
   with pytest.raises(ValueError, match="square"):
-    resize.positions(tokens=1)(table, (1, 18, 2))
+    resize(table, (1, 18, 2))
 
 
-def test_the_family_resizes_what_it_knows(folder, monkeypatch):
+def test_a_family_resizes_its_own_arrays(folder, monkeypatch):
   def crop(array, shape):
     return array[: shape[0]]
 
@@ -198,7 +205,7 @@ def test_the_family_resizes_what_it_knows(folder, monkeypatch):
   assert report.reshaped["params/stem/norm/scale"] == "[4] to [2], resized"
 
 
-def test_what_is_missing_or_unused_is_told_with_the_nearest_name(
+def test_missing_and_unused_names_are_reported_with_the_nearest(
   folder, tmp_path
 ):
   arrays = arrays_of(folder)
@@ -221,22 +228,22 @@ def test_what_is_missing_or_unused_is_told_with_the_nearest_name(
     assert word in str(report)
 
 
-def test_another_shape_is_refused_unless_it_is_allowed(folder):
-  told = "got [4] of the published 'bn1.bias'"
-  refused(folder, told, settings={"width": 8}, allow="^batch_stats|conv|block")
+def test_another_shape_is_refused_unless_allowed(folder):
+  got = "got [4] of the published 'bn1.bias'"
+  refused(folder, got, fields={"width": 8}, allow="^batch_stats|conv|block")
   model, variables = published.resnet(width=8)
   loaded, report = transfer.load_pretrained(
     folder, model, variables, allow="^params|^batch_stats"
   )
   equal(loaded, variables)
   assert len(report.missing) == len(trees.flatten(variables)) - 2
-  # Its width fits, but what comes before it does not.
+  # The bias matches, but the kernel of its layer does not.
   assert report.fresh["params/head/bias"] == "with the rest of its layer"
   assert not report.matched
 
 
 @pytest.mark.parametrize("prefixed", [True, False])
-def test_a_base_is_read_into_a_model_with_a_head(
+def test_a_base_is_loaded_into_a_model_with_a_head(
   folder, tmp_path, prefixed, monkeypatch
 ):
   arrays = {
@@ -247,8 +254,8 @@ def test_a_base_is_read_into_a_model_with_a_head(
     source = file(tmp_path, arrays)
   else:
     own = [
-      rule._replace(theirs=f"resnet.{rule.theirs}")
-      if not rule.theirs.startswith("fc")
+      rule._replace(published=f"resnet.{rule.published}")
+      if not rule.published.startswith("fc")
       else rule
       for rule in published.RULES
     ]
@@ -262,29 +269,29 @@ def test_a_base_is_read_into_a_model_with_a_head(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-def test_numbers_that_are_not_finite_are_refused(folder, tmp_path, value):
+def test_values_that_are_not_finite_are_refused(folder, tmp_path, value):
   arrays = arrays_of(folder)
   bad = arrays["bn1.weight"].astype(np.float64)
   bad[2] = value
   refused(file(tmp_path, {**arrays, "bn1.weight": bad}), "'bn1.weight'", "NaN")
 
 
-def test_integers_are_no_weights(folder, tmp_path):
+def test_integer_weights_are_refused(folder, tmp_path):
   arrays = {**arrays_of(folder), "bn1.weight": np.ones(4, np.int8)}
   refused(file(tmp_path, arrays), "float32", "int8")
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (5, 8, 1), (8, 5, 2, 2)])
-def test_other_axes_are_no_traceback(folder, tmp_path, shape):
+def test_other_axes_are_a_user_error(folder, tmp_path, shape):
   arrays = {**arrays_of(folder), "conv1.weight": np.ones(shape, np.float32)}
   refused(file(tmp_path, arrays), "conv1.weight")
 
 
-def test_weights_of_something_else_are_told(tmp_path):
+def test_weights_of_another_model_are_refused(tmp_path):
   path = file(tmp_path, {"encoder.weight": np.ones(3)})
   refused(path, "ResNet", "test, dlcore", "1 arrays: 'encoder.weight'")
   refused(path, "'tset'", "did you mean 'test'?", family="tset")
-  refused(path, "choice of the head", "'new'", head="new")
+  refused(path, "value of head", "'new'", head="new")
   model = models.create("mlp", num_classes=2)
   variables = {"params": {}}
   with pytest.raises(UserError, match="of the family 'test'"):
@@ -295,21 +302,21 @@ def sharded(folder, **changes):
   """Splits a folder's file in two, with an index, changed."""
   arrays = arrays_of(folder)
   names = sorted(arrays)
-  places = {
+  files = {
     name: f"model-0000{1 + (i >= 9)}-of-00002.safetensors"
     for i, name in enumerate(names)
   }
-  for place in set(places.values()):
-    part = {name: arrays[name] for name in names if places[name] == place}
-    safetensors.write(folder / place, part)
+  for file_name in set(files.values()):
+    shard = {name: arrays[name] for name in names if files[name] == file_name}
+    safetensors.write(folder / file_name, shard)
   (folder / "model.safetensors").unlink()
-  places = {k: v for k, v in {**places, **changes}.items() if v is not None}
-  index = {"metadata": {}, "weight_map": places}
+  files = {k: v for k, v in {**files, **changes}.items() if v is not None}
+  index = {"metadata": {}, "weight_map": files}
   (folder / "model.safetensors.index.json").write_text(json.dumps(index))
   return index
 
 
-def test_a_folder_of_several_files_is_read(folder):
+def test_a_folder_of_several_files_is_loaded(folder):
   sharded(folder)
   model, variables = published.resnet()
   loaded, _ = transfer.load_pretrained(folder, model, zeros(variables))
@@ -326,26 +333,26 @@ SHARDS = {
   "a pickle": ({"bn1.bias": "model.bin"}, "file name"),
   "a number": ({"bn1.bias": 3}, "file name"),
   "a list": ({"bn1.bias": []}, "file name"),
-  "a file that is absent": ({"bn1.bias": "x.safetensors"}, "No such file"),
+  "a missing file": ({"bn1.bias": "x.safetensors"}, "No such file"),
   "the wrong file": ({"bn1.bias": SECOND}, "'bn1.bias', which is not in"),
-  "a tensor that is absent": ({"other": SECOND}, "'other', which is not in"),
-  "an array left out": ({"bn1.bias": None}, "no word of 'bn1.bias'"),
+  "a missing tensor": ({"other": SECOND}, "'other', which is not in"),
+  "an omitted array": ({"bn1.bias": None}, "without 'bn1.bias'"),
 }
 
 
 @pytest.mark.parametrize("case", SHARDS)
-def test_an_index_that_lies_is_told_in_three_lines(case, folder):
-  changes, told = SHARDS[case]
+def test_an_invalid_index_is_refused_in_three_lines(case, folder):
+  changes, expected = SHARDS[case]
   sharded(folder, **changes)
-  refused(folder, told)
+  refused(folder, expected)
 
 
 INDEXES = {
   "a list": ("[]", "list"),
-  "no JSON": ("{", "Expecting"),
+  "invalid JSON": ("{", "Expecting"),
   "without a map": ("{}", "weight_map=None"),
   "an empty map": ('{"weight_map": {}}', "weight_map={}"),
-  "a name twice": ('{"weight_map": {"a": "b", "a": "c"}}', "twice"),
+  "a repeated name": ('{"weight_map": {"a": "b", "a": "c"}}', "twice"),
   "deep nesting": ('{"a":' * 60000, "deeply"),
 }
 
@@ -354,21 +361,21 @@ INDEXES = {
 @pytest.mark.parametrize(
   "name", ["model.safetensors.index.json", "config.json"]
 )
-def test_json_that_is_none_is_told_in_three_lines(case, name, folder):
-  text, told = INDEXES[case]
+def test_invalid_json_is_refused_in_three_lines(case, name, folder):
+  text, expected = INDEXES[case]
   (folder / name).write_text(text)
   if name == "config.json":
-    if told.startswith("weight"):
-      pytest.skip("it is an object")
+    if expected.startswith("weight"):
+      pytest.skip("valid as a config.json")
     with pytest.raises(UserError) as error:
       transfer.from_pretrained(folder)
-    assert len(error.value.lines) == 3
+    assert 2 <= len(error.value.lines) <= 3
   else:
     (folder / "model.safetensors").unlink()
-    refused(folder, told)
+    refused(folder, expected)
 
 
-def test_an_index_beside_the_whole_file_is_stale(folder):
+def test_an_index_beside_a_single_file_is_ignored(folder):
   index = {"weight_map": {"conv1.weight": SECOND}}
   (folder / "model.safetensors.index.json").write_text(json.dumps(index))
   equal(transfer.from_pretrained(folder)[1], published.resnet()[1])
@@ -384,16 +391,16 @@ def test_links_in_a_folder_are_refused(name, folder):
 CONFIGS = {
   "no family": ({"depths": [1, 1]}, "model_type"),
   "an unknown family": ({"model_type": "tset"}, "a model_type among"),
-  "a setting is absent": ({"model_type": "test"}, "num_labels"),
-  "a text as a list": (
+  "a missing entry": ({"model_type": "test"}, "num_labels"),
+  "a number as a list": (
     {"model_type": "test", "num_labels": 5, "depths": 3, "width": 4},
     "not iterable",
   ),
-  "other settings": (
+  "other sizes": (
     {"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 8},
     "the shape",
   ),
-  "a width of more than all weights": (
+  "a width above the size of all weights": (
     {"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 10**9},
     "width=1,000,000,000",
   ),
@@ -401,7 +408,7 @@ CONFIGS = {
     {"model_type": "test", "num_labels": 5, "depths": [1, 10**9], "width": 4},
     "stages=1,000,000,001",
   ),
-  "a number that is no size": (
+  "a number too large for a size": (
     {"model_type": "test", "num_labels": 10**18, "depths": [1, 1], "width": 4},
     "the number 1000000000000000000",
   ),
@@ -424,13 +431,13 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("case", CONFIGS)
-def test_a_config_that_does_not_fit_is_told_in_three_lines(case, folder):
-  config, told = CONFIGS[case]
+def test_a_config_that_does_not_match_is_refused_in_three_lines(case, folder):
+  config, expected = CONFIGS[case]
   (folder / "config.json").write_text(json.dumps(config))
   with pytest.raises(UserError) as error:
     transfer.from_pretrained(folder)
-  assert told in str(error.value)
-  assert len(error.value.lines) == 3
+  assert expected in str(error.value)
+  assert 2 <= len(error.value.lines) <= 3
 
 
 @pytest.mark.parametrize(
@@ -444,30 +451,30 @@ def test_a_config_that_does_not_fit_is_told_in_three_lines(case, folder):
     ("pytorch_model.bin", b"PK\x03\x04"),
   ],
 )
-def test_pickles_are_refused_with_the_line_that_converts_them(
+def test_pickles_are_refused_with_the_conversion_command(
   name, content, tmp_path
 ):
   path = tmp_path / "my weights" / name
   path.parent.mkdir()
   path.write_bytes(content)
-  told = ("where PyTorch is, run: python -c '", f"'{path}'", "save_file")
-  refused(path, *told)
+  parts = ("PyTorch, run: python -c '", f"'{path}'", "save_file")
+  refused(path, *parts)
   if name == "pytorch_model.bin":
-    refused(path.parent, *told)
+    refused(path.parent, *parts)
 
 
-def test_the_line_that_converts_is_python():
-  source = sys.modules["dlcore.transfer.pickles"].CONVERT
-  compile(source, "line", "exec")
-  assert "'" not in source  # It is quoted by them.
+def test_the_conversion_command_is_valid_python():
+  compile(pickles.CONVERT, "line", "exec")
+  # The shell quotes the code by them.
+  assert "'" not in pickles.CONVERT
 
 
-def test_what_is_not_there_is_told(tmp_path):
+def test_a_missing_source_is_refused(tmp_path):
   refused(tmp_path / "absent", "no such file")
   refused(tmp_path, "got neither")
 
 
-def test_the_original_archives_are_read_by_the_same_rules(folder, tmp_path):
+def test_npz_archives_are_loaded_by_the_same_rules(folder, tmp_path):
   np.savez(tmp_path / "w.npz", **arrays_of(folder))
   model, variables = published.resnet()
   loaded, report = transfer.load_pretrained(
@@ -477,13 +484,13 @@ def test_the_original_archives_are_read_by_the_same_rules(folder, tmp_path):
   assert report.family == "test"
 
 
-def test_models_of_our_own_are_exported_by_their_paths(tmp_path):
+def test_models_of_our_own_format_are_saved_by_their_paths(tmp_path):
   model = models.create("mlp", num_classes=3, widths=(4, 5))
   x = np.ones((2, 6), np.float32)
   variables = model.init(jax.random.key(0), x, train=False)
-  about = {"name": "mlp", "num_classes": 3, "widths": [4, 5]}
+  config = {"name": "mlp", "num_classes": 3, "widths": [4, 5]}
   name = transfer.save_pretrained(
-    tmp_path, model, variables, config={"model": about, "input": [6]}
+    tmp_path, model, variables, config={"model": config, "input": [6]}
   )
   assert name == "dlcore"
   built, loaded = transfer.from_pretrained(tmp_path)
@@ -491,14 +498,14 @@ def test_models_of_our_own_are_exported_by_their_paths(tmp_path):
   equal(loaded, variables)
 
 
-def test_scanned_blocks_are_read_and_written_one_by_one(tmp_path):
-  draw = np.random.default_rng(0).normal
+def test_scanned_blocks_are_loaded_and_saved_separately(tmp_path):
+  normal = np.random.default_rng(0).normal
   stacked = {
-    "encoder": {"blocks": {"norm": {"scale": draw(size=(3, 4))}}},
-    "blocks": {"rate": draw(size=(2,))},
-    "tail": draw(size=(4,)),
+    "encoder": {"blocks": {"norm": {"scale": normal(size=(3, 4))}}},
+    "blocks": {"rate": normal(size=(2,))},
+    "tail": normal(size=(4,)),
   }
-  flat = blocks.unstacked(trees.flatten({"params": stacked}))
+  flat = stacked_blocks.unstack(trees.flatten({"params": stacked}))
   assert flat.keys() == {
     *(f"params/encoder/block_{i}/norm/scale" for i in range(3)),
     *(f"params/block_{i}/rate" for i in range(2)),
@@ -525,16 +532,7 @@ def test_scanned_blocks_are_read_and_written_one_by_one(tmp_path):
   assert report.missing == ("params/encoder/block_1/norm/scale",)
 
 
-def test_names_are_planned_without_reading():
-  table = [Rule("w.{i}", "params/block_{i}/kernel")]
-  paths = ["params/block_0/kernel", "params/block_1/kernel"]
-  plan = rules.plan(table, ["w.1", "v"], paths)
-  assert [read[:2] for read in plan.reads] == [("w.1", (paths[1],))]
-  assert plan.missing == paths[:1]
-  assert plan.unused == ["v"]
-
-
-def test_what_only_some_models_have_may_be_missing_or_spare(
+def test_optional_layers_may_be_missing_or_skipped(
   folder, tmp_path, monkeypatch
 ):
   family = published.FAMILY._replace(optional="^params/stem/norm/")
@@ -556,9 +554,7 @@ def test_what_only_some_models_have_may_be_missing_or_spare(
   refused(file(tmp_path, arrays), "the shape [4] of params/stem/norm/scale")
 
 
-def test_the_channels_of_the_images_are_told_where_they_are_not_three(
-  tmp_path, monkeypatch
-):
+def test_image_channels_other_than_three_are_written(tmp_path, monkeypatch):
   model, variables = published.resnet(channels=1)
   transfer.save_pretrained(tmp_path, model, variables, channels=1)
   _, loaded = transfer.from_pretrained(tmp_path)
@@ -574,14 +570,14 @@ def test_the_channels_of_the_images_are_told_where_they_are_not_three(
   assert config["model_args"] == {"a": 1, "in_chans": 1}
 
 
-def test_the_first_family_that_can_tell_a_model_is_preferred(monkeypatch):
+def test_the_first_family_that_can_express_a_model_is_preferred(monkeypatch):
   def refuse(model):
     raise UserError("no such model")
 
   model, _ = published.resnet()
   refusing = published.FAMILY._replace(config=refuse)
   monkeypatch.setattr(
-    sys.modules["dlcore.transfer.naming"],
+    weight_names,
     "FAMILIES",
     {"first": refusing, "second": published.FAMILY},
   )

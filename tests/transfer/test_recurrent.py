@@ -1,4 +1,4 @@
-"""What is particular in the published weights of recurrent networks."""
+"""Special cases of the published weights of recurrent networks."""
 
 import json
 
@@ -8,11 +8,11 @@ from golden import FOLDER, NAMES
 from dlcore.errors import UserError
 from dlcore.models import RecurrentNetwork
 from dlcore.transfer import FAMILIES
-from dlcore.transfer.safetensors import File
+from dlcore.transfer.io.safetensors import File
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("torch_")])
-def test_configs_hold_the_arguments_of_torch(name):
+def test_a_written_config_contains_the_arguments_of_torch(name):
   metadata = File(FOLDER / f"{name}.safetensors").metadata
   config = json.loads(metadata["config"])
   family = FAMILIES[metadata["family"]]
@@ -21,7 +21,7 @@ def test_configs_hold_the_arguments_of_torch(name):
     assert written[key] == config[key]
 
 
-def test_what_torch_has_not_is_told():
+def test_unsupported_recurrent_networks_are_refused():
   family = FAMILIES["torch/lstm"]
   with pytest.raises(UserError, match="layer_norm"):
     family.rules(RecurrentNetwork(layer_norm=True))

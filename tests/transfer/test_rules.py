@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from rule_loading import load
 
-from dlcore.transfer import rules
-from dlcore.transfer.rules import CONV, DENSE, Rule, fused
+from dlcore.transfer.families import name_rules
+from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, fused
 
 RULES = [
   Rule("layer{i+1}.{j}.conv.weight", "params/stage_{i}_block_{j}/kernel", CONV),
@@ -16,27 +17,27 @@ RULES = [
 ]
 
 
-def ours():
-  draw = np.random.default_rng(0).normal
+def our_arrays():
+  normal = np.random.default_rng(0).normal
   arrays = {
-    f"params/stage_{i}_block_{j}/kernel": draw(size=(3, 2, 4, 5))
+    f"params/stage_{i}_block_{j}/kernel": normal(size=(3, 2, 4, 5))
     for i in (0, 9)
     for j in (0, 1)
   }
   for part in ("query", "key", "value"):
-    arrays[f"params/block_11/{part}/kernel"] = draw(size=(4, 6))
+    arrays[f"params/block_11/{part}/kernel"] = normal(size=(4, 6))
   return arrays | {
-    "params/head/kernel": draw(size=(4, 6)),
-    "params/head/bias": draw(size=(6,)),
+    "params/head/kernel": normal(size=(4, 6)),
+    "params/head/bias": normal(size=(6,)),
   }
 
 
-def test_what_is_saved_is_loaded_with_the_same_bits():
-  arrays = ours()
-  published = rules.save(RULES, arrays)
+def test_saved_arrays_load_bit_for_bit():
+  arrays = our_arrays()
+  published = name_rules.save(RULES, arrays)
   assert published["layer10.1.conv.weight"].shape == (5, 4, 3, 2)
   assert published["h.11.qkv.weight"].shape == (18, 4)
-  loaded = rules.load(RULES, published, arrays)
+  loaded = load(RULES, published, arrays)
   assert not loaded.missing
   assert not loaded.unused
   for path, array in arrays.items():
@@ -44,23 +45,23 @@ def test_what_is_saved_is_loaded_with_the_same_bits():
   assert loaded.names["params/block_11/key/kernel"] == "h.11.qkv.weight"
 
 
-def test_what_is_missing_and_what_is_left_over_is_told():
-  arrays = ours()
-  published = rules.save(RULES, arrays)
+def test_missing_paths_and_unused_names_are_returned():
+  arrays = our_arrays()
+  published = name_rules.save(RULES, arrays)
   del published["head.bias"]
   published["head.scale"] = np.ones(6)
-  loaded = rules.load(RULES, published, [*arrays, "params/other"])
+  loaded = load(RULES, published, [*arrays, "params/other"])
   assert loaded.missing == ["params/head/bias", "params/other"]
   assert loaded.unused == ["head.scale"]
 
 
-def test_what_has_no_rule_cannot_be_saved():
+def test_saving_a_path_without_a_rule_fails():
   with pytest.raises(ValueError, match="params/tail"):
-    rules.save(RULES, {"params/tail": np.ones(1)})
+    name_rules.save(RULES, {"params/tail": np.ones(1)})
 
 
 @pytest.mark.parametrize(
-  ("template", "name", "numbers"),
+  ("template", "name", "indices"),
   [
     ("a.{i}.b", "a.12.b", {"i": 12}),
     ("a{i+1}.{j}", "a1.0", {"i": 0, "j": 0}),
@@ -74,7 +75,16 @@ def test_what_has_no_rule_cannot_be_saved():
     ("a.b", "a_b", None),
   ],
 )
-def test_templates_match_what_they_fill(template, name, numbers):
-  assert rules.match(template, name) == numbers
-  if numbers is not None:
-    assert rules.fill(template, numbers) == name
+def test_a_template_matches_the_names_that_it_fills(template, name, indices):
+  assert name_rules.match(template, name) == indices
+  if indices is not None:
+    assert name_rules.fill(template, indices) == name
+
+
+def test_planning_needs_names_only():
+  rules = [Rule("w.{i}", "params/block_{i}/kernel")]
+  paths = ["params/block_0/kernel", "params/block_1/kernel"]
+  plan = name_rules.plan(rules, ["w.1", "v"], paths)
+  assert [read[:2] for read in plan.reads] == [("w.1", (paths[1],))]
+  assert plan.missing == paths[:1]
+  assert plan.unused == ["v"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlcore.errors import UserError
-from dlcore.transfer import safetensors
+from dlcore.transfer.io import safetensors
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "format.safetensors"
 DATA = b"\0" * 24
@@ -30,25 +30,28 @@ def twice(name, one, other):
 
 HALVES = entry(0, 12, (3,)), entry(12, 24, (3,))
 HOSTILE = {
-  "nothing": (b"", "0 bytes"),
-  "no header": (b"\0" * 7, "7 bytes"),
+  "an empty file": (b"", "0 bytes"),
+  "a truncated header size": (b"\0" * 7, "7 bytes"),
   "a header longer than the file": (packed({}, b"", 1 << 20), "1,048,576"),
   "a header of 2^64 - 1 bytes": (packed({}, b"", 2**64 - 1), "18,446,744"),
   "a header larger than any": (
     packed(b"{" + b" " * (1 << 24) + b"}", b""),
     "at most",
   ),
-  "an empty header": (packed(b"", b"\0" * 8), "no brace"),
-  "a list": (packed(b"[]", b""), "no brace"),
-  "no JSON": (packed(b"{'a': 1}", b""), "double quotes"),
-  "no UTF-8": (packed(b'{"\xff": 1}', b""), "utf-8"),
+  "an empty header": (packed(b"", b"\0" * 8), "not begin with a brace"),
+  "a list": (packed(b"[]", b""), "not begin with a brace"),
+  "invalid JSON": (packed(b"{'a': 1}", b""), "double quotes"),
+  "invalid UTF-8": (packed(b'{"\xff": 1}', b""), "utf-8"),
   "deep nesting": (packed(b'{"a":' * 60000, b""), "deeply"),
   "NaN in the header": (packed(b'{"a": NaN}', b""), "NaN"),
-  "a number of 5,000 digits": (packed(b'{"a": ' + b"9" * 5000 + b"}"), "digit"),
-  "a name twice": (packed(twice("a", *HALVES).encode()), "'a' twice"),
+  "an integer of 5,000 digits": (
+    packed(b'{"a": ' + b"9" * 5000 + b"}"),
+    "digit",
+  ),
+  "a name twice": (packed(twice("a", *HALVES).encode()), "'a' occurs twice"),
   "a key twice": (
     packed(b'{"a": {"dtype": "F32", "dtype": "F16"}}'),
-    "'dtype' twice",
+    "'dtype' occurs twice",
   ),
   "numbers as metadata": (packed({"__metadata__": {"a": 1}}), "metadata"),
   "an entry that is a number": (packed({"a": 3}), "keys"),
@@ -60,7 +63,7 @@ HOSTILE = {
   "an unknown dtype": (packed({"a": entry(dtype="F31")}), "'F31'"),
   "a list as the dtype": (packed({"a": entry(dtype=[])}), "dtype"),
   "a negative size": (packed({"a": entry(shape=(-2, -3))}), "-2"),
-  "half a number": (packed({"a": entry(shape=(1.5, 4))}), "1.5"),
+  "a fraction as a size": (packed({"a": entry(shape=(1.5, 4))}), "1.5"),
   "true as a size": (packed({"a": entry(shape=(True, 6))}), "True"),
   "a size of 2^63": (packed({"a": entry(shape=(2**63,))}), "9223372036"),
   "a product that overflows": (
@@ -74,7 +77,7 @@ HOSTILE = {
     "'a', F32",
   ),
   "offsets beyond the file": (packed({"a": entry(12, 36)}), "of 24"),
-  "offsets backwards": (packed({"a": entry(24, 0)}), "offsets"),
+  "decreasing offsets": (packed({"a": entry(24, 0)}), "offsets"),
   "three offsets": (
     packed({"a": {**entry(), "data_offsets": [0, 12, 24]}}),
     "offsets",
@@ -89,12 +92,12 @@ HOSTILE = {
     packed({"a": entry(0, 8, (2,)), "b": entry(12, 24, (3,))}),
     "gap before 'b'",
   ),
-  "bytes of no tensor": (packed({"a": entry(0, 12, (3,))}), "12 bytes"),
-  "a name that would move the cursor": (
+  "bytes without a tensor": (packed({"a": entry(0, 12, (3,))}), "12 bytes"),
+  "a name of terminal control codes": (
     packed({"\x1b[2J": entry(dtype="X")}),
     "\\x1b",
   ),
-  "a name that is no text": (
+  "a name with a lone surrogate": (
     packed(b'{"\\ud800": {"dtype": "X"}}'),
     "\\ud800",
   ),
@@ -103,13 +106,13 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_header_that_lies_is_told_in_three_lines(case, tmp_path):
-  content, told = HOSTILE[case]
+def test_an_invalid_header_is_refused_in_three_lines(case, tmp_path):
+  content, expected = HOSTILE[case]
   path = tmp_path / "model.safetensors"
   path.write_bytes(content)
   with pytest.raises(UserError) as error:
     safetensors.File(path)
-  assert told in error.value.lines[1]
+  assert expected in error.value.lines[1]
   assert len(error.value.lines) == 3
   for line in error.value.lines:
     assert len(line) < 300
@@ -126,33 +129,33 @@ def dangling(path):
 
 
 @pytest.mark.parametrize(
-  ("make", "told"),
+  ("make", "expected"),
   [
     (link, "a link"),
     (dangling, "a link"),
-    (os.mkfifo, "something else"),
-    (Path.mkdir, "something else"),
+    (os.mkfifo, "not a plain file"),
+    (Path.mkdir, "not a plain file"),
     (lambda path: None, "No such file"),
   ],
 )
-def test_only_plain_files_are_opened(make, told, tmp_path):
+def test_only_plain_files_are_opened(make, expected, tmp_path):
   path = tmp_path / "model.safetensors"
   make(path)
   with pytest.raises(UserError) as error:
     safetensors.File(path)
-  assert told in error.value.lines[1]
+  assert expected in error.value.lines[1]
   assert len(error.value.lines) == 3
 
 
-def test_links_into_a_folder_of_ours_are_followed(tmp_path):
+def test_links_into_a_trusted_folder_are_followed(tmp_path):
   link(tmp_path / "model.safetensors")
-  file = safetensors.File(tmp_path / "model.safetensors", within=tmp_path)
+  file = safetensors.File(tmp_path / "model.safetensors", link_root=tmp_path)
   assert "b.weight" in file
   with pytest.raises(UserError, match="a link"):
-    safetensors.File(tmp_path / "model.safetensors", within=tmp_path / "x")
+    safetensors.File(tmp_path / "model.safetensors", link_root=tmp_path / "x")
 
 
-def test_arrays_are_what_pytorch_wrote():
+def test_arrays_equal_those_that_pytorch_wrote():
   file = safetensors.File(GOLDEN)
   assert file.metadata == {"format": "pt"}
   assert {array.dtype for array in file.values()} == set(safetensors.NAMES)
@@ -165,7 +168,7 @@ def test_arrays_are_what_pytorch_wrote():
   assert file["i16"].tolist() == [-2]
 
 
-def test_writing_gives_the_bytes_of_the_safetensors_package(tmp_path):
+def test_written_bytes_equal_those_of_the_safetensors_package(tmp_path):
   file = safetensors.File(GOLDEN)
   for names in (list(file), sorted(file)):
     arrays = {name: file[name] for name in names}
@@ -173,13 +176,13 @@ def test_writing_gives_the_bytes_of_the_safetensors_package(tmp_path):
     assert (tmp_path / "new").read_bytes() == GOLDEN.read_bytes()
 
 
-def test_arrays_are_views_that_cannot_be_written():
+def test_arrays_are_read_only_views():
   array = safetensors.File(GOLDEN)["b.weight"]
   assert not array.flags.owndata
   assert not array.flags.writeable
 
 
-def test_what_fails_half_way_leaves_the_old_file(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
   path = tmp_path / "model.safetensors"
   safetensors.write(path, {"a": np.ones(3)})
   before = path.read_bytes()
@@ -201,7 +204,7 @@ def test_what_fails_half_way_leaves_the_old_file(tmp_path):
   assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_columns_first_and_scalars_are_written_as_they_are(tmp_path):
+def test_fortran_order_and_scalars_are_written(tmp_path):
   arrays = {"t": np.arange(6.0).reshape(2, 3).T, "s": np.float32(2)}
   safetensors.write(tmp_path / "f", arrays)
   file = safetensors.File(tmp_path / "f")

@@ -1,4 +1,4 @@
-"""What a source may be called, and what is told of what it is not."""
+"""Accepted sources of weights, and the errors for others."""
 
 import pickle
 import shlex
@@ -10,13 +10,13 @@ import pytest
 
 from dlcore import transfer
 from dlcore.errors import UserError
-from dlcore.transfer import safetensors, sources
+from dlcore.transfer.io import safetensors, sources
 
 
-def refused(source, *told, opens=sources.find):
+def refused(source, *expected, opens=sources.open_weights):
   with pytest.raises(UserError) as error:
     opens(source)
-  for text in told:
+  for text in expected:
     assert text in str(error.value)
   assert len(error.value.lines) == 3
   assert all(line.isprintable() for line in error.value.lines)
@@ -32,27 +32,29 @@ def refused(source, *told, opens=sources.find):
     ("http://example.com/x.safetensors", "download it"),
     ("org/x", "write hf:org/x for a name on the hub"),
     ("gpt2", "write hf:gpt2 for a name on the hub"),
-    ("runs/model.safetensors", "check the path, from the folder"),
-    ("~nobody/x.npz", "check the path, from the folder"),
-    ("/nope/\0/x", "check the path, from the folder"),
+    ("runs/model.safetensors", "check the path; relative"),
+    ("~nobody/x.npz", "check the path; relative"),
+    ("/nope/\0/x", "check the path; relative"),
   ],
 )
-@pytest.mark.parametrize("opens", [sources.find, transfer.load_tokenizer])
-def test_names_that_are_no_paths_get_a_hint(source, todo, opens):
+@pytest.mark.parametrize(
+  "opens", [sources.open_weights, transfer.load_tokenizer]
+)
+def test_a_source_that_does_not_exist_gets_a_suggestion(source, todo, opens):
   refused(source, "no such file or folder", todo, opens=opens)
 
 
-def test_the_home_of_the_user_is_found(tmp_path, monkeypatch):
+def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path))
   safetensors.write(tmp_path / "x.safetensors", {"a": np.ones(2)})
-  assert list(sources.find("~/x.safetensors").arrays) == ["a"]
+  assert list(sources.open_weights("~/x.safetensors").arrays) == ["a"]
 
 
-def test_a_link_in_place_of_checkpoints_is_refused(tmp_path):
+def test_a_link_as_the_checkpoints_folder_is_refused(tmp_path):
   (tmp_path / "other").mkdir()
   (tmp_path / "run").mkdir()
   (tmp_path / "run" / "checkpoints").symlink_to(tmp_path / "other")
-  refused(tmp_path / "run", "a link", "put the folder itself")
+  refused(tmp_path / "run", "a link", "move the folder itself")
 
 
 POINTER = b"""version https://git-lfs.github.com/spec/v1
@@ -64,29 +66,31 @@ size 440473133
 @pytest.mark.parametrize(
   "name", ["x.safetensors", "x.npz", "x.bin", "tokenizer.json"]
 )
-def test_a_pointer_of_git_lfs_is_told(name, tmp_path):
+def test_a_pointer_of_git_lfs_is_refused_with_the_command(name, tmp_path):
   (tmp_path / "a b").mkdir()
   (tmp_path / "a b" / name).write_bytes(POINTER)
-  opens = transfer.load_tokenizer if name[0] == "t" else sources.find
+  opens = transfer.load_tokenizer if name[0] == "t" else sources.open_weights
   todo = f"run: git -C '{tmp_path}/a b' lfs pull"
   refused(tmp_path / "a b" / name, "a pointer of Git LFS", todo, opens=opens)
 
 
 @pytest.mark.parametrize(
-  ("content", "told"),
+  ("content", "expected"),
   [
     (b'{\n  "model_type": "bert"\n}', r"""b'{\n  "model_type"'"""),
     (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"b'\x89PNG\r\n\x1a\n"),
     (b"<!DOCTYPE html>" * 9, "b'<!DOCTYPE html><'"),
   ],
 )
-def test_other_formats_are_told_by_their_first_letters(content, told, tmp_path):
+def test_other_formats_are_reported_by_their_first_bytes(
+  content, expected, tmp_path
+):
   (tmp_path / "x").write_bytes(content)
-  refused(tmp_path / "x", f"another format, which begins with {told}")
+  refused(tmp_path / "x", f"another format, which begins with {expected}")
 
 
 class Tensor:
-  """What stands in for PyTorch's."""
+  """Substitute for PyTorch's tensor."""
 
   def __init__(self, values):
     self.values = np.asarray(values, np.float32)
@@ -99,7 +103,7 @@ class Tensor:
 
 @pytest.fixture
 def run(monkeypatch):
-  """Runs the line of a message, with what stands in for PyTorch."""
+  """Runs the command of a message, with a substitute for PyTorch."""
 
   def load(path, map_location, weights_only):
     assert weights_only
@@ -136,11 +140,11 @@ def put(path, content):
 
 
 def read(source):
-  return {k: v.tolist() for k, v in sources.find(source).arrays.items()}
+  return {k: v.tolist() for k, v in sources.open_weights(source).arrays.items()}
 
 
 @pytest.mark.parametrize("nested", [(), ("state_dict",), ("model",)])
-def test_the_line_that_converts_finds_the_weights(nested, run, tmp_path):
+def test_the_conversion_command_extracts_the_weights(nested, run, tmp_path):
   content = {"a": Tensor([1, 2]), "step": 3}
   for key in nested:
     content = {key: content, "optimizer": {"a": Tensor([7])}, "epoch": 3}
@@ -148,13 +152,13 @@ def test_the_line_that_converts_finds_the_weights(nested, run, tmp_path):
   assert read(tmp_path / "my weights" / "best.safetensors") == {"a": [1, 2]}
 
 
-def test_the_line_that_converts_writes_no_empty_file(run, tmp_path):
-  with pytest.raises(SystemExit, match="no arrays"):
+def test_the_conversion_command_does_not_write_an_empty_file(run, tmp_path):
+  with pytest.raises(SystemExit, match="no tensors"):
     run(put(tmp_path / "best.pth", {"epoch": 3}))
   assert not (tmp_path / "best.safetensors").exists()
 
 
-def test_after_the_line_that_converts_the_folder_is_read(run, tmp_path):
+def test_after_the_conversion_the_folder_is_read(run, tmp_path):
   for i, key in enumerate("ab"):
     name = f"pytorch_model-0000{i + 1}-of-00002.bin"
     put(tmp_path / "several" / name, {key: Tensor([i])})

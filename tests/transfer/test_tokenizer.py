@@ -1,4 +1,4 @@
-"""Tokenizers of published folders: made here by the library itself."""
+"""Tokenizers of published folders, written here by the library itself."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ WORDS = (
 
 
 def wordpiece():
-  """Returns a tokenizer as BERT has it."""
+  """Returns a tokenizer like BERT's."""
   ids = {word: i for i, word in enumerate(WORDS)}
   inner = tokenizers.Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
   inner.normalizer = normalizers.BertNormalizer()
@@ -35,7 +35,7 @@ def folder(tmp_path):
   return tmp_path
 
 
-def test_texts_become_what_a_model_is_called_with(folder):
+def test_texts_become_the_arguments_of_a_model(folder):
   batch = transfer.load_tokenizer(folder).encode(
     ["Deep learning is fun.", "Fun"]
   )
@@ -48,38 +48,38 @@ def test_texts_become_what_a_model_is_called_with(folder):
   assert all(array.dtype == np.int32 for array in batch.values())
 
 
-def test_second_texts_have_a_type_of_their_own(folder):
+def test_second_texts_have_another_token_type(folder):
   batch = transfer.load_tokenizer(folder).encode(["is"], ["very fun"])
   assert batch["input_ids"].tolist() == [[2, 7, 3, 9, 8, 3]]
   assert batch["token_type_ids"].tolist() == [[0, 0, 0, 1, 1, 1]]
 
 
-def test_rows_are_cut_and_keep_their_special_tokens(folder):
+def test_truncated_sequences_keep_their_special_tokens(folder):
   tokenizer = transfer.load_tokenizer(folder)
   long = ["very " * 20]
-  assert tokenizer.encode(long, length=5)["input_ids"].tolist() == [
+  assert tokenizer.encode(long, max_length=5)["input_ids"].tolist() == [
     [2, 9, 9, 9, 3]
   ]
-  # The length of one call is not that of the next one.
+  # Truncation of one call does not affect the next one.
   assert tokenizer.encode(long)["input_ids"].shape == (1, 22)
-  bare = tokenizer.encode(long, length=4, special=False)
+  bare = tokenizer.encode(long, max_length=4, add_special_tokens=False)
   assert bare["input_ids"].tolist() == [[9] * 4]
 
 
-def test_decoding_takes_encoding_back(folder):
+def test_decoding_inverts_encoding(folder):
   tokenizer = transfer.load_tokenizer(folder)
   texts = ["deep learning is very fun.", "fun"]
   assert tokenizer.decode(tokenizer.encode(texts)["input_ids"]) == texts
-  assert tokenizer.vocabulary == len(WORDS)
+  assert tokenizer.vocab_size == len(WORDS)
 
 
-def test_no_texts_make_an_empty_batch(folder):
+def test_an_empty_list_gives_an_empty_batch(folder):
   batch = transfer.load_tokenizer(folder).encode([])
   assert batch["input_ids"].shape == (0, 0)
 
 
 @pytest.mark.parametrize("token", ["[SEP]", {"content": "[SEP]"}])
-def test_the_token_for_padding_is_the_one_that_is_published(folder, token):
+def test_the_padding_token_is_the_published_one(folder, token):
   settings = json.dumps({"pad_token": token})
   (folder / "tokenizer_config.json").write_text(settings)
   batch = transfer.load_tokenizer(folder).encode(["fun", "very fun"])
@@ -87,17 +87,17 @@ def test_the_token_for_padding_is_the_one_that_is_published(folder, token):
 
 
 @pytest.mark.parametrize("token", ["[SEP]", {"content": "[SEP]"}])
-def test_the_token_for_padding_may_have_a_file_of_its_own(folder, token):
+def test_the_padding_token_may_be_in_a_separate_file(folder, token):
   (folder / "special_tokens_map.json").write_text(
     json.dumps({"pad_token": token})
   )
-  assert transfer.load_tokenizer(folder).pad == WORDS.index("[SEP]")
+  assert transfer.load_tokenizer(folder).pad_id == WORDS.index("[SEP]")
   settings = {"pad_token": "[CLS]", "added_tokens_decoder": {}}
   (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-  assert transfer.load_tokenizer(folder).pad == WORDS.index("[CLS]")
+  assert transfer.load_tokenizer(folder).pad_id == WORDS.index("[CLS]")
 
 
-def test_rows_are_filled_at_the_side_that_is_published(folder):
+def test_the_padding_side_is_the_published_one(folder):
   settings = folder / "tokenizer_config.json"
   settings.write_text('{"padding_side": "left"}')
   batch = transfer.load_tokenizer(folder).encode(["fun", "fun"], ["is fun", ""])
@@ -108,9 +108,9 @@ def test_rows_are_filled_at_the_side_that_is_published(folder):
   inner.enable_padding(direction="left")
   inner.save(str(folder / "tokenizer.json"))
   settings.unlink()
-  assert transfer.load_tokenizer(folder).side == "left"
+  assert transfer.load_tokenizer(folder).padding_side == "left"
   settings.write_text('{"padding_side": "right"}')
-  assert transfer.load_tokenizer(folder).side == "right"
+  assert transfer.load_tokenizer(folder).padding_side == "right"
   settings.write_text('{"padding_side": ["top"]}')
   with pytest.raises(UserError, match="'top'") as error:
     transfer.load_tokenizer(folder)
@@ -118,13 +118,15 @@ def test_rows_are_filled_at_the_side_that_is_published(folder):
 
 
 @pytest.mark.parametrize(
-  ("tidy", "text"), [(True, "fun'is fun."), (False, "fun ' is fun.")]
+  ("clean_up", "text"), [(True, "fun'is fun."), (False, "fun ' is fun.")]
 )
-def test_spaces_are_taken_out_where_the_settings_say_so(folder, tidy, text):
+def test_spaces_are_cleaned_up_if_the_settings_request_it(
+  folder, clean_up, text
+):
   inner = wordpiece()
   inner.add_tokens(["'"])
   inner.save(str(folder / "tokenizer.json"))
-  settings = json.dumps({"clean_up_tokenization_spaces": tidy})
+  settings = json.dumps({"clean_up_tokenization_spaces": clean_up})
   (folder / "tokenizer_config.json").write_text(settings)
   tokenizer = transfer.load_tokenizer(folder)
   assert tokenizer.decode(tokenizer.encode(["fun'is fun."])["input_ids"]) == [
@@ -132,7 +134,7 @@ def test_spaces_are_taken_out_where_the_settings_say_so(folder, tidy, text):
   ]
 
 
-def test_spaces_of_byte_pairs_stay(tmp_path):
+def test_spaces_of_byte_pairs_are_kept(tmp_path):
   inner = tokenizers.Tokenizer(models.BPE({"a": 0, "Ġ": 1, ".": 2}, []))
   inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
   inner.decoder = decoders.ByteLevel()
@@ -143,18 +145,18 @@ def test_spaces_of_byte_pairs_stay(tmp_path):
   assert tokenizer.decode(tokenizer.encode(["a ."])["input_ids"]) == ["a ."]
 
 
-def test_padding_and_cutting_that_were_saved_do_not_count(folder):
+def test_saved_padding_and_truncation_have_no_effect(folder):
   inner = wordpiece()
   inner.enable_padding(length=30, pad_id=1)
   inner.enable_truncation(2)
   inner.save(str(folder / "tokenizer.json"))
   tokenizer = transfer.load_tokenizer(folder / "tokenizer.json")
-  assert tokenizer.pad == 1
+  assert tokenizer.pad_id == 1
   assert tokenizer.encode(["very fun"])["input_ids"].shape == (1, 4)
 
 
 @pytest.mark.parametrize(
-  ("content", "told"),
+  ("content", "expected"),
   [
     (b"", "expected a tokenizer"),
     (b"{}", "expected a tokenizer"),
@@ -165,9 +167,9 @@ def test_padding_and_cutting_that_were_saved_do_not_count(folder):
     (b"\xff\xfe", "expected a tokenizer"),
   ],
 )
-def test_what_is_no_tokenizer_is_refused(tmp_path, content, told):
+def test_an_invalid_tokenizer_is_refused(tmp_path, content, expected):
   (tmp_path / "tokenizer.json").write_bytes(content)
-  with pytest.raises(UserError, match=told):
+  with pytest.raises(UserError, match=expected):
     transfer.load_tokenizer(tmp_path)
 
 
@@ -184,9 +186,7 @@ def test_links_and_missing_files_are_refused(folder, tmp_path_factory):
   ("name", "text"),
   [("source.spm", ""), ("config.json", '{"model_type": "marian"}')],
 )
-def test_what_marian_has_is_no_tokenizer_that_anything_writes(
-  tmp_path, name, text
-):
+def test_a_folder_of_marian_has_its_own_suggestion(tmp_path, name, text):
   (tmp_path / name).write_text(text)
   with pytest.raises(UserError) as error:
     transfer.load_tokenizer(tmp_path)
@@ -194,22 +194,20 @@ def test_what_marian_has_is_no_tokenizer_that_anything_writes(
   assert "save_pretrained" not in str(error.value)
 
 
-def test_mistakes_in_a_call_are_told(folder):
+def test_invalid_arguments_of_encode_are_refused(folder):
   tokenizer = transfer.load_tokenizer(folder)
   with pytest.raises(UserError, match="list of texts"):
     tokenizer.encode("fun")
   with pytest.raises(UserError, match="2 texts and 1 pairs"):
     tokenizer.encode(["fun", "is"], ["very"])
   with pytest.raises(UserError, match="room for special tokens"):
-    tokenizer.encode(["fun"], length=-1)
+    tokenizer.encode(["fun"], max_length=-1)
   with pytest.raises(UserError, match="room for special tokens") as error:
-    tokenizer.encode(["fun"], length=1)
+    tokenizer.encode(["fun"], max_length=1)
   assert len(error.value.lines) == 3
 
 
-def test_without_the_library_the_message_says_how_to_get_it(
-  folder, monkeypatch
-):
+def test_without_the_library_the_message_has_the_command(folder, monkeypatch):
   monkeypatch.setitem(sys.modules, "tokenizers", None)
   with pytest.raises(UserError, match=r"dlcore\[hub\]"):
     transfer.load_tokenizer(folder)

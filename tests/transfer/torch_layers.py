@@ -1,23 +1,21 @@
-"""The transformer of the layers of torch.nn, in whose names none is published.
-
-A family for the golden files only.
-"""
+"""A family for golden files: an encoder-decoder in the names of torch.nn."""
 
 from dlcore.models import Transformer
-from dlcore.transfer import Family, rules
-from dlcore.transfer.families.parts import dense, norm
+from dlcore.transfer import Family
+from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.name_rules import DENSE, Rule, fused
 
 SIDES = {"encoder": ("norm1", "norm2"), "decoder": ("norm1", "norm3")}
-KINDS = ("query", "key", "value")
+PROJECTIONS = ("query", "key", "value")
 
 
 def _rules(model):
-  """Returns the rules, the same for every model."""
+  """Returns the name rules, the same for every model."""
   del model
-  found = [rules.Rule("shared.weight", "params/word_embedding/embedding")]
+  rules = [Rule("shared.weight", "params/word_embedding/embedding")]
   for side, (first, last) in SIDES.items():
     layer, block = f"{side}.layers.{{i}}", f"params/{side}/block_{{i}}"
-    found += [
+    rules += [
       *_attention(f"{layer}.self_attn", f"{block}/attention"),
       *_attention(f"{layer}.multihead_attn", f"{block}/cross_attention"),
       *dense(f"{layer}.linear1", f"{block}/feedforward/in"),
@@ -27,24 +25,24 @@ def _rules(model):
       *norm(f"{side}.norm", f"params/{side}/norm"),
     ]
     if side == "decoder":
-      found += norm(f"{layer}.norm2", f"{block}/cross_attention_norm")
-  return found
+      rules += norm(f"{layer}.norm2", f"{block}/cross_attention_norm")
+  return rules
 
 
-def _attention(theirs, ours):
-  paths = [f"{ours}/{kind}" for kind in KINDS]
+def _attention(published, ours):
+  paths = [f"{ours}/{kind}" for kind in PROJECTIONS]
   return [
-    rules.Rule(
-      f"{theirs}.in_proj_weight",
+    Rule(
+      f"{published}.in_proj_weight",
       tuple(f"{path}/kernel" for path in paths),
-      rules.fused(3, 0, rules.DENSE),
+      fused(3, 0, DENSE),
     ),
-    rules.Rule(
-      f"{theirs}.in_proj_bias",
+    Rule(
+      f"{published}.in_proj_bias",
       tuple(f"{path}/bias" for path in paths),
-      rules.fused(3, 0),
+      fused(3, 0),
     ),
-    *dense(f"{theirs}.out_proj", f"{ours}/out"),
+    *dense(f"{published}.out_proj", f"{ours}/out"),
   ]
 
 

@@ -66,7 +66,7 @@ def encode(
 
   The others are pairs (name of the row, reason).
   """
-  values, kept, errors = [], [], []
+  values, readable, errors = [], [], []
   for row in rows:
     try:
       if row.error:
@@ -79,9 +79,9 @@ def encode(
       errors.append((row.where, f"{error}{column}"))
     else:
       values.append(numbers)
-      kept.append(row)
+      readable.append(row)
   shape = (len(values), len(values[0]) if values else len(encoders))
-  return np.array(values, np.float64).reshape(shape), kept, errors
+  return np.array(values, np.float64).reshape(shape), readable, errors
 
 
 def encoder(

@@ -135,9 +135,9 @@ def read_table(
   file = read_file(Path(path))
   columns = schema.encoding or tuple(map(Column, schema.columns))
   rows = read_rows(file, [column.name for column in columns])
-  values, kept, errors = encode(
+  values, readable, errors = encode(
     rows, [encoder(column.categories) for column in columns]
   )
   # Without a readable row the width of `values` is not that of the features.
   features = values.astype(np.float32).reshape(-1, len(schema.columns))
-  return features, [row.where for row in kept], errors
+  return features, [row.where for row in readable], errors

@@ -226,7 +226,7 @@ def _shape(
   """
   import tensorflow_datasets as tfds
 
-  shape = tuple(feature.shape or ())
+  shape: tuple[Any, ...] = tuple(feature.shape or ())
   if is_image:
     height, width, channels = shape
     channels = 1 if channels == 1 else 3

@@ -1,4 +1,4 @@
-"""What reading and writing must know of a family of published weights."""
+"""The description of one family of published weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,29 +6,33 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dlcore.transfer.rules import Rule
+from dlcore.transfer.families.name_rules import Rule
 
 Resize = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
-"""`(array, shape) -> array` of that shape, see `transfer.resize`."""
+"""`(array, shape) -> array` of that shape; a `ValueError` if it cannot."""
 
 
-def texts(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
-  """Returns the ids, int32 `[1, 4]`, that a model of texts is initialised with.
+def token_inputs(
+  config: Mapping[str, Any],
+) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns the input of a text model's `init`: token ids, int32 `[1, 4]`.
 
-  Twice for an encoder and a decoder.
+  An encoder-decoder has two such inputs.
 
   Args:
-    config: the published one.
+    config: published config.json.
   """
   ids = jax.ShapeDtypeStruct((1, 4), np.int32)
   return (ids, ids) if config.get("is_encoder_decoder") else (ids,)
 
 
-def images(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
-  """Returns the images, float32 `[1, Y, X, C]`, that others begin with.
+def image_inputs(
+  config: Mapping[str, Any],
+) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns the input of `init`, float32 images `[1, Y, X, C]`.
 
   Args:
-    config: the published one.
+    config: published config.json.
   """
   size = config.get("image_size", 224)
   rows, columns = (size, size) if isinstance(size, int) else size
@@ -38,40 +42,40 @@ def images(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
 
 
 class Family(NamedTuple):
-  """A family of models in one library's names."""
+  """A family of models in the names of one library."""
 
   rules: Callable[[Any], Sequence[Rule]]
-  """`model -> rules`, with the names that this very model would be published
-  under: with a head, those of its base begin with `prefix`."""
+  """`model -> rules`, with the published names of exactly this model: if it has
+  a head, the names of its base begin with `prefix`."""
 
   build: Callable[[Mapping[str, Any]], Any]
-  """`config -> model`, from the published config.json."""
+  """`config -> model`, from a published config.json."""
 
   config: Callable[[Any], dict[str, Any]]
-  """`model -> config`, so that the library's own class loads what we write."""
+  """`model -> config`, which the library's own class accepts."""
 
   ignored: str = ""
-  """Regex over published names that are no parameters."""
+  """Regex over published names that are not parameters."""
 
   prefix: str = ""
-  """What the library puts before the names of the base of a model with a
-  head. Weights of a base are read into a model with a head, and back."""
+  """Prefix of the names of the base in a model with a head. Weights of a base
+  can be loaded into a model with a head, and the reverse."""
 
   model: type | None = None
-  """The class of the modules. Without it the family is never guessed."""
+  """Class of the modules. Without it the family is never inferred."""
 
   resize: Mapping[str, Resize] = {}
-  """Regex over our paths -> how an array of another shape is brought to ours,
-  where that keeps its sense: a position table, say."""
+  """Resizing of arrays whose shape differs, such as position tables, by regex
+  over our paths."""
 
   head: str = r"^params/head/"
-  """Regex over our paths of the output layer, which stays as it was drawn
-  where none of its shape was published."""
+  """Regex over our paths of the output layer, which keeps its initialization
+  if the source has none of its shape."""
 
   optional: str = ""
-  """Regex over our paths of what else only some of the published models have,
-  such as a pooler: it stays as it was drawn where it is not published, and is
-  passed over where the model lacks it. It must fit otherwise."""
+  """Regex over our paths of other layers that only some published models have,
+  such as a pooler. A missing one keeps its initialization, and an additional
+  one is skipped. The shapes must match."""
 
-  inputs: Callable[[Mapping[str, Any]], tuple[Any, ...]] = images
-  """`config -> shapes` of the arrays that the model is initialised with."""
+  inputs: Callable[[Mapping[str, Any]], tuple[Any, ...]] = image_inputs
+  """`config -> shapes and dtypes` of the inputs of the model's `init`."""

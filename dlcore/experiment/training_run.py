@@ -1,0 +1,257 @@
+"""Trains an experiment in a run folder, and evaluates a run."""
+
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import dlcore
+from dlcore import (
+  data,
+  models,
+  predictions,
+  report,
+  storage,
+  tasks,
+  training,
+  trees,
+)
+from dlcore.errors import UserError, lookup
+from dlcore.experiment.build import Experiment, build
+from dlcore.experiment.folder import SUMMARY, RunFolder, checksum
+from dlcore.experiment.restoring import restore_variables
+from dlcore.storage import checksums
+from dlcore.tasks import supervised
+from dlcore.training import Phases, State
+
+PRINTED = ("step", "best_step", "parameters", "seconds", "examples_per_second")
+"""The numbers of a summary that the terminal shows."""
+
+PREDICTIONS = "assets/predictions.npz"
+FEATURES = "assets/features.npz"
+
+log = logging.getLogger("dlcore")
+
+
+def train(
+  config: Mapping[str, Any],
+  workdir: str | Path,
+  *,
+  profile: tuple[int, int] | None = None,
+  progress: bool = True,
+  phases: Phases | None = None,
+) -> dict[str, Any]:
+  """Trains an experiment, continues it, or finds it finished.
+
+  The test split is evaluated once, after the last step, with the checkpoint
+  that the validation split chose.
+
+  Args:
+    config: the complete tree, see `complete`.
+    workdir: the run folder.
+    profile: see `training.fit`.
+    progress: whether to show progress on standard error.
+    phases: adds up the wall time by phase.
+
+  Returns:
+    The content of `summary.json`.
+
+  Raises:
+    UserError: a mistake that the user can fix.
+    Stopped: a signal was received, and the state was saved.
+  """
+  phases = phases or Phases()
+  folder = RunFolder(workdir)
+  with folder.locked():
+    folder.claim(config)
+    with phases("data"):
+      experiment = build(config)
+    infos = {name: s.info for name, s in experiment.sources().items()}
+    folder.describe(experiment.splits.train.info, infos)
+    if finished := _read_finished(folder, experiment.steps):
+      return finished
+    phases.seconds["start"] = phases.total() - phases.seconds["data"]
+    result = experiment.fit(
+      folder.path, profile=profile, progress=progress, phases=phases
+    )
+    with phases("evaluation"):
+      metrics = _evaluate_best(folder, experiment, result.best)
+    step = int(result.last.step)
+    batch_size = config["data"]["batch_size"]
+    busy = max(phases.seconds["step"] + phases.seconds["feed"], 1e-9)
+    summary = {
+      "step": step,
+      "best_step": int(result.best.step),
+      "metrics": metrics,
+      "parameters": _count_parameters(experiment, result.last),
+      "seconds": phases.total(),
+      "examples_per_second": phases.steps * batch_size / busy,
+      "phases": dict(phases.seconds),
+      "versions": _versions(),
+      "devices": _device_names(experiment.devices),
+      "finished": True,
+      "stopped_early": step < experiment.steps,
+    }
+    folder.write_json(SUMMARY, summary)
+    with phases("report"):
+      report.write(folder.path)
+    return summary
+
+
+def evaluate(
+  workdir: str | Path, split: str = "test", step: int | None = None
+) -> dict[str, Any]:
+  """Returns the metrics of a run's best (or given) checkpoint on a split.
+
+  Args:
+    workdir: the run folder; nothing else is needed but the data.
+    split: `"train"`, `"valid"` or `"test"`.
+    step: the checkpoint; None for the best.
+
+  Returns:
+    `{"split", "step", metric: value, ...}`.
+
+  Raises:
+    UserError: the split or the step does not exist, or the data has changed.
+  """
+  lookup(dict.fromkeys(data.Splits._fields), split, "split")
+  folder = RunFolder(workdir)
+  step = folder.select_step(step)
+  config, info, splits = folder.config(), folder.info(), folder.splits()
+  if split not in splits:
+    raise UserError(
+      f"expected a split of the run: {', '.join(splits)}",
+      f"got {split!r}, which its data does not have",
+    )
+  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
+  experiment = build(config)
+  variables = restore_variables(experiment.task, info, state, folder.path)
+  source = experiment.sources()[split]
+  folder.compare_checksums({split: checksum(source.info)})
+  values = experiment.evaluator(source).evaluate(*variables)
+  return {"split": split, "step": step, **(values or {})}
+
+
+def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
+  """Returns the summary of a run that has made its last step, or None.
+
+  Damaged summaries and predictions are written again, so None is returned.
+
+  Args:
+    folder: of the run.
+    steps: of the whole run.
+  """
+  if not (folder.path / SUMMARY).exists():
+    return None
+  for name in (PREDICTIONS, FEATURES):
+    if not storage.is_intact(folder.path, name):
+      log.warning("writing again: %s, which was damaged", folder.path / name)
+      return None
+  try:
+    summary = folder.read_json(SUMMARY)
+  except UserError as error:
+    log.warning("writing again: %s", "; ".join(error.lines[:2]))
+    return None
+  numbers = [summary.get(name) for name in PRINTED]
+  complete = all(isinstance(number, int | float) for number in numbers)
+  complete &= isinstance(summary.get("metrics"), dict)
+  early = summary.get("stopped_early") is True
+  finished = summary.get("finished") and (early or summary.get("step") == steps)
+  newest = folder.newest_step() if folder.has_checkpoints() else None
+  restorable = newest in (None, summary.get("step"))
+  if not (finished and complete and restorable):
+    return None
+  if not storage.is_intact(folder.path, checksums.LOG):
+    log.warning(
+      "%s differs from its checksum: lines are changed or missing",
+      folder.path / checksums.LOG,
+    )
+  if not (folder.path / "report.html").exists():
+    report.write(folder.path)
+  return summary
+
+
+def _evaluate_best(
+  folder: RunFolder, experiment: Experiment, best: State
+) -> dict[str, float]:
+  """Returns validation and test metrics, and keeps arrays for the report."""
+  variables = training.evaluation_variables(best)
+  metrics = {}
+  sources = experiment.sources()
+  for split in ("valid", "test"):
+    if split not in sources:
+      continue
+    evaluator = experiment.evaluator(sources[split])
+    values = evaluator.evaluate(*variables) or {}
+    metrics |= {f"{split}/{name}": value for name, value in values.items()}
+  reported = next((s for s in ("test", "valid") if s in sources), None)
+  if reported:
+    source = sources[reported]
+    evaluator = experiment.evaluator(source)
+    rows = evaluator.predict(*variables)
+    _keep(folder, experiment, reported, source, rows)
+    if features := _feature_maps(experiment, source, variables):
+      folder.write_arrays(FEATURES, features)
+  return metrics
+
+
+def _keep(
+  folder: RunFolder,
+  experiment: Experiment,
+  split: str,
+  source: data.Source,
+  rows: Mapping[str, np.ndarray],
+) -> None:
+  """Writes the arrays that the report shows of the predictions on a split."""
+  info = source.info
+  kind = tasks.TASKS[experiment.config["task"]["name"]]
+
+  def read_inputs(indices: np.ndarray) -> np.ndarray:
+    return source.read(indices)[info.schema.input]
+
+  arrays = data.read_all(source, exclude=info.inputs)
+  folder.write_arrays(PREDICTIONS, kind.keep(split, rows, arrays, read_inputs))
+
+
+def _feature_maps(
+  experiment: Experiment, source: data.Source, variables: tuple
+) -> dict[str, np.ndarray]:
+  """Returns the filters and feature maps of one image, empty without any."""
+  info = source.info
+  if len(info.inputs[info.schema.input][0]) != 3:
+    return {}
+  image = source.read(np.zeros(1, np.int32))[info.schema.input]
+  inputs = supervised.make_inputs(info.schema.input, info.schema.normalization)
+  model_variables = experiment.task.variables(*variables)
+  maps = models.feature_maps(
+    experiment.model, model_variables, inputs({info.schema.input: image})
+  )
+  if not maps:
+    return {}
+  params = trees.flatten(model_variables["params"])
+  kernel = params[f"{next(iter(maps))}/kernel"]
+  rows = {path: np.asarray(rows[0]) for path, rows in maps.items()}
+  return predictions.features(image[0], np.asarray(kernel), rows)
+
+
+def _count_parameters(experiment: Experiment, state: State) -> int:
+  variables = tasks.variables(experiment.task, state)
+  return trees.count(variables["params"])
+
+
+def _versions() -> dict[str, str]:
+  names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+  return {
+    "dlcore": dlcore.__version__,
+    "python": platform.python_version(),
+    **{name: metadata.version(name) for name in names},
+  }
+
+
+def _device_names(devices: Sequence[jax.Device]) -> str:
+  return f"{len(devices)} x {devices[0].device_kind}"

@@ -1,0 +1,116 @@
+"""Reads and checks the arrays that a run kept, from files of any origin."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+MAX_BYTES = 2**28
+MAX_CLASSES = 10_000
+MAX_PICTURES = 4096
+MAX_VALUE = 1e30
+
+ROWS = ("index", "label", "target", "prediction", "probability")
+"""Arrays `[N]` of predictions. With the prefix `worst_` they describe a few
+examples, whose inputs are `worst_input`."""
+
+WORST = "worst_"
+INPUT = "worst_input"
+SPLIT = "split"
+
+PICTURES = {"image": 3, "filters": 4, "maps/": 3}
+"""Axes of the uint8 arrays by name or prefix."""
+
+
+def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
+  """Returns the arrays of predictions.
+
+  Args:
+    path: of an NPZ file.
+    remarks: gets one if arrays are unknown, or if the worst examples are
+      malformed, which are omitted then.
+
+  Raises:
+    ValueError: an array has another length or dtype, or is out of range.
+  """
+  arrays = _read(path)
+  known = {SPLIT, INPUT, *ROWS, *(WORST + name for name in ROWS)}
+  unknown = sorted(arrays.keys() - known)
+  if unknown:
+    names = ", ".join(unknown)[:200]
+    remarks.append(f"predictions.npz: unknown arrays are omitted: {names}")
+  arrays = {name: arrays[name] for name in arrays if name in known}
+  worst = {name: arrays.pop(name) for name in [*arrays] if WORST in name}
+  _check_rows({name: arrays[name] for name in arrays if name in ROWS})
+  try:
+    _check_rows(
+      {name.removeprefix(WORST): worst[name] for name in worst if name != INPUT}
+    )
+    if INPUT in worst:
+      _check_inputs(worst[INPUT], {len(array) for array in worst.values()})
+  except ValueError as error:
+    remarks.append(f"the worst examples are omitted: {error}")
+    worst = {}
+  return {**arrays, **worst}
+
+
+def read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
+  """Returns the pictures of filters and feature maps.
+
+  Args:
+    path: of an NPZ file.
+    remarks: gets one if arrays are unknown.
+
+  Raises:
+    ValueError: an array is empty, too large or not uint8.
+  """
+  pictures, unknown = {}, []
+  for name, array in _read(path).items():
+    axes = PICTURES.get("maps/" if name.startswith("maps/") else name)
+    if axes is None:
+      unknown.append(name)
+      continue
+    good = array.dtype == np.uint8 and array.ndim == axes
+    if not good or array.size == 0 or len(array) > MAX_PICTURES:
+      raise ValueError(f"{name} is {array.dtype} {array.shape}")
+    pictures[name] = array
+  if unknown:
+    names = ", ".join(unknown)[:200]
+    remarks.append(f"features.npz: unknown arrays are omitted: {names}")
+  return pictures
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+  if path.stat().st_size > MAX_BYTES:
+    raise ValueError(f"the file is larger than {MAX_BYTES:,} bytes")
+  with zipfile.ZipFile(path) as archive:
+    if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+      raise ValueError("the arrays are too large")
+  with np.load(path, allow_pickle=False) as archive:
+    return {name: archive[name] for name in archive.files}
+
+
+def _check_rows(arrays: Mapping[str, np.ndarray]) -> None:
+  """Checks lengths, dtypes and ranges of arrays of `ROWS`.
+
+  Raises:
+    ValueError: an array is not as expected.
+  """
+  shapes = {array.shape for array in arrays.values()}
+  for name, array in arrays.items():
+    if array.ndim != 1 or array.size == 0 or len(shapes) > 1:
+      raise ValueError(f"{name} has shape {array.shape}")
+    is_class = name == "label" or (name == "prediction" and "label" in arrays)
+    if array.dtype.kind not in ("iu" if is_class or name == "index" else "f"):
+      raise ValueError(f"{name} has dtype {array.dtype}")
+    if is_class and not 0 <= array.min() <= array.max() < MAX_CLASSES:
+      raise ValueError(f"{name} is not from 0 to {MAX_CLASSES:,}")
+    if array.dtype.kind == "f" and not (np.abs(array) < MAX_VALUE).all():
+      raise ValueError(f"{name} is not finite")
+
+
+def _check_inputs(inputs: np.ndarray, lengths: set[int]) -> None:
+  kinds = {1: "U", 2: "iuf", 4: "u"}.get(inputs.ndim, "")
+  if inputs.dtype.kind not in kinds or 0 in inputs.shape or len(lengths) > 1:
+    raise ValueError(f"{INPUT} is {inputs.dtype} {inputs.shape}")

@@ -1,0 +1,135 @@
+"""Paired t-tests between groups that share seeds, reported in sentences."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dlcore.report import estimates, groups, markup, scores
+from dlcore.report.comparison import color_key, format_items
+from dlcore.report.groups import Comparison, Group
+from dlcore.report.markup import Markup, tag
+
+SIGNIFICANT = 0.05
+"""The p value below which a difference is reported as such."""
+
+MIN_P = 1e-4
+"""Smaller p values are reported as an inequality."""
+
+NOTE = (
+  "Runs of the same seed are compared in pairs, by the two-sided paired "
+  "t-test. It concerns further seeds on the same data, not other test examples."
+)
+
+
+def tests(subject: Comparison) -> Markup | None:
+  """Returns the paired t-test of each group against the first."""
+  key = scores.main_metric(subject.groups)
+  if key is None or len(subject.groups) < 2:
+    return None
+  first = subject.groups[0]
+  verdicts: list[Markup] = []
+  untested: dict[str, list[str]] = {}
+  for index, other in enumerate(subject.groups[1:], 1):
+    differences = differences_by_seed(first, other, key)
+    if reason := _untestable(first, other, differences):
+      untested.setdefault(reason, []).append(other.name)
+    else:
+      name = tag("dt", color_key(index, other.name))
+      verdict = tag("dd", *_verdict(key, differences))
+      verdicts.append(tag("div", name, verdict))
+  parts = []
+  if verdicts:
+    parts = [
+      tag("p", NOTE + _correction(len(verdicts)), class_="note"),
+      tag("dl", *verdicts, class_="verdicts"),
+    ]
+  parts += [
+    tag("p", f"No test of {', '.join(names)}: {reason}")
+    for reason, names in untested.items()
+  ]
+  return markup.section(f"Against {first.name}, {scores.title(key)}", *parts)
+
+
+def differences_by_seed(
+  first: Group, second: Group, key: str
+) -> dict[int, float]:
+  """Returns `second - first` of a metric, by seeds of both."""
+  left, right = scores.by_seed(first, key), scores.by_seed(second, key)
+  return {seed: right[seed] - left[seed] for seed in left if seed in right}
+
+
+def _untestable(
+  first: Group, other: Group, differences: Mapping[int, float]
+) -> str:
+  """Returns why two groups cannot be tested in pairs, or ''."""
+  if len(groups.test_checksums(first) | groups.test_checksums(other)) > 1:
+    return "their test examples differ."
+  if len(differences) < 2:
+    return "a test needs at least two seeds that both have finished."
+  if not all(np.isfinite(value) for value in differences.values()):
+    return "a value is not finite."
+  return ""
+
+
+def _correction(count: int) -> str:
+  if count < 2:
+    return ""
+  return (
+    f" The p values are not corrected for {count} comparisons: a small one is "
+    "more likely by chance than it states."
+  )
+
+
+def _verdict(key: str, differences: Mapping[int, float]) -> list[Markup]:
+  values = list(differences.values())
+  estimate = estimates.interval(values)
+  p = estimates.paired_p(values)
+  seeds = format_items(sorted(differences))
+  heading = f"{_format_change(key, estimate)}, {_format_p(p)}"
+  text = _explain(key, estimate, p, seeds)
+  return [tag("b", heading), tag("p", text)]
+
+
+def _explain(
+  key: str, estimate: estimates.Estimate, p: float | None, seeds: str
+) -> str:
+  mean, half, count = estimate
+  over = f"over the {count} shared seeds ({seeds})"
+  if p is None:
+    same = "result" if mean == 0 else "difference"
+    return f"Every pair has the same {same}, {over}: there is nothing to test."
+  low, high = mean - (half or 0.0), mean + (half or 0.0)
+  share = "less than 0.01%" if p < MIN_P else f"{100 * p:.2g}%"
+  ending = "" if p < SIGNIFICANT else " These seeds do not show a difference."
+  return (
+    f"On average {_format_size(key, abs(mean))} "
+    f"{'higher' if mean > 0 else 'lower'}, {over}. The 95% interval of the "
+    f"difference is {_format_size(key, low, '+')} to "
+    f"{_format_size(key, high, '+')}. If the two were equally good, {share} of "
+    f"such comparisons would show a difference at least this large.{ending}"
+  )
+
+
+def _format_change(key: str, estimate: estimates.Estimate) -> str:
+  if _is_percent(key):
+    mean = markup.with_minus(f"{100 * estimate.mean:+.2f}")
+    return f"{mean} ± {100 * (estimate.half or 0):.2f} points"
+  sign = "+" if estimate.mean > 0 else ""
+  return sign + estimates.format_estimate(scores.metric(key), estimate)
+
+
+def _format_size(key: str, value: float, sign: str = "") -> str:
+  """Returns a difference, in percentage points if the metric is a share."""
+  if _is_percent(key):
+    return markup.with_minus(f"{100 * value:{sign}.2f}") + " points"
+  return (sign if value > 0 else "") + markup.format_number(value)
+
+
+def _is_percent(key: str) -> bool:
+  return markup.is_share(scores.metric(key))
+
+
+def _format_p(p: float | None) -> str:
+  if p is None:
+    return "no p value"
+  return f"p < {MIN_P:.4f}" if p < MIN_P else f"p = {p:.2g}"

@@ -1,0 +1,160 @@
+"""Checks of a config.json, which is not trusted, against weights and model."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dlcore.errors import UserError
+from dlcore.transfer.families import Family
+from dlcore.transfer.io import files
+
+INVALID = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""Errors that invalid values of a config.json raise where they are used."""
+
+MAX_INTEGER = 2**31 - 1
+
+DEPTHS = ("depth", "decoder_depth", "depths", "stages")
+"""Fields of models that count blocks."""
+
+WIDTHS = (
+  "width",
+  "widths",
+  "mlp_dim",
+  "decoder_mlp_dim",
+  "vocab_size",
+  "num_heads",
+  "head_dim",
+)
+"""Fields of models that are sizes of arrays or divide one."""
+
+FUNCTIONAL = (
+  "num_heads",
+  "num_kv_heads",
+  "decoder_num_heads",
+  "activation",
+  "pooler_activation",
+  "rope_theta",
+  "rope_scaling",
+  "tie_embeddings",
+  "pre_norm",
+  "scale_embeddings",
+  "sines_first",
+  "pool",
+  "padding",
+)
+"""Fields that change the outputs of a model but no shape."""
+
+APPROXIMATE = ("eps",)
+"""Fields that change the outputs slightly; a difference is only reported."""
+
+
+def differences(
+  config: Mapping[str, Any], family: Family, model: Any, allow: str
+) -> dict[str, str]:
+  """Compares the model of a config.json with the one to load weights into.
+
+  Args:
+    config: content of the config.json beside the weights.
+    family: family of the weights.
+    model: the module to load weights into.
+    allow: regex over fields that may differ, such as "model.activation"; see
+      `load_pretrained`.
+
+  Returns:
+    The fields that differ, with both values.
+
+  Raises:
+    UserError: the weights belong to a model that computes another function.
+  """
+  if config.get("quantization_config"):
+    raise UserError(
+      "expected weights that are not quantized",
+      "got a quantization_config in config.json",
+      "choose the original weights",
+    )
+  try:
+    # Weights of a model with another head may be loaded, so it is left out.
+    published = family.build({**config, "architectures": None})
+  except INVALID:
+    return {}  # An incomplete config.json; only the weights can be checked.
+  except UserError as error:
+    if _is_allowed(allow, "config.json"):
+      return {"config.json": " ".join(error.lines)}
+    raise UserError(
+      error.lines[0],
+      " ".join(error.lines[1:]),
+      "pass the path of the weights alone, or allow='^config.json$'",
+    ) from error
+  fields = {}
+  for name in (*FUNCTIONAL, *APPROXIMATE):
+    expected, ours = _value(published, name), _value(model, name)
+    unused = name == "tie_embeddings" and model.head != "lm"
+    if expected == ours or unused:
+      continue
+    fields[name] = f"{expected!r} published, {ours!r} here"
+    if name in FUNCTIONAL and not _is_allowed(allow, f"model.{name}"):
+      raise UserError(
+        f"expected a model with {name}={expected!r}, as in config.json",
+        f"got {ours!r}",
+        f"set it, or pass allow='^model.{name}$'",
+      )
+  return fields
+
+
+def _value(model: Any, name: str) -> Any:
+  """Returns a field. A number of heads of 0 stands for `num_heads`."""
+  value = getattr(model, name, None)
+  return model.num_heads if value == 0 and name.endswith("_heads") else value
+
+
+def _is_allowed(allow: str, name: str) -> bool:
+  return bool(allow and re.search(allow, name))
+
+
+def check_integers(value: Any) -> None:
+  """Checks that all integers in a JSON value are possible sizes of arrays.
+
+  Raises:
+    ValueError: an integer is larger than `MAX_INTEGER`.
+  """
+  if isinstance(value, Mapping):
+    value = list(value.values())
+  if isinstance(value, list):
+    for item in value:
+      check_integers(item)
+  elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+    raise ValueError(f"the number {files.quoted(value)}")
+
+
+def check_sizes(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
+  """Rejects a model that is too large for its weights, before it is traced.
+
+  A width requires an array of at least that size, and a block requires arrays
+  of its own.
+
+  Raises:
+    ValueError: a field is larger than the weights permit.
+  """
+  elements = sum(array.size for array in arrays.values())
+  for field in dataclasses.fields(model):
+    value = getattr(model, field.name)
+    if field.name in DEPTHS and not getattr(model, "scan", False):
+      counts = value if isinstance(value, tuple) else (value,)
+      blocks = sum(n if isinstance(n, int) else len(n) for n in counts)
+      check_limit(field.name, blocks, len(arrays))
+    elif field.name in WIDTHS:
+      for number in value if isinstance(value, tuple) else (value,):
+        check_limit(field.name, number, elements)
+
+
+def check_limit(name: str, number: int, limit: int) -> None:
+  """Checks an upper limit.
+
+  Raises:
+    ValueError: the number exceeds the limit.
+  """
+  if number and number > limit:
+    raise ValueError(f"{name}={number:,}, above {limit:,}")

@@ -1,0 +1,128 @@
+"""BERT in the names of transformers, also MiniLM and similar encoders."""
+
+from collections.abc import Sequence
+
+from dlcore.models.bert import Bert
+from dlcore.transfer.families.config_fields import Field, mlp_dim
+from dlcore.transfer.families.family import token_inputs
+from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
+from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.name_rules import Rule
+
+PREFIX = "bert."
+
+IGNORED = (
+  r"(^|\.)embeddings\.position_ids$"
+  # The tied output layer, and the head of next-sentence prediction.
+  r"|^cls\.predictions\.decoder\.|^cls\.seq_relationship\."
+)
+
+OPTIONAL_LAYERS = r"^params/(pooler|mlm_\w+)/|^params/mlm_bias$"
+"""Layers that some of the published models have in addition to the encoder."""
+
+CONFIG = HfConfig(
+  Bert,
+  "bert",
+  architectures={
+    "BertModel": None,
+    "BertForSequenceClassification": "classifier",
+    "BertForTokenClassification": "tokens",
+    "BertForMaskedLM": "mlm",
+    "BertForPreTraining": "mlm",
+  },
+  fields=(
+    Field("vocab_size", "vocab_size", 30_522),
+    Field("hidden_size", "width", 768),
+    Field("num_hidden_layers", "depth", 12),
+    Field("num_attention_heads", "num_heads", 12),
+    Field("intermediate_size", "mlp_dim", 3072, save=mlp_dim),
+    Field("max_position_embeddings", "max_length", 512),
+    Field("type_vocab_size", "num_token_types", 2, nonzero=True),
+    Field("hidden_act", "activation", "gelu", *ACTIVATION),
+    Field("layer_norm_eps", "eps", 1e-12),
+    Field("hidden_dropout_prob", "dropout", 0.1),
+    Field("attention_probs_dropout_prob", "attention_dropout", 0.1),
+    Field(
+      "classifier_dropout",
+      "head_dropout",
+      None,
+      lambda rate, config: (
+        config.get("hidden_dropout_prob", 0.1) if rate is None else rate
+      ),
+    ),
+    *CLASSES,
+  ),
+  constants={"pooler_activation": "tanh"},
+  supported={"position_embedding_type": "absolute", "is_decoder": False},
+  tied_head="mlm",
+)
+
+
+def rules(model: Bert) -> Sequence[Rule]:
+  """Returns the name rules of a model, with or without a head."""
+  base = PREFIX if model.head else ""
+  return (
+    *_embeddings(f"{base}embeddings"),
+    *_block(f"{base}encoder.layer.{{i}}", "params/block_{i}"),
+    *dense(f"{base}pooler.dense", "params/pooler"),
+    *dense("classifier", "params/head"),
+    *dense("cls.predictions.transform.dense", "params/mlm_dense"),
+    *_norm("cls.predictions.transform.LayerNorm", "params/mlm_norm"),
+    Rule("cls.predictions.bias", "params/mlm_bias"),
+    *_tied(model),
+  )
+
+
+def _tied(model: Bert) -> tuple[Rule, ...]:
+  """Returns the published names of the arrays that the output layer shares."""
+  if model.head != "mlm":
+    return ()
+  published = "cls.predictions.decoder"
+  return (
+    Rule(f"{published}.weight", "params/word_embedding/embedding"),
+    Rule(f"{published}.bias", "params/mlm_bias"),
+  )
+
+
+def _embeddings(published: str) -> tuple[Rule, ...]:
+  tables = (
+    Rule(
+      f"{published}.{name}_embeddings.weight",
+      f"params/{name}_embedding/embedding",
+    )
+    for name in ("word", "position", "token_type")
+  )
+  return (*tables, *_norm(f"{published}.LayerNorm", "params/embedding_norm"))
+
+
+def _block(published: str, ours: str) -> tuple[Rule, ...]:
+  inputs = (
+    dense(f"{published}.attention.self.{name}", f"{ours}/attention/{name}")
+    for name in ("query", "key", "value")
+  )
+  return (
+    *(rule for pair in inputs for rule in pair),
+    *dense(f"{published}.attention.output.dense", f"{ours}/attention/out"),
+    *_norm(f"{published}.attention.output.LayerNorm", f"{ours}/attention_norm"),
+    *dense(f"{published}.intermediate.dense", f"{ours}/feedforward/in"),
+    *dense(f"{published}.output.dense", f"{ours}/feedforward/out"),
+    *_norm(f"{published}.output.LayerNorm", f"{ours}/feedforward_norm"),
+  )
+
+
+def _norm(published: str, ours: str) -> tuple[Rule, ...]:
+  """Returns the rules of current names, then of the oldest published files."""
+  return (
+    *norm(published, ours),
+    Rule(f"{published}.gamma", f"{ours}/scale"),
+    Rule(f"{published}.beta", f"{ours}/bias"),
+  )
+
+
+FAMILY = CONFIG.family(
+  rules,
+  ignored=IGNORED,
+  inputs=token_inputs,
+  prefix=PREFIX,
+  optional=OPTIONAL_LAYERS,
+)

@@ -1,0 +1,125 @@
+"""The config.json of Hugging Face's transformers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dlcore.errors import UserError, lookup, nearest
+from dlcore.transfer.families import config_fields
+from dlcore.transfer.families.config_fields import Field
+from dlcore.transfer.families.family import Family
+
+ACTIVATIONS = {
+  "gelu": "gelu_exact",
+  "gelu_new": "gelu",
+  "gelu_pytorch_tanh": "gelu",
+  "gelu_fast": "gelu",
+  "gelu_python": "gelu_exact",
+  "relu": "relu",
+  "silu": "silu",
+  "swish": "silu",
+  "tanh": "tanh",
+}
+"""Our names of activations by those of transformers. The first one of several
+is written."""
+
+
+def _load_activation(name: str, _) -> str:
+  return lookup(ACTIVATIONS, name, "activation of transformers")
+
+
+def _save_activation(name: str, _) -> str:
+  for published, ours in ACTIVATIONS.items():
+    if ours == name:
+      return published
+  raise UserError(
+    "expected an activation that transformers has",
+    f"got {name!r}",
+    nearest(name, ACTIVATIONS.values()),
+  )
+
+
+ACTIVATION = (_load_activation, _save_activation)
+
+
+def _num_classes(id2label: Any, config: Mapping[str, Any]) -> int:
+  # The default of transformers is two classes, which it does not write.
+  return config.get("num_labels") or len(id2label or (0, 1))
+
+
+def _labels(num_classes: int | None, _=None) -> dict[str, str]:
+  return {str(i): f"LABEL_{i}" for i in range(num_classes or 2)}
+
+
+CLASSES = (
+  Field("id2label", "num_classes", None, _num_classes, _labels),
+  Field(
+    "label2id",
+    "num_classes",
+    None,
+    _num_classes,
+    lambda n, _: {label: int(i) for i, label in _labels(n).items()},
+  ),
+)
+"""Rows of the number of classes, which label tables express."""
+
+
+class HfConfig(NamedTuple):
+  """Table of the config.json of one `model_type`."""
+
+  model: type
+  """Class of our models."""
+
+  model_type: str
+
+  architectures: Mapping[str, str | None]
+  """Our head by class of transformers. The first class is the default when a
+  config.json names none, and the first one of a head is written."""
+
+  fields: Sequence[Field]
+
+  constants: Mapping[str, Any] = {}
+  """Fields of our model that have one value in this family."""
+
+  supported: Mapping[str, Any] = {}
+  """Entries of which our model has one value."""
+
+  tied_head: str = ""
+  """Head that must share the embedding table, whose `tie_word_embeddings` is
+  not a field of our model."""
+
+  def build(self, config: Mapping[str, Any]) -> Any:
+    """Returns the model that a config.json describes.
+
+    Raises:
+      UserError: dlcore has no such model.
+    """
+    names = config.get("architectures") or list(self.architectures)
+    head = lookup(self.architectures, names[0], "architecture of transformers")
+    config_fields.check_entries(config, self.supported)
+    if self.tied_head and head == self.tied_head:
+      config_fields.check_entries(config, {"tie_word_embeddings": True})
+    fields = config_fields.load_fields(self.fields, config)
+    return self.model(**{"head": head, **self.constants, **fields})
+
+  def describe(self, model: Any) -> dict[str, Any]:
+    """Returns the config.json from which transformers builds the model.
+
+    `num_channels` of images is not a field of our models; transformers' default
+    is 3.
+
+    Raises:
+      UserError: transformers has no such model.
+    """
+    config_fields.check_constants(model, self.constants)
+    return {
+      "architectures": [
+        next(n for n, head in self.architectures.items() if head == model.head)
+      ],
+      "model_type": self.model_type,
+      **self.supported,
+      **config_fields.save_fields(self.fields, model),
+    }
+
+  def family(self, rules: Callable[..., Any], **fields: Any) -> Family:
+    """Returns the family of this table and these name rules."""
+    return Family(rules, self.build, self.describe, model=self.model, **fields)

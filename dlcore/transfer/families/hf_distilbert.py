@@ -1,0 +1,110 @@
+"""DistilBERT in the names of transformers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlcore.models.bert import Bert
+from dlcore.transfer.families import config_fields
+from dlcore.transfer.families.config_fields import Field, mlp_dim
+from dlcore.transfer.families.family import Family, token_inputs
+from dlcore.transfer.families.hf_bert import OPTIONAL_LAYERS
+from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
+from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.name_rules import Rule
+
+PREFIX = "distilbert."
+
+IGNORED = r"(^|\.)embeddings\.position_ids$|^vocab_projector\.weight$"
+"""The weight of the projector is the embedding table."""
+
+CONFIG = HfConfig(
+  Bert,
+  "distilbert",
+  architectures={
+    "DistilBertModel": None,
+    "DistilBertForSequenceClassification": "classifier",
+    "DistilBertForTokenClassification": "tokens",
+    "DistilBertForMaskedLM": "mlm",
+  },
+  fields=(
+    Field("vocab_size", "vocab_size", 30_522),
+    Field("dim", "width", 768),
+    Field("n_layers", "depth", 6),
+    Field("n_heads", "num_heads", 12),
+    Field("hidden_dim", "mlp_dim", 3072, save=mlp_dim),
+    Field("max_position_embeddings", "max_length", 512),
+    Field("activation", "activation", "gelu", *ACTIVATION),
+    Field("dropout", "dropout", 0.1),
+    Field("attention_dropout", "attention_dropout", 0.1),
+    Field("seq_classif_dropout", "head_dropout", 0.2),
+    *CLASSES,
+  ),
+  constants={
+    "num_token_types": 0,
+    "pooler_activation": "relu",
+    "eps": 1e-12,  # Of all norms; config.json has no entry for it.
+  },
+  tied_head="mlm",
+)
+
+
+def rules(model: Bert) -> Sequence[Rule]:
+  """Returns the name rules of a model, with or without a head."""
+  base = PREFIX if model.head else ""
+  layer, block = f"{base}transformer.layer.{{i}}", "params/block_{i}"
+  projections = (
+    dense(f"{layer}.attention.{published}_lin", f"{block}/attention/{ours}")
+    for published, ours in PROJECTIONS.items()
+  )
+  return (
+    Rule(
+      f"{base}embeddings.word_embeddings.weight",
+      "params/word_embedding/embedding",
+    ),
+    Rule(
+      f"{base}embeddings.position_embeddings.weight",
+      "params/position_embedding/embedding",
+    ),
+    *norm(f"{base}embeddings.LayerNorm", "params/embedding_norm"),
+    *(rule for pair in projections for rule in pair),
+    *norm(f"{layer}.sa_layer_norm", f"{block}/attention_norm"),
+    *dense(f"{layer}.ffn.lin1", f"{block}/feedforward/in"),
+    *dense(f"{layer}.ffn.lin2", f"{block}/feedforward/out"),
+    *norm(f"{layer}.output_layer_norm", f"{block}/feedforward_norm"),
+    *dense("pre_classifier", "params/pooler"),
+    *dense("classifier", "params/head"),
+    *dense("vocab_transform", "params/mlm_dense"),
+    *norm("vocab_layer_norm", "params/mlm_norm"),
+    Rule("vocab_projector.bias", "params/mlm_bias"),
+    *([TIED] if model.head == "mlm" else []),
+  )
+
+
+TIED = Rule("vocab_projector.weight", "params/word_embedding/embedding")
+"""Published name of the embedding table as the output layer."""
+
+PROJECTIONS = {"q": "query", "k": "key", "v": "value", "out": "out"}
+
+
+def build(config: Mapping[str, Any]) -> Bert:
+  """Returns the model that a config.json describes; see `HfConfig.build`."""
+  return CONFIG.build(config).clone(pooler=False)
+
+
+def describe(model: Bert) -> dict[str, Any]:
+  """Returns the config.json of a model; see `HfConfig.describe`."""
+  if model.head is None:
+    config_fields.check_constants(model, {"pooler": False})
+  return CONFIG.describe(model)
+
+
+FAMILY = Family(
+  rules,
+  build,
+  describe,
+  model=Bert,
+  ignored=IGNORED,
+  inputs=token_inputs,
+  prefix=PREFIX,
+  optional=OPTIONAL_LAYERS,
+)

@@ -1,0 +1,84 @@
+"""GPT-2 in the names of transformers."""
+
+from collections.abc import Sequence
+
+from dlcore.models.gpt2 import GPT2
+from dlcore.transfer.families.config_fields import OPTIONAL, Field
+from dlcore.transfer.families.family import token_inputs
+from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
+from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.name_rules import DENSE, SAME, Rule, fused
+
+PREFIX = "transformer."
+
+# Causal masks, and the output layer, which is the embedding table.
+IGNORED = r"(^|\.)h\.\d+\.attn\.(masked_)?bias$|^lm_head\.weight$"
+
+CONFIG = HfConfig(
+  GPT2,
+  "gpt2",
+  architectures={
+    "GPT2LMHeadModel": "lm",
+    "GPT2Model": None,
+    "GPT2ForSequenceClassification": "classifier",
+  },
+  fields=(
+    Field("vocab_size", "vocab_size", 50_257),
+    Field("n_embd", "width", 768),
+    Field("n_layer", "depth", 12),
+    Field("n_head", "num_heads", 12),
+    Field("n_inner", "mlp_dim", None, *OPTIONAL),
+    Field("n_positions", "max_length", 1024),
+    Field("activation_function", "activation", "gelu_new", *ACTIVATION),
+    Field("layer_norm_epsilon", "eps", 1e-5),
+    Field("embd_pdrop", "dropout", 0.1),
+    Field("resid_pdrop", "dropout", 0.1),  # The last row is read.
+    Field("attn_pdrop", "attention_dropout", 0.1),
+    *CLASSES,
+  ),
+  supported={
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+    "tie_word_embeddings": True,
+  },
+)
+
+
+def rules(model: GPT2) -> Sequence[Rule]:
+  """Returns the name rules of a model, with or without a head.
+
+  Published kernels are `[in, out]`, as ours. Those of query, key and value are
+  one array.
+  """
+  base = PREFIX if model.head else ""
+  layer, block = f"{base}h.{{i}}", "params/block_{i}"
+  kernels, biases = (
+    tuple(
+      f"{block}/attention/{name}/{kind}" for name in ("query", "key", "value")
+    )
+    for kind in ("kernel", "bias")
+  )
+  return (
+    Rule(f"{base}wte.weight", "params/word_embedding/embedding"),
+    Rule(f"{base}wpe.weight", "params/position_embedding/embedding"),
+    *norm(f"{layer}.ln_1", f"{block}/attention_norm"),
+    Rule(f"{layer}.attn.c_attn.weight", kernels, fused(3, 1)),
+    Rule(f"{layer}.attn.c_attn.bias", biases, fused(3, 0)),
+    *dense(f"{layer}.attn.c_proj", f"{block}/attention/out", SAME),
+    *norm(f"{layer}.ln_2", f"{block}/feedforward_norm"),
+    *dense(f"{layer}.mlp.c_fc", f"{block}/feedforward/in", SAME),
+    *dense(f"{layer}.mlp.c_proj", f"{block}/feedforward/out", SAME),
+    *norm(f"{base}ln_f", "params/norm"),
+    Rule("score.weight", "params/head/kernel", DENSE),
+    *([TIED] if model.head == "lm" else []),
+  )
+
+
+TIED = Rule("lm_head.weight", "params/word_embedding/embedding")
+"""Published name of the embedding table as the output layer."""
+
+
+FAMILY = CONFIG.family(
+  rules, ignored=IGNORED, inputs=token_inputs, prefix=PREFIX
+)

@@ -1,0 +1,104 @@
+"""Residual networks in the names of transformers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlcore.errors import UserError
+from dlcore.models.resnet import ResNet
+from dlcore.transfer.families.config_fields import (
+  SEQUENCE,
+  UNSUPPORTED,
+  Field,
+  or_field,
+)
+from dlcore.transfer.families.hf_config import CLASSES, HfConfig
+from dlcore.transfer.families.layer_rules import batch_norm, dense
+from dlcore.transfer.families.name_rules import CONV, Rule
+
+PREFIX = "resnet."
+
+IGNORED = r"\.num_batches_tracked$"
+
+EXPANSION = {"basic": 1, "bottleneck": 4}
+"""Output channels of a block as a multiple of its width."""
+
+CONSTANTS = {"stem": "large", "shortcut": "convolution"}
+"""Fields of the networks for large images, which other libraries publish."""
+
+HIDDEN_SIZES = (256, 512, 1024, 2048)
+
+
+def _load_width(sizes: Sequence[int], config: Mapping[str, Any]) -> int:
+  expansion = EXPANSION.get(config.get("layer_type", "bottleneck"), 1)
+  width = sizes[0] // expansion
+  doubling = [expansion * width << i for i in range(len(sizes))]
+  if list(sizes) != doubling:
+    raise UserError(
+      f"expected hidden_sizes that double with every stage, such as {doubling}",
+      f"got {list(sizes)}",
+      UNSUPPORTED,
+    )
+  return width
+
+
+def _save_width(width: int, model: ResNet) -> list[int]:
+  first = EXPANSION[model.block] * width
+  return [first << i for i in range(len(model.stages))]
+
+
+def _load_stem_width(stem_width: int, config: Mapping[str, Any]) -> int:
+  width = _load_width(config.get("hidden_sizes", HIDDEN_SIZES), config)
+  return 0 if stem_width == width else stem_width
+
+
+CONFIG = HfConfig(
+  ResNet,
+  "resnet",
+  architectures={
+    "ResNetForImageClassification": "classifier",
+    "ResNetModel": None,
+  },
+  fields=(
+    Field("layer_type", "block", "bottleneck"),
+    Field("depths", "stages", (3, 4, 6, 3), *SEQUENCE),
+    Field("hidden_sizes", "width", HIDDEN_SIZES, _load_width, _save_width),
+    Field(
+      "embedding_size", "stem_width", 64, _load_stem_width, or_field("width")
+    ),
+    *CLASSES,
+  ),
+  constants=CONSTANTS,
+  supported={
+    "hidden_act": "relu",
+    "downsample_in_first_stage": False,
+    "downsample_in_bottleneck": False,
+  },
+)
+
+
+def rules(model: ResNet) -> Sequence[Rule]:
+  """Returns the name rules of a model, with or without a head."""
+  base = PREFIX if model.head else ""
+  stem = f"{base}embedder.embedder"
+  layer = f"{base}encoder.stages.{{i}}.layers.{{j}}"
+  block = "stage_{i}_block_{j}"
+  return (
+    *_layer(stem, "stem/conv", "stem/norm"),
+    *_layer(
+      f"{layer}.layer.{{k}}", f"{block}/conv_{{k}}", f"{block}/norm_{{k}}"
+    ),
+    *_layer(
+      f"{layer}.shortcut", f"{block}/shortcut_conv", f"{block}/shortcut_norm"
+    ),
+    *dense("classifier.1", "params/head"),
+  )
+
+
+def _layer(published: str, conv: str, norm: str) -> tuple[Rule, ...]:
+  return (
+    Rule(f"{published}.convolution.weight", f"params/{conv}/kernel", CONV),
+    *batch_norm(f"{published}.normalization", norm),
+  )
+
+
+FAMILY = CONFIG.family(rules, ignored=IGNORED, prefix=PREFIX)

@@ -1,0 +1,132 @@
+"""The vision transformer in the names of transformers."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlcore.layers import resize_table
+from dlcore.models.vit import ViT
+from dlcore.transfer.families import config_fields
+from dlcore.transfer.families.config_fields import Field, mlp_dim
+from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
+from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.name_rules import CONV, Rule
+
+PREFIX = "vit."
+
+IGNORED = r"(^|\.)embeddings\.mask_token$"
+
+OPTIONAL_LAYERS = r"^params/pooler/"
+"""Layers that some of the published models have in addition to the encoder."""
+
+CONFIG = HfConfig(
+  ViT,
+  "vit",
+  architectures={
+    "ViTModel": None,
+    "ViTForImageClassification": "classifier",
+  },
+  fields=(
+    Field("patch_size", "patch_size", 16),
+    Field(
+      "image_size",
+      "image_size",
+      224,
+      lambda size, _: size if isinstance(size, int) else tuple(size),
+      nonzero=True,
+    ),
+    Field("hidden_size", "width", 768),
+    Field("num_hidden_layers", "depth", 12),
+    Field("num_attention_heads", "num_heads", 12),
+    Field("intermediate_size", "mlp_dim", 3072, save=mlp_dim),
+    Field("hidden_act", "activation", "gelu", *ACTIVATION),
+    Field("layer_norm_eps", "eps", 1e-12),
+    Field("qkv_bias", "qkv_bias", True),
+    Field("hidden_dropout_prob", "dropout", 0.0),
+    Field("attention_probs_dropout_prob", "attention_dropout", 0.0),
+    *CLASSES,
+  ),
+  constants={"pool": "class"},
+  supported={"pooler_act": "tanh"},
+)
+
+
+def rules(model: ViT) -> Sequence[Rule]:
+  """Returns the name rules of a model, with or without a head."""
+  base = PREFIX if model.head else ""
+  layer, block = f"{base}encoder.layer.{{i}}", "params/block_{i}"
+  inputs = (
+    dense(f"{layer}.attention.attention.{name}", f"{block}/attention/{name}")
+    for name in ("query", "key", "value")
+  )
+  return (
+    Rule(f"{base}embeddings.cls_token", "params/class_token"),
+    Rule(f"{base}embeddings.position_embeddings", "params/position"),
+    *dense(
+      f"{base}embeddings.patch_embeddings.projection", "params/patches", CONV
+    ),
+    *norm(f"{layer}.layernorm_before", f"{block}/attention_norm"),
+    *(rule for pair in inputs for rule in pair),
+    *dense(f"{layer}.attention.output.dense", f"{block}/attention/out"),
+    *norm(f"{layer}.layernorm_after", f"{block}/feedforward_norm"),
+    *dense(f"{layer}.intermediate.dense", f"{block}/feedforward/in"),
+    *dense(f"{layer}.output.dense", f"{block}/feedforward/out"),
+    *norm(f"{base}layernorm", "params/norm"),
+    *dense(f"{base}pooler.dense", "params/pooler"),
+    *dense("classifier", "params/head"),
+  )
+
+
+def build(config: Mapping[str, Any]) -> ViT:
+  """Returns the model that a config.json describes; see `HfConfig.build`."""
+  model = CONFIG.build(config)
+  config_fields.check_entries(config, {"pooler_output_size": model.width})
+  return model.clone(pooler=model.head is None)
+
+
+def describe(model: ViT) -> dict[str, Any]:
+  """Returns the config.json of a model; see `HfConfig.describe`."""
+  config_fields.check_constants(model, {"pooler": model.head is None})
+  return CONFIG.describe(model)
+
+
+def resize(method: str) -> Mapping[str, Callable]:
+  """Returns the resizing of position tables of square images, by path regex.
+
+  Args:
+    method: see `layers.resize_table`.
+  """
+
+  def resize_positions(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    leading, old = _grid(array.shape[1])
+    new_leading, new = _grid(shape[1])
+    if leading != new_leading or array.shape[::2] != shape[::2]:
+      raise ValueError("the width or the class token differs")
+    table = resize_table(array[0], old, new, method=method, leading=leading)
+    return np.asarray(table)[None]
+
+  return {r"^params/position$": resize_positions}
+
+
+def _grid(length: int) -> tuple[int, tuple[int, int]]:
+  """Returns the number of class tokens and the grid of a position table."""
+  for class_tokens in (0, 1):
+    side = math.isqrt(length - class_tokens)
+    if side**2 == length - class_tokens:
+      return class_tokens, (side, side)
+  raise ValueError(f"{length} positions are not a square grid")
+
+
+FAMILY = Family(
+  rules,
+  build,
+  describe,
+  model=ViT,
+  ignored=IGNORED,
+  prefix=PREFIX,
+  resize=resize("bicubic"),
+  optional=OPTIONAL_LAYERS,
+)

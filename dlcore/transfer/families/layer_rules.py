@@ -1,0 +1,36 @@
+"""Name rules of the layers that most families have."""
+
+from dlcore.transfer.families.name_rules import DENSE, Layout, Rule
+
+
+def dense(
+  published: str, ours: str, layout: Layout = DENSE
+) -> tuple[Rule, Rule]:
+  """Returns the rules for kernel and bias of a dense layer or convolution."""
+  return (
+    Rule(f"{published}.weight", f"{ours}/kernel", layout),
+    Rule(f"{published}.bias", f"{ours}/bias"),
+  )
+
+
+def norm(published: str, ours: str) -> tuple[Rule, Rule]:
+  """Returns the rules for scale and bias of a layer norm."""
+  return (
+    Rule(f"{published}.weight", f"{ours}/scale"),
+    Rule(f"{published}.bias", f"{ours}/bias"),
+  )
+
+
+def batch_norm(published: str, ours: str) -> tuple[Rule, ...]:
+  """Returns the rules for parameters and statistics of a batch norm.
+
+  Args:
+    published: name of the module.
+    ours: path of the module, without the collection.
+  """
+  return (
+    Rule(f"{published}.weight", f"params/{ours}/scale"),
+    Rule(f"{published}.bias", f"params/{ours}/bias"),
+    Rule(f"{published}.running_mean", f"batch_stats/{ours}/mean"),
+    Rule(f"{published}.running_var", f"batch_stats/{ours}/var"),
+  )

@@ -1,0 +1,186 @@
+"""The config.json of timm, which we also write for torchvision's names.
+
+It contains an `architecture`, the `num_classes`, and in `model_args` the
+arguments that differ from the architecture's.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dlcore.errors import UserError, lookup, nearest
+from dlcore.transfer.families import config_fields
+from dlcore.transfer.families.config_fields import ANOTHER, Field
+from dlcore.transfer.families.family import Family
+
+INPUT = {"img_size", "in_chans"}
+"""Arguments that our models infer from the first image."""
+
+NO_EFFECT = {
+  "attn_drop_rate",
+  "drop_path_rate",
+  "drop_rate",
+  "dynamic_img_size",
+  "patch_drop_rate",
+  "pos_drop_rate",
+  "proj_drop_rate",
+  "strict_img_size",
+}
+"""Arguments without effect in evaluation of images of the configured size."""
+
+TRAINING = {
+  "attention_dropout",
+  "axis_name",
+  "block_size",
+  "drop_block",
+  "dropout",
+  "dtype",
+  "head",
+  "name",
+  "num_classes",
+  "parent",
+  "remat",
+  "scan",
+  "stochastic_depth",
+}
+"""Fields of our models that do not identify an architecture."""
+
+
+class TimmConfig(NamedTuple):
+  """Table of the architectures of one class of models."""
+
+  model: type
+  """Class of our models."""
+
+  architectures: Mapping[str, Mapping[str, Any]]
+  """Our fields by architecture."""
+
+  arguments: Sequence[Field] = ()
+  """Rows of `model_args` that may differ from the architecture's."""
+
+  constants: Mapping[str, Any] = {}
+  """Fields of our model that have one value in this family."""
+
+  def build(self, config: Mapping[str, Any]) -> Any:
+    """Returns the model that a config.json describes.
+
+    Raises:
+      UserError: dlcore has no such model.
+    """
+    name = architecture(config)
+    fields = lookup(self.architectures, name, self.model.__name__)
+    known = {row.key for row in self.arguments}
+    arguments = known_arguments(config, known)
+    rows = [row for row in self.arguments if row.key in arguments]
+    changed = config_fields.load_fields(rows, arguments)
+    return self.model(**head(config), **{**self.constants, **fields, **changed})
+
+  def describe(self, model: Any) -> dict[str, Any]:
+    """Returns the config.json from which timm builds the model.
+
+    `in_chans` is not a field of our models; timm's default is 3.
+
+    Raises:
+      UserError: timm has no such model.
+    """
+    config_fields.check_constants(model, self.constants)
+    changeable = {row.name for row in self.arguments}
+    differing = {
+      name: self._differing(model, fields)
+      for name, fields in self.architectures.items()
+    }
+    possible = [name for name in differing if differing[name] <= changeable]
+    if not possible:
+      raise UserError(
+        f"expected the sizes of one of {', '.join(self.architectures)}",
+        f"got {model}",
+        ANOTHER,
+      )
+    name = min(possible, key=lambda name: len(differing[name]))
+    config = {"architecture": name, "num_classes": num_classes(model)}
+    if differing[name]:
+      arguments = config_fields.save_fields(self.arguments, model)
+      config["model_args"] = arguments
+    return config
+
+  def _differing(self, model: Any, fields: Mapping[str, Any]) -> set[str]:
+    """Returns the names of the fields that differ from an architecture's."""
+    other = self.model(**{**self.constants, **fields})
+    names = {field.name for field in dataclasses.fields(model)} - TRAINING
+    return {n for n in names if getattr(model, n) != getattr(other, n)}
+
+  def family(self, rules: Callable[..., Any], **fields: Any) -> Family:
+    """Returns the family of this table and these name rules."""
+    fields = {"inputs": inputs, "model": self.model, **fields}
+    return Family(rules, self.build, self.describe, **fields)
+
+
+def _save_stages(stages: Sequence[int], _) -> list[int]:
+  if len(stages) != 4:
+    raise UserError("expected four stages", f"got {stages}", ANOTHER)
+  return list(stages)
+
+
+STAGES = (lambda stages, _: tuple(stages), _save_stages)
+"""`load` and `save` of the number of blocks of each stage."""
+
+
+def architecture(config: Mapping[str, Any]) -> str:
+  """Returns the architecture without the training recipe after its dot."""
+  return str(config.get("architecture", "")).partition(".")[0]
+
+
+def effective_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the `model_args` that have an effect, with tuples for lists.
+
+  An argument that is null has its default.
+  """
+  arguments = config.get("model_args") or {}
+  return {
+    key: tuple(value) if isinstance(value, list) else value
+    for key, value in arguments.items()
+    if value is not None and key not in NO_EFFECT
+  }
+
+
+def known_arguments(
+  config: Mapping[str, Any], known: Collection[str]
+) -> dict[str, Any]:
+  """Returns the effective `model_args`, without those of the input.
+
+  Raises:
+    UserError: an argument is not in `known`.
+  """
+  arguments = effective_arguments(config)
+  for key in arguments.keys() - INPUT - set(known):
+    raise UserError(
+      "expected model_args that dlcore supports in config.json",
+      f"got {key!r}",
+      nearest(key, known),
+    )
+  return {k: v for k, v in arguments.items() if k in known}
+
+
+def head(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns our fields of the head; a model with 0 classes has none."""
+  count = config.get("num_classes", 1000)
+  return {"num_classes": count or 1, "head": "classifier" if count else None}
+
+
+def num_classes(model: Any) -> int:
+  """Returns the number of classes, 0 without a head."""
+  return model.num_classes if model.head else 0
+
+
+def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns the input of `init`, float32 images `[1, Y, X, C]`."""
+  arguments = effective_arguments(config)
+  published = config.get("pretrained_cfg", {}).get("input_size", (3, 224, 224))
+  channels = arguments.get("in_chans", published[0])
+  size = arguments.get("img_size", published[1:])
+  rows, columns = (size, size) if isinstance(size, int) else size
+  shape = (1, rows, columns, channels)
+  return (jax.ShapeDtypeStruct(shape, np.float32),)

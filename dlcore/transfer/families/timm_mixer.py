@@ -1,0 +1,52 @@
+"""MLP-Mixer in the names of timm."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlcore.models.mixer import Mixer
+from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.name_rules import CONV, Rule
+from dlcore.transfer.families.timm_config import TimmConfig
+
+
+def _sizes(patch_size: int, depth: int, width: int) -> dict[str, Any]:
+  return {
+    "patch_size": patch_size,
+    "depth": depth,
+    "width": width,
+    "tokens_mlp_dim": width // 2,
+    "channels_mlp_dim": 4 * width,
+  }
+
+
+CONFIG = TimmConfig(
+  Mixer,
+  {
+    "mixer_s16_224": _sizes(16, 8, 512),
+    "mixer_s32_224": _sizes(32, 8, 512),
+    "mixer_b16_224": _sizes(16, 12, 768),
+    "mixer_b32_224": _sizes(32, 12, 768),
+    "mixer_l16_224": _sizes(16, 24, 1024),
+    "mixer_l32_224": _sizes(32, 24, 1024),
+  },
+)
+
+
+def rules(model: Mixer) -> Sequence[Rule]:
+  """Returns the name rules, the same with and without a head."""
+  del model
+  published, ours = "blocks.{i}", "params/block_{i}"
+  return (
+    *dense("stem.proj", "params/patches", CONV),
+    *norm(f"{published}.norm1", f"{ours}/tokens_norm"),
+    *dense(f"{published}.mlp_tokens.fc1", f"{ours}/tokens/in"),
+    *dense(f"{published}.mlp_tokens.fc2", f"{ours}/tokens/out"),
+    *norm(f"{published}.norm2", f"{ours}/channels_norm"),
+    *dense(f"{published}.mlp_channels.fc1", f"{ours}/channels/in"),
+    *dense(f"{published}.mlp_channels.fc2", f"{ours}/channels/out"),
+    *norm("norm", "params/norm"),
+    *dense("head", "params/head"),
+  )
+
+
+FAMILY = CONFIG.family(rules)

@@ -1,0 +1,144 @@
+"""The vision transformer in the names of timm, including DeiT."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from dlcore.errors import UserError
+from dlcore.models.vit import ViT
+from dlcore.transfer.families import config_fields, hf_vit, timm_config
+from dlcore.transfer.families.config_fields import UNSUPPORTED, Field, mlp_dim
+from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, fused
+
+NAME = re.compile(
+  r"(vit|deit|deit3)_(?P<size>[a-z]+)_patch(?P<patch>\d+)_(?P<image>\d+)(\..*)?"
+)
+SIZES: dict[str, dict[str, int]] = {
+  "tiny": {"embed_dim": 192, "num_heads": 3},
+  "small": {"embed_dim": 384, "num_heads": 6},
+  "base": {"embed_dim": 768, "num_heads": 12},
+  "large": {"embed_dim": 1024, "num_heads": 16, "depth": 24},
+}
+"""Arguments by the size in the name of the architecture."""
+
+FIELDS = (
+  Field("img_size", "image_size", nonzero=True),
+  Field("patch_size", "patch_size"),
+  Field("embed_dim", "width"),
+  Field("depth", "depth", 12),
+  Field("num_heads", "num_heads"),
+  Field("qkv_bias", "qkv_bias", True),
+  Field(
+    "mlp_ratio",
+    "mlp_dim",
+    4,
+    lambda ratio, arguments: int(arguments["embed_dim"] * ratio),
+    lambda value, model: mlp_dim(value, model) / model.width,
+  ),
+)
+"""Rows of `model_args`."""
+
+CONSTANTS = {
+  "pool": "class",
+  "pooler": False,
+  "activation": "gelu_exact",
+  "eps": 1e-6,
+}
+SUPPORTED = {"global_pool": "token", "class_token": True}
+
+
+def rules(model: ViT) -> Sequence[Rule]:
+  """Returns the name rules, the same with and without a head."""
+  published, ours = "blocks.{i}", "params/block_{i}"
+  inputs = [f"{ours}/attention/{name}" for name in ("query", "key", "value")]
+  return (
+    Rule("cls_token", "params/class_token"),
+    Rule("pos_embed", "params/position"),
+    *dense("patch_embed.proj", "params/patches", CONV),
+    *norm(f"{published}.norm1", f"{ours}/attention_norm"),
+    Rule(
+      f"{published}.attn.qkv.weight",
+      tuple(f"{name}/kernel" for name in inputs),
+      fused(3, 0, DENSE),
+    ),
+    Rule(
+      f"{published}.attn.qkv.bias",
+      tuple(f"{name}/bias" for name in inputs),
+      fused(3, 0),
+    ),
+    *dense(f"{published}.attn.proj", f"{ours}/attention/out"),
+    *norm(f"{published}.norm2", f"{ours}/feedforward_norm"),
+    *dense(f"{published}.mlp.fc1", f"{ours}/feedforward/in"),
+    *dense(f"{published}.mlp.fc2", f"{ours}/feedforward/out"),
+    *norm("norm", "params/norm"),
+    *dense("pre_logits.fc", "params/pooler"),
+    *dense("head", "params/head"),
+  )
+
+
+def build(config: Mapping[str, Any]) -> ViT:
+  """Returns the model that a config.json describes.
+
+  The name of its `architecture` contains the sizes; `model_args` overrides
+  them.
+
+  Raises:
+    UserError: dlcore has no such model.
+  """
+  name = NAME.fullmatch(config.get("architecture", ""))
+  if name is None or name["size"] not in SIZES:
+    raise UserError(
+      f"expected a ViT of timm of size {', '.join(SIZES)}, such as "
+      "'vit_tiny_patch16_224'",
+      f"got {config.get('architecture')!r}",
+      UNSUPPORTED,
+    )
+  known = {*(row.key for row in FIELDS), *SUPPORTED}
+  arguments: dict[str, Any] = {
+    "patch_size": int(name["patch"]),
+    "img_size": int(name["image"]),
+    **SIZES[name["size"]],
+    **timm_config.known_arguments(config, known),
+  }
+  config_fields.check_entries({**config, **arguments}, SUPPORTED)
+  fields = config_fields.load_fields(FIELDS, arguments)
+  return ViT(**timm_config.head(config), **CONSTANTS, **fields)
+
+
+def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns the input of `init`, float32 images `[1, Y, X, C]`."""
+  size = build(config).image_size
+  rows, columns = (size, size) if isinstance(size, int) else size
+  channels = timm_config.effective_arguments(config).get("in_chans", 3)
+  return (jax.ShapeDtypeStruct((1, rows, columns, channels), np.float32),)
+
+
+def describe(model: ViT) -> dict[str, Any]:
+  """Returns the config.json of a model; see `TimmConfig.describe`.
+
+  All sizes are in `model_args`.
+  """
+  config_fields.check_constants(model, CONSTANTS)
+  return {
+    "architecture": f"vit_base_patch{model.patch_size}_224",
+    "num_classes": timm_config.num_classes(model),
+    "num_features": model.width,
+    "global_pool": "token",
+    "model_args": config_fields.save_fields(FIELDS, model),
+  }
+
+
+FAMILY = Family(
+  rules,
+  build,
+  describe,
+  model=ViT,
+  resize=hf_vit.resize("antialiased"),
+  inputs=inputs,
+  optional=hf_vit.OPTIONAL_LAYERS,
+)

@@ -1,0 +1,153 @@
+"""Reader of NumPy's `.npz` archives, the format of the ViT and BiT releases.
+
+An archive is a zip file of arrays. Sizes in its headers are compared with the
+actual number of bytes before an array is allocated. Nothing is unpickled.
+"""
+
+import contextlib
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import ml_dtypes
+import numpy as np
+
+from dlcore.errors import UserError
+from dlcore.transfer.io import files
+
+SUFFIX = ".npy"
+KINDS = "biuf"
+"""Accepted `dtype.kind`: booleans and numbers, not objects, text or records."""
+
+VOID_BFLOAT16 = np.dtype("V2")
+"""Dtype under which NumPy, which lacks bfloat16, stores it."""
+
+MAX_EXPANSION = 16
+"""Limit of uncompressed over compressed size. Weights barely compress; only
+zeros do."""
+
+EXPANSION_SLACK = 1 << 20
+"""Bytes added to that limit, for small archives."""
+
+MAX_MEMBERS = 1 << 16
+
+DAMAGE = (
+  ValueError,
+  EOFError,
+  OSError,
+  RuntimeError,
+  NotImplementedError,
+  zipfile.BadZipFile,
+  zipfile.zlib.error,
+)
+"""Errors that reading a damaged or hostile member raises."""
+
+
+class File(Mapping[str, np.ndarray]):
+  """The arrays of an archive by name. Each access reads the array again."""
+
+  def __init__(self, path: str | Path):
+    """Reads and checks the table of contents.
+
+    Raises:
+      UserError: the file is not plain, or not an archive of arrays.
+    """
+    self.path = Path(path)
+    with self._archive() as archive:
+      self._names = list(_members(archive))
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    """Reads one array.
+
+    Raises:
+      UserError: the content contradicts the header.
+    """
+    with self._archive() as archive:
+      member = _members(archive)[name]
+      try:
+        with archive.open(member) as file:
+          return _read_array(file, member.file_size)
+      except DAMAGE as error:
+        raise self._damaged(f"{files.quoted(name)}: {error}") from error
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._names)
+
+  def __len__(self) -> int:
+    return len(self._names)
+
+  @contextlib.contextmanager
+  def _archive(self) -> Iterator[zipfile.ZipFile]:
+    try:
+      with (
+        files.open_plain(self.path) as file,
+        zipfile.ZipFile(file) as archive,
+      ):
+        yield archive
+    except (ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+      raise self._damaged(str(error)) from error
+
+  def _damaged(self, reason: str) -> UserError:
+    return UserError(
+      f"expected an .npz file of numeric arrays at {self.path}",
+      f"got {reason}",
+      "download or write it again",
+    )
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+  """Returns the entries by array name.
+
+  Raises:
+    ValueError: there are too many entries, their total size is too large, a
+      name is repeated, or an entry is not an array.
+  """
+  members: dict[str, zipfile.ZipInfo] = {}
+  entries = archive.infolist()
+  if len(entries) > MAX_MEMBERS:
+    raise ValueError(f"{len(entries):,} members, more than {MAX_MEMBERS:,}")
+  for entry in entries:
+    name = entry.filename.removesuffix(SUFFIX)
+    if name == entry.filename or entry.flag_bits & 1:  # Bit 0: encrypted.
+      raise ValueError(f"{files.quoted(entry.filename)}, which is not an array")
+    if name in members:
+      raise ValueError(f"the name {files.quoted(name)} twice")
+    members[name] = entry
+  total = sum(entry.file_size for entry in entries)
+  packed = files.byte_size(archive.fp)  # pyright: ignore  An open file.
+  if total > MAX_EXPANSION * packed + EXPANSION_SLACK:
+    raise ValueError(f"{packed:,} bytes that expand to {total:,}")
+  return members
+
+
+def _read_array(file: IO[bytes], size: int) -> np.ndarray:
+  """Reads one member.
+
+  Args:
+    file: the open member.
+    size: uncompressed size in bytes, header included.
+
+  Raises:
+    ValueError: the header is invalid, or the member is truncated.
+  """
+  version = np.lib.format.read_magic(file)
+  if version == (1, 0):
+    header = np.lib.format.read_array_header_1_0(file)
+  elif version == (2, 0):
+    header = np.lib.format.read_array_header_2_0(file)
+  else:
+    raise ValueError(f"version {version}")
+  shape, is_fortran, dtype = header
+  if dtype.kind not in KINDS and dtype != VOID_BFLOAT16:
+    raise ValueError(f"the dtype {files.quoted(dtype)}")
+  needed, available = math.prod(shape) * dtype.itemsize, size - file.tell()
+  if min(shape, default=0) < 0 or needed != available:
+    raise ValueError(f"{dtype} of shape {shape} in {available:,} bytes")
+  data = file.read(needed)
+  if len(data) != needed:
+    raise ValueError(f"{len(data):,} of {needed:,} bytes")
+  dtype = np.dtype(ml_dtypes.bfloat16) if dtype == VOID_BFLOAT16 else dtype
+  order = "F" if is_fortran else "C"
+  return np.frombuffer(data, dtype).reshape(shape, order=order)

@@ -1,0 +1,183 @@
+"""Opens weights from a file, a folder, a run or the hub.
+
+Each source becomes a mapping from names to arrays that are read on access.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dlcore import storage, trees
+from dlcore.errors import UserError
+from dlcore.transfer.io import files, hub, npz, pickles, safetensors, shards
+from dlcore.transfer.io.shards import INDEX
+
+SINGLE = "model.safetensors"
+CONFIG = "config.json"
+SUFFIXES = (".json", ".npz", ".safetensors", *pickles.SUFFIXES)
+"""Suffixes of file names, which are unlikely in names on the hub."""
+
+SCHEME = "hf:"
+HUB_ADDRESS = re.compile(
+  r"(?:hf:|https?://(?:huggingface\.co|hf\.co))/*([\w.@-]+(?:/[\w.@-]+)?)",
+  flags=re.IGNORECASE,
+)
+"""Other spellings of a name on the hub: `HF:org/name`, or the page's URL."""
+
+CACHE_FOLDER = re.compile(r"models--[\w.-]+", flags=re.ASCII)
+"""Folder names of models in the hub's cache."""
+
+
+class Weights(NamedTuple):
+  """Weights of a source."""
+
+  arrays: Mapping[str, np.ndarray]
+  """By published name."""
+
+  config: dict[str, Any] | None
+  """Content of the config.json beside them; None if there is none."""
+
+
+def open_weights(source: str | Path) -> Weights:
+  """Opens a source of weights.
+
+  Args:
+    source: see `load_pretrained`.
+
+  Raises:
+    UserError: the source does not exist or fails a check.
+  """
+  path, link_root = locate(source)
+  if link_root and path.is_dir():
+    return _folder(path, link_root)
+  if (path / "checkpoints").is_dir():
+    return Weights(_run_variables(path), None)
+  if path.is_dir():
+    return _folder(path)
+  if not path.exists() and not path.is_symlink():
+    raise not_found(
+      source,
+      "expected weights: a .safetensors or .npz file, a folder with "
+      f"{SINGLE}, a run folder, or {SCHEME}ORG/NAME",
+    )
+  return Weights(_file(path, link_root), None)
+
+
+def locate(source: str | Path) -> tuple[Path, Path | None]:
+  """Returns the path of a source and the folder that its links may point to.
+
+  Names on the hub are downloaded; files in the hub's cache are links.
+  """
+  text = str(source)
+  if text.startswith(SCHEME):
+    path = hub.download(text.removeprefix(SCHEME), missing_files)
+    return path, _blobs(path) or path  # Some caches hold copies, not links.
+  path = Path(os.path.expanduser(text))
+  return path, _blobs(path if path.is_dir() else path.parent)
+
+
+def not_found(source: str | Path, expected: str) -> UserError:
+  """Returns the error for a source that does not exist, with a suggestion."""
+  text = str(source)
+  if match := HUB_ADDRESS.match(text):
+    todo = f"write {SCHEME}{match[1]}, if that is a name on the hub"
+  elif "://" in text:
+    todo = f"download it and pass the path, or write {SCHEME}ORG/NAME"
+  elif hub.NAME.fullmatch(text) and not text.endswith(SUFFIXES):
+    todo = f"check the path, or write {SCHEME}{text} for a name on the hub"
+  else:
+    todo = "check the path; relative paths start in the working directory"
+  got = f"got {files.quoted(text)}: no such file or folder"
+  return UserError(expected, got, todo)
+
+
+def missing_files(folder: Path) -> list[str]:
+  """Returns the names of weight files that a folder of the hub's cache lacks.
+
+  They are known from the index, which an interrupted download may have left.
+  """
+  index = folder / INDEX
+  names = {path.name for path in folder.glob("*.safetensors") if path.exists()}
+  if SINGLE in names:
+    return []
+  if not index.exists():
+    if not names:
+      return [SINGLE]
+    return [INDEX] if any(map(pickles.SHARD.search, names)) else []
+  weight_map = files.read_json(index, _blobs(folder)).get("weight_map")
+  try:
+    return sorted(shards.file_names(weight_map) - names)
+  except ValueError:  # Opening the index reports it.
+    return []
+
+
+def _blobs(folder: Path) -> Path | None:
+  """Returns the folder that links in a folder of the hub's cache point to.
+
+  That is `models--ORG--NAME/blobs` for `models--ORG--NAME/snapshots/REVISION`.
+  Other folders have None: their links are not followed.
+  """
+  folder = folder.resolve() if folder.is_dir() else folder
+  repository = folder.parent.parent
+  if folder.parent.name != "snapshots":
+    return None
+  if not CACHE_FOLDER.fullmatch(repository.name):
+    return None
+  blobs = repository / "blobs"
+  # If `blobs` were a link, every file below its target would be readable.
+  return blobs if blobs.is_dir() and not blobs.is_symlink() else None
+
+
+def _file(path: Path, link_root: Path | None) -> Mapping[str, np.ndarray]:
+  if path.suffix == ".npz":
+    return npz.File(path)
+  with files.open_plain(path, link_root) as file:
+    magic = file.read(2)
+  # Zip files other than .npz, and pickle's PROTO opcode with version 2.
+  if path.suffix in pickles.SUFFIXES or magic in (b"PK", b"\x80\x02"):
+    raise pickles.refusal([path], path.with_suffix(".safetensors"))
+  return safetensors.File(path, link_root)
+
+
+def _folder(folder: Path, link_root: Path | None = None) -> Weights:
+  """Opens a folder of config.json and safetensors, in one or several files."""
+  path, single, index = folder / CONFIG, folder / SINGLE, folder / INDEX
+  config = files.read_json(path, link_root) if path.exists() else None
+  # As transformers does: an index beside the single file is out of date.
+  if single.exists() or single.is_symlink():
+    return Weights(safetensors.File(single, link_root), config)
+  if index.exists() or index.is_symlink():
+    return Weights(shards.open_index(index, link_root), config)
+  if paths := pickles.in_folder(folder):
+    raise pickles.refusal(paths, single)
+  raise UserError(
+    f"expected {SINGLE} or {INDEX} in {folder}",
+    "got neither",
+    "pass the path of the file itself if it has another name",
+  )
+
+
+def _run_variables(folder: Path) -> dict[str, np.ndarray]:
+  """Returns the variables of a run's best checkpoint by path.
+
+  Averaged parameters replace the raw ones, and frozen parameters are included.
+  """
+  checkpoints = folder / "checkpoints"
+  if checkpoints.is_symlink():
+    raise UserError(
+      f"expected a folder at {checkpoints}",
+      "got a link",
+      "move the folder itself there, or pass the run that contains it",
+    )
+  step = storage.best_step(checkpoints)
+  if step is None:
+    raise UserError(
+      f"expected a run with a complete checkpoint in {folder}",
+      "got a run without one",
+      f"train first: experiments/train.py --workdir={folder}",
+    )
+  return trees.flatten(storage.read_variables(checkpoints, step))

@@ -1,0 +1,168 @@
+"""Determines the family of weights and the published names of a model."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dlcore.errors import UserError, lookup
+from dlcore.transfer.families import FAMILIES, Family, name_rules, own
+from dlcore.transfer.families.name_rules import Rule
+from dlcore.transfer.families.own import OWN
+from dlcore.transfer.io import files
+
+
+class Naming(NamedTuple):
+  """A family, and its name rules for one model."""
+
+  name: str
+  family: Family
+  rules: Sequence[Rule]
+
+
+def by_name(name: str, model: Any, paths: Iterable[str]) -> Naming:
+  """Returns the naming of the family `name` for a model.
+
+  Args:
+    name: key of `FAMILIES`, or "dlcore".
+    model: the module.
+    paths: paths of the model's variables.
+
+  Raises:
+    UserError: the family does not exist, or has no such models.
+  """
+  if name == OWN:
+    return Naming(OWN, own.FAMILY, [Rule(path, path) for path in paths])
+  family = lookup({**FAMILIES, OWN: own.FAMILY}, name, "family of weights")
+  if not _accepts(family, model):
+    raise UserError(
+      f"expected a model of the family {name!r}, to which the weights belong",
+      f"got a {type(model).__name__}",
+      "choose another model or other weights",
+    )
+  return Naming(name, family, family.rules(model))
+
+
+def infer(
+  config: Mapping[str, Any] | None,
+  names: Collection[str],
+  model: Any,
+  paths: Collection[str],
+) -> Naming:
+  """Returns the naming of a config.json, or the one that matches most names.
+
+  Args:
+    config: content of the config.json, if there is one.
+    names: published names.
+    model: the module.
+    paths: paths of the model's variables.
+
+  Raises:
+    UserError: the config.json names an unknown family, or no family of the
+      model matches a name.
+  """
+  if name := config_family(config):
+    _check_known(name)
+    return by_name(name, model, paths)
+  if any(name.startswith("params/") for name in names):
+    return by_name(OWN, model, paths)
+  candidates = [by_name(name, model, paths) for name in candidate_names(model)]
+  scores = [_num_reads(naming, names, paths) for naming in candidates]
+  if max(scores, default=0) > 0:
+    return candidates[scores.index(max(scores))]
+  examples = ", ".join(files.quoted(name) for name in list(names)[:3])
+  raise UserError(
+    f"expected weights of a {type(model).__name__}, in the names of "
+    f"{', '.join([*candidate_names(model), OWN])}",
+    f"got {len(names)} arrays: {examples or 'none'}",
+    "pass family=NAME, or choose weights of such a model",
+  )
+
+
+def candidate_names(model: Any) -> list[str]:
+  """Returns the names of the families of a model, the preferred one first."""
+  return [
+    name
+    for name, family in FAMILIES.items()
+    if family.model is not None and _accepts(family, model)
+  ]
+
+
+def config_family(config: Mapping[str, Any] | None) -> str | None:
+  """Returns the family that a config.json names, or None."""
+  config = config or {}
+  if isinstance(model_type := config.get("model_type"), str):
+    return model_type
+  architecture = str(config.get("architecture", ""))
+  stems = (name.removeprefix("timm/") for name in FAMILIES if "timm/" in name)
+  matches = [stem for stem in stems if stem in architecture]
+  return f"timm/{max(matches, key=len)}" if matches else None
+
+
+def required_family(config: Mapping[str, Any] | None, folder: Any) -> Family:
+  """Returns the family of the config.json in a folder.
+
+  Raises:
+    UserError: there is no config.json, or it does not name a known family.
+  """
+  name = config_family(config)
+  if name is None:
+    architecture = (config or {}).get("architecture")
+    raise UserError(
+      f"expected a config.json of a known model in {folder}",
+      f"got the architecture {architecture!r}"
+      if architecture
+      else "got no model_type",
+      "create the model, and load the weights by transfer.load_pretrained",
+    )
+  _check_known(name)
+  return {**FAMILIES, OWN: own.FAMILY}[name]
+
+
+def _check_known(name: str) -> None:
+  """Checks the family that a config.json names.
+
+  Raises:
+    UserError: it is unknown. The message lists all families, not the nearest
+      name: models of similar names differ.
+  """
+  if name not in (*FAMILIES, OWN):
+    known = ", ".join(name for name in FAMILIES if "/" not in name)
+    raise UserError(
+      f"expected a model_type among {known}",
+      f"got {files.quoted(name)}",
+      "dlcore has no such model",
+    )
+
+
+def source_names(naming: Naming, names: Collection[str]) -> dict[str, str]:
+  """Returns the names in a source by the names in the rules.
+
+  They differ by the family's prefix if the source has a head and the model has
+  none, or the reverse.
+  """
+  prefix = naming.family.prefix
+  if not prefix:
+    return {name: name for name in names}
+  sources = {name: name for name in names if _is_known(naming.rules, name)}
+  for name in names:
+    others = [prefix + name, name.removeprefix(prefix)]
+    known = [o for o in others if _is_known(naming.rules, o)]
+    key = known[0] if known and known[0] not in sources else name
+    sources.setdefault(key, name)
+  return sources
+
+
+def _is_known(rules: Sequence[Rule], name: str) -> bool:
+  return any(
+    name_rules.match(rule.published, name) is not None for rule in rules
+  )
+
+
+def _accepts(family: Family, model: Any) -> bool:
+  return family.model is None or isinstance(model, family.model)
+
+
+def _num_reads(
+  naming: Naming, names: Collection[str], paths: Collection[str]
+) -> int:
+  renamed = source_names(naming, names)
+  return len(name_rules.plan(naming.rules, renamed, paths).reads)

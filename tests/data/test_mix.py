@@ -1,0 +1,141 @@
+"""A mixture holds every example of its parts, in the shares asked for."""
+
+import numpy as np
+import pytest
+
+from dlcore import data
+from dlcore.errors import UserError
+
+
+def _source(start, size, name="", **settings):
+  values = np.arange(start, start + size, dtype=np.float32)
+  arrays = {
+    "features": values[:, None],
+    "label": (np.arange(size) % 2).astype(np.int32),
+  }
+  settings = {"classes": ["a", "b"], "name": name or f"s{start}", **settings}
+  return data.from_arrays(arrays, **settings)
+
+
+def _features(source):
+  rows = source.read(np.arange(source.size, dtype=np.int32))
+  return rows["features"].ravel().astype(int)
+
+
+@pytest.mark.parametrize("weights", [(0.7, 0.3), (7, 3)])
+def test_every_source_fills_its_exact_share(weights):
+  first, second = _source(0, 70), _source(1000, 20)
+  mixed = data.mix((first, weights[0]), (second, weights[1]))
+  features = _features(mixed)
+  assert mixed.size == 100
+  assert (features < 1000).sum() == 70
+  counts = np.bincount(features[features >= 1000] - 1000)
+  assert len(counts) == 20
+  assert set(counts) == {1, 2}
+
+
+@pytest.mark.parametrize("sizes", [(7, 100, 31), (1, 2, 3), (50, 50, 50)])
+def test_every_example_occurs_and_repeats_differ_by_one(sizes):
+  weights = (0.2, 0.5, 0.3)
+  sources = [_source(1000 * i, size) for i, size in enumerate(sizes)]
+  mixed = data.mix(*zip(sources, weights, strict=True))
+  features = _features(mixed)
+  for i, (size, weight) in enumerate(zip(sizes, weights, strict=True)):
+    part = features[features // 1000 == i] - 1000 * i
+    counts = np.bincount(part, minlength=size)
+    assert counts.min() >= 1
+    assert counts.max() - counts.min() <= 1
+    assert abs(len(part) - weight * mixed.size) <= 1
+
+
+def test_a_streamed_mixture_equals_the_one_in_memory():
+  parts = [_source(0, 60), _source(1000, 40)]
+  resident = data.mix((parts[0], 0.5), (parts[1], 0.5))
+  streamed = data.mix(*((part._replace(arrays=None), 0.5) for part in parts))
+  assert resident.arrays is not None
+  assert streamed.arrays is None
+  rows = np.random.default_rng(0).permutation(resident.size).astype(np.int32)
+  one, other = resident.read(rows), streamed.read(rows)
+  for name in one:
+    np.testing.assert_array_equal(one[name], other[name])
+    assert one[name].dtype == other[name].dtype
+  assert resident.info.sha256 == streamed.info.sha256
+  order = data.shuffled(streamed.size, 8)
+  for one, other in zip(
+    data.batches(resident, order, 0, 0, 9),
+    data.batches(streamed, order, 0, 0, 9),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(one["features"], other["features"])
+
+
+def test_a_mixture_that_is_mostly_repetition_is_streamed():
+  mixed = data.mix((_source(0, 1000), 0.1), (_source(2000, 10), 0.9))
+  assert mixed.arrays is None
+  assert mixed.size == 10_000
+  assert "occur 900 times" in " ".join(mixed.info.notes)
+
+
+def test_the_checksum_depends_on_parts_and_weights():
+  first, second, third = _source(0, 9), _source(100, 9), _source(200, 9)
+  checksums = {
+    data.mix(*parts).info.sha256
+    for parts in (
+      [(first, 0.5), (second, 0.5)],
+      [(first, 0.6), (second, 0.4)],
+      [(first, 0.5), (third, 0.5)],
+    )
+  }
+  assert len(checksums) == 3
+
+
+def test_the_statistics_are_those_of_the_mixture():
+  parts = [_source(0, 60), _source(1000, 40)]
+  schemas = [{"normalization": {"mean": [i], "std": [1.0]}} for i in range(2)]
+  parts = [_source(1000 * i, 50, **schemas[i]) for i in range(2)]
+  mixed = data.mix((parts[0], 0.8), (parts[1], 0.2))
+  expected = _features(mixed)
+  found = mixed.info.schema.normalization
+  np.testing.assert_allclose(found["mean"], expected.mean(), rtol=1e-6)
+  np.testing.assert_allclose(found["std"], expected.std(), rtol=1e-6)
+  same = data.mix((parts[0], 0.5), (parts[0], 0.5)).info.schema
+  assert same == parts[0].info.schema
+
+
+def test_lengths_of_sequences_are_mixed():
+  def source(start):
+    ids = np.full((6, 5), start, np.int32)
+    lengths = np.arange(start, start + 6).clip(0, 5)
+    return data.from_arrays({"input_ids": ids}, lengths=lengths)
+
+  mixed = data.mix((source(0), 0.5), (source(2), 0.5))
+  assert mixed.lengths.tolist() == [0, 1, 2, 3, 4, 5, 2, 3, 4, 5, 5, 5]
+  assert mixed.info.schema.sequences == ("input_ids",)
+
+
+@pytest.mark.parametrize(
+  ("other", "field"),
+  [
+    ({"classes": ["a", "c"]}, "classes"),
+    ({"schema": data.TableSchema(columns=("x",))}, "kind"),
+    ({"target": ""}, "target"),
+  ],
+)
+def test_sources_that_differ_are_refused(other, field):
+  parts = (_source(0, 4), 0.5), (_source(0, 4, **other), 0.5)
+  with pytest.raises(UserError, match=f"got {field}") as caught:
+    data.mix(*parts)
+  assert len(caught.value.lines) == 3
+
+
+def test_sources_of_other_shapes_are_refused():
+  wide = data.from_arrays({"features": np.zeros((4, 2), np.float32)})
+  narrow = data.from_arrays({"features": np.zeros((4, 1), np.float32)})
+  with pytest.raises(UserError, match="got inputs"):
+    data.mix((wide, 0.5), (narrow, 0.5))
+
+
+@pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf])
+def test_weights_that_are_not_positive_are_refused(weight):
+  with pytest.raises(UserError, match="positive weights"):
+    data.mix((_source(0, 4), 1), (_source(9, 4), weight))

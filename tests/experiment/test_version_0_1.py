@@ -1,0 +1,164 @@
+"""Run folders of version 0.1 are read; only continuing them is refused."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jax import export
+from PIL import Image
+
+from dlcore import experiment, storage, transfer, trees
+from dlcore.experiment import RunFolder, defaults
+
+ROOT = Path(__file__).parents[2]
+RUNS = ROOT / "tests" / "runs_v0_1"
+NAMES = ("cnn_ema", "mlp_schedule_free", "table_adafactor", "vit_frozen")
+INPUTS = {
+  "cnn_ema": ("image", (3, 8, 8, 1), "uint8"),
+  "mlp_schedule_free": ("features", (3, 10), "float32"),
+  "table_adafactor": ("features", (3, 30), "float32"),
+  "vit_frozen": ("image", (3, 8, 8, 1), "uint8"),
+}
+EVALUATE = """
+import json, sys
+from dlcore import experiment
+for path in sys.argv[1:]:
+  print(json.dumps(experiment.evaluate(path)))
+"""
+
+
+@pytest.fixture
+def run(request, tmp_path):
+  """A copy of a run, whose files a test may change."""
+  return shutil.copytree(RUNS / request.param, tmp_path / request.param)
+
+
+every_run = pytest.mark.parametrize("run", NAMES, indirect=True)
+
+
+def test_evaluate_returns_the_exact_numbers_of_version_0_1():
+  # In a process without the XLA flags of the tests, as the numbers were made.
+  result = subprocess.run(
+    [sys.executable, "-c", EVALUATE, *(str(RUNS / name) for name in NAMES)],
+    cwd=ROOT,
+    env={**os.environ, "XLA_FLAGS": ""},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert result.returncode == 0, result.stderr
+  lines = map(json.loads, result.stdout.splitlines())
+  for name, values in zip(NAMES, lines, strict=True):
+    assert values == json.loads((RUNS / f"{name}.json").read_text()), name
+
+
+def variables(run):
+  folder = RunFolder(run)
+  return storage.read_variables(folder.checkpoints, folder.select_step())
+
+
+def example(name):
+  key, shape, dtype = INPUTS[name]
+  values = np.random.default_rng(0).integers(0, 17, shape)
+  return key, values.astype(dtype)
+
+
+def write_inputs(run, folder):
+  """Writes three examples as files that `predict` reads."""
+  key, rows = example(run.name)
+  folder.mkdir()
+  if key == "image":
+    for i, row in enumerate(rows):
+      Image.fromarray(row[..., 0]).save(folder / f"{i}.png")
+    return
+  names = RunFolder(run).info().schema.columns
+  lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
+  (folder / "rows.csv").write_text("\n".join(lines) + "\n")
+
+
+@every_run
+def test_predict_and_both_exports_agree(run, shell, tmp_path):
+  write_inputs(run, tmp_path / "inputs")
+  answer = shell("predict", f"--workdir={run}", "inputs")
+  assert answer.code == 0, answer.err
+  rows = [json.loads(line) for line in answer.out.splitlines()]
+  assert len(rows) == 3
+  answer = shell(
+    "export", f"--workdir={run}", "--format=stablehlo", "--output=m.stablehlo"
+  )
+  assert answer.code == 0, answer.err
+  content = (tmp_path / "m.stablehlo").read_bytes()
+  key, inputs = example(run.name)
+  outputs = export.deserialize(bytearray(content)).call(**{key: inputs})
+  for i, row in enumerate(rows):
+    predicted = row.get("prediction")
+    if predicted is None:
+      predicted = list(row["probabilities"].values())
+    exported = next(iter(outputs.values()))[i]
+    np.testing.assert_allclose(exported, predicted, rtol=1e-4)
+
+
+@every_run
+def test_weights_are_exported_and_are_a_source_of_initial_ones(
+  run, shell, tmp_path, caplog
+):
+  caplog.set_level("INFO", "dlcore")
+  config = RunFolder(run).config()
+  config["init"]["source"] = str(run)
+  config["training"] |= {"steps": 1, "ema": 0.0}
+  config["sharding"]["devices"] = 1
+  config["optim"]["learning_rate"] = 0.0
+  config = defaults.select_entry(config, "optim", "sgd")
+  experiment.train(config, tmp_path / "next", progress=False)
+  count = len(trees.flatten(variables(run)))
+  assert f"matched   {count} of {count} arrays" in caplog.text
+  params = trees.flatten(variables(run)["params"])
+  initial = trees.flatten(variables(tmp_path / "next")["params"])
+  answer = shell(
+    "export", f"--workdir={run}", "--format=safetensors", "--output=out"
+  )
+  assert answer.code == 0, answer.err
+  _, exported = transfer.from_pretrained(tmp_path / "out")
+  exported = trees.flatten(exported["params"])
+  for path, leaf in params.items():
+    np.testing.assert_array_equal(leaf, initial[path], err_msg=path)
+    np.testing.assert_array_equal(leaf, exported[path], err_msg=path)
+
+
+def test_an_export_of_version_0_1_is_a_source_of_initial_weights(
+  tmp_path, caplog
+):
+  model, exported = transfer.from_pretrained(RUNS / "cnn_export")
+  assert model.stages == ((4,),)
+  caplog.set_level("INFO", "dlcore")
+  config = experiment.complete(
+    {
+      "model": {"name": "cnn", "stages": ((4,),), "dense": (8,)},
+      "init": {"source": str(RUNS / "cnn_export")},
+      "training": {"steps": 1},
+      "sharding": {"devices": 1},
+    }
+  )
+  experiment.train(config, tmp_path / "run", progress=False)
+  count = len(trees.flatten(exported))
+  assert f"matched   {count} of {count} arrays" in caplog.text
+
+
+@every_run
+def test_continuing_is_refused_in_three_lines(run, shell, tmp_path):
+  (run / "summary.json").unlink()  # As if it was stopped before its end.
+  config = json.dumps(RunFolder(run).config())
+  (tmp_path / "same.py").write_text(
+    "import json\nfrom dlcore import experiment\n"
+    "def get_config():\n"
+    f"  return experiment.config(**json.loads({config!r}))\n"
+  )
+  answer = shell("train", f"--workdir={run}", "--config=same.py")
+  assert (answer.code, len(answer.err)) == (2, 3)
+  assert "written by dlcore 0.1" in answer.err[1]
+  experiment.evaluate(run)
