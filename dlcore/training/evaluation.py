@@ -54,6 +54,7 @@ class Evaluator:
     options = self._partitioner.compiler_options
     self._evaluate = jax.jit(self._evaluate_batch, compiler_options=options)
     self._predict = jax.jit(self._predict_batch, compiler_options=options)
+    self._init_carry = jax.jit(lambda batch: fresh_carry(task, batch))
     self._compiled = None
 
   def __call__(
@@ -72,7 +73,12 @@ class Evaluator:
 
     Those of `Task.score` are not among them.
     """
-    lowered, _ = self._compile(*evaluation_variables(state))
+    params, model_state = evaluation_variables(state)
+    lowered, _ = self._compile(params, model_state)
+    if self._task.score is not None:
+      model_state = _without_carry(model_state)
+      batch = next(self._batches(model_state, {}))
+      self._predict(params, model_state, self._arrays, batch)
     _, sums = lowered.out_info
     ones = jax.tree.map(lambda leaf: np.ones(leaf.shape), sums)
     return set(metrics.compute(ones, self._task.derived))
@@ -145,7 +151,7 @@ class Evaluator:
       return {}
     indices = np.arange(self._batch_size, dtype=np.int32) % self._source.size
     batch = {**self._source.read(indices), "index": indices}
-    return jax.jit(lambda batch: fresh_carry(self._task, batch))(batch)
+    return self._init_carry(batch)
 
   def _targets(self) -> dict[str, np.ndarray]:
     """Returns the arrays `[N, ...]` of the source but the model's inputs."""

@@ -62,6 +62,8 @@ class Monitor:
     self._max_in_flight = 1 if overlap else 0
     self._phases = phases
     self._pending: deque[tuple[int, int, Mapping]] = deque()
+    # The latest dispatch that is done, if its log was not fetched.
+    self._unfetched: tuple[int, int, Mapping] | None = None
     self._unread = 0
     self._skipped = 0
     self._read_at = time.monotonic()
@@ -79,6 +81,8 @@ class Monitor:
 
   def flush(self) -> None:
     """Waits for all steps that were added, and writes their lines."""
+    if not self._pending and self._unfetched is not None:
+      self._pending.append(self._unfetched)
     while self._pending:
       self._read(*self._pending.popleft(), now=not self._pending)
 
@@ -86,6 +90,7 @@ class Monitor:
     """Drops the logs of all pending steps, for a roll-back."""
     self.halted = False
     self._pending.clear()
+    self._unfetched = None
     self._marks.clear()
 
   def close(self) -> None:
@@ -96,6 +101,7 @@ class Monitor:
     self, first: int, count: int, entry: Mapping, *, now: bool = False
   ) -> None:
     """Writes the lines of a dispatch; without any it often does nothing."""
+    self._unfetched = (first, count, entry)
     last = first + count
     due = now or last // self._log_every > first // self._log_every
     self._unread += 1
@@ -105,7 +111,7 @@ class Monitor:
     self._adapt()
     if not due and self._read_at - self._shown_at < 0.2:
       return
-    self._shown_at = self._read_at
+    self._shown_at, self._unfetched = self._read_at, None
     values = jax.tree.map(np.atleast_1d, jax.device_get(dict(entry)))
     self.halted |= bool(values.pop("halted")[-1])
     skipped = int(values.pop("skipped")[-1])

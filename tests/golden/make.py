@@ -1,17 +1,17 @@
 """Writes golden files: `python tests/golden/make.py FAMILY...`.
 
-Needs torch, transformers, timm, torchvision and safetensors, which tests do not
-(`make_convnets.py` tells how to install them beside a CPU build). Without a
-family all are written. The files hold `weight/NAME`, `input/ARGUMENT`,
-`output/WHAT` and `cotangent/WHAT`, whose product is the loss, and
-`gradient/NAME` of it, in float32. In their metadata are
+Requires torch, transformers, timm, torchvision and safetensors, which the tests
+do not (`make_convnets.py` documents their installation with a CPU build).
+Without a family, all files are written. They contain `weight/NAME`,
+`input/ARGUMENT`, `output/NAME` and `cotangent/NAME`, whose product is the loss,
+and its `gradient/NAME`, in float32. Their metadata contains
 
 - `family`: a key of `FAMILIES`;
-- `config`: its config.json, and `settings` of dlcore's model, what no config
-  tells;
-- `padded`: the outputs that were made 0 where the query is padding.
+- `config`: its config.json, and `settings`: fields of dlcore's model that no
+  config.json contains;
+- `padded`: the outputs that are set to 0 where the query is padding.
 
-What a model returns is `hidden` and `pooled` without a head, else `logits`.
+The output of a model is `hidden` and `pooled` without a head, else `logits`.
 """
 
 import sys
@@ -28,7 +28,7 @@ MAKERS = {
   for maker in (make_convnets, make_decoders, make_encoders, make_recurrent)
   for family in maker.FAMILIES
 }
-"""By family: yields `(case, metadata, arrays)`."""
+"""By family: a function that yields `(case, metadata, arrays)`."""
 
 
 def main(families: list[str]) -> None:
@@ -37,11 +37,11 @@ def main(families: list[str]) -> None:
     for case, metadata, arrays in MAKERS[family](family):
       name = f"{family.replace('/', '_')}_{case}.safetensors"
       path = Path(__file__).parent / name
-      whole = {
+      tensors = {
         key: array.detach().clone().contiguous()
         for key, array in arrays.items()
       }
-      safetensors.torch.save_file(whole, path, metadata)
+      safetensors.torch.save_file(tensors, path, metadata)
       print(f"{path.stat().st_size:>8,} bytes  {name}")
 
 

@@ -1,8 +1,8 @@
 """Golden files of convolutional networks and the MLP-Mixer.
 
-Each is what PyTorch computes, in float32, at random weights, with the classes
-of transformers, timm and torchvision themselves. `pip install --no-deps
-timm torchvision` is enough beside a CPU build of torch.
+They contain the outputs of the classes of transformers, timm and torchvision,
+in float32, for random weights. With a CPU build of torch, `pip install
+--no-deps timm torchvision` is sufficient.
 """
 
 import itertools
@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-# torchvision's compiled operators may be missing beside a CPU build of torch;
-# it cannot be imported then, unless it does not describe them. No model here
-# needs them.
+# Without torchvision's compiled operators, as with a CPU build of torch, its
+# import fails when it registers their fake versions. No model here needs them.
 REGISTER = torch.library.register_fake
 torch.library.register_fake = lambda *args, **kwargs: lambda function: function
 
@@ -32,11 +31,11 @@ torch.library.register_fake = REGISTER
 
 
 class Case(NamedTuple):
-  """One model at random weights."""
+  """One model with random weights."""
 
   name: str
   config: dict[str, Any]
-  """As it is published, beside the weights."""
+  """The published config.json."""
 
   make: Callable[[dict[str, Any]], nn.Module]
   """`config -> model`."""
@@ -48,20 +47,20 @@ class Case(NamedTuple):
   """Channels, rows and columns."""
 
   settings: dict[str, Any] | None = None
-  """Of dlcore's model, where no config tells them."""
+  """Fields of dlcore's model that no config.json contains."""
 
   images_first: bool = False
-  """Whether the images are the first hidden states: there is no stem."""
+  """Whether the images are the first hidden states (a model without stem)."""
 
 
 def hugging_face(config: dict[str, Any]) -> nn.Module:
-  """Makes a model of transformers."""
+  """Returns a model of transformers."""
   model = getattr(transformers, config["architectures"][0])
   return model(model.config_class(**config))
 
 
 def of_timm(config: dict[str, Any]) -> nn.Module:
-  """Makes a model of timm."""
+  """Returns a model of timm."""
   return timm.create_model(
     config["architecture"],
     num_classes=config["num_classes"],
@@ -72,7 +71,7 @@ def of_timm(config: dict[str, Any]) -> nn.Module:
 def efficientnet(
   blocks: list[list[str]], stem: int, features: int, channels: int
 ) -> Callable:
-  """Makes what makes an EfficientNet-Lite of other sizes than timm names."""
+  """Returns a function that builds an EfficientNet-Lite of other sizes."""
 
   def make(config: dict[str, Any]) -> nn.Module:
     google = config["architecture"].startswith("tf_")
@@ -94,7 +93,7 @@ def efficientnet(
 def vgg(
   stages: tuple[tuple[int, ...], ...], dense: tuple[int, int]
 ) -> Callable:
-  """Makes what makes a VGG of other sizes than torchvision names."""
+  """Returns a function that builds a VGG of other sizes."""
 
   def make(config: dict[str, Any]) -> nn.Module:
     layers = [layer for stage in stages for layer in (*stage, "M")]
@@ -111,7 +110,7 @@ def vgg(
 
 
 def mixer(config: dict[str, Any]) -> nn.Module:
-  """Makes a Mixer of other sizes than timm names."""
+  """Returns a Mixer of sizes for which timm has no name."""
   return MlpMixer(
     num_classes=config["num_classes"],
     **config["model_args"],
@@ -269,7 +268,7 @@ CASES = {
       (3, 37, 41),
     ),
     Case(
-      "grey",
+      "gray",
       {
         **CONVNEXT,
         "architectures": ["ConvNextForImageClassification"],
@@ -339,8 +338,8 @@ CASES = {
         "patch_size": 5,
         "depth": 2,
         "width": 16,
-        "tokens": 12,
-        "channels": 32,
+        "tokens_mlp_dim": 12,
+        "channels_mlp_dim": 32,
       },
     ),
   ),
@@ -364,7 +363,7 @@ def make(family: str) -> Iterator[tuple[str, dict, dict[str, torch.Tensor]]]:
 
 
 def randomize(model: nn.Module) -> None:
-  """Draws parameters and statistics such that none is without effect."""
+  """Initializes parameters and statistics so that each one has an effect."""
   with torch.no_grad():
     for name, weight in [*model.named_parameters(), *model.named_buffers()]:
       if not weight.is_floating_point():
@@ -383,37 +382,42 @@ def computed(
   model: nn.Module, images: torch.Tensor, case: Case
 ) -> dict[str, torch.Tensor]:
   """Returns outputs, their cotangents and the gradients, by name."""
-  seen, hooks = [images] if case.images_first else [], []
+  states, hooks = [images] if case.images_first else [], []
   for name, module in model.named_modules():
     if re.fullmatch(case.states, name):
       hook = module.register_forward_hook(
-        # A copy: relu may work in place on what is seen here.
-        lambda module, arguments, output: seen.append(output.clone())
+        # A copy, because a ReLU may modify the output in place.
+        lambda module, arguments, output: states.append(output.clone())
       )
       hooks.append(hook)
   result = model(images)
   for hook in hooks:
     hook.remove()
-  outputs = {f"hidden_states_{i}": last(x) for i, x in enumerate(seen)}
+  outputs = {
+    f"hidden_states_{i}": channels_last(x) for i, x in enumerate(states)
+  }
   if isinstance(result, torch.Tensor):
-    mains = {"logits": result}
+    final = {"logits": result}
   elif "logits" in result:
-    mains = {"logits": result.logits}
+    final = {"logits": result.logits}
   else:
     pooled = result.pooler_output.flatten(1)
-    mains = {"hidden": last(result.last_hidden_state), "pooled": pooled}
-  cotangents = {name: torch.randn(x.shape) for name, x in mains.items()}
-  loss = sum((mains[name] * c).sum() for name, c in cotangents.items())
+    final = {
+      "hidden": channels_last(result.last_hidden_state),
+      "pooled": pooled,
+    }
+  cotangents = {name: torch.randn(x.shape) for name, x in final.items()}
+  loss = sum((final[name] * c).sum() for name, c in cotangents.items())
   names, parameters = zip(*model.named_parameters(), strict=True)
   gradients = torch.autograd.grad(loss, parameters)
   return {
     **{f"cotangent/{name}": x for name, x in cotangents.items()},
-    # A state may be two outputs, and a file holds none twice.
-    **{f"output/{name}": x.clone() for name, x in (outputs | mains).items()},
+    # A tensor may be two outputs, and a file cannot share storage.
+    **{f"output/{name}": x.clone() for name, x in (outputs | final).items()},
     **{f"gradient/{name}": x for name, x in zip(names, gradients, strict=True)},
   }
 
 
-def last(x: torch.Tensor) -> torch.Tensor:
-  """Returns images with the channels last, and tokens as they are."""
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+  """Returns images with channels last, and tokens unchanged."""
   return x.permute(0, 2, 3, 1) if x.ndim == 4 else x

@@ -1,7 +1,7 @@
 """Golden files of decoders and encoder-decoders.
 
-Each is what PyTorch computes, in float32, at random weights: transformers'
-own classes, and for the transformer of the paper torch.nn's layers.
+They contain the outputs of transformers' classes, and of torch.nn's layers for
+the original transformer, in float32, for random weights.
 """
 
 import json
@@ -15,17 +15,17 @@ from torch import nn
 
 
 class Case(NamedTuple):
-  """One model at random weights."""
+  """One model with random weights."""
 
   name: str
   model: str
-  """A class of transformers."""
+  """Name of a class of transformers."""
 
   settings: dict[str, Any]
-  """Of its config."""
+  """Arguments of its config class."""
 
   padded: bool = True
-  """Whether there is padding, on both sides."""
+  """Whether sequences are padded, on both sides."""
 
 
 GPT2 = {
@@ -48,7 +48,7 @@ LLAMA = {
 }
 LLAMA3 = {
   "rope_type": "llama3",
-  # Small enough for wavelengths on both sides of both borders.
+  # Small enough for wavelengths on both sides of both limits.
   "rope_theta": 100.0,
   "factor": 4.0,
   "low_freq_factor": 1.0,
@@ -166,7 +166,7 @@ BLOCKS = {
 }
 """The modules whose input (of the first) and outputs are hidden states.
 
-The last of transformers' own is normalised, so theirs are not taken.
+The last hidden state of transformers is normalized, so hooks are used.
 """
 
 
@@ -183,20 +183,20 @@ def make(family: str) -> Iterator[tuple[str, dict, dict[str, torch.Tensor]]]:
     model = getattr(transformers, case.model)(config).eval()
     config.architectures = [case.model]
     weights = randomize(model)
-    inputs = draw_inputs(model, padded=case.padded)
+    inputs = random_inputs(model, padded=case.padded)
     arrays = {f"input/{name}": array for name, array in inputs.items()}
     arrays |= {f"weight/{name}": array for name, array in weights.items()}
-    found, padded = computed(model, weights, inputs)
+    results, padded = computed(model, weights, inputs)
     metadata = {
       "family": family,
       "config": config.to_json_string(),
       "padded": json.dumps(padded),
     }
-    yield case.name, metadata, arrays | found
+    yield case.name, metadata, arrays | results
 
 
 def randomize(model: nn.Module) -> dict[str, torch.Tensor]:
-  """Draws the parameters, and returns them by published name."""
+  """Initializes the parameters and returns them by published name."""
   weights = {
     name: parameter
     for name, parameter in model.named_parameters()
@@ -207,12 +207,12 @@ def randomize(model: nn.Module) -> dict[str, torch.Tensor]:
     for name, buffer in model.named_buffers()
     if name == "final_logits_bias"
   }
-  draw(weights)
+  initialize(weights)
   return weights
 
 
-def draw(weights: dict[str, torch.Tensor]) -> None:
-  """Draws parameters such that none is at its start or without effect."""
+def initialize(weights: dict[str, torch.Tensor]) -> None:
+  """Initializes parameters so that each one has an effect."""
   with torch.no_grad():
     for name, weight in weights.items():
       if re.search(r"(norm\d?|ln_\w+)\.weight$", name):
@@ -225,8 +225,8 @@ def draw(weights: dict[str, torch.Tensor]) -> None:
         weight.normal_(std=0.5 if table else weight.shape[0] ** -0.5)
 
 
-def draw_inputs(model: nn.Module, *, padded: bool) -> dict[str, torch.Tensor]:
-  """Draws tokens, padded on the left, on the right and on both sides."""
+def random_inputs(model: nn.Module, *, padded: bool) -> dict[str, torch.Tensor]:
+  """Returns random ids, padded on the left, the right and both sides."""
   config = model.config
   inputs = {"input_ids": torch.randint(2, config.vocab_size, (3, 7))}
   if padded:
@@ -248,13 +248,13 @@ def computed(
   weights: dict[str, torch.Tensor],
   inputs: dict[str, torch.Tensor],
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
-  """Returns outputs, their cotangent and the gradients, by name.
+  """Returns outputs, cotangent and gradients by name, and the padded outputs.
 
-  What belongs to padding is 0 in all of them; second, which outputs have such.
+  Rows of padding are set to 0.
   """
   arguments, mask = dict(inputs), inputs.get("attention_mask")
   if mask is not None and not model.config.is_encoder_decoder:
-    # As transformers counts them when it generates.
+    # The positions that transformers uses in generation.
     arguments["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
   outputs, hooks = watch(model)
   result = model(**arguments, output_attentions=True, use_cache=False)
@@ -274,14 +274,14 @@ def computed(
   for name in padded:
     axes = (3, 1, 7, 1) if outputs[name].ndim == 4 else (3, 7, 1)
     outputs[name] = outputs[name] * mask.reshape(axes)
-  # Where the output is that of padding, 0 too.
+  # Also 0 where the output belongs to padding.
   cotangent = torch.randn(outputs[main].shape) * outputs[main].ne(0)
   loss = (outputs[main] * cotangent).sum()
   gradients = torch.autograd.grad(loss, list(weights.values()))
   named = zip(weights, gradients, strict=True)
   arrays = {
     f"cotangent/{main}": cotangent,
-    # A state may be two outputs, and a file holds none twice.
+    # A tensor may be two outputs, and a file cannot share storage.
     **{f"output/{name}": array.clone() for name, array in outputs.items()},
     **{f"gradient/{name}": gradient for name, gradient in named},
   }
@@ -289,44 +289,44 @@ def computed(
 
 
 def watch(model: nn.Module) -> tuple[dict[str, torch.Tensor], list]:
-  """Notes what enters the first block of a stack, and what leaves each."""
-  seen: dict[str, torch.Tensor] = {}
+  """Stores the input of the first block of a stack and each block's output."""
+  states: dict[str, torch.Tensor] = {}
   hooks = []
 
-  def note(kind, i):
+  def store(kind, i):
     def hook(module, arguments, output):
       if i == 0:
-        seen[f"{kind}_0"] = arguments[0]
-      seen[f"{kind}_{i + 1}"] = output
+        states[f"{kind}_0"] = arguments[0]
+      states[f"{kind}_{i + 1}"] = output
 
     return hook
 
   for name, module in model.named_modules():
     for kind, pattern in BLOCKS.items():
-      if found := re.fullmatch(pattern, name):
-        i = int(found["i"])
-        hooks.append(module.register_forward_hook(note(kind, i)))
-  return seen, hooks
+      if match := re.fullmatch(pattern, name):
+        i = int(match["i"])
+        hooks.append(module.register_forward_hook(store(kind, i)))
+  return states, hooks
 
 
 class Translator(nn.Module):
-  """Vaswani et al. 2017, arXiv:1706.03762, of the layers of torch.nn."""
+  """Vaswani et al. 2017, arXiv:1706.03762, from the layers of torch.nn."""
 
   def __init__(self, *, pre_norm: bool):
     """Makes the parameters."""
     super().__init__()
-    self.shared = nn.Embedding(VOCABULARY, WIDTH)
-    how = {"norm_first": pre_norm, "batch_first": True, "dropout": 0.0}
+    self.shared = nn.Embedding(VOCAB_SIZE, WIDTH)
+    options = {"norm_first": pre_norm, "batch_first": True, "dropout": 0.0}
     sizes = {"d_model": WIDTH, "nhead": 2, "dim_feedforward": 20}
     last = (lambda: nn.LayerNorm(WIDTH)) if pre_norm else lambda: None
     self.encoder = nn.TransformerEncoder(
-      nn.TransformerEncoderLayer(**sizes, **how),
+      nn.TransformerEncoderLayer(**sizes, **options),
       1,
       last(),
       enable_nested_tensor=False,
     )
     self.decoder = nn.TransformerDecoder(
-      nn.TransformerDecoderLayer(**sizes, **how), 2, last()
+      nn.TransformerDecoderLayer(**sizes, **options), 2, last()
     )
 
   def forward(self, input_ids, attention_mask, decoder_input_ids):
@@ -343,27 +343,27 @@ class Translator(nn.Module):
 
   def embed(self, ids: torch.Tensor) -> torch.Tensor:
     """Returns scaled words plus positions, sines and cosines in turns."""
-    places = torch.arange(ids.shape[1])[:, None]
-    angles = places / 10_000 ** (torch.arange(0, WIDTH, 2) / WIDTH)
+    positions = torch.arange(ids.shape[1])[:, None]
+    angles = positions / 10_000 ** (torch.arange(0, WIDTH, 2) / WIDTH)
     waves = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
     return self.shared(ids) * WIDTH**0.5 + waves
 
 
-VOCABULARY, WIDTH = 31, 16
+VOCAB_SIZE, WIDTH = 31, 16
 
 
 def _of_torch(name: str, *, pre_norm: bool):
   torch.manual_seed(0)
-  # Not in evaluation: torch.nn then takes a path that hooks do not see.
+  # In evaluation mode torch.nn uses fused code that skips the hooks.
   model = Translator(pre_norm=pre_norm).train()
   weights = dict(model.named_parameters())
-  draw(weights)
+  initialize(weights)
   mask = torch.ones(3, 7, dtype=torch.long)
   mask[0, 5:] = mask[1, 2:] = 0
   inputs = {
-    "input_ids": torch.randint(0, VOCABULARY, (3, 7)),
+    "input_ids": torch.randint(0, VOCAB_SIZE, (3, 7)),
     "attention_mask": mask,
-    "decoder_input_ids": torch.randint(0, VOCABULARY, (3, 5)),
+    "decoder_input_ids": torch.randint(0, VOCAB_SIZE, (3, 5)),
   }
   outputs, hooks = watch(model)
   logits = model(**inputs)
@@ -377,12 +377,12 @@ def _of_torch(name: str, *, pre_norm: bool):
     (logits * cotangent).sum(), list(weights.values())
   )
   settings = {
-    "vocabulary": VOCABULARY,
+    "vocab_size": VOCAB_SIZE,
     "width": WIDTH,
     "depth": 1,
-    "target_depth": 2,
-    "heads": 2,
-    "hidden": 20,
+    "decoder_depth": 2,
+    "num_heads": 2,
+    "mlp_dim": 20,
     "pre_norm": pre_norm,
   }
   metadata = {

@@ -1,8 +1,8 @@
 """Golden files of encoders of text and images.
 
-Each is what PyTorch computes, in float32, at random weights: transformers'
-own classes, and below a vision transformer under the names of timm and one
-under those of its original release.
+They contain the outputs of transformers' classes, and of the two vision
+transformers below in the names of timm and of the original release, in float32,
+for random weights.
 """
 
 import json
@@ -19,23 +19,23 @@ from torch.nn import functional
 
 
 class Case(NamedTuple):
-  """One model of transformers at random weights."""
+  """One model of transformers with random weights."""
 
   name: str
   model: str
-  """A class of transformers."""
+  """Name of a class of transformers."""
 
   settings: dict[str, Any]
-  """Of its config."""
+  """Arguments of its config class."""
 
   inputs: Callable[[Any], dict[str, torch.Tensor]]
   """`config -> arguments`."""
 
 
 def text(*, padded: bool = True, types: int = 0) -> Callable:
-  """Makes what draws ids, padded on the left, the right and both sides."""
+  """Returns a sampler of ids, padded on the left, the right and both sides."""
 
-  def draw(config) -> dict[str, torch.Tensor]:
+  def sample(config) -> dict[str, torch.Tensor]:
     inputs = {"input_ids": torch.randint(1, config.vocab_size, (3, 7))}
     if types:
       inputs["token_type_ids"] = torch.randint(0, types, (3, 7))
@@ -45,11 +45,11 @@ def text(*, padded: bool = True, types: int = 0) -> Callable:
       inputs["attention_mask"] = mask
     return inputs
 
-  return draw
+  return sample
 
 
 def images(*shape: int) -> Callable:
-  """Makes what draws images `[C, Y, X]`."""
+  """Returns a sampler of images `[C, Y, X]`."""
   return lambda config: {"pixel_values": torch.randn(2, *shape)}
 
 
@@ -166,9 +166,9 @@ CASES = {
 
 SIZED = {
   "base": {"depth": 2, "embed_dim": 24, "num_heads": 3, "mlp_ratio": 1.5},
-  "grey": {"depth": 1, "embed_dim": 16, "num_heads": 2, "qkv_bias": False},
+  "gray": {"depth": 1, "embed_dim": 16, "num_heads": 2, "qkv_bias": False},
 }
-"""Vision transformers of timm and of the original release."""
+"""Sizes of the vision transformers of timm."""
 
 
 def make(family: str) -> Iterator[tuple[str, dict, dict[str, torch.Tensor]]]:
@@ -206,7 +206,7 @@ def _transformers(family: str, case: Case):
 
 
 def randomize(weights: dict[str, torch.Tensor]) -> None:
-  """Draws parameters such that none is at its start or without effect."""
+  """Initializes parameters so that each one has an effect."""
   with torch.no_grad():
     for name, weight in weights.items():
       if re.search(r"norm\w*(\.|/)(weight|scale)$|LayerNorm.*weight$", name):
@@ -215,12 +215,12 @@ def randomize(weights: dict[str, torch.Tensor]) -> None:
         weight.normal_(std=0.3)
       elif re.search(r"embeddings\.weight$|cls|pos", name):
         weight.normal_(std=0.5)
-      else:  # Not larger: softmax and norms would saturate.
+      else:  # Larger values would saturate softmax and norms.
         weight.normal_(std=weight[0].numel() ** -0.5)
 
 
 def published_names(model, weights) -> dict[str, str]:
-  """Returns the names under which transformers writes parameters."""
+  """Returns the names in the file that transformers writes, by parameter."""
   with tempfile.TemporaryDirectory() as folder:
     model.save_pretrained(folder)
     published = safetensors.torch.load_file(f"{folder}/model.safetensors")
@@ -235,23 +235,23 @@ def published_names(model, weights) -> dict[str, str]:
 
 
 def watched(model, arguments) -> dict[str, torch.Tensor]:
-  """Returns all outputs by name, hidden states as blocks pass them on.
+  """Returns all outputs by name, with the outputs of blocks as hidden states.
 
-  The last of transformers' own may be normalised, so they are not taken.
+  The last hidden state of transformers may be normalized, so hooks are used.
   """
-  seen: dict[str, torch.Tensor] = {}
+  states: dict[str, torch.Tensor] = {}
 
-  def note(i):
+  def store(i):
     def hook(module, inputs, output):
       if i == 0:
-        seen["hidden_states_0"] = inputs[0]
+        states["hidden_states_0"] = inputs[0]
       last = output[0] if isinstance(output, tuple) else output
-      seen[f"hidden_states_{i + 1}"] = last
+      states[f"hidden_states_{i + 1}"] = last
 
     return hook
 
   hooks = [
-    module.register_forward_hook(note(int(name.rsplit(".", 1)[1])))
+    module.register_forward_hook(store(int(name.rsplit(".", 1)[1])))
     for name, module in model.named_modules()
     if re.search(r"(^|\.)layers?\.\d+$", name)
   ]
@@ -259,7 +259,7 @@ def watched(model, arguments) -> dict[str, torch.Tensor]:
   for hook in hooks:
     hook.remove()
   maps = {f"attentions_{i}": a for i, a in enumerate(result.attentions)}
-  outputs = {**seen, **maps}
+  outputs = {**states, **maps}
   if "logits" in result:
     return outputs | {"logits": result.logits}
   outputs["hidden"] = result.last_hidden_state
@@ -288,7 +288,7 @@ def golden(weights, inputs, outputs) -> dict[str, torch.Tensor]:
 
 
 class VisionTransformer(nn.Module):
-  """Dosovitskiy et al. 2021, arXiv:2010.11929, under the names of timm."""
+  """ViT of Dosovitskiy et al. 2021, arXiv:2010.11929, in the names of timm."""
 
   def __init__(
     self,
@@ -303,7 +303,7 @@ class VisionTransformer(nn.Module):
     mlp_ratio: float = 4,
     qkv_bias: bool = True,
   ):
-    """Makes the parameters; see timm's class for the arguments."""
+    """Creates the parameters; see timm's class for the arguments."""
     super().__init__()
     self.patch_embed = nn.Module()
     self.patch_embed.proj = nn.Conv2d(
@@ -333,10 +333,10 @@ class VisionTransformer(nn.Module):
 
 
 class TimmBlock(nn.Module):
-  """A block under the names of timm, queries, keys and values in one."""
+  """A block in the names of timm, with fused query, key and value."""
 
   def __init__(self, width: int, heads: int, hidden: int, qkv_bias: bool):
-    """Makes the parameters."""
+    """Creates the parameters."""
     super().__init__()
     self.heads = heads
     self.norm1 = nn.LayerNorm(width, 1e-6)
@@ -349,7 +349,7 @@ class TimmBlock(nn.Module):
     self.mlp.fc2 = nn.Linear(hidden, width)
 
   def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns tokens and the weights of attention."""
+    """Returns tokens and attention weights."""
     batch, length, width = x.shape
     qkv = self.attn.qkv(self.norm1(x))
     shape = (batch, length, 3, self.heads, width // self.heads)
@@ -364,7 +364,7 @@ class TimmBlock(nn.Module):
 
 def _timm(name: str, sizes: dict[str, Any]):
   torch.manual_seed(0)
-  channels = 1 if name == "grey" else 3
+  channels = 1 if name == "gray" else 3
   model = VisionTransformer(
     img_size=8, patch_size=4, in_chans=channels, num_classes=5, **sizes
   )
@@ -390,7 +390,7 @@ WIDTH, HEADS, HIDDEN, DEPTH, PATCH, CLASSES = 18, 3, 20, 2, 4, 4
 
 
 def _original():
-  """Makes the file of the original release's names, `pre_logits` included."""
+  """Returns a golden file in the original names, including `pre_logits`."""
   torch.manual_seed(0)
   weights = {
     name: torch.empty(shape, requires_grad=True)
@@ -400,11 +400,11 @@ def _original():
   x = torch.randn(2, 8, 12, 3)
   settings = {
     "num_classes": CLASSES,
-    "patch": PATCH,
+    "patch_size": PATCH,
     "width": WIDTH,
     "depth": DEPTH,
-    "heads": HEADS,
-    "hidden": HIDDEN,
+    "num_heads": HEADS,
+    "mlp_dim": HIDDEN,
     "pooler": True,
     "activation": "gelu",
   }

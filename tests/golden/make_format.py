@@ -1,6 +1,6 @@
-"""Writes format.safetensors: what the safetensors package makes of all dtypes.
+"""Writes format.safetensors, all dtypes as the safetensors package writes them.
 
-Run where torch and safetensors are: `python tests/golden/make_format.py`.
+Requires torch and safetensors: `python tests/golden/make_format.py`.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 
 def make() -> None:
-  """Writes one small tensor of every dtype, odd names and an empty one."""
+  """Writes a small tensor of every dtype, unusual names and an empty tensor."""
   arrays = {
     "b.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3),
     "a": torch.ones(3, dtype=torch.bfloat16),

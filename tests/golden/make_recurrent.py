@@ -1,7 +1,7 @@
 """Golden files of recurrent networks, from torch.nn's layers.
 
-Rows of unequal lengths go through `pack_padded_sequence`; what stands behind
-the last kept step is random and must have no influence.
+Sequences of unequal lengths pass through `pack_padded_sequence`. Inputs after
+the last valid step are random and must have no effect.
 """
 
 import json
@@ -32,21 +32,21 @@ CASES = {
 }
 FAMILIES = tuple(CASES)
 LENGTHS = torch.tensor([11, 4, 1, 8])
-VOCABULARY, CLASSES = 23, 6
+VOCAB_SIZE, CLASSES = 23, 6
 
 
 class Network(nn.Module):
-  """Words, layers and an output, each where the config has it."""
+  """Recurrent layers, with an embedding and an output layer if configured."""
 
   def __init__(self, layers: nn.RNNBase, config: dict[str, Any]):
     super().__init__()
     self.rnn, self.head = layers, config.get("head")
-    ways = 2 if layers.bidirectional else 1
+    directions = 2 if layers.bidirectional else 1
     if self.head == "lm":
-      self.encoder = nn.Embedding(VOCABULARY, layers.input_size)
+      self.encoder = nn.Embedding(VOCAB_SIZE, layers.input_size)
     if self.head:
-      count = VOCABULARY if self.head == "lm" else CLASSES
-      self.decoder = nn.Linear(ways * layers.hidden_size, count)
+      count = VOCAB_SIZE if self.head == "lm" else CLASSES
+      self.decoder = nn.Linear(directions * layers.hidden_size, count)
 
   def forward(self, inputs):
     x = self.encoder(inputs) if self.head == "lm" else inputs
@@ -54,13 +54,13 @@ class Network(nn.Module):
     packed, carry = self.rnn(packed)
     outputs, _ = pad_packed_sequence(packed, True, total_length=x.shape[1])
     carry = carry if isinstance(carry, tuple) else (carry,)
-    found = {f"carry_{i}": array for i, array in enumerate(carry)}
+    carries = {f"carry_{i}": array for i, array in enumerate(carry)}
     if self.head is None:
-      return found | {"hidden": outputs}
+      return carries | {"hidden": outputs}
     if self.head == "classifier":
-      ways = 2 if self.rnn.bidirectional else 1
-      outputs = torch.cat(list(carry[0][-ways:]), dim=-1)
-    return found | {"logits": self.decoder(outputs)}
+      directions = 2 if self.rnn.bidirectional else 1
+      outputs = torch.cat(list(carry[0][-directions:]), dim=-1)
+    return carries | {"logits": self.decoder(outputs)}
 
 
 def make(family: str) -> Iterator[tuple[str, dict[str, str], dict]]:
@@ -74,16 +74,16 @@ def make(family: str) -> Iterator[tuple[str, dict[str, str], dict]]:
     with torch.no_grad():
       for parameter in model.parameters():
         parameter.copy_(0.4 * torch.randn(parameter.shape))
-    whole = {"model_type": family, "architectures": [kind], **config}
+    published = {"model_type": family, "architectures": [kind], **config}
     if config.get("head") == "lm":
-      whole["vocab_size"] = VOCABULARY
-      inputs = torch.randint(VOCABULARY, (len(LENGTHS), 11))
+      published["vocab_size"] = VOCAB_SIZE
+      inputs = torch.randint(VOCAB_SIZE, (len(LENGTHS), 11))
     else:
       inputs = torch.randn(len(LENGTHS), 11, config["input_size"])
       inputs.requires_grad_()
     if config.get("head") == "classifier":
-      whole["num_classes"] = CLASSES
-    metadata = {"family": family, "config": json.dumps(whole)}
+      published["num_classes"] = CLASSES
+    metadata = {"family": family, "config": json.dumps(published)}
     yield name, metadata, _arrays(model, inputs)
 
 

@@ -1,9 +1,9 @@
-"""Measures how far dlcore is from the golden files.
+"""Measures the errors of dlcore against the golden files.
 
   python tests/golden/measure.py --output=experiments/results/parity.json
 
-For each family the largest difference of any output and of any gradient,
-max|a - b| / max|b| of each tensor, see `tests/transfer/golden.py`.
+For each family, the largest error of any output and of any gradient, where the
+error is max|a - b| / max|b| of a tensor; see `tests/transfer/golden.py`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from golden import NAMES, golden, gradient_errors, output_errors
 
 
 def main() -> None:
-  """Writes a JSON file of the errors by family."""
+  """Writes the errors by family as JSON."""
   parser = argparse.ArgumentParser()
   parser.add_argument("--output", type=Path, required=True)
   output = parser.parse_args().output
@@ -34,18 +34,18 @@ def main() -> None:
 
 
 def families() -> dict[str, dict[str, float]]:
-  """Returns the largest errors of each family, and of how many files."""
-  cases = collections.defaultdict(list)
+  """Returns the largest errors and the number of files of each family."""
+  by_family = collections.defaultdict(list)
   for name in NAMES:
     case = golden(name)
-    cases[case.metadata["family"]].append(case)
+    by_family[case.metadata["family"]].append(case)
   return {
     family: {
-      "forward": max(max(output_errors(case).values()) for case in found),
-      "gradient": max(max(gradient_errors(case).values()) for case in found),
-      "files": len(found),
+      "forward": max(max(output_errors(case).values()) for case in cases),
+      "gradient": max(max(gradient_errors(case).values()) for case in cases),
+      "files": len(cases),
     }
-    for family, found in sorted(cases.items())
+    for family, cases in sorted(by_family.items())
   }
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import signal
+import threading
 from unittest import mock
 
 import flax.linen as nn
@@ -54,6 +56,21 @@ def source(size: int, seed: int = 0) -> data.Source:
 def indices(batch_index: int) -> np.ndarray:
   """Returns the examples of a batch of `fit` at its default settings."""
   return data.shuffled(50, 16)(0, batch_index).index
+
+
+def spoiled(*batch_indices, factor=np.nan):
+  """Multiplies the loss of some batches by `factor`; a wrapper of tasks."""
+  bad = np.stack([indices(number) for number in batch_indices])
+
+  def wrap(task):
+    def loss(params, model_state, batch, key):
+      hit = jnp.any(jnp.all(batch["index"] == bad, axis=1))
+      (total, weight), rest = task.loss(params, model_state, batch, key)
+      return (total * jnp.where(hit, factor, 1.0), weight), rest
+
+    return task._replace(loss=loss)
+
+  return wrap
 
 
 def fit(
@@ -110,6 +127,31 @@ def optimized():
     sharding.Partitioner, "compiler_options", options_of_all
   ):
     yield
+
+
+def compilations(run):
+  """Returns the compilations before and after the handlers are installed.
+
+  Args:
+    run: a function without arguments that calls `training.fit`.
+  """
+  default = signal.getsignal(signal.SIGTERM)
+  thread = threading.current_thread()
+  before, after, listening = [], [], [True]
+
+  def listen(event, seconds, **details):
+    if not listening or threading.current_thread() is not thread:
+      return
+    if event == "/jax/core/compile/backend_compile_duration":
+      installed = signal.getsignal(signal.SIGTERM) != default
+      (after if installed else before).append(details)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    run()
+  finally:
+    listening.clear()  # A listener cannot be removed.
+  return before, after
 
 
 def leaves(state) -> dict[str, np.ndarray]:

@@ -13,21 +13,6 @@ from dlcore.errors import UserError
 from dlcore.training.monitor import Monitor
 
 
-def spoiled(*batch_indices, factor=jnp.nan):
-  """Multiplies the loss of some batches by `factor`."""
-  bad = np.stack([problem.indices(number) for number in batch_indices])
-
-  def wrap(task):
-    def loss(params, model_state, batch, key):
-      hit = jnp.any(jnp.all(batch["index"] == bad, axis=1))
-      (total, weight), rest = task.loss(params, model_state, batch, key)
-      return (total * jnp.where(hit, factor, 1.0), weight), rest
-
-    return task._replace(loss=loss)
-
-  return wrap
-
-
 @pytest.mark.parametrize(
   ("placement", "steps_per_call"), [("device", 4), ("stream", 1)]
 )
@@ -36,7 +21,7 @@ def test_an_update_that_is_not_finite_is_skipped(
 ):
   state = problem.fit(
     tmp_path,
-    wrap=spoiled(5, 7, 22),
+    wrap=problem.spoiled(5, 7, 22),
     placement=placement,
     steps_per_call=steps_per_call,
   ).last
@@ -53,7 +38,7 @@ def test_an_update_that_is_not_finite_is_skipped(
 def test_a_skipped_update_changes_only_the_clock_and_the_counts():
   # Neither run evaluates before its end, so both have made no decision.
   short = problem.fit(steps=5, eval_every=100).last
-  longer = problem.fit(steps=6, eval_every=100, wrap=spoiled(5)).last
+  longer = problem.fit(steps=6, eval_every=100, wrap=problem.spoiled(5)).last
   before, after = problem.leaves(short), problem.leaves(longer)
   assert before.keys() == after.keys()
   differ = {path for path in before if (before[path] != after[path]).any()}
@@ -66,7 +51,7 @@ def test_a_skipped_update_changes_only_the_clock_and_the_counts():
 
 
 def test_several_skips_in_a_row_roll_back_with_half_the_rate(tmp_path, caplog):
-  state = problem.fit(tmp_path, wrap=spoiled(33, 34, 35)).last
+  state = problem.fit(tmp_path, wrap=problem.spoiled(33, 34, 35)).last
   assert "rolling back to step 30" in caplog.text
   assert int(state.step) == 40
   assert int(state.batch_index) == 40 + 6
@@ -79,7 +64,7 @@ def test_several_skips_in_a_row_roll_back_with_half_the_rate(tmp_path, caplog):
 
 
 def test_skips_before_the_first_save_restart_the_run(tmp_path, caplog):
-  state = problem.fit(tmp_path, wrap=spoiled(3, 4, 5)).last
+  state = problem.fit(tmp_path, wrap=problem.spoiled(3, 4, 5)).last
   assert "rolling back to step 0" in caplog.text
   assert int(state.batch_index) == 46
 
@@ -90,7 +75,7 @@ def test_a_kill_around_the_failure_changes_no_bit(
   tmp_path, monkeypatch, stop, checkpoint_every
 ):
   settings = {
-    "wrap": spoiled(33, 34, 35),
+    "wrap": problem.spoiled(33, 34, 35),
     "checkpoint_every": checkpoint_every,
     "log_every": 1,
   }
@@ -134,14 +119,14 @@ def test_a_failure_that_repeats_ends_with_its_origin_and_batch(tmp_path):
 
 
 def test_progress_resets_the_count_of_roll_backs(tmp_path):
-  wrap = spoiled(13, 14, 15, 33, 34, 35, 51, 52, 53)
+  wrap = problem.spoiled(13, 14, 15, 33, 34, 35, 51, 52, 53)
   state = problem.fit(tmp_path, wrap=wrap, max_rollbacks=1).last
   assert int(state.step) == 40
   assert float(state.rate_scale) == 0.125
 
 
 def test_a_spike_is_skipped_if_spike_factor_is_set():
-  wrap = spoiled(30, factor=1e4)
+  wrap = problem.spoiled(30, factor=1e4)
   assert int(problem.fit(wrap=wrap).last.guard["skipped"]) == 0
   state = problem.fit(wrap=wrap, spike_factor=50.0).last
   assert int(state.guard["skipped"]) == 1
@@ -149,7 +134,7 @@ def test_a_spike_is_skipped_if_spike_factor_is_set():
 
 def test_a_run_without_roll_backs_stops_at_the_first_failure():
   with pytest.raises(UserError, match="steps 34 to 36 were skipped"):
-    problem.fit(wrap=spoiled(33, 34, 35), max_rollbacks=0)
+    problem.fit(wrap=problem.spoiled(33, 34, 35), max_rollbacks=0)
 
 
 def test_a_damaged_checkpoint_to_roll_back_to_stops_the_run(
@@ -164,4 +149,4 @@ def test_a_damaged_checkpoint_to_roll_back_to_stops_the_run(
 
   monkeypatch.setattr(storage.Checkpoints, "roll_back", damaged)
   with pytest.raises(UserError, match="were skipped"):
-    problem.fit(tmp_path, wrap=spoiled(33, 34, 35))
+    problem.fit(tmp_path, wrap=problem.spoiled(33, 34, 35))

@@ -68,6 +68,16 @@ def test_a_halted_step_is_reported_and_no_later_line_is_written(tmp_path):
   assert lines(tmp_path) == []
 
 
+@pytest.mark.parametrize("overlap", [True, False])
+def test_flush_reports_a_halt_in_the_last_step(overlap):
+  """However fast the steps are, and though no line of the log is due."""
+  with monitored(None, log_every=1000, overlap=overlap) as reader:
+    for step in range(10):
+      reader.add(step, 1, entry(step))
+    reader.flush()
+    assert reader.halted
+
+
 def test_few_steps_are_in_flight_if_each_takes_long(monkeypatch):
   clock = iter(range(1000))
   monkeypatch.setattr(monitor.time, "monotonic", lambda: next(clock))

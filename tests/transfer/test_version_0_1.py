@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dlcore import models, transfer, trees
+from dlcore import models, storage, transfer, trees
 from dlcore.errors import UserError
 from dlcore.transfer.families import own
 from dlcore.transfer.io import safetensors, sources
@@ -34,9 +34,12 @@ def test_the_variables_of_a_run_are_read(run):
 
 
 def test_averaged_parameters_replace_the_raw_ones():
-  state = sources.checkpoint.read(FOLDER / "cnn_ema" / "checkpoints", 40)
+  checkpoints = FOLDER / "cnn_ema" / "checkpoints"
+  step = storage.best_step(checkpoints)
+  assert step is not None
+  state = storage.read_checkpoint(checkpoints, step)["state"]
   arrays = sources.open_weights(FOLDER / "cnn_ema").arrays
-  average = trees.flatten({"params": state["ema"]})
+  average = trees.flatten(state["average"])
   assert average
   for path, leaf in average.items():
     np.testing.assert_array_equal(arrays[path], leaf, err_msg=path)

@@ -164,8 +164,7 @@ def _folder(folder: Path, link_root: Path | None = None) -> Weights:
 def _run_variables(folder: Path) -> dict[str, np.ndarray]:
   """Returns the variables of a run's best checkpoint by path.
 
-  Averaged parameters replace the raw ones. States of version 0.1 have other
-  names for the average and for the model's collections.
+  Averaged parameters replace the raw ones, and frozen parameters are included.
   """
   checkpoints = folder / "checkpoints"
   if checkpoints.is_symlink():
