@@ -82,7 +82,7 @@ def differences(
     return {}  # An incomplete config.json; only the weights can be checked.
   except UserError as error:
     if _is_allowed(allow, "config.json"):
-      return {"config.json": " ".join(error.lines[1:])}
+      return {"config.json": " ".join(error.lines)}
     raise UserError(
       error.lines[0],
       " ".join(error.lines[1:]),

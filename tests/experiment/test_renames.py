@@ -57,7 +57,7 @@ def test_an_upgrade_keeps_every_value_and_is_idempotent(path):
   old, new = (
     defaults.leaves(tree) for tree in (content, renames.upgrade(content))
   )
-  names = {section: content[section]["name"] for section in renames.BY_ENTRY}
+  names = {section: old.get(f"{section}.name") for section in renames.BY_ENTRY}
   paths = {key: renames.renamed(key, names) or key for key in old}
   assert new == {paths[key]: value for key, value in old.items()}
   assert content == json.loads(path.read_text())

@@ -9,7 +9,7 @@ from dlcore import experiment, storage, transfer, trees
 from dlcore.errors import UserError
 from dlcore.experiment import RunFolder
 from dlcore.experiment.build import build_task
-from dlcore.transfer import safetensors
+from dlcore.transfer.io import safetensors
 
 SMALL = (
   "--config.model.name=mlp",

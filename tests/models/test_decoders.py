@@ -284,7 +284,7 @@ def test_a_dropout_rate_may_be_traced():
     ("llama", {"num_kv_heads": 3}, {}, "divide num_heads"),
     ("llama", {"depth": 0}, {}, "depth"),
     ("llama", {}, {"token_type_ids": np.ones((2, 6))}, "has no token types"),
-    ("transformer", {"head": "classifier"}, {}, "got 'classifier'"),
+    ("transformer", {"head": "classifier"}, {}, "unknown head 'classifier'"),
     ("transformer", {"target_vocab_size": -1}, {}, "target_vocab_size"),
   ],
 )

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import pytest
 
 from dlcore import storage
+from dlcore.task import Task
 from dlcore.training import Phases, monitor
 from dlcore.training.progress import Progress
+
+TASK = Task(init=None, loss=None, evaluate=None, predict=None)
 
 
 @contextlib.contextmanager
@@ -28,7 +31,7 @@ def monitored(workdir, **settings):
       log = stack.enter_context(
         contextlib.closing(storage.MetricLog(workdir, 0))
       )
-    reader = monitor.Monitor(log, progress, lambda sums: {}, **settings)
+    reader = monitor.Monitor(log, progress, TASK, **settings)
     stack.callback(reader.close)
     yield reader
 
