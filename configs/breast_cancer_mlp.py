@@ -2,7 +2,7 @@
 
   experiments/train.py --config=configs/breast_cancer_mlp.py
 
-For a table of one's own:
+For your own table:
 --config.data.name=table_csv --config.data.path=FILE --config.data.target=NAME
 
 Measured on 2 CPU cores, 2026-11-22: test accuracy 96.99% (deviation 0.48

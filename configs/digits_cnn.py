@@ -1,4 +1,4 @@
-"""A small CNN on scikit-learn's 8x8 digits, first half against second half.
+"""A small CNN on scikit-learn's 8x8 digits; the second half is the test split.
 
 experiments/train.py
 

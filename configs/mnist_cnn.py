@@ -2,8 +2,8 @@
 
   experiments/train.py --config=configs/mnist_cnn.py
 
-The data is downloaded once; --config.data.manual_dir=DIR takes the four
-original files from a folder instead.
+The data is downloaded once, or read from the folder of the four original files
+with --config.data.manual_dir=DIR.
 
 Measured on 2 CPU cores, 2026-11-22: test accuracy 99.47% (deviation 0.02
 over 3 seeds) in 188 to 196 s from the command to its exit.

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import own_parts
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path):
   result = subprocess.run(
     [

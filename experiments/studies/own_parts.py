@@ -72,7 +72,8 @@ def main(steps=500):
   after = training.fit(
     task, tx, train, valid, steps=steps, best_by="-error"
   ).best
-  return [evaluate(state)["error"] for state in (before, after)]
+  results = [evaluate(state) or {} for state in (before, after)]
+  return [values["error"] for values in results]
 
 
 if __name__ == "__main__":

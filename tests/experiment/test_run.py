@@ -266,3 +266,23 @@ def test_the_plateau_of_a_config_lowers_the_rate(tmp_path):
   assert rates[0] == np.float32(0.05)
   assert rates[-1] < 0.04
   assert all(later <= rate for rate, later in itertools.pairwise(rates))
+
+
+@pytest.mark.parametrize(
+  "value", ["3", "5:3", "3:3", "a:b", ":5", "-1:2", "1:2:3", "٣:٤"]
+)
+def test_a_wrong_profile_is_three_lines(value, shell):
+  answer = shell("train", f"--profile={value}")
+  assert (answer.code, len(answer.err)) == (2, 3)
+  assert "FIRST:LAST" in answer.err[0]
+  assert value in answer.err[1]
+
+
+def test_a_profile_of_several_seeds_is_three_lines(shell):
+  answer = shell("train", "--profile=1:2", "--seeds=2")
+  assert (answer.code, len(answer.err)) == (2, 3)
+
+
+def test_a_profile_traces_steps_of_the_run(tiny, tmp_path):
+  experiment.train(tiny(), tmp_path, profile=(1, 2), progress=False)
+  assert list((tmp_path / "profile").rglob("*.xplane.pb"))

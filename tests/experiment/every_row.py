@@ -1,0 +1,206 @@
+"""The table of every row and every script: works, or refused for a reason.
+
+A row of a table of dlcore is combined with data that fits it. `Row.outcomes`
+has `WORKS` or the reason of the refusal for each script; a reason is a text in
+an error of at most three lines. `Row.settings` are overrides of a config that
+make the row small.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import small
+
+WORKS = "works"
+SCRIPTS = (
+  "train --summary",
+  "train",
+  "evaluate",
+  "predict",
+  "export --format=safetensors",
+  "export --format=stablehlo",
+  "report",
+)
+ALL = dict.fromkeys(SCRIPTS, WORKS)
+
+
+def trained_by_fit(reason: str) -> dict[str, str]:
+  """Returns the outcomes of a model that no kind of task trains."""
+  return dict.fromkeys(SCRIPTS, reason) | {"train --summary": WORKS}
+
+
+class Row(NamedTuple):
+  """Outcomes of one row by script."""
+
+  data: str
+  """A key of `data.DATASETS`, or `tokens`, a data set of the test."""
+
+  settings: Mapping[str, Any]
+  outcomes: Mapping[str, str] = ALL
+
+
+TEXT = {
+  "vocab_size": 20,
+  "width": 8,
+  "depth": 1,
+  "num_heads": 2,
+  "mlp_dim": 8,
+  "max_length": 8,
+}
+LANGUAGE = {**TEXT, "head": "classifier"}
+LLAMA = {**LANGUAGE, "num_kv_heads": 0, "head_dim": 0}
+RECURRENT = {"vocab_size": 20, "width": 4}
+RESNET = {"stages": (1, 1)}
+EFFICIENTNET = small.IMAGES["efficientnet_lite0"]
+MIXER = small.IMAGES["mixer"]
+VGG = small.IMAGES["vgg11"]
+CONVNEXT = small.IMAGES["convnext_tiny"]
+VIT = {"patch_size": 4, "width": 8, "depth": 1, "num_heads": 2, "mlp_dim": 8}
+# A Transformer and a Seq2Seq read two sequences; no kind of task has both.
+TRANSLATION = trained_by_fit("takes input_ids and decoder_input_ids")
+
+MODELS = {
+  "bert_base": Row("tokens", TEXT),
+  "bert_large": Row("tokens", TEXT),
+  "cnn": Row("digits", {"stages": ((4,),)}),
+  "convnext_base": Row("digits", CONVNEXT),
+  "convnext_small": Row("digits", CONVNEXT),
+  "convnext_tiny": Row("digits", CONVNEXT),
+  "distilbert": Row("tokens", TEXT),
+  "efficientnet_lite0": Row("digits", EFFICIENTNET),
+  "efficientnet_lite1": Row("digits", EFFICIENTNET),
+  "efficientnet_lite2": Row("digits", EFFICIENTNET),
+  "efficientnet_lite3": Row("digits", EFFICIENTNET),
+  "efficientnet_lite4": Row("digits", EFFICIENTNET),
+  "gpt2": Row("tokens", LANGUAGE),
+  "gpt2_large": Row("tokens", LANGUAGE),
+  "gpt2_medium": Row("tokens", LANGUAGE),
+  "gpt2_xl": Row("tokens", LANGUAGE),
+  "gru": Row("tokens", RECURRENT),
+  "lenet5": Row("digits", {}),
+  "llama2_7b": Row("tokens", LLAMA),
+  "llama3_2_1b": Row("tokens", LLAMA),
+  "llama3_2_3b": Row("tokens", LLAMA),
+  "llama3_8b": Row("tokens", LLAMA),
+  "lstm": Row("tokens", RECURRENT),
+  "marian": Row("tokens", TEXT, TRANSLATION),
+  "minilm_l12": Row("tokens", TEXT),
+  "minilm_l6": Row("tokens", TEXT),
+  "mixer": Row("digits", MIXER),
+  "mixer_base": Row("digits", MIXER),
+  "mlp": Row("breast_cancer", {"widths": (8,)}),
+  "qwen2_0_5b": Row("tokens", LLAMA),
+  "qwen2_1_5b": Row("tokens", LLAMA),
+  "resnet101": Row("digits", RESNET),
+  "resnet110": Row("digits", RESNET),
+  "resnet152": Row("digits", RESNET),
+  "resnet18": Row("digits", RESNET),
+  "resnet20": Row("digits", RESNET),
+  "resnet32": Row("digits", RESNET),
+  "resnet34": Row("digits", RESNET),
+  "resnet44": Row("digits", RESNET),
+  "resnet50": Row("digits", RESNET),
+  "resnet56": Row("digits", RESNET),
+  "rnn": Row("tokens", RECURRENT),
+  "seq2seq": Row("tokens", RECURRENT, TRANSLATION),
+  "smollm_135m": Row("tokens", LLAMA),
+  "smollm_1_7b": Row("tokens", LLAMA),
+  "smollm_360m": Row("tokens", LLAMA),
+  "transformer_base": Row("tokens", TEXT, TRANSLATION),
+  "transformer_big": Row("tokens", TEXT, TRANSLATION),
+  "vgg11": Row("digits", VGG),
+  "vgg16": Row("digits", VGG),
+  "vit_base": Row("digits", VIT),
+  "vit_large": Row("digits", VIT),
+  "vit_small": Row("digits", VIT),
+  "vit_tiny": Row("digits", VIT),
+  "wide_resnet28_10": Row("digits", small.IMAGES["wide_resnet28_10"]),
+}
+"""With `model.num_classes` from the data. All names are of tiny models: the
+summaries of full size are a test of their own."""
+
+REFUSED_DATA = {
+  "digits": (
+    "expected token ids, integers [B, T]",
+    "expected series, floats [B, T, F]",
+    "takes input_ids and decoder_input_ids",
+  ),
+  "tokens": (
+    "expected images, [B, Y, X, C]",
+    "expected a floating-point input",
+  ),
+}
+"""The reasons for which models refuse data of another kind."""
+
+TWO_CLASSES = dict.fromkeys(SCRIPTS, "whose target is a number")
+A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
+TASKS = {
+  "classification": (Row("digits", {}), Row("diabetes", {}, TWO_CLASSES)),
+  "regression": (Row("diabetes", {}), Row("digits", {}, A_NUMBER)),
+}
+"""A row that fits the task, and one that does not."""
+
+
+def refused(reason: str) -> dict[str, str]:
+  """Returns outcomes that are all refusals."""
+  return dict.fromkeys(SCRIPTS, reason)
+
+
+# Without a file the reason is what to set; tests/data reads small archives.
+OFFLINE = {"download": False}
+DATASETS = {
+  "breast_cancer": Row("breast_cancer", {}),
+  "cifar10": Row("cifar10", OFFLINE, refused("manual_dir")),
+  "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
+  "diabetes": Row("diabetes", {}),
+  "digits": Row("digits", {}),
+  "fashion_mnist": Row("fashion_mnist", OFFLINE, refused("manual_dir")),
+  "image_folder": Row("image_folder", {}, refused("data.path")),
+  "imagenet2012": Row("imagenet2012", OFFLINE, refused("manual_dir")),
+  "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
+  "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
+  "table_csv": Row("table_csv", {}, refused("data.path")),
+  "tfds": Row("tfds", {}, refused("data.builder")),
+}
+
+OPTIMIZERS = dict.fromkeys(
+  (
+    *("adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax"),
+    *("adamw", "adan", "ademamix", "adopt", "amsgrad", "lamb", "lars"),
+    *("lion", "momentum", "muon", "nadam", "nesterov", "novograd"),
+    *("prodigy", "radam", "rmsprop", "schedule_free_adamw"),
+    *("schedule_free_sgd", "sgd", "yogi"),
+  ),
+  WORKS,
+)
+SCHEDULES = dict.fromkeys(
+  (
+    *("constant", "cosine", "inverse_sqrt", "linear", "one_cycle"),
+    *("plateau", "polynomial", "step", "trapezoid", "warmup_cosine"),
+  ),
+  WORKS,
+)
+
+AUGMENTATIONS = {
+  "blur": 0.5,
+  "brightness": 0.2,
+  "contrast": 0.2,
+  "crop": 1,
+  "cutmix": 1.0,
+  "cutout": 2,
+  "erase": 0.2,
+  "flip": True,
+  "mixup": 0.4,
+  "noise": 0.1,
+  "randaugment": 2.0,
+  "resized_crop": 0.5,
+  "rotate": 10.0,
+  "saturation": 0.2,
+  "scale": 0.1,
+  "shear": 5.0,
+  "shift": 1,
+  "trivialaugment": True,
+}
+"""A value for each; all work with images and are refused for other data."""
+
+NO_IMAGE = "expected a batch with images to augment"
