@@ -6,7 +6,12 @@ from dlcore.models.bert import Bert
 from dlcore.transfer.families.config_fields import Field, mlp_dim
 from dlcore.transfer.families.family import token_inputs
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
-from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.layer_rules import (
+  attention,
+  dense,
+  embedding,
+  norm,
+)
 from dlcore.transfer.families.name_rules import Rule
 
 PREFIX = "bert."
@@ -78,31 +83,23 @@ def _tied(model: Bert) -> tuple[Rule, ...]:
   if model.head != "mlm":
     return ()
   published = "cls.predictions.decoder"
-  return (
-    Rule(f"{published}.weight", "params/word_embedding/embedding"),
-    Rule(f"{published}.bias", "params/mlm_bias"),
-  )
+  bias = Rule(f"{published}.bias", "params/mlm_bias")
+  return embedding(published, "word"), bias
 
 
 def _embeddings(published: str) -> tuple[Rule, ...]:
-  tables = (
-    Rule(
-      f"{published}.{name}_embeddings.weight",
-      f"params/{name}_embedding/embedding",
-    )
-    for name in ("word", "position", "token_type")
-  )
+  names = ("word", "position", "token_type")
+  tables = (embedding(f"{published}.{name}_embeddings", name) for name in names)
   return (*tables, *_norm(f"{published}.LayerNorm", "params/embedding_norm"))
 
 
 def _block(published: str, ours: str) -> tuple[Rule, ...]:
-  inputs = (
-    dense(f"{published}.attention.self.{name}", f"{ours}/attention/{name}")
-    for name in ("query", "key", "value")
-  )
+  layers = ("self.query", "self.key", "self.value", "output.dense")
   return (
-    *(rule for pair in inputs for rule in pair),
-    *dense(f"{published}.attention.output.dense", f"{ours}/attention/out"),
+    *attention(
+      [f"{published}.attention.{layer}" for layer in layers],
+      f"{ours}/attention",
+    ),
     *_norm(f"{published}.attention.output.LayerNorm", f"{ours}/attention_norm"),
     *dense(f"{published}.intermediate.dense", f"{ours}/feedforward/in"),
     *dense(f"{published}.output.dense", f"{ours}/feedforward/out"),

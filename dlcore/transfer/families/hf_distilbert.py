@@ -9,7 +9,12 @@ from dlcore.transfer.families.config_fields import Field, mlp_dim
 from dlcore.transfer.families.family import Family, token_inputs
 from dlcore.transfer.families.hf_bert import OPTIONAL_LAYERS
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
-from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.layer_rules import (
+  attention,
+  dense,
+  embedding,
+  norm,
+)
 from dlcore.transfer.families.name_rules import Rule
 
 PREFIX = "distilbert."
@@ -52,21 +57,12 @@ def rules(model: Bert) -> Sequence[Rule]:
   """Returns the name rules of a model, with or without a head."""
   base = PREFIX if model.head else ""
   layer, block = f"{base}transformer.layer.{{i}}", "params/block_{i}"
-  projections = (
-    dense(f"{layer}.attention.{published}_lin", f"{block}/attention/{ours}")
-    for published, ours in PROJECTIONS.items()
-  )
+  projections = [f"{layer}.attention.{n}_lin" for n in ("q", "k", "v", "out")]
   return (
-    Rule(
-      f"{base}embeddings.word_embeddings.weight",
-      "params/word_embedding/embedding",
-    ),
-    Rule(
-      f"{base}embeddings.position_embeddings.weight",
-      "params/position_embedding/embedding",
-    ),
+    embedding(f"{base}embeddings.word_embeddings", "word"),
+    embedding(f"{base}embeddings.position_embeddings", "position"),
     *norm(f"{base}embeddings.LayerNorm", "params/embedding_norm"),
-    *(rule for pair in projections for rule in pair),
+    *attention(projections, f"{block}/attention"),
     *norm(f"{layer}.sa_layer_norm", f"{block}/attention_norm"),
     *dense(f"{layer}.ffn.lin1", f"{block}/feedforward/in"),
     *dense(f"{layer}.ffn.lin2", f"{block}/feedforward/out"),
@@ -80,10 +76,8 @@ def rules(model: Bert) -> Sequence[Rule]:
   )
 
 
-TIED = Rule("vocab_projector.weight", "params/word_embedding/embedding")
+TIED = embedding("vocab_projector", "word")
 """Published name of the embedding table as the output layer."""
-
-PROJECTIONS = {"q": "query", "k": "key", "v": "value", "out": "out"}
 
 
 def build(config: Mapping[str, Any]) -> Bert:

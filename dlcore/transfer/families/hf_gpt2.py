@@ -6,7 +6,7 @@ from dlcore.models.gpt2 import GPT2
 from dlcore.transfer.families.config_fields import OPTIONAL, Field
 from dlcore.transfer.families.family import token_inputs
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
-from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.layer_rules import dense, embedding, norm
 from dlcore.transfer.families.name_rules import DENSE, SAME, Rule, fused
 
 PREFIX = "transformer."
@@ -60,8 +60,8 @@ def rules(model: GPT2) -> Sequence[Rule]:
     for kind in ("kernel", "bias")
   )
   return (
-    Rule(f"{base}wte.weight", "params/word_embedding/embedding"),
-    Rule(f"{base}wpe.weight", "params/position_embedding/embedding"),
+    embedding(f"{base}wte", "word"),
+    embedding(f"{base}wpe", "position"),
     *norm(f"{layer}.ln_1", f"{block}/attention_norm"),
     Rule(f"{layer}.attn.c_attn.weight", kernels, fused(3, 1)),
     Rule(f"{layer}.attn.c_attn.bias", biases, fused(3, 0)),
@@ -75,7 +75,7 @@ def rules(model: GPT2) -> Sequence[Rule]:
   )
 
 
-TIED = Rule("lm_head.weight", "params/word_embedding/embedding")
+TIED = embedding("lm_head", "word")
 """Published name of the embedding table as the output layer."""
 
 

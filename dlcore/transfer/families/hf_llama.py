@@ -8,7 +8,7 @@ from dlcore.models.llama import Llama
 from dlcore.transfer.families.config_fields import OPTIONAL, Field, or_field
 from dlcore.transfer.families.family import token_inputs
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
-from dlcore.transfer.families.layer_rules import dense
+from dlcore.transfer.families.layer_rules import attention, embedding
 from dlcore.transfer.families.name_rules import DENSE, Rule
 
 PREFIX = "model."
@@ -126,15 +126,7 @@ def rules(model: Llama) -> Sequence[Rule]:
   """Returns the name rules of a model, with or without a head."""
   base = PREFIX if model.head else ""
   layer, block = f"{base}layers.{{i}}", "params/block_{i}"
-  attention = (
-    rule
-    for ours, published in zip(
-      ("query", "key", "value", "out"), "qkvo", strict=True
-    )
-    for rule in dense(
-      f"{layer}.self_attn.{published}_proj", f"{block}/attention/{ours}"
-    )
-  )
+  projections = [f"{layer}.self_attn.{name}_proj" for name in "qkvo"]
   feedforward = (
     Rule(
       f"{layer}.mlp.{published}_proj.weight",
@@ -144,9 +136,9 @@ def rules(model: Llama) -> Sequence[Rule]:
     for ours, published in (("gate", "gate"), ("in", "up"), ("out", "down"))
   )
   return (
-    Rule(f"{base}embed_tokens.weight", "params/word_embedding/embedding"),
+    embedding(f"{base}embed_tokens", "word"),
     _scale(f"{layer}.input_layernorm", f"{block}/attention_norm"),
-    *attention,
+    *attention(projections, f"{block}/attention"),
     _scale(f"{layer}.post_attention_layernorm", f"{block}/feedforward_norm"),
     *feedforward,
     _scale(f"{base}norm", "params/norm"),
@@ -157,7 +149,7 @@ def rules(model: Llama) -> Sequence[Rule]:
 def _heads(model: Llama) -> tuple[Rule, Rule]:
   """Returns the rules of the output layer, and of the other kind of head."""
   if model.head == "lm" and model.tie_embeddings:
-    scores = Rule("lm_head.weight", "params/word_embedding/embedding")
+    scores = embedding("lm_head", "word")
   else:
     ours = "other_head" if model.head == "classifier" else "head"
     scores = Rule("lm_head.weight", f"params/{ours}/kernel", DENSE)

@@ -7,7 +7,12 @@ from dlcore.models.transformer import Transformer
 from dlcore.transfer.families.config_fields import Field, or_field
 from dlcore.transfer.families.family import token_inputs
 from dlcore.transfer.families.hf_config import ACTIVATION, HfConfig
-from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.layer_rules import (
+  attention,
+  dense,
+  embedding,
+  norm,
+)
 from dlcore.transfer.families.name_rules import Layout, Rule
 
 PREFIX = "model."
@@ -103,10 +108,7 @@ def rules(model: Transformer) -> Sequence[Rule]:
   else:
     tables = {"encoder.embed_tokens": "word", "decoder.embed_tokens": "target"}
   return (
-    *(
-      Rule(f"{base}{published}.weight", f"params/{ours}_embedding/embedding")
-      for published, ours in tables.items()
-    ),
+    *(embedding(f"{base}{name}", ours) for name, ours in tables.items()),
     *_tied(base, model),
     *_layer(f"{base}encoder", "params/encoder"),
     *_layer(f"{base}decoder", "params/decoder"),
@@ -120,26 +122,18 @@ def _tied(base: str, model: Transformer) -> tuple[Rule, ...]:
   names = [] if model.target_vocab_size else sides
   names = [*names, *(["lm_head"] if model.head else [])]
   ours = "target" if model.target_vocab_size else "word"
-  path = f"params/{ours}_embedding/embedding"
-  return tuple(Rule(f"{name}.weight", path) for name in names)
+  return tuple(embedding(name, ours) for name in names)
 
 
 def _layer(published: str, ours: str) -> tuple[Rule, ...]:
   layer, block = f"{published}.layers.{{i}}", f"{ours}/block_{{i}}"
-  attention = (
-    rule
-    for part, name in (
-      ("self_attn", "attention"),
-      ("encoder_attn", "cross_attention"),
-    )
-    for projection in ("query", "key", "value", "out")
-    for rule in dense(
-      f"{layer}.{part}.{'out' if projection == 'out' else projection[0]}_proj",
-      f"{block}/{name}/{projection}",
-    )
+  self_, cross = (
+    [f"{layer}.{part}.{name}_proj" for name in ("q", "k", "v", "out")]
+    for part in ("self_attn", "encoder_attn")
   )
   return (
-    *attention,
+    *attention(self_, f"{block}/attention"),
+    *attention(cross, f"{block}/cross_attention"),
     *norm(f"{layer}.self_attn_layer_norm", f"{block}/attention_norm"),
     *norm(f"{layer}.encoder_attn_layer_norm", f"{block}/cross_attention_norm"),
     *dense(f"{layer}.fc1", f"{block}/feedforward/in"),

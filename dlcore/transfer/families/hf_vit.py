@@ -12,7 +12,7 @@ from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import Field, mlp_dim
 from dlcore.transfer.families.family import Family
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
-from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.layer_rules import attention, dense, norm
 from dlcore.transfer.families.name_rules import CONV, Rule
 
 PREFIX = "vit."
@@ -58,10 +58,13 @@ def rules(model: ViT) -> Sequence[Rule]:
   """Returns the name rules of a model, with or without a head."""
   base = PREFIX if model.head else ""
   layer, block = f"{base}encoder.layer.{{i}}", "params/block_{i}"
-  inputs = (
-    dense(f"{layer}.attention.attention.{name}", f"{block}/attention/{name}")
-    for name in ("query", "key", "value")
+  names = (
+    "attention.query",
+    "attention.key",
+    "attention.value",
+    "output.dense",
   )
+  projections = [f"{layer}.attention.{name}" for name in names]
   return (
     Rule(f"{base}embeddings.cls_token", "params/class_token"),
     Rule(f"{base}embeddings.position_embeddings", "params/position"),
@@ -69,8 +72,7 @@ def rules(model: ViT) -> Sequence[Rule]:
       f"{base}embeddings.patch_embeddings.projection", "params/patches", CONV
     ),
     *norm(f"{layer}.layernorm_before", f"{block}/attention_norm"),
-    *(rule for pair in inputs for rule in pair),
-    *dense(f"{layer}.attention.output.dense", f"{block}/attention/out"),
+    *attention(projections, f"{block}/attention"),
     *norm(f"{layer}.layernorm_after", f"{block}/feedforward_norm"),
     *dense(f"{layer}.intermediate.dense", f"{block}/feedforward/in"),
     *dense(f"{layer}.output.dense", f"{block}/feedforward/out"),

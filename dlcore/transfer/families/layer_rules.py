@@ -1,5 +1,7 @@
 """Name rules of the layers that most families have."""
 
+from collections.abc import Sequence
+
 from dlcore.transfer.families.name_rules import DENSE, Layout, Rule
 
 
@@ -11,6 +13,18 @@ def dense(
     Rule(f"{published}.weight", f"{ours}/kernel", layout),
     Rule(f"{published}.bias", f"{ours}/bias"),
   )
+
+
+def attention(published: Sequence[str], ours: str) -> tuple[Rule, ...]:
+  """Returns the rules for query, key, value and output projection, in order."""
+  names = ("query", "key", "value", "out")
+  pairs = zip(published, names, strict=True)
+  return tuple(rule for p, name in pairs for rule in dense(p, f"{ours}/{name}"))
+
+
+def embedding(published: str, ours: str) -> Rule:
+  """Returns the rule for the table of an embedding, such as "word"."""
+  return Rule(f"{published}.weight", f"params/{ours}_embedding/embedding")
 
 
 def norm(published: str, ours: str) -> tuple[Rule, Rule]:
