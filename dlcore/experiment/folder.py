@@ -67,6 +67,8 @@ class RunFolder:
     """
     if self.has_checkpoints():
       _compare_configs(self.config(), config, self.path)
+      if storage.is_version_0_1(self.checkpoints):
+        return  # The trainer refuses to continue it; nothing is rewritten.
     elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
       self.config()  # Only a config of ours is overwritten.
     self.write_json(CONFIG, config)
@@ -87,6 +89,8 @@ class RunFolder:
     if (self.path / DATA).exists() and self.has_checkpoints():
       absent = dict.fromkeys(self.splits())
       self.compare_checksums({**absent, **checksums})
+      if storage.is_version_0_1(self.checkpoints):
+        return
     content = {**data.info_to_json(info), "splits": checksums}
     self.write_json(DATA, content)
 

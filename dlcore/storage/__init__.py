@@ -4,6 +4,7 @@ from dlcore.storage.atomic import write_atomic
 from dlcore.storage.checkpoint_reader import (
   best_step,
   is_good,
+  is_version_0_1,
   newest_step,
   read_checkpoint,
   read_variables,
@@ -22,6 +23,7 @@ __all__ = [
   "checked_path",
   "is_good",
   "is_intact",
+  "is_version_0_1",
   "locked",
   "newest_step",
   "open_plain",

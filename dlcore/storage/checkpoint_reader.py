@@ -172,6 +172,14 @@ def _check_fixed(
       raise ValueError(f"{path} is {restored[path]}, expected {leaf}")
 
 
+def is_version_0_1(folder: Path) -> bool:
+  """Returns whether dlcore 0.1 wrote checkpoints in `folder`.
+
+  They can be read, but not continued.
+  """
+  return any(map(version_0_1.is_version_0_1, folder.iterdir()))
+
+
 def read_variables(folder: Path, step: int) -> dict[str, Any]:
   """Returns the variables that the model of a checkpoint is evaluated with.
 

@@ -76,7 +76,7 @@ class Evaluator:
     params, model_state = evaluation_variables(state)
     lowered, _ = self._compile(params, model_state)
     if self._task.score is not None:
-      model_state = _without_carry(model_state)
+      params, model_state = self._place(params, model_state)
       batch = next(self._batches(model_state, {}))
       self._predict(params, model_state, self._arrays, batch)
     _, sums = lowered.out_info
@@ -95,7 +95,7 @@ class Evaluator:
     if program is None:
       program = self._compile(params, model_state)[1]
     parts, carry = [], self._fresh_carry(model_state)
-    model_state = _without_carry(model_state)
+    params, model_state = self._place(params, model_state)
     for batch in self._batches(model_state, carry):
       carry, sums = program(params, model_state, carry, self._arrays, batch)
       parts.append(sums)
@@ -115,7 +115,7 @@ class Evaluator:
   ) -> dict[str, np.ndarray]:
     """Returns the predictions `[N, ...]` by name, in the source's order."""
     pieces = []
-    model_state = _without_carry(model_state)
+    params, model_state = self._place(params, model_state)
     for batch in self._batches(model_state, {}):
       rows = self._predict(params, model_state, self._arrays, batch)
       pieces.append(jax.device_get(rows))
@@ -128,7 +128,7 @@ class Evaluator:
 
   def _compile(self, params: Params, model_state: ModelState):
     carry = self._fresh_carry(model_state)
-    model_state = _without_carry(model_state)
+    params, model_state = self._place(params, model_state)
     batch = next(self._batches(model_state, carry))
     lowered = self._evaluate.lower(
       params, model_state, carry, self._arrays, batch
@@ -144,6 +144,13 @@ class Evaluator:
     order = ordered(size, self._batch_size)
     for batch in data.evaluation_batches(source, order):
       yield self._partitioner.split(batch)
+
+  def _place(
+    self, params: Params, model_state: ModelState
+  ) -> tuple[Params, ModelState]:
+    """Returns the variables on the devices of the evaluator, without carry."""
+    others = {k: tree for k, tree in model_state.items() if k != CARRY}
+    return self._partitioner.replicate((params, others))
 
   def _fresh_carry(self, model_state: ModelState) -> PyTree:
     """Returns the `carry` of this batch size, `{}` for tasks without one."""
@@ -168,10 +175,6 @@ class Evaluator:
   def _predict_batch(self, params, model_state, arrays, batch):
     batch = gather(arrays, batch)
     return self._task.predict(params, model_state, batch, self._key)
-
-
-def _without_carry(model_state: ModelState) -> ModelState:
-  return {k: tree for k, tree in model_state.items() if k != CARRY}
 
 
 def evaluate_all(

@@ -60,7 +60,7 @@ PARTS = [
   ("training.dtype=float16", "'bfloat16'"),
   ("training.compile=jitt", "'jitt'"),
   ("data.placement=gpu", "'gpu'"),
-  ("scale.devices=99", "scale.devices"),
+  ("sharding.devices=99", "sharding.devices"),
   ("optim.no_decay=(", "regular expression"),
   ("optim.b1=1", "optim.b1"),
   ("optim.rates=('head', 10)", "(('head', 10.0),)"),
@@ -70,9 +70,9 @@ PARTS = [
   ("task.class_weights=a,b", "class_weights"),
   ("task.label_smoothing=1", "task.label_smoothing"),
   ("data.valid_fraction=1", "data.valid_fraction"),
-  ("task.name=regression", "--config.task.name=classification"),
+  ("task.name=regression", "the task 'classification'"),
   ("data.name=breast_cancer", "task.views"),
-  ("data.name=diabetes", "--config.task.name=regression"),
+  ("data.name=diabetes", "the task 'regression'"),
   ("data.name=image_folder", "data.path"),
 ]
 FILES = {
@@ -128,7 +128,7 @@ def test_a_former_key_is_a_mistake_with_its_new_name(shell, model, old, new):
 def test_parts_that_do_not_fit_are_a_mistake_before_training(
   shell, override, hint
 ):
-  arguments = ["--config.scale.devices=1", f"--config.{override}"]
+  arguments = ["--config.sharding.devices=1", f"--config.{override}"]
   assert hint in error_lines(shell("train", "--workdir=run", *arguments))
 
 

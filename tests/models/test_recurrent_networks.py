@@ -340,7 +340,7 @@ def test_invalid_fields_are_errors_for_token_ids(name, settings, message):
   [
     ({"attention": "dott", "bidirectional": False}, "did you mean 'dot'"),
     ({"attention": "dot"}, "bidirectional=False"),
-    ({"head": "classifier"}, "got 'classifier'"),
+    ({"head": "classifier"}, "unknown head 'classifier'"),
   ],
 )
 def test_invalid_fields_are_errors_for_encoder_decoders(settings, message):
