@@ -60,7 +60,7 @@ def classification(
   class_weights = _check_weights(class_weights)
   if views and input != "image":
     raise UserError(
-      "expected images for views",
+      "expected views to be empty without images",
       f"got data with {input!r} as its input",
       "leave views empty",
     )
