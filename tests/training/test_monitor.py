@@ -9,6 +9,7 @@ import pytest
 from dlcore import storage
 from dlcore.task import Task
 from dlcore.training import Phases, monitor
+from dlcore.training.memory import NoLog
 from dlcore.training.progress import Progress
 
 TASK = Task(init=None, loss=None, evaluate=None, predict=None)
@@ -26,11 +27,8 @@ def monitored(workdir, **settings):
   }
   progress = Progress(100, 0, enabled=False)
   with contextlib.ExitStack() as stack:
-    log = None
-    if workdir is not None:
-      log = stack.enter_context(
-        contextlib.closing(storage.MetricLog(workdir, 0))
-      )
+    log = NoLog() if workdir is None else storage.MetricLog(workdir, 0)
+    stack.callback(log.close)
     reader = monitor.Monitor(log, progress, TASK, **settings)
     stack.callback(reader.close)
     yield reader
