@@ -161,6 +161,12 @@ def _scale(published: str, ours: str) -> Rule:
   return Rule(f"{published}.weight", f"{ours}/scale")
 
 
+def build(config: Mapping[str, Any]) -> Llama:
+  """Returns the model that a config.json describes; see `HfConfig.build`."""
+  is_qwen2 = config["model_type"] == "qwen2"
+  return (QWEN2 if is_qwen2 else LLAMA).build(config)
+
+
 def describe(model: Llama) -> dict[str, Any]:
   """Returns the config.json of a model; see `HfConfig.describe`.
 
@@ -176,7 +182,7 @@ FAMILY = LLAMA.family(
   inputs=token_inputs,
   prefix=PREFIX,
   optional=OPTIONAL_LAYERS,
-)._replace(config=describe)
+)._replace(build=build, config=describe)
 
-QWEN2_FAMILY = FAMILY._replace(build=QWEN2.build, model=None)
+QWEN2_FAMILY = FAMILY._replace(model=None)
 """Qwen 2. Its names are Llama's, so only a config.json identifies it."""

@@ -41,7 +41,7 @@ def open_index(path: Path, link_root: Path | None) -> Sharded:
     UserError: the index refers to a file outside its folder, or contradicts
       the contents of its files.
   """
-  weight_map = files.read_json(path, link_root).get("weight_map")
+  weight_map: Any = files.read_json(path, link_root).get("weight_map")
   try:
     shards = {
       name: safetensors.File(path.parent / name, link_root)
