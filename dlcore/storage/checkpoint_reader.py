@@ -1,8 +1,9 @@
 """Reading checkpoints, after every byte was compared with the manifest."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,25 @@ def _check(folder: Path, step: int) -> None:
     ) from damage
 
 
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+  """Mutes Orbax's warning that an item has no metadata of a whole step."""
+  logger = logging.getLogger("absl")
+  logger.addFilter(_is_not_warning)
+  try:
+    yield
+  finally:
+    logger.removeFilter(_is_not_warning)
+
+
+def _is_not_warning(record: logging.LogRecord) -> bool:
+  return record.levelno != logging.WARNING
+
+
 def _load(item: Path) -> dict[str, Any]:
   import orbax.checkpoint as ocp  # Late: the import takes 1 s.
 
-  with ocp.PyTreeCheckpointer() as checkpointer:
+  with _without_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
     tree = checkpointer.metadata(item.absolute()).item_metadata.tree
     # Without these arguments Orbax restores to the devices that wrote it.
     arguments = jax.tree.map(

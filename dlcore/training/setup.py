@@ -204,8 +204,9 @@ class Start:
       if saved is None:
         return None
       previous = self.restore(saved)
-    carry = jax.jit(lambda batch: self.create(batch).model_state.get(CARRY))
-    state, decisions = roll_back(
-      previous, (state, decisions), carry(self.batch)
-    )
+    carry = None
+    if CARRY in state.model_state:
+      create = jax.jit(lambda batch: self.create(batch).model_state[CARRY])
+      carry = create(self.batch)
+    state, decisions = roll_back(previous, (state, decisions), carry)
     return self.partitioner.put_state(state), decisions

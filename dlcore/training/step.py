@@ -101,7 +101,7 @@ WARMUP = 20
 
 
 def guard(
-  step: Step, *, spike_factor: float = 0.0, max_consecutive_skips: int = 1
+  step: Step, *, spike_factor: float = 0.0, max_consecutive_skips: int = 3
 ) -> Step:
   """Wraps a step to skip updates whose loss or gradient is not finite.
 
