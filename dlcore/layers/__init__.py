@@ -1,14 +1,14 @@
-"""Layers that Flax lacks or does slowly: pure functions and thin modules."""
+"""Layers that Flax lacks or runs slowly: pure functions and thin modules."""
 
 from dlcore.layers.activation import ACTIVATIONS
-from dlcore.layers.attention import (
-  Attention,
+from dlcore.layers.attention import Attention
+from dlcore.layers.attention_cache import MaskAndPositions, mask_and_positions
+from dlcore.layers.convolution import Conv, convolution
+from dlcore.layers.dot_product_attention import (
   attention,
   attention_weights,
   weighted_sum,
 )
-from dlcore.layers.cache import MaskAndPositions, mask_and_positions
-from dlcore.layers.convolution import Conv, convolution
 from dlcore.layers.dropout import (
   DropBlock,
   Dropout,
@@ -17,6 +17,7 @@ from dlcore.layers.dropout import (
   dropout,
   stochastic_depth,
   stochastic_depth_rate,
+  stochastic_depth_rates,
 )
 from dlcore.layers.embedding import Embed
 from dlcore.layers.feedforward import FeedForward, GatedFeedForward
@@ -24,7 +25,7 @@ from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
 from dlcore.layers.mask import bool_mask, causal_mask, padding_mask
 from dlcore.layers.norm import LayerNorm
-from dlcore.layers.patches import PatchEmbed, extract_patches
+from dlcore.layers.patch_embedding import PatchEmbed, extract_patches
 from dlcore.layers.pooling import adaptive_avg_pool, avg_pool, max_pool
 from dlcore.layers.position import (
   relative_position_bucket,
@@ -33,9 +34,9 @@ from dlcore.layers.position import (
   rotary_frequencies,
   sinusoidal,
 )
-from dlcore.layers.recurrent import GRU, LSTM, RNN, Recurrent
 from dlcore.layers.recurrent_attention import AttentiveRecurrent, attend
 from dlcore.layers.recurrent_cell import CELLS, step
+from dlcore.layers.recurrent_layers import GRU, LSTM, RNN, Recurrent
 from dlcore.layers.recurrent_scan import recur, scan_cell
 from dlcore.layers.remat import remat
 from dlcore.layers.stack import Stacked, stack, stack_blocks, unstack_blocks
@@ -91,6 +92,7 @@ __all__ = [
   "step",
   "stochastic_depth",
   "stochastic_depth_rate",
+  "stochastic_depth_rates",
   "unstack_blocks",
   "weighted_sum",
 ]

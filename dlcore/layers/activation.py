@@ -1,4 +1,4 @@
-"""Activations by name."""
+"""Activation functions by name."""
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +9,11 @@ from dlcore.typing import Array
 
 
 def gelu_exact(x: Array) -> Array:
-  """Returns `x` times the normal distribution's share below it.
+  """Applies the GELU, `x` times the standard normal CDF, without the tanh.
 
-  Hendrycks & Gimpel 2016, arXiv:1606.08415. As PyTorch has it, by the error
-  function in float32; its complement is more exact where the result is next
-  to 0, and took twice the time (forward, two cores, jax 0.10.2 and 0.12.0).
+  Hendrycks & Gimpel 2016, arXiv:1606.08415. Uses `erf` in float32, as PyTorch
+  does. Using `erfc` is more accurate where the result is close to 0, but took
+  twice the time (forward, two cores, jax 0.10.2 and 0.12.0).
   """
   wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   return (0.5 * wide * (1 + lax.erf(wide * 0.5**0.5))).astype(x.dtype)
@@ -34,5 +34,5 @@ ACTIVATIONS = {
   "softplus": nn.softplus,
   "tanh": nn.tanh,
 }
-"""Elementwise functions; `gelu` is the approximation of `gelu_exact` by tanh,
-from the same paper."""
+"""Elementwise functions. `gelu` is the tanh approximation of `gelu_exact` from
+the same paper."""

@@ -1,4 +1,4 @@
-"""Convolution of images, in the formulation that is fast on the backend."""
+"""Convolution of images by the fastest formulation for each backend."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,22 +26,22 @@ def convolution(
   dilation: tuple[int, int] = (1, 1),
   groups: int = 1,
 ) -> Array:
-  """Slides kernels over images and returns their inner products.
+  """Convolves images with kernels.
 
-  The result and its derivatives of any order and mode are those of
-  `lax.conv_general_dilated`, which computes them on GPU and TPU. On CPU some
-  of them are computed otherwise, see `_forward`.
+  The result and its derivatives of any order and mode equal those of
+  `lax.conv_general_dilated`, which is used on GPU and TPU. On CPU other
+  formulations are used where they are faster; see `_forward`.
 
   Args:
     x: `[B, Y, X, C]`.
-    kernel: `[KY, KX, C / groups, F]`, of the dtype of `x`.
-    strides: of the output, in pixels of the input.
+    kernel: `[KY, KX, C / groups, F]` with the dtype of `x`.
+    strides: strides of the windows, in pixels.
     padding: "SAME", "VALID" or `((low, high), (low, high))`.
-    dilation: distance of the elements of the kernel, in pixels.
-    groups: number of groups of channels that are convolved apart.
+    dilation: dilation of the kernel, in pixels.
+    groups: number of groups of channels that are convolved independently.
 
   Returns:
-    `[B, Y', X', F]`, of the dtype of `x`.
+    `[B, Y', X', F]` with the dtype of `x`.
   """
   if not isinstance(padding, str):
     padding = tuple(map(tuple, padding))
@@ -51,26 +51,26 @@ def convolution(
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
 def _convolution(x, kernel, *settings):
-  return _chosen(x, kernel, *settings, cpu=_forward)
+  return _dispatch(x, kernel, *settings, cpu=_forward)
 
 
 def _convolution_jvp(*arguments):
   *settings, (x, kernel), (dx, dkernel) = arguments
-  # Backpropagation transposes these sums, so the formulation of a tangent is
-  # the formulation of a gradient, and all else (jvp, vmap) goes on to work.
+  # A JVP, not a VJP: reverse mode transposes these terms, so the formulation
+  # of the tangent is also that of the gradient, and jvp and vmap still work.
   terms = []
   if not isinstance(dx, SymbolicZero):
-    terms.append(_chosen(dx, kernel, *settings, cpu=_tangent))
+    terms.append(_dispatch(dx, kernel, *settings, cpu=_tangent))
   if not isinstance(dkernel, SymbolicZero):
-    terms.append(_chosen(x, dkernel, *settings, cpu=_tangent))
+    terms.append(_dispatch(x, dkernel, *settings, cpu=_tangent))
   return _convolution(x, kernel, *settings), sum(terms)
 
 
 _convolution.defjvp(_convolution_jvp, symbolic_zeros=True)
 
 
-def _chosen(x, kernel, *settings, cpu):
-  """Computes by `cpu` there, by XLA's convolution elsewhere."""
+def _dispatch(x, kernel, *settings, cpu):
+  """Calls `cpu` on CPU and XLA's convolution on other platforms."""
   return lax.platform_dependent(
     x,
     kernel,
@@ -92,54 +92,56 @@ def _lax(x, kernel, strides, padding, dilation, groups):
 
 
 def _forward(x, kernel, *settings):
-  """Sums shifted products where each kernel sees one channel.
+  """Uses `_shift_and_sum` for small kernels of one channel.
 
   XLA's convolution took 4 to 10 times as long for one channel, 28x28 pixels
   and 16 kernels of 3x3 or 6 of 5x5 (two cores, jax 0.12.0).
   """
   *_, groups = settings
-  few = math.prod(kernel.shape[:2]) <= 25 and kernel.shape[2] == 1
-  if x.dtype == jnp.float32 and few and groups == 1:
-    # Fused with the pooling that follows, 6 kernels of 5x5 took 2 to 3 times
-    # as long forward with jax 0.12; it made no clear difference elsewhere.
-    return lax.optimization_barrier(_shifted(x, kernel, *settings))
+  small = math.prod(kernel.shape[:2]) <= 25 and kernel.shape[2] == 1
+  if x.dtype == jnp.float32 and small and groups == 1:
+    # Without the barrier XLA fuses this with a following pooling, and 6 kernels
+    # of 5x5 took 2 to 3 times as long (forward, jax 0.12). In other cases the
+    # barrier made no clear difference.
+    return lax.optimization_barrier(_shift_and_sum(x, kernel, *settings))
   if _is_depthwise(x, kernel, groups):
-    return _shifted(x, kernel, *settings)
+    return _shift_and_sum(x, kernel, *settings)
   return _lax(x, kernel, *settings)
 
 
 def _tangent(x, kernel, *settings):
-  """Is linear in the images and in the kernel, of which one is a tangent."""
+  """Convolves a tangent with a primal; linear in both arguments."""
   if _is_depthwise(x, kernel, settings[-1]):
-    return _shifted(x, kernel, *settings)
+    return _shift_and_sum(x, kernel, *settings)
   return _lax(x, kernel, *settings)
 
 
 def _is_depthwise(x, kernel, groups) -> bool:
-  """Tells whether each channel has a small kernel of its own."""
-  alone = 1 < groups == x.shape[-1] == kernel.shape[-1]
-  few = math.prod(kernel.shape[:2]) <= 49
-  return alone and few and x.dtype == jnp.float32
+  """Returns whether this is a depthwise convolution with small kernels."""
+  depthwise = 1 < groups == x.shape[-1] == kernel.shape[-1]
+  small = math.prod(kernel.shape[:2]) <= 49
+  return depthwise and small and x.dtype == jnp.float32
 
 
-def _shifted(x, kernel, strides, padding, dilation, groups):
-  """Sums the products of shifted images with single elements of the kernels.
+def _shift_and_sum(x, kernel, strides, padding, dilation, groups):
+  """Sums products of shifted images and single elements of the kernels.
 
-  Each kernel sees one channel: the only one, or its own.
+  Each kernel has one input channel: images have one channel, or the
+  convolution is depthwise.
   """
   del groups
-  (size_y, size_x), (gap_y, gap_x) = kernel.shape[:2], dilation
-  reach_y, reach_x = (size_y - 1) * gap_y, (size_x - 1) * gap_x
+  (size_y, size_x), (dilation_y, dilation_x) = kernel.shape[:2], dilation
+  extent_y, extent_x = (size_y - 1) * dilation_y, (size_x - 1) * dilation_x
   if isinstance(padding, str):
-    reach = (reach_y + 1, reach_x + 1)
-    padding = lax.padtype_to_pads(x.shape[1:3], reach, strides, padding)
+    window = (extent_y + 1, extent_x + 1)
+    padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
   x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
   (stride_y, stride_x), (rows, columns) = strides, x.shape[1:3]
   return sum(
     x[
       :,
-      i * gap_y : rows - reach_y + i * gap_y : stride_y,
-      j * gap_x : columns - reach_x + j * gap_x : stride_x,
+      i * dilation_y : rows - extent_y + i * dilation_y : stride_y,
+      j * dilation_x : columns - extent_x + j * dilation_x : stride_x,
     ]
     * kernel[i, j, 0]
     for i in range(size_y)
@@ -148,15 +150,17 @@ def _shifted(x, kernel, strides, padding, dilation, groups):
 
 
 class Conv(nn.Module):
-  """Convolves images with learned kernels; has the parameters of Flax's Conv.
+  """Convolution layer with the parameters of `flax.linen.Conv`.
 
   Attributes:
     features: number of kernels, F.
     kernel_size: rows and columns, (KY, KX).
-    use_bias: whether to add a learned number to each feature.
-    dtype: of the arithmetic; None takes that of input and parameters.
-    param_dtype: of the parameters.
-    kernel_init: `(key, shape, dtype) -> array`, as `bias_init`.
+    strides: see `convolution`, as for `padding`, `dilation` and `groups`.
+    use_bias: whether to add a bias to each feature.
+    dtype: dtype of the computation; None promotes input and parameters.
+    param_dtype: dtype of the parameters.
+    kernel_init: `(key, shape, dtype) -> array`.
+    bias_init: `(key, shape, dtype) -> array`.
   """
 
   features: int

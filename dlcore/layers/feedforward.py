@@ -1,4 +1,4 @@
-"""The dense layers between two attentions, applied to each token alone."""
+"""Position-wise feed-forward networks of transformer blocks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,18 +13,18 @@ from dlcore.typing import Array
 
 
 class FeedForward(nn.Module):
-  """Widens, applies an activation, and narrows again.
+  """Two dense layers with an activation in between.
 
   Vaswani et al. 2017, arXiv:1706.03762, eq. 2.
 
   Attributes:
-    mlp_dim: width between the two layers, F.
-    activation: a name of `ACTIVATIONS`.
+    mlp_dim: width of the hidden layer, F.
+    activation: a key of `ACTIVATIONS`.
     use_bias: whether the layers have biases.
-    dropout: rate after the activation, a number or a traced scalar.
-    dtype: of the arithmetic; parameters are float32.
-    kernel_init: of both kernels.
-    out_init: of the second one; None is as `kernel_init`.
+    dropout: dropout rate after the activation, a number or a traced scalar.
+    dtype: dtype of the computation; parameters are float32.
+    kernel_init: initializer of the kernels.
+    out_init: initializer of the output kernel; None means `kernel_init`.
   """
 
   mlp_dim: int
@@ -45,11 +45,11 @@ class FeedForward(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-  """Widens twice, lets one of them gate the other, and narrows again.
+  """Feed-forward network with a gated hidden layer (GLU variants).
 
-  Shazeer 2020, arXiv:2002.05202; with silu it is the SwiGLU of Llama.
+  Shazeer 2020, arXiv:2002.05202; with silu this is SwiGLU, as in Llama.
 
-  Attributes are those of `FeedForward`.
+  Attributes: see `FeedForward`.
   """
 
   mlp_dim: int
@@ -71,11 +71,11 @@ class GatedFeedForward(nn.Module):
 
 
 def _dense(module, features: int, name: str) -> nn.Dense:
-  own_init = module.out_init if name == "out" else None
+  out_init = module.out_init if name == "out" else None
   return nn.Dense(
     features,
     use_bias=module.use_bias,
     dtype=module.dtype,
-    kernel_init=own_init or module.kernel_init,
+    kernel_init=out_init or module.kernel_init,
     name=name,
   )

@@ -1,4 +1,4 @@
-"""Initializers of kernels by name."""
+"""Kernel initializers by name."""
 
 from flax.linen import initializers
 
@@ -11,8 +11,9 @@ INITIALIZERS = {
 }
 """`(key, shape, dtype) -> array`.
 
-lecun, glorot and he keep the variance of what flows through a layer: with a
-linear activation forwards, with tanh forwards and backwards (Glorot & Bengio
-2010), with relu (He et al. 2015). `normal` has a deviation of 0.02 whatever
-the shape, as in BERT and GPT-2; `orthogonal` is that of Saxe et al. 2013.
+`lecun`, `glorot` and `he` preserve the variance of activations through a layer:
+in the forward pass with a linear activation, in both passes with tanh (Glorot &
+Bengio 2010), and with relu (He et al. 2015). `normal` has a standard deviation
+of 0.02 for every shape, as in BERT and GPT-2. `orthogonal` is from Saxe et al.
+2013.
 """

@@ -1,6 +1,6 @@
-"""What a trainer asks of the layers of any model, without their knowing.
+"""Context managers that change the layers of any model while it is traced.
 
-Each is a context around a call of `apply`, at trace time.
+They wrap a call of `apply` and need no cooperation of the model.
 """
 
 import contextlib
@@ -14,23 +14,24 @@ from dlcore import trees
 from dlcore.layers.dropout import DropBlock, Dropout, StochasticDepth
 
 RECORDED = "recorded"
-"""The collection that `recorded` fills; `apply` must make it mutable."""
+"""Collection in which `recorded` stores; it must be mutable in `apply`."""
 
-DROPPING = (Dropout, DropBlock, StochasticDepth, nn.Dropout)
+DROPOUTS = (Dropout, DropBlock, StochasticDepth, nn.Dropout)
 
 
 @contextlib.contextmanager
 def frozen(pattern: str) -> Iterator[None]:
-  """Runs the batch norm and the dropout of frozen layers as in evaluation.
+  """Runs BatchNorm and dropout of frozen layers in eval mode.
 
-  Batch norm is frozen where `pattern` is found in the paths of all of its
-  parameters: it then takes its stored statistics, and leaves them as they are.
-  What drops at random is frozen where `pattern` is found in its own path, or
-  where all parameters of the module that it is in are frozen (this is not
-  asked of the outermost one): it then drops nothing.
+  A BatchNorm is frozen if `pattern` matches the paths of all its parameters. It
+  then uses its running statistics and does not update them. A dropout layer is
+  frozen if `pattern` matches its own path, or if all parameters of the module
+  that contains it are frozen (except the outermost module). It then returns
+  its input.
 
   Args:
-    pattern: regex over the paths of parameters, such as `"^(?!head/)"`.
+    pattern: regular expression, searched in the paths of parameters, such as
+      `"^(?!head/)"`.
   """
 
   def intercept(next_method, args, kwargs, context):
@@ -38,9 +39,11 @@ def frozen(pattern: str) -> Iterator[None]:
     if context.method_name != "__call__" or not _is_frozen(module, pattern):
       return next_method(*args, **kwargs)
     if isinstance(module, nn.BatchNorm):
-      return _with(module, "use_running_average", next_method, args, kwargs)
+      return _call_with(
+        module, "use_running_average", next_method, args, kwargs
+      )
     if isinstance(module, nn.Dropout):
-      return _with(module, "deterministic", next_method, args, kwargs)
+      return _call_with(module, "deterministic", next_method, args, kwargs)
     return next_method(*args, **{**kwargs, "train": False})
 
   with nn.intercept_methods(intercept):
@@ -49,18 +52,19 @@ def frozen(pattern: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def recorded() -> Iterator[None]:
-  """Notes how large the outputs of all modules with parameters are.
+  """Records the squared norms of the outputs of all modules with parameters.
 
-  `apply(..., mutable=[..., RECORDED])` then returns for every such module
-  within the outermost one `{"output": (sum of squares, count)}`, float32
-  scalars, at its path in the collection `RECORDED`.
+  `apply(..., mutable=[..., RECORDED])` then returns, for every submodule with
+  parameters, `{"output": (sum of squares, count)}`, float32 scalars, at its
+  path in the collection `RECORDED`.
   """
 
   def intercept(next_method, args, kwargs, context):
     output = next_method(*args, **kwargs)
     module = context.module
-    plain = context.method_name == "__call__" and hasattr(output, "dtype")
-    if plain and module.path and "params" in module.variables:
+    is_array = hasattr(output, "dtype")
+    called = context.method_name == "__call__"
+    if called and is_array and module.path and "params" in module.variables:
       values = jnp.asarray(output, jnp.float32)
       pair = (jnp.sum(jnp.square(values)), jnp.float32(values.size))
       module.sow(
@@ -79,7 +83,7 @@ def recorded() -> Iterator[None]:
 def _is_frozen(module: nn.Module, pattern: str) -> bool:
   if isinstance(module, nn.BatchNorm):
     return _all_frozen(module, pattern)
-  if not isinstance(module, DROPPING):
+  if not isinstance(module, DROPOUTS):
     return False
   if re.search(pattern, "/".join(module.path)):
     return True
@@ -89,17 +93,17 @@ def _is_frozen(module: nn.Module, pattern: str) -> bool:
 
 
 def _all_frozen(module: nn.Module, pattern: str) -> bool:
-  """Tells whether `pattern` is found in all paths of a module's parameters."""
+  """Returns whether `pattern` matches all parameter paths of a module."""
   names = trees.flatten(module.variables.get("params", {}))
   paths = ["/".join((*module.path, name)) for name in names]
   paths = paths or ["/".join(module.path)]
   return all(re.search(pattern, path) for path in paths)
 
 
-def _with(module, name: str, next_method, args, kwargs):
-  """Calls a layer of Flax whose switch is a field or else an argument."""
+def _call_with(module, name: str, next_method, args, kwargs):
+  """Calls a Flax layer with its flag `name`, a field or an argument, True."""
   if getattr(module, name) is None:
     return next_method(args[0], **{**kwargs, name: True})
-  # Flax refuses both; the module lives for this one call.
+  # Flax raises if both are set. The module exists for this call only.
   object.__setattr__(module, name, True)
   return next_method(*args, **kwargs)

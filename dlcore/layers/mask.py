@@ -1,4 +1,4 @@
-"""Masks: which queries see which keys."""
+"""Attention masks."""
 
 import jax.numpy as jnp
 
@@ -7,44 +7,44 @@ from dlcore.typing import Array
 
 
 def bool_mask(attention_mask: Array, shape: tuple[int, ...]) -> Array:
-  """Returns which tokens are kept, bool of the shape of the mask.
+  """Returns an attention mask as bool, after checking its shape and dtype.
 
   Args:
-    attention_mask: bool or int `[B, T]`, 1 for kept tokens.
-    shape: of the tokens, (B, T).
+    attention_mask: bool or int `[B, T]`, 1 for tokens, 0 for padding.
+    shape: shape of the token ids, (B, T).
 
   Raises:
-    UserError: the mask has another shape, or holds floats: a mask that is to
-      be added, 0 for kept tokens, would mean the opposite.
+    UserError: if the shape differs or the mask is float. In a float mask,
+      which is added to the logits, 0 means a token.
   """
   if attention_mask.shape != tuple(shape):
     raise UserError(
-      f"expected an attention_mask of shape {tuple(shape)}, one number a token",
-      f"got one of shape {attention_mask.shape}",
+      f"expected an attention_mask of shape {tuple(shape)}, that of the tokens",
+      f"got shape {attention_mask.shape}",
     )
   if jnp.issubdtype(attention_mask.dtype, jnp.floating):
     raise UserError(
-      "expected an attention_mask of whole numbers, 1 for kept tokens",
+      "expected an attention_mask of integers or bool, 1 for tokens",
       f"got {attention_mask.dtype}",
-      "convert it: astype(bool) if 1 keeps, (mask == 0) if 0 does",
+      "convert it: astype(bool) if 1 means a token, (mask == 0) if 0 does",
     )
   return attention_mask.astype(bool)
 
 
 def padding_mask(attention_mask: Array) -> Array:
-  """Turns `[B, S]`, 1 for kept tokens, into a mask bool `[B, 1, 1, S]`."""
+  """Reshapes `[B, S]`, 0 for padding, to a bool mask `[B, 1, 1, S]`."""
   return attention_mask.astype(bool)[:, None, None, :]
 
 
 def causal_mask(
   queries: int, keys: int | None = None, offset: int | Array = 0
 ) -> Array:
-  """Returns the mask with which query t sees the keys 0 to t + offset.
+  """Returns the mask in which query t attends to keys 0 to t + offset.
 
   Args:
-    queries: how many, T.
-    keys: how many, S; as many as queries by default.
-    offset: how many keys come before that of the first query.
+    queries: number of queries, T.
+    keys: number of keys, S; T by default.
+    offset: number of keys before the first query.
 
   Returns:
     bool `[1, 1, T, S]`.

@@ -1,7 +1,8 @@
-"""Pooling of images by elementwise arithmetic.
+"""Pooling of images by elementwise operations.
 
-Forward and backward, XLA's windows and their gradient, select-and-scatter, took
-14 to 35 times as long as `max_pool` of 2x2 (two cores, jax 0.12.0).
+Forward and backward, XLA's `reduce_window` and its gradient, a
+select-and-scatter, took 14 to 35 times as long as `max_pool` with 2x2 windows
+(two cores, jax 0.12.0).
 """
 
 import math
@@ -23,14 +24,14 @@ def max_pool(
 ) -> Array:
   """Returns the maximum of each window.
 
-  The gradient goes to the first of equal maxima, row by row, as in Flax; a NaN
-  is passed on.
+  The gradient flows to the first of equal maxima in row-major order, as in
+  Flax. NaN propagates.
 
   Args:
     x: float `[B, Y, X, C]`.
-    window: rows and columns.
-    strides: rows and columns from one window to the next.
-    padding: "SAME", "VALID" or `((low, high), (low, high))`, with -inf.
+    window: rows and columns of the windows.
+    strides: strides of the windows.
+    padding: "SAME", "VALID" or `((low, high), (low, high))`; pads with -inf.
 
   Returns:
     `[B, Y', X', C]`.
@@ -51,38 +52,38 @@ def max_pool(
 def avg_pool(
   x: Array, window: Size, *, strides: Size, padding: Padding = "VALID"
 ) -> Array:
-  """Returns the mean of each window, in which padding counts as zeros.
+  """Returns the mean of each window, including zeros in the padding.
 
-  Arguments and result are those of `max_pool`.
+  Takes the arguments of `max_pool` and returns the same shape.
   """
   if tuple(window) != tuple(strides):
-    # In float32, as below: windows may have many elements.
+    # In float32, as below, since windows may have many elements.
     wide = nn.avg_pool(x.astype(jnp.float32), window, strides, padding)
     return wide.astype(x.dtype)
   x = _pad(x, window, strides, padding, 0.0)
-  # Additions: with a reduction in their place a step of LeNet-5 took about 1.4
+  # Additions, not a reduction, with which a step of LeNet-5 took about 1.4
   # times as long on CPU (jax 0.10.2, separate runs).
   total = sum(_elements(_tiles(x, window).astype(jnp.float32)))
   return (total / math.prod(window)).astype(x.dtype)
 
 
 def adaptive_avg_pool(x: Array, size: Size) -> Array:
-  """Returns the means of windows that cover images of any size.
+  """Averages images of any size over a fixed number of windows.
 
-  Of n windows over Y rows, window i goes from row floor(i Y / n) up to row
-  ceil((i + 1) Y / n). So they overlap where n does not divide Y, and repeat
-  rows where n is greater.
+  With n windows over Y rows, window i covers rows floor(i Y / n) to
+  ceil((i + 1) Y / n) - 1. Windows overlap if n does not divide Y, and repeat
+  rows if n > Y.
 
   Args:
     x: float `[B, Y, X, C]`.
-    size: rows and columns of the result.
+    size: rows and columns of the output.
 
   Returns:
     `[B, *size, C]`.
   """
   if x.shape[1:3] == tuple(size):
     return x
-  rows, columns = map(_means, x.shape[1:3], size)
+  rows, columns = map(_averaging_matrix, x.shape[1:3], size)
   return jnp.einsum(
     "BYXC,IY,JX->BIJC",
     x,
@@ -92,8 +93,8 @@ def adaptive_avg_pool(x: Array, size: Size) -> Array:
   )
 
 
-def _means(pixels, windows):
-  """Returns the matrix `[windows, pixels]` of the shares of the pixels."""
+def _averaging_matrix(pixels, windows):
+  """Returns `[windows, pixels]`, the weight of each pixel in each window."""
   matrix = np.zeros((windows, pixels), np.float32)
   for i in range(windows):
     first, end = i * pixels // windows, -(-(i + 1) * pixels // windows)
@@ -110,7 +111,7 @@ def _pad(x, window, strides, padding, value):
 
 
 def _tiles(x, window):
-  """Cuts `[B, Y, X, C]` into `[B, Y', window, X', window, C]`."""
+  """Reshapes `[B, Y, X, C]` to `[B, Y', window, X', window, C]`."""
   batch, rows, columns, channels = x.shape
   y, x_ = rows // window[0], columns // window[1]
   x = x[:, : y * window[0], : x_ * window[1]]
@@ -124,14 +125,14 @@ def _tile_max(tiles):
 
 @_tile_max.defjvp
 def _tile_max_jvp(primals, tangents):
-  # One pass over the tiles, also when transposed; and the position of the
-  # maximum, a byte a tile, is all that is kept for it.
+  # One pass over the tiles in both directions. The only residual is the index
+  # of the maximum, one byte per tile.
   (tiles,), (dtiles,) = primals, tangents
-  maximum, position = _first_max(_elements(tiles))
+  maximum, index = _first_max(_elements(tiles))
   size_y, size_x = tiles.shape[2], tiles.shape[4]
-  positions = jnp.arange(size_y * size_x, dtype=position.dtype)
-  won = position[:, :, None, :, None] == positions.reshape(size_y, 1, size_x, 1)
-  return maximum, jnp.where(won, dtiles, 0).sum((2, 4))
+  indices = jnp.arange(size_y * size_x, dtype=index.dtype)
+  argmax = index[:, :, None, :, None] == indices.reshape(size_y, 1, size_x, 1)
+  return maximum, jnp.where(argmax, dtiles, 0).sum((2, 4))
 
 
 def _elements(tiles):
@@ -140,12 +141,12 @@ def _elements(tiles):
 
 
 def _first_max(elements):
-  """Returns the elementwise maximum of arrays and the first place it is in."""
+  """Returns the elementwise maximum of arrays and its first index."""
   maximum, *rest = elements
   dtype = jnp.uint8 if len(elements) <= 256 else jnp.int32
-  position = jnp.zeros(maximum.shape, dtype)
+  index = jnp.zeros(maximum.shape, dtype)
   for i, element in enumerate(rest, 1):
     greater = (element > maximum) | (jnp.isnan(element) & ~jnp.isnan(maximum))
     maximum = jnp.where(greater, element, maximum)
-    position = jnp.where(greater, dtype(i), position)
-  return maximum, position
+    index = jnp.where(greater, dtype(i), index)
+  return maximum, index

@@ -1,4 +1,4 @@
-"""Positions: tables of sines, rotations, resized tables, distances."""
+"""Position encodings: sinusoidal, rotary, resized tables and buckets."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,13 +10,13 @@ from dlcore.typing import Array
 def sinusoidal(
   max_length: int, width: int, *, sines_first: bool = False
 ) -> np.ndarray:
-  """Returns sines and cosines of positions, at geometric wavelengths.
+  """Returns the sinusoidal position encoding.
 
   Args:
-    max_length: number of positions.
+    max_length: number of positions, T.
     width: D.
-    sines_first: whether all sines come first, as in the published weights of
-      Marian, instead of taking turns with the cosines.
+    sines_first: whether all sines precede the cosines, as in the published
+      weights of Marian. Otherwise they alternate.
 
   Returns:
     float32 `[T, D]`.
@@ -40,20 +40,20 @@ def rotary(
   rope_theta: float = 10_000.0,
   frequencies: Array | None = None,
 ) -> Array:
-  """Turns pairs of elements by angles proportional to their position.
+  """Applies rotary position embeddings: rotates pairs by position.
 
-  Inner products of queries and keys so depend on their distance alone. A pair
-  is an element of the first half of a head and that of the second half, as in
-  the published weights of Llama, not two neighbours as in the paper.
+  Dot products of queries and keys then depend on their distance only. A pair
+  consists of one element of the first half of a head and one of the second
+  half, as in the published weights of Llama, not of neighbors as in the paper.
 
   Args:
     x: `[B, T, H, K]`, K even.
     positions: int `[T]` or `[B, T]`.
-    rope_theta: the wavelengths grow up to 2 pi theta.
+    rope_theta: base of the wavelengths, which are below 2 pi rope_theta.
     frequencies: `[K / 2]`, radians per position, instead of `rope_theta`.
 
   Returns:
-    An array of the shape and dtype of `x`; the angles are float32.
+    An array with the shape and dtype of `x`; angles are float32.
 
   Su et al. 2021, arXiv:2104.09864.
   """
@@ -62,24 +62,31 @@ def rotary(
   angles = positions[..., None].astype(jnp.float32) * frequencies
   sine, cosine = jnp.sin(angles)[..., None, :], jnp.cos(angles)[..., None, :]
   first, second = jnp.split(x.astype(jnp.float32), 2, -1)
-  turned = (first * cosine - second * sine, second * cosine + first * sine)
-  return jnp.concatenate(turned, -1).astype(x.dtype)
+  rotated = (first * cosine - second * sine, second * cosine + first * sine)
+  return jnp.concatenate(rotated, -1).astype(x.dtype)
 
 
 def rotary_frequencies(
   head_dim: int, rope_theta: float = 10_000.0
 ) -> np.ndarray:
-  """Returns float32 `[K / 2]`, the angles in radians of one position.
+  """Returns the frequencies of rotary embeddings in radians per position.
+
+  Args:
+    head_dim: K.
+    rope_theta: see `rotary`.
+
+  Returns:
+    float32 `[K / 2]`.
 
   Raises:
-    UserError: `head_dim` is odd, or `rope_theta` is not above 0.
+    UserError: if `head_dim` is odd or `rope_theta` is not positive and finite.
   """
   if head_dim % 2:
     raise UserError(
-      "expected heads of an even size to rotate", f"got {head_dim}"
+      "expected an even head_dim for rotary embeddings", f"got {head_dim}"
     )
   if not 0 < rope_theta < float("inf"):
-    raise UserError("expected rope_theta > 0", f"got {rope_theta}")
+    raise UserError("expected a finite rope_theta > 0", f"got {rope_theta}")
   powers = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
   return (1 / np.float32(rope_theta) ** powers).astype(np.float32)
 
@@ -91,17 +98,17 @@ def relative_position_bucket(
   num_buckets: int = 32,
   max_distance: int = 128,
 ) -> Array:
-  """Sorts distances into buckets: each its own if near, then logarithmic.
+  """Returns buckets of relative positions: exact if near, then logarithmic.
 
   Args:
-    relative: int array, the position of the key less that of the query.
-    bidirectional: whether later keys have half of the buckets; otherwise all
-      of them are in the bucket of distance 0.
-    num_buckets: their number.
-    max_distance: from which on all distances share a bucket.
+    relative: int array, position of the key minus position of the query.
+    bidirectional: whether half of the buckets are for later keys. Otherwise
+      later keys share the bucket of distance 0.
+    num_buckets: number of buckets.
+    max_distance: distances of at least this share the last bucket.
 
   Returns:
-    An int32 array of the shape of `relative`, from 0 to `num_buckets - 1`.
+    int32 with the shape of `relative`, from 0 to `num_buckets - 1`.
 
   Raffel et al. 2020, arXiv:1910.10683, section 2.1.
   """
@@ -127,26 +134,26 @@ def resize_table(
   method: str = "bicubic",
   leading: int = 0,
 ) -> Array:
-  """Resizes a table of the positions of an image to another grid.
+  """Resizes a learned 2D position embedding to another grid.
 
   Args:
-    table: `[leading + Y * X, D]`, row by row.
-    old: its rows and columns, Y and X.
-    new: those wanted.
-    method: "bicubic", as transformers resizes tables (PyTorch's bicubic);
-      "antialiased", as timm does (bicubic, over a wider neighbourhood where
-      the grid shrinks); or "bilinear", as the original release of ViT does
-      (corners are mapped onto corners).
-    leading: number of rows, such as that of a class token, that stay.
+    table: `[leading + Y * X, D]`, in row-major order.
+    old: rows and columns of the grid, (Y, X).
+    new: rows and columns of the new grid, (Y', X').
+    method: "bicubic", as in transformers (PyTorch's bicubic); "antialiased",
+      as in timm (bicubic, with a wider kernel when downsampling); or
+      "bilinear", as in the original release of ViT (with aligned corners).
+    leading: number of leading rows that are not resized, such as the position
+      of a class token.
 
   Returns:
-    `[leading + Y' * X', D]`, of the dtype of `table`.
+    `[leading + Y' * X', D]` with the dtype of `table`.
 
   Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.2.
   """
   if tuple(old) == tuple(new):
     return table
-  matrix = lookup(RESIZE, method, "method of resizing")
+  matrix = lookup(RESIZE, method, "method")
   rows, columns = (matrix(*sizes) for sizes in zip(old, new, strict=True))
   table = jnp.asarray(table)
   grid = table[leading:].astype(jnp.float32).reshape(*old, -1)
@@ -162,33 +169,33 @@ def resize_table(
 
 
 def _bicubic(old: int, new: int) -> np.ndarray:
-  """Returns `[new, old]`: four neighbours, the edges repeated."""
-  centre = (np.arange(new) + 0.5) * old / new - 0.5
-  first = np.floor(centre).astype(int) - 1
+  """Returns `[new, old]`, weights of four neighbors; edges are repeated."""
+  center = (np.arange(new) + 0.5) * old / new - 0.5
+  first = np.floor(center).astype(int) - 1
   matrix = np.zeros((new, old))
   for tap in range(4):
-    near = np.clip(first + tap, 0, old - 1)
-    share = _cubic(centre - (first + tap), -0.75)
-    np.add.at(matrix, (np.arange(new), near), share)
+    neighbor = np.clip(first + tap, 0, old - 1)
+    weight = _cubic(center - (first + tap), -0.75)
+    np.add.at(matrix, (np.arange(new), neighbor), weight)
   return matrix
 
 
 def _antialiased(old: int, new: int) -> np.ndarray:
-  """Returns `[new, old]`: neighbours by the coarser grid, none past edges."""
-  centre = (np.arange(new) + 0.5) * old / new - 0.5
-  distance = np.arange(old) - centre[:, None]
+  """Returns `[new, old]`, weights in units of the coarser grid."""
+  center = (np.arange(new) + 0.5) * old / new - 0.5
+  distance = np.arange(old) - center[:, None]
   matrix = _cubic(distance / max(old / new, 1), -0.5)
   return matrix / matrix.sum(1, keepdims=True)
 
 
 def _bilinear(old: int, new: int) -> np.ndarray:
-  """Returns `[new, old]`: two neighbours, from corner to corner."""
-  centre = np.linspace(0, old - 1, new)
-  return np.maximum(0, 1 - np.abs(np.arange(old) - centre[:, None]))
+  """Returns `[new, old]`, weights of two neighbors with aligned corners."""
+  center = np.linspace(0, old - 1, new)
+  return np.maximum(0, 1 - np.abs(np.arange(old) - center[:, None]))
 
 
 def _cubic(x: np.ndarray, a: float) -> np.ndarray:
-  """Returns Keys' kernel of cubic convolution at distances `x`."""
+  """Returns the cubic convolution kernel of Keys 1981 at distances `x`."""
   x = np.abs(x)
   near = ((a + 2) * x - (a + 3)) * x**2 + 1
   far = a * (((x - 5) * x + 8) * x - 4)

@@ -1,4 +1,4 @@
-"""Recurrent cells that look at another sequence."""
+"""Recurrent cells with attention to another sequence."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from flax import linen as nn
 from jax import lax
 
 from dlcore.errors import lookup
-from dlcore.layers.recurrent import CarryCache, cell_params
 from dlcore.layers.recurrent_cell import CELLS, Carry, product, step
+from dlcore.layers.recurrent_layers import CarryCache, cell_params
 from dlcore.typing import Array
 
 
 def additive_scores(query: Array, key: Array, kernel: Array) -> Array:
-  """Scores keys `[B, S, D]` for a query `[B, D]` by a layer of their sum.
+  """Computes additive attention scores, v^T tanh(query + key).
 
   Args:
     query: `[B, D]`.
     key: `[B, S, D]`.
-    kernel: `[D, 1]`, from the tanh of the sum to the score.
+    kernel: `[D, 1]`, v.
 
   Returns:
     float32 `[B, S]`.
@@ -33,16 +33,17 @@ def additive_scores(query: Array, key: Array, kernel: Array) -> Array:
 def attend(
   scores: Array, values: Array, mask: Array | None
 ) -> tuple[Array, Array]:
-  """Averages values by the softmax of scores.
+  """Averages values, weighted by the softmax of scores.
 
   Args:
     scores: float32 `[B, T, S]` or `[B, S]`.
     values: `[B, S, D]`.
-    mask: bool, of the shape of the scores or broadcast to it; None keeps all.
+    mask: bool, broadcastable to the shape of the scores; True means attend.
+      None means no mask.
 
   Returns:
-    The averages, `[B, T, D]` or `[B, D]`, and the weights in float32; all the
-    same in a row of which nothing is kept.
+    The averages, `[B, T, D]` or `[B, D]`, and the weights in float32. The
+    weights of a row whose values are all masked are uniform.
   """
   if mask is not None:
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
@@ -52,15 +53,15 @@ def attend(
 
 
 class AttentiveRecurrent(nn.Module):
-  """Runs a cell that sees, at every step, what its last state asks for.
+  """Recurrent layer that attends to `values` before each step.
 
-  The input of a step is `x` beside an average of `values`, weighted by
-  `additive_scores` of the state before the step.
+  The input of a step is the concatenation of `x` and the context: the average
+  of `values`, weighted by `additive_scores` of the previous state.
 
   Attributes:
-    cell: a name of `CELLS`.
-    width: D of the state and of the scores' hidden layer.
-    dtype: of the products; carries, gates and parameters are float32.
+    cell: a key of `CELLS`.
+    width: D, width of the state and of the hidden layer of the scores.
+    dtype: dtype of the products; carries, gates and parameters are float32.
 
   Bahdanau, Cho & Bengio 2015, arXiv:1409.0473, section A.2.2.
   """
@@ -79,17 +80,17 @@ class AttentiveRecurrent(nn.Module):
     carry: Carry,
     decode: bool = False,
   ) -> tuple[Array, Array, Array]:
-    """Maps `[B, T, F]` to outputs `[B, T, D]`, averages and weights.
+    """Maps `[B, T, F]` to outputs, contexts and attention weights.
 
     Args:
       x: float.
       values: `[B, S, E]`.
-      mask: bool `[B, S]`, of the values; None keeps all.
+      mask: bool `[B, S]`, False for values to ignore; None means no mask.
       carry: float32 `[B, D]` each.
-      decode: as of `Recurrent`.
+      decode: see `Recurrent`.
 
     Returns:
-      Outputs `[B, T, D]`, averages `[B, T, E]`, weights `[B, T, S]`.
+      Outputs `[B, T, D]`, contexts `[B, T, E]` and weights `[B, T, S]`.
     """
     cell = lookup(CELLS, self.cell, "cell")
     features = x.shape[-1]
@@ -100,20 +101,21 @@ class AttentiveRecurrent(nn.Module):
     score = self.param("score_kernel", kernel, (self.width, 1))
     key = nn.Dense(self.width, dtype=self.dtype, name="key")(values)
     query, score = query.astype(self.dtype), score.astype(self.dtype)
-    own, seen = jnp.split(params["input_kernel"], [features])
-    gates = product(x, own) + params["input_bias"]
-    # The layer of the scores is [B, S, D] at every step: it is computed again.
-    scored = jax.checkpoint(additive_scores)
+    x_kernel, context_kernel = jnp.split(params["input_kernel"], [features])
+    gates = product(x, x_kernel) + params["input_bias"]
+    # Rematerialized: the hidden layer of the scores is [B, S, D] per step.
+    scores = jax.checkpoint(additive_scores)
 
-    def one(carry, gates):
-      asked = product(carry[0], query).astype(self.dtype)
-      mean, weights = attend(scored(asked, key, score), values, mask)
-      carry, output = step(cell, carry, gates + product(mean, seen), params)
-      return carry, (output.astype(self.dtype), mean, weights)
+    def body(carry, gates):
+      queries = product(carry[0], query).astype(self.dtype)
+      context, weights = attend(scores(queries, key, score), values, mask)
+      gates += product(context, context_kernel)
+      carry, output = step(cell, carry, gates, params)
+      return carry, (output.astype(self.dtype), context, weights)
 
     cache = CarryCache(self, carry) if decode else None
-    start = cache.carry if cache else carry
-    last, steps = lax.scan(one, start, jnp.swapaxes(gates, 0, 1))
+    initial = cache.carry if cache else carry
+    final, outputs = lax.scan(body, initial, jnp.swapaxes(gates, 0, 1))
     if cache:
-      cache.keep(last)
-    return jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), steps)
+      cache.update(final)
+    return jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), outputs)

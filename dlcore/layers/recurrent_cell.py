@@ -1,8 +1,8 @@
-"""Cells of recurrent networks: one step, as pure functions.
+"""Recurrent cells: one step, as pure functions.
 
-A cell adds, or multiplies, what comes from its input and what comes from its
-state. Both products with a kernel lie outside of it, so that `recur` can do
-those of the input for many steps at once.
+A cell combines the gates of its input and those of its state. Both products
+with a kernel are computed outside of it, so that `recur` can compute those of
+the input for many steps in one matmul.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,63 +16,63 @@ from jax import lax
 from dlcore.typing import Array
 
 Carry = tuple[Array, ...]
-"""What goes from step to step, float32 `[B, D]` each; the first is output."""
+"""State of a cell, float32 `[B, D]` each; the first is also the output."""
 
 Gates = tuple[Array, ...]
 """Float32 `[B, D]` each."""
 
 
 class Cell(NamedTuple):
-  """A step without its products, and the gradient of it."""
+  """The elementwise part of a step and its gradient."""
 
   biases: tuple[float, ...]
-  """What the bias of each of its gates is at first."""
+  """Initial bias of each gate."""
 
   norms: tuple[int, ...]
-  """How many gates, in a row, are normalised together."""
+  """Numbers of consecutive gates that share a layer norm."""
 
-  states: int
-  """How many arrays it carries."""
+  num_states: int
+  """Number of arrays in the carry."""
 
   activate: Callable[[Gates, Gates], Gates]
-  """`(gates of the input, gates of the state) -> gates` after activation."""
+  """`(gates of the input, gates of the state) -> activated gates`."""
 
   update: Callable[..., Carry]
-  """`(carry, gates after activation, normalize) -> carry`."""
+  """`(carry, activated gates, normalize) -> carry`."""
 
   backward: Callable[..., tuple[Carry, Gates, Gates]]
-  """`(gates after activation, carry before, carry after, gradient of the
-  carry after) ->` gradients of the carry before, of the gates of the input
-  and of those of the state."""
+  """`(activated gates, old carry, new carry, gradient of the new carry) ->`
+  gradients of the old carry, of the gates of the input and of those of the
+  state."""
 
   @property
-  def gates(self) -> int:
-    """How many gates it has."""
+  def num_gates(self) -> int:
+    """Number of gates."""
     return len(self.biases)
 
 
 def step(
   cell: Cell, carry: Carry, gates: Array, params: Mapping[str, Array]
 ) -> tuple[Carry, Array]:
-  """Takes one step of a cell.
+  """Runs one step of a cell.
 
   Args:
-    cell: one of `CELLS`.
+    cell: a value of `CELLS`.
     carry: float32 `[B, D]` each.
-    gates: of the input, float32 `[B, G]`: its product with a kernel, and bias.
-    params: `hidden_kernel` `[D, G]` and `hidden_bias` `[G]`; with
-      `hidden_scale` `[G]` the product is normalised, with `state_scale` and
-      `state_bias` `[D]` so is the state of an LSTM before its output.
+    gates: float32 `[B, G]`, gates of the input including the bias.
+    params: `hidden_kernel` `[D, G]` and `hidden_bias` `[G]`. With
+      `hidden_scale` `[G]` the product is normalized; with `state_scale` and
+      `state_bias` `[D]` the state of an LSTM is normalized before its output.
 
   Returns:
-    The new carry, and the output, which is its first array.
+    The new carry and the output, which is its first array.
   """
   hidden = product(carry[0], params["hidden_kernel"])
-  hidden = normalized(cell, hidden, params.get("hidden_scale"))
+  hidden = normalize_gates(cell, hidden, params.get("hidden_scale"))
   hidden += params["hidden_bias"]
   active = cell.activate(split(cell, gates), split(cell, hidden))
   carry = cell.update(
-    carry, active, lambda state: _normalized_state(state, params)
+    carry, active, lambda state: _normalize_state(state, params)
   )
   return carry, carry[0]
 
@@ -85,48 +85,48 @@ def product(x: Array, kernel: Array) -> Array:
 
 
 def split(cell: Cell, gates: Array) -> Gates:
-  """Cuts `[..., G]` into the gates, `[..., D]` each."""
-  return tuple(jnp.split(gates, cell.gates, axis=-1))
+  """Splits `[..., G]` into the gates, `[..., D]` each."""
+  return tuple(jnp.split(gates, cell.num_gates, axis=-1))
 
 
-def normalized(cell: Cell, gates: Array, scale: Array | None) -> Array:
-  """Normalises what a product gives, if there is a scale `[G]`.
+def normalize_gates(cell: Cell, gates: Array, scale: Array | None) -> Array:
+  """Applies layer norm to the gates `[..., G]` if there is a scale `[G]`.
 
-  The mean and the variance are those of all gates, but in a GRU the last one
-  has its own, since it is added after a product with another.
+  Mean and variance are shared by all gates, except in a GRU, where the last
+  gate has its own because it is multiplied by the reset gate first.
 
-  Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 20 to 27. The biases that are
-  added next are those of the norms.
+  Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 20 to 27. The caller adds the
+  biases of the norms.
   """
   if scale is None:
     return gates
-  width = gates.shape[-1] // cell.gates
+  width = gates.shape[-1] // cell.num_gates
   ends = np.cumsum(cell.norms)[:-1] * width
   parts = map(layer_norm, jnp.split(gates, ends, axis=-1))
   return jnp.concatenate(list(parts), axis=-1) * scale
 
 
 def layer_norm(x: Array) -> Array:
-  """Gives the last axis of float32 `x` the mean 0 and the variance 1."""
+  """Normalizes the last axis of float32 `x` to mean 0 and variance 1."""
   mean = x.mean(-1, keepdims=True)
   variance = jnp.square(x - mean).mean(-1, keepdims=True)
   return (x - mean) * lax.rsqrt(variance + 1e-5)
 
 
-def _normalized_state(state, params):
+def _normalize_state(state, params):
   if "state_scale" not in params:
     return state
   return layer_norm(state) * params["state_scale"] + params["state_bias"]
 
 
-def _rnn(activation: Callable, slope: Callable) -> Cell:
-  """Returns the plain cell, h' = activation(x + h).
+def _rnn(activation: Callable, derivative: Callable) -> Cell:
+  """Returns the simple recurrent cell, h' = activation(x + h).
 
   Elman 1990, "Finding structure in time".
 
   Args:
-    activation: elementwise.
-    slope: its derivative, of its value.
+    activation: elementwise function.
+    derivative: its derivative as a function of its value.
   """
 
   def activate(x, h):
@@ -138,78 +138,78 @@ def _rnn(activation: Callable, slope: Callable) -> Cell:
 
   def backward(gates, before, after, gradient):
     del after
-    gates = (gradient[0] * slope(gates[0]),)
+    gates = (gradient[0] * derivative(gates[0]),)
     return (jnp.zeros_like(before[0]),), gates, gates
 
   return Cell((0,), (1,), 1, activate, update, backward)
 
 
 def _lstm_activate(x, h):
-  write, keep, new, read = (a + b for a, b in zip(x, h, strict=True))
-  write, keep, read = map(jax.nn.sigmoid, (write, keep, read))
-  return write, keep, jnp.tanh(new), read
+  i, f, g, o = (a + b for a, b in zip(x, h, strict=True))
+  i, f, o = map(jax.nn.sigmoid, (i, f, o))
+  return i, f, jnp.tanh(g), o
 
 
 def _lstm_update(carry, gates, normalize=lambda state: state):
-  """Keeps a state that gates write, keep and read.
+  """Updates the cell state and the output of an LSTM.
 
   Hochreiter & Schmidhuber 1997, "Long short-term memory", with the forget
   gate of Gers, Schmidhuber & Cummins 2000. Gates: input, forget, cell, output.
   """
-  write, keep, new, read = gates
-  state = keep * carry[1] + write * new
-  return read * jnp.tanh(normalize(state)), state
+  i, f, g, o = gates
+  state = f * carry[1] + i * g
+  return o * jnp.tanh(normalize(state)), state
 
 
 def _lstm_backward(gates, before, after, gradient):
-  write, keep, new, read = gates
+  i, f, g, o = gates
   dhidden, dstate = gradient
-  shown = jnp.tanh(after[1])
-  dstate += dhidden * read * (1 - shown * shown)
+  activated = jnp.tanh(after[1])
+  dstate += dhidden * o * (1 - activated * activated)
   dgates = (
-    dstate * new * write * (1 - write),
-    dstate * before[1] * keep * (1 - keep),
-    dstate * write * (1 - new * new),
-    dhidden * shown * read * (1 - read),
+    dstate * g * i * (1 - i),
+    dstate * before[1] * f * (1 - f),
+    dstate * i * (1 - g * g),
+    dhidden * activated * o * (1 - o),
   )
-  return (jnp.zeros_like(dhidden), dstate * keep), dgates, dgates
+  return (jnp.zeros_like(dhidden), dstate * f), dgates, dgates
 
 
 def _gru_activate(x, h):
   reset = jax.nn.sigmoid(x[0] + h[0])
-  keep = jax.nn.sigmoid(x[1] + h[1])
-  return reset, keep, jnp.tanh(x[2] + reset * h[2]), h[2]
+  update = jax.nn.sigmoid(x[1] + h[1])
+  return reset, update, jnp.tanh(x[2] + reset * h[2]), h[2]
 
 
 def _gru_update(carry, gates, normalize=None):
-  """Mixes the last output and a new one.
+  """Interpolates between the previous output and a new one.
 
-  Cho et al. 2014, arXiv:1406.1078, with the reset gate after the product of
-  the state, as PyTorch and cuDNN have it. Gates: reset, update, new.
+  Cho et al. 2014, arXiv:1406.1078, with the reset gate applied after the
+  product with the state, as in PyTorch and cuDNN. Gates: reset, update, new.
   """
   del normalize
-  _, keep, new, _ = gates
-  return (keep * carry[0] + (1 - keep) * new,)
+  _, update, new, _ = gates
+  return (update * carry[0] + (1 - update) * new,)
 
 
 def _gru_backward(gates, before, after, gradient):
   del after
-  reset, keep, new, recalled = gates
+  reset, update, new, hidden = gates
   (dhidden,) = gradient
-  dnew = dhidden * (1 - keep) * (1 - new * new)
-  dkeep = dhidden * (before[0] - new) * keep * (1 - keep)
-  dreset = dnew * recalled * reset * (1 - reset)
+  dnew = dhidden * (1 - update) * (1 - new * new)
+  dupdate = dhidden * (before[0] - new) * update * (1 - update)
+  dreset = dnew * hidden * reset * (1 - reset)
   return (
-    (dhidden * keep,),
-    (dreset, dkeep, dnew),
-    (dreset, dkeep, dnew * reset),
+    (dhidden * update,),
+    (dreset, dupdate, dnew),
+    (dreset, dupdate, dnew * reset),
   )
 
 
 CELLS: dict[str, Cell] = {
   "gru": Cell((0, 0, 0), (2, 1), 1, _gru_activate, _gru_update, _gru_backward),
-  # A forget gate of 1 keeps the state at first (Jozefowicz, Zaremba &
-  # Sutskever 2015, "An empirical exploration of recurrent networks").
+  # A forget bias of 1 preserves the state early in training (Jozefowicz,
+  # Zaremba & Sutskever 2015, "An empirical exploration of recurrent networks").
   "lstm": Cell(
     (0, 1, 0, 0), (4,), 2, _lstm_activate, _lstm_update, _lstm_backward
   ),

@@ -1,4 +1,4 @@
-"""A recurrent cell over all steps, in the formulation that is fast."""
+"""Runs recurrent cells over sequences by the fastest formulation."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,7 +10,7 @@ from jax import lax
 from dlcore.layers.recurrent_cell import (
   Carry,
   Cell,
-  normalized,
+  normalize_gates,
   product,
   split,
   step,
@@ -18,7 +18,7 @@ from dlcore.layers.recurrent_cell import (
 from dlcore.typing import Array
 
 CHUNK = 16
-"""The most steps whose products with the input are one matmul on CPU."""
+"""Maximum number of steps per matmul with the input on CPU."""
 
 
 def recur(
@@ -33,34 +33,33 @@ def recur(
 ) -> tuple[Array, Carry]:
   """Runs a cell over a sequence.
 
-  What is masked has no influence on anything, whatever it holds: the carry
-  stays as it is there, and the output is 0. So a reversed run begins at the
-  last kept step of each row, and a carry is that of the last kept step.
+  Masked steps have no effect, whatever their value: they leave the carry
+  unchanged and output 0. A reversed run therefore starts at the last unmasked
+  step of each row, and the final carry is that of the last unmasked step.
 
-  The backward pass is written out, so that the gradient of a kernel is one
-  matmul over many steps. It can be differentiated again, but there is no
-  forward mode: `scan_cell` has all modes.
+  The backward pass is written by hand, so that the gradient of a kernel is one
+  matmul over many steps. It can be differentiated again, but forward mode is
+  not supported; `scan_cell` supports all modes.
 
   Args:
-    cell: one of `CELLS`.
-    x: `[T, B, F]`, in the dtype of the kernels.
-    params: those of `step`; `input_kernel` `[F, G]` and `input_bias` `[G]`;
-      with `input_scale` `[G]` the product with the input is normalised.
+    cell: a value of `CELLS`.
+    x: `[T, B, F]` with the dtype of the kernels.
+    params: those of `step`, and `input_kernel` `[F, G]` and `input_bias` `[G]`.
+      With `input_scale` `[G]` the product with the input is normalized.
     carry: float32 `[B, D]` each, zeros by default.
-    mask: bool `[T, B]`, False where a step is to be passed over.
-    reverse: whether to begin at the last step.
-    unroll: steps in one turn of the loop.
+    mask: bool `[T, B]`, False for steps to skip.
+    reverse: whether to run from the last step to the first.
+    unroll: number of steps in one iteration of the loop, as in `lax.scan`.
 
   Returns:
-    The outputs `[T, B, D]`, of the dtype of `x`, and the last carry.
+    The outputs `[T, B, D]` with the dtype of `x`, and the final carry.
   """
   if "hidden_scale" in params:
-    run = partial(scan_cell, cell)
-    settings = {"carry": carry, "mask": mask}
-    return run(x, params, **settings, reverse=reverse, unroll=unroll)
-  x, mask, carry = _prepared(cell, x, params, carry, mask)
+    run = partial(scan_cell, cell, reverse=reverse, unroll=unroll)
+    return run(x, params, carry=carry, mask=mask)
+  x, mask, carry = _prepare(cell, x, params, carry, mask)
   outputs, carry = _recur(cell, reverse, unroll, x, params, carry, mask)
-  return _shown(outputs, mask, x.dtype), carry
+  return _mask_outputs(outputs, mask, x.dtype), carry
 
 
 def scan_cell(
@@ -73,39 +72,39 @@ def scan_cell(
   reverse: bool = False,
   unroll: int = 1,
 ) -> tuple[Array, Carry]:
-  """Does what `recur` does, as it is written in papers.
+  """Runs a cell over a sequence, as `recur` does, in the textbook formulation.
 
-  The products with the input are one matmul for all steps; the rest is a scan
+  The products with the input are one matmul for all steps, followed by a scan
   that JAX differentiates.
   """
-  x, mask, carry = _prepared(cell, x, params, carry, mask)
+  x, mask, carry = _prepare(cell, x, params, carry, mask)
   gates = product(x, params["input_kernel"])
-  gates = normalized(cell, gates, params.get("input_scale"))
+  gates = normalize_gates(cell, gates, params.get("input_scale"))
   gates += params["input_bias"]
 
-  def one(carry, xs):
+  def body(carry, xs):
     gates, mask = xs
     new, _ = step(cell, carry, gates, params)
     carry = _where(mask, new, carry)
     return carry, carry[0]
 
   xs = (gates, mask)
-  carry, outputs = lax.scan(one, carry, xs, reverse=reverse, unroll=unroll)
-  return _shown(outputs, mask, x.dtype), carry
+  carry, outputs = lax.scan(body, carry, xs, reverse=reverse, unroll=unroll)
+  return _mask_outputs(outputs, mask, x.dtype), carry
 
 
-def _prepared(cell, x, params, carry, mask):
+def _prepare(cell, x, params, carry, mask):
   if mask is not None:
     mask = mask.astype(bool)[:, :, None]
-    # Zeros, since a product of 0 and NaN in a gradient is NaN.
+    # In a gradient the product of 0 and NaN would be NaN.
     x = jnp.where(mask, x, 0)
   if carry is None:
     shape = (x.shape[1], params["hidden_kernel"].shape[0])
-    carry = (jnp.zeros(shape, jnp.float32),) * cell.states
+    carry = (jnp.zeros(shape, jnp.float32),) * cell.num_states
   return x, mask, tuple(carry)
 
 
-def _shown(outputs, mask, dtype):
+def _mask_outputs(outputs, mask, dtype):
   outputs = outputs if mask is None else jnp.where(mask, outputs, 0)
   return outputs.astype(dtype)
 
@@ -118,30 +117,30 @@ def _where(mask, new: Carry, old: Carry) -> Carry:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _recur(cell, reverse, unroll, x, params, carry, mask):
-  """Returns the first array of every carry, masked or not, and the last."""
+  """Returns the first array of each carry and the final carry."""
   run = partial(_forward, cell, reverse, unroll, False)
-  last, after, _ = _by_chunks(run, x, params, carry, mask)
-  return after[0], last
+  final, carries, _ = _run_in_chunks(run, x, params, carry, mask)
+  return carries[0], final
 
 
 def _recur_forward(cell, reverse, unroll, x, params, carry, mask):
   run = partial(_forward, cell, reverse, unroll, True)
-  last, after, gates = _by_chunks(run, x, params, carry, mask)
-  return (after[0], last), (x, params, carry, mask, after, gates)
+  final, carries, gates = _run_in_chunks(run, x, params, carry, mask)
+  return (carries[0], final), (x, params, carry, mask, carries, gates)
 
 
 def _recur_backward(cell, reverse, unroll, residuals, gradients):
   x, params, carry, mask, after, gates = residuals
-  doutputs, dlast = gradients
+  doutputs, dfinal = gradients
   before = [
     jnp.concatenate(
-      [array[1:], start[None]] if reverse else [start[None], array[:-1]]
+      [array[1:], initial[None]] if reverse else [initial[None], array[:-1]]
     )
-    for array, start in zip(after, carry, strict=True)
+    for array, initial in zip(after, carry, strict=True)
   ]
   run = partial(_backward, cell, reverse, unroll)
   steps = (before, after, gates, doutputs, mask)
-  dx, dparams, dcarry = _by_chunks(run, x, params, dlast, steps)
+  dx, dparams, dcarry = _run_in_chunks(run, x, params, dfinal, steps)
   dparams = {
     name: array.astype(params[name].dtype) for name, array in dparams.items()
   }
@@ -151,109 +150,113 @@ def _recur_backward(cell, reverse, unroll, residuals, gradients):
 _recur.defvjp(_recur_forward, _recur_backward)
 
 
-def _by_chunks(run, x, *rest):
-  """Calls `run(x, ..., size=steps in a chunk, hold=...)`.
+def _run_in_chunks(run, x, *others):
+  """Calls `run(x, *others, size=steps per chunk, barrier=...)`.
 
-  On CPU what a few steps compute stays in the cache, and no memory has to be
-  asked for all of them at once, whose page faults are slow. There `hold` keeps
-  XLA from computing a thing several times, or in another layout, to save
-  memory traffic. Forward and backward 100 steps of an LSTM of width 128 took
-  0.5 of the time of `scan_cell`, the forward pass alone 0.7 (batch 64, two
-  cores, jax 0.12.0).
+  On CPU the intermediates of a few steps stay in the cache, and page faults of
+  large allocations, which are slow, are avoided. There `barrier` prevents XLA
+  from recomputing arrays or changing their layout to save memory traffic.
+  Forward and backward, 100 steps of an LSTM of width 128 took 0.5 times as
+  long as `scan_cell`, the forward pass alone 0.7 times (batch 64, two cores,
+  jax 0.12.0).
   """
   length = x.shape[0]
   size = max(n for n in range(1, CHUNK + 1) if length % n == 0)
   return lax.platform_dependent(
     x,
-    *rest,
-    cpu=partial(run, size=size, hold=lax.optimization_barrier),
-    default=partial(run, size=length, hold=lambda x: x),
+    *others,
+    cpu=partial(run, size=size, barrier=lax.optimization_barrier),
+    default=partial(run, size=length, barrier=lambda x: x),
   )
 
 
-def _cut(tree, size: int):
-  """Cuts `[T, ...]` into `[T / size, size, ...]`."""
+def _split_steps(tree, size: int):
+  """Reshapes `[T, ...]` to `[T / size, size, ...]`."""
   return jax.tree.map(
     lambda x: x.reshape(x.shape[0] // size, size, *x.shape[1:]), tree
   )
 
 
-def _joined(tree):
+def _merge_steps(tree):
+  """Reshapes `[T / size, size, ...]` to `[T, ...]`."""
   return jax.tree.map(
     lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), tree
   )
 
 
 def _forward(
-  cell, reverse, unroll, keep, x, params, carry, mask, *, size, hold
+  cell, reverse, unroll, keep_gates, x, params, carry, mask, *, size, barrier
 ):
-  """Returns the last carry, and of every step the carry and the gates.
+  """Returns the final carry, and the carry and the gates of each step.
 
-  Gates that are kept in memory anyway need no `hold`.
+  Gates that are stored for the backward pass need no barrier.
   """
 
-  def several(carry, xs):
+  def chunk(carry, xs):
     x, mask = xs
     gates = product(x, params["input_kernel"]) + params["input_bias"]
-    return lax.scan(one, carry, (gates, mask), reverse=reverse, unroll=unroll)
+    return lax.scan(body, carry, (gates, mask), reverse=reverse, unroll=unroll)
 
-  def one(carry, xs):
+  def body(carry, xs):
     gates, mask = xs
     hidden = product(carry[0], params["hidden_kernel"]) + params["hidden_bias"]
     gates = cell.activate(split(cell, gates), split(cell, hidden))
-    gates = gates if keep else hold(gates)
+    gates = gates if keep_gates else barrier(gates)
     carry = _where(mask, cell.update(carry, gates), carry)
     return carry, (carry, gates)
 
-  xs = _cut((x, mask), size)
-  carry, steps = lax.scan(several, carry, xs, reverse=reverse)
-  return (carry, *_joined(steps))
+  xs = _split_steps((x, mask), size)
+  carry, steps = lax.scan(chunk, carry, xs, reverse=reverse)
+  return (carry, *_merge_steps(steps))
 
 
-def _backward(cell, reverse, unroll, x, params, dcarry, steps, *, size, hold):
-  """Returns the gradients of the input, the parameters and the first carry."""
-  backwards = {"reverse": not reverse}
+def _backward(
+  cell, reverse, unroll, x, params, dcarry, steps, *, size, barrier
+):
+  """Returns the gradients of input, parameters and initial carry."""
 
-  def several(carry, xs):
+  def chunk(carry, xs):
     dcarry, dparams = carry
     x, (before, *_) = xs
-    dcarry, found = lax.scan(one, dcarry, xs[1], unroll=unroll, **backwards)
-    dgates, dhidden = found[0], found[-1]
-    parts = {
-      "input_kernel": _outer(x, dgates, hold),
+    dcarry, gradients = lax.scan(
+      body, dcarry, xs[1], reverse=not reverse, unroll=unroll
+    )
+    dgates, dhidden = gradients[0], gradients[-1]
+    contributions = {
+      "input_kernel": _outer(x, dgates, barrier),
       "input_bias": dgates.sum((0, 1)),
-      "hidden_kernel": _outer(before[0].astype(x.dtype), dhidden, hold),
+      "hidden_kernel": _outer(before[0].astype(x.dtype), dhidden, barrier),
       "hidden_bias": dhidden.sum((0, 1)),
     }
-    dparams = jax.tree.map(jnp.add, dparams, parts)
+    dparams = jax.tree.map(jnp.add, dparams, contributions)
     return (dcarry, dparams), product(dgates, params["input_kernel"].T)
 
-  def one(dcarry, xs):
+  def body(dcarry, xs):
     before, after, gates, doutput, mask = xs
     dcarry = (dcarry[0] + doutput, *dcarry[1:])
     zeros = tuple(map(jnp.zeros_like, dcarry))
-    through, past = _where(mask, dcarry, zeros), _where(mask, zeros, dcarry)
-    (dcarry, *rest), *found = cell.backward(gates, before, after, through)
-    if found[0] is found[1]:
-      del found[1]  # Lest the loop writes the same array twice.
-    found = [jnp.concatenate(gates, axis=-1) for gates in found]
-    dcarry += product(found[-1], params["hidden_kernel"].T)
-    dcarry = (dcarry, *rest)
+    unmasked, masked = _where(mask, dcarry, zeros), _where(mask, zeros, dcarry)
+    (doutput, *others), *dgates = cell.backward(gates, before, after, unmasked)
+    if dgates[0] is dgates[1]:
+      del dgates[1]  # Otherwise the loop stores the same array twice.
+    dgates = [jnp.concatenate(parts, axis=-1) for parts in dgates]
+    doutput += product(dgates[-1], params["hidden_kernel"].T)
+    dcarry = (doutput, *others)
     if mask is not None:
-      dcarry = jax.tree.map(jnp.add, dcarry, past)
-    return dcarry, found
+      dcarry = jax.tree.map(jnp.add, dcarry, masked)
+    return dcarry, dgates
 
   zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), dict(params))
   (dcarry, dparams), dx = lax.scan(
-    several, (dcarry, zeros), _cut((x, steps), size), **backwards
+    chunk, (dcarry, zeros), _split_steps((x, steps), size), reverse=not reverse
   )
-  return _joined(dx), dparams, dcarry
+  return _merge_steps(dx), dparams, dcarry
 
 
-def _outer(x, y, hold):
-  """Sums the outer products of all steps and rows, `[F, G]` in float32."""
+def _outer(x, y, barrier):
+  """Sums the outer products over steps and rows, `[F, G]` in float32."""
   steps, batch = x.shape[:2]
-  rows = hold(x.reshape(steps * batch, x.shape[-1]).T)
+  rows = barrier(x.reshape(steps * batch, x.shape[-1]).T)
   return jnp.matmul(
     rows,
     y.reshape(steps * batch, y.shape[-1]).astype(x.dtype),

@@ -1,4 +1,4 @@
-"""Memory for time: activations that are computed again."""
+"""Rematerialization: recomputes activations to save memory."""
 
 from collections.abc import Callable
 
@@ -6,15 +6,14 @@ from flax import linen as nn
 
 
 def remat(function: Callable, enabled: bool = True) -> Callable:
-  """Lets the backward pass compute `function(module, x)` again.
+  """Recomputes the activations of `function(module, x)` in the backward pass.
 
-  Only its input is then kept from the forward pass, not what is computed
-  inside; the result and the gradient are the same, and so are the names of
-  the parameters.
+  The forward pass then stores the input only. Output, gradient and parameter
+  paths do not change.
 
   Args:
     function: a method, or a function whose first argument is the module.
-    enabled: False returns `function` as it is.
+    enabled: if False, `function` is returned unchanged.
 
   Chen et al. 2016, arXiv:1604.06174.
   """

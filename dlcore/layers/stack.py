@@ -1,4 +1,4 @@
-"""Equal blocks one after the other: unrolled, or as one that is scanned."""
+"""Stacks of identical blocks, unrolled or run by `nn.scan`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -7,24 +7,24 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.layers.remat import remat as rematerialised
+from dlcore.layers.remat import remat as rematerialize
 from dlcore.typing import Array, Params, PyTree
 
 COLLECTIONS = ("params", "cache", "recorded", "intermediates")
-"""What blocks may hold, each of its own."""
+"""Collections of blocks, stacked over the depth by a scan."""
 
 
 class Stacked(NamedTuple):
-  """What comes out of a stack of blocks."""
+  """Output of a stack of blocks."""
 
   x: Array
-  """What leaves the last one."""
+  """Output of the last block."""
 
   states: tuple[Array, ...]
-  """What enters the first one, then what leaves each, where collected."""
+  """Input of the first block and output of each, `()` unless collected."""
 
   aux: tuple[PyTree, ...]
-  """What each returned block_aux, where collected."""
+  """Auxiliary output of each block, `()` unless collected."""
 
 
 def stack(
@@ -38,35 +38,36 @@ def stack(
   remat: bool = False,
   collect: bool = False,
 ) -> Stacked:
-  """Runs blocks within a compact method, `block_0` to `block_{depth - 1}`.
+  """Runs `block_0` to `block_{depth - 1}` within a compact method.
 
   Args:
-    run: `(block, x, its part of per_block) -> (x, aux)`. It may close over
-      arrays, such as masks.
-    make: makes a block, called with `name`.
+    run: `(block, x, slice of per_block) -> (x, aux)`. It may close over arrays,
+      such as masks.
+    make: makes a block; called with `name`.
     depth: number of blocks.
-    x: what enters the first one; every block keeps shape and dtype.
-    per_block: arrays `[depth, ...]`, of which every block gets its own.
-    scan: whether they are one block, `blocks`, whose parameters have a first
-      axis over the depth: a program as short as that of one block.
-    remat: whether the backward pass computes blocks again, to save memory.
-    collect: whether to return what leaves each block.
+    x: input of the first block; blocks preserve its shape and dtype.
+    per_block: tree of arrays `[depth, ...]`, one slice for each block.
+    scan: whether to run one module, `blocks`, by `nn.scan`. Its parameters have
+      a leading axis over the depth, and compilation takes as long as for one
+      block.
+    remat: whether to rematerialize blocks in the backward pass.
+    collect: whether to return the states and the auxiliary outputs.
   """
-  step = rematerialised(run, remat)
+  step = rematerialize(run, remat)
   if scan:
     return _scanned(step, make, depth, x, per_block, collect)
   states, aux = [x], []
   for i in range(depth):
-    x, block_aux = step(make(name=f"block_{i}"), x, _of(per_block, i))
+    x, block_aux = step(make(name=f"block_{i}"), x, _slice(per_block, i))
     states.append(x)
     aux.append(block_aux)
-  kept = (tuple(states), tuple(aux)) if collect else ((), ())
-  return Stacked(x, *kept)
+  collected = (tuple(states), tuple(aux)) if collect else ((), ())
+  return Stacked(x, *collected)
 
 
 def _scanned(step, make, depth, x, per_block, collect) -> Stacked:
-  def body(block, x, own):
-    y, block_aux = step(block, x, own)
+  def body(block, x, block_slice):
+    y, block_aux = step(block, x, block_slice)
     return y, (y, block_aux) if collect else None
 
   scanned = nn.scan(
@@ -78,33 +79,33 @@ def _scanned(step, make, depth, x, per_block, collect) -> Stacked:
   last, collected = scanned(make(name="blocks"), x, per_block)
   if not collect:
     return Stacked(last, (), ())
-  states, aux = zip(*(_of(collected, i) for i in range(depth)), strict=True)
+  states, aux = zip(*(_slice(collected, i) for i in range(depth)), strict=True)
   return Stacked(last, (x, *states), aux)
 
 
-def _of(tree: PyTree, i: int) -> PyTree:
-  """Returns what belongs to one of the blocks."""
+def _slice(tree: PyTree, i: int) -> PyTree:
+  """Returns the slice of block `i`."""
   return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
 def stack_blocks(params: Params) -> dict[str, Any]:
-  """Returns the parameters of unrolled blocks as those of a scanned one.
+  """Converts the parameters of unrolled blocks to those of scanned blocks.
 
   Args:
-    params: with `block_0`, `block_1`, ... among others.
+    params: contains `block_0`, `block_1`, ... and possibly other keys.
   """
   names = [f"block_{i}" for i in range(len(params)) if f"block_{i}" in params]
-  rest = {name: part for name, part in params.items() if name not in names}
-  parts = [params[name] for name in names]
-  return rest | {"blocks": jax.tree.map(lambda *a: jnp.stack(a), *parts)}
+  others = {name: tree for name, tree in params.items() if name not in names}
+  blocks = [params[name] for name in names]
+  return others | {"blocks": jax.tree.map(lambda *a: jnp.stack(a), *blocks)}
 
 
 def unstack_blocks(params: Params) -> dict[str, Any]:
-  """Returns the parameters of a scanned block as those of unrolled ones.
+  """Converts the parameters of scanned blocks to those of unrolled blocks.
 
-  The inverse of `stack_blocks`.
+  This is the inverse of `stack_blocks`.
   """
   blocks: Mapping = params["blocks"]
   depth = len(jax.tree.leaves(blocks)[0])
-  rest = {name: part for name, part in params.items() if name != "blocks"}
-  return rest | {f"block_{i}": _of(blocks, i) for i in range(depth)}
+  others = {name: tree for name, tree in params.items() if name != "blocks"}
+  return others | {f"block_{i}": _slice(blocks, i) for i in range(depth)}

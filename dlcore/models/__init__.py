@@ -8,18 +8,18 @@ from dlcore.models.bert import Bert
 from dlcore.models.cnn import CNN
 from dlcore.models.convnext import ConvNeXt
 from dlcore.models.efficientnet import EfficientNetLite
-from dlcore.models.features import feature_maps
+from dlcore.models.feature_maps import feature_maps
 from dlcore.models.gpt2 import GPT2
 from dlcore.models.lenet import LeNet5
 from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
+from dlcore.models.model_table import MODELS
 from dlcore.models.published import PUBLISHED, Published
 from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.summary import example_inputs, flops, list_layers, summary
-from dlcore.models.table import MODELS
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
@@ -57,29 +57,30 @@ __all__ = [
 def create(
   name: str, *, num_classes: int | None = None, **settings: Any
 ) -> Any:
-  """Creates a model.
+  """Creates a model by name.
 
   Args:
     name: a key of `MODELS`.
-    num_classes: width of the output, 1 in regression; None for a model whose
-      head is not a classifier.
+    num_classes: number of classes; 1 in regression, None for models without a
+      classifier.
     **settings: fields of the model.
 
   Returns:
-    A Linen module: `init(key, x, train=False)` gives the variables as plain
-    dicts, `apply(variables, x, train=False)` float32 logits `[B, C]`. What
-    models of text take is in their own docstrings.
+    A Linen module. `init(key, x, train=False)` returns the variables as plain
+    dicts and `apply(variables, x, train=False)` returns float32 logits
+    `[B, C]`. The required positional arguments of its `__call__` are its
+    inputs; see the docstrings of the models of token ids.
 
   Raises:
-    UserError: there is no such model, or it has no such setting.
+    UserError: if there is no such model or it has no such field.
   """
   model = lookup(MODELS, name, "model")
-  known = set(inspect.signature(model).parameters) - {"parent", "name"}
+  fields = set(inspect.signature(model).parameters) - {"parent", "name"}
   for setting in settings:
-    if setting not in known:
+    if setting not in fields:
       raise UserError(
         f"expected a setting of the model {name!r}",
         f"got {setting!r}",
-        nearest(setting, known - {"num_classes"}),
+        nearest(setting, fields - {"num_classes"}),
       )
   return model(num_classes=num_classes, **settings)

@@ -1,4 +1,4 @@
-"""A convolutional network of stages: convolutions, then pooling."""
+"""A plain convolutional network: stages of convolutions and pooling."""
 
 from functools import partial
 from typing import Any
@@ -16,35 +16,47 @@ from dlcore.layers import (
   max_pool,
   remat,
 )
-from dlcore.models import checks
-from dlcore.models.common import batch_norm, flat, logits, noted
+from dlcore.models.batch_norm import make_batch_norm
+from dlcore.models.field_checks import (
+  check_at_least,
+  check_conv_stages,
+  check_fields,
+  check_head,
+)
+from dlcore.models.input_checks import check_images, check_input_size
+from dlcore.models.output_layers import (
+  flatten,
+  output_layer,
+  with_intermediates,
+)
 from dlcore.typing import Array
 
 POOLINGS = {"avg": avg_pool, "max": max_pool}
 
 
 class CNN(nn.Module):
-  """Stacks stages of convolutions, halves the image after each, and decides.
+  """Maps images to logits by stages of convolutions, each ending in pooling.
 
-  A layer is convolution, pooling (the last layer of a stage), batch norm,
-  activation: pooling first spares the others three quarters of their work.
+  A layer consists of convolution, pooling (in the last layer of a stage), batch
+  norm and activation. Pooling comes first because it reduces the work of the
+  other two to a quarter.
 
   Attributes:
-    num_classes: width of the output (1 in regression).
-    stages: channels of the convolutions of each stage.
-    kernel_size: rows and columns of every kernel.
-    pooling: "max" or "avg", over 2x2 pixels.
-    batch_norm: whether to normalise (the convolutions then have no bias).
-    activation: a name of `ACTIVATIONS`.
-    initializer: a name of `INITIALIZERS`, for the kernels.
-    pool: what the dense layers see: "flatten", all of the last stage, or
-      "mean": it ends in an average over the whole image instead of its pooling.
-    dense: widths of the dense layers before the output.
-    dropout: rate before the output layer, a number or a traced scalar.
-    head: "classifier", or None to return the features.
-    remat: whether the backward pass computes layers again, to save memory.
-    dtype: of the arithmetic; parameters and output are float32.
-    axis_name: of the mapped axis that batch statistics are averaged over.
+    num_classes: number of classes; 1 in regression.
+    stages: numbers of channels of the convolutions of each stage.
+    kernel_size: rows and columns of the kernels.
+    pooling: "max" or "avg", with 2x2 windows.
+    batch_norm: whether to use batch norm; convolutions then have no bias.
+    activation: a key of `ACTIVATIONS`.
+    initializer: a key of `INITIALIZERS`, for the kernels.
+    pool: input of the dense layers: "flatten", all pixels of the last stage, or
+      "mean", their average, which replaces the pooling of the last stage.
+    dense: widths of the dense layers before the output layer.
+    dropout: dropout rate before the output layer, a number or a traced scalar.
+    head: "classifier", or None to return features.
+    remat: whether to rematerialize layers in the backward pass.
+    dtype: dtype of the computation; parameters and logits are float32.
+    axis_name: mapped axis over which batch statistics are averaged.
   """
 
   num_classes: int | None = None
@@ -66,9 +78,9 @@ class CNN(nn.Module):
   def __call__(self, x: Array, *, train: bool, intermediates: bool = False):
     """Maps images `[B, Y, X, C]` to float32 `[B, num_classes]`.
 
-    Without a head the result is the pair of the last stage's output
-    `[B, Y', X', D]` and its average `[B, D]`. With `intermediates` a dict goes
-    with it: `hidden_states`, the images and what leaves each stage.
+    Without a head, returns the output of the last stage `[B, Y', X', D]` and
+    its average `[B, D]`. With `intermediates`, returns a pair of the output and
+    a dict: `hidden_states`, the images and the output of each stage.
     """
     self._check(x)
     pool = lookup(POOLINGS, self.pooling, "pooling")
@@ -81,7 +93,7 @@ class CNN(nn.Module):
       dtype=self.dtype,
       kernel_init=kernel_init,
     )
-    norm = batch_norm(self, train=train)
+    norm = make_batch_norm(self, train=train)
 
     def convolve(self, x, layer: int, width: int, pooled: bool):
       x = conv(width, name=f"conv_{layer}")(x)
@@ -102,27 +114,22 @@ class CNN(nn.Module):
       states.append(x)
     dense = partial(nn.Dense, dtype=self.dtype, kernel_init=kernel_init)
     output = self._output(states[-1], dense, activation, train)
-    return noted(output, states, intermediates)
+    return with_intermediates(output, states, intermediates)
 
   def _output(self, x: Array, dense, activation, train: bool):
     if self.head is None:
       return x, x.mean((1, 2))
-    x = x.mean((1, 2)) if self.pool == "mean" else flat(x)
-    checks.inputs(self, x.shape[-1], "dense_0" if self.dense else "head")
+    x = x.mean((1, 2)) if self.pool == "mean" else flatten(x)
+    check_input_size(self, x.shape[-1], "dense_0" if self.dense else "head")
     for i, width in enumerate(self.dense):
       x = activation(dense(width, name=f"dense_{i}")(x))
     x = Dropout(self.dropout, name="dropout")(x, train=train)
-    return logits(self, self.num_classes)(x)
+    return output_layer(self, self.num_classes)(x)
 
   def _check(self, x: Array) -> None:
-    checks.settings(self)
-    checks.at_least(
-      1,
-      stages=self.stages,
-      kernel_size=self.kernel_size,
-      dense=self.dense,
-    )
-    checks.stages(self.stages)
+    check_fields(self)
+    check_at_least(self, 1, "stages", "kernel_size", "dense")
+    check_conv_stages(self.stages)
     lookup({"flatten": 0, "mean": 0}, self.pool, "pool")
-    checks.head(self, "classifier")
-    checks.images(x, minimum=2 ** (len(self.stages) - (self.pool == "mean")))
+    check_head(self, "classifier")
+    check_images(x, min_size=2 ** (len(self.stages) - (self.pool == "mean")))

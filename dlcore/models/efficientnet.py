@@ -1,9 +1,9 @@
 """EfficientNet-Lite: inverted residual blocks, scaled in width and depth.
 
-Tan & Le 2019, arXiv:1905.11946. Google's "lite" release of 2020 leaves out
-squeeze-and-excitation, has relu6 in place of swish, and scales neither the
-stem, the last convolution, nor the depth of the first and the last stage: so
-that it runs well in 8 bits on small devices.
+Tan & Le 2019, arXiv:1905.11946. For 8-bit inference on small devices, Google's
+"lite" release of 2020 has no squeeze-and-excitation and uses relu6 instead of
+swish. It does not scale the stem, the last convolution and the depth of the
+first and the last stage.
 """
 
 import math
@@ -23,8 +23,10 @@ from dlcore.layers import (
   remat,
   stochastic_depth_rate,
 )
-from dlcore.models import checks
-from dlcore.models.common import batch_norm, logits, noted
+from dlcore.models.batch_norm import make_batch_norm
+from dlcore.models.field_checks import check_at_least, check_fields, check_head
+from dlcore.models.input_checks import check_images
+from dlcore.models.output_layers import output_layer, with_intermediates
 from dlcore.typing import Array
 
 BASELINE = (
@@ -40,31 +42,31 @@ BASELINE = (
 
 INITIALIZER = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 DEPTHWISE = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-"""One kernel a channel: there this is what the other one is elsewhere."""
+"""The fan-in of a depthwise kernel corresponds to the fan-out of others."""
 
 
 class EfficientNetLite(nn.Module):
   """Maps images to logits by stages of inverted residual blocks.
 
   Attributes:
-    num_classes: width of the output (1 in regression).
-    width_factor: multiplies the channels of the stages.
-    depth_factor: multiplies the number of blocks of the stages.
-    stages: number of blocks, size of the kernel, stride of the first block,
-      expansion and channels of each stage, before scaling.
-    stem: channels of the first convolution.
-    features: channels of the last convolution.
-    padding: "same", as TensorFlow pads and Google's weights want it, or
-      "symmetric", as PyTorch does.
+    num_classes: number of classes; 1 in regression.
+    width_factor: multiplies the numbers of channels of the stages.
+    depth_factor: multiplies the numbers of blocks of the stages.
+    stages: number of blocks, kernel size, stride of the first block, expansion
+      factor and number of channels of each stage, before scaling.
+    stem: number of channels of the first convolution.
+    features: number of channels of the last convolution.
+    padding: "same", as in TensorFlow and the weights of Google, or
+      "symmetric", as in PyTorch.
     eps: added to the variance in batch norm.
-    stochastic_depth: rate at which the last block is skipped; it grows
-      linearly from 0 in the first (Huang et al. 2016, arXiv:1603.09382).
-    dropout: rate before the output layer, 0.2 to 0.3 in the release. Both
-      rates may be traced scalars.
-    head: "classifier", or None to return the features.
-    remat: whether the backward pass computes blocks again, to save memory.
-    dtype: of the arithmetic; parameters and output are float32.
-    axis_name: of the mapped axis that batch statistics are averaged over.
+    stochastic_depth: rate of stochastic depth in the last block; it increases
+      linearly from 0 in the first block (Huang et al. 2016, arXiv:1603.09382).
+    dropout: dropout rate before the output layer, 0.2 to 0.3 in the release.
+      Both rates may be traced scalars.
+    head: "classifier", or None to return features.
+    remat: whether to rematerialize blocks in the backward pass.
+    dtype: dtype of the computation; parameters and logits are float32.
+    axis_name: mapped axis over which batch statistics are averaged.
   """
 
   num_classes: int | None = None
@@ -86,40 +88,40 @@ class EfficientNetLite(nn.Module):
   def __call__(self, x: Array, *, train: bool, intermediates: bool = False):
     """Maps images `[B, Y, X, C]` to float32 `[B, num_classes]`.
 
-    Without a head the result is the pair of the last convolution's output
+    Without a head, returns the output of the last convolution
     `[B, Y', X', features]` and its average `[B, features]`. With
-    `intermediates` a dict goes with it: `hidden_states`, what leaves the stem
-    and each stage.
+    `intermediates`, returns a pair of the output and a dict: `hidden_states`,
+    the output of the stem and of each stage.
     """
     self._check(x)
-    layer = self._layer(train)
-    stem = layer(self.stem, kernel_size=3, stride=2, name="stem")
+    conv = self._conv(train)
+    stem = conv(self.stem, kernel_size=3, stride=2, name="stem")
     states = [stem(x.astype(self.dtype))]
     depths = self._depths()
-    count, last = 0, max(sum(depths) - 1, 1)
+    index, last = 0, max(sum(depths) - 1, 1)
     for stage, (_, size, stride, expansion, width) in enumerate(self.stages):
       x = states[-1]
       for i in range(depths[stage]):
-        block = Block(
-          rounded(width * self.width_factor),
+        block = MBConv(
+          round_channels(width * self.width_factor),
           kernel_size=size,
           stride=stride if i == 0 else 1,
           expansion=expansion,
-          layer=layer,
-          skip=stochastic_depth_rate(self.stochastic_depth, count / last),
+          conv=conv,
+          skip_rate=stochastic_depth_rate(self.stochastic_depth, index / last),
           name=f"stage_{stage}_block_{i}",
         )
-        run = partial(Block.__call__, train=train)
+        run = partial(MBConv.__call__, train=train)
         x = remat(run, self.remat)(block, x)
-        count += 1
+        index += 1
       states.append(x)
-    output = self._output(layer(self.features, name="last")(states[-1]), train)
-    return noted(output, states, intermediates)
+    output = self._output(conv(self.features, name="last")(states[-1]), train)
+    return with_intermediates(output, states, intermediates)
 
-  def _layer(self, train: bool) -> Callable[..., nn.Module]:
-    norm = batch_norm(self, train=train, momentum=0.99, eps=self.eps)
+  def _conv(self, train: bool) -> Callable[..., nn.Module]:
+    norm = make_batch_norm(self, train=train, momentum=0.99, eps=self.eps)
     pad = lookup(PADDINGS, self.padding, "padding")
-    return partial(Layer, norm=norm, pad=pad, dtype=self.dtype)
+    return partial(ConvNormActivation, norm=norm, pad=pad, dtype=self.dtype)
 
   def _depths(self) -> list[int]:
     """Returns the number of blocks of each stage."""
@@ -132,39 +134,34 @@ class EfficientNetLite(nn.Module):
       return x, pooled
     x = Dropout(self.dropout, name="dropout")(pooled, train=train)
     uniform = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
-    return logits(self, self.num_classes, kernel_init=uniform)(x)
+    return output_layer(self, self.num_classes, kernel_init=uniform)(x)
 
   def _check(self, x: Array) -> None:
-    checks.settings(self)
-    checks.at_least(
-      1,
-      stages=self.stages,
-      stem=self.stem,
-      features=self.features,
-    )
+    check_fields(self)
+    check_at_least(self, 1, "stages", "stem", "features")
     if len(self.stages) < 2 or not all(len(s) == 5 for s in self.stages):
       raise UserError(
         "expected at least two stages of (blocks, kernel size, stride, "
         "expansion, channels)",
         f"got {self.stages!r}",
       )
-    checks.head(self, "classifier")
-    checks.images(x, minimum=2)
+    check_head(self, "classifier")
+    check_images(x, min_size=2)
 
 
-class Block(nn.Module):
-  """Widens, convolves each channel by itself, and narrows.
+class MBConv(nn.Module):
+  """Inverted residual block: expansion, depthwise convolution, projection.
 
-  Sandler et al. 2018, arXiv:1801.04381. The narrow ends have no activation,
-  and are joined by a shortcut where their shapes are the same.
+  Sandler et al. 2018, arXiv:1801.04381. The projection has no activation. The
+  block has a residual connection if it preserves the shape.
   """
 
   features: int
   kernel_size: int
   stride: int
   expansion: int
-  layer: Callable[..., nn.Module]
-  skip: float | Array = 0.0
+  conv: Callable[..., nn.Module]
+  skip_rate: float | Array = 0.0
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool) -> Array:
@@ -173,22 +170,22 @@ class Block(nn.Module):
     width = channels * self.expansion
     y = x
     if self.expansion != 1:
-      y = self.layer(width, name="expand")(y)
-    y = self.layer(
+      y = self.conv(width, name="expand")(y)
+    y = self.conv(
       width,
       kernel_size=self.kernel_size,
       stride=self.stride,
       groups=width,
       name="depthwise",
     )(y)
-    y = self.layer(self.features, activation=None, name="project")(y)
+    y = self.conv(self.features, activation=None, name="project")(y)
     if self.stride != 1 or channels != self.features:
       return y
-    return x + StochasticDepth(self.skip, name="skip")(y, train=train)
+    return x + StochasticDepth(self.skip_rate, name="skip")(y, train=train)
 
 
-class Layer(nn.Module):
-  """A convolution, batch norm, and relu6 unless told otherwise."""
+class ConvNormActivation(nn.Module):
+  """A convolution, batch norm and an activation, relu6 by default."""
 
   features: int
   norm: Callable[..., nn.Module]
@@ -217,8 +214,8 @@ class Layer(nn.Module):
     return x if self.activation is None else self.activation(x)
 
 
-def rounded(channels: float) -> int:
-  """Returns the nearest multiple of 8 that is not below nine tenths."""
+def round_channels(channels: float) -> int:
+  """Rounds to the nearest multiple of 8 that is at least 0.9 * channels."""
   nearest = max(8, int(channels + 4) // 8 * 8)
   return nearest + 8 if nearest < 0.9 * channels else nearest
 

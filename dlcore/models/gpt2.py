@@ -1,8 +1,9 @@
-"""GPT-2: each token is predicted from those before it.
+"""GPT-2: a transformer decoder.
 
 Radford et al. 2019, "Language models are unsupervised multitask learners".
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,34 +19,39 @@ from dlcore.layers import (
   mask_and_positions,
   stack,
 )
-from dlcore.models import checks
-from dlcore.models.blocks import HEADS, Block, output, seen
+from dlcore.models.decoder_head import HEADS, decoder_output
+from dlcore.models.field_checks import check_at_least, check_fields, check_head
+from dlcore.models.input_checks import check_token_ids
+from dlcore.models.transformer_block import (
+  TransformerBlock,
+  block_intermediates,
+)
 from dlcore.typing import Array
 
 normal = nn.initializers.normal
 
 
 class GPT2(nn.Module):
-  """Maps token ids to logits by attention to earlier tokens.
+  """Maps token ids to logits by causal attention.
 
   Attributes:
-    num_classes: width of the output of a classifier (1 in regression).
-    head: "lm" predicts the token after each, by the table of the words;
-      "classifier" judges the text by its last token; None leaves the tokens.
+    num_classes: number of classes; 1 in regression.
+    head: "lm" predicts the next token, with tied embeddings; "classifier"
+      classifies sequences by their last token; None returns the tokens.
     vocab_size: number of token ids, V.
-    width: D of the tokens.
+    width: D.
     depth: number of blocks.
-    num_heads: of each attention.
-    mlp_dim: width within the feed-forward layers; 4 times `width` by default.
-    max_length: the greatest number of tokens.
-    activation: a name of `ACTIVATIONS`, of the feed-forward layers.
-    eps: of the norms.
-    dropout: rate of tokens and of what leaves each branch of a block.
-    attention_dropout: rate of the weights of attention. Both may be traced
-      scalars.
-    remat: whether the backward pass computes blocks again, to save memory.
-    scan: whether the blocks are one that is scanned, see `layers.stack`.
-    dtype: of the arithmetic; parameters and logits are float32.
+    num_heads: number of attention heads.
+    mlp_dim: width of the feed-forward networks; 0 means 4 times `width`.
+    max_length: maximum sequence length.
+    activation: a key of `ACTIVATIONS`, for the feed-forward networks.
+    eps: added to the variance in the norms.
+    dropout: dropout rate of the embeddings and of the output of each sublayer.
+    attention_dropout: dropout rate of the attention weights. Both rates may be
+      traced scalars.
+    remat: whether to rematerialize blocks in the backward pass.
+    scan: whether to run the blocks by `nn.scan`, see `layers.stack`.
+    dtype: dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int | None = None
@@ -75,41 +81,53 @@ class GPT2(nn.Module):
     decode: bool = False,
     intermediates: bool = False,
   ) -> Any:
-    """Maps ids `[B, T]` to float32 `[B, T, V]`, or `[B, C]`.
+    """Maps ids `[B, T]` to float32 `[B, T, V]` or `[B, C]`.
 
     Args:
       input_ids: int.
-      attention_mask: `[B, T]`, 1 for kept tokens, all by default. Positions
-        count these, so that padding on either side changes nothing.
-      token_type_ids: int `[B, T]`, words that are added to those of the ids.
-      train: whether to drop.
-      decode: whether the ids go on from those in the collection "cache". The
-        first such call makes the cache, for as many tokens as it is given.
-      intermediates: whether to return what blocks pass on, too.
+      attention_mask: `[B, T]`, 0 for padding; None if there is no padding.
+        Positions do not count padding, so padding on either side does not
+        change the output.
+      token_type_ids: int `[B, T]`, whose word embeddings are added to those of
+        `input_ids`.
+      train: whether to apply dropout.
+      decode: whether the ids continue those in the collection "cache". The
+        first such call creates the cache with the length of its input.
+      intermediates: whether to return intermediate activations.
 
     Returns:
       The logits, or without a head the tokens `[B, T, D]`. With
-      `intermediates` the pair of this and a dict of tuples, `hidden_states`
-      `[B, T, D]` before the first and after each block, and `attentions`, of
-      each block the weights `[B, H, T, S]`.
+      `intermediates` a pair of this and a dict of tuples: `hidden_states`
+      `[B, T, D]`, the input of the first block and the output of each, and
+      `attentions`, the weights `[B, H, T, S]` of each block.
 
     Raises:
-      UserError: a setting or the shape of the ids cannot be.
+      UserError: if a field or the shape of an input is invalid.
     """
     self._check(input_ids, token_type_ids)
-    words = self._embedding(self.vocab_size, 0.02, "word_embedding")
-    places = self._embedding(self.max_length, 0.01, "position_embedding")
-    known = mask_and_positions(self, input_ids, attention_mask, decode=decode)
-    x = words(input_ids) + places(known.positions)
+    word_embedding = self._embedding(self.vocab_size, 0.02, "word_embedding")
+    position_embedding = self._embedding(
+      self.max_length, 0.01, "position_embedding"
+    )
+    mask, positions = mask_and_positions(
+      self, input_ids, attention_mask, decode=decode
+    )
+    x = word_embedding(input_ids) + position_embedding(positions)
     if token_type_ids is not None:
-      x = x + words(token_type_ids)
+      x = x + word_embedding(token_type_ids)
     x = Dropout(self.dropout, name="dropout")(x, train=train)
 
     def run(block, x, _):
-      how = {"train": train, "decode": decode, "weights": intermediates}
-      return block(x, mask=known.mask, causal=True, **how)
+      return block(
+        x,
+        mask=mask,
+        causal=True,
+        train=train,
+        decode=decode,
+        return_weights=intermediates,
+      )
 
-    blocks = stack(
+    stacked = stack(
       run,
       self._block,
       self.depth,
@@ -118,50 +136,51 @@ class GPT2(nn.Module):
       remat=self.remat,
       collect=intermediates,
     )
-    x = LayerNorm(self.eps, dtype=self.dtype, name="norm")(blocks.x)
-    y = output(self, x, words.embedding, attention_mask)
-    return (y, seen(blocks)) if intermediates else y
+    x = self._norm()(name="norm")(stacked.x)
+    y = decoder_output(self, x, word_embedding.embedding, attention_mask)
+    return (y, block_intermediates(stacked)) if intermediates else y
 
-  def _embedding(self, count: int, deviation: float, name: str) -> nn.Embed:
-    init = normal(deviation)
+  def _embedding(self, count: int, stddev: float, name: str) -> nn.Embed:
     return Embed(
-      count, self.width, dtype=self.dtype, embedding_init=init, name=name
+      count,
+      self.width,
+      dtype=self.dtype,
+      embedding_init=normal(stddev),
+      name=name,
     )
 
-  def _block(self, name: str) -> Block:
-    numerics = {
+  def _norm(self) -> Callable[..., nn.Module]:
+    return partial(LayerNorm, self.eps, dtype=self.dtype)
+
+  def _block(self, name: str) -> TransformerBlock:
+    options = {
       "dtype": self.dtype,
       "kernel_init": normal(0.02),
-      # 2 depth branches add up: the variance does not grow with the depth.
+      # Section 2.3: the sum of 2 * depth residual branches then has a variance
+      # that does not increase with the depth.
       "out_init": normal(0.02 / (2 * self.depth) ** 0.5),
     }
-    return Block(
+    return TransformerBlock(
       attention=partial(
-        Attention, self.num_heads, dropout=self.attention_dropout, **numerics
+        Attention, self.num_heads, dropout=self.attention_dropout, **options
       ),
       feedforward=partial(
         FeedForward,
         self.mlp_dim or 4 * self.width,
         self.activation,
-        **numerics,
+        **options,
       ),
-      norm=partial(LayerNorm, self.eps, dtype=self.dtype),
+      norm=self._norm(),
       dropout=self.dropout,
       name=name,
     )
 
   def _check(self, input_ids, token_type_ids) -> None:
-    checks.settings(self)
-    checks.at_least(
-      1,
-      vocab_size=self.vocab_size,
-      width=self.width,
-      depth=self.depth,
-      num_heads=self.num_heads,
-      mlp_dim=self.mlp_dim or 1,
-      max_length=self.max_length,
-    )
-    checks.head(self, *HEADS)
-    checks.token_ids(
+    check_fields(self)
+    sizes = ("vocab_size", "width", "depth", "num_heads", "max_length")
+    check_at_least(self, 1, *sizes)
+    check_at_least(self, 0, "mlp_dim")
+    check_head(self, *HEADS)
+    check_token_ids(
       input_ids, max_length=self.max_length, token_type_ids=token_type_ids
     )

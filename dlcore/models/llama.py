@@ -1,13 +1,13 @@
-"""The modern decoder, as published for Llama, Qwen 2 and SmolLM.
+"""Llama, and other decoders of this architecture: Qwen 2 and SmolLM.
 
 Touvron et al. 2023, arXiv:2302.13971 and arXiv:2307.09288; Grattafiori et al.
-2024, arXiv:2407.21783; Yang et al. 2024, arXiv:2407.10671. Norms by the root
-mean square (Zhang & Sennrich 2019, arXiv:1910.07467), rotary positions (Su et
-al. 2021, arXiv:2104.09864), gated feed-forward layers (Shazeer 2020,
-arXiv:2002.05202), keys and values shared by heads (Ainslie et al. 2023,
-arXiv:2305.13245).
+2024, arXiv:2407.21783; Yang et al. 2024, arXiv:2407.10671. RMSNorm (Zhang &
+Sennrich 2019, arXiv:1910.07467), rotary position embeddings (Su et al. 2021,
+arXiv:2104.09864), gated feed-forward networks (Shazeer 2020, arXiv:2002.05202)
+and grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245).
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,60 +25,68 @@ from dlcore.layers import (
   rotary_frequencies,
   stack,
 )
-from dlcore.models import checks
-from dlcore.models.blocks import HEADS, Block, output, seen
+from dlcore.models.decoder_head import HEADS, decoder_output
+from dlcore.models.field_checks import check_at_least, check_fields, check_head
+from dlcore.models.input_checks import check_no_token_types, check_token_ids
+from dlcore.models.transformer_block import (
+  TransformerBlock,
+  block_intermediates,
+)
 from dlcore.typing import Array
 
 normal = nn.initializers.normal(0.02)
 
 
 class RopeScaling(NamedTuple):
-  """How rotary positions learned on short texts were stretched to long ones.
+  """Scaling of rotary position embeddings to longer sequences.
 
-  Grattafiori et al. 2024, arXiv:2407.21783, as in the release of Llama 3.1.
+  Grattafiori et al. 2024, arXiv:2407.21783, as in the release of Llama 3.1;
+  the arguments are those of Hugging Face's rope type "llama3".
   """
 
   factor: float
-  """By which wavelengths grow, if they are long."""
+  """Factor by which long wavelengths are scaled."""
 
-  low: float
-  """Turns within `length` below which a wavelength is long."""
+  low_freq_factor: float
+  """Wavelengths with fewer periods in the original length are long."""
 
-  high: float
-  """Turns from which on it is short, and stays. Between both it is mixed."""
+  high_freq_factor: float
+  """Wavelengths with more periods are short and are not scaled. Those between
+  both are interpolated."""
 
   original_max_length: int
-  """The number of tokens before the stretch."""
+  """Maximum sequence length before scaling."""
 
 
 class Llama(nn.Module):
-  """Maps token ids to logits by attention to earlier tokens.
+  """Maps token ids to logits by causal attention.
 
   Attributes:
-    num_classes: width of the output of a classifier (1 in regression).
-    head: "lm" predicts the token after each; "classifier" judges the text by
-      its last token; None leaves the tokens.
-    tie_embeddings: whether the head "lm" is the table of the words.
+    num_classes: number of classes; 1 in regression.
+    head: "lm" predicts the next token; "classifier" classifies sequences by
+      their last token; None returns the tokens.
+    tie_embeddings: whether "lm" uses the word embedding as its output layer.
     vocab_size: number of token ids, V.
-    width: D of the tokens.
+    width: D.
     depth: number of blocks.
-    num_heads: of queries, H.
-    num_kv_heads: of keys and values, a divisor of `heads`, which 0 is.
-    head_dim: K; 0 is `width` over `heads`.
-    mlp_dim: width within the feed-forward layers, F.
-    max_length: the greatest number of tokens.
-    activation: a name of `ACTIVATIONS`, of the gate.
+    num_heads: number of query heads, H.
+    num_kv_heads: number of key/value heads, a divisor of `num_heads`; 0 means
+      `num_heads`.
+    head_dim: K; 0 means `width / num_heads`.
+    mlp_dim: width of the feed-forward networks, F.
+    max_length: maximum sequence length.
+    activation: a key of `ACTIVATIONS`, for the gates.
     qkv_bias: whether queries, keys and values have biases.
-    out_bias: whether the output of attention has one.
-    rope_theta: the wavelengths of the rotary positions grow up to 2 pi theta.
-    rope_scaling: the four numbers of `RopeScaling`, or none.
-    eps: of the norms.
-    dropout: rate of what leaves each branch of a block.
-    attention_dropout: rate of the weights of attention. Both may be traced
-      scalars.
-    remat: whether the backward pass computes blocks again, to save memory.
-    scan: whether the blocks are one that is scanned, see `layers.stack`.
-    dtype: of the arithmetic; parameters and logits are float32.
+    out_bias: whether the output of attention has a bias.
+    rope_theta: base of the wavelengths of rotary position embeddings.
+    rope_scaling: the four numbers of `RopeScaling`, or `()` for none.
+    eps: added to the mean square in the norms.
+    dropout: dropout rate of the output of each sublayer.
+    attention_dropout: dropout rate of the attention weights. Both rates may be
+      traced scalars.
+    remat: whether to rematerialize blocks in the backward pass.
+    scan: whether to run the blocks by `nn.scan`, see `layers.stack`.
+    dtype: dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int | None = None
@@ -115,48 +123,54 @@ class Llama(nn.Module):
     decode: bool = False,
     intermediates: bool = False,
   ) -> Any:
-    """Maps ids `[B, T]` to float32 `[B, T, V]`, or `[B, C]`.
+    """Maps ids `[B, T]` to float32 `[B, T, V]` or `[B, C]`.
 
-    Arguments and result are those of `GPT2`, but there are no token types.
+    Arguments and result are those of `GPT2`, except that `token_type_ids` must
+    be None.
     """
     self._check(input_ids, token_type_ids)
-    words = Embed(
+    word_embedding = Embed(
       self.vocab_size,
       self.width,
       dtype=self.dtype,
       embedding_init=normal,
       name="word_embedding",
     )
-    known = mask_and_positions(self, input_ids, attention_mask, decode=decode)
+    mask, positions = mask_and_positions(
+      self, input_ids, attention_mask, decode=decode
+    )
 
     def run(block, x, _):
-      how = {"train": train, "decode": decode, "weights": intermediates}
-      where = {"mask": known.mask, "positions": known.positions}
-      return block(x, causal=True, **where, **how)
+      return block(
+        x,
+        mask=mask,
+        causal=True,
+        positions=positions,
+        train=train,
+        decode=decode,
+        return_weights=intermediates,
+      )
 
-    blocks = stack(
+    stacked = stack(
       run,
       self._block,
       self.depth,
-      words(input_ids),
+      word_embedding(input_ids),
       scan=self.scan,
       remat=self.remat,
       collect=intermediates,
     )
-    x = nn.RMSNorm(self.eps, dtype=self.dtype, name="norm")(blocks.x)
-    table = words.embedding if self.tie_embeddings else None
-    y = output(self, x, table, attention_mask)
-    return (y, seen(blocks)) if intermediates else y
+    x = self._norm()(name="norm")(stacked.x)
+    embedding = word_embedding.embedding if self.tie_embeddings else None
+    y = decoder_output(self, x, embedding, attention_mask)
+    return (y, block_intermediates(stacked)) if intermediates else y
 
-  def _block(self, name: str) -> Block:
-    numerics = {"dtype": self.dtype, "kernel_init": normal}
-    size = self.head_dim or self.width // self.num_heads
-    frequencies = rotary_frequencies(size, self.rope_theta)
-    if self.rope_scaling:
-      frequencies = scale_frequencies(
-        frequencies, RopeScaling(*self.rope_scaling)
-      )
-    return Block(
+  def _norm(self) -> Callable[..., nn.Module]:
+    return partial(nn.RMSNorm, self.eps, dtype=self.dtype)
+
+  def _block(self, name: str) -> TransformerBlock:
+    options = {"dtype": self.dtype, "kernel_init": normal}
+    return TransformerBlock(
       attention=partial(
         Attention,
         self.num_heads,
@@ -165,37 +179,33 @@ class Llama(nn.Module):
         use_bias=self.qkv_bias,
         out_bias=self.out_bias,
         dropout=self.attention_dropout,
-        rotary=partial(rotary, frequencies=frequencies),
-        **numerics,
+        rotary=partial(rotary, frequencies=self._frequencies()),
+        **options,
       ),
       feedforward=partial(
-        GatedFeedForward, self.mlp_dim, self.activation, **numerics
+        GatedFeedForward, self.mlp_dim, self.activation, **options
       ),
-      norm=partial(nn.RMSNorm, self.eps, dtype=self.dtype),
+      norm=self._norm(),
       dropout=self.dropout,
       name=name,
     )
 
+  def _frequencies(self) -> np.ndarray:
+    head_dim = self.head_dim or self.width // self.num_heads
+    frequencies = rotary_frequencies(head_dim, self.rope_theta)
+    if not self.rope_scaling:
+      return frequencies
+    return scale_frequencies(frequencies, RopeScaling(*self.rope_scaling))
+
   def _check(self, input_ids, token_type_ids) -> None:
-    checks.settings(self)
-    checks.at_least(
-      1,
-      vocab_size=self.vocab_size,
-      width=self.width,
-      depth=self.depth,
-      num_heads=self.num_heads,
-      mlp_dim=self.mlp_dim,
-      max_length=self.max_length,
-    )
-    groups = {
-      "num_kv_heads": self.num_kv_heads,
-      "head_dim": self.head_dim,
-    }
-    checks.at_least(0, **groups)
+    check_fields(self)
+    sizes = ("vocab_size", "width", "depth", "num_heads", "mlp_dim")
+    check_at_least(self, 1, *sizes, "max_length")
+    check_at_least(self, 0, "num_kv_heads", "head_dim")
     if not self.head_dim and self.width % self.num_heads:
       raise UserError(
-        "expected heads that divide the width",
-        f"got {self.num_heads} heads and a width of {self.width}",
+        "expected num_heads to divide the width",
+        f"got num_heads={self.num_heads} and a width of {self.width}",
         "change either, or set head_dim",
       )
     if len(self.rope_scaling) not in (0, len(RopeScaling._fields)):
@@ -203,21 +213,25 @@ class Llama(nn.Module):
         f"expected rope_scaling to be {RopeScaling._fields} or ()",
         f"got {self.rope_scaling!r}",
       )
-    checks.head(self, *HEADS)
-    checks.token_ids(input_ids, max_length=self.max_length)
-    checks.no_types(token_type_ids)
+    check_head(self, *HEADS)
+    check_token_ids(input_ids, max_length=self.max_length)
+    check_no_token_types(token_type_ids)
 
 
 def scale_frequencies(
   frequencies: np.ndarray, scaling: RopeScaling
 ) -> np.ndarray:
-  """Returns the frequencies of rotary positions for longer texts.
+  """Scales the frequencies of rotary embeddings for longer sequences.
 
   Args:
-    frequencies: float32 `[K / 2]`, radians a position.
+    frequencies: float32 `[K / 2]`, radians per position.
     scaling: see `RopeScaling`.
+
+  Returns:
+    float32 `[K / 2]`.
   """
-  turns = scaling.original_max_length * frequencies / (2 * np.pi)
-  kept = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
-  mixed = (1 - kept) * frequencies / scaling.factor + kept * frequencies
-  return mixed.astype(np.float32)
+  factor, low, high, original_max_length = scaling
+  periods = original_max_length * frequencies / (2 * np.pi)
+  unscaled = np.clip((periods - low) / (high - low), 0, 1)
+  scaled = (1 - unscaled) * frequencies / factor + unscaled * frequencies
+  return scaled.astype(np.float32)

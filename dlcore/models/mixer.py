@@ -1,4 +1,4 @@
-"""MLP-Mixer: dense layers over patches and over channels, in turn.
+"""MLP-Mixer: MLPs over patches alternate with MLPs over channels.
 
 Tolstikhin et al. 2021, arXiv:2105.01601.
 """
@@ -18,30 +18,32 @@ from dlcore.layers import (
   remat,
   stochastic_depth_rate,
 )
-from dlcore.models import checks
-from dlcore.models.common import logits, noted
+from dlcore.models.field_checks import check_at_least, check_fields, check_head
+from dlcore.models.input_checks import check_images, check_input_size
+from dlcore.models.output_layers import output_layer, with_intermediates
 from dlcore.typing import Array
 
 
 class Mixer(nn.Module):
   """Maps images of one size to logits (fig. 1, table 1; the default is S/16).
 
-  The dense layers over patches have as many inputs as there are patches, so
-  the parameters are those of one image size.
+  The number of patches is the width of the MLPs over patches, so the parameters
+  fit one image size only.
 
   Attributes:
-    num_classes: width of the output (1 in regression).
+    num_classes: number of classes; 1 in regression.
     patch_size: rows and columns of a patch.
-    depth: the number of blocks.
-    width: channels of a patch.
-    tokens_mlp_dim: hidden width of the dense layers over patches.
-    channels_mlp_dim: hidden width of the dense layers over channels.
-    stochastic_depth: rate at which the last block's branches are skipped; it
-      grows linearly from 0 in the first (Huang et al. 2016, arXiv:1603.09382).
-    dropout: rate before the output layer. Both rates may be traced scalars.
-    head: "classifier", or None to return the features.
-    remat: whether the backward pass computes blocks again, to save memory.
-    dtype: of the arithmetic; parameters and output are float32.
+    depth: number of blocks.
+    width: number of channels of a patch.
+    tokens_mlp_dim: hidden width of the MLPs over patches.
+    channels_mlp_dim: hidden width of the MLPs over channels.
+    stochastic_depth: rate of stochastic depth in the last block; it increases
+      linearly from 0 in the first block (Huang et al. 2016, arXiv:1603.09382).
+    dropout: dropout rate before the output layer. Both rates may be traced
+      scalars.
+    head: "classifier", or None to return features.
+    remat: whether to rematerialize blocks in the backward pass.
+    dtype: dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int | None = None
@@ -60,9 +62,10 @@ class Mixer(nn.Module):
   def __call__(self, x: Array, *, train: bool, intermediates: bool = False):
     """Maps images `[B, Y, X, C]` to float32 `[B, num_classes]`.
 
-    Without a head the result is the pair of all patches `[B, T, width]`, after
-    layer norm, and their average `[B, width]`. With `intermediates` a dict
-    goes with it: `hidden_states`, what enters the first block and leaves each.
+    Without a head, returns the patches `[B, T, width]` after the last layer
+    norm and their average `[B, width]`. With `intermediates`, returns a pair of
+    the output and a dict: `hidden_states`, the input of the first block and the
+    output of each block.
     """
     self._check(x)
     x = Conv(
@@ -74,22 +77,22 @@ class Mixer(nn.Module):
       name="patches",
     )(x)
     batch, rows, columns, width = x.shape
-    checks.inputs(self, rows * columns, "block_0", "tokens", "in")
+    check_input_size(self, rows * columns, "block_0", "tokens", "in")
     states = [x.reshape(batch, rows * columns, width)]
     for i in range(self.depth):
-      block = Block(
+      block = MixerBlock(
         self.tokens_mlp_dim,
         self.channels_mlp_dim,
-        skip=stochastic_depth_rate(
+        skip_rate=stochastic_depth_rate(
           self.stochastic_depth, i / max(self.depth - 1, 1)
         ),
         dtype=self.dtype,
         name=f"block_{i}",
       )
-      run = partial(Block.__call__, train=train)
+      run = partial(MixerBlock.__call__, train=train)
       states.append(remat(run, self.remat)(block, states[-1]))
     output = self._output(states[-1], train)
-    return noted(output, states, intermediates)
+    return with_intermediates(output, states, intermediates)
 
   def _output(self, x: Array, train: bool):
     x = LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
@@ -98,53 +101,57 @@ class Mixer(nn.Module):
       return x, pooled
     x = Dropout(self.dropout, name="dropout")(pooled, train=train)
     zeros = nn.initializers.zeros_init()
-    return logits(self, self.num_classes, kernel_init=zeros)(x)
+    return output_layer(self, self.num_classes, kernel_init=zeros)(x)
 
   def _check(self, x: Array) -> None:
-    checks.settings(self)
-    checks.at_least(
+    check_fields(self)
+    check_at_least(
+      self,
       1,
-      patch_size=self.patch_size,
-      depth=self.depth,
-      width=self.width,
-      tokens_mlp_dim=self.tokens_mlp_dim,
-      channels_mlp_dim=self.channels_mlp_dim,
+      "patch_size",
+      "depth",
+      "width",
+      "tokens_mlp_dim",
+      "channels_mlp_dim",
     )
-    checks.head(self, "classifier")
-    checks.images(x, minimum=self.patch_size)
+    check_head(self, "classifier")
+    check_images(x, min_size=self.patch_size)
     rows, columns = x.shape[1:3]
     if rows % self.patch_size or columns % self.patch_size:
       raise UserError(
-        f"expected images of whole patches of {self.patch_size} pixels",
+        "expected image sizes that are multiples of "
+        f"patch_size={self.patch_size}",
         f"got {rows}x{columns}",
-        "resize them, or choose another patch_size",
+        "resize the images or change patch_size",
       )
 
 
-class Block(nn.Module):
-  """Mixes patches, then channels, each beside a shortcut (eq. 1)."""
+class MixerBlock(nn.Module):
+  """Residual MLPs over patches, then over channels (eq. 1)."""
 
   tokens_mlp_dim: int
   channels_mlp_dim: int
-  skip: float | Array = 0.0
+  skip_rate: float | Array = 0.0
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool) -> Array:
     """Maps `[B, T, D]` to the same shape."""
     norm = partial(LayerNorm, epsilon=1e-6, dtype=self.dtype)
-    mlp = partial(MLP, dtype=self.dtype)
+    mlp = partial(MlpBlock, dtype=self.dtype)
     y = norm(name="tokens_norm")(x).swapaxes(1, 2)
     y = mlp(self.tokens_mlp_dim, name="tokens")(y).swapaxes(1, 2)
-    x += StochasticDepth(self.skip, name="tokens_skip")(y, train=train)
+    x += StochasticDepth(self.skip_rate, name="tokens_skip")(y, train=train)
     y = mlp(self.channels_mlp_dim, name="channels")(
       norm(name="channels_norm")(x)
     )
-    return x + StochasticDepth(self.skip, name="channels_skip")(y, train=train)
+    return x + StochasticDepth(self.skip_rate, name="channels_skip")(
+      y, train=train
+    )
 
 
-class MLP(nn.Module):
-  """Two dense layers with a gelu in between, over the last axis."""
+class MlpBlock(nn.Module):
+  """Two dense layers over the last axis with a gelu in between."""
 
   width: int
   dtype: Any = jnp.float32

@@ -8,26 +8,31 @@ from flax import linen as nn
 
 from dlcore.errors import lookup
 from dlcore.layers import ACTIVATIONS, INITIALIZERS, Dropout, remat
-from dlcore.models import checks
-from dlcore.models.common import flat, logits, noted
+from dlcore.models.field_checks import check_at_least, check_fields, check_head
+from dlcore.models.input_checks import check_float, check_input_size
+from dlcore.models.output_layers import (
+  flatten,
+  output_layer,
+  with_intermediates,
+)
 from dlcore.typing import Array
 
 
 class MLP(nn.Module):
-  """Alternates dense layers and an activation, and ends in a linear head.
+  """Maps inputs to logits by dense layers with activations.
 
   Rumelhart, Hinton & Williams 1986, "Learning representations by
   back-propagating errors".
 
   Attributes:
-    num_classes: width of the output (1 in regression).
-    widths: of the hidden layers; `()` is linear regression.
-    activation: a name of `ACTIVATIONS`.
-    initializer: a name of `INITIALIZERS`, for the kernels.
-    dropout: rate after each hidden layer, a number or a traced scalar.
-    head: "classifier", or None for what leaves the last hidden layer.
-    remat: whether the backward pass computes layers again, to save memory.
-    dtype: of the arithmetic; parameters and output are float32.
+    num_classes: number of classes; 1 in regression.
+    widths: widths of the hidden layers; `()` is a linear model.
+    activation: a key of `ACTIVATIONS`.
+    initializer: a key of `INITIALIZERS`, for the kernels.
+    dropout: dropout rate after each hidden layer, a number or a traced scalar.
+    head: "classifier", or None to return the last hidden layer.
+    remat: whether to rematerialize layers in the backward pass.
+    dtype: dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int | None = None
@@ -41,15 +46,16 @@ class MLP(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, *, train: bool, intermediates: bool = False):
-    """Maps floats `[B, ...]`, flattened, to float32 `[B, num_classes]`.
+    """Maps floats `[B, ...]`, which it flattens, to float32 `[B, num_classes]`.
 
-    Without a head the result is `[B, D]`. With `intermediates` a dict goes
-    with it: `hidden_states`, the input and what leaves each hidden layer.
+    Without a head, returns `[B, D]`. With `intermediates`, returns a pair of
+    the output and a dict: `hidden_states`, the input and the output of each
+    hidden layer.
     """
-    checks.settings(self)
-    checks.at_least(1, widths=self.widths)
-    checks.head(self, "classifier")
-    checks.floats(x)
+    check_fields(self)
+    check_at_least(self, 1, "widths")
+    check_head(self, "classifier")
+    check_float(x)
     activation = lookup(ACTIVATIONS, self.activation, "activation")
     kernel_init = lookup(INITIALIZERS, self.initializer, "initializer")
 
@@ -60,13 +66,13 @@ class MLP(nn.Module):
       x = activation(x)
       return Dropout(self.dropout, name=f"dropout_{i}")(x, train=train)
 
-    states = [flat(x).astype(self.dtype)]
+    states = [flatten(x).astype(self.dtype)]
     first = "dense_0" if self.widths else "head"
-    checks.inputs(self, states[0].shape[-1], first)
+    check_input_size(self, states[0].shape[-1], first)
     for i, width in enumerate(self.widths):
       layer = partial(hidden, i=i, width=width)
       states.append(remat(layer, self.remat)(self, states[-1]))
     output = states[-1]
     if self.head is not None:
-      output = logits(self, self.num_classes)(output)
-    return noted(output, states, intermediates)
+      output = output_layer(self, self.num_classes)(output)
+    return with_intermediates(output, states, intermediates)

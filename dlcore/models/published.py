@@ -1,23 +1,23 @@
-"""How many parameters the published models have.
+"""Parameter counts of published models.
 
-The counts are those of the reference releases, where there is one that has
-them to the last digit, otherwise they are added up from the tables of the
-paper; running means and variances are no parameters.
+Counts are exact. They come from reference releases where available, otherwise
+from the tables of the paper. Running statistics of batch norm are not counted.
 """
 
 from typing import Any, NamedTuple
 
 
 class Published(NamedTuple):
-  """What is known of a named size."""
+  """Reference values of a published model."""
 
   paper: str
-  """Its arXiv number, or where there is none authors, year and title."""
+  """The arXiv number, or authors, year and title."""
 
   parameters: int
+  """Number of parameters."""
 
   settings: dict[str, Any]
-  """Those of `models.create` that the count is for."""
+  """Arguments of `models.create` for this number of parameters."""
 
 
 IMAGENET = {"num_classes": 1000}
@@ -49,7 +49,7 @@ PUBLISHED: dict[str, Published] = {
   "llama3_2_1b": Published("2407.21783", 1_235_814_400, LANGUAGE),
   "llama3_2_3b": Published("2407.21783", 3_212_749_824, LANGUAGE),
   "llama3_8b": Published("2407.21783", 8_030_261_248, LANGUAGE),
-  # OPUS-MT from English to German, its 58,101 biases of logits included.
+  # OPUS-MT from English to German, including the 58,101 biases of the logits.
   "marian": Published("1804.00344", 73_886_208 + 58_101, LANGUAGE),
   "minilm_l12": Published("2002.10957", 33_360_000, ENCODER),
   "minilm_l6": Published("2002.10957", 22_713_216, ENCODER),
@@ -70,7 +70,7 @@ PUBLISHED: dict[str, Published] = {
   "smollm_135m": Published(SMOLLM, 134_515_008, LANGUAGE),
   "smollm_1_7b": Published(SMOLLM, 1_711_376_384, LANGUAGE),
   "smollm_360m": Published(SMOLLM, 361_821_120, LANGUAGE),
-  # The paper says 65 and 213 millions, of about 37,000 tokens.
+  # The paper reports 65 and 213 million, with about 37,000 tokens.
   "transformer_base": Published("1706.03762", 63_082_496, LANGUAGE),
   "transformer_big": Published("1706.03762", 214_245_376, LANGUAGE),
   "vgg11": Published("1409.1556", 132_863_336, IMAGENET),

@@ -1,4 +1,4 @@
-"""Recurrent layers that look at another text."""
+"""Recurrent decoders with attention to the source."""
 
 from typing import Any, NamedTuple
 
@@ -13,19 +13,19 @@ ATTENTIONS = ("additive", "dot", "general")
 
 
 class Encoded(NamedTuple):
-  """What a decoder gets of the first text."""
+  """The encoded source."""
 
   states: tuple[Array, ...]
-  """The words `[B, S, D]`, and what leaves each layer, `[B, S, E]`."""
+  """Word embeddings `[B, S, D]` and the output of each layer, `[B, S, E]`."""
 
   carry: Carry
-  """The last one, of all layers and directions."""
+  """Final carry of all layers and directions."""
 
 
-class Decoder(nn.Module):
-  """Layers of cells, a look at the first text, and a layer of tanh.
+class AttentiveDecoder(nn.Module):
+  """Recurrent layers with attention to the source, and a tanh layer.
 
-  Attributes: those of `Seq2Seq`.
+  Attributes: see `Seq2Seq`.
   """
 
   cell: str
@@ -46,63 +46,65 @@ class Decoder(nn.Module):
     train: bool,
     decode: bool,
   ) -> tuple[Array, tuple[Array, ...], Array]:
-    """Maps words `[B, T, D]` to what predicts the next ones, `[B, T, D]`.
+    """Maps target embeddings `[B, T, D]` to `[B, T, D]`.
 
     Args:
-      x: the words.
-      encoded: the first text.
-      mask: bool `[B, S]`, of the first text; None keeps all.
-      train: whether to drop.
-      decode: whether to go on from the carries in the collection "cache".
+      x: target embeddings.
+      encoded: the encoded source.
+      mask: bool `[B, S]`, False for padding of the source; None means no mask.
+      train: whether to apply dropout.
+      decode: whether to continue from the carries in the collection "cache".
 
     Returns:
-      The result, the outputs of each layer `[B, T, D]`, and the weights of
-      the look at the first text, `[B, T, S]`.
+      The output, the outputs of the layers `[B, T, D]`, and the attention
+      weights `[B, T, S]`.
     """
-    look = self._during if self.attention == "additive" else self._after
-    start = self._start(encoded.carry)
+    additive = self.attention == "additive"
+    run = self._attend_before_steps if additive else self._attend_after_steps
+    initial = self._initial_carry(encoded.carry)
     values = encoded.states[-1]
-    states, mean, weights = look(x, values, mask, start, train, decode)
-    x = jnp.concatenate([states[-1], mean], axis=-1)
+    states, context, weights = run(x, values, mask, initial, train, decode)
+    x = jnp.concatenate([states[-1], context], axis=-1)
     x = jnp.tanh(nn.Dense(self.width, dtype=self.dtype, name="readout")(x))
     x = Dropout(self.dropout, name="head_dropout")(x, train=train)
     return x, states, weights
 
-  def _start(self, carry: Carry) -> Carry:
-    """Returns `[L, B, D]`; two directions are joined by a layer, as s_0 is."""
+  def _initial_carry(self, carry: Carry) -> Carry:
+    """Returns `[L, B, D]`; a dense layer combines directions, as for s_0."""
     if carry[0].shape[0] == self.depth:
       return carry
 
-    def joined(i: int, layer: int) -> Array:
-      ends = jnp.concatenate(carry[i][2 * layer : 2 * layer + 2], axis=-1)
+    def combine(i: int, layer: int) -> Array:
+      directions = jnp.concatenate(carry[i][2 * layer : 2 * layer + 2], axis=-1)
       name = f"bridge_{layer}_{i}"
-      y = nn.Dense(self.width, dtype=self.dtype, name=name)(ends)
+      y = nn.Dense(self.width, dtype=self.dtype, name=name)(directions)
       y = y.astype(jnp.float32)
       return y if i else jnp.tanh(y)
 
     return tuple(
-      jnp.stack([joined(i, layer) for layer in range(self.depth)])
+      jnp.stack([combine(i, layer) for layer in range(self.depth)])
       for i in range(len(carry))
     )
 
-  def _during(self, x, values, mask, start, train, decode):
-    """Looks before every step of the first layer (Bahdanau)."""
+  def _attend_before_steps(self, x, values, mask, initial, train, decode):
+    """Attends to the source before each step of the first layer (Bahdanau)."""
     first = AttentiveRecurrent(
       self.cell, self.width, self.dtype, name="attentive"
     )
-    carry, above = (tuple(a[i] for a in start) for i in (0, slice(1, None)))
-    output, mean, weights = first(
+    carry = tuple(array[0] for array in initial)
+    output, context, weights = first(
       x, values, mask=mask, carry=carry, decode=decode
     )
     if self.depth == 1:
-      return (output,), mean, weights
+      return (output,), context, weights
     x = Dropout(self.dropout, name="dropout")(output, train=train)
-    states = self._layers(x, above, self.depth - 1, train, decode)
-    return (output, *states), mean, weights
+    carry = tuple(array[1:] for array in initial)
+    states = self._layers(x, carry, self.depth - 1, train, decode)
+    return (output, *states), context, weights
 
-  def _after(self, x, values, mask, start, train, decode):
-    """Looks after every step of the last layer (Luong)."""
-    states = self._layers(x, start, self.depth, train, decode)
+  def _attend_after_steps(self, x, values, mask, initial, train, decode):
+    """Attends to the source with the outputs of the last layer (Luong)."""
+    states = self._layers(x, initial, self.depth, train, decode)
     query = states[-1]
     if self.attention == "general":
       dense = nn.Dense(
@@ -125,5 +127,5 @@ class Decoder(nn.Module):
       dtype=self.dtype,
       name="recurrent",
     )
-    how = {"train": train, "decode": decode, "every": True}
-    return layers(x, carry=carry, **how)[0]
+    options = {"train": train, "decode": decode, "all_layers": True}
+    return layers(x, carry=carry, **options)[0]

@@ -1,4 +1,4 @@
-"""What a model consists of, without computing anything."""
+"""Layers, parameters and FLOPs of models, from abstract evaluation."""
 
 import inspect
 import math
@@ -15,115 +15,120 @@ from dlcore import trees
 
 
 class LayerInfo(NamedTuple):
-  """One submodule that computes something."""
+  """One submodule of a model."""
 
   path: str
   kind: str
-  shape: tuple[int, ...]  # of the output, without the batch
+  """Name of its class."""
+
+  shape: tuple[int, ...]
+  """Shape of its output without the batch axis."""
+
   parameters: int
-  """Its own, without those of the submodules within it."""
+  """Number of parameters, without those of its submodules."""
 
 
-TOKENS = 128
-"""The length of a text that stands for all, where nothing tells another."""
+NUM_TOKENS = 128
+"""Sequence length of example inputs."""
 
 
 def example_inputs(
   model: Any, like: jax.ShapeDtypeStruct
 ) -> tuple[jax.ShapeDtypeStruct, ...]:
-  """Returns the shapes of what a model is called with, a batch of one each.
+  """Returns shapes and dtypes of the inputs of a model, with batch size 1.
 
   Args:
-    model: a Linen module.
-    like: `[1, ...]`, an example of some data. Models of text, which cannot
-      read data of another kind, get int32 `[1, T]` in its place, encoders with
-      a decoder twice.
+    model: a Linen module; the required positional arguments of its `__call__`
+      are its inputs.
+    like: `[1, ...]`, shape and dtype of an example of the data. Models of token
+      ids take int32 `[1, T]` instead if the data are not integers.
+
+  Returns:
+    One element for each input; encoder-decoders have two.
   """
   parameters = list(inspect.signature(type(model).__call__).parameters.values())
-  reads = [p for p in parameters[1:] if p.kind is p.POSITIONAL_OR_KEYWORD]
-  needed = [p.name for p in reads if p.default is p.empty]
-  of_text = needed[0] == "input_ids" or getattr(model, "vocab_size", 0)
-  if not of_text or jnp.issubdtype(like.dtype, jnp.integer):
-    return (like,) * len(needed)
-  length = min(TOKENS, getattr(model, "max_length", TOKENS))
-  return (jax.ShapeDtypeStruct((1, length), jnp.int32),) * len(needed)
+  inputs = [
+    parameter.name
+    for parameter in parameters[1:]
+    if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    and parameter.default is parameter.empty
+  ]
+  takes_ids = inputs[0] == "input_ids" or getattr(model, "vocab_size", 0)
+  if not takes_ids or jnp.issubdtype(like.dtype, jnp.integer):
+    return (like,) * len(inputs)
+  length = min(NUM_TOKENS, getattr(model, "max_length", NUM_TOKENS))
+  return (jax.ShapeDtypeStruct((1, length), jnp.int32),) * len(inputs)
 
 
 def list_layers(model: Any, *inputs: jax.ShapeDtypeStruct) -> list[LayerInfo]:
-  """Returns the layers of a model in the order in which they are called.
+  """Returns the layers of a model in the order of their calls.
 
   Args:
-    model: any Linen module that is called as `(*inputs, train=...)`.
-    *inputs: arrays, or their shapes and dtypes, with a batch of one.
+    model: a Linen module that is called as `(*inputs, train=...)`.
+    *inputs: arrays, or their shapes and dtypes, with batch size 1.
   """
-  found: list[LayerInfo] = []
+  rows: list[LayerInfo] = []
   counted: set[tuple[str, ...]] = set()
 
   def record(call, args, kwargs, context):
     output = call(*args, **kwargs)
     if context.method_name == "__call__":
       module = context.module
-      shape = jax.tree.leaves(output)[0].shape[1:]
       params = module.variables.get("params", {})
       own = [leaf for leaf in params.values() if not isinstance(leaf, Mapping)]
       own = [] if module.path in counted else own  # It is called again.
       counted.add(module.path)
-      if not (module.path or own):
-        return output
-      found.append(
-        LayerInfo(
-          "/".join(module.path) or ".",
-          type(module).__name__,
-          tuple(shape),
-          trees.count(own),
-        )
-      )
+      if module.path or own:
+        path = "/".join(module.path) or "."
+        shape = jax.tree.leaves(output)[0].shape[1:]
+        kind = type(module).__name__
+        rows.append(LayerInfo(path, kind, tuple(shape), trees.count(own)))
     return output
 
   with nn.intercept_methods(record):
-    _variables(model, inputs)
-  return found
+    _variable_shapes(model, inputs)
+  return rows
 
 
 def flops(model: Any, *inputs: jax.ShapeDtypeStruct) -> int:
-  """Returns the floating-point operations of a forward pass.
+  """Counts the floating-point operations of a forward pass.
 
-  Those of matrix products and convolutions, two for a multiplication and the
-  addition of its result; all else is little, and counted nowhere.
+  A multiply-add of a matrix product or a convolution counts as two. Other
+  operations are not counted.
 
-  Arguments are those of `list_layers`.
+  Takes the arguments of `list_layers`.
   """
   traced = jax.make_jaxpr(partial(model.apply, train=False))(
-    _variables(model, inputs), *inputs
+    _variable_shapes(model, inputs), *inputs
   )
-  return _operations(traced.jaxpr)
+  return _jaxpr_flops(traced.jaxpr)
 
 
-def _operations(jaxpr: Any) -> int:
-  return sum(_of_equation(equation) for equation in jaxpr.eqns)
+def _jaxpr_flops(jaxpr: Any) -> int:
+  return sum(_equation_flops(equation) for equation in jaxpr.eqns)
 
 
-def _of_equation(equation: Any) -> int:
-  """Returns the operations of one equation of a program, loops run through."""
-  kind, params = equation.primitive.name, equation.params
-  inner = [_operations(part) for part in jaxprs_in_params(params)]
-  if kind == "cond":  # Of formulations, the one that has it in products.
+def _equation_flops(equation: Any) -> int:
+  """Counts the operations of one equation, including all steps of a scan."""
+  primitive, params = equation.primitive.name, equation.params
+  inner = [_jaxpr_flops(jaxpr) for jaxpr in jaxprs_in_params(params)]
+  if primitive == "cond":  # The formulation with the matrix products.
     return max(inner)
-  if kind == "scan":
+  if primitive == "scan":
     return params["length"] * sum(inner)
   size = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
-  if kind == "dot_general":
-    (summed, _), _ = params["dimension_numbers"]
+  if primitive == "dot_general":
+    (contracted, _), _ = params["dimension_numbers"]
     shape = equation.invars[0].aval.shape
-    return 2 * size * math.prod(shape[axis] for axis in summed)
-  if kind == "conv_general_dilated":
+    return 2 * size * math.prod(shape[axis] for axis in contracted)
+  if primitive == "conv_general_dilated":
     kernel = equation.invars[1].aval.shape
     features = kernel[params["dimension_numbers"].rhs_spec[0]]
     return 2 * size * math.prod(kernel) // features
   return sum(inner)
 
 
-def _variables(model, inputs):
+def _variable_shapes(model, inputs):
   return jax.eval_shape(
     lambda *inputs: model.init(jax.random.key(0), *inputs, train=False), *inputs
   )
@@ -132,13 +137,16 @@ def _variables(model, inputs):
 def summary(model: Any, *inputs: jax.ShapeDtypeStruct) -> str:
   """Returns the layers, parameters and FLOPs of a model as a table.
 
-  Arguments are those of `list_layers`.
+  Takes the arguments of `list_layers`.
   """
-  found = list_layers(model, *inputs)
-  total = trees.count(_variables(model, inputs)["params"])
+  layers = list_layers(model, *inputs)
+  total = trees.count(_variable_shapes(model, inputs)["params"])
   rows = [
     ("layer", "kind", "output", "parameters"),
-    *((r.path, r.kind, _by(r.shape), f"{r.parameters:,}") for r in found),
+    *(
+      (layer.path, layer.kind, _join(layer.shape), f"{layer.parameters:,}")
+      for layer in layers
+    ),
     ("total", type(model).__name__, "", f"{total:,}"),
   ]
   path, kind, shape, count = (
@@ -148,8 +156,8 @@ def summary(model: Any, *inputs: jax.ShapeDtypeStruct) -> str:
     f"{a:{path}}  {b:{kind}}  {c:>{shape}}  {d:>{count}}" for a, b, c, d in rows
   ]
   operations = flops(model, *inputs)
-  return "\n".join([*lines, f"{operations:,.0f} FLOPs an example, forward"])
+  return "\n".join([*lines, f"{operations:,.0f} FLOPs per example, forward"])
 
 
-def _by(shape: Sequence[int]) -> str:
+def _join(shape: Sequence[int]) -> str:
   return "x".join(map(str, shape))

@@ -1,8 +1,8 @@
-"""The encoder-decoder of "Attention is all you need".
+"""The encoder-decoder transformer of "Attention is all you need".
 
-Vaswani et al. 2017, arXiv:1706.03762. With other settings it is that of
-Marian (Junczys-Dowmunt et al. 2018, arXiv:1804.00344), as published for
-translation (Tiedemann & Thottingal 2020, "OPUS-MT").
+Vaswani et al. 2017, arXiv:1706.03762. Other settings give Marian
+(Junczys-Dowmunt et al. 2018, arXiv:1804.00344), as in the published translation
+models (Tiedemann & Thottingal 2020, "OPUS-MT").
 """
 
 from functools import partial
@@ -21,46 +21,53 @@ from dlcore.layers import (
   padding_mask,
   sinusoidal,
 )
-from dlcore.models import checks
-from dlcore.models.blocks import Block, Side, seen
-from dlcore.models.common import scores
+from dlcore.models.field_checks import check_at_least, check_fields, check_head
+from dlcore.models.input_checks import check_decoder_batch, check_token_ids
+from dlcore.models.output_layers import embedding_logits
+from dlcore.models.transformer_block import (
+  TransformerBlock,
+  block_intermediates,
+)
+from dlcore.models.transformer_stack import TransformerStack
 from dlcore.typing import Array
 
-LONGEST = 1 << 17
-"""The most positions; a table of all of them is computed."""
+MAX_LENGTH = 1 << 17
+"""Limit of `max_length`, since the encodings of all positions are computed."""
 
 
 class Transformer(nn.Module):
-  """Maps the ids of two texts to logits of the second one's next tokens.
+  """Maps source and target ids to logits of the next target tokens.
 
   Attributes:
-    num_classes: has no meaning here.
-    head: "lm" predicts the token after each of the second text, by the table
-      of its words; None leaves the tokens.
-    vocab_size: number of token ids of the first text.
-    target_vocab_size: of the second text, V; 0 shares ids and table.
-    width: D of the tokens.
-    depth: number of blocks of the encoder.
-    decoder_depth: of the decoder, 0 is `depth`.
-    num_heads: of each attention of the encoder.
-    decoder_num_heads: of the decoder, 0 is `heads`.
-    mlp_dim: width within the feed-forward layers of the encoder.
-    decoder_mlp_dim: of the decoder, 0 is `hidden`.
-    max_length: the greatest number of tokens of a text.
-    activation: a name of `ACTIVATIONS`, of the feed-forward layers.
-    pre_norm: whether norms come before their layers, and one at the end
-      (Xiong et al. 2020, arXiv:2002.04745), not after them.
-    scale_embeddings: whether the table of the words is multiplied by sqrt(D).
-    sines_first: whether all sines of a position come before its cosines.
-    logits_bias: whether logits have learned biases.
-    eps: of the norms.
-    dropout: rate of tokens and of what leaves each branch of a block.
-    attention_dropout: rate of the weights of attention.
-    activation_dropout: rate within the feed-forward layers. All may be traced
-      scalars.
-    remat: whether the backward pass computes blocks again, to save memory.
-    scan: whether the blocks are one that is scanned, see `layers.stack`.
-    dtype: of the arithmetic; parameters and logits are float32.
+    num_classes: unused.
+    head: "lm" predicts the next target token, with tied embeddings; None
+      returns the tokens.
+    vocab_size: number of source token ids.
+    target_vocab_size: number of target token ids, V; 0 shares ids and
+      embedding with the source.
+    width: D.
+    depth: number of encoder blocks.
+    decoder_depth: number of decoder blocks; 0 means `depth`.
+    num_heads: number of attention heads of the encoder.
+    decoder_num_heads: number of those of the decoder; 0 means `num_heads`.
+    mlp_dim: width of the feed-forward networks of the encoder.
+    decoder_mlp_dim: width of those of the decoder; 0 means `mlp_dim`.
+    max_length: maximum sequence length.
+    activation: a key of `ACTIVATIONS`, for the feed-forward networks.
+    pre_norm: whether norms precede the sublayers, with one more at the end
+      (Xiong et al. 2020, arXiv:2002.04745), or follow the additions.
+    scale_embeddings: whether to multiply word embeddings by sqrt(D).
+    sines_first: whether the sines of a position encoding precede the cosines,
+      see `layers.sinusoidal`.
+    logits_bias: whether the logits have a learned bias.
+    eps: added to the variance in the norms.
+    dropout: dropout rate of the embeddings and of the output of each sublayer.
+    attention_dropout: dropout rate of the attention weights.
+    activation_dropout: dropout rate within the feed-forward networks. All rates
+      may be traced scalars.
+    remat: whether to rematerialize blocks in the backward pass.
+    scan: whether to run the blocks by `nn.scan`, see `layers.stack`.
+    dtype: dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int | None = None
@@ -89,13 +96,13 @@ class Transformer(nn.Module):
   dtype: Any = jnp.float32
 
   def setup(self):
-    """Makes tables of words, encoder and decoder."""
+    """Makes word embeddings, encoder and decoder."""
     self._check()
-    self.word_embedding = self._words(self.vocab_size)
+    self.word_embedding = self._embedding(self.vocab_size)
     if self.target_vocab_size:
-      self.target_embedding = self._words(self.target_vocab_size)
-    self.encoder = self._side(self.depth, self.num_heads, self.mlp_dim)
-    self.decoder = self._side(
+      self.target_embedding = self._embedding(self.target_vocab_size)
+    self.encoder = self._stack(self.depth, self.num_heads, self.mlp_dim)
+    self.decoder = self._stack(
       self.decoder_depth or self.depth,
       self.decoder_num_heads or self.num_heads,
       self.decoder_mlp_dim or self.mlp_dim,
@@ -103,7 +110,7 @@ class Transformer(nn.Module):
     if self.logits_bias and self.head == "lm":
       count = self.target_vocab_size or self.vocab_size
       zeros = nn.initializers.zeros_init()
-      self.output_bias = self.param("logits_bias", zeros, (count,))
+      self.bias = self.param("logits_bias", zeros, (count,))
 
   def __call__(
     self,
@@ -118,35 +125,34 @@ class Transformer(nn.Module):
     """Maps ids `[B, S]` and `[B, T]` to float32 `[B, T, V]`.
 
     Args:
-      input_ids: int, the first text.
-      decoder_input_ids: int, the second text, a start before each token.
-      attention_mask: `[B, S]`, 1 for kept tokens of the first text, all by
-        default. Positions count these, so that padding on either side changes
-        nothing. Padding after the second text needs no mask.
-      train: whether to drop.
+      input_ids: int, the source.
+      decoder_input_ids: int, the target, shifted right by a start token.
+      attention_mask: `[B, S]`, 0 for padding of the source; None if there is no
+        padding. Positions do not count padding, so padding on either side does
+        not change the output. Padding at the end of the target needs no mask.
+      train: whether to apply dropout.
       decode: see the method `decode`.
-      intermediates: whether to return what blocks pass on, too.
+      intermediates: whether to return intermediate activations.
 
     Returns:
       The logits, or without a head the tokens `[B, T, D]`. With
-      `intermediates` the pair of this and a dict of tuples:
+      `intermediates` a pair of this and a dict of tuples:
       `encoder_hidden_states`, `encoder_attentions`, `decoder_hidden_states`,
       `decoder_attentions` and `cross_attentions`.
 
     Raises:
-      UserError: a setting or the shape of the ids cannot be.
+      UserError: if a field or the shape of an input is invalid.
     """
-    how = {"train": train, "intermediates": intermediates}
-    encoded = self.encode(input_ids, attention_mask=attention_mask, **how)
-    if not intermediates:
-      return self.decode(
-        decoder_input_ids, encoded, attention_mask, decode=decode, **how
-      )
-    encoded, notes = encoded
-    y, more = self.decode(
-      decoder_input_ids, encoded, attention_mask, decode=decode, **how
+    options = {"train": train, "intermediates": intermediates}
+    encoded = self.encode(input_ids, attention_mask=attention_mask, **options)
+    encoded, of_encoder = encoded if intermediates else (encoded, {})
+    y = self.decode(
+      decoder_input_ids, encoded, attention_mask, decode=decode, **options
     )
-    return y, notes | more
+    if not intermediates:
+      return y
+    y, of_decoder = y
+    return y, of_encoder | of_decoder
 
   def encode(
     self,
@@ -156,16 +162,17 @@ class Transformer(nn.Module):
     train: bool,
     intermediates: bool = False,
   ) -> Any:
-    """Maps ids `[B, S]` to tokens `[B, S, D]`; arguments as in `__call__`."""
-    checks.token_ids(input_ids, max_length=self.max_length)
+    """Maps ids `[B, S]` to tokens `[B, S, D]`; see `__call__`."""
+    check_token_ids(input_ids, max_length=self.max_length)
     stacked = self.encoder(
-      self._scaled(self.word_embedding(input_ids)),
+      self._scale(self.word_embedding(input_ids)),
       attention_mask=attention_mask,
       train=train,
       collect=intermediates,
     )
-    x = stacked.x
-    return (x, seen(stacked, "encoder_")) if intermediates else x
+    if not intermediates:
+      return stacked.x
+    return stacked.x, block_intermediates(stacked, "encoder_")
 
   def decode(
     self,
@@ -177,28 +184,28 @@ class Transformer(nn.Module):
     decode: bool = False,
     intermediates: bool = False,
   ) -> Any:
-    """Maps ids `[B, T]` to logits `[B, T, V]`, given the first text.
+    """Maps target ids `[B, T]` to logits `[B, T, V]`.
 
     Args:
       decoder_input_ids: int.
-      encoded: `[B, S, D]`, what `encode` returns.
-      attention_mask: `[B, S]`, of the first text.
-      train: whether to drop.
-      decode: whether the ids go on from those in the collection "cache". The
-        first such call makes the cache, for as many tokens as it is given,
-        and for this `encoded`: it is not looked at again.
-      intermediates: whether to return what blocks pass on, too.
+      encoded: `[B, S, D]`, output of `encode`.
+      attention_mask: `[B, S]`, mask of the source.
+      train: whether to apply dropout.
+      decode: whether the ids continue those in the collection "cache". The
+        first such call creates the cache, with the length of its input and the
+        keys and values of this `encoded`, which later calls do not read.
+      intermediates: whether to return intermediate activations.
     """
-    checks.token_ids(decoder_input_ids, max_length=self.max_length)
-    checks.same_rows(decoder_input_ids, encoded)
-    words = self.word_embedding
+    check_token_ids(decoder_input_ids, max_length=self.max_length)
+    check_decoder_batch(decoder_input_ids, encoded)
+    embedding = self.word_embedding
     if self.target_vocab_size:
-      words = self.target_embedding
+      embedding = self.target_embedding
     mask = None
     if attention_mask is not None:
       mask = padding_mask(bool_mask(attention_mask, encoded.shape[:2]))
     stacked = self.decoder(
-      self._scaled(words(decoder_input_ids)),
+      self._scale(embedding(decoder_input_ids)),
       encoded,
       context_mask=mask,
       causal=True,
@@ -208,45 +215,47 @@ class Transformer(nn.Module):
     )
     y = stacked.x
     if self.head is not None:
-      y = scores(y, words.embedding)
-      y = y + self.output_bias if self.logits_bias else y
-    return (y, seen(stacked, "decoder_")) if intermediates else y
+      y = embedding_logits(y, embedding.embedding)
+      y = y + self.bias if self.logits_bias else y
+    if not intermediates:
+      return y
+    return y, block_intermediates(stacked, "decoder_")
 
-  def _scaled(self, x: Array) -> Array:
+  def _scale(self, x: Array) -> Array:
     return x * self.width**0.5 if self.scale_embeddings else x
 
-  def _words(self, count: int) -> nn.Embed:
-    deviation = self.width**-0.5 if self.scale_embeddings else 0.02
-    init = nn.initializers.normal(deviation)
+  def _embedding(self, count: int) -> nn.Embed:
+    stddev = self.width**-0.5 if self.scale_embeddings else 0.02
+    init = nn.initializers.normal(stddev)
     return Embed(count, self.width, dtype=self.dtype, embedding_init=init)
 
-  def _side(self, depth: int, num_heads: int, mlp_dim: int) -> Side:
-    numerics = {
+  def _stack(self, depth: int, num_heads: int, mlp_dim: int):
+    options = {
       "dtype": self.dtype,
       "kernel_init": nn.initializers.glorot_uniform(),
     }
     norm = partial(LayerNorm, self.eps, dtype=self.dtype)
     block = partial(
-      Block,
+      TransformerBlock,
       attention=partial(
-        Attention, num_heads, dropout=self.attention_dropout, **numerics
+        Attention, num_heads, dropout=self.attention_dropout, **options
       ),
       feedforward=partial(
         FeedForward,
         mlp_dim,
         self.activation,
         dropout=self.activation_dropout,
-        **numerics,
+        **options,
       ),
       norm=norm,
       pre_norm=self.pre_norm,
       dropout=self.dropout,
     )
-    return Side(
+    return TransformerStack(
       block,
       depth,
       norm=norm if self.pre_norm else None,
-      positions=partial(
+      position_table=partial(
         sinusoidal, self.max_length, self.width, sines_first=self.sines_first
       ),
       dropout=self.dropout,
@@ -255,26 +264,15 @@ class Transformer(nn.Module):
     )
 
   def _check(self) -> None:
-    targets = {
-      "target_vocab_size": self.target_vocab_size,
-      "decoder_depth": self.decoder_depth,
-      "decoder_num_heads": self.decoder_num_heads,
-      "decoder_mlp_dim": self.decoder_mlp_dim,
-    }
-    checks.settings(self)
-    checks.at_least(
-      1,
-      vocab_size=self.vocab_size,
-      width=self.width,
-      depth=self.depth,
-      num_heads=self.num_heads,
-      mlp_dim=self.mlp_dim,
-      max_length=self.max_length,
-      **{name: value for name, value in targets.items() if value},
-    )
-    if self.max_length > LONGEST:
+    check_fields(self)
+    sizes = ("vocab_size", "width", "depth", "num_heads", "mlp_dim")
+    check_at_least(self, 1, *sizes, "max_length")
+    decoder = ("decoder_depth", "decoder_num_heads", "decoder_mlp_dim")
+    check_at_least(self, 0, "target_vocab_size", *decoder)
+    if self.max_length > MAX_LENGTH:
       raise UserError(
-        f"expected max_length of at most {LONGEST:,}, as many rows of sines",
+        f"expected max_length <= {MAX_LENGTH:,}, the limit of position "
+        "encodings",
         f"got {self.max_length:,}",
       )
-    checks.head(self, "lm")
+    check_head(self, "lm")

@@ -1,4 +1,4 @@
-"""VGG: nothing but 3x3 convolutions, pooling and three dense layers.
+"""VGG: 3x3 convolutions, pooling and three dense layers.
 
 Simonyan & Zisserman 2015, arXiv:1409.1556.
 """
@@ -10,31 +10,42 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.layers import Conv, Dropout, adaptive_avg_pool, max_pool, remat
-from dlcore.models import checks
-from dlcore.models.common import batch_norm, flat, logits, noted
+from dlcore.models.batch_norm import make_batch_norm
+from dlcore.models.field_checks import (
+  check_at_least,
+  check_conv_stages,
+  check_fields,
+  check_head,
+)
+from dlcore.models.input_checks import check_images
+from dlcore.models.output_layers import (
+  flatten,
+  output_layer,
+  with_intermediates,
+)
 from dlcore.typing import Array
 
 
 class VGG(nn.Module):
-  """Maps images to logits; halves them after each stage of convolutions.
+  """Maps images to logits by stages of convolutions, each ending in pooling.
 
-  Images of another size than the paper's 224x224 leave the last stage in
-  another size than 7x7; they are then averaged, or repeated, to `grid`.
+  For image sizes other than 224x224, as in the paper, the output of the last
+  stage is pooled adaptively to `grid`.
 
   Attributes:
-    num_classes: width of the output (1 in regression).
-    stages: channels of the convolutions of each stage (table 1: the default
-      is configuration D, VGG-16).
-    batch_norm: whether to normalise after each convolution, which the paper
-      does not; the convolutions have a bias all the same.
-    grid: rows and columns that the dense layers see.
-    dense: widths of the dense layers before the output.
-    dropout: rate after each of these, a number or a traced scalar; 0.5 in the
-      paper.
-    head: "classifier", or None to return the features.
-    remat: whether the backward pass computes stages again, to save memory.
-    dtype: of the arithmetic; parameters and output are float32.
-    axis_name: of the mapped axis that batch statistics are averaged over.
+    num_classes: number of classes; 1 in regression.
+    stages: numbers of channels of the convolutions of each stage (table 1; the
+      default is configuration D, VGG-16).
+    batch_norm: whether to use batch norm, unlike the paper. Convolutions have a
+      bias in either case.
+    grid: rows and columns of the input of the dense layers.
+    dense: widths of the dense layers before the output layer.
+    dropout: dropout rate after each of them, a number or a traced scalar; 0.5
+      in the paper.
+    head: "classifier", or None to return features.
+    remat: whether to rematerialize stages in the backward pass.
+    dtype: dtype of the computation; parameters and logits are float32.
+    axis_name: mapped axis over which batch statistics are averaged.
   """
 
   num_classes: int | None = None
@@ -58,9 +69,9 @@ class VGG(nn.Module):
   def __call__(self, x: Array, *, train: bool, intermediates: bool = False):
     """Maps images `[B, Y, X, C]` to float32 `[B, num_classes]`.
 
-    Without a head the result is the pair of the last stage's output
-    `[B, Y', X', D]` and its average `[B, D]`. With `intermediates` a dict goes
-    with it: `hidden_states`, the images and what leaves each stage.
+    Without a head, returns the output of the last stage `[B, Y', X', D]` and
+    its average `[B, D]`. With `intermediates`, returns a pair of the output and
+    a dict: `hidden_states`, the images and the output of each stage.
     """
     self._check(x)
     states = [x.astype(self.dtype)]
@@ -70,10 +81,10 @@ class VGG(nn.Module):
       states.append(remat(run, self.remat)(self, states[-1]))
       first += len(widths)
     output = self._output(states[-1], train)
-    return noted(output, states, intermediates)
+    return with_intermediates(output, states, intermediates)
 
   def _stage(self, x: Array, first: int, widths: tuple[int, ...], train: bool):
-    norm = batch_norm(self, train=train)
+    norm = make_batch_norm(self, train=train)
     for i, width in enumerate(widths, first):
       x = Conv(
         width,
@@ -94,20 +105,15 @@ class VGG(nn.Module):
     initializer = nn.initializers.normal(0.01)
     dense = partial(nn.Dense, dtype=self.dtype, kernel_init=initializer)
     x = adaptive_avg_pool(x, (self.grid, self.grid))
-    x = flat(x)
+    x = flatten(x)
     for i, width in enumerate(self.dense):
       x = nn.relu(dense(width, name=f"dense_{i}")(x))
       x = Dropout(self.dropout, name=f"dropout_{i}")(x, train=train)
-    return logits(self, self.num_classes, kernel_init=initializer)(x)
+    return output_layer(self, self.num_classes, kernel_init=initializer)(x)
 
   def _check(self, x: Array) -> None:
-    checks.settings(self)
-    checks.at_least(
-      1,
-      stages=self.stages,
-      grid=self.grid,
-      dense=self.dense,
-    )
-    checks.stages(self.stages)
-    checks.head(self, "classifier")
-    checks.images(x, minimum=2 ** len(self.stages))
+    check_fields(self)
+    check_at_least(self, 1, "stages", "grid", "dense")
+    check_conv_stages(self.stages)
+    check_head(self, "classifier")
+    check_images(x, min_size=2 ** len(self.stages))

@@ -21,12 +21,12 @@ KEY = jax.random.key(0)
 B, T, S, K = 2, 5, 7, 4
 
 
-def draw(*shape, seed=0):
+def sample(*shape, seed=0):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def slowly(query, key, value, mask, bias, causal, scale):
-  """The definition in float64, a query at a time."""
+def reference(query, key, value, mask, bias, causal, scale):
+  """Computes the definition in float64, one query at a time."""
   query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
   heads, groups = query.shape[2], key.shape[2]
   queries, keys = query.shape[1], key.shape[1]
@@ -42,8 +42,8 @@ def slowly(query, key, value, mask, bias, causal, scale):
       logits = (
         key[b, kept, g] @ query[b, t, h] * (scale or query.shape[3] ** -0.5)
       )
-      shares = np.exp(logits + bias[b, h, t, kept])
-      weights[b, h, t, kept] = shares / shares.sum()
+      exponentials = np.exp(logits + bias[b, h, t, kept])
+      weights[b, h, t, kept] = exponentials / exponentials.sum()
     output[b, t, h] = weights[b, h, t] @ value[b, :, g]
   return output, weights
 
@@ -52,9 +52,9 @@ CASES = {
   "plain": {},
   "causal": {"causal": True},
   "scale": {"scale": 0.3},
-  "bias": {"bias": draw(1, 4, T, S)},
+  "bias": {"bias": sample(1, 4, T, S)},
   "padding": {"mask": (np.arange(S) < np.array([[4], [7]]))[:, None, None]},
-  "row without key": {"mask": draw(B, 4, T, S) > 0.9},
+  "all keys of a row masked": {"mask": sample(B, 4, T, S) > 0.9},
   "left padding, causal": {
     "mask": (np.arange(S) >= np.array([[2], [0]]))[:, None, None],
     "causal": True,
@@ -66,40 +66,40 @@ CASES = {
   ("case", "groups"),
   [*((case, 2) for case in CASES), ("padding", 4), ("causal", 1)],
 )
-def test_all_ways_give_what_the_definition_gives(case, groups):
-  how = {"mask": None, "bias": None, "causal": False, "scale": None}
-  how |= CASES[case]
+def test_all_formulations_equal_the_definition(case, groups):
+  options = {"mask": None, "bias": None, "causal": False, "scale": None}
+  options |= CASES[case]
   arrays = (
-    draw(B, T, 4, K),
-    draw(B, S, groups, K),
-    draw(B, S, groups, K, seed=1),
+    sample(B, T, 4, K),
+    sample(B, S, groups, K),
+    sample(B, S, groups, K, seed=1),
   )
 
   @jit
-  def all_ways(query, key, value):
-    def parts(query, key, value):
-      return weighted_sum(attention_weights(query, key, **how), value)
+  def run_all(query, key, value):
+    def by_weights(query, key, value):
+      return weighted_sum(attention_weights(query, key, **options), value)
 
-    def whole(*arrays):
-      return attention(*arrays, **how)
+    def on_cpu(*arrays):
+      return attention(*arrays, **options)
 
-    def elsewhere(*arrays):
-      # What other backends run.
+    def on_other_backends(*arrays):
       with mock.patch.object(lax, "platform_dependent", not_on_cpu):
-        return attention(*arrays, **how)
+        return attention(*arrays, **options)
 
-    ways = []
-    for way in (parts, whole, elsewhere):
-      gradient = jax.grad(lambda *a, way=way: jnp.sin(way(*a)).sum(), (0, 1, 2))
-      ways.append((way(query, key, value), gradient(query, key, value)))
-    return attention_weights(query, key, **how), ways
+    results = []
+    for function in (by_weights, on_cpu, on_other_backends):
+      loss = lambda *a, f=function: jnp.sin(f(*a)).sum()  # noqa: E731
+      gradients = jax.grad(loss, (0, 1, 2))(query, key, value)
+      results.append((function(query, key, value), gradients))
+    return attention_weights(query, key, **options), results
 
-  weights, ways = all_ways(*arrays)
-  wanted_output, wanted_weights = slowly(*arrays, **how)
-  np.testing.assert_allclose(weights, wanted_weights, atol=1e-6)
-  for output, gradients in ways:
-    np.testing.assert_allclose(output, wanted_output, atol=1e-6)
-    for left, right in zip(gradients, ways[0][1], strict=True):
+  weights, results = run_all(*arrays)
+  expected_output, expected_weights = reference(*arrays, **options)
+  np.testing.assert_allclose(weights, expected_weights, atol=1e-6)
+  for output, gradients in results:
+    np.testing.assert_allclose(output, expected_output, atol=1e-6)
+    for left, right in zip(gradients, results[0][1], strict=True):
       assert np.isfinite(left).all()
       np.testing.assert_allclose(left, right, atol=1e-6)
 
@@ -109,16 +109,17 @@ def not_on_cpu(*arrays, cpu, default):
   return default(*arrays)
 
 
-def calls(**changes):
-  """Returns what a CUDA GPU is told to call for attention and its gradient."""
-  how = {"dtype": jnp.bfloat16, "size": 64, "batch": 2, "causal": True}
-  how |= changes
-  dtype, size, batch = how.pop("dtype"), how.pop("size"), how.pop("batch")
+def cudnn_calls(**changes):
+  """Returns the cuDNN calls of attention and its gradient on CUDA GPUs."""
+  options = {"dtype": jnp.bfloat16, "size": 64, "batch": 2, "causal": True}
+  options |= changes
+  dtype, size, batch = (options.pop(k) for k in ("dtype", "size", "batch"))
   shape = jax.ShapeDtypeStruct((batch, 6, 4, size), dtype)
-  mask = how.pop("mask", None)
+  mask = options.pop("mask", None)
 
   def total(query, key, value):
-    return attention(query, key, value, mask=mask, **how).astype(float).sum()
+    y = attention(query, key, value, mask=mask, **options)
+    return y.astype(float).sum()
 
   program = export.export(
     jit(jax.grad(total)),
@@ -131,26 +132,26 @@ def calls(**changes):
   return set(re.findall(r"@__cudnn\$(\w+)", program.mlir_module()))
 
 
-def test_cudnn_is_called_where_jax_says_that_it_can_be(monkeypatch):
-  assert not calls()  # there is no cuDNN here
+def test_cudnn_is_called_if_jax_supports_the_shapes(monkeypatch):
+  assert not cudnn_calls()  # This machine has no cuDNN.
   monkeypatch.setattr(
     "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version",
     lambda: 91000,
   )
-  assert calls() == {"fmhaSoftmax", "fmhaSoftmaxBackward"}
-  assert calls(causal=False) == calls()
-  assert not calls(dtype=jnp.float32)
-  assert not calls(size=12)
-  assert not calls(mask=np.ones((2, 1, 1, 6), bool))
-  # An exported program has to run beside another cuDNN.
-  assert not calls(batch=export.symbolic_shape("B")[0])
+  assert cudnn_calls() == {"fmhaSoftmax", "fmhaSoftmaxBackward"}
+  assert cudnn_calls(causal=False) == cudnn_calls()
+  assert not cudnn_calls(dtype=jnp.float32)
+  assert not cudnn_calls(size=12)
+  assert not cudnn_calls(mask=np.ones((2, 1, 1, 6), bool))
+  # An exported program has to run with other versions of cuDNN.
+  assert not cudnn_calls(batch=export.symbolic_shape("B")[0])
 
 
 @functools.cache
 def module(**settings):
   """Returns a layer, an input and parameters."""
   layer = Attention(4, 2, head_dim=6, **settings)
-  x = draw(B, T, 10)
+  x = sample(B, T, 10)
   shapes = jax.eval_shape(lambda: layer.init(KEY, x, train=False))
   generator = np.random.default_rng(1)
   return (
@@ -163,9 +164,11 @@ def module(**settings):
   )
 
 
-@functools.partial(jit, static_argnums=0, static_argnames=("causal", "weights"))
-def apply(layer, params, x, context=None, **how):
-  return layer.apply({"params": params}, x, context, train=False, **how)
+@functools.partial(
+  jit, static_argnums=0, static_argnames=("causal", "return_weights")
+)
+def apply(layer, params, x, context=None, **options):
+  return layer.apply({"params": params}, x, context, train=False, **options)
 
 
 def test_the_module_has_four_dense_layers_and_returns_weights():
@@ -177,31 +180,31 @@ def test_the_module_has_four_dense_layers_and_returns_weights():
     "value": (10, 12),
     "out": (24, 10),
   }
-  output, weights = apply(layer, params, x, weights=True)
+  output, weights = apply(layer, params, x, return_weights=True)
   np.testing.assert_allclose(apply(layer, params, x), output, atol=1e-6)
   assert weights.shape == (B, 4, T, T)
   normed = layer.clone(norm=nn.RMSNorm)
-  given = {
+  normed_params = {
     **params,
     "query_norm": {"scale": np.full(6, 9.0)},
     "key_norm": {"scale": np.full(6, 9.0)},
   }
-  _, sharper = apply(normed, given, x, weights=True)
+  _, sharper = apply(normed, normed_params, x, return_weights=True)
   assert sharper.max() > weights.max()
 
 
-def test_a_context_is_what_is_seen():
+def test_cross_attention_ignores_masked_positions_of_the_context():
   layer, x, params = module()
-  context = draw(B, S, 10, seed=3)
-  kept = layers.padding_mask(jnp.asarray([[1, 1, 1, 0, 0, 0, 0]] * B))
+  context = sample(B, S, 10, seed=3)
+  mask = layers.padding_mask(jnp.asarray([[1, 1, 1, 0, 0, 0, 0]] * B))
   short = apply(layer, params, x, context[:, :3])
-  found = apply(layer, params, x, context, mask=kept)
-  np.testing.assert_allclose(found, short, atol=1e-6)
+  masked = apply(layer, params, x, context, mask=mask)
+  np.testing.assert_allclose(masked, short, atol=1e-6)
 
 
 @functools.partial(jit, static_argnums=0)
 def step(layer, variables, x, mask):
-  """Reads some more tokens; returns their outputs and the new cache."""
+  """Decodes further tokens; returns their outputs and the new cache."""
   return layer.apply(
     variables, x, mask=mask, decode=True, train=False, mutable=["cache"]
   )
@@ -209,9 +212,9 @@ def step(layer, variables, x, mask):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("steps", [(1,) * 6, (3, 1, 1, 1)])
-def test_a_cache_gives_what_all_tokens_at_once_give(side, steps):
+def test_decoding_with_a_cache_equals_one_call_with_all_tokens(side, steps):
   layer, _, params = module(rotary=layers.rotary)
-  x = draw(B, 6, 10)
+  x = sample(B, 6, 10)
   kept = np.arange(6) >= 2 if side == "left" else np.arange(6) < 4
   mask = layers.padding_mask(jnp.stack([kept, np.ones(6, bool)]))
   whole = apply(layer, params, x, mask=mask, causal=True)
@@ -227,17 +230,17 @@ def test_a_cache_gives_what_all_tokens_at_once_give(side, steps):
   np.testing.assert_allclose(np.concatenate(outputs, 1), whole, atol=2e-6)
 
 
-def test_a_step_larger_than_the_cache_is_told():
+def test_more_tokens_than_the_cache_holds_are_an_error():
   layer, x, params = module()
   shapes = jax.eval_shape(lambda: layer.init(KEY, x, decode=True, train=False))
   cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["cache"])
   with pytest.raises(UserError, match="at most 5 tokens"):
-    step(layer, {"params": params, "cache": cache}, draw(B, 6, 10), None)
+    step(layer, {"params": params, "cache": cache}, sample(B, 6, 10), None)
   with pytest.raises(UserError, match=f"{B} rows"):
-    step(layer, {"params": params, "cache": cache}, draw(1, 2, 10), None)
+    step(layer, {"params": params, "cache": cache}, sample(1, 2, 10), None)
 
 
-def test_what_a_full_cache_would_give_is_nan():
+def test_a_full_cache_returns_nan():
   layer, x, params = module()
   shapes = jax.eval_shape(lambda: layer.init(KEY, x, decode=True, train=False))
   cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["cache"])
@@ -248,14 +251,14 @@ def test_what_a_full_cache_would_give_is_nan():
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_a_mask_that_is_to_be_added_is_told(dtype):
-  x = draw(B, T, 4, K)
+def test_an_additive_mask_is_an_error(dtype):
+  x = sample(B, T, 4, K)
   mask = np.zeros((B, 1, 1, T), dtype)
   for call in (
     lambda: attention(x, x, x, mask=mask),
     lambda: attention_weights(x, x, mask=mask),
   ):
-    with pytest.raises(UserError, match="True keeps"):
+    with pytest.raises(UserError, match="True means attend"):
       call()
 
 
@@ -266,29 +269,29 @@ def test_many_keys_do_not_overflow_in_half_precision():
   np.testing.assert_array_equal(y, 20)
 
 
-def test_dropped_weights_leave_the_returned_ones():
+def test_dropout_does_not_change_the_returned_weights():
   layer, x, params = module()
 
   @jit
-  def drop(rate, seed):
+  def apply_dropout(rate, seed):
     rngs = {"dropout": jax.random.key(seed)}
     dropping = layer.clone(dropout=rate)
     return dropping.apply(
-      {"params": params}, x, train=True, weights=True, rngs=rngs
+      {"params": params}, x, train=True, return_weights=True, rngs=rngs
     )
 
-  plain, weights = apply(layer, params, x, weights=True)
-  np.testing.assert_allclose(drop(0.0, 0)[0], plain, atol=1e-6)
-  outputs = [drop(0.5, seed) for seed in (0, 0, 1)]
+  plain, weights = apply(layer, params, x, return_weights=True)
+  np.testing.assert_allclose(apply_dropout(0.0, 0)[0], plain, atol=1e-6)
+  outputs = [apply_dropout(0.5, seed) for seed in (0, 0, 1)]
   np.testing.assert_allclose(outputs[0][1], weights, atol=1e-6)
   np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
   assert np.abs(outputs[0][0] - plain).max() > 0.01
   assert np.abs(outputs[0][0] - outputs[2][0]).max() > 0.01
 
 
-def test_heads_that_cannot_be_are_told():
-  x = draw(B, T, 10)
-  with pytest.raises(UserError, match="try 2 heads"):
+def test_invalid_numbers_of_heads_are_errors():
+  x = sample(B, T, 10)
+  with pytest.raises(UserError, match="try num_heads=2"):
     Attention(4).init(KEY, x, train=False)
-  with pytest.raises(UserError, match="got 3 and 4"):
+  with pytest.raises(UserError, match="num_kv_heads=3, num_heads=4"):
     Attention(4, 3, head_dim=2).init(KEY, x, train=False)

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from dlcore.layers import Conv, convolution
 
-# Compiling is what takes the time.
+# Compilation takes most of the time.
 FAST = {"xla_backend_optimization_level": 0}
 # batch, rows, columns, channels, kernels, size, settings: enough pixels for
 # chunks of the batch where the batch is large.
@@ -35,11 +35,11 @@ CASES = [
 
 def make(case, dtype=jnp.float32):
   batch, rows, columns, channels, kernels, size, settings = case
-  # By numpy: drawing other shapes would compile other programs.
-  draw = np.random.default_rng(0).normal
+  # NumPy, because sampling with JAX would compile a program for each shape.
+  normal = np.random.default_rng(0).normal
   groups = settings.get("groups", 1)
-  x = draw(size=(batch, rows, columns, channels))
-  kernel = draw(size=(*size, channels // groups, kernels))
+  x = normal(size=(batch, rows, columns, channels))
+  kernel = normal(size=(*size, channels // groups, kernels))
   return jnp.asarray(x, dtype), jnp.asarray(kernel, dtype), settings
 
 
@@ -51,7 +51,7 @@ def reference(case):
 
 
 def assert_close(ours, theirs, tolerance=1e-5):
-  """The largest difference of each tensor is small beside its largest value."""
+  """Compares the maximum difference of each array to its maximum."""
   for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
     assert a.shape == b.shape
@@ -59,7 +59,7 @@ def assert_close(ours, theirs, tolerance=1e-5):
 
 
 def value_and_gradients(function, *primals):
-  """Gradients of a sum that weighs every element of the output differently."""
+  """Returns output and gradients of a weighted sum of the output."""
 
   @functools.partial(jax.jit, compiler_options=FAST)
   def both(*primals):
@@ -71,7 +71,7 @@ def value_and_gradients(function, *primals):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_forward_and_gradients_are_flaxs(case):
+def test_output_and_gradients_equal_those_of_flax(case):
   x, kernel, settings = make(case)
   flax_conv = reference(case)
   ours = value_and_gradients(
@@ -87,7 +87,7 @@ def test_forward_and_gradients_are_flaxs(case):
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=str)
-def test_jit_vmap_jvp_and_second_derivatives_are_laxs(case):
+def test_jit_vmap_jvp_and_second_derivatives_equal_those_of_lax(case):
   x, kernel, _ = make(case)
 
   def lax_convolution(x, kernel):
@@ -128,11 +128,11 @@ def test_bfloat16_is_close_to_float32(case):
     convolution, x.astype(jnp.float32), kernel.astype(jnp.float32)
   )
   assert {leaf.dtype for leaf in jax.tree.leaves(short)} == {x.dtype}
-  # bfloat16 keeps 8 bits, and chunks of a gradient are rounded before the sum.
+  # bfloat16 has 8 bits, and chunks of a gradient are rounded before the sum.
   assert_close(short, wide, 2e-2)
 
 
-def test_a_module_has_flaxs_parameters_and_output():
+def test_the_module_has_the_parameters_and_output_of_flax():
   x = jax.random.normal(jax.random.key(1), (2, 8, 8, 4))
   for settings in ({}, {"use_bias": False}, {"dtype": jnp.bfloat16}):
     (y, variables), (other_y, others) = (
@@ -148,7 +148,7 @@ def test_a_module_has_flaxs_parameters_and_output():
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_accelerators_get_plain_convolutions(platform):
+def test_accelerators_use_the_convolution_of_xla(platform):
   x, kernel, _ = make(CASES[7])
 
   def loss(function):
@@ -156,21 +156,23 @@ def test_accelerators_get_plain_convolutions(platform):
 
   exported = jax.export.export(loss(convolution), platforms=[platform])
   program = exported(x, kernel).mlir_module()
-  # Forward, gradient of the input, gradient of the kernel; nothing else.
+  # Forward pass, gradient of the input, gradient of the kernel.
   assert program.count("stablehlo.convolution") == 3
   assert "stablehlo.slice" not in program
 
 
-def test_a_batch_over_devices_is_not_gathered():
+def test_a_sharded_batch_is_not_gathered():
   mesh = jax.make_mesh(
     (8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
   )
-  split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+  sharding = jax.sharding.NamedSharding(
+    mesh, jax.sharding.PartitionSpec("data")
+  )
   x, kernel, _ = make((64, 16, 16, 4, 8, (3, 3), {}))
   gradient = jax.jit(jax.grad(lambda k, x: jnp.sum(convolution(x, k) ** 2)))
-  alone = gradient(kernel, x)
-  compiled = gradient.lower(kernel, jax.device_put(x, split)).compile()
+  single = gradient(kernel, x)
+  compiled = gradient.lower(kernel, jax.device_put(x, sharding)).compile()
   text = compiled.as_text()
   for collective in ("all-gather", "all-to-all", "collective-permute"):
     assert collective not in text
-  assert_close(compiled(kernel, jax.device_put(x, split)), alone)
+  assert_close(compiled(kernel, jax.device_put(x, sharding)), single)

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from dlcore.layers import avg_pool, max_pool
 
-# Compiling is what takes the time.
+# Compilation takes most of the time.
 jit = functools.partial(
   jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
@@ -29,12 +29,12 @@ POOLS = {"max": (max_pool, nn.max_pool), "avg": (avg_pool, nn.avg_pool)}
 
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_forward_and_gradient_are_flaxs_also_with_ties(case, name):
+def test_output_and_gradient_equal_those_of_flax_also_with_ties(case, name):
   size, window, strides, padding = case
   ours, theirs = POOLS[name]
-  # By numpy: drawing other shapes would compile other programs.
+  # NumPy, because sampling with JAX would compile a program for each shape.
   x = np.random.default_rng(0).normal(size=(3, *size, 4)).astype(np.float32)
-  # Small integers, and most of them zero as after a relu.
+  # Small integers, most of them zero, as after a relu.
   ties = np.maximum(np.round(x), 0)
 
   @functools.partial(jit, static_argnums=0)
@@ -67,7 +67,7 @@ def test_jvp_is_the_transpose_of_the_gradient_under_jit_and_vmap(name):
 
 
 @pytest.mark.parametrize("strides", [(2, 2), (1, 1)])
-def test_not_a_number_is_passed_on(strides):
+def test_nan_propagates(strides):
   for position in ((0, 0), (0, 1), (1, 1)):
     x = jnp.zeros((1, 2, 2, 1)).at[0, *position, 0].set(jnp.nan)
     assert np.isnan(max_pool(x, (2, 2), strides=strides)).all()
@@ -75,14 +75,13 @@ def test_not_a_number_is_passed_on(strides):
 
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize(("size", "stride"), [(2, 2), (7, 1)])
-def test_bfloat16_stays_bfloat16_and_is_rounded_once(name, size, stride):
+def test_bfloat16_is_preserved_and_rounded_once(name, size, stride):
   pool, reference = POOLS[name]
   x = jax.random.uniform(jax.random.key(0), (2, 8, 8, 4), jnp.bfloat16)
-  how = {"window": (size, size), "strides": (stride, stride)}
-  y = pool(x, **how)
+  window, strides = (size, size), (stride, stride)
+  y = pool(x, window, strides=strides)
   assert y.dtype == jnp.bfloat16
-  how["window_shape"] = how.pop("window")
-  exact = reference(x.astype(jnp.float32), **how)
+  exact = reference(x.astype(jnp.float32), window, strides=strides)
   np.testing.assert_allclose(
     y.astype(jnp.float32), exact, rtol=2**-8, atol=2**-8
   )

@@ -6,12 +6,12 @@ from dlcore import layers
 from dlcore.errors import UserError
 
 
-def draw(*shape, seed=0):
+def sample(*shape, seed=0):
   return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("width", [8, 7])
-def test_sines_are_those_of_the_paper_in_either_order(width):
+def test_sinusoidal_encodings_equal_the_paper_in_either_order(width):
   table = layers.sinusoidal(20, width)
   for position, i in ((3, 0), (19, 2), (7, 3)):
     angle = position / 10_000 ** (2 * i / width)
@@ -26,13 +26,15 @@ def test_sines_are_those_of_the_paper_in_either_order(width):
   )
 
 
-def test_rotated_products_depend_on_the_distance_alone():
-  query, key = draw(1, 1, 2, 6), draw(1, 1, 2, 6, seed=1)
+def test_rotary_dot_products_depend_on_the_distance_only():
+  query, key = sample(1, 1, 2, 6), sample(1, 1, 2, 6, seed=1)
 
   def product(at_query, at_key):
-    turned = layers.rotary(query, jnp.array([at_query]), rope_theta=100.0)
-    other = layers.rotary(key, jnp.array([at_key]), rope_theta=100.0)
-    return (turned * other).sum(-1)
+    rotated_query = layers.rotary(
+      query, jnp.array([at_query]), rope_theta=100.0
+    )
+    rotated_key = layers.rotary(key, jnp.array([at_key]), rope_theta=100.0)
+    return (rotated_query * rotated_key).sum(-1)
 
   np.testing.assert_allclose(product(3, 1), product(13, 11), atol=1e-5)
   assert np.abs(product(3, 1) - product(3, 2)).max() > 0.01
@@ -41,25 +43,25 @@ def test_rotated_products_depend_on_the_distance_alone():
 
 def test_rotation_pairs_the_halves_of_a_head():
   x = jnp.zeros((1, 1, 1, 4)).at[..., 1].set(1.0)
-  turned = layers.rotary(x, jnp.array([[2]]), rope_theta=100.0)[0, 0, 0]
+  rotated = layers.rotary(x, jnp.array([[2]]), rope_theta=100.0)[0, 0, 0]
   angle = 2 / 100 ** (2 / 4)
   np.testing.assert_allclose(
-    turned, [0, np.cos(angle), 0, np.sin(angle)], atol=1e-6
+    rotated, [0, np.cos(angle), 0, np.sin(angle)], atol=1e-6
   )
 
 
 @pytest.mark.parametrize("theta", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_theta_without_wavelengths_is_told(theta):
+def test_an_invalid_rope_theta_is_an_error(theta):
   with pytest.raises(UserError, match="rope_theta > 0"):
     layers.rotary_frequencies(8, theta)
 
 
-def test_a_head_that_has_no_halves_is_told():
-  with pytest.raises(UserError, match="even size"):
+def test_an_odd_head_dim_is_an_error():
+  with pytest.raises(UserError, match="even head_dim"):
     layers.rotary_frequencies(7)
 
 
-def test_near_distances_have_their_own_bucket_and_far_ones_share():
+def test_small_distances_have_their_own_bucket_and_large_ones_share():
   distances = np.arange(-200, 201)
   both = layers.relative_position_bucket(distances, bidirectional=True)
   past = layers.relative_position_bucket(distances, bidirectional=False)
@@ -88,8 +90,8 @@ def test_near_distances_have_their_own_bucket_and_far_ones_share():
 
 
 @pytest.mark.parametrize("method", ["bicubic", "antialiased", "bilinear"])
-def test_a_resized_table_keeps_planes_and_its_own_size(method):
-  table = draw(12, 5)
+def test_resizing_preserves_constants_and_the_original_size(method):
+  table = sample(12, 5)
   same = layers.resize_table(table, (3, 4), (3, 4), method=method)
   np.testing.assert_array_equal(same, table)
   constant = layers.resize_table(
@@ -129,18 +131,18 @@ PYTORCH = {
 
 
 @pytest.mark.parametrize(("method", "size"), PYTORCH)
-def test_tables_are_resized_as_pytorch_does(method, size):
+def test_resizing_equals_that_of_pytorch(method, size):
   row = np.array([[1.0], [2], [4], [8], [3], [0]])
   resized = layers.resize_table(row, (1, 6), (1, size), method=method)
   np.testing.assert_allclose(resized[:, 0], PYTORCH[method, size], atol=1e-5)
 
 
-def test_the_original_release_maps_corners_onto_corners():
+def test_bilinear_resizing_aligns_corners():
   row = np.array([[1.0], [2], [4]])
   resized = layers.resize_table(row, (1, 3), (1, 5), method="bilinear")
   np.testing.assert_allclose(resized[:, 0], [1, 1.5, 2, 3, 4])
 
 
-def test_an_unknown_method_is_told():
+def test_an_unknown_method_is_an_error():
   with pytest.raises(UserError, match="did you mean 'bicubic'"):
     layers.resize_table(np.ones((1, 1)), (1, 1), (2, 2), method="bicubik")

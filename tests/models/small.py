@@ -1,4 +1,4 @@
-"""Small models of images, one of each class, for what tests ask of all."""
+"""Fields of small image models, one of each class, shared by tests."""
 
 IMAGES = {
   "convnext_tiny": {

@@ -10,7 +10,7 @@ import small
 from dlcore import models, trees
 from dlcore.errors import UserError
 from dlcore.layers import adaptive_avg_pool
-from dlcore.models.efficientnet import rounded
+from dlcore.models.efficientnet import round_channels
 
 KEY = jax.random.key(0)
 SMALL = {
@@ -40,12 +40,12 @@ FAST = {"xla_backend_optimization_level": 0}
 
 @functools.cache
 def make(name, **settings):
-  """Returns a model, variables drawn by numpy, and a batch."""
+  """Returns a model, variables sampled by NumPy, and a batch."""
   model = models.create(name, num_classes=5, **SMALL[name], **settings)
   generator = np.random.default_rng(0)
   x = generator.normal(size=(2, 20, 24, 1)).astype(np.float32)
 
-  def draw(path, leaf):
+  def sample(path, leaf):
     if path.endswith("kernel"):
       scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
       return scale * generator.normal(size=leaf.shape).astype(np.float32)
@@ -53,11 +53,11 @@ def make(name, **settings):
     return np.full(leaf.shape, float(ones), np.float32)
 
   shapes = jax.eval_shape(lambda: model.init(KEY, x, train=False))
-  return model, trees.map_with_path(draw, shapes), x
+  return model, trees.map_with_path(sample, shapes), x
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_hidden_states_and_features_are_those_that_make_the_logits(name):
+def test_features_and_head_compute_the_logits(name):
   model, variables, x = make(name)
 
   @functools.partial(jax.jit, compiler_options=FAST)
@@ -66,10 +66,10 @@ def test_hidden_states_and_features_are_those_that_make_the_logits(name):
     plain = model.apply(variables, x, train=False)
     return whole, plain, model.clone(head=None).apply(variables, x, train=False)
 
-  (logits, seen), plain, (hidden, pooled) = run(variables)
+  (logits, state), plain, (hidden, pooled) = run(variables)
   np.testing.assert_array_equal(logits, plain)
-  assert [a.shape[1:] for a in seen["hidden_states"]] == HIDDEN[name]
-  assert set(seen) == {"hidden_states"}
+  assert [a.shape[1:] for a in state["hidden_states"]] == HIDDEN[name]
+  assert set(state) == {"hidden_states"}
   assert pooled.shape == (2, hidden.shape[-1])
   if name != "vgg11":
     head = variables["params"]["head"]
@@ -80,7 +80,7 @@ def test_hidden_states_and_features_are_those_that_make_the_logits(name):
 @pytest.mark.parametrize(
   "name", [name for name in SMALL if name not in ("resnet20", "vgg11")]
 )
-def test_stochastic_depth_changes_training_alone(name):
+def test_stochastic_depth_has_no_effect_in_eval_mode(name):
   model, variables, x = make(name)
 
   @functools.partial(jax.jit, static_argnums=1, compiler_options=FAST)
@@ -98,32 +98,33 @@ def test_stochastic_depth_changes_training_alone(name):
   assert np.abs(run(0.0, True) - run(0.9, True)).max() > 1e-3
 
 
-def test_a_shortcut_of_zeros_keeps_every_other_pixel_and_adds_channels():
+def test_a_zero_padded_shortcut_subsamples_pixels_and_adds_channels():
   model, variables, x = make("resnet20")
   assert not any(
     "shortcut" in name
     for block in variables["params"].values()
     for name in block
   )
-  # Without what the block computes, the shortcut is what is left.
+  # With a residual branch of zeros, the output is the shortcut.
   block = variables["params"]["stage_1_block_0"]
-  silent = {**block, "norm_1": jax.tree.map(jnp.zeros_like, block["norm_1"])}
-  params = {**variables["params"], "stage_1_block_0": silent}
+  zeroed = {**block, "norm_1": jax.tree.map(jnp.zeros_like, block["norm_1"])}
+  params = {**variables["params"], "stage_1_block_0": zeroed}
   run = functools.partial(model.apply, train=False, intermediates=True)
-  _, seen = jax.jit(run, compiler_options=FAST)(
+  _, state = jax.jit(run, compiler_options=FAST)(
     {**variables, "params": params}, x
   )
-  before, after = seen["hidden_states"][1:]
+  before, after = state["hidden_states"][1:]
   np.testing.assert_array_equal(after[..., :4], before[:, ::2, ::2])
   assert not after[..., 4:].any()
 
 
-def test_channels_are_rounded_to_eight_and_lose_a_tenth_at_most():
+def test_channels_are_rounded_to_multiples_of_8_and_lose_at_most_a_tenth():
   scaled = [24 * 1.1, 40 * 1.1, 16 * 1.2, 16 * 1.4, 112 * 1.4, 10, 3]
-  assert [*map(rounded, scaled)] == [24, 48, 24, 24, 160, 16, 8]
+  assert [*map(round_channels, scaled)] == [24, 48, 24, 24, 160, 16, 8]
   for channels in range(8, 400):
-    assert rounded(channels) % 8 == 0
-    assert 0.9 * channels <= rounded(channels) <= channels + 8
+    rounded = round_channels(channels)
+    assert rounded % 8 == 0
+    assert 0.9 * channels <= rounded <= channels + 8
 
 
 @pytest.mark.parametrize("pixels", [1, 5, 7, 13, 14])
@@ -134,29 +135,29 @@ def test_adaptive_pooling_averages_windows_that_cover_the_image(pixels):
   for i in range(7):
     rows = x[:, i * pixels // 7 : -(-(i + 1) * pixels // 7)]
     for j in range(4):
-      wanted = rows[:, :, j * 9 // 4 : -(-(j + 1) * 9 // 4)].mean((1, 2))
-      np.testing.assert_allclose(y[:, i, j], wanted, rtol=1e-4, atol=1e-6)
+      expected = rows[:, :, j * 9 // 4 : -(-(j + 1) * 9 // 4)].mean((1, 2))
+      np.testing.assert_allclose(y[:, i, j], expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
-    ("convnext_tiny", {"depths": (1,)}, "the same stages"),
+    ("convnext_tiny", {"depths": (1,)}, "the same number of stages"),
     ("convnext_tiny", {"patch_size": 30}, "60x60 pixels"),
     ("convnext_tiny", {"head": "clasifier"}, "did you mean 'classifier'"),
     ("efficientnet_lite0", {"stages": ((1, 3, 1, 1, 8),)}, "two stages"),
     ("efficientnet_lite0", {"padding": "valid"}, "same, symmetric"),
     ("efficientnet_lite0", {"dropout": 1.0}, "dropout"),
-    ("mixer", {"patch_size": 7}, "whole patches of 7 pixels"),
+    ("mixer", {"patch_size": 7}, "multiples of patch_size=7"),
     ("mixer", {"tokens_mlp_dim": 0}, "tokens_mlp_dim"),
     ("resnet20", {"shortcut": "zero"}, "did you mean 'zeros'"),
-    ("resnet20", {"stem_width": 8}, "at most 4"),
+    ("resnet20", {"stem_width": 8}, "stem_width <= 4"),
     ("vgg11", {"stages": ((4,), ())}, "at least one convolution"),
     ("vgg11", {"stages": ((4,),) * 5}, "32x32 pixels"),
     ("wide_resnet28_10", {"depth": 12}, "try 10"),
   ],
 )
-def test_settings_that_cannot_work_are_told(name, settings, message):
+def test_invalid_fields_are_errors(name, settings, message):
   model = models.create(name, num_classes=5, **{**SMALL[name], **settings})
   with pytest.raises(UserError, match=re.escape(message)):
     jax.eval_shape(

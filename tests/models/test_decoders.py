@@ -1,4 +1,4 @@
-"""What holds for every decoder and encoder-decoder."""
+"""Properties of all decoders and encoder-decoders."""
 
 import functools
 
@@ -31,9 +31,9 @@ CASES = {
     **SMALL, depth=1, decoder_depth=2, target_vocab_size=19, pre_norm=True
   ),
 }
-# The gradients of all are among the golden files; these are slow to compile.
+# Golden files test the gradients of all; these are slow to compile.
 TRAINED = [case for case in CASES if case != "transformer"]
-# Programs that run once: optimising them would take most of the time.
+# Optimizing programs that run once would take most of the time.
 FAST = {
   "xla_backend_optimization_level": 0,
   "xla_llvm_disable_expensive_passes": True,
@@ -41,40 +41,40 @@ FAST = {
 jit = functools.partial(jax.jit, compiler_options=FAST)
 
 
-def is_translator(model):
+def is_encoder_decoder(model):
   return isinstance(model, models.Transformer)
 
 
 def ids_of(model, *, seed=0):
-  """Returns the inputs: no token is there twice, nor in both texts."""
-  drawn = np.random.default_rng(seed).permutation(19)
-  texts = drawn[:12].reshape(2, 6), drawn[12:18].reshape(2, 3)
-  return texts if is_translator(model) else texts[:1]
+  """Returns the inputs, in which each token occurs once."""
+  ids = np.random.default_rng(seed).permutation(19)
+  inputs = ids[:12].reshape(2, 6), ids[12:18].reshape(2, 3)
+  return inputs if is_encoder_decoder(model) else inputs[:1]
 
 
 @functools.cache
 def make(case, **settings):
-  """Returns a model and its variables; nobody changes them."""
+  """Returns a model and its variables, which tests do not modify."""
   model = CASES[case].clone(**settings)
   inputs = ids_of(model)
   generator = np.random.default_rng(0)
   shapes = jax.eval_shape(lambda: model.init(KEY, *inputs, train=False))
 
-  def draw(path, leaf):
-    drawn = generator.normal(size=leaf.shape).astype(np.float32)
-    return 1 + 0.1 * drawn if path.endswith("scale") else 0.3 * drawn
+  def sample(path, leaf):
+    noise = generator.normal(size=leaf.shape).astype(np.float32)
+    return 1 + 0.1 * noise if path.endswith("scale") else 0.3 * noise
 
-  return model, trees.map_with_path(draw, shapes)
+  return model, trees.map_with_path(sample, shapes)
 
 
 @functools.cache
-def read(model):
+def evaluate(model):
   """Returns the compiled `(variables, *ids, attention_mask=) -> output`."""
   return jit(functools.partial(model.apply, train=False))
 
 
 def loss_of(model, params):
-  """Returns how badly tokens are told that the last inputs determine."""
+  """Returns the loss for labels that the last inputs determine."""
   inputs = ids_of(model)
   logits = model.apply({"params": params}, *inputs, train=True)
   losses = optax.softmax_cross_entropy_with_integer_labels
@@ -83,7 +83,7 @@ def loss_of(model, params):
 
 @functools.cache
 def learn(model):
-  """Returns a compiled step of training, which gives out the gradient too."""
+  """Returns a compiled training step that also returns the gradient."""
   tx = optax.adam(1e-2)
 
   @jit
@@ -99,35 +99,34 @@ def learn(model):
 def scanned(params):
   """Returns the parameters of the model with `scan=True`."""
   if "encoder" in params:
-    sides = {k: stack_blocks(params[k]) for k in ("encoder", "decoder")}
-    return {**params, **sides}
+    stacks = {k: stack_blocks(params[k]) for k in ("encoder", "decoder")}
+    return {**params, **stacks}
   return stack_blocks(params)
 
 
 @pytest.mark.parametrize("case", TRAINED)
-def test_scanned_and_computed_again_a_gradient_is_the_same_and_nowhere_zero(
-  case,
-):
+def test_scan_and_remat_preserve_the_gradient_which_is_nonzero_everywhere(case):
   model, variables = make(case)
   plain = jit(jax.grad(functools.partial(loss_of, model)))(variables["params"])
   params = scanned(variables["params"])
   tx, step = learn(model.clone(scan=True, remat=True))
-  *_, again = step(params, tx.init(params))
-  left, right = trees.flatten(scanned(plain)), trees.flatten(again)
+  *_, scanned_gradient = step(params, tx.init(params))
+  left = trees.flatten(scanned(plain))
+  right = trees.flatten(scanned_gradient)
   assert left.keys() == right.keys()
   largest = max(np.abs(leaf).max() for leaf in left.values())
   for path, leaf in left.items():
     scale = np.abs(leaf).max()
     if path.endswith("attention/key/bias"):
-      scale = largest  # Of softmax: 0 but for rounding.
+      scale = largest  # Zero up to rounding, because of the softmax.
     else:
       assert scale > 1e-6 * largest, path
-    # Sums in another order.
+    # The order of summation differs.
     assert np.abs(leaf - right[path]).max() <= 1e-4 * scale + 1e-7, path
 
 
 @pytest.mark.parametrize("case", TRAINED)
-def test_one_batch_is_learned(case):
+def test_one_batch_is_overfitted(case):
   model, variables = make(case)
   params = scanned(variables["params"])
   tx, step = learn(model.clone(scan=True, remat=True))
@@ -138,12 +137,12 @@ def test_one_batch_is_learned(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_token_sees_a_later_one(case):
+def test_future_tokens_do_not_change_the_past(case):
   model, variables = make(case)
   model = model.clone(head=None)
   inputs = ids_of(model)
   name = "word_embedding"
-  if is_translator(model) and model.target_vocab_size:
+  if is_encoder_decoder(model) and model.target_vocab_size:
     name = "target_embedding"
 
   @jit
@@ -151,40 +150,42 @@ def test_no_token_sees_a_later_one(case):
     def output(table):
       changed = {**params, name: {"embedding": table}}
       x = model.apply({"params": changed}, *inputs, train=False)[0]
-      return x[:, 0] - x[:, 1]  # Not their sum, which a norm leaves at 0.
+      return x[:, 0] - x[:, 1]  # Their sum may be constant after a norm.
 
     return jax.jacrev(output)(params[name]["embedding"])
 
-  given = inputs[-1][0]
-  seen = np.abs(influence(variables["params"])[:, given]).max(-1) > 0
-  np.testing.assert_array_equal(seen, np.tri(len(given), dtype=bool))
+  ids = inputs[-1][0]
+  depends = np.abs(influence(variables["params"])[:, ids]).max(-1) > 0
+  np.testing.assert_array_equal(depends, np.tri(len(ids), dtype=bool))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_padding_on_either_side_changes_nothing(case):
   model, variables = make(case)
-  ids, *rest = ids_of(model)
-  text, run = ids[:, :4], read(model)
+  ids, *others = ids_of(model)
+  tokens, run = ids[:, :4], evaluate(model)
   outputs = []
   for start, filler in ((0, 3), (0, 4), (1, 3), (2, 3)):
     padded = np.full((2, 6), filler)
     mask = np.zeros((2, 6), int)
-    padded[:, start : start + 4], mask[:, start : start + 4] = text, 1
-    y = run(variables, padded, *rest, attention_mask=mask)
-    outputs.append(y if rest else y[:, start : start + 4])
-  plain = read(model)(variables, text, *rest, attention_mask=None)
+    padded[:, start : start + 4], mask[:, start : start + 4] = tokens, 1
+    y = run(variables, padded, *others, attention_mask=mask)
+    outputs.append(y if others else y[:, start : start + 4])
+  plain = evaluate(model)(variables, tokens, *others, attention_mask=None)
   for y in outputs:
-    # Sums in another order.
+    # The order of summation differs.
     assert np.abs(y - plain).max() < 1e-5 * np.abs(plain).max()
 
 
-@pytest.mark.parametrize("case", ["llama", "pre_norm"])
+@pytest.mark.parametrize(
+  "case", ["llama", pytest.param("pre_norm", marks=pytest.mark.slow)]
+)
 def test_jit_equals_no_jit(case):
   model, variables = make(case)
   ids = ids_of(model)
   mask = np.ones_like(ids[0])
   plain = model.apply(variables, *ids, attention_mask=mask, train=False)
-  compiled = read(model)(variables, *ids, attention_mask=mask)
+  compiled = evaluate(model)(variables, *ids, attention_mask=mask)
   assert plain.dtype == jnp.float32
   np.testing.assert_allclose(plain, compiled, rtol=1e-4, atol=1e-5)
 
@@ -194,12 +195,12 @@ def test_bfloat16_is_finite_and_close(case):
   model, variables = make(case)
   ids = ids_of(model)
   mask = np.ones_like(ids[0])
-  exact = read(model)(variables, *ids, attention_mask=mask)
-  rough = read(model.clone(dtype=jnp.bfloat16))(
+  exact = evaluate(model)(variables, *ids, attention_mask=mask)
+  rough = evaluate(model.clone(dtype=jnp.bfloat16))(
     variables, *ids, attention_mask=mask
   )
   assert rough.dtype == jnp.float32
-  # 8 bits and a handful of layers.
+  # bfloat16 has 8 bits, and errors add up over the layers.
   assert np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()
 
 
@@ -207,13 +208,13 @@ def test_bfloat16_is_finite_and_close(case):
 def test_intermediates_have_their_names_and_shapes(case):
   model, variables = make(case)
   inputs = ids_of(model)
-  _, seen = jax.eval_shape(
+  _, state = jax.eval_shape(
     functools.partial(model.apply, train=False, intermediates=True),
     variables,
     *inputs,
   )
-  shapes = {name: [x.shape for x in found] for name, found in seen.items()}
-  if not is_translator(model):
+  shapes = {name: [x.shape for x in tree] for name, tree in state.items()}
+  if not is_encoder_decoder(model):
     assert shapes == {
       "hidden_states": [(2, 6, 16)] * 3,
       "attentions": [(2, 4, 6, 6)] * 2,
@@ -230,7 +231,7 @@ def test_intermediates_have_their_names_and_shapes(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_lowers_for_every_platform(case):
+def test_the_forward_pass_lowers_for_every_platform(case):
   model, variables = make(case)
   model = model.clone(scan=True)
   ids = [jnp.asarray(x) for x in ids_of(model)]
@@ -243,14 +244,14 @@ def test_it_lowers_for_every_platform(case):
 
 
 @pytest.mark.parametrize("case", ["gpt2", "llama"])
-def test_a_classifier_judges_by_the_last_kept_token(case):
+def test_a_classifier_reads_the_last_token_without_padding(case):
   model, variables = make(case, head="classifier", num_classes=3)
   (ids,) = ids_of(model)
   mask = np.array([[0, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
-  logits = read(model)(variables, ids, attention_mask=mask)
+  logits = evaluate(model)(variables, ids, attention_mask=mask)
   assert (logits.shape, logits.dtype) == ((2, 3), jnp.float32)
-  alone = read(model)(variables, ids[:1, 1:4], attention_mask=None)
-  np.testing.assert_allclose(logits[:1], alone, rtol=1e-4, atol=1e-5)
+  single = evaluate(model)(variables, ids[:1, 1:4], attention_mask=None)
+  np.testing.assert_allclose(logits[:1], single, rtol=1e-4, atol=1e-5)
 
 
 def test_a_dropout_rate_may_be_traced():
@@ -262,11 +263,13 @@ def test_a_dropout_rate_may_be_traced():
       variables, *ids_of(model), train=True, rngs={"dropout": KEY}
     )
 
-  fixed, dropped = run(0.0), run(0.5)
+  without, dropped = run(0.0), run(0.5)
   ids = ids_of(model)
-  whole = read(model)(variables, *ids, attention_mask=np.ones_like(ids[0]))
-  np.testing.assert_allclose(fixed, whole, rtol=1e-3, atol=1e-4)
-  assert np.abs(dropped - whole).max() > 0.1
+  expected = evaluate(model)(
+    variables, *ids, attention_mask=np.ones_like(ids[0])
+  )
+  np.testing.assert_allclose(without, expected, rtol=1e-3, atol=1e-4)
+  assert np.abs(dropped - expected).max() > 0.1
 
 
 @pytest.mark.parametrize(
@@ -274,18 +277,18 @@ def test_a_dropout_rate_may_be_traced():
   [
     ("gpt2", {"head": "lmm"}, {}, "did you mean 'lm'"),
     ("gpt2", {"head": "classifier"}, {}, "num_classes"),
-    ("gpt2", {"num_heads": 3}, {}, "try 2 heads"),
+    ("gpt2", {"num_heads": 3}, {}, "try num_heads=2"),
     ("gpt2", {"max_length": 5}, {}, "at most 5 tokens"),
     ("gpt2", {"dropout": 1.5}, {}, "dropout"),
     ("gpt2", {}, {"attention_mask": np.ones((2, 5))}, r"shape \(2, 6\)"),
-    ("llama", {"num_kv_heads": 3}, {}, "divide the heads"),
+    ("llama", {"num_kv_heads": 3}, {}, "divide num_heads"),
     ("llama", {"depth": 0}, {}, "depth"),
-    ("llama", {}, {"token_type_ids": np.ones((2, 6))}, "knows no types"),
-    ("transformer", {"head": "classifier"}, {}, "there are: lm"),
+    ("llama", {}, {"token_type_ids": np.ones((2, 6))}, "has no token types"),
+    ("transformer", {"head": "classifier"}, {}, "got 'classifier'"),
     ("transformer", {"target_vocab_size": -1}, {}, "target_vocab_size"),
   ],
 )
-def test_settings_that_cannot_work_are_told(name, settings, inputs, message):
+def test_invalid_fields_and_inputs_are_errors(name, settings, inputs, message):
   model = CASES[name].clone(**settings)
   with pytest.raises(UserError, match=message):
     jax.eval_shape(
@@ -293,6 +296,6 @@ def test_settings_that_cannot_work_are_told(name, settings, inputs, message):
     )
 
 
-def test_what_is_no_text_is_told():
+def test_float_inputs_are_an_error():
   with pytest.raises(UserError, match="integers"):
     CASES["gpt2"].init(KEY, jnp.ones((2, 6)), train=False)

@@ -9,10 +9,9 @@ import pytest
 from dlcore import models, trees
 from dlcore.errors import UserError
 from dlcore.layers import stack_blocks, unstack_blocks
-from dlcore.models import vit
 
 KEY = jax.random.key(0)
-# Compiled quickly, not to run quickly.
+# Without optimization programs compile faster.
 FAST = {"xla_backend_optimization_level": 0}
 jit = functools.partial(jax.jit, compiler_options=FAST)
 TEXT = {
@@ -38,12 +37,12 @@ CASES = {
   "vit_tiny mean": {**IMAGE, "depth": 1, "pool": "mean", "pooler": True},
 }
 SHORT = ("bert_base", "vit_tiny")
-"""One of each class, for what is costly and the same in all heads."""
+"""One of each class, for slow tests that do not depend on the head."""
 
 
 @functools.cache
 def make(case):
-  """Returns a model, variables and inputs; nobody changes them."""
+  """Returns a model, variables and inputs, which tests do not modify."""
   model = models.create(case.split()[0], **CASES[case])
   generator = np.random.default_rng(0)
   if "vit" in case:
@@ -53,19 +52,20 @@ def make(case):
     mask = np.arange(7) < np.array([7, 5, 2, 7, 6, 4])[:, None]
     inputs = (ids, {"attention_mask": mask.astype(np.int32)})
 
-  def draw(path, leaf):
+  def sample(path, leaf):
     if path.endswith("scale"):
       return np.ones(leaf.shape, np.float32)
-    deviation = leaf.shape[0] ** -0.5 if path.endswith("kernel") else 0.5
-    return (deviation * generator.normal(size=leaf.shape)).astype(np.float32)
+    stddev = leaf.shape[0] ** -0.5 if path.endswith("kernel") else 0.5
+    return (stddev * generator.normal(size=leaf.shape)).astype(np.float32)
 
   shapes = jax.eval_shape(lambda: model.init(KEY, inputs[0], train=False))
-  return model, trees.map_with_path(draw, shapes), inputs
+  return model, trees.map_with_path(sample, shapes), inputs
 
 
-def apply(model, variables, inputs, **how):
+def apply(model, variables, inputs, **options):
   x, others = inputs
-  return model.apply(variables, x, **others, **{"train": False, **how})
+  options = {"train": False, **options}
+  return model.apply(variables, x, **others, **options)
 
 
 @functools.partial(jit, static_argnums=0)
@@ -89,7 +89,7 @@ def assert_close(left, right, tolerance):
   assert left.keys() == right.keys()
   largest = max(np.abs(leaf).max() for leaf in right.values())
   for path, leaf in left.items():
-    # A key's bias has a gradient of 0.
+    # The bias of keys has a gradient of 0.
     scale = max(np.abs(right[path]).max(), 1e-3 * largest)
     assert np.abs(leaf - right[path]).max() < tolerance * scale, path
 
@@ -105,14 +105,14 @@ def test_jit_equals_no_jit(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
+def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   model, variables, inputs = make(case)
   model = model.clone(depth=1)
   used = [p for p in variables["params"] if p != "block_1"]
   variables = {"params": {p: variables["params"][p] for p in used}}
   shape = jax.eval_shape(lambda: apply(model, variables, inputs)).shape
   labels = jnp.arange(np.prod(shape[:-1])).reshape(shape[:-1]) % 5
-  if len(shape) == 3:  # A token is told by what it is.
+  if len(shape) == 3:  # Labels of tokens depend on their ids.
     labels = inputs[0] % 5
   tx = optax.adam(1e-2)
 
@@ -139,26 +139,25 @@ def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
 
 
 @pytest.mark.parametrize(
-  ("case", "how"),
-  [("bert_base", "both"), ("vit_tiny", "remat")],
+  ("case", "scan"), [("bert_base", True), ("vit_tiny", False)]
 )
-def test_blocks_computed_otherwise_give_the_same_gradient(case, how):
+def test_scan_and_remat_preserve_the_gradient(case, scan):
   model, variables, inputs = make(case)
-  (_, output), wanted = gradient(model, variables, inputs)
-  other = model.clone(scan=how != "remat", remat=how != "scan")
-  given = variables
-  if how != "remat":
-    given = {"params": stack_blocks(variables["params"])}
+  (_, output), expected = gradient(model, variables, inputs)
+  other = model.clone(scan=scan, remat=True)
+  other_variables = variables
+  if scan:
+    other_variables = {"params": stack_blocks(variables["params"])}
     init = lambda: other.init(KEY, inputs[0], train=False)  # noqa: E731
-    assert jax.tree.map(jnp.shape, given) == jax.tree.map(
+    assert jax.tree.map(jnp.shape, other_variables) == jax.tree.map(
       jnp.shape, jax.eval_shape(init)
     )
-  (_, same), found = gradient(other, given, inputs)
-  if how != "remat":
-    found = {"params": unstack_blocks(found["params"])}
-  assert_close(same, output, 1e-5)
-  # Sums in another order.
-  assert_close(found, wanted, 1e-4)
+  (_, other_output), actual = gradient(other, other_variables, inputs)
+  if scan:
+    actual = {"params": unstack_blocks(actual["params"])}
+  assert_close(other_output, output, 1e-5)
+  # The order of summation differs.
+  assert_close(actual, expected, 1e-4)
 
 
 def test_a_scan_returns_the_same_intermediates():
@@ -182,65 +181,65 @@ def test_bfloat16_is_finite_and_close(case):
   exact = evaluate(model, variables, inputs)
   output = evaluate(model.clone(dtype=jnp.bfloat16), variables, inputs)
   assert output.dtype == jnp.float32
-  # 8 bits and a handful of layers.
+  # bfloat16 has 8 bits, and errors add up over the layers.
   assert np.abs(output - exact).max() < 0.05 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize("case", SHORT)
-def test_traced_rates_give_the_numbers_of_the_rates(case):
+def test_traced_rates_give_the_same_output_as_python_numbers(case):
   model, variables, inputs = make(case)
   names = ["dropout", "attention_dropout"]
   names += ["stochastic_depth"] if "vit" in case else ["head_dropout"]
 
   def run(rates, seed):
     rngs = {"dropout": jax.random.key(seed)}
-    dropping = model.clone(**dict(zip(names, rates, strict=True)))
-    return apply(dropping, variables, inputs, train=True, rngs=rngs)
+    model_with_rates = model.clone(**dict(zip(names, rates, strict=True)))
+    return apply(model_with_rates, variables, inputs, train=True, rngs=rngs)
 
   rates = (0.5, 0.25, 0.125)
   traced, fixed = jit(run), jit(functools.partial(run, rates))(0)
   assert_close(traced(rates, 0), fixed, 1e-5)
-  none = (0.0, 0.0, 0.0)
+  zeros = (0.0, 0.0, 0.0)
   plain = evaluate(model, variables, inputs)
-  assert_close(traced(none, 0), plain, 1e-5)
+  assert_close(traced(zeros, 0), plain, 1e-5)
   for i in range(3):
-    alone = tuple(rate * (i == j) for j, rate in enumerate(rates))
-    assert np.abs(traced(alone, 1) - plain).max() > 0.01
+    single = tuple(rate * (i == j) for j, rate in enumerate(rates))
+    assert np.abs(traced(single, 1) - plain).max() > 0.01
 
 
 @pytest.mark.parametrize("case", ["bert_base", "bert_base tokens"])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_changes_nothing(case, side):
   model, variables, _ = make(case)
-  draw = np.random.default_rng(0).integers
-  ids, types = draw(1, 19, (2, 4)), draw(0, 2, (2, 4))
-  places = np.broadcast_to(np.arange(4), ids.shape)
+  integers = np.random.default_rng(0).integers
+  ids, types = integers(1, 19, (2, 4)), integers(0, 2, (2, 4))
+  positions = np.broadcast_to(np.arange(4), ids.shape)
 
-  def run(ids, types, places, mask):
+  def run(ids, types, positions, mask):
     others = {
       "token_type_ids": types,
-      "positions": places,
+      "positions": positions,
       "attention_mask": mask,
     }
     return evaluate(model, variables, (ids, others))
 
-  alone = run(ids, types, places, None)
-  if alone.ndim == 2 and side == "left":
-    return  # What stands first is pooled.
-  wide = ((0, 0), (3, 0) if side == "left" else (0, 3))
-  mask = np.pad(np.ones_like(ids), wide)
+  expected = run(ids, types, positions, None)
+  if expected.ndim == 2 and side == "left":
+    return  # The first token is pooled.
+  widths = ((0, 0), (3, 0) if side == "left" else (0, 3))
+  mask = np.pad(np.ones_like(ids), widths)
   for fill in (0, 1):
     padded = (
-      np.pad(x, wide, constant_values=fill) for x in (ids, types, places)
+      np.pad(x, widths, constant_values=fill) for x in (ids, types, positions)
     )
     output = run(*padded, mask)
     if output.ndim == 3:
       output = output[:, -4:] if side == "left" else output[:, :4]
-    assert_close(output, alone, 1e-5)
+    assert_close(output, expected, 1e-5)
 
 
 @pytest.mark.parametrize("case", SHORT)
-def test_a_program_for_every_backend_comes_from_a_cpu(case):
+def test_the_forward_pass_lowers_for_every_platform(case):
   model, variables, inputs = make(case)
   shapes = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
@@ -251,7 +250,7 @@ def test_a_program_for_every_backend_comes_from_a_cpu(case):
   assert exported(*shapes).platforms == ("cpu", "cuda", "tpu")
 
 
-def test_a_table_of_positions_is_resized_to_other_images():
+def test_the_position_embedding_is_resized_to_the_image_size():
   model, variables, (x, _) = make("vit_tiny")
   sized = model.clone(image_size=(12, 8))
   plain = evaluate(model, variables, (x, {}))
@@ -266,31 +265,25 @@ def test_a_table_of_positions_is_resized_to_other_images():
   ("name", "settings", "message"),
   [
     ("bert_base", {"head": "mml", "num_heads": 2}, "did you mean 'mlm'"),
-    ("bert_base", {"num_heads": 5}, "try 4 heads"),
+    ("bert_base", {"num_heads": 5}, "try num_heads=4"),
     ("bert_base", {"dropout": 1.5}, "dropout"),
     ("bert_base", {"max_length": 3}, "at most 3 tokens"),
     ("bert_base", {"num_classes": None}, "num_classes"),
     ("bert_base", {"activation": "gelu_exakt"}, "did you mean 'gelu_exact'"),
     ("vit_tiny", {"pool": "men"}, "did you mean 'mean'"),
-    ("vit_tiny", {"patch_size": 5}, "multiple of 5 pixels"),
+    ("vit_tiny", {"patch_size": 5}, "multiples of patch_size=5"),
     ("vit_tiny", {"patch_size": 16}, "16x16 pixels"),
     ("vit_tiny", {"head": "clasifier"}, "did you mean 'classifier'"),
   ],
 )
-def test_settings_that_cannot_work_are_told(name, settings, message):
+def test_invalid_fields_are_errors(name, settings, message):
   _, _, (x, _) = make(name)
   model = models.create(name, **{**CASES[name], **settings})
   with pytest.raises(UserError, match=message):
     jax.eval_shape(lambda: model.init(KEY, x, train=False))
 
 
-def test_floats_are_no_ids():
+def test_float_ids_are_an_error():
   model, _, _ = make("bert_base")
   with pytest.raises(UserError, match="expected token ids"):
     jax.eval_shape(lambda: model.init(KEY, jnp.zeros((2, 3)), train=False))
-
-
-def test_the_first_block_is_never_skipped():
-  rates = vit._grown(0.9, 4)
-  np.testing.assert_allclose(rates, [0, 0.3, 0.6, 0.9], rtol=1e-6)
-  assert vit._grown(0.9, 1) == 0

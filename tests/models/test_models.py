@@ -15,7 +15,7 @@ from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
 TX = optax.adam(1e-2)
-# Compiling is what takes the time.
+# Compilation takes most of the time.
 FAST = {"xla_backend_optimization_level": 0}
 SETTINGS = {
   **small.IMAGES,
@@ -27,10 +27,13 @@ SETTINGS = {
   "resnet20": {"stages": (1, 2), "width": 4},
   "resnet50": {"stages": (1, 1), "width": 4},
 }
-# One of each class, for what is the same whatever the shapes.
+# One of each class, for tests that do not depend on the shapes.
 EACH = [
   case for case in SETTINGS if case not in ("cnn mean", "cnn plain", "resnet50")
 ]
+SLOW = {"convnext_tiny", "efficientnet_lite0", "mixer", "resnet50"}
+SLOW |= {"wide_resnet28_10"}
+"""Cases whose gradients take seconds to compile."""
 ELSEWHERE = {
   *(models.Bert, models.ViT),  # test_encoders.py
   *(models.GPT2, models.Llama, models.Transformer),  # test_decoders.py
@@ -38,11 +41,17 @@ ELSEWHERE = {
 }
 
 
+def mark_slow(cases):
+  """Returns the cases, of which those in `SLOW` run in the slow tier only."""
+  slow = pytest.mark.slow
+  return [pytest.param(c, marks=slow if c in SLOW else ()) for c in cases]
+
+
 @functools.cache
 def make(case, size=12, **settings):
-  """Returns a model, variables and a batch; nobody changes them.
+  """Returns a model, variables and a batch, which tests do not modify.
 
-  The variables are drawn by numpy: compiling initializers takes seconds.
+  NumPy samples the variables, since compiling initializers takes seconds.
   """
   model = models.create(
     case.split()[0], num_classes=5, **SETTINGS.get(case, {}), **settings
@@ -50,7 +59,7 @@ def make(case, size=12, **settings):
   generator = np.random.default_rng(0)
   x = generator.normal(size=(6, size, size, 1)).astype(np.float32)
 
-  def draw(path, leaf):
+  def sample(path, leaf):
     if path.endswith("kernel"):
       scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
       return scale * generator.normal(size=leaf.shape).astype(np.float32)
@@ -58,12 +67,12 @@ def make(case, size=12, **settings):
     return np.full(leaf.shape, float(ones), np.float32)
 
   shapes = jax.eval_shape(lambda: model.init(KEY, x, train=False))
-  return model, trees.map_with_path(draw, shapes), x
+  return model, trees.map_with_path(sample, shapes), x
 
 
 @functools.partial(jax.jit, static_argnums=0, compiler_options=FAST)
 def train_apply(model, variables, x, rate):
-  """Applies as in training; returns the output alone."""
+  """Returns the output in train mode."""
   y, _ = model.clone(dropout=rate).apply(
     variables,
     x,
@@ -79,19 +88,19 @@ def evaluate(model, variables, x):
   return model.apply(variables, x, train=False)
 
 
-def test_every_class_of_models_has_a_case():
+def test_every_model_class_has_a_case():
   def classes(names):
     return {type(models.create(name, num_classes=5)) for name in names}
 
-  here = classes({case.split()[0] for case in SETTINGS})
-  assert here | ELSEWHERE == classes(models.MODELS)
+  tested = classes({case.split()[0] for case in SETTINGS})
+  assert tested | ELSEWHERE == classes(models.MODELS)
 
 
 @pytest.mark.parametrize("case", SETTINGS)
 def test_logits_are_float32_and_variables_plain_dicts(case):
-  model, drawn, x = make(case)
+  model, sampled, x = make(case)
   variables = jax.eval_shape(lambda: model.init(KEY, x, train=False))
-  logits = evaluate(model, drawn, x)
+  logits = evaluate(model, sampled, x)
   assert (logits.shape, logits.dtype) == ((6, 5), jnp.float32)
   assert type(variables) is dict
   assert type(variables["params"]) is dict
@@ -109,7 +118,7 @@ def test_jit_equals_no_jit(case):
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_an_example_does_not_see_its_batch_in_evaluation(case):
+def test_in_eval_mode_an_example_does_not_depend_on_its_batch(case):
   model, variables, x = make(case)
   others = np.concatenate([x[:2], 1 - 3 * x[2:]])
   left, right = (evaluate(model, variables, batch) for batch in (x, others))
@@ -119,16 +128,17 @@ def test_an_example_does_not_see_its_batch_in_evaluation(case):
 
 @functools.cache
 def learner(case):
-  """Returns a compiled step of training at a rate of dropout.
+  """Returns a loss and a compiled training step with a dropout rate.
 
-  It computes blocks again in the backward pass, where the model can.
+  The step uses remat if the model supports it.
   """
   model, _, x = make(case)
   labels = jnp.arange(6) % 5
 
   def loss(params, extra, rate, remat):
-    how = {} if case == "lenet5" else {"dropout": rate, "remat": remat}
-    logits, extra = model.clone(**how).apply(
+    settings = {"dropout": rate, "remat": remat}
+    settings = {} if case == "lenet5" else settings
+    logits, extra = model.clone(**settings).apply(
       {"params": params, **extra},
       x,
       train=True,
@@ -155,8 +165,8 @@ def split(variables):
   return extra.pop("params"), extra
 
 
-@pytest.mark.parametrize("case", SETTINGS)
-def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
+@pytest.mark.parametrize("case", mark_slow(SETTINGS))
+def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   params, extra = split(make(case)[1])
   _, step = learner(case)
   state = TX.init(params)
@@ -168,21 +178,21 @@ def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
   assert value < 0.02
 
 
-@pytest.mark.parametrize("case", [c for c in EACH if c != "lenet5"])
-def test_remat_gives_the_same_gradient(case):
+@pytest.mark.parametrize("case", mark_slow(c for c in EACH if c != "lenet5"))
+def test_remat_preserves_the_gradient(case):
   params, extra = split(make(case)[1])
   loss, step = learner(case)
-  *_, again = step(params, extra, TX.init(params), 0.5)
+  *_, rematerialized = step(params, extra, TX.init(params), 0.5)
   gradient = jax.jit(
     lambda *arguments: jax.grad(loss, has_aux=True)(*arguments, False)[0],
     compiler_options=FAST,
   )
-  assert_same_gradient(again, gradient(params, extra, 0.5))
+  assert_same_gradient(rematerialized, gradient(params, extra, 0.5))
 
 
 def assert_same_gradient(left, right):
   for a, b in zip(*map(jax.tree.leaves, (left, right)), strict=True):
-    # Sums in another order; before batch norm gradients are close to 0.
+    # The order of summation differs; gradients before batch norm are near 0.
     scale = np.abs(b).max()
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * scale + 1e-6)
 
@@ -193,12 +203,12 @@ def test_bfloat16_is_finite_and_close(case):
   exact = evaluate(model, variables, x)
   logits = evaluate(model.clone(dtype=jnp.bfloat16), variables, x)
   assert logits.dtype == jnp.float32
-  # 8 bits and a handful of layers.
+  # bfloat16 has 8 bits, and errors add up over the layers.
   assert np.abs(logits - exact).max() < 0.05 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize("case", [c for c in EACH if c != "lenet5"])
-def test_a_traced_dropout_rate_gives_the_numbers_of_the_rate(case):
+def test_a_traced_dropout_rate_gives_the_same_output_as_a_number(case):
   model, variables, x = make(case)
   outputs = []
   for rate in (0.0, 0.5):
@@ -219,7 +229,7 @@ def test_a_traced_dropout_rate_gives_the_numbers_of_the_rate(case):
 
 
 @pytest.mark.parametrize("case", EACH)
-def test_a_gradient_is_lowered_for_every_platform(case):
+def test_the_gradient_lowers_for_every_platform(case):
   model, variables, x = make(case)
   gradient = jax.grad(
     lambda variables, x: model.apply(variables, x, train=False).sum()
@@ -230,31 +240,31 @@ def test_a_gradient_is_lowered_for_every_platform(case):
 
 
 @pytest.mark.parametrize("case", ["cnn", "resnet20"])
-def test_remat_keeps_less_for_the_backward_pass(case):
+def test_remat_stores_less_for_the_backward_pass(case):
   model, variables, _ = make(case)
   params, extra = split(variables)
   x = np.ones((64, 12, 12, 1), np.float32)
 
-  def kept(remat):
+  def stored(remat):
     def loss(params):
       y, _ = model.clone(remat=remat).apply(
         {"params": params, **extra}, x, train=True, mutable=list(extra)
       )
       return jnp.square(y).mean()
 
-    # The pullback is a tree whose leaves are what it needs.
+    # The leaves of the pullback are its residuals.
     pullback = jax.eval_shape(lambda params: jax.vjp(loss, params)[1], params)
     return trees.count(pullback)
 
-  assert kept(True) < 0.7 * kept(False)
+  assert stored(True) < 0.7 * stored(False)
 
 
 @pytest.mark.parametrize("name", ["stochastic_depth", "drop_block"])
-def test_what_resnets_drop_changes_training_alone(name):
+def test_dropped_blocks_have_no_effect_in_eval_mode(name):
   model, variables, x = make("resnet20")
   dropping = model.clone(**{name: 0.5}, block_size=2)
-  same = evaluate(dropping, variables, x)
-  np.testing.assert_array_equal(same, evaluate(model, variables, x))
+  unchanged = evaluate(dropping, variables, x)
+  np.testing.assert_array_equal(unchanged, evaluate(model, variables, x))
 
   @functools.partial(jax.jit, compiler_options=FAST)
   def drop(seed):
@@ -271,7 +281,7 @@ def test_what_resnets_drop_changes_training_alone(name):
   assert np.abs(outputs[0] - outputs[2]).max() > 0.01
 
 
-def test_stochastic_depth_grows_to_its_rate_with_the_depth():
+def test_stochastic_depth_increases_linearly_to_its_rate():
   model = models.create(
     "resnet20", num_classes=5, stages=(2, 2), width=4, stochastic_depth=0.8
   )
@@ -279,7 +289,7 @@ def test_stochastic_depth_grows_to_its_rate_with_the_depth():
 
   @functools.partial(jax.jit, compiler_options=FAST)
   def run(key):
-    _, seen = model.apply(
+    _, state = model.apply(
       model.init(key, x[:1], train=False),
       x,
       train=True,
@@ -289,18 +299,18 @@ def test_stochastic_depth_grows_to_its_rate_with_the_depth():
     )
     return {
       name: (jnp.abs(block["skip"]["__call__"][0]).max((1, 2, 3)) == 0).mean()
-      for name, block in seen["intermediates"].items()
+      for name, block in state["intermediates"].items()
     }
 
-  shares = [float(share) for _, share in sorted(run(KEY).items())]
-  # Four deviations of a share of 500.
-  np.testing.assert_allclose(shares, [0.2, 0.4, 0.6, 0.8], atol=0.09)
+  fractions = [float(value) for _, value in sorted(run(KEY).items())]
+  # Four standard deviations of a fraction of 500.
+  np.testing.assert_allclose(fractions, [0.2, 0.4, 0.6, 0.8], atol=0.09)
 
 
 @pytest.mark.parametrize(
   ("name", "settings", "count"),
   [
-    ("lenet5", {}, 61_706),  # LeCun et al. 1998, with a full table in C3.
+    ("lenet5", {}, 61_706),  # LeCun et al. 1998, with all connections in C3.
     ("cnn", {}, 105_914),
     (
       "cnn",
@@ -311,7 +321,7 @@ def test_stochastic_depth_grows_to_its_rate_with_the_depth():
     ("mlp", {"widths": ()}, 7_850),
   ],
 )
-def test_parameter_counts_are_the_known_ones(name, settings, count):
+def test_parameter_counts_equal_known_values(name, settings, count):
   model = models.create(name, num_classes=10, **settings)
   shapes = jax.eval_shape(
     lambda: model.init(KEY, jnp.zeros((1, 28, 28, 1)), train=False)
@@ -330,7 +340,7 @@ def test_submodules_have_stable_names():
   assert set(variables["batch_stats"]) == {"norm_0", "norm_1", "norm_2"}
 
 
-def test_batch_norm_over_an_axis_is_that_of_the_whole_batch():
+def test_batch_norm_over_a_mapped_axis_equals_that_of_the_whole_batch():
   model, variables, _ = make("cnn", axis_name="data")
   x = jax.random.normal(KEY, (8, 12, 12, 1))
   parts = jax.vmap(
@@ -341,7 +351,7 @@ def test_batch_norm_over_an_axis_is_that_of_the_whole_batch():
 
 
 @pytest.mark.parametrize("size", [8, 28, 32])
-def test_lenet_takes_digits_of_every_size(size):
+def test_lenet_accepts_images_of_any_size(size):
   model, variables, x = make("lenet5", size=size)
   output = jax.eval_shape(lambda: model.apply(variables, x, train=False))
   assert output.shape == (6, 5)
@@ -364,7 +374,7 @@ def test_lenet_takes_digits_of_every_size(size):
     ("lenet5", {}, 3, "4x4 pixels"),
   ],
 )
-def test_settings_that_cannot_work_are_told(name, settings, size, message):
+def test_invalid_fields_are_errors(name, settings, size, message):
   model = models.create(name, num_classes=5, **settings)
   with pytest.raises(UserError, match=message):
     jax.eval_shape(
@@ -372,13 +382,13 @@ def test_settings_that_cannot_work_are_told(name, settings, size, message):
     )
 
 
-def test_a_table_is_no_image():
+def test_tables_are_not_images():
   model = models.create("cnn", num_classes=5)
   with pytest.raises(UserError, match="'mlp' for tables"):
     model.init(KEY, jnp.zeros((2, 30)), train=False)
 
 
-def test_unknown_names_and_settings_get_the_nearest():
+def test_errors_for_unknown_names_and_fields_suggest_the_nearest():
   with pytest.raises(UserError, match="did you mean 'lenet5'"):
     models.create("lenet", num_classes=5)
   with pytest.raises(UserError, match="did you mean 'widths'"):
@@ -396,22 +406,22 @@ def test_the_summary_counts_every_parameter(case):
   assert f"{total:,}" in models.summary(model, images)
 
 
-def test_flops_of_a_dense_layer_are_two_for_each_parameter():
+def test_flops_of_a_dense_layer_are_two_per_weight():
   model = models.create("mlp", num_classes=10, widths=())
   pixels = jax.ShapeDtypeStruct((1, 784), jnp.float32)
   assert models.flops(model, pixels) == 2 * 7_840
 
 
-def test_flops_count_every_step_of_a_recurrent_network():
+def test_flops_include_all_steps_of_a_recurrent_network():
   model = models.create("lstm", num_classes=1, vocab_size=9, width=8)
   ids = jax.ShapeDtypeStruct((1, 50), jnp.int32)
   assert models.flops(model, ids) == 50 * 2 * (2 * 8 * 32) + 2 * 8
 
 
-def test_flops_of_a_published_network_are_those_of_its_paper():
+def test_flops_of_resnet18_equal_those_of_the_paper():
   images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
   model = models.create("resnet18", num_classes=1000)
-  # Table 1 of arXiv:1512.03385 counts multiplications with their addition.
+  # Table 1 of arXiv:1512.03385 counts a multiply-add as one.
   assert models.flops(model, images) / 2 == pytest.approx(1.8e9, rel=0.02)
 
 
@@ -419,7 +429,7 @@ def test_flops_of_a_published_network_are_those_of_its_paper():
   ("name", "count"),
   [("resnet18", 1), ("bert_base", 1), ("gpt2", 1), ("marian", 2)],
 )
-def test_any_model_can_be_summed_up_whatever_the_data_are(name, count):
+def test_models_can_be_summarized_for_data_of_another_kind(name, count):
   settings = {} if name == "resnet18" else {"depth": 1}
   model = models.create(name, num_classes=10, **settings)
   images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
@@ -432,8 +442,8 @@ def test_any_model_can_be_summed_up_whatever_the_data_are(name, count):
   assert sum(row.parameters for row in rows) == total
 
 
-def test_importing_computes_nothing():
-  # A backend that does not exist is an error as soon as anything is computed.
+def test_importing_runs_no_computation():
+  # With an unknown backend any computation raises.
   subprocess.run(
     [sys.executable, "-c", "from dlcore import models"],
     env={"JAX_PLATFORMS": "none_such", "PYTHONPATH": ":".join(sys.path)},
@@ -442,7 +452,7 @@ def test_importing_computes_nothing():
 
 
 @pytest.mark.parametrize("remat", [False, True])
-def test_feature_maps_are_the_outputs_of_the_convolutions_in_order(remat):
+def test_feature_maps_are_the_outputs_of_convolutions_in_call_order(remat):
   model, variables, x = make("resnet20")
   maps = models.feature_maps(model.clone(remat=remat), variables, x)
   blocks = ["stage_0_block_0", "stage_1_block_0", "stage_1_block_1"]

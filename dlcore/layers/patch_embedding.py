@@ -1,4 +1,4 @@
-"""Images as sequences of square patches."""
+"""Patch embedding of images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,24 +12,24 @@ from dlcore.typing import Array
 
 
 def extract_patches(x: Array, patch_size: int) -> Array:
-  """Cuts images into squares that do not overlap.
+  """Splits images into square patches that do not overlap.
 
   Args:
     x: `[B, Y, X, C]`, where `patch_size` divides Y and X.
     patch_size: rows and columns of a patch, P.
 
   Returns:
-    `[B, Y / P, X / P, P * P * C]`; a patch row by row, channels last.
+    `[B, Y / P, X / P, P * P * C]`; patches in row-major order, channels last.
 
   Raises:
-    UserError: the patches do not fill the image.
+    UserError: if `patch_size` does not divide the size of the images.
   """
   batch, rows, columns, channels = x.shape
   if rows % patch_size or columns % patch_size:
     raise UserError(
-      f"expected images of a multiple of {patch_size} pixels, the patch_size",
+      f"expected image sizes that are multiples of patch_size={patch_size}",
       f"got {rows}x{columns}",
-      "resize the images or choose another patch_size",
+      "resize the images or change patch_size",
     )
   y, x_ = rows // patch_size, columns // patch_size
   x = x.reshape(batch, y, patch_size, x_, patch_size, channels).swapaxes(2, 3)
@@ -37,14 +37,14 @@ def extract_patches(x: Array, patch_size: int) -> Array:
 
 
 class PatchEmbed(nn.Module):
-  """Maps every patch linearly: a convolution whose stride is its kernel.
+  """Linear embedding of patches: a convolution with stride = kernel size.
 
-  As one product of matrices; kernel and bias are those of the convolution.
+  Computed as one matrix product; the parameters are those of the convolution.
 
   Attributes:
-    features: D.
+    features: width of the embedding, D.
     patch_size: rows and columns of a patch, P.
-    dtype: of the arithmetic; parameters are float32.
+    dtype: dtype of the computation; parameters are float32.
     kernel_init: `(key, shape, dtype) -> array`.
   """
 

@@ -13,7 +13,7 @@ KEY = jax.random.key(0)
 ROWS, STEPS, WORDS, FEATURES = 4, 6, 11, 3
 IDS = {"vocab_size": WORDS}
 CASES = {
-  "rnn texts": IDS,
+  "rnn classifier": IDS,
   "gru forecaster": {"head": "forecaster", "horizon": 4, "num_classes": None},
   "lstm series": {"bidirectional": True, "layer_norm": True},
   "lstm tied": {
@@ -40,14 +40,14 @@ CASES = {
 MASK = np.ones((ROWS, STEPS), np.int32)
 MASK[1, 4:] = 0
 MASK[2, :2] = 0
-# Compiled in a third of the time; how fast it runs is not asked here.
-compiled = functools.partial(
+# Without optimization, compilation takes a third of the time.
+jit = functools.partial(
   jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
 
 
 def inputs_of(model):
-  """Returns the inputs, of four rows."""
+  """Returns inputs of four rows."""
   generator = np.random.default_rng(0)
   if not model.vocab_size:
     shape = (ROWS, STEPS, FEATURES)
@@ -61,29 +61,29 @@ def inputs_of(model):
 
 @functools.cache
 def make(case, **settings):
-  """Returns a model, its variables and inputs; nobody changes them."""
+  """Returns a model, its variables and inputs, which tests do not modify."""
   settings = {"num_classes": 5, "width": 8, **CASES[case], **settings}
   model = models.create(case.split()[0], **settings)
   inputs = inputs_of(model)
   generator = np.random.default_rng(1)
 
-  def draw(path, leaf):
+  def sample(path, leaf):
     if path.endswith(("kernel", "embedding")):
-      drawn = generator.normal(size=leaf.shape) * leaf.shape[0] ** -0.5
-      return drawn.astype(np.float32)
+      stddev = leaf.shape[0] ** -0.5
+      return stddev * generator.normal(size=leaf.shape).astype(np.float32)
     return np.full(leaf.shape, float(path.endswith("scale")), np.float32)
 
   shapes = jax.eval_shape(lambda: model.init(KEY, *inputs, train=False))
-  return model, trees.map_with_path(draw, shapes), inputs
+  return model, trees.map_with_path(sample, shapes), inputs
 
 
-@functools.partial(compiled, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def evaluate(model, variables, *inputs, mask=None):
   return model.apply(variables, *inputs, attention_mask=mask, train=False)
 
 
-@functools.partial(compiled, static_argnums=0)
-def learned(model, variables, mask, *inputs):
+@functools.partial(jit, static_argnums=0)
+def value_and_gradient(model, variables, mask, *inputs):
   """Returns the gradient of a loss, the loss and the logits."""
 
   def loss(variables):
@@ -94,16 +94,16 @@ def learned(model, variables, mask, *inputs):
   return gradient, value, logits
 
 
-@functools.partial(compiled, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def train_apply(model, variables, rate, *inputs):
-  """Applies as in training at a traced rate."""
+  """Applies the model in train mode with a traced rate."""
   rngs = {"dropout": jax.random.key(2)}
-  dropping = model.clone(dropout=rate)
-  return dropping.apply(variables, *inputs, train=True, rngs=rngs)
+  model = model.clone(dropout=rate)
+  return model.apply(variables, *inputs, train=True, rngs=rngs)
 
 
 def loss_of(model, logits):
-  """Returns a loss that each row can bring to 0."""
+  """Returns a loss that can reach 0 for each row."""
   if model.head == "forecaster":
     return jnp.square(
       logits - jnp.cos(jnp.arange(logits.size)).reshape(logits.shape)
@@ -113,18 +113,18 @@ def loss_of(model, logits):
     rows.reshape(-1, *[1] * (logits.ndim - 2)), logits.shape[:-1]
   )
   losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels % 5)
-  # The first step of a language model has seen little that tells rows apart.
+  # The rows differ little in the first steps of a language model.
   return (losses if logits.ndim == 2 else losses[:, 2:]).mean()
 
 
 @functools.cache
 def logits_of(case):
   model, variables, inputs = make(case)
-  return learned(model, variables, np.ones_like(MASK), *inputs)[2]
+  return value_and_gradient(model, variables, np.ones_like(MASK), *inputs)[2]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_logits_are_float32_of_the_shape_of_the_head(case):
+def test_logits_are_float32_with_the_shape_of_the_head(case):
   model, variables, inputs = make(case)
   logits = logits_of(case)
   shape = {
@@ -141,40 +141,42 @@ def test_logits_are_float32_of_the_shape_of_the_head(case):
 
 
 def test_jit_equals_no_jit():
-  model, variables, inputs = make("rnn texts")
+  model, variables, inputs = make("rnn classifier")
   plain = model.apply(variables, *inputs, train=False)
   np.testing.assert_allclose(
-    plain, logits_of("rnn texts"), rtol=1e-4, atol=1e-5
+    plain, logits_of("rnn classifier"), rtol=1e-4, atol=1e-5
   )
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_padding_changes_nothing_whatever_it_is(case):
+def test_padding_has_no_effect_whatever_its_value(case):
   model, variables, inputs = make(case)
-  nothing = 0 if model.vocab_size else np.nan
-  kept = MASK.reshape(MASK.shape + (1,) * (inputs[0].ndim - 2))
-  expected = learned(model, variables, MASK, *inputs)
-  changed = np.where(kept, inputs[0], nothing).astype(inputs[0].dtype)
-  changed = learned(model, variables, MASK, changed, *inputs[1:])
+  filler = 0 if model.vocab_size else np.nan
+  mask = MASK.reshape(MASK.shape + (1,) * (inputs[0].ndim - 2))
+  expected = value_and_gradient(model, variables, MASK, *inputs)
+  changed = np.where(mask, inputs[0], filler).astype(inputs[0].dtype)
+  changed = value_and_gradient(model, variables, MASK, changed, *inputs[1:])
   for a, b in zip(*map(jax.tree.leaves, (changed, expected)), strict=True):
     np.testing.assert_array_equal(a, b)
 
 
-def test_a_padded_row_gives_what_it_gives_alone():
+def test_a_padded_row_equals_the_row_without_padding():
   model, variables, (inputs,) = make("lstm series")
   padded = evaluate(model, variables, inputs, mask=MASK)
-  alone = evaluate(model, variables, inputs[1:2, :4])
-  np.testing.assert_allclose(padded[1:2], alone, rtol=1e-4, atol=1e-6)
+  single = evaluate(model, variables, inputs[1:2, :4])
+  np.testing.assert_allclose(padded[1:2], single, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_parameter_gets_a_gradient_and_one_batch_is_learned(case):
+def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   model, variables, inputs = make(case)
   tx = optax.adam(2e-2)
-  update = compiled(tx.update)
+  update = jit(tx.update)
   state = tx.init(variables)
   for i in range(150):
-    gradient, value, _ = learned(model, variables, np.ones_like(MASK), *inputs)
+    gradient, value, _ = value_and_gradient(
+      model, variables, np.ones_like(MASK), *inputs
+    )
     if i == 0:
       for path, leaf in trees.flatten(gradient).items():
         assert np.abs(leaf).max() > 0, path
@@ -189,16 +191,16 @@ def test_bfloat16_is_finite_and_close(case):
   exact = logits_of(case)
   logits = evaluate(model.clone(dtype=jnp.bfloat16), variables, *inputs)
   assert logits.dtype == jnp.float32
-  # 8 bits and a handful of layers and steps.
+  # bfloat16 has 8 bits, and errors add up over layers and steps.
   assert np.abs(logits - exact).max() < 0.05 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("case", ["rnn texts", "lstm tied", "seq2seq dot"])
-def test_a_traced_dropout_rate_drops_in_training_alone(case):
+@pytest.mark.parametrize("case", ["rnn classifier", "lstm tied", "seq2seq dot"])
+def test_a_traced_dropout_rate_of_zero_equals_eval_mode(case):
   model, variables, inputs = make(case)
-  none = train_apply(model, variables, 0.0, *inputs)
+  without = train_apply(model, variables, 0.0, *inputs)
   logits = logits_of(case)
-  np.testing.assert_allclose(none, logits, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(without, logits, rtol=1e-4, atol=1e-5)
   half = train_apply(model, variables, 0.5, *inputs)
   assert np.abs(half - logits).max() > 0.01
 
@@ -216,7 +218,7 @@ def test_the_forward_and_backward_pass_lower_for_every_platform(case):
   assert exported(variables, *inputs).platforms == platforms
 
 
-def test_outputs_depend_on_the_past_alone():
+def test_outputs_depend_on_the_past_only():
   model = models.create("lstm", num_classes=5, head=None, width=8, depth=2)
   (x,) = inputs_of(model)
   shapes = jax.eval_shape(lambda: model.init(KEY, x, train=False))
@@ -225,14 +227,14 @@ def test_outputs_depend_on_the_past_alone():
   def middle(x):
     return model.apply(variables, x, train=False)[:, 2].sum()
 
-  gradient = np.abs(compiled(jax.grad(middle))(x)).sum((0, 2))
+  gradient = np.abs(jit(jax.grad(middle))(x)).sum((0, 2))
   assert (gradient[:3] > 0).all()
   assert not gradient[3:].any()
 
 
 def one_by_one(apply, variables, ids):
-  """Returns the logits of `apply(variables, ids)`, a token at a time."""
-  apply = compiled(functools.partial(apply, decode=True, mutable=["cache"]))
+  """Returns the logits of `apply(variables, ids)`, one token at a time."""
+  apply = jit(functools.partial(apply, decode=True, mutable=["cache"]))
   logits, tokens = [], np.split(ids, ids.shape[1], axis=1)
   _, cache = apply(variables, tokens[0])
   for token in tokens:
@@ -241,7 +243,7 @@ def one_by_one(apply, variables, ids):
   return np.concatenate(logits, axis=1)
 
 
-def test_one_token_at_a_time_gives_the_logits_of_all():
+def test_decoding_one_token_at_a_time_equals_one_call():
   model, variables, (ids,) = make("lstm tied")
   apply = functools.partial(model.apply, train=False)
   logits = one_by_one(apply, variables, ids)
@@ -251,36 +253,36 @@ def test_one_token_at_a_time_gives_the_logits_of_all():
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "seq2seq" in c])
-def test_one_token_of_a_translation_at_a_time_gives_the_logits_of_all(case):
+def test_decoding_a_target_one_token_at_a_time_equals_one_call(case):
   model, variables, (ids, target) = make(case)
   encode = functools.partial(model.apply, train=False, method="encode")
-  encoded = compiled(encode)(variables, ids, attention_mask=MASK)
+  encoded = jit(encode)(variables, ids, attention_mask=MASK)
 
-  def apply(variables, ids, **how):
-    how = {"train": False, "method": "decode", **how}
-    return model.apply(variables, ids, encoded, MASK, **how)
+  def apply(variables, ids, **options):
+    options = {"train": False, "method": "decode", **options}
+    return model.apply(variables, ids, encoded, MASK, **options)
 
   logits = one_by_one(apply, variables, target)
-  _, _, expected = learned(model, variables, MASK, ids, target)
+  _, _, expected = value_and_gradient(model, variables, MASK, ids, target)
   np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "seq2seq" in c])
-def test_a_translation_looks_at_kept_tokens_and_at_its_own_past(case):
+def test_a_decoder_attends_to_unmasked_tokens_and_depends_on_its_past(case):
   model, variables, (ids, target) = make(case)
-  run = compiled(
+  run = jit(
     functools.partial(
       model.apply, attention_mask=MASK, train=False, intermediates=True
     )
   )
-  logits, seen = run(variables, ids, target)
-  (weights,) = seen["cross_attentions"]
+  logits, state = run(variables, ids, target)
+  (weights,) = state["cross_attentions"]
   assert weights.shape == (ROWS, 1, target.shape[1], STEPS)
   np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
-  hidden = np.broadcast_to(MASK[:, None, None] == 0, weights.shape)
-  assert not np.asarray(weights)[hidden].any()
-  assert len(seen["decoder_hidden_states"]) == model.depth + 1
-  assert len(seen["encoder_hidden_states"]) == model.depth + 1
+  padding = np.broadcast_to(MASK[:, None, None] == 0, weights.shape)
+  assert not np.asarray(weights)[padding].any()
+  assert len(state["decoder_hidden_states"]) == model.depth + 1
+  assert len(state["encoder_hidden_states"]) == model.depth + 1
   changed = target.copy()
   changed[:, 3:] = (changed[:, 3:] + 1) % 7
   other, _ = run(variables, ids, changed)
@@ -291,7 +293,7 @@ def test_a_translation_looks_at_kept_tokens_and_at_its_own_past(case):
 @pytest.mark.parametrize(
   ("name", "gates"), [("rnn", 1), ("gru", 3), ("lstm", 4)]
 )
-def test_parameter_counts_are_those_of_two_kernels_and_two_biases(name, gates):
+def test_a_layer_has_two_kernels_and_two_biases_per_gate(name, gates):
   model = models.create(name, num_classes=10)
   shapes = jax.eval_shape(
     lambda: model.init(KEY, jnp.zeros((1, 3, 20)), train=False)
@@ -312,7 +314,7 @@ def test_parameter_counts_are_those_of_two_kernels_and_two_biases(name, gates):
     ("rnn", {"dropout": 1.5}, "dropout"),
   ],
 )
-def test_settings_that_cannot_work_are_told(name, settings, message):
+def test_invalid_fields_are_errors_for_series(name, settings, message):
   model = models.create(name, **{"num_classes": 5, **settings})
   with pytest.raises(UserError, match=message):
     model.init(KEY, jnp.zeros((1, 4, 3)), train=False)
@@ -321,13 +323,13 @@ def test_settings_that_cannot_work_are_told(name, settings, message):
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
-    ("lstm", {"head": "lm", "bidirectional": True}, "one direction"),
-    ("lstm", {"head": "forecaster"}, "expected series"),
+    ("lstm", {"head": "lm", "bidirectional": True}, "bidirectional=False"),
+    ("lstm", {"head": "forecaster"}, "expected time series"),
     ("gru", {"vocab_size": 0}, "set vocab_size"),
-    ("gru", {"vocab_size": None}, "a whole number"),
+    ("gru", {"vocab_size": None}, "an integer"),
   ],
 )
-def test_settings_that_cannot_work_for_texts_are_told(name, settings, message):
+def test_invalid_fields_are_errors_for_token_ids(name, settings, message):
   model = models.create(name, num_classes=5, **{**IDS, **settings})
   with pytest.raises(UserError, match=message):
     model.init(KEY, jnp.zeros((1, 4), jnp.int32), train=False)
@@ -338,10 +340,10 @@ def test_settings_that_cannot_work_for_texts_are_told(name, settings, message):
   [
     ({"attention": "dott", "bidirectional": False}, "did you mean 'dot'"),
     ({"attention": "dot"}, "bidirectional=False"),
-    ({"head": "classifier"}, "known head"),
+    ({"head": "classifier"}, "got 'classifier'"),
   ],
 )
-def test_settings_that_cannot_work_for_translation_are_told(settings, message):
+def test_invalid_fields_are_errors_for_encoder_decoders(settings, message):
   model = models.create("seq2seq", num_classes=None, **settings)
   ids = jnp.zeros((1, 4), jnp.int32)
   with pytest.raises(UserError, match=message):

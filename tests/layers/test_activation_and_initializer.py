@@ -19,16 +19,16 @@ def test_activations_are_elementwise_with_finite_gradients(name):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_the_exact_gelu_is_the_one_by_the_complement(dtype):
+def test_the_exact_gelu_equals_the_formulation_by_erfc(dtype):
   x = jnp.linspace(-9, 9, 181, dtype=dtype)
-  wanted = jax.nn.gelu(x.astype(jnp.float32), approximate=False)
+  expected = jax.nn.gelu(x.astype(jnp.float32), approximate=False)
   y = ACTIVATIONS["gelu_exact"](x)
   assert y.dtype == dtype
-  # Half a unit in the last place of bfloat16; and where the sum 1 + erf is next
-  # to 0, x / 2 times a unit of float32 there, 9 / 2 * 1.2e-7.
+  # Half an ulp of bfloat16. If 1 + erf is close to 0, its error is an ulp of
+  # float32 times x / 2, 9 / 2 * 1.2e-7.
   np.testing.assert_allclose(
     y.astype(jnp.float32),
-    wanted,
+    expected,
     rtol=1e-6 if dtype == jnp.float32 else 2**-8,
     atol=5.4e-7,
   )
@@ -44,12 +44,12 @@ def test_the_exact_gelu_is_the_one_by_the_complement(dtype):
     ("orthogonal", 1 / 400),
   ],
 )
-def test_initializers_have_the_variance_of_their_paper(name, variance):
+def test_initializers_have_the_variance_of_their_papers(name, variance):
   kernel = INITIALIZERS[name](jax.random.key(0), (400, 200), jnp.float32)
   assert abs(kernel.var() / variance - 1) < 0.02
   assert abs(kernel.mean()) < 3 * np.sqrt(variance / kernel.size)
 
 
-def test_every_initializer_is_covered_and_orthogonal_is():
+def test_the_orthogonal_initializer_is_orthogonal():
   kernel = INITIALIZERS["orthogonal"](jax.random.key(0), (40, 20), jnp.float32)
   np.testing.assert_allclose(kernel.T @ kernel, np.eye(20), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Every model that has a name: a module, and the settings of its sizes."""
+"""Models by name: the module and the settings of each size."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,8 +21,8 @@ from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
 from dlcore.models.wide_resnet import WideResNet
 
-cifar = partial(ResNet, width=16, stem="small", shortcut="zeros")
-deep = partial(ResNet, block="bottleneck")
+cifar_resnet = partial(ResNet, width=16, stem="small", shortcut="zeros")
+bottleneck_resnet = partial(ResNet, block="bottleneck")
 
 LLAMA3_2 = {
   "tie_embeddings": True,
@@ -67,16 +67,16 @@ MODELS: dict[str, Callable[..., Any]] = {
     Mixer, depth=12, width=768, tokens_mlp_dim=384, channels_mlp_dim=3072
   ),
   "mlp": MLP,
-  "resnet101": partial(deep, stages=(3, 4, 23, 3)),
-  "resnet110": partial(cifar, stages=(18, 18, 18)),
-  "resnet152": partial(deep, stages=(3, 8, 36, 3)),
+  "resnet101": partial(bottleneck_resnet, stages=(3, 4, 23, 3)),
+  "resnet110": partial(cifar_resnet, stages=(18, 18, 18)),
+  "resnet152": partial(bottleneck_resnet, stages=(3, 8, 36, 3)),
   "resnet18": partial(ResNet, stages=(2, 2, 2, 2)),
-  "resnet20": partial(cifar, stages=(3, 3, 3)),
-  "resnet32": partial(cifar, stages=(5, 5, 5)),
+  "resnet20": partial(cifar_resnet, stages=(3, 3, 3)),
+  "resnet32": partial(cifar_resnet, stages=(5, 5, 5)),
   "resnet34": partial(ResNet, stages=(3, 4, 6, 3)),
-  "resnet44": partial(cifar, stages=(7, 7, 7)),
-  "resnet50": partial(deep, stages=(3, 4, 6, 3)),
-  "resnet56": partial(cifar, stages=(9, 9, 9)),
+  "resnet44": partial(cifar_resnet, stages=(7, 7, 7)),
+  "resnet50": partial(bottleneck_resnet, stages=(3, 4, 6, 3)),
+  "resnet56": partial(cifar_resnet, stages=(9, 9, 9)),
   "vgg11": partial(
     VGG, stages=((64,), (128,), (256, 256), (512, 512), (512, 512))
   ),
@@ -86,12 +86,12 @@ MODELS: dict[str, Callable[..., Any]] = {
   "vit_small": partial(ViT, width=384, num_heads=6),
   "vit_tiny": partial(ViT, width=192, num_heads=3),
   "wide_resnet28_10": WideResNet,
-  # Sequences, step by step.
+  # Recurrent networks.
   "gru": partial(RecurrentNetwork, cell="gru"),
   "lstm": partial(RecurrentNetwork, cell="lstm"),
   "rnn": partial(RecurrentNetwork, cell="rnn"),
   "seq2seq": Seq2Seq,
-  # Text, both ways.
+  # Encoders of text.
   "bert_base": Bert,
   "bert_large": partial(Bert, width=1024, depth=24, num_heads=16),
   "distilbert": partial(
@@ -99,7 +99,7 @@ MODELS: dict[str, Callable[..., Any]] = {
   ),
   "minilm_l12": partial(Bert, width=384),
   "minilm_l6": partial(Bert, width=384, depth=6),
-  # Text, from left to right, and from one text to another.
+  # Decoders and encoder-decoders of text.
   "gpt2": GPT2,
   "gpt2_medium": partial(GPT2, width=1024, depth=24, num_heads=16),
   "gpt2_large": partial(GPT2, width=1280, depth=36, num_heads=20),
@@ -167,4 +167,4 @@ MODELS: dict[str, Callable[..., Any]] = {
     Transformer, width=1024, num_heads=16, mlp_dim=4096
   ),
 }
-"""Models by name: `(num_classes, **settings) -> module`."""
+"""`(num_classes, **fields) -> module` by name."""

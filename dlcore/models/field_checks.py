@@ -1,0 +1,134 @@
+"""Checks of the fields of models; errors name the field and its value."""
+
+import dataclasses
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from dlcore.errors import UserError, lookup
+from dlcore.typing import Array
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def check_fields(model: nn.Module) -> None:
+  """Checks that the fields of a model have the types of their annotations.
+
+  Rates, annotated as `float | Array`, are in [0, 1) or traced.
+
+  Raises:
+    UserError: if a field has another type.
+  """
+  for field in dataclasses.fields(model):
+    value = getattr(model, field.name)
+    if field.name == "dtype":
+      _check_dtype(value)
+    elif field.type in FIELD_TYPES and field.name not in ("name", "parent"):
+      description, is_valid = FIELD_TYPES[field.type]
+      if not is_valid(value):
+        raise UserError(
+          f"expected {field.name} to be {description}", f"got {value!r}"
+        )
+
+
+def check_at_least(model: nn.Module, minimum: int, *names: str) -> None:
+  """Checks that fields, or all elements of tuples, are integers >= minimum.
+
+  Raises:
+    UserError: if a field has a smaller or another value.
+  """
+  for name in names:
+    value = getattr(model, name)
+    for number in _flatten(value):
+      if not _is_integer(number) or number < minimum:
+        raise UserError(
+          f"expected {name} to be integers >= {minimum}"
+          if isinstance(value, tuple | list)
+          else f"expected {name} to be an integer >= {minimum}",
+          f"got {value!r}",
+        )
+
+
+def check_conv_stages(stages: Any) -> None:
+  """Checks that `stages` has at least one stage and no stage is empty.
+
+  Raises:
+    UserError: if it is not such a nested tuple.
+  """
+  valid = isinstance(stages, tuple | list) and len(stages) > 0
+  if not valid or not all(isinstance(s, tuple | list) and s for s in stages):
+    raise UserError(
+      "expected stages with at least one convolution each, such as "
+      "((16,), (32, 32))",
+      f"got {stages!r}",
+    )
+
+
+def check_head(model: nn.Module, *heads: str) -> None:
+  """Checks `head`, and that classifiers have `num_classes`.
+
+  Args:
+    model: has the fields `head` and `num_classes`.
+    *heads: valid values of `head` other than None.
+
+  Raises:
+    UserError: if `head` is unknown or a classifier has no classes.
+  """
+  if model.head is None:
+    return
+  lookup(dict.fromkeys(heads), model.head, "head")
+  if model.head in ("classifier", "tokens"):
+    check_at_least(model, 1, "num_classes")
+
+
+def _check_dtype(value: Any) -> None:
+  try:
+    supported = jnp.dtype(value).name in DTYPES
+  except TypeError:
+    supported = False
+  if not supported:
+    raise UserError(f"expected dtype to be one of {DTYPES}", f"got {value!r}")
+
+
+def _flatten(value):
+  if isinstance(value, tuple | list):
+    return [number for item in value for number in _flatten(item)]
+  return [value]
+
+
+def _is_integer(value: Any) -> bool:
+  return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_rate(value: Any) -> bool:
+  if isinstance(value, Array | np.ndarray):  # Includes tracers.
+    return value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.floating)
+  return _is_number(value) and 0 <= value < 1
+
+
+def _is_string(value: Any) -> bool:
+  return isinstance(value, str)
+
+
+def _or_none(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+  return lambda value: value is None or is_valid(value)
+
+
+FIELD_TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+  bool: ("True or False", lambda value: isinstance(value, bool)),
+  int: ("an integer", _is_integer),
+  int | None: ("an integer or None", _or_none(_is_integer)),
+  float: ("a number", _is_number),
+  str: ("a string", _is_string),
+  str | None: ("a string or None", _or_none(_is_string)),
+  float | Array: ("a rate in [0, 1)", _is_rate),
+}
+"""Description and predicate of the valid values of each annotation."""

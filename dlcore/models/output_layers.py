@@ -1,0 +1,65 @@
+"""Output layers of models, and their intermediate activations."""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from dlcore.typing import Array
+
+
+def output_layer(model: nn.Module, features: int, **settings: Any) -> nn.Dense:
+  """Makes the output layer of a model, a submodule named "head".
+
+  Args:
+    model: has the field `dtype`.
+    features: number of logits.
+    **settings: arguments of `nn.Dense`.
+
+  Returns:
+    A layer that maps `[..., D]` to `[..., features]`. The logits are float32
+    and are not rounded to half precision in between.
+  """
+  dot_general = partial(lax.dot_general, preferred_element_type=jnp.float32)
+  return nn.Dense(
+    features,
+    dtype=model.dtype,
+    dot_general=dot_general,
+    name="head",
+    **settings,
+  )
+
+
+def embedding_logits(x: Array, embedding: Array) -> Array:
+  """Computes logits by an embedding that input and output layer share.
+
+  Args:
+    x: `[B, T, D]`.
+    embedding: `[V, D]`.
+
+  Returns:
+    float32 `[B, T, V]`, not rounded to half precision in between.
+  """
+  return jnp.einsum(
+    "BTD,VD->BTV",
+    x,
+    embedding.astype(x.dtype),
+    preferred_element_type=jnp.float32,
+  )
+
+
+def flatten(x: Array) -> Array:
+  """Reshapes `[B, ...]` to `[B, D]`; B may be 0."""
+  return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+def with_intermediates(
+  output: Any, states: list[Array], intermediates: bool
+) -> Any:
+  """Returns `output`, with `intermediates` paired with the hidden states."""
+  if not intermediates:
+    return output
+  return output, {"hidden_states": tuple(states)}
