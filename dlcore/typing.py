@@ -39,7 +39,10 @@ and `mask` float32 `[B]` (0 marks padding).
 """
 
 Metrics = Mapping[str, tuple[Any, Any]]
-"""`(sum, count)` pairs by name: they add up over batches and devices."""
+"""`(sum, count)` pairs by name, which add up over batches and devices.
+
+Sums may be arrays, such as one number for each class. A name that starts with
+an underscore is an input of `Task.derived` only."""
 
 Schedule = Callable[[Any], Any]
 """`(step) -> learning rate`."""

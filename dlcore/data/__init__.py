@@ -1,4 +1,4 @@
-"""Data sets by name, own files, and batches of them."""
+"""Data sets by name, local files, and batches of them."""
 
 import functools
 import logging

@@ -22,7 +22,7 @@ def divide(
 
   Args:
     hashes: a string per example.
-    labels: int `[N]`, or None without classes.
+    labels: int `[N]`; others are not stratified.
     valid_fraction: at least 0, for no such split, and less than 1.
     test_fraction: likewise.
 
@@ -68,14 +68,15 @@ def hold_out(
 
   Args:
     hashes: a string per example, of its content or its name.
-    labels: int `[N]`, or None without classes.
+    labels: int `[N]`; others are not stratified.
     fraction: the share to select, 0 to 1, rounded in each class.
 
   Returns:
     bool `[N]`, true for the selected examples.
   """
   hashes = np.asarray(hashes)
-  labels = np.zeros(len(hashes), np.int64) if labels is None else labels
+  if labels is None or labels.ndim != 1:  # Several labels for each example.
+    labels = np.zeros(len(hashes), np.int64)
   chosen = np.zeros(len(hashes), bool)
   for label in np.unique(labels):
     members = np.flatnonzero(labels == label)

@@ -1,4 +1,4 @@
-"""Checks of JSON values that may come from a stranger's file.
+"""Checks of JSON values that may come from a file of an untrusted source.
 
 Each function returns the value in the type of its field, or raises one of
 `MALFORMED`, which `parse` turns into a message with the field's name.

@@ -37,7 +37,7 @@ class Rows(NamedTuple):
 
 
 class Order(Protocol):
-  """What the loader and the trainer need of an order."""
+  """Interface of an order for the loader and the trainer."""
 
   @property
   def size(self) -> int:
@@ -272,7 +272,7 @@ def endless(
 
 
 def check_sizes(size: int, batch_size: int) -> None:
-  """Checks that there is an example and a row.
+  """Checks that `size` and `batch_size` are positive.
 
   Raises:
     UserError: there is not.

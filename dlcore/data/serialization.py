@@ -49,7 +49,7 @@ def info_to_json(info: DataInfo) -> dict[str, Any]:
 def info_from_json(content: Mapping[str, Any]) -> DataInfo:
   """Returns the metadata that `info_to_json` or version 0.1 wrote.
 
-  The content may come from a stranger's file: every type and size is checked
+  The content may come from an untrusted source: every type and size is checked
   before anything is allocated. Other keys, such as `splits`, are ignored.
 
   Raises:

@@ -164,7 +164,7 @@ def _stratified(
   labels: np.ndarray | None, order: np.ndarray, size: int
 ) -> np.ndarray:
   """Returns `size` positions in `order` with the same share of each class."""
-  if labels is None:
+  if labels is None or labels.ndim != 1:
     return np.arange(size)
   quantile = np.empty(len(order))
   for label in np.unique(labels):

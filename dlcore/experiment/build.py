@@ -1,4 +1,7 @@
-"""From a config to the parts that it names: here the config stops."""
+"""From a config to the parts that it names.
+
+Lower layers do not see the config.
+"""
 
 import dataclasses
 import inspect
@@ -56,13 +59,14 @@ class Experiment:
     """Trains in `workdir`, or continues; `display` goes to `training.fit`."""
     section, where = self.config["training"], self.config["data"]
     optimizer = self.config["optim"]
+    # Every leaf of `training` that is an argument of `fit`.
     fit_settings = {
       name: section[name]
       for name in inspect.signature(training.fit).parameters
       if name in section
     }
     with (
-      qualify("training", [*fit_settings, "compile"]),
+      qualify("training", fit_settings, compiler="compile"),
       qualify("data", ("batch_size", "placement", "workers")),
       qualify("optim", ("freeze",)),
     ):
@@ -143,7 +147,7 @@ def build_task(
   """
   section = config["task"]
   kind = lookup(tasks.TASKS, section["name"], "task")
-  kind.accepts(info)
+  kind.check_data(info)
   with qualify("model", config["model"]):
     model = models.create(
       config["model"]["name"],

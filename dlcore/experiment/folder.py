@@ -70,7 +70,7 @@ class RunFolder:
       if storage.is_version_0_1(self.checkpoints):
         return  # The trainer refuses to continue it; nothing is rewritten.
     elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
-      self.config()  # Only a config of ours is overwritten.
+      self.config()  # Do not overwrite a file that dlcore did not write.
     self.write_json(CONFIG, config)
 
   def describe(
@@ -153,7 +153,7 @@ class RunFolder:
       ) from error
 
   def has_checkpoints(self) -> bool:
-    """Returns whether there are checkpoints, good or not."""
+    """Returns whether there are checkpoints, damaged or not."""
     return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
 
   def newest_step(self) -> int:

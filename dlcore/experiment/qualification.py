@@ -8,7 +8,9 @@ from dlcore.errors import UserError
 
 
 @contextlib.contextmanager
-def qualify(section: str, settings: Iterable[str]) -> Iterator[None]:
+def qualify(
+  section: str, settings: Iterable[str], **renamed: str
+) -> Iterator[None]:
   """Adds the section to arguments in the messages of errors in the block.
 
   Functions name their Python arguments ("expected clip_norm >= 0"). If the
@@ -18,18 +20,20 @@ def qualify(section: str, settings: Iterable[str]) -> Iterator[None]:
   Args:
     section: path of the section, such as `"optim"`.
     settings: names of the arguments that came from it.
+    **renamed: leaves by arguments that have another name.
   """
+  leaves = {**{name: name for name in settings}, **renamed}
   try:
     yield
   except UserError as error:
-    names = "|".join(map(re.escape, sorted(settings, key=len, reverse=True)))
+    names = "|".join(map(re.escape, sorted(leaves, key=len, reverse=True)))
     # An argument follows "expected" or "set", or an equals sign follows it.
     argument = re.compile(
       rf"(?<=expected )({names})\b|(?<=set )({names})\b"
       rf"|(?<![\w.-])({names})(?==)"
     )
     lines = [
-      argument.sub(lambda match: f"{section}.{match.group()}", line)
+      argument.sub(lambda match: f"{section}.{leaves[match.group()]}", line)
       for line in error.lines
     ]
     raise UserError(*lines) from error

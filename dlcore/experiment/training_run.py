@@ -215,7 +215,9 @@ def _keep(
     return source.read(indices)[info.schema.input]
 
   arrays = data.read_all(source, exclude=info.inputs)
-  folder.write_arrays(PREDICTIONS, kind.keep(split, rows, arrays, read_inputs))
+  folder.write_arrays(
+    PREDICTIONS, kind.report_arrays(split, rows, arrays, read_inputs)
+  )
 
 
 def _feature_maps(

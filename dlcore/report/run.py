@@ -1,7 +1,7 @@
 """Reads a run folder; a missing or malformed file becomes a remark.
 
-The folder may come from a stranger: sizes are bounded before anything is read,
-links are not followed and nothing is unpickled.
+The folder may come from an untrusted source: sizes are bounded before anything
+is read, links are not followed and nothing is unpickled.
 """
 
 import dataclasses

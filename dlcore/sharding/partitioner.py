@@ -70,7 +70,7 @@ class Partitioner:
     return self.mesh.devices.flat[0].platform == "cpu"
 
   def memory_for_data(self) -> int:
-    """Returns how many bytes of data may lie on a device: a quarter of it."""
+    """Returns the memory for resident data in bytes, a quarter of a device."""
     device = self.mesh.devices.flat[0]
     stats = None if self._on_cpu else device.memory_stats()
     return stats["bytes_limit"] // 4 if stats else 2 << 30
@@ -199,7 +199,7 @@ def partitioner(
   devices = jax.devices() if devices is None else devices
   if compiler not in COMPILERS:
     raise UserError(
-      "expected compile to be 'jit' or 'pmap'", f"got {compiler!r}"
+      "expected compiler to be 'jit' or 'pmap'", f"got {compiler!r}"
     )
   if batch_size % len(devices):
     lower = batch_size // len(devices) * len(devices)

@@ -1,4 +1,4 @@
-"""Everything of a run that must survive: files, checkpoints, metric log."""
+"""Persistent state of a run: files, checkpoints, metric log."""
 
 from dlcore.storage.atomic import write_atomic
 from dlcore.storage.checkpoint_reader import (

@@ -1,4 +1,4 @@
-"""Bounded reading of JSON from plain files that may come from a stranger."""
+"""Bounded reading of JSON from plain files of untrusted sources."""
 
 import errno
 import json

@@ -15,7 +15,7 @@ from dlcore.errors import UserError, lookup
 from dlcore.task import Task
 from dlcore.tasks import supervised
 from dlcore.tasks.kind import (
-  Rows,
+  Arrays,
   TaskKind,
   read_input,
   read_normalization,
@@ -188,13 +188,20 @@ def _mixed(batch: Batch, function: Callable[[Array], Array]) -> Array:
   return share * values + (1 - share) * function(batch["partner_label"])
 
 
-def _accepts(info: DataInfo) -> None:
-  classes = info.schema.classes
-  if not classes:
+def _check_data(info: DataInfo) -> None:
+  classes, target = info.schema.classes, info.schema.target
+  if target == "target":
     raise UserError(
       "expected data with classes for classification",
       f"got {info.name!r}, whose target is a number",
       "use the task 'regression'",
+    )
+  if target != "label" or not classes:
+    raise UserError(
+      "expected data with an array 'label' of classes for classification",
+      f"got {info.name!r}, with {len(classes)} classes and the target "
+      f"{target!r}",
+      "choose a task for this target",
     )
   if len(classes) < 2:
     raise UserError(
@@ -203,7 +210,7 @@ def _accepts(info: DataInfo) -> None:
     )
 
 
-def _to_json(row: Rows, info: DataInfo) -> dict[str, Any]:
+def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
   best = int(np.argmax(row["probabilities"]))
   values = map(float, row["probabilities"])
   return {
@@ -213,7 +220,9 @@ def _to_json(row: Rows, info: DataInfo) -> dict[str, Any]:
   }
 
 
-def _keep(split: str, rows: Rows, targets: Rows, read: Callable) -> Rows:
+def _report_arrays(
+  split: str, rows: Arrays, targets: Arrays, read: Callable
+) -> Arrays:
   return predictions.classification(
     split, targets["label"], rows["probabilities"], read
   )
@@ -223,7 +232,7 @@ CLASSIFICATION = TaskKind(
   make=classification,
   data_arguments={"input": read_input, "normalization": read_normalization},
   model_arguments=lambda info: {"num_classes": len(info.schema.classes)},
-  accepts=_accepts,
+  check_data=_check_data,
   to_json=_to_json,
-  keep=_keep,
+  report_arrays=_report_arrays,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from dlcore.data import DataInfo
 from dlcore.task import Task
 
-Rows = Mapping[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]
 """Arrays `[N, ...]` by name."""
 
 
@@ -23,17 +23,17 @@ class TaskKind(NamedTuple):
   """The keywords of `make` that come from the data."""
 
   model_arguments: Callable[[DataInfo], dict[str, Any]]
-  """What the model needs to know of the data, such as `num_classes`."""
+  """Arguments of the model that come from the data, such as `num_classes`."""
 
-  accepts: Callable[[DataInfo], None]
+  check_data: Callable[[DataInfo], None]
   """Raises a `UserError` for data that the task cannot learn from."""
 
-  to_json: Callable[[Rows, DataInfo], dict[str, Any]]
+  to_json: Callable[[Arrays, DataInfo], dict[str, Any]]
   """`(one prediction, info)` -> the fields of a JSON object."""
 
-  keep: Callable[[str, Rows, Rows, Callable], Rows]
+  report_arrays: Callable[[str, Arrays, Arrays, Callable], Arrays]
   """`(split, predictions, targets, read_inputs)` -> the arrays that the report
-  shows, by name."""
+  shows, by name; an empty dict if it shows none."""
 
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
     """Returns the task for data that `info` describes."""

@@ -12,7 +12,7 @@ from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.tasks import supervised
 from dlcore.tasks.kind import (
-  Rows,
+  Arrays,
   TaskKind,
   read_input,
   read_normalization,
@@ -124,24 +124,30 @@ def _derived(sums: Metrics) -> dict[str, float]:
   return {"rmse": math.sqrt(mean("_squared_error")), "r2": explained}
 
 
-def _accepts(info: DataInfo) -> None:
-  schema = info.schema
-  if schema.classes or not schema.target:
-    count = len(schema.classes)
-    target = f"{count} classes" if count else "no target"
+def _check_data(info: DataInfo) -> None:
+  classes, target = info.schema.classes, info.schema.target
+  if classes:
     raise UserError(
       "expected data with a number as its target for regression",
-      f"got {info.name!r}, which has {target}",
+      f"got {info.name!r}, which has {len(classes)} classes",
       "use the task 'classification'",
+    )
+  if target != "target":
+    raise UserError(
+      "expected data with an array 'target' of numbers for regression",
+      f"got {info.name!r}, whose target is {target!r}",
+      "choose a task for this target",
     )
 
 
-def _to_json(row: Rows, info: DataInfo) -> dict[str, Any]:
+def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
   del info
   return {name: float(value) for name, value in row.items()}
 
 
-def _keep(split: str, rows: Rows, targets: Rows, read: Callable) -> Rows:
+def _report_arrays(
+  split: str, rows: Arrays, targets: Arrays, read: Callable
+) -> Arrays:
   return predictions.regression(
     split, targets["target"], rows["prediction"], read
   )
@@ -155,7 +161,7 @@ REGRESSION = TaskKind(
     "target_normalization": lambda info: info.schema.target_normalization,
   },
   model_arguments=lambda info: {"num_classes": 1},
-  accepts=_accepts,
+  check_data=_check_data,
   to_json=_to_json,
-  keep=_keep,
+  report_arrays=_report_arrays,
 )

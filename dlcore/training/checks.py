@@ -47,7 +47,7 @@ def check_ranges(arguments: Mapping[str, Any]) -> None:
 def check_batch(
   batch_size: int, size: int, num_devices: int, accumulate: int
 ) -> None:
-  """Checks that the data gives a batch, and a batch its micro-batches.
+  """Checks that a batch fits the data and divides into micro-batches.
 
   Raises:
     UserError: it does not.
@@ -67,7 +67,7 @@ def check_batch(
 
 
 def check_progress(steps: int, step: int) -> None:
-  """Checks that a run has not made more steps than it shall.
+  """Checks that a run is not past `steps` already.
 
   Raises:
     UserError: it has.
@@ -81,7 +81,7 @@ def check_progress(steps: int, step: int) -> None:
 
 
 def check_best_by(best_by: str, names: Iterable[str], task: Task) -> None:
-  """Checks that `best_by` is one of the metrics, maybe with a minus.
+  """Checks that `best_by` is a metric, optionally preceded by a minus.
 
   The metrics of `Task.score` are known only after an evaluation.
 

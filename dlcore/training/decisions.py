@@ -17,7 +17,7 @@ ROLL_BACK_SCALE = np.float32(0.5)
 
 
 class Decisions(NamedTuple):
-  """What the host has decided so far; NumPy scalars."""
+  """Decisions of the host so far, NumPy scalars."""
 
   best_value: np.float32 = np.float32(-np.inf)
   """The best value of the metric so far; more is better."""

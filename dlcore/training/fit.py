@@ -209,7 +209,6 @@ def fit(
         partitioner, step_function, state, feed, counts
       )
       if counts:
-        statistics.compile(state, feed)
         setup.compile_evaluators(task, evaluators, state, best_by)
         statistics.compile(state, feed)
     metric_log = log_stack.enter_context(setup.open_log(folder, step))

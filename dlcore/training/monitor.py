@@ -28,7 +28,7 @@ RATE_SECONDS = 1.0
 
 
 class Monitor:
-  """Reads the logs of dispatched steps so late that the device never waits."""
+  """Reads the logs of steps late, so that the device never waits for it."""
 
   def __init__(
     self,
@@ -41,7 +41,7 @@ class Monitor:
     overlap: bool,
     phases: Phases,
   ):
-    """Takes where to write, and how.
+    """Stores the log and its settings.
 
     Args:
       metric_log: the log of the run.
@@ -100,7 +100,7 @@ class Monitor:
   def _read(
     self, first: int, count: int, entry: Mapping, *, now: bool = False
   ) -> None:
-    """Writes the lines of a dispatch; without any it often does nothing."""
+    """Reads the log of one dispatch and writes the lines that are due."""
     self._unfetched = (first, count, entry)
     last = first + count
     due = now or last // self._log_every > first // self._log_every
@@ -112,7 +112,9 @@ class Monitor:
     if not due and self._read_at - self._shown_at < 0.2:
       return
     self._shown_at, self._unfetched = self._read_at, None
-    values = jax.tree.map(np.atleast_1d, jax.device_get(dict(entry)))
+    values = jax.device_get(dict(entry))
+    if count == 1:  # A log of several steps has a leading axis of steps.
+      values = jax.tree.map(lambda leaf: np.asarray(leaf)[None], values)
     self.halted |= bool(values.pop("halted")[-1])
     skipped = int(values.pop("skipped")[-1])
     if not self.halted:  # The roll-back reports the others.

@@ -13,7 +13,7 @@ class Stopped(Exception):
   def __init__(self, number: int, step: int, state: Any = None):
     """Takes the number of the signal, and the step and state at the stop.
 
-    In a notebook, `state` is how a run without a folder is not lost.
+    In a notebook, `state` lets a run without a folder continue.
     """
     self.number = number
     self.step = step
@@ -40,7 +40,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-  """Records SIGTERM and SIGINT inside the block instead of dying from them.
+  """Records SIGTERM and SIGINT inside the block instead of terminating.
 
   Outside of the main thread, where Python allows no handlers, the request is
   never set.

@@ -91,7 +91,7 @@ def models(
     "tables of the paper, exactly. Forward and gradient are the largest "
     "differences of the table above over all families of weights; speed is "
     "that of the small models in the comparison with PyTorch:",
-    "tests/models/test_table.py",
+    "tests/models/test_published.py",
     (
       *("model", "paper", "parameters", "forward", "gradient"),
       "times as fast as PyTorch",

@@ -1,4 +1,4 @@
-"""A mixture holds every example of its parts, in the shares asked for."""
+"""A mixture holds every example of its parts, in the requested shares."""
 
 import numpy as np
 import pytest

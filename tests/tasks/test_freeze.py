@@ -1,4 +1,4 @@
-"""Law 5: frozen parameters cost nothing and do not change."""
+"""Frozen parameters cost nothing and do not change."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Collections of `model_state` agree on any number of devices (law 2)."""
+"""Collections of `model_state` agree on any number of devices ."""
 
 import functools
 
@@ -104,7 +104,7 @@ def leaves(tree):
 
 
 def assert_close(actual, expected):
-  """Law 14: the sums of several devices are rounded in another order."""
+  """The sums of several devices are rounded in another order."""
   actual, expected = leaves(actual), leaves(expected)
   assert actual.keys() == expected.keys()
   for path, leaf in expected.items():

@@ -1,4 +1,4 @@
-"""One device, eight, `jit` and `pmap` train alike (law 2)."""
+"""One device, eight, `jit` and `pmap` train alike."""
 
 import jax
 import numpy as np

@@ -3,6 +3,7 @@
 import contextlib
 import json
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -23,13 +24,14 @@ def monitored(workdir, **settings):
     "batch_size": 2,
     "overlap": True,
     "phases": Phases(),
+    "task": TASK,
     **settings,
   }
   progress = Progress(100, 0, enabled=False)
   with contextlib.ExitStack() as stack:
     log = NoLog() if workdir is None else storage.MetricLog(workdir, 0)
     stack.callback(log.close)
-    reader = monitor.Monitor(log, progress, TASK, **settings)
+    reader = monitor.Monitor(log, progress, **settings)
     stack.callback(reader.close)
     yield reader
 
@@ -152,3 +154,22 @@ def test_a_late_read_makes_no_peak_of_the_rate(tmp_path, monkeypatch):
       reader.add(step, 1, entry(0))
   rates = [line["examples_per_second"] for line in lines(tmp_path)]
   assert rates[10:] == [pytest.approx(2 / 0.1, rel=0.15)] * 10
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_metric_of_arrays_is_whole_for_any_number_of_steps(tmp_path, count):
+  sums = (jnp.array([1.0, 5.0, 9.0]), jnp.array([2.0, 5.0, 9.0]))
+
+  def worst(sums):
+    hits, sizes = sums["_hits"]
+    return {"worst": float((hits / sizes).min())}
+
+  task = TASK._replace(derived=worst)
+  log = {**entry(0), "metrics": {"_hits": sums}}
+  if count > 1:
+    log = jax.tree.map(lambda leaf: jnp.stack([leaf] * count), log)
+  settings = {"task": task, "log_every": count, "overlap": False}
+  with monitored(tmp_path, **settings) as reader:
+    reader.add(0, count, log)
+    reader.flush()
+  assert lines(tmp_path)[0]["worst"] == 0.5

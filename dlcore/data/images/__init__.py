@@ -1,1 +1,1 @@
-"""Images: files of own images in folders, and the digits of scikit-learn."""
+"""Images: image folders, and the digits of scikit-learn."""
