@@ -51,6 +51,7 @@ def reversed_labels(source):
   )
 
 
+@pytest.mark.slow
 def test_other_test_labels_change_only_the_test_score(tmp_path, monkeypatch):
   plain = outcome(tmp_path / "plain", monkeypatch, lambda test: test)
   other = outcome(tmp_path / "other", monkeypatch, reversed_labels)

@@ -93,6 +93,7 @@ def test_the_folder_of_a_run_is_not_taken_for_seeds(tiny, tmp_path):
   assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
+@pytest.mark.slow
 def test_the_scripts_train_seeds_and_compare_them(shell, tmp_path, group):
   for bad in ("-2", "many"):
     answer = shell("train", f"--seeds={bad}", *SMALL)

@@ -106,6 +106,7 @@ def test_predict_and_both_exports_agree(run, shell, tmp_path):
     np.testing.assert_allclose(exported, predicted, rtol=1e-4)
 
 
+@pytest.mark.slow
 @every_run
 def test_weights_are_exported_and_are_a_source_of_initial_ones(
   run, shell, tmp_path, caplog

@@ -104,6 +104,7 @@ def scanned(params):
   return stack_blocks(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TRAINED)
 def test_scan_and_remat_preserve_the_gradient_which_is_nonzero_everywhere(case):
   model, variables = make(case)

@@ -217,6 +217,7 @@ def test_a_frozen_run_continues_with_the_same_bits(tmp_path):
   problem.assert_equal(*map(problem.saved, folders))
 
 
+@pytest.mark.slow
 def test_pmap_and_accumulation_freeze_the_same():
   plain = problem.leaves(fit(steps=5, net=problem.Net(dropout=0.0)).params)
   devices = jax.local_devices()[:2]

@@ -69,8 +69,17 @@ def test_skips_before_the_first_save_restart_the_run(tmp_path, caplog):
   assert int(state.batch_index) == 46
 
 
-@pytest.mark.parametrize("stop", [31, 34, 38])
-@pytest.mark.parametrize("checkpoint_every", [10, 0])
+@pytest.mark.parametrize(
+  ("stop", "checkpoint_every"),
+  [
+    (34, 10),
+    (38, 0),
+    *(
+      pytest.param(stop, every, marks=pytest.mark.slow)
+      for stop, every in ((31, 10), (38, 10), (31, 0), (34, 0))
+    ),
+  ],
+)
 def test_a_kill_around_the_failure_changes_no_bit(
   tmp_path, monkeypatch, stop, checkpoint_every
 ):

@@ -105,8 +105,8 @@ def test_a_run_that_continues_writes_the_same_lines(measured, tmp_path):
   "settings",
   [
     {"steps_per_call": 5},
-    {"accumulate": 4},
-    {"compiler": "pmap", "devices": 2},
+    pytest.param({"accumulate": 4}, marks=pytest.mark.slow),
+    pytest.param({"compiler": "pmap", "devices": 2}, marks=pytest.mark.slow),
   ],
 )
 def test_other_ways_to_run_give_the_same_numbers(tmp_path, settings):

@@ -27,7 +27,17 @@ NOT_RETURNED = {
 }
 
 
-@pytest.fixture(scope="module", params=NAMES)
+# Depthwise convolutions compile for 10 s each; one file of them stays fast.
+SLOW = ("convnext_base", "convnext_gray", "timm_convnext_plain")
+
+
+@pytest.fixture(
+  scope="module",
+  params=[
+    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+    for name in NAMES
+  ],
+)
 def case(request):
   """A golden file; pytest runs all tests of one file in sequence."""
   return golden(request.param)
