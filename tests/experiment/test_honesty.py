@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from dlcore import data, experiment, storage, trees
 from dlcore.experiment import defaults
