@@ -1,5 +1,6 @@
 """Published weights with other names, fields and heads than the model."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,6 +9,7 @@ import pytest
 
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
+from dlcore.transfer import config_checks
 from dlcore.transfer.io import safetensors
 
 KEY = jax.random.key(0)
@@ -152,6 +154,58 @@ def test_fields_without_an_effect_on_shapes_are_compared(
   # A field that is passed by name may differ.
   loaded, _ = transfer.from_pretrained(tmp_path, **settings)
   assert getattr(loaded, setting) == settings[setting]
+
+
+def test_the_cell_of_a_recurrent_network_is_compared(tmp_path):
+  series = np.zeros((1, 4, 3), np.float32)
+  own = {"width": 4, "head": None}
+  written(tmp_path, "rnn", series, family="torch/rnn", **own)
+  change(tmp_path, nonlinearity="relu")
+  model = models.create("rnn", **own)
+  variables = initialized(model, series)
+  with pytest.raises(UserError, match="cell='rnn_relu'"):
+    transfer.load_pretrained(tmp_path, model, variables)
+
+
+COMPARED = {
+  "CNN": {"pooling", "activation", "pool"},
+  "EfficientNetLite": {"stem", "padding", "eps"},
+  "Llama": {
+    "tie_embeddings",
+    "num_heads",
+    "num_kv_heads",
+    "activation",
+    "rope_theta",
+    "rope_scaling",
+    "eps",
+  },
+  "RecurrentNetwork": {"cell", "tie_embeddings"},
+  "ResNet": {"block", "stem", "shortcut"},
+  "Seq2Seq": {"cell", "attention"},
+  "Transformer": {
+    "num_heads",
+    "decoder_num_heads",
+    "activation",
+    "pre_norm",
+    "scale_embeddings",
+    "sines_first",
+    "eps",
+  },
+  "ViT": {"num_heads", "pool", "activation", "eps"},
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_field_that_only_changes_the_outputs_is_compared(name):
+  assert set(config_checks.compared_fields(getattr(models, name))) == (
+    COMPARED[name]
+  )
+
+
+def test_every_field_that_is_not_compared_is_one_of_a_model():
+  classes = [c for c in vars(models).values() if dataclasses.is_dataclass(c)]
+  known = {field.name for c in classes for field in dataclasses.fields(c)}
+  assert {*config_checks.TRAINING, *config_checks.SHAPES} <= known
 
 
 def test_another_eps_is_reported_and_accepted(tmp_path):
