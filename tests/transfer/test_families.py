@@ -156,6 +156,45 @@ def test_fields_without_an_effect_on_shapes_are_compared(
   assert getattr(loaded, setting) == settings[setting]
 
 
+@pytest.mark.parametrize("family", transfer.FAMILIES)
+def test_every_family_refuses_the_models_of_the_others(family, tmp_path):
+  safetensors.write(tmp_path / "w.safetensors", {"x": np.zeros(1, np.float32)})
+  classes = {type(models.create(name)): name for name in models.MODELS}
+  del classes[transfer.FAMILIES[family].model]
+  assert classes
+  for name in classes.values():
+    model = models.create(name)
+    with pytest.raises(UserError, match=f"the model of the family '{family}'"):
+      transfer.load_pretrained(
+        tmp_path / "w.safetensors", model, {}, family=family
+      )
+    with pytest.raises(UserError, match=f"the model of the family '{family}'"):
+      transfer.save_pretrained(tmp_path / "out", model, {}, family=family)
+  assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+  ("name", "wrong", "right"),
+  [
+    ("gru", "torch/lstm", "torch/gru"),
+    ("lstm", "torch/rnn", "torch/lstm"),
+    ("llama2_7b", "qwen2", "llama"),
+    ("qwen2_0_5b", "llama", "qwen2"),
+  ],
+)
+def test_a_model_is_only_written_as_a_family_that_describes_it(
+  name, wrong, right, tmp_path
+):
+  own = {"width": 4, "head": None} if "/" in right else {**TEXT, "head": None}
+  inputs = np.zeros((1, 4, 3), np.float32) if "/" in right else IDS
+  with pytest.raises(UserError, match="expected a model"):
+    written(tmp_path, name, inputs, family=wrong, **own)
+  assert not (tmp_path / "config.json").exists()
+  written(tmp_path, name, inputs, family=right, **own)
+  config = json.loads((tmp_path / "config.json").read_text())
+  assert config["model_type"] == right
+
+
 def test_the_cell_of_a_recurrent_network_is_compared(tmp_path):
   series = np.zeros((1, 4, 3), np.float32)
   own = {"width": 4, "head": None}
