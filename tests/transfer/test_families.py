@@ -10,6 +10,7 @@ import pytest
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
 from dlcore.transfer import config_checks
+from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import safetensors
 
 KEY = jax.random.key(0)
@@ -274,6 +275,60 @@ def test_an_architecture_of_the_same_shapes_is_refused(tmp_path):
   assert "resnetblur50" in report.differing["config.json"]
   file = tmp_path / "model.safetensors"
   transfer.load_pretrained(file, model, variables)
+
+
+def test_an_unknown_architecture_of_timm_has_no_nearest_name():
+  with pytest.raises(UserError) as error:
+    transfer.FAMILIES["timm/convnext"].build(
+      {"architecture": "convnextv2_tiny.fcmae"}
+    )
+  assert "convnext_tiny, convnext_small" in str(error.value)
+  assert "did you mean" not in str(error.value)
+
+
+def test_the_config_of_a_vit_has_an_architecture_of_timm():
+  vit = models.ViT(
+    num_classes=3,
+    patch_size=4,
+    image_size=12,
+    pool="class",
+    activation="gelu_exact",
+    eps=1e-6,
+  )
+  family = transfer.FAMILIES["timm/vit"]
+  config = family.config(vit)
+  assert config["architecture"] == "vit_base_patch16_224"
+  assert config["model_args"]["patch_size"] == 4
+  assert family.build(config).patch_size == 4
+
+
+@pytest.mark.parametrize(
+  "entry", [None, {}, {"input_size": None}, {"input_size": [3, 224, 224]}]
+)
+def test_an_empty_pretrained_cfg_has_the_default_image_size(entry):
+  config = {"architecture": "resnet18", "pretrained_cfg": entry}
+  (image,) = transfer.FAMILIES["timm/resnet"].inputs(config)
+  assert image.shape == (1, 224, 224, 3)
+
+
+def test_vgg_without_a_head_skips_the_published_dense_layers(tmp_path):
+  images = np.zeros((1, 32, 32, 3), np.float32)
+  own = {"stages": ((4,), (8,)), "dense": (16, 16), "grid": 2}
+  model = models.create("vgg11", num_classes=3, **own)
+  published = name_rules.save(
+    transfer.FAMILIES["torchvision/vgg"].rules(model),
+    trees.flatten(initialized(model, images)),
+  )
+  safetensors.write(tmp_path / "vgg.safetensors", published)
+  headless = models.create("vgg11", head=None, **own)
+  variables = initialized(headless, images)
+  loaded, report = transfer.load_pretrained(
+    tmp_path / "vgg.safetensors", headless, variables
+  )
+  assert len(report.matched) == len(trees.flatten(loaded)) == 4
+  assert set(report.spare) == {
+    f"classifier.{i}.{name}" for i in (0, 3, 6) for name in ("weight", "bias")
+  }
 
 
 def test_a_vit_without_an_image_size_is_written_with_that_of_its_table(
