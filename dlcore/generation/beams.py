@@ -1,5 +1,6 @@
 """Beam search."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,11 @@ from dlcore.generation import validation
 from dlcore.generation.decoding_state import DecodingState, suppress
 from dlcore.generation.sampling import is_eos
 from dlcore.typing import Array, PyTree
+
+
+LARGEST_DIVISOR = 1e30
+"""Upper bound of `max_new_tokens ** length_penalty`. Scores, float32, do not
+underflow to equal values for log-probabilities below -1e-7."""
 
 
 class Beams(NamedTuple):
@@ -64,7 +70,7 @@ def beam_search(
     num_beams: the number of unfinished sequences that are kept, and of
       sequences that are returned per prompt, G.
     length_penalty: exponent of the length that divides log-probabilities, at
-      least 0. With 0 the search prefers short sequences (Wu et al. 2016,
+      least 0, with `max_new_tokens ** length_penalty` up to 1e30. With 0 the search prefers short sequences (Wu et al. 2016,
       arXiv:1609.08144, section 7, with the length for its length plus 5).
     eos_ids: ids that end a sequence and belong to it.
     pad_id: the id after the end of a sequence.
@@ -81,6 +87,7 @@ def beam_search(
   eos = validation.token_ids("eos_ids", eos_ids)
   state = suppress(state, suppress_tokens)
   batch, length = len(state.ids), state.max_new_tokens
+  _check_divisor(length, length_penalty)
   largest_divisor = float(length) ** length_penalty
 
   def unfinished(carry):
@@ -124,6 +131,17 @@ def beam_search(
     alive.scores / largest_divisor,
   )
   return _best(finished, truncated, num_beams)
+
+
+def _check_divisor(length: int, length_penalty: float) -> None:
+  """Checks that scores of sequences of the maximum length do not underflow."""
+  largest = math.log(LARGEST_DIVISOR) / math.log(max(length, 2))
+  validation.number(
+    f"length_penalty <= {largest:.4g} with max_new_tokens={length}",
+    length_penalty,
+    0,
+    largest,
+  )
 
 
 def _initial(state: DecodingState, num_beams: int, pad_id: int) -> _Alive:

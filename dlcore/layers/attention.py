@@ -143,7 +143,7 @@ class Attention(nn.Module):
       raise UserError(
         "expected num_heads to divide the width",
         f"got num_heads={self.num_heads} and a width of {width}",
-        f"try num_heads={_divisor(width, self.num_heads)}, or set head_dim",
+        f"try num_heads={_divisor(width, self.num_heads)}",
       )
     return num_kv_heads, self.head_dim or width // self.num_heads
 

@@ -30,22 +30,56 @@ WIDTHS = (
 )
 """Fields of models that are sizes of arrays or divide one."""
 
-FUNCTIONAL = (
-  "num_heads",
-  "num_kv_heads",
-  "decoder_num_heads",
-  "activation",
-  "pooler_activation",
-  "rope_theta",
-  "rope_scaling",
-  "tie_embeddings",
-  "pre_norm",
-  "scale_embeddings",
-  "sines_first",
-  "pool",
-  "padding",
+TRAINING = (
+  "activation_dropout",
+  "attention_dropout",
+  "axis_name",
+  "block_size",
+  "drop_block",
+  "dropout",
+  "dtype",
+  "head_dropout",
+  "initializer",
+  "layer_scale",
+  "name",
+  "parent",
+  "remat",
+  "scan",
+  "stochastic_depth",
+  "unroll",
 )
-"""Fields that change the outputs of a model but no shape."""
+"""Fields of models without an effect on the outputs in evaluation."""
+
+SHAPES = (
+  *DEPTHS,
+  *(name for name in WIDTHS if name != "num_heads"),
+  "batch_norm",
+  "bidirectional",
+  "channels_mlp_dim",
+  "dense",
+  "depth_factor",
+  "features",
+  "grid",
+  "head",
+  "horizon",
+  "image_size",
+  "kernel_size",
+  "layer_norm",
+  "logits_bias",
+  "max_length",
+  "num_classes",
+  "num_token_types",
+  "out_bias",
+  "patch_size",
+  "pooler",
+  "qkv_bias",
+  "stem_width",
+  "target_vocab_size",
+  "tokens_mlp_dim",
+  "widen",
+  "width_factor",
+)
+"""Fields that change the names or the shapes of arrays, which are checked."""
 
 APPROXIMATE = ("eps",)
 """Fields that change the outputs slightly; a difference is only reported."""
@@ -89,19 +123,25 @@ def differences(
       "pass the path of the weights alone, or allow='^config.json$'",
     ) from error
   fields = {}
-  for name in (*FUNCTIONAL, *APPROXIMATE):
-    expected, ours = _value(published, name), _value(model, name)
+  for name in compared_fields(published):
+    expected, value = _value(published, name), _value(model, name)
     unused = name == "tie_embeddings" and model.head != "lm"
-    if expected == ours or unused:
+    if expected == value or unused:
       continue
-    fields[name] = f"{expected!r} published, {ours!r} here"
-    if name in FUNCTIONAL and not _is_allowed(allow, f"model.{name}"):
+    fields[name] = f"{expected!r} published, {value!r} here"
+    if name not in APPROXIMATE and not _is_allowed(allow, f"model.{name}"):
       raise UserError(
         f"expected a model with {name}={expected!r}, as in config.json",
-        f"got {ours!r}",
+        f"got {value!r}",
         f"set it, or pass allow='^model.{name}$'",
       )
   return fields
+
+
+def compared_fields(model: Any) -> list[str]:
+  """Returns the fields that change the outputs, but no names or shapes."""
+  names = [field.name for field in dataclasses.fields(model)]
+  return [name for name in names if name not in (*TRAINING, *SHAPES)]
 
 
 def _value(model: Any, name: str) -> Any:

@@ -56,6 +56,7 @@ def save_pretrained(
   name = family or preferred(model)
   naming = weight_names.by_name(name, model, arrays)
   entries = {"model_type": name, **naming.family.config(model)}
+  _check_family(name, entries["model_type"])
   channels = _num_channels(arrays) if channels is None else channels
   if channels != 3 and name != OWN:
     entries = _with_channels(entries, channels)
@@ -75,6 +76,20 @@ def save_pretrained(
   text = json.dumps(entries, indent=2, sort_keys=True)
   files.write(path / sources.CONFIG, f"{text}\n".encode())
   return name
+
+
+def _check_family(name: str, model_type: str) -> None:
+  """Checks that a family describes a model under its own name.
+
+  Raises:
+    UserError: the model belongs to another family.
+  """
+  if model_type != name:
+    raise UserError(
+      f"expected a model of the family {name!r}",
+      f"got one of the family {model_type!r}",
+      f"choose family={model_type!r}",
+    )
 
 
 FIRST_CONVOLUTIONS = ("patches", "stem/conv", "stem_conv", "conv_0")

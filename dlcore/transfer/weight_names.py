@@ -32,11 +32,11 @@ def by_name(name: str, model: Any, paths: Iterable[str]) -> Naming:
   if name == OWN:
     return Naming(OWN, own.FAMILY, [Rule(path, path) for path in paths])
   family = lookup({**FAMILIES, OWN: own.FAMILY}, name, "family of weights")
-  if not _accepts(family, model):
+  if not isinstance(model, family.model):
     raise UserError(
-      f"expected a model of the family {name!r}, to which the weights belong",
+      f"expected a {family.model.__name__}, the model of the family {name!r}",
       f"got a {type(model).__name__}",
-      "choose another model or other weights",
+      "choose another model or another family",
     )
   return Naming(name, family, family.rules(model))
 
@@ -82,7 +82,7 @@ def candidate_names(model: Any) -> list[str]:
   return [
     name
     for name, family in FAMILIES.items()
-    if family.model is not None and _accepts(family, model)
+    if family.inferred and isinstance(model, family.model)
   ]
 
 
@@ -155,10 +155,6 @@ def _is_known(rules: Sequence[Rule], name: str) -> bool:
   return any(
     name_rules.match(rule.published, name) is not None for rule in rules
   )
-
-
-def _accepts(family: Family, model: Any) -> bool:
-  return family.model is None or isinstance(model, family.model)
 
 
 def _num_reads(

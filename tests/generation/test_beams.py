@@ -43,6 +43,13 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(
       np.testing.assert_allclose(beams.scores[chain, i], score, rtol=1e-5)
 
 
+def test_scores_are_finite_up_to_the_largest_length_penalty(chains):
+  beams = beam_search(chains(4), num_beams=2, length_penalty=49.8)
+  scores = np.asarray(beams.scores)
+  assert np.isfinite(scores).all()
+  assert (scores < 0).all()
+
+
 def test_one_beam_is_greedy(chains):
   ids = generate(chains(5)).ids
   beams = beam_search(chains(5), num_beams=1)
@@ -67,6 +74,8 @@ def test_suppressed_tokens_are_never_generated(chains):
     ({"length_penalty": -1.0}, "length_penalty >= 0"),
     ({"length_penalty": np.float32(-1)}, "length_penalty >= 0"),
     ({"length_penalty": float("inf")}, "length_penalty >= 0"),
+    ({"length_penalty": 500.0}, "length_penalty <= 49.83 with max_new_tokens=4"),
+    ({"length_penalty": np.float32(500)}, "length_penalty <= 49.83 with max_new_tokens=4"),
   ],
 )
 def test_invalid_settings_raise(chains, settings, message):

@@ -112,7 +112,6 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> float:
 def _build(family: Family, metadata: dict[str, str]) -> Any:
   settings = _tuples(json.loads(metadata.get("settings", "{}")))
   if "config" not in metadata:
-    assert family.model is not None
     return family.model(**settings)
   return family.build(json.loads(metadata["config"])).clone(**settings)
 

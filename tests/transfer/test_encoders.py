@@ -33,6 +33,11 @@ def test_position_tables_of_square_images_are_resized(family, length, other):
     ("bert", {"architectures": ["BertForQuiz"]}, "architecture"),
     ("vit", {"pooler_act": "relu"}, "pooler_act='tanh'"),
     ("timm/vit", {"architecture": "vit_giant_patch14_224"}, "vit_giant"),
+    (
+      "timm/vit",
+      {"architecture": "deit3_small_patch16_224"},
+      "deit3_small_patch16_224",
+    ),
     ("timm/vit", {**TIMM, "model_args": {"reg_tokens": 4}}, "reg_tokens"),
     ("timm/vit", {**TIMM, "global_pool": "avg"}, "global_pool='token'"),
     ("npz/vit", {}, "create the model by name"),

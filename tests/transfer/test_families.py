@@ -1,5 +1,6 @@
 """Published weights with other names, fields and heads than the model."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,6 +9,8 @@ import pytest
 
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
+from dlcore.transfer import config_checks
+from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import safetensors
 
 KEY = jax.random.key(0)
@@ -154,6 +157,97 @@ def test_fields_without_an_effect_on_shapes_are_compared(
   assert getattr(loaded, setting) == settings[setting]
 
 
+@pytest.mark.parametrize("family", transfer.FAMILIES)
+def test_every_family_refuses_the_models_of_the_others(family, tmp_path):
+  safetensors.write(tmp_path / "w.safetensors", {"x": np.zeros(1, np.float32)})
+  classes = {type(models.create(name)): name for name in models.MODELS}
+  del classes[transfer.FAMILIES[family].model]
+  assert classes
+  for name in classes.values():
+    model = models.create(name)
+    with pytest.raises(UserError, match=f"the model of the family '{family}'"):
+      transfer.load_pretrained(
+        tmp_path / "w.safetensors", model, {}, family=family
+      )
+    with pytest.raises(UserError, match=f"the model of the family '{family}'"):
+      transfer.save_pretrained(tmp_path / "out", model, {}, family=family)
+  assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+  ("name", "wrong", "right"),
+  [
+    ("gru", "torch/lstm", "torch/gru"),
+    ("lstm", "torch/rnn", "torch/lstm"),
+    ("llama2_7b", "qwen2", "llama"),
+    ("qwen2_0_5b", "llama", "qwen2"),
+  ],
+)
+def test_a_model_is_only_written_as_a_family_that_describes_it(
+  name, wrong, right, tmp_path
+):
+  own = {"width": 4, "head": None} if "/" in right else {**TEXT, "head": None}
+  inputs = np.zeros((1, 4, 3), np.float32) if "/" in right else IDS
+  with pytest.raises(UserError, match="expected a model"):
+    written(tmp_path, name, inputs, family=wrong, **own)
+  assert not (tmp_path / "config.json").exists()
+  written(tmp_path, name, inputs, family=right, **own)
+  config = json.loads((tmp_path / "config.json").read_text())
+  assert config["model_type"] == right
+
+
+def test_the_cell_of_a_recurrent_network_is_compared(tmp_path):
+  series = np.zeros((1, 4, 3), np.float32)
+  own = {"width": 4, "head": None}
+  written(tmp_path, "rnn", series, family="torch/rnn", **own)
+  change(tmp_path, nonlinearity="relu")
+  model = models.create("rnn", **own)
+  variables = initialized(model, series)
+  with pytest.raises(UserError, match="cell='rnn_relu'"):
+    transfer.load_pretrained(tmp_path, model, variables)
+
+
+COMPARED = {
+  "CNN": {"pooling", "activation", "pool"},
+  "EfficientNetLite": {"stem", "padding", "eps"},
+  "Llama": {
+    "tie_embeddings",
+    "num_heads",
+    "num_kv_heads",
+    "activation",
+    "rope_theta",
+    "rope_scaling",
+    "eps",
+  },
+  "RecurrentNetwork": {"cell", "tie_embeddings"},
+  "ResNet": {"block", "stem", "shortcut"},
+  "Seq2Seq": {"cell", "attention"},
+  "Transformer": {
+    "num_heads",
+    "decoder_num_heads",
+    "activation",
+    "pre_norm",
+    "scale_embeddings",
+    "sines_first",
+    "eps",
+  },
+  "ViT": {"num_heads", "pool", "activation", "eps"},
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_field_that_only_changes_the_outputs_is_compared(name):
+  assert set(config_checks.compared_fields(getattr(models, name))) == (
+    COMPARED[name]
+  )
+
+
+def test_every_field_that_is_not_compared_is_one_of_a_model():
+  classes = [c for c in vars(models).values() if dataclasses.is_dataclass(c)]
+  known = {field.name for c in classes for field in dataclasses.fields(c)}
+  assert {*config_checks.TRAINING, *config_checks.SHAPES} <= known
+
+
 def test_another_eps_is_reported_and_accepted(tmp_path):
   written(tmp_path, "bert_base", **TEXT, head=None)
   model = models.create("bert_base", **TEXT, head=None, eps=1e-6)
@@ -181,6 +275,60 @@ def test_an_architecture_of_the_same_shapes_is_refused(tmp_path):
   assert "resnetblur50" in report.differing["config.json"]
   file = tmp_path / "model.safetensors"
   transfer.load_pretrained(file, model, variables)
+
+
+def test_an_unknown_architecture_of_timm_has_no_nearest_name():
+  with pytest.raises(UserError) as error:
+    transfer.FAMILIES["timm/convnext"].build(
+      {"architecture": "convnextv2_tiny.fcmae"}
+    )
+  assert "convnext_tiny, convnext_small" in str(error.value)
+  assert "did you mean" not in str(error.value)
+
+
+def test_the_config_of_a_vit_has_an_architecture_of_timm():
+  vit = models.ViT(
+    num_classes=3,
+    patch_size=4,
+    image_size=12,
+    pool="class",
+    activation="gelu_exact",
+    eps=1e-6,
+  )
+  family = transfer.FAMILIES["timm/vit"]
+  config = family.config(vit)
+  assert config["architecture"] == "vit_base_patch16_224"
+  assert config["model_args"]["patch_size"] == 4
+  assert family.build(config).patch_size == 4
+
+
+@pytest.mark.parametrize(
+  "entry", [None, {}, {"input_size": None}, {"input_size": [3, 224, 224]}]
+)
+def test_an_empty_pretrained_cfg_has_the_default_image_size(entry):
+  config = {"architecture": "resnet18", "pretrained_cfg": entry}
+  (image,) = transfer.FAMILIES["timm/resnet"].inputs(config)
+  assert image.shape == (1, 224, 224, 3)
+
+
+def test_vgg_without_a_head_skips_the_published_dense_layers(tmp_path):
+  images = np.zeros((1, 32, 32, 3), np.float32)
+  own = {"stages": ((4,), (8,)), "dense": (16, 16), "grid": 2}
+  model = models.create("vgg11", num_classes=3, **own)
+  published = name_rules.save(
+    transfer.FAMILIES["torchvision/vgg"].rules(model),
+    trees.flatten(initialized(model, images)),
+  )
+  safetensors.write(tmp_path / "vgg.safetensors", published)
+  headless = models.create("vgg11", head=None, **own)
+  variables = initialized(headless, images)
+  loaded, report = transfer.load_pretrained(
+    tmp_path / "vgg.safetensors", headless, variables
+  )
+  assert len(report.matched) == len(trees.flatten(loaded)) == 4
+  assert set(report.spare) == {
+    f"classifier.{i}.{name}" for i in (0, 3, 6) for name in ("weight", "bias")
+  }
 
 
 def test_a_vit_without_an_image_size_is_written_with_that_of_its_table(

@@ -119,7 +119,7 @@ def test_a_published_folder_is_loaded_and_written(case, config, tmp_path):
   assert model == case.model
 
   # Without a config.json the family is inferred from the names.
-  if case.family.model:
+  if case.family.inferred:
     shapes = jax.eval_shape(lambda: variables)
     loaded, report = transfer.load_pretrained(
       folder / sources.SINGLE, model, shapes
@@ -145,7 +145,7 @@ def test_a_published_folder_is_loaded_and_written(case, config, tmp_path):
 def test_every_family_has_its_functions_and_a_golden_file(name):
   family = FAMILIES[name]
   assert all(map(callable, (family.rules, family.build, family.config)))
-  assert isinstance(family.model, type | None)
+  assert isinstance(family.model, type) and family.model is not object
   same = {"torchvision/resnet": "timm/resnet", "timm/deit": "timm/vit"}
   assert family == FAMILIES[same.get(name, name)]
   start = same.get(name, name).replace("/", "_")

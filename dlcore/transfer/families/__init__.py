@@ -44,6 +44,9 @@ FAMILIES: dict[str, Family] = {
   "torchvision/vgg": torchvision_vgg.FAMILY,
 }
 """By the `model_type` of transformers' config.json; families of other libraries
-have the name of the library as a prefix."""
+have the name of the library as a prefix. The order matters: the first inferred
+family that can describe a model is its default in `save_pretrained`, and the
+first of those whose names match equally many arrays is the one that is loaded.
+"""
 
 __all__ = ["FAMILIES", "Family"]

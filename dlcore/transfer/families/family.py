@@ -61,8 +61,12 @@ class Family(NamedTuple):
   """Prefix of the names of the base in a model with a head. Weights of a base
   can be loaded into a model with a head, and the reverse."""
 
-  model: type | None = None
-  """Class of the modules. Without it the family is never inferred."""
+  model: type = object
+  """Class of the modules."""
+
+  inferred: bool = True
+  """Whether weights without a config.json may be recognized by their names, and
+  whether the family is a default of its models in `save_pretrained`."""
 
   resize: Mapping[str, Resize] = {}
   """Resizing of arrays whose shape differs, such as position tables, by regex

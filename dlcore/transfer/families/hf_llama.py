@@ -6,7 +6,7 @@ from typing import Any
 from dlcore.errors import lookup
 from dlcore.models.llama import Llama
 from dlcore.transfer.families.config_fields import OPTIONAL, Field, or_field
-from dlcore.transfer.families.family import token_inputs
+from dlcore.transfer.families.family import Family, token_inputs
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
 from dlcore.transfer.families.layer_rules import attention, embedding
 from dlcore.transfer.families.name_rules import DENSE, Rule
@@ -161,28 +161,19 @@ def _scale(published: str, ours: str) -> Rule:
   return Rule(f"{published}.weight", f"{ours}/scale")
 
 
-def build(config: Mapping[str, Any]) -> Llama:
-  """Returns the model that a config.json describes; see `HfConfig.build`."""
-  is_qwen2 = config["model_type"] == "qwen2"
-  return (QWEN2 if is_qwen2 else LLAMA).build(config)
+def _family(config: HfConfig) -> Family:
+  return config.family(
+    rules,
+    ignored=IGNORED,
+    inputs=token_inputs,
+    prefix=PREFIX,
+    optional=OPTIONAL_LAYERS,
+  )
 
 
-def describe(model: Llama) -> dict[str, Any]:
-  """Returns the config.json of a model; see `HfConfig.describe`.
+FAMILY = _family(LLAMA)
 
-  A model with biases in query, key and value only is a Qwen 2, else a Llama.
-  """
-  is_qwen2 = model.qkv_bias and not model.out_bias
-  return (QWEN2 if is_qwen2 else LLAMA).describe(model)
-
-
-FAMILY = LLAMA.family(
-  rules,
-  ignored=IGNORED,
-  inputs=token_inputs,
-  prefix=PREFIX,
-  optional=OPTIONAL_LAYERS,
-)._replace(build=build, config=describe)
-
-QWEN2_FAMILY = FAMILY._replace(model=None)
-"""Qwen 2. Its names are Llama's, so only a config.json identifies it."""
+QWEN2_FAMILY = _family(QWEN2)
+"""Models with biases in query, key and value only. Their names are Llama's, so
+weights without a config.json are taken for those of a Llama, which load alike.
+"""

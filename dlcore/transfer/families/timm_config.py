@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dlcore.errors import UserError, lookup, nearest
+from dlcore.errors import UserError, nearest
 from dlcore.transfer.families import config_fields
-from dlcore.transfer.families.config_fields import ANOTHER, Field
+from dlcore.transfer.families.config_fields import ANOTHER, UNSUPPORTED, Field
 from dlcore.transfer.families.family import Family
 
 INPUT = {"img_size", "in_chans"}
@@ -71,7 +71,14 @@ class TimmConfig(NamedTuple):
       UserError: dlcore has no such model.
     """
     name = architecture(config)
-    fields = lookup(self.architectures, name, self.model.__name__)
+    if name not in self.architectures:
+      # Without the nearest name: models of similar names differ.
+      raise UserError(
+        f"expected an architecture among {', '.join(self.architectures)}",
+        f"got {name!r}",
+        UNSUPPORTED,
+      )
+    fields = self.architectures[name]
     known = {row.key for row in self.arguments}
     arguments = known_arguments(config, known)
     rows = [row for row in self.arguments if row.key in arguments]
@@ -178,7 +185,8 @@ def num_classes(model: Any) -> int:
 def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Returns the input of `init`, float32 images `[1, Y, X, C]`."""
   arguments = effective_arguments(config)
-  published = config.get("pretrained_cfg", {}).get("input_size", (3, 224, 224))
+  pretrained = config.get("pretrained_cfg") or {}
+  published = pretrained.get("input_size") or (3, 224, 224)
   channels = arguments.get("in_chans", published[0])
   size = arguments.get("img_size", published[1:])
   rows, columns = (size, size) if isinstance(size, int) else size

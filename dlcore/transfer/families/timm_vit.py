@@ -16,8 +16,11 @@ from dlcore.transfer.families.layer_rules import dense, norm
 from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, fused
 
 NAME = re.compile(
-  r"(vit|deit|deit3)_(?P<size>[a-z]+)_patch(?P<patch>\d+)_(?P<image>\d+)(\..*)?"
+  r"(vit|deit)_(?P<size>[a-z]+)_patch(?P<patch>\d+)_(?P<image>\d+)(\..*)?"
 )
+"""Architectures of timm. A DeiT III scales its residual branches, so it differs.
+"""
+
 SIZES: dict[str, dict[str, int]] = {
   "tiny": {"embed_dim": 192, "num_heads": 3},
   "small": {"embed_dim": 384, "num_heads": 6},
@@ -125,7 +128,7 @@ def describe(model: ViT) -> dict[str, Any]:
   """
   config_fields.check_constants(model, CONSTANTS)
   return {
-    "architecture": f"vit_base_patch{model.patch_size}_224",
+    "architecture": "vit_base_patch16_224",
     "num_classes": timm_config.num_classes(model),
     "num_features": model.width,
     "global_pool": "token",

@@ -139,5 +139,7 @@ FAMILY = Family(
   build,
   describe,
   prefix=PREFIX,
+  model=RecurrentNetwork,
+  inferred=False,
   inputs=inputs,
 )

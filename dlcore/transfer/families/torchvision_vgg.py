@@ -46,4 +46,6 @@ def rules(model: VGG) -> Sequence[Rule]:
   return table
 
 
-FAMILY = CONFIG.family(rules, ignored=IGNORED)
+FAMILY = CONFIG.family(
+  rules, ignored=IGNORED, optional=r"^params/dense_\d+/"
+)
