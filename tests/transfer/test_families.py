@@ -237,8 +237,9 @@ COMPARED = {
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_every_field_that_only_changes_the_outputs_is_compared(name):
-  assert set(config_checks.compared_fields(getattr(models, name))) == (
-    COMPARED[name]
+  assert (
+    set(config_checks.compared_fields(getattr(models, name)))
+    == (COMPARED[name])
   )
 
 
