@@ -145,7 +145,8 @@ def test_a_published_folder_is_loaded_and_written(case, config, tmp_path):
 def test_every_family_has_its_functions_and_a_golden_file(name):
   family = FAMILIES[name]
   assert all(map(callable, (family.rules, family.build, family.config)))
-  assert isinstance(family.model, type) and family.model is not object
+  assert isinstance(family.model, type)
+  assert family.model is not object
   same = {"torchvision/resnet": "timm/resnet", "timm/deit": "timm/vit"}
   assert family == FAMILIES[same.get(name, name)]
   start = same.get(name, name).replace("/", "_")

@@ -18,8 +18,7 @@ from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, fused
 NAME = re.compile(
   r"(vit|deit)_(?P<size>[a-z]+)_patch(?P<patch>\d+)_(?P<image>\d+)(\..*)?"
 )
-"""Architectures of timm. A DeiT III scales its residual branches, so it differs.
-"""
+"""Architectures of timm; DeiT III differs: it scales its residual branches."""
 
 SIZES: dict[str, dict[str, int]] = {
   "tiny": {"embed_dim": 192, "num_heads": 3},
