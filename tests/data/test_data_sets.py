@@ -1,0 +1,44 @@
+"""Every data set that needs no files loads, and its description survives."""
+
+import json
+
+import pytest
+
+from dlcore import data
+from dlcore.errors import UserError
+
+NEED_FILES = {
+  "cifar10",
+  "cifar100",
+  "fashion_mnist",
+  "image_folder",
+  "imagenet2012",
+  "kmnist",
+  "mnist",
+  "table_csv",
+  "tfds",
+}
+"""Rows of `DATASETS` whose own tests make their files."""
+
+
+@pytest.mark.parametrize("name", sorted(data.DATASETS.keys() - NEED_FILES))
+def test_a_data_set_loads_and_its_info_survives_json(name):
+  splits = data.load(name)
+  for source in splits:
+    content = json.loads(json.dumps(data.info_to_json(source.info)))
+    restored = data.info_from_json(content)
+    assert restored.schema == source.info.schema
+    assert restored.inputs == source.info.inputs
+    assert source.info.size == source.size
+    assert "\n" not in repr(source)
+  sums = [source.info.sha256 for source in splits]
+  assert len(set(sums)) == len(sums)
+
+
+@pytest.mark.parametrize("name", sorted(data.DATASETS.keys() - NEED_FILES))
+def test_a_limit_takes_so_many_examples_and_a_misspelled_setting_is_refused(
+  name,
+):
+  assert data.limit(data.load(name).train, 20).size == 20
+  with pytest.raises(UserError, match="valid_fraction"):
+    data.load(name, valid_fractoin=0.1)

@@ -1,0 +1,91 @@
+"""Every kind of task keeps the contract of `Task` and `TaskKind`."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from dlcore import data, metrics, models, tasks
+from dlcore.errors import UserError
+
+KEY = jax.random.key(0)
+SOURCES = ("digits", "diabetes")
+"""Data sets of which every kind of task must accept one."""
+
+
+@pytest.fixture(scope="module", params=tasks.TASKS)
+def case(request):
+  """A kind of task, the data of its source, and the task with its variables."""
+  kind = tasks.TASKS[request.param]
+  for name in SOURCES:
+    source = data.load(name).train
+    try:
+      kind.check_data(source.info)
+    except UserError:
+      continue
+    arguments = kind.model_arguments(source.info)
+    model = models.create("mlp", widths=(8,), **arguments)
+    task = kind.build(model, source.info)
+    batch = read(source, np.arange(16))
+    return kind, source, task, task.init(KEY, batch)
+  pytest.fail(f"add a data set that {request.param} accepts to SOURCES")
+
+
+def read(source, rows, **arrays):
+  rows = rows.astype(np.int32)
+  return {**source.read(rows), "index": rows, **arrays}
+
+
+def evaluate(task, variables, *batches):
+  parts = [task.evaluate(*variables, batch, KEY)[1] for batch in batches]
+  return metrics.compute(metrics.total(parts), task.derived)
+
+
+def test_init_works_under_eval_shape(case):
+  _, source, task, variables = case
+  shapes = jax.eval_shape(task.init, KEY, read(source, np.arange(16)))
+  assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, shapes)
+
+
+def test_a_masked_row_changes_neither_loss_nor_metrics(case):
+  _, source, task, variables = case
+  mask = np.ones(4, np.float32)
+  mask[-1] = 0
+  whole = read(source, np.arange(3))
+  padded = read(source, np.array([0, 1, 2, 9]), mask=mask)
+  totals = [task.loss(*variables, b, KEY)[0] for b in (whole, padded)]
+  np.testing.assert_allclose(totals[0], totals[1], rtol=1e-6)
+  values = [evaluate(task, variables, batch) for batch in (whole, padded)]
+  assert values[0] == pytest.approx(values[1], rel=1e-6, nan_ok=True)
+
+
+def test_metrics_do_not_depend_on_the_batch_size(case):
+  _, source, task, variables = case
+  rows = np.arange(12)
+  one = evaluate(task, variables, read(source, rows))
+  parts = (read(source, rows[:5]), read(source, rows[5:]))
+  # Sums of float32 in another order.
+  assert one == pytest.approx(evaluate(task, variables, *parts), rel=1e-5)
+
+
+def test_predictions_have_a_row_for_each_example_and_are_json(case):
+  kind, source, task, variables = case
+  rows = task.predict(*variables, read(source, np.arange(5)), KEY)
+  rows = jax.device_get(rows)
+  assert {len(array) for array in jax.tree.leaves(rows)} == {5}
+  row = {name: array[0] for name, array in rows.items()}
+  answer = kind.to_json(row, source.info)
+  assert json.loads(json.dumps(answer)) == answer
+
+
+def test_the_arrays_for_the_report_are_arrays(case):
+  kind, source, task, variables = case
+  batch = read(source, np.arange(32))
+  rows = jax.device_get(task.predict(*variables, batch, KEY))
+
+  def read_inputs(rows):
+    return source.read(rows)[source.info.schema.input]
+
+  arrays = kind.report_arrays("test", rows, batch, read_inputs)
+  assert all(np.asarray(array).dtype != object for array in arrays.values())
