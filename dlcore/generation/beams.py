@@ -14,7 +14,6 @@ from dlcore.generation.decoding_state import DecodingState, suppress
 from dlcore.generation.sampling import is_eos
 from dlcore.typing import Array, PyTree
 
-
 LARGEST_DIVISOR = 1e30
 """Upper bound of `max_new_tokens ** length_penalty`. Scores, float32, do not
 underflow to equal values for log-probabilities below -1e-7."""
@@ -70,8 +69,9 @@ def beam_search(
     num_beams: the number of unfinished sequences that are kept, and of
       sequences that are returned per prompt, G.
     length_penalty: exponent of the length that divides log-probabilities, at
-      least 0, with `max_new_tokens ** length_penalty` up to 1e30. With 0 the search prefers short sequences (Wu et al. 2016,
-      arXiv:1609.08144, section 7, with the length for its length plus 5).
+      least 0, with `max_new_tokens ** length_penalty` up to 1e30. With 0 the
+      search prefers short sequences (Wu et al. 2016, arXiv:1609.08144,
+      section 7, with the length for its length plus 5).
     eos_ids: ids that end a sequence and belong to it.
     pad_id: the id after the end of a sequence.
     suppress_tokens: ids that are never generated.

@@ -70,7 +70,7 @@ def infer(
     return candidates[scores.index(max(scores))]
   examples = ", ".join(files.quoted(name) for name in list(names)[:3])
   raise UserError(
-    f"expected weights of a {type(model).__name__}, in the names of "
+    f"expected weights of a {type(model).__name__}, in the format of "
     f"{', '.join([*candidate_names(model), OWN])}",
     f"got {len(names)} arrays: {examples or 'none'}",
     "pass family=NAME, or choose weights of such a model",
@@ -78,7 +78,7 @@ def infer(
 
 
 def candidate_names(model: Any) -> list[str]:
-  """Returns the names of the families of a model, the preferred one first."""
+  """Returns the names of the families of a model, the default first."""
   return [
     name
     for name, family in FAMILIES.items()

@@ -74,8 +74,14 @@ def test_suppressed_tokens_are_never_generated(chains):
     ({"length_penalty": -1.0}, "length_penalty >= 0"),
     ({"length_penalty": np.float32(-1)}, "length_penalty >= 0"),
     ({"length_penalty": float("inf")}, "length_penalty >= 0"),
-    ({"length_penalty": 500.0}, "length_penalty <= 49.83 with max_new_tokens=4"),
-    ({"length_penalty": np.float32(500)}, "length_penalty <= 49.83 with max_new_tokens=4"),
+    (
+      {"length_penalty": 500.0},
+      "length_penalty <= 49.83 with max_new_tokens=4",
+    ),
+    (
+      {"length_penalty": np.float32(500)},
+      "length_penalty <= 49.83 with max_new_tokens=4",
+    ),
   ],
 )
 def test_invalid_settings_raise(chains, settings, message):

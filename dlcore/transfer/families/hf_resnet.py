@@ -1,4 +1,4 @@
-"""Residual networks in the names of transformers."""
+"""Parameter names of transformers for residual networks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

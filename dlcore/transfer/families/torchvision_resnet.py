@@ -1,4 +1,4 @@
-"""Residual networks in the names of torchvision and timm."""
+"""Parameter names of torchvision and timm for residual networks."""
 
 import itertools
 from collections.abc import Sequence

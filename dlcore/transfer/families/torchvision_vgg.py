@@ -1,4 +1,4 @@
-"""VGG in the names of torchvision."""
+"""Parameter names of torchvision for VGG."""
 
 from collections.abc import Sequence
 
@@ -46,6 +46,4 @@ def rules(model: VGG) -> Sequence[Rule]:
   return table
 
 
-FAMILY = CONFIG.family(
-  rules, ignored=IGNORED, optional=r"^params/dense_\d+/"
-)
+FAMILY = CONFIG.family(rules, ignored=IGNORED, optional=r"^params/dense_\d+/")
