@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlcore.errors import lookup
+from dlcore.errors import check_choice
 from dlcore.models.llama import Llama
 from dlcore.transfer.families.config_fields import OPTIONAL, Field, or_field
 from dlcore.transfer.families.family import Family, token_inputs
@@ -35,7 +35,7 @@ def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _load_scaling(_, config: Mapping[str, Any]) -> tuple[float, ...]:
   rope = _rope(config)
   kind = rope.get("rope_type") or rope.get("type") or "default"
-  lookup({"default": None, "llama3": None}, kind, "rope_type")
+  check_choice("rope_type", kind, ("default", "llama3"))
   return () if kind == "default" else tuple(rope[name] for name in SCALING)
 
 
