@@ -163,8 +163,8 @@ def _extend(
 ) -> tuple[Array, _Alive]:
   """Returns the C best sequences that are one token longer.
 
-  C is so large that all ends of sequences may be among them and `num_beams`
-  unfinished ones remain.
+  C is `num_beams * (1 + len(eos_ids))`, at most all of them, so at least
+  `num_beams` candidates do not end, even if every beam can end by every id.
 
   Returns:
     The beam that each candidate extends, int `[B, C]`, and the candidates,

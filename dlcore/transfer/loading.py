@@ -8,7 +8,9 @@ import numpy as np
 
 from dlcore.errors import UserError
 from dlcore.transfer import array_checks
+from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import name_rules
+from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
 from dlcore.transfer.load_report import Report, nearest
 from dlcore.transfer.stacked_blocks import Slot
@@ -117,7 +119,7 @@ class Loading:
       (problem, name)
       for problem, names in (("missing", self.missing), ("unused", self.unused))
       for name in names
-      if not _is_allowed(allow, name)
+      if not is_allowed(allow, name)
     ]
     if problems:
       raise self._mismatch(problems)
@@ -166,7 +168,7 @@ class Loading:
           f"expected {files.quoted(name)} to equal {files.quoted(other)}, as "
           f"both are {path}",
           "got different values",
-          "dlcore has no such model",
+          UNSUPPORTED,
         )
 
   def _reshape(
@@ -179,7 +181,7 @@ class Loading:
         array, path, shape, self.naming.family.resize
       )
     except ValueError as error:
-      if _is_allowed(allow, path):
+      if is_allowed(allow, path):
         self.missing.append(path)
         return None
       raise UserError(
@@ -243,10 +245,6 @@ class Loading:
 
 def _layer(path: str) -> str:
   return path.rsplit("/", 1)[0]
-
-
-def _is_allowed(allow: str, name: str) -> bool:
-  return bool(allow and re.search(allow, name))
 
 
 def _allow_argument(names: Sequence[str]) -> str:

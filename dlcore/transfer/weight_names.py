@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from dlcore.errors import UserError, lookup
 from dlcore.transfer.families import FAMILIES, Family, name_rules, own
+from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.families.name_rules import Rule
 from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files
@@ -129,7 +130,7 @@ def _check_known(name: str) -> None:
     raise UserError(
       f"expected a model_type among {known}",
       f"got {files.quoted(name)}",
-      "dlcore has no such model",
+      UNSUPPORTED,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dlcore.errors import UserError
 
-UNSUPPORTED = "dlcore has no such model"
+UNSUPPORTED = "dlcore has no such model: choose weights of another one"
 """Third line of the error for a model that dlcore cannot represent."""
 
 ANOTHER = "choose another family; 'dlcore' can express every model"

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from dlcore.transfer.families.name_rules import DENSE, Layout, Rule
 
+BATCH_COUNTERS = r"\.num_batches_tracked$"
+"""Regex over the names of PyTorch's batch norms that are not parameters."""
+
 
 def dense(
   published: str, path: str, layout: Layout = DENSE

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from dlcore.models.efficientnet import EfficientNetLite
-from dlcore.transfer.families.layer_rules import batch_norm, dense
+from dlcore.transfer.families.layer_rules import (
+  BATCH_COUNTERS,
+  batch_norm,
+  dense,
+)
 from dlcore.transfer.families.name_rules import CONV, Rule
 from dlcore.transfer.families.timm_config import TimmConfig
-
-IGNORED = r"\.num_batches_tracked$"
 
 FACTORS: dict[str, tuple[float, float]] = {
   "efficientnet_lite0": (1.0, 1.0),
@@ -61,4 +63,4 @@ def _layer(conv: str, norm: str, path: str) -> tuple[Rule, ...]:
   )
 
 
-FAMILY = CONFIG.family(rules, ignored=IGNORED)
+FAMILY = CONFIG.family(rules, ignored=BATCH_COUNTERS)
