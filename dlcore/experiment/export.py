@@ -13,6 +13,7 @@ from dlcore.experiment.build import build_task
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.restoring import restore_variables
 from dlcore.task import Task
+from dlcore.transfer.io import files
 from dlcore.typing import Array, ModelState, Params
 
 
@@ -30,7 +31,8 @@ def export(
     workdir: the run folder; nothing else is needed.
     format_name: "safetensors" writes a folder with config.json and
       model.safetensors in published names, see `transfer.save_pretrained`;
-      "stablehlo" a file with the prediction function, see `transfer.lowered`.
+      "stablehlo" a file with the prediction function, see
+      `transfer.export_stablehlo`.
     output: the folder or file to write.
     family: the family of names; by default the one that such models have.
     step: the checkpoint; None for the best.
@@ -67,7 +69,7 @@ def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
   model, is_image = run.model, len(shape) == 3
   if is_image and getattr(model, "image_size", None) == 0:
     model = model.clone(image_size=tuple(shape[:2]))
-  family = family or transfer.preferred(model)
+  family = family or transfer.default_family(model)
   if family == transfer.OWN:
     settings = _own_config(run)
   else:  # Only transformers has a place for labels.
@@ -80,7 +82,7 @@ def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
     channels=shape[-1] if is_image else None,
     family=family,
   )
-  return f"{output}: model.safetensors and config.json, in names of {family}"
+  return f"{output}: model.safetensors and config.json of the family {family}"
 
 
 def _own_config(run: _Run) -> dict[str, Any]:
@@ -115,7 +117,8 @@ def _write_stablehlo(run: _Run, output: str | Path, family: str) -> str:
 
   inputs = run.info.inputs
   examples = {k: (shape, np.dtype(d)) for k, (shape, d) in inputs.items()}
-  transfer.write(Path(output), transfer.lowered(predict, examples))
+  program = transfer.export_stablehlo(predict, examples)
+  files.write(Path(output), program)
   arguments = ", ".join(
     f"{name} {['B', *shape]} of {dtype}".replace("'", "")
     for name, (shape, dtype) in inputs.items()

@@ -70,8 +70,8 @@ def beam_search(
       sequences that are returned per prompt, G.
     length_penalty: exponent of the length that divides log-probabilities, at
       least 0, with `max_new_tokens ** length_penalty` up to 1e30. With 0 the
-      search prefers short sequences (Wu et al. 2016, arXiv:1609.08144, section
-      7, with the length for its length plus 5).
+      search prefers short sequences (Wu et al. 2016, arXiv:1609.08144,
+      section 7, with the length for its length plus 5).
     eos_ids: ids that end a sequence and belong to it.
     pad_id: the id after the end of a sequence.
     suppress_tokens: ids that are never generated.
@@ -163,8 +163,8 @@ def _extend(
 ) -> tuple[Array, _Alive]:
   """Returns the C best sequences that are one token longer.
 
-  C is so large that all ends of sequences may be among them and `num_beams`
-  unfinished ones remain.
+  C is `num_beams * (1 + len(eos_ids))`, at most all of them, so at least
+  `num_beams` candidates do not end, even if every beam can end by every id.
 
   Returns:
     The beam that each candidate extends, int `[B, C]`, and the candidates,

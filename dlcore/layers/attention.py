@@ -87,7 +87,7 @@ class Attention(nn.Module):
       float32 `[B, H, T, S]`, before dropout.
 
     Raises:
-      UserError: if the numbers of heads do not divide the width or each other.
+      UserError: the numbers of heads do not divide the width or each other.
     """
     num_kv_heads, head_dim = self._sizes(x.shape[-1])
     source = x if context is None else context

@@ -37,7 +37,7 @@ class KeyValueCache:
       queries, bool `[1, 1, T, S]`.
 
     Raises:
-      UserError: if T exceeds the length of the cache or the batch size differs.
+      UserError: T exceeds the length of the cache or the batch size differs.
         A compiled program cannot raise when the cache is full; the new keys
         and values are NaN instead.
     """

@@ -47,7 +47,7 @@ def attention(
     `[B, T, H, K]` with the dtype of `query`; the softmax is float32.
 
   Raises:
-    UserError: if the mask is not bool.
+    UserError: the mask is not bool.
   """
   _check_mask(mask)
   options = {"causal": causal, "scale": scale}

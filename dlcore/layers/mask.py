@@ -14,7 +14,7 @@ def bool_mask(attention_mask: Array, shape: tuple[int, ...]) -> Array:
     shape: shape of the token ids, (B, T).
 
   Raises:
-    UserError: if the shape differs or the mask is float. In a float mask,
+    UserError: the shape differs or the mask is float. In a float mask,
       which is added to the logits, 0 means a token.
   """
   if attention_mask.shape != tuple(shape):

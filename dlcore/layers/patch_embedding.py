@@ -22,7 +22,7 @@ def extract_patches(x: Array, patch_size: int) -> Array:
     `[B, Y / P, X / P, P * P * C]`; patches in row-major order, channels last.
 
   Raises:
-    UserError: if `patch_size` does not divide the size of the images.
+    UserError: `patch_size` does not divide the size of the images.
   """
   batch, rows, columns, channels = x.shape
   if rows % patch_size or columns % patch_size:

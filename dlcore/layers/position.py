@@ -79,7 +79,7 @@ def rotary_frequencies(
     float32 `[K / 2]`.
 
   Raises:
-    UserError: if `head_dim` is odd or `rope_theta` is not positive and finite.
+    UserError: `head_dim` is odd or `rope_theta` is not positive and finite.
   """
   if head_dim % 2:
     raise UserError(

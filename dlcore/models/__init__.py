@@ -72,7 +72,7 @@ def create(
     inputs; see the docstrings of the models of token ids.
 
   Raises:
-    UserError: if there is no such model or it has no such field.
+    UserError: there is no such model or it has no such field.
   """
   model = lookup(MODELS, name, "model")
   fields = set(inspect.signature(model).parameters) - {"parent", "name"}

@@ -115,7 +115,7 @@ class Bert(nn.Module):
       `[B, H, T, T]` of each block.
 
     Raises:
-      UserError: if a field or the shape of an input is invalid.
+      UserError: a field or the shape of an input is invalid.
     """
     self._check(input_ids, token_type_ids)
     word_embedding = self._embedding(self.vocab_size, "word_embedding")

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.errors import lookup
+from dlcore.errors import check_choice, lookup
 from dlcore.layers import (
   ACTIVATIONS,
   INITIALIZERS,
@@ -130,6 +130,6 @@ class CNN(nn.Module):
     check_fields(self)
     check_at_least(self, 1, "stages", "kernel_size", "dense")
     check_conv_stages(self.stages)
-    lookup({"flatten": 0, "mean": 0}, self.pool, "pool")
+    check_choice("pool", self.pool, ("flatten", "mean"))
     check_head(self, "classifier")
     check_images(x, min_size=2 ** (len(self.stages) - (self.pool == "mean")))

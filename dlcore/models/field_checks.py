@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dlcore.errors import UserError, lookup
+from dlcore.errors import UserError, check_choice
 from dlcore.typing import Array
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -21,7 +21,7 @@ def check_fields(model: nn.Module) -> None:
   Rates, annotated as `float | Array`, are in [0, 1) or traced.
 
   Raises:
-    UserError: if a field has another type.
+    UserError: a field has another type.
   """
   for field in dataclasses.fields(model):
     value = getattr(model, field.name)
@@ -39,7 +39,7 @@ def check_at_least(model: nn.Module, minimum: int, *names: str) -> None:
   """Checks that fields, or all elements of tuples, are integers >= minimum.
 
   Raises:
-    UserError: if a field has a smaller or another value.
+    UserError: a field has a smaller or another value.
   """
   for name in names:
     value = getattr(model, name)
@@ -57,7 +57,7 @@ def check_conv_stages(stages: Any) -> None:
   """Checks that `stages` has at least one stage and no stage is empty.
 
   Raises:
-    UserError: if it is not such a nested tuple.
+    UserError: it is not such a nested tuple.
   """
   valid = isinstance(stages, tuple | list) and len(stages) > 0
   if not valid or not all(isinstance(s, tuple | list) and s for s in stages):
@@ -76,11 +76,11 @@ def check_head(model: nn.Module, *heads: str) -> None:
     *heads: valid values of `head` other than None.
 
   Raises:
-    UserError: if `head` is unknown or a classifier has no classes.
+    UserError: `head` is unknown or a classifier has no classes.
   """
   if model.head is None:
     return
-  lookup(dict.fromkeys(heads), model.head, "head")
+  check_choice("head", model.head, heads)
   if model.head in ("classifier", "tokens"):
     check_at_least(model, 1, "num_classes")
 

@@ -102,7 +102,7 @@ class GPT2(nn.Module):
       `attentions`, the weights `[B, H, T, S]` of each block.
 
     Raises:
-      UserError: if a field or the shape of an input is invalid.
+      UserError: a field or the shape of an input is invalid.
     """
     self._check(input_ids, token_type_ids)
     word_embedding = self._embedding(self.vocab_size, 0.02, "word_embedding")

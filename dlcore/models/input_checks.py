@@ -11,7 +11,7 @@ def check_float(x: Array) -> None:
   """Checks that an input is floating point.
 
   Raises:
-    UserError: if it has another dtype.
+    UserError: it has another dtype.
   """
   if not jnp.issubdtype(x.dtype, jnp.floating):
     raise UserError(
@@ -25,7 +25,7 @@ def check_images(x: Array, *, min_size: int) -> None:
   """Checks that `x` is float images `[B, Y, X, C]` with Y, X >= min_size.
 
   Raises:
-    UserError: if the shape, the dtype or the size differs.
+    UserError: the shape, the dtype or the size differs.
   """
   if x.ndim != 4:
     raise UserError(
@@ -51,7 +51,7 @@ def check_input_size(model: nn.Module, size: int, *path: str) -> None:
     *path: path of the layer in the parameters of the module.
 
   Raises:
-    UserError: if the layer has parameters for another number of inputs.
+    UserError: the layer has parameters for another number of inputs.
   """
   params = model.variables.get("params", {})
   for name in path:
@@ -69,7 +69,7 @@ def check_series(x: Array) -> None:
   """Checks that `x` is float series `[B, T, F]`.
 
   Raises:
-    UserError: if the shape or the dtype differs.
+    UserError: the shape or the dtype differs.
   """
   if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
     raise UserError(
@@ -95,7 +95,7 @@ def check_token_ids(
     hint: third line of the error if `ids` are not token ids.
 
   Raises:
-    UserError: if a shape, a dtype or the length differs.
+    UserError: a shape, a dtype or the length differs.
   """
   _check_integers("token ids", ids, hint)
   if max_length is not None and ids.shape[1] > max_length:
@@ -117,7 +117,7 @@ def check_no_token_types(token_type_ids: Array | None) -> None:
   """Checks that a model without token types gets no `token_type_ids`.
 
   Raises:
-    UserError: if they are not None.
+    UserError: they are not None.
   """
   if token_type_ids is not None:
     raise UserError(
@@ -131,7 +131,7 @@ def check_decoder_batch(decoder_input_ids: Array, encoded: Array) -> None:
   """Checks that `[B, T]` and `[B, S, D]` have the same batch size.
 
   Raises:
-    UserError: if the batch sizes differ.
+    UserError: the batch sizes differ.
   """
   if decoder_input_ids.shape[0] != encoded.shape[0]:
     raise UserError(

@@ -38,12 +38,14 @@ class RecurrentNetwork(nn.Module):
     width: D, width of each layer and direction, and of the word embedding.
     depth: number of layers.
     bidirectional: whether layers run in both directions.
-    layer_norm: see `layers.Recurrent`, as for `unroll`.
+    layer_norm: whether cells have layer norm, see `layers.Recurrent`.
     tie_embeddings: whether "lm" uses the word embedding as its output layer
       (Press & Wolf 2017, arXiv:1608.05859).
     horizon: number of steps of a forecast.
     dropout: dropout rate of word embeddings, between layers and before the
       output layer, a number or a traced scalar.
+    unroll: number of time steps per iteration of the loop, see
+      `layers.Recurrent`.
     remat: whether to rematerialize layers in the backward pass.
     dtype: dtype of the computation; parameters and logits are float32.
   """
@@ -95,7 +97,7 @@ class RecurrentNetwork(nn.Module):
       the final `carry`, see `layers.Recurrent`.
 
     Raises:
-      UserError: if a field or the shape of an input is invalid.
+      UserError: a field or the shape of an input is invalid.
     """
     self._check(inputs, attention_mask, token_type_ids, decode)
     x, word_embedding = inputs, None

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.errors import UserError, lookup
+from dlcore.errors import UserError, check_choice
 from dlcore.layers import Dropout, Embed, Recurrent, bool_mask
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import check_decoder_batch, check_token_ids
@@ -112,7 +112,7 @@ class Seq2Seq(nn.Module):
       each, and `cross_attentions`, the weights `[B, 1, T, S]`.
 
     Raises:
-      UserError: if a field or the shape of an input is invalid.
+      UserError: a field or the shape of an input is invalid.
     """
     encoded = self.encode(input_ids, attention_mask=attention_mask, train=train)
     y, collected = self._decode(
@@ -184,7 +184,7 @@ class Seq2Seq(nn.Module):
     check_fields(self)
     check_at_least(self, 1, "vocab_size", "width", "depth")
     check_at_least(self, 0, "target_vocab_size")
-    lookup(dict.fromkeys(ATTENTIONS), self.attention, "attention")
+    check_choice("attention", self.attention, ATTENTIONS)
     check_head(self, "lm")
     if self.attention == "dot" and self.bidirectional:
       raise UserError(

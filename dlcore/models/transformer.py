@@ -141,7 +141,7 @@ class Transformer(nn.Module):
       `decoder_attentions` and `cross_attentions`.
 
     Raises:
-      UserError: if a field or the shape of an input is invalid.
+      UserError: a field or the shape of an input is invalid.
     """
     options = {"train": train, "intermediates": intermediates}
     encoded = self.encode(input_ids, attention_mask=attention_mask, **options)

@@ -54,10 +54,13 @@ class TransformerBlock(nn.Module):
       x: tokens.
       context: input of keys and values of cross-attention, `[B, S, D']`; None
         for blocks without cross-attention.
-      mask: see `layers.Attention`, as for `causal`, `positions` and `decode`.
+      mask: mask of self-attention, see `layers.Attention`.
       context_mask: mask of cross-attention.
+      causal: whether token t attends to tokens 0 to t only.
+      positions: int `[T]` or `[B, T]`, positions for rotary embeddings.
       skip_rate: rate of stochastic depth, a number or a traced scalar.
       train: whether to apply dropout and stochastic depth.
+      decode: whether `x` continues the cached tokens, see `layers.Attention`.
       return_weights: whether to return attention weights.
 
     Returns:

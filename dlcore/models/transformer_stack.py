@@ -20,8 +20,8 @@ class TransformerStack(nn.Module):
     norm: makes the norm after the last block, or None for no norm.
     position_table: makes the position encodings, `[max_length, D]`.
     dropout: dropout rate of the embeddings, a number or a traced scalar.
-    remat: see `layers.stack`.
-    scan: see `layers.stack`.
+    remat: whether to rematerialize blocks in the backward pass.
+    scan: whether to run the blocks by `nn.scan`, see `layers.stack`.
   """
 
   block: Callable[..., TransformerBlock]
@@ -49,10 +49,13 @@ class TransformerStack(nn.Module):
 
     Args:
       x: embeddings without positions.
-      context: see `TransformerBlock`, as for `context_mask`.
+      context: `[B, S, D']`, input of keys and values of cross-attention; None
+        for blocks without cross-attention.
       attention_mask: `[B, T]`, 0 for padding; None if there is no padding.
-      causal: see `layers.Attention`, as for `decode`.
+      context_mask: mask of cross-attention, see `layers.Attention`.
+      causal: whether token t attends to tokens 0 to t only.
       train: whether to apply dropout.
+      decode: whether `x` continues the cached tokens, see `layers.Attention`.
       collect: whether to return hidden states and attention weights.
     """
     mask, positions = mask_and_positions(self, x, attention_mask, decode=decode)

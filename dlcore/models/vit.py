@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.errors import UserError, lookup
+from dlcore.errors import UserError, check_choice
 from dlcore.layers import (
   Attention,
   Dropout,
@@ -104,7 +104,7 @@ class ViT(nn.Module):
       `attentions`, the weights `[B, H, T, T]` of each block.
 
     Raises:
-      UserError: if a field or the size of the images is invalid.
+      UserError: a field or the size of the images is invalid.
     """
     self._check(x)
     x = self._embed(x.astype(self.dtype))
@@ -206,7 +206,7 @@ class ViT(nn.Module):
     check_at_least(self, 0, "mlp_dim")
     if self.image_size:
       check_at_least(self, self.patch_size, "image_size")
-    lookup({"class": 0, "mean": 0}, self.pool, "pool")
+    check_choice("pool", self.pool, ("class", "mean"))
     check_head(self, "classifier")
     check_images(x, min_size=self.patch_size)
 

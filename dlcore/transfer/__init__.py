@@ -1,16 +1,11 @@
-"""Loads and saves published weights."""
+"""Loads and saves published weights, and exports functions."""
 
 from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.load_report import Report
 from dlcore.transfer.pretrained import from_pretrained, load_pretrained
-from dlcore.transfer.saving import (
-  PLATFORMS,
-  lowered,
-  preferred,
-  save_pretrained,
-  write,
-)
+from dlcore.transfer.saving import default_family, save_pretrained
+from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
 from dlcore.transfer.tokenizer import Tokenizer, load_tokenizer
 
 __all__ = [
@@ -21,11 +16,10 @@ __all__ = [
   "Report",
   "Tokenizer",
   "current_fields",
+  "default_family",
+  "export_stablehlo",
   "from_pretrained",
   "load_pretrained",
   "load_tokenizer",
-  "lowered",
-  "preferred",
   "save_pretrained",
-  "write",
 ]

@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 
 def split(read: Read, name: str, array: np.ndarray) -> tuple[np.ndarray, ...]:
-  """Returns our arrays that a published array contains, in our layout.
+  """Returns the model's arrays that a published array contains.
 
   Args:
     read: the rule that applies.
@@ -33,9 +33,9 @@ def split(read: Read, name: str, array: np.ndarray) -> tuple[np.ndarray, ...]:
       raise ValueError(f"{len(arrays)} parts instead of {len(read.paths)}")
   except (ValueError, IndexError, TypeError) as error:
     raise UserError(
-      f"expected other axes of the published array {files.quoted(name)}",
-      f"got the shape {array.shape}: {error}",
-      "choose weights of this kind of model, or another family",
+      f"expected another shape of the published array {files.quoted(name)}",
+      f"got {list(array.shape)}: {error}",
+      "choose weights of this model, or another family",
     ) from error
   return arrays
 
@@ -46,16 +46,19 @@ def reshape(
   shape: tuple[int, ...],
   resizes: Mapping[str, Resize],
 ) -> tuple[np.ndarray, str]:
-  """Returns an array in our shape and a note on the change, "" if unchanged.
+  """Returns an array in the model's shape and a note on the change.
 
   Args:
-    array: in our layout.
-    path: our path.
-    shape: our shape.
+    array: in the model's layout.
+    path: the model's path.
+    shape: the model's shape.
     resizes: `Family.resize`.
 
+  Returns:
+    The array, and the change for the report, "" if the shape is equal.
+
   Raises:
-    ValueError: the shape differs and cannot be changed to ours.
+    ValueError: the shape differs and cannot be changed to it.
   """
   if array.shape == shape:
     return array, ""

@@ -115,7 +115,7 @@ def differences(
   except INVALID:
     return {}  # An incomplete config.json; only the weights can be checked.
   except UserError as error:
-    if _is_allowed(allow, "config.json"):
+    if is_allowed(allow, "config.json"):
       return {"config.json": " ".join(error.lines)}
     raise UserError(
       error.lines[0],
@@ -129,7 +129,7 @@ def differences(
     if expected == value or unused:
       continue
     fields[name] = f"{expected!r} published, {value!r} here"
-    if name not in APPROXIMATE and not _is_allowed(allow, f"model.{name}"):
+    if name not in APPROXIMATE and not is_allowed(allow, f"model.{name}"):
       raise UserError(
         f"expected a model with {name}={expected!r}, as in config.json",
         f"got {value!r}",
@@ -150,7 +150,8 @@ def _value(model: Any, name: str) -> Any:
   return model.num_heads if value == 0 and name.endswith("_heads") else value
 
 
-def _is_allowed(allow: str, name: str) -> bool:
+def is_allowed(allow: str, name: str) -> bool:
+  """Returns whether the regex `allow` of `load_pretrained` matches a name."""
   return bool(allow and re.search(allow, name))
 
 

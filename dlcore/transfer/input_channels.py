@@ -16,7 +16,7 @@ def adapt(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
   channels, up to rounding: kernels are summed over C, or divided by 3.
 
   Args:
-    array: kernels in our layout.
+    array: kernels in the model's layout.
     shape: `[Y, X, C', F]`.
 
   Raises:

@@ -21,12 +21,12 @@ class Report:
   """Family of the published names: a key of `FAMILIES`, or "dlcore"."""
 
   matched: Mapping[str, str]
-  """Published name of each of our paths that was loaded."""
+  """Published name of each of the model's paths that was loaded."""
 
   reshaped: Mapping[str, str]
   """Loaded paths whose published shape differs, with the change."""
 
-  fresh: Mapping[str, str]
+  reinitialized: Mapping[str, str]
   """Paths that keep their initialization, such as the head, with the reason."""
 
   differing: Mapping[str, str]
@@ -36,9 +36,9 @@ class Report:
   """Other paths without a published array, as `allow` permits."""
 
   unused: tuple[str, ...]
-  """Published names without a path of ours, as `allow` permits."""
+  """Published names without a path in the model, as `allow` permits."""
 
-  spare: tuple[str, ...]
+  skipped: tuple[str, ...]
   """Published names of another head, or of an optional layer that the model
   lacks."""
 
@@ -48,14 +48,14 @@ class Report:
   def __str__(self) -> str:
     """Returns a table with one or more lines for each nonempty category."""
     hints = {key: f"nearest: {name}" for key, name in self.hints.items()}
-    count = len(self.matched) + len(self.fresh) + len(self.missing)
+    count = len(self.matched) + len(self.reinitialized) + len(self.missing)
     lines = [
-      ("weights", f"{self.source}, in the names of {self.family}"),
+      ("weights", f"{self.source}, in the format of {self.family}"),
       ("matched", f"{len(self.matched)} of {count} arrays"),
       *_rows("reshaped", self.reshaped, self.reshaped),
-      *_rows("fresh", self.fresh, self.fresh),
+      *_rows("initial", self.reinitialized, self.reinitialized),
       *_rows("differing", self.differing, self.differing),
-      *_rows("spare", self.spare, {}),
+      *_rows("skipped", self.skipped, {}),
       *_rows("missing", self.missing, hints),
       *_rows("unused", self.unused, hints),
     ]

@@ -8,7 +8,9 @@ import numpy as np
 
 from dlcore.errors import UserError
 from dlcore.transfer import array_checks
+from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import name_rules
+from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
 from dlcore.transfer.load_report import Report, nearest
 from dlcore.transfer.stacked_blocks import Slot
@@ -22,8 +24,9 @@ class Loading:
     reads: published arrays to read, under the names of the rules.
     sources: names in the source by the names of the rules.
     slots: arrays of the model by path.
-    matched, reshaped, differing, fresh, missing, spare, unused: see `Report`.
-    duplicates: our path of each further published name of a shared array.
+    matched, reshaped, differing, reinitialized, missing, skipped, unused: see
+      `Report`.
+    duplicates: path of each further published name of a shared array.
   """
 
   def __init__(
@@ -49,25 +52,27 @@ class Loading:
     self.reshaped: dict[str, str] = {}
     self.differing: dict[str, str] = {}
     optional = filter(self._is_optional, plan.missing)
-    self.fresh = dict.fromkeys(optional, "not published")
-    self.missing = [path for path in plan.missing if path not in self.fresh]
+    self.reinitialized = dict.fromkeys(optional, "not published")
+    self.missing = [
+      path for path in plan.missing if path not in self.reinitialized
+    ]
     self._classify_unused(plan, names)
 
   def _classify_unused(
     self, plan: name_rules.Plan, names: Collection[str]
   ) -> None:
-    """Sets `duplicates`, `spare` and `unused`."""
+    """Sets `duplicates`, `skipped` and `unused`."""
     rules, ignored = self.naming.rules, self.naming.family.ignored
     assigned = {path for read in plan.reads for path in read.paths}
     self.duplicates: dict[str, str] = {}
-    self.spare: list[str] = []
+    self.skipped: list[str] = []
     unused = set()
     for name in plan.unused:
       paths, source = name_rules.paths(rules, name), self.sources[name]
       if paths and assigned.issuperset(paths):
         self.duplicates[source] = paths[0]
       if paths and all(map(self._is_optional, paths)):
-        self.spare.append(source)
+        self.skipped.append(source)
       elif source not in self.duplicates:
         unused.add(source)
     self.unused = [
@@ -79,7 +84,7 @@ class Loading:
   def skip_head(self) -> None:
     """Keeps the initialization of the head, even if the source has one."""
     heads = filter(self._is_head, self.slots)
-    self.fresh |= dict.fromkeys(heads, "as requested")
+    self.reinitialized |= dict.fromkeys(heads, "as requested")
 
   def skip_misfit_head(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Keeps the initialization of each head layer with a differing shape."""
@@ -91,11 +96,15 @@ class Loading:
       for path, piece in zip(read.paths, pieces, strict=True):
         if self._is_head(path) and piece.shape != self.slots[path].shape:
           shape = list(self.slots[path].shape)
-          self.fresh[path] = f"{list(piece.shape)} published, {shape} here"
-    layers = {_layer(path) for path in self.fresh if self._is_head(path)}
+          self.reinitialized[path] = (
+            f"{list(piece.shape)} published, {shape} here"
+          )
+    layers = {
+      _layer(path) for path in self.reinitialized if self._is_head(path)
+    }
     for path in filter(self._is_head, self.slots):
       if _layer(path) in layers:
-        self.fresh.setdefault(path, "with the rest of its layer")
+        self.reinitialized.setdefault(path, "with the rest of its layer")
 
   def check(self, allow: str) -> None:
     """Checks that missing and unused names are allowed.
@@ -110,7 +119,7 @@ class Loading:
       (problem, name)
       for problem, names in (("missing", self.missing), ("unused", self.unused))
       for name in names
-      if not _is_allowed(allow, name)
+      if not is_allowed(allow, name)
     ]
     if problems:
       raise self._mismatch(problems)
@@ -121,7 +130,7 @@ class Loading:
     leaves: Mapping[str, Any],
     allow: str,
   ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yields `(our path, published name, array)`, one array at a time.
+    """Yields `(the model's path, published name, array)`, one array at a time.
 
     Args:
       arrays: published arrays by name.
@@ -132,13 +141,13 @@ class Loading:
       UserError: the dtype or the shape of an array does not match.
     """
     for read in self.reads:
-      if all(path in self.fresh for path in read.paths):
+      if all(path in self.reinitialized for path in read.paths):
         continue
       name = self.sources[read.name]
       array = arrays[name]
       pieces = array_checks.split(read, name, array)
       for path, piece in zip(read.paths, pieces, strict=True):
-        if path not in self.slots or path in self.fresh:
+        if path not in self.slots or path in self.reinitialized:
           continue
         dtype = np.dtype(leaves[self.slots[path].leaf].dtype)
         array_checks.check_dtype(name, array.dtype, dtype)
@@ -147,7 +156,7 @@ class Loading:
           yield path, name, reshaped
 
   def check_duplicates(self, arrays: Mapping[str, np.ndarray]) -> None:
-    """Checks that published arrays that share one of ours are equal.
+    """Checks that published arrays that share one of the model's are equal.
 
     Raises:
       UserError: they differ.
@@ -159,20 +168,20 @@ class Loading:
           f"expected {files.quoted(name)} to equal {files.quoted(other)}, as "
           f"both are {path}",
           "got different values",
-          "dlcore has no such model",
+          UNSUPPORTED,
         )
 
   def _reshape(
     self, path: str, name: str, array: np.ndarray, allow: str
   ) -> np.ndarray | None:
-    """Returns the array in our shape, or None to keep the initialization."""
+    """Returns the array in the model's shape, None if it is not loaded."""
     shape = self.slots[path].shape
     try:
       array, note = array_checks.reshape(
         array, path, shape, self.naming.family.resize
       )
     except ValueError as error:
-      if _is_allowed(allow, path):
+      if is_allowed(allow, path):
         self.missing.append(path)
         return None
       raise UserError(
@@ -194,11 +203,11 @@ class Loading:
       family=self.naming.name,
       matched=self.matched,
       reshaped=self.reshaped,
-      fresh=self.fresh,
+      reinitialized=self.reinitialized,
       differing=self.differing,
       missing=tuple(self.missing),
       unused=tuple(self.unused),
-      spare=tuple(self.spare),
+      skipped=tuple(self.skipped),
       hints=self._hints(),
     )
 
@@ -218,7 +227,7 @@ class Loading:
     if problems[2:]:
       lines.append(f"{len(problems) - 2} more")
     return UserError(
-      f"expected the arrays of the model in {self.source}, in the names of "
+      f"expected the arrays of the model in {self.source}, in the format of "
       f"{self.naming.name}",
       f"got {len(self.reads)} that match; {'; '.join(lines)}",
       "choose other weights, or pass "
@@ -236,10 +245,6 @@ class Loading:
 
 def _layer(path: str) -> str:
   return path.rsplit("/", 1)[0]
-
-
-def _is_allowed(allow: str, name: str) -> bool:
-  return bool(allow and re.search(allow, name))
 
 
 def _allow_argument(names: Sequence[str]) -> str:

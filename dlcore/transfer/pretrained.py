@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from dlcore import trees
-from dlcore.errors import UserError, lookup, nearest
+from dlcore.errors import UserError, check_choice, nearest
 from dlcore.optim.settings import check_pattern
 from dlcore.transfer import (
   array_checks,
@@ -24,8 +24,8 @@ from dlcore.transfer.loading import Loading
 from dlcore.transfer.stacked_blocks import Slot
 from dlcore.typing import PyTree
 
-HEADS = {"published": False, "fresh": True}
-"""Whether the head keeps its initialization, by value of `head`."""
+HEADS = ("published", "reinitialized")
+"""Values of `head`."""
 
 
 def load_pretrained(
@@ -49,14 +49,14 @@ def load_pretrained(
     model: the module.
     variables: variables that `model.init` returns, or their shapes
       (`jax.ShapeDtypeStruct`) if the source has all of them.
-    family: a key of `FAMILIES`, or "dlcore" for our own paths. By default the
-      family that config.json names, or the one that matches most names.
-    allow: regex over our paths that may be missing or of another shape, and
-      then keep their initialization; over published names that may be unused;
-      and over fields such as "model.activation" that may differ from
+    family: a key of `FAMILIES`, or "dlcore" for dlcore's own paths. By default
+      the family that config.json names, or the one that matches most names.
+    allow: regex over the model's paths that may be missing or of another shape,
+      and then keep their initialization; over published names that may be
+      unused; and over fields such as "model.activation" that may differ from
       config.json.
-    head: "published" loads the head if its shapes are ours; "fresh" keeps its
-      initialization.
+    head: "published" loads the head if its shapes are the model's;
+      "reinitialized" keeps its initialization.
 
   Returns:
     The variables, with the dtypes and devices of the arguments, and the report.
@@ -66,7 +66,7 @@ def load_pretrained(
       finite, or a missing, unused or reshaped array is not allowed.
   """
   check_pattern("allow", allow)
-  fresh_head = lookup(HEADS, head, "value of head")
+  check_choice("head", head, HEADS)
   weights = sources.open_weights(source)
   leaves = trees.flatten(variables)
   slots = stacked_blocks.slots(leaves)
@@ -81,7 +81,7 @@ def load_pretrained(
     loading.differing = config_checks.differences(
       weights.config, naming.family, model, allow
     )
-  if fresh_head:
+  if head == "reinitialized":
     loading.skip_head()
   else:
     loading.skip_misfit_head(weights.arrays)
@@ -90,7 +90,9 @@ def load_pretrained(
     array_checks.check_finite(name, builder.fill(slots[path], array))
     builder.close(slots[path])
   loading.check_duplicates(weights.arrays)
-  unchanged = [slots[path] for path in (*loading.fresh, *loading.missing)]
+  unchanged = [
+    slots[path] for path in (*loading.reinitialized, *loading.missing)
+  ]
   _check_initialized(leaves, unchanged)
   for slot in unchanged:
     builder.close(slot)

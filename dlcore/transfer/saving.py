@@ -1,12 +1,11 @@
-"""Writes weights in published names, and functions as StableHLO."""
+"""Writes weights in published names."""
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from dlcore import trees
@@ -16,8 +15,6 @@ from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files, safetensors, sources
 from dlcore.typing import PyTree
-
-PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def save_pretrained(
@@ -41,8 +38,8 @@ def save_pretrained(
       `{"model": {"name", "num_classes", ...}, "input": shape}`.
     channels: number of image channels, by default that of the first
       convolution.
-    family: a key of `FAMILIES`, or "dlcore" for our own paths. By default
-      `preferred(model)`.
+    family: a key of `FAMILIES`, or "dlcore" for dlcore's own paths. By default
+      `default_family(model)`.
 
   Returns:
     The name of the family.
@@ -53,9 +50,9 @@ def save_pretrained(
   """
   arrays = stacked_blocks.unstack(trees.flatten(variables))
   model = _with_image_size(model, arrays)
-  name = family or preferred(model)
+  name = family or default_family(model)
   naming = weight_names.by_name(name, model, arrays)
-  entries = {"model_type": name, **naming.family.config(model)}
+  entries = {"model_type": name, **naming.family.describe(model)}
   _check_family(name, entries["model_type"])
   channels = _num_channels(arrays) if channels is None else channels
   if channels != 3 and name != OWN:
@@ -139,59 +136,12 @@ def _batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
   }
 
 
-def preferred(model: Any) -> str:
+def default_family(model: Any) -> str:
   """Returns the first family that can express a model, else "dlcore"."""
   for name in weight_names.candidate_names(model):
     try:
-      weight_names.FAMILIES[name].config(model)
+      weight_names.FAMILIES[name].describe(model)
     except UserError:
       continue
     return name
   return OWN
-
-
-def write(path: str | Path, data: bytes) -> None:
-  """Writes a file atomically.
-
-  Raises:
-    UserError: the disk is full, or the folder is not writable.
-  """
-  files.write(Path(path), data)
-
-
-def lowered(
-  function: Callable[..., Any],
-  example: Mapping[str, tuple[tuple[int, ...], Any]],
-  *,
-  platforms: Sequence[str] = PLATFORMS,
-) -> bytes:
-  """Returns a function as StableHLO, which runs without dlcore.
-
-  Args:
-    function: takes arrays `[B, ...]` by keyword. Arrays that it closes over
-      become constants.
-    example: shape without B and dtype of each argument, by name.
-    platforms: where the function can run.
-
-  Returns:
-    Bytes for `jax.export.deserialize`; B is symbolic.
-
-  Raises:
-    UserError: the package flatbuffers is not installed.
-  """
-  from jax import export
-
-  batch = export.symbolic_shape("B")
-  shapes = {
-    name: jax.ShapeDtypeStruct((*batch, *shape), dtype)
-    for name, (shape, dtype) in example.items()
-  }
-  exported = export.export(jax.jit(function), platforms=platforms)(**shapes)
-  try:
-    return bytes(exported.serialize())
-  except ImportError:
-    raise UserError(
-      "expected the package flatbuffers, which writes StableHLO",
-      "it is not installed",
-      "pip install flatbuffers",
-    ) from None

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from dlcore.errors import UserError, lookup
 from dlcore.transfer.families import FAMILIES, Family, name_rules, own
+from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.families.name_rules import Rule
 from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files
@@ -70,7 +71,7 @@ def infer(
     return candidates[scores.index(max(scores))]
   examples = ", ".join(files.quoted(name) for name in list(names)[:3])
   raise UserError(
-    f"expected weights of a {type(model).__name__}, in the names of "
+    f"expected weights of a {type(model).__name__}, in the format of "
     f"{', '.join([*candidate_names(model), OWN])}",
     f"got {len(names)} arrays: {examples or 'none'}",
     "pass family=NAME, or choose weights of such a model",
@@ -78,7 +79,7 @@ def infer(
 
 
 def candidate_names(model: Any) -> list[str]:
-  """Returns the names of the families of a model, the preferred one first."""
+  """Returns the names of the families of a model, the default first."""
   return [
     name
     for name, family in FAMILIES.items()
@@ -129,7 +130,7 @@ def _check_known(name: str) -> None:
     raise UserError(
       f"expected a model_type among {known}",
       f"got {files.quoted(name)}",
-      "dlcore has no such model",
+      UNSUPPORTED,
     )
 
 

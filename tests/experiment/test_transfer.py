@@ -72,7 +72,7 @@ def test_exported_weights_are_loaded_with_the_same_bits(run, shell):
     "export", f"--workdir={run}", "--format=safetensors", "--output=out"
   )
   assert answer.code == 0, answer.err
-  assert "in names of dlcore" in answer.out
+  assert "of the family dlcore" in answer.out
   model, variables = transfer.from_pretrained("out")
   assert model.widths == (8,)
   exported, trained = trees.flatten(variables["params"]), params(run)

@@ -144,7 +144,11 @@ def test_adaptive_pooling_averages_windows_that_cover_the_image(pixels):
   [
     ("convnext_tiny", {"depths": (1,)}, "the same number of stages"),
     ("convnext_tiny", {"patch_size": 30}, "60x60 pixels"),
-    ("convnext_tiny", {"head": "clasifier"}, "did you mean 'classifier'"),
+    (
+      "convnext_tiny",
+      {"head": "clasifier"},
+      "expected head to be 'classifier'",
+    ),
     ("efficientnet_lite0", {"stages": ((1, 3, 1, 1, 8),)}, "two stages"),
     ("efficientnet_lite0", {"padding": "valid"}, "same, symmetric"),
     ("efficientnet_lite0", {"dropout": 1.0}, "dropout"),

@@ -1,4 +1,4 @@
-"""A family for tests: small residual networks in the names of torchvision."""
+"""A family for tests: small residual networks, with torchvision's names."""
 
 import functools
 
@@ -11,25 +11,25 @@ from dlcore.transfer import Family
 from dlcore.transfer.families.name_rules import CONV, DENSE, Rule
 
 
-def norm(published, ours):
+def norm(published, path):
   return [
-    Rule(f"{published}.weight", f"params/{ours}/scale"),
-    Rule(f"{published}.bias", f"params/{ours}/bias"),
-    Rule(f"{published}.running_mean", f"batch_stats/{ours}/mean"),
-    Rule(f"{published}.running_var", f"batch_stats/{ours}/var"),
+    Rule(f"{published}.weight", f"params/{path}/scale"),
+    Rule(f"{published}.bias", f"params/{path}/bias"),
+    Rule(f"{published}.running_mean", f"batch_stats/{path}/mean"),
+    Rule(f"{published}.running_var", f"batch_stats/{path}/var"),
   ]
 
 
-BLOCK, OURS = "layer{i+1}.{j}", "stage_{i}_block_{j}"
+BLOCK, PATH = "layer{i+1}.{j}", "stage_{i}_block_{j}"
 RULES = [
   Rule("conv1.weight", "params/stem/conv/kernel", CONV),
   *norm("bn1", "stem/norm"),
-  Rule(f"{BLOCK}.conv{{k+1}}.weight", f"params/{OURS}/conv_{{k}}/kernel", CONV),
-  *norm(f"{BLOCK}.bn{{k+1}}", f"{OURS}/norm_{{k}}"),
+  Rule(f"{BLOCK}.conv{{k+1}}.weight", f"params/{PATH}/conv_{{k}}/kernel", CONV),
+  *norm(f"{BLOCK}.bn{{k+1}}", f"{PATH}/norm_{{k}}"),
   Rule(
-    f"{BLOCK}.downsample.0.weight", f"params/{OURS}/shortcut_conv/kernel", CONV
+    f"{BLOCK}.downsample.0.weight", f"params/{PATH}/shortcut_conv/kernel", CONV
   ),
-  *norm(f"{BLOCK}.downsample.1", f"{OURS}/shortcut_norm"),
+  *norm(f"{BLOCK}.downsample.1", f"{PATH}/shortcut_norm"),
   Rule("fc.weight", "params/head/kernel", DENSE),
   Rule("fc.bias", "params/head/bias"),
 ]
@@ -41,7 +41,7 @@ FAMILY = Family(
     stages=tuple(config["depths"]),
     width=config["width"],
   ),
-  config=lambda model: {
+  describe=lambda model: {
     "model_type": "test",
     "num_labels": model.num_classes,
     "depths": model.stages,

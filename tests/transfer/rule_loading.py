@@ -8,7 +8,7 @@ from dlcore.transfer.families import name_rules
 
 
 class Loaded(NamedTuple):
-  """Our arrays and the names that were not used."""
+  """The model's arrays and the names that were not used."""
 
   arrays: dict[str, np.ndarray]
   """By path."""
@@ -20,7 +20,7 @@ class Loaded(NamedTuple):
   """Paths without a published array."""
 
   unused: list[str]
-  """Published names without a path of ours."""
+  """Published names without a path in the model."""
 
 
 def load(rules, published, paths):

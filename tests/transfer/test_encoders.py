@@ -59,7 +59,7 @@ def test_a_model_is_not_written_as_another_family():
     ("timm/vit", vit),
   ):
     with pytest.raises(UserError, match="expected"):
-      FAMILIES[family].config(model)
+      FAMILIES[family].describe(model)
 
 
 def test_a_name_of_timm_contains_the_sizes():

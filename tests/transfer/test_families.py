@@ -124,8 +124,10 @@ def test_a_decoder_changes_its_head(have, want, tmp_path):
   model = models.create("llama2_7b", **TEXT, head=want, num_classes=3)
   variables = initialized(model, IDS)
   _, report = transfer.load_pretrained(tmp_path, model, variables)
-  assert set(report.fresh) == {"params/head/kernel"}
-  assert report.spare == ("lm_head.weight" if have == "lm" else "score.weight",)
+  assert set(report.reinitialized) == {"params/head/kernel"}
+  assert report.skipped == (
+    "lm_head.weight" if have == "lm" else "score.weight",
+  )
 
 
 @pytest.mark.parametrize(
@@ -297,7 +299,7 @@ def test_the_config_of_a_vit_has_an_architecture_of_timm():
     eps=1e-6,
   )
   family = transfer.FAMILIES["timm/vit"]
-  config = family.config(vit)
+  config = family.describe(vit)
   assert config["architecture"] == "vit_base_patch16_224"
   assert config["model_args"]["patch_size"] == 4
   assert family.build(config).patch_size == 4
@@ -327,7 +329,7 @@ def test_vgg_without_a_head_skips_the_published_dense_layers(tmp_path):
     tmp_path / "vgg.safetensors", headless, variables
   )
   assert len(report.matched) == len(trees.flatten(loaded)) == 4
-  assert set(report.spare) == {
+  assert set(report.skipped) == {
     f"classifier.{i}.{name}" for i in (0, 3, 6) for name in ("weight", "bias")
   }
 

@@ -111,7 +111,7 @@ def test_the_loaded_arrays_outlive_their_file(folder):
 def test_a_head_of_another_width_keeps_its_initialization(folder):
   model, variables = published.resnet(num_classes=7)
   loaded, report = transfer.load_pretrained(folder, model, variables)
-  assert set(report.fresh) == {"params/head/kernel", "params/head/bias"}
+  assert set(report.reinitialized) == {"params/head/kernel", "params/head/bias"}
   assert "[8, 5] published, [8, 7] here" in str(report)
   equal(loaded["params"]["head"], variables["params"]["head"])
   equal(loaded["batch_stats"], published.resnet()[1]["batch_stats"])
@@ -121,9 +121,9 @@ def test_a_matching_head_can_keep_its_initialization(folder):
   model, variables = published.resnet()
   initial = zeros(variables)
   loaded, report = transfer.load_pretrained(
-    folder, model, initial, head="fresh"
+    folder, model, initial, head="reinitialized"
   )
-  assert report.fresh["params/head/bias"] == "as requested"
+  assert report.reinitialized["params/head/bias"] == "as requested"
   equal(loaded["params"]["head"], initial["params"]["head"])
   equal(loaded["params"]["stem"], variables["params"]["stem"])
 
@@ -133,7 +133,7 @@ def test_weights_without_a_head_keep_our_initialization(folder, tmp_path):
   del arrays["fc.weight"], arrays["fc.bias"]
   model, variables = published.resnet()
   _, report = transfer.load_pretrained(file(tmp_path, arrays), model, variables)
-  assert report.fresh["params/head/kernel"] == "not published"
+  assert report.reinitialized["params/head/kernel"] == "not published"
 
 
 def test_a_head_that_the_model_lacks_is_skipped(folder):
@@ -143,8 +143,8 @@ def test_a_head_that_the_model_lacks_is_skipped(folder):
   headless = {**variables, "params": params}
   loaded, report = transfer.load_pretrained(folder, model, headless)
   equal(loaded, headless)
-  assert set(report.spare) == {"fc.weight", "fc.bias"}
-  assert "spare     fc." in str(report)
+  assert set(report.skipped) == {"fc.weight", "fc.bias"}
+  assert "skipped   fc." in str(report)
 
 
 @pytest.mark.parametrize(("old", "new"), [(3, 1), (1, 3)])
@@ -224,7 +224,11 @@ def test_missing_and_unused_names_are_reported_with_the_nearest(
   assert report.unused == ("bn1.wieght",)
   assert report.hints["bn1.wieght"] == "params/stem/norm/scale"
   assert not np.any(loaded["params"]["stem"]["norm"]["scale"])
-  for word in ("matched   31 of 32", "missing   params", "unused    bn1.wi"):
+  for word in (
+    "matched   31 of 32",
+    "missing   params",
+    "unused    bn1.wi",
+  ):
     assert word in str(report)
 
 
@@ -238,7 +242,9 @@ def test_another_shape_is_refused_unless_allowed(folder):
   equal(loaded, variables)
   assert len(report.missing) == len(trees.flatten(variables)) - 2
   # The bias matches, but the kernel of its layer does not.
-  assert report.fresh["params/head/bias"] == "with the rest of its layer"
+  assert (
+    report.reinitialized["params/head/bias"] == "with the rest of its layer"
+  )
   assert not report.matched
 
 
@@ -291,7 +297,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
   path = file(tmp_path, {"encoder.weight": np.ones(3)})
   refused(path, "ResNet", "test, dlcore", "1 arrays: 'encoder.weight'")
   refused(path, "'tset'", "did you mean 'test'?", family="tset")
-  refused(path, "value of head", "'new'", head="new")
+  refused(path, "expected head to be", "'new'", head="new")
   model = models.create("mlp", num_classes=2)
   variables = {"params": {}}
   with pytest.raises(UserError, match="of the family 'test'"):
@@ -543,12 +549,12 @@ def test_optional_layers_may_be_missing_or_skipped(
   _, report = transfer.load_pretrained(
     folder, model, {**variables, "params": params}
   )
-  assert set(report.spare) == {"bn1.weight", "bn1.bias"}
+  assert set(report.skipped) == {"bn1.weight", "bn1.bias"}
   arrays = arrays_of(folder)
   del arrays["bn1.weight"]
   path = file(tmp_path, arrays)
   loaded, report = transfer.load_pretrained(path, model, zeros(variables))
-  assert set(report.fresh) == {"params/stem/norm/scale"}
+  assert set(report.reinitialized) == {"params/stem/norm/scale"}
   equal(loaded["params"]["head"], variables["params"]["head"])
   arrays["bn1.weight"] = np.ones(3, np.float32)
   refused(file(tmp_path, arrays), "the shape [4] of params/stem/norm/scale")
@@ -562,7 +568,7 @@ def test_image_channels_other_than_three_are_written(tmp_path, monkeypatch):
   transfer.save_pretrained(tmp_path, model, variables)
   equal(transfer.from_pretrained(tmp_path)[1], variables)
   timm = published.FAMILY._replace(
-    config=lambda model: {"architecture": "x", "model_args": {"a": 1}}
+    describe=lambda model: {"architecture": "x", "model_args": {"a": 1}}
   )
   monkeypatch.setitem(TABLE, "test", timm)
   transfer.save_pretrained(tmp_path, model, variables, channels=1)
@@ -570,16 +576,20 @@ def test_image_channels_other_than_three_are_written(tmp_path, monkeypatch):
   assert config["model_args"] == {"a": 1, "in_chans": 1}
 
 
-def test_the_first_family_that_can_express_a_model_is_preferred(monkeypatch):
+def test_the_first_family_that_can_express_a_model_is_default_family(
+  monkeypatch,
+):
   def refuse(model):
     raise UserError("no such model")
 
   model, _ = published.resnet()
-  refusing = published.FAMILY._replace(config=refuse)
+  refusing = published.FAMILY._replace(describe=refuse)
   monkeypatch.setattr(
     weight_names,
     "FAMILIES",
     {"first": refusing, "second": published.FAMILY},
   )
-  assert transfer.preferred(model) == "second"
-  assert transfer.preferred(models.create("mlp", num_classes=2)) == "dlcore"
+  assert transfer.default_family(model) == "second"
+  assert (
+    transfer.default_family(models.create("mlp", num_classes=2)) == "dlcore"
+  )

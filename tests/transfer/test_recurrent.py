@@ -16,7 +16,7 @@ def test_a_written_config_contains_the_arguments_of_torch(name):
   metadata = File(FOLDER / f"{name}.safetensors").metadata
   config = json.loads(metadata["config"])
   family = FAMILIES[metadata["family"]]
-  written = family.config(family.build(config))
+  written = family.describe(family.build(config))
   for key in config.keys() & written.keys():
     assert written[key] == config[key]
 

@@ -1,4 +1,4 @@
-"""A family for golden files: an encoder-decoder in the names of torch.nn."""
+"""A family for golden files: an encoder-decoder with the names of torch.nn."""
 
 from dlcore.models import Transformer
 from dlcore.transfer import Family
@@ -29,8 +29,8 @@ def _rules(model):
   return rules
 
 
-def _attention(published, ours):
-  paths = [f"{ours}/{kind}" for kind in PROJECTIONS]
+def _attention(published, path):
+  paths = [f"{path}/{kind}" for kind in PROJECTIONS]
   return [
     Rule(
       f"{published}.in_proj_weight",
@@ -42,13 +42,13 @@ def _attention(published, ours):
       tuple(f"{path}/bias" for path in paths),
       fused(3, 0),
     ),
-    *dense(f"{published}.out_proj", f"{ours}/out"),
+    *dense(f"{published}.out_proj", f"{path}/out"),
   ]
 
 
 FAMILY = Family(
   _rules,
   build=lambda config: Transformer(**config),
-  config=lambda model: {},
+  describe=lambda model: {},
   model=Transformer,
 )

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from dlcore.errors import UserError
 
-UNSUPPORTED = "dlcore has no such model"
-"""Third line of the error for a model that ours cannot represent."""
+UNSUPPORTED = "dlcore has no such model: choose weights of another one"
+"""Third line of the error for a model that dlcore cannot represent."""
 
 ANOTHER = "choose another family; 'dlcore' can express every model"
 
@@ -17,7 +17,7 @@ REQUIRED = object()
 
 
 class Field(NamedTuple):
-  """One entry of a published config.json and one field of our model.
+  """One entry of a published config.json and one field of the model.
 
   Several rows may read one entry, or set one field: the last one applies.
   """
@@ -26,7 +26,7 @@ class Field(NamedTuple):
   """Name of the entry."""
 
   name: str
-  """Name of our field."""
+  """Name of the model's field."""
 
   default: Any = REQUIRED
   """Value of an absent entry. A required entry that is absent is a KeyError."""
@@ -38,7 +38,7 @@ class Field(NamedTuple):
   """`(field, model) -> entry`; None leaves the entry out."""
 
   nonzero: bool = False
-  """Whether the library has no model in which our field is 0."""
+  """Whether the library has no model in which the model's field is 0."""
 
 
 OPTIONAL = (lambda value, _: value or 0, lambda value, _: value or None)
@@ -60,7 +60,7 @@ def mlp_dim(value: int, model: Any) -> int:
 def load_fields(
   rows: Sequence[Field], config: Mapping[str, Any]
 ) -> dict[str, Any]:
-  """Returns the fields of our model that a config.json sets.
+  """Returns the fields of the model that a config.json sets.
 
   Raises:
     UserError: a value is not supported.

@@ -42,7 +42,7 @@ def image_inputs(
 
 
 class Family(NamedTuple):
-  """A family of models in the names of one library."""
+  """A family of models, with the parameter names of one library."""
 
   rules: Callable[[Any], Sequence[Rule]]
   """`model -> rules`, with the published names of exactly this model: if it has
@@ -51,7 +51,7 @@ class Family(NamedTuple):
   build: Callable[[Mapping[str, Any]], Any]
   """`config -> model`, from a published config.json."""
 
-  config: Callable[[Any], dict[str, Any]]
+  describe: Callable[[Any], dict[str, Any]]
   """`model -> config`, which the library's own class accepts."""
 
   ignored: str = ""
@@ -70,16 +70,16 @@ class Family(NamedTuple):
 
   resize: Mapping[str, Resize] = {}
   """Resizing of arrays whose shape differs, such as position tables, by regex
-  over our paths."""
+  over the model's paths."""
 
   head: str = r"^params/head/"
-  """Regex over our paths of the output layer, which keeps its initialization
-  if the source has none of its shape."""
+  """Regex over the model's paths of the output layer, which keeps its
+  initialization if the source has none of its shape."""
 
   optional: str = ""
-  """Regex over our paths of other layers that only some published models have,
-  such as a pooler. A missing one keeps its initialization, and an additional
-  one is skipped. The shapes must match."""
+  """Regex over the model's paths of other layers that only some published
+  models have, such as a pooler. A missing one keeps its initialization, and an
+  additional one is skipped. The shapes must match."""
 
   inputs: Callable[[Mapping[str, Any]], tuple[Any, ...]] = image_inputs
   """`config -> shapes and dtypes` of the inputs of the model's `init`."""

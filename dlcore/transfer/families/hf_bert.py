@@ -1,4 +1,4 @@
-"""BERT in the names of transformers, also MiniLM and similar encoders."""
+"""Parameter names of transformers for BERT, MiniLM and similar encoders."""
 
 from collections.abc import Sequence
 
@@ -93,26 +93,26 @@ def _embeddings(published: str) -> tuple[Rule, ...]:
   return (*tables, *_norm(f"{published}.LayerNorm", "params/embedding_norm"))
 
 
-def _block(published: str, ours: str) -> tuple[Rule, ...]:
+def _block(published: str, path: str) -> tuple[Rule, ...]:
   layers = ("self.query", "self.key", "self.value", "output.dense")
   return (
     *attention(
       [f"{published}.attention.{layer}" for layer in layers],
-      f"{ours}/attention",
+      f"{path}/attention",
     ),
-    *_norm(f"{published}.attention.output.LayerNorm", f"{ours}/attention_norm"),
-    *dense(f"{published}.intermediate.dense", f"{ours}/feedforward/in"),
-    *dense(f"{published}.output.dense", f"{ours}/feedforward/out"),
-    *_norm(f"{published}.output.LayerNorm", f"{ours}/feedforward_norm"),
+    *_norm(f"{published}.attention.output.LayerNorm", f"{path}/attention_norm"),
+    *dense(f"{published}.intermediate.dense", f"{path}/feedforward/in"),
+    *dense(f"{published}.output.dense", f"{path}/feedforward/out"),
+    *_norm(f"{published}.output.LayerNorm", f"{path}/feedforward_norm"),
   )
 
 
-def _norm(published: str, ours: str) -> tuple[Rule, ...]:
+def _norm(published: str, path: str) -> tuple[Rule, ...]:
   """Returns the rules of current names, then of the oldest published files."""
   return (
-    *norm(published, ours),
-    Rule(f"{published}.gamma", f"{ours}/scale"),
-    Rule(f"{published}.beta", f"{ours}/bias"),
+    *norm(published, path),
+    Rule(f"{published}.gamma", f"{path}/scale"),
+    Rule(f"{published}.beta", f"{path}/bias"),
   )
 
 

@@ -19,7 +19,7 @@ ACTIVATIONS = {
   "swish": "silu",
   "tanh": "tanh",
 }
-"""Our names of activations by those of transformers. The first one of several
+"""Keys of `ACTIVATIONS` by transformers' names. The first one of several
 is written."""
 
 
@@ -28,8 +28,8 @@ def _load_activation(name: str, _) -> str:
 
 
 def _save_activation(name: str, _) -> str:
-  for published, ours in ACTIVATIONS.items():
-    if ours == name:
+  for published, activation in ACTIVATIONS.items():
+    if activation == name:
       return published
   raise UserError(
     "expected an activation that transformers has",
@@ -67,25 +67,25 @@ class HfConfig(NamedTuple):
   """Table of the config.json of one `model_type`."""
 
   model: type
-  """Class of our models."""
+  """Class of the models."""
 
   model_type: str
 
   architectures: Mapping[str, str | None]
-  """Our head by class of transformers. The first class is the default when a
-  config.json names none, and the first one of a head is written."""
+  """Value of `head` by class of transformers. The first class is the default if
+  a config.json names none, and the first one of a head is written."""
 
   fields: Sequence[Field]
 
   constants: Mapping[str, Any] = {}
-  """Fields of our model that have one value in this family."""
+  """Fields of the model that have one value in this family."""
 
   supported: Mapping[str, Any] = {}
-  """Entries of which our model has one value."""
+  """Entries of which the model has one value."""
 
   tied_head: str = ""
   """Head that must share the embedding table, whose `tie_word_embeddings` is
-  not a field of our model."""
+  not a field of the model."""
 
   def build(self, config: Mapping[str, Any]) -> Any:
     """Returns the model that a config.json describes.
@@ -104,7 +104,7 @@ class HfConfig(NamedTuple):
   def describe(self, model: Any) -> dict[str, Any]:
     """Returns the config.json from which transformers builds the model.
 
-    `num_channels` of images is not a field of our models; transformers' default
+    `num_channels` of images is not a field of the models; transformers' default
     is 3.
 
     Raises:

@@ -1,4 +1,4 @@
-"""ConvNeXt in the names of transformers."""
+"""Parameter names of transformers for ConvNeXt."""
 
 from collections.abc import Sequence
 
@@ -42,12 +42,12 @@ def rules(model: ConvNeXt) -> Sequence[Rule]:
   base = PREFIX if model.head else ""
   stem, stage = f"{base}embeddings", f"{base}encoder.stages.{{i}}"
   layer, block = f"{stage}.layers.{{j}}", "params/stage_{i}_block_{j}"
-  down, ours = f"{stage}.downsampling_layer", "params/stage_{i}"
+  down, path = f"{stage}.downsampling_layer", "params/stage_{i}"
   return (
     *dense(f"{stem}.patch_embeddings", "params/stem_conv", CONV),
     *norm(f"{stem}.layernorm", "params/stem_norm"),
-    *norm(f"{down}.0", f"{ours}_norm"),
-    *dense(f"{down}.1", f"{ours}_conv", CONV),
+    *norm(f"{down}.0", f"{path}_norm"),
+    *dense(f"{down}.1", f"{path}_conv", CONV),
     *dense(f"{layer}.dwconv", f"{block}/depthwise", CONV),
     *norm(f"{layer}.layernorm", f"{block}/norm"),
     *dense(f"{layer}.pwconv1", f"{block}/dense_0"),

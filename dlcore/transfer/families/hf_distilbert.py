@@ -1,4 +1,4 @@
-"""DistilBERT in the names of transformers."""
+"""Parameter names of transformers for DistilBERT."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

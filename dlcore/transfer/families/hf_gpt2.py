@@ -1,4 +1,4 @@
-"""GPT-2 in the names of transformers."""
+"""Parameter names of transformers for GPT-2."""
 
 from collections.abc import Sequence
 
@@ -48,8 +48,8 @@ CONFIG = HfConfig(
 def rules(model: GPT2) -> Sequence[Rule]:
   """Returns the name rules of a model, with or without a head.
 
-  Published kernels are `[in, out]`, as ours. Those of query, key and value are
-  one array.
+  Published kernels are `[in, out]`, like the model's. Those of query, key and
+  value are one array.
   """
   base = PREFIX if model.head else ""
   layer, block = f"{base}h.{{i}}", "params/block_{i}"

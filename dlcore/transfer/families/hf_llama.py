@@ -1,9 +1,9 @@
-"""Llama, SmolLM and Qwen 2 in the names of transformers, which are the same."""
+"""Parameter names of transformers for Llama, SmolLM and Qwen 2."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlcore.errors import lookup
+from dlcore.errors import check_choice
 from dlcore.models.llama import Llama
 from dlcore.transfer.families.config_fields import OPTIONAL, Field, or_field
 from dlcore.transfer.families.family import Family, token_inputs
@@ -24,7 +24,7 @@ SCALING = (
   "high_freq_factor",
   "original_max_position_embeddings",
 )
-"""Entries of a `rope_scaling` of type "llama3", in the order of our field."""
+"""Entries of a `rope_scaling` of type "llama3", in the order of the field."""
 
 
 def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -35,7 +35,7 @@ def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _load_scaling(_, config: Mapping[str, Any]) -> tuple[float, ...]:
   rope = _rope(config)
   kind = rope.get("rope_type") or rope.get("type") or "default"
-  lookup({"default": None, "llama3": None}, kind, "rope_type")
+  check_choice("rope_type", kind, ("default", "llama3"))
   return () if kind == "default" else tuple(rope[name] for name in SCALING)
 
 
@@ -130,10 +130,10 @@ def rules(model: Llama) -> Sequence[Rule]:
   feedforward = (
     Rule(
       f"{layer}.mlp.{published}_proj.weight",
-      f"{block}/feedforward/{ours}/kernel",
+      f"{block}/feedforward/{name}/kernel",
       DENSE,
     )
-    for ours, published in (("gate", "gate"), ("in", "up"), ("out", "down"))
+    for name, published in (("gate", "gate"), ("in", "up"), ("out", "down"))
   )
   return (
     embedding(f"{base}embed_tokens", "word"),
@@ -151,14 +151,14 @@ def _heads(model: Llama) -> tuple[Rule, Rule]:
   if model.head == "lm" and model.tie_embeddings:
     scores = embedding("lm_head", "word")
   else:
-    ours = "other_head" if model.head == "classifier" else "head"
-    scores = Rule("lm_head.weight", f"params/{ours}/kernel", DENSE)
-  ours = "head" if model.head == "classifier" else "other_head"
-  return scores, Rule("score.weight", f"params/{ours}/kernel", DENSE)
+    layer = "other_head" if model.head == "classifier" else "head"
+    scores = Rule("lm_head.weight", f"params/{layer}/kernel", DENSE)
+  layer = "head" if model.head == "classifier" else "other_head"
+  return scores, Rule("score.weight", f"params/{layer}/kernel", DENSE)
 
 
-def _scale(published: str, ours: str) -> Rule:
-  return Rule(f"{published}.weight", f"{ours}/scale")
+def _scale(published: str, path: str) -> Rule:
+  return Rule(f"{published}.weight", f"{path}/scale")
 
 
 def _family(config: HfConfig) -> Family:

@@ -1,4 +1,4 @@
-"""Marian in the names of transformers, such as the models of OPUS-MT."""
+"""Parameter names of transformers for Marian, such as the models of OPUS-MT."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -108,7 +108,7 @@ def rules(model: Transformer) -> Sequence[Rule]:
   else:
     tables = {"encoder.embed_tokens": "word", "decoder.embed_tokens": "target"}
   return (
-    *(embedding(f"{base}{name}", ours) for name, ours in tables.items()),
+    *(embedding(f"{base}{key}", name) for key, name in tables.items()),
     *_tied(base, model),
     *_layer(f"{base}encoder", "params/encoder"),
     *_layer(f"{base}decoder", "params/decoder"),
@@ -121,12 +121,12 @@ def _tied(base: str, model: Transformer) -> tuple[Rule, ...]:
   sides = [f"{base}encoder.embed_tokens", f"{base}decoder.embed_tokens"]
   names = [] if model.target_vocab_size else sides
   names = [*names, *(["lm_head"] if model.head else [])]
-  ours = "target" if model.target_vocab_size else "word"
-  return tuple(embedding(name, ours) for name in names)
+  table = "target" if model.target_vocab_size else "word"
+  return tuple(embedding(name, table) for name in names)
 
 
-def _layer(published: str, ours: str) -> tuple[Rule, ...]:
-  layer, block = f"{published}.layers.{{i}}", f"{ours}/block_{{i}}"
+def _layer(published: str, path: str) -> tuple[Rule, ...]:
+  layer, block = f"{published}.layers.{{i}}", f"{path}/block_{{i}}"
   self_, cross = (
     [f"{layer}.{part}.{name}_proj" for name in ("q", "k", "v", "out")]
     for part in ("self_attn", "encoder_attn")

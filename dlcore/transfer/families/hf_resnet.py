@@ -1,4 +1,4 @@
-"""Residual networks in the names of transformers."""
+"""Parameter names of transformers for residual networks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +12,14 @@ from dlcore.transfer.families.config_fields import (
   or_field,
 )
 from dlcore.transfer.families.hf_config import CLASSES, HfConfig
-from dlcore.transfer.families.layer_rules import batch_norm, dense
+from dlcore.transfer.families.layer_rules import (
+  BATCH_COUNTERS,
+  batch_norm,
+  dense,
+)
 from dlcore.transfer.families.name_rules import CONV, Rule
 
 PREFIX = "resnet."
-
-IGNORED = r"\.num_batches_tracked$"
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 """Output channels of a block as a multiple of its width."""
@@ -101,4 +103,4 @@ def _layer(published: str, conv: str, norm: str) -> tuple[Rule, ...]:
   )
 
 
-FAMILY = CONFIG.family(rules, ignored=IGNORED, prefix=PREFIX)
+FAMILY = CONFIG.family(rules, ignored=BATCH_COUNTERS, prefix=PREFIX)

@@ -1,4 +1,4 @@
-"""The vision transformer in the names of transformers."""
+"""Parameter names of transformers for the vision transformer."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -4,47 +4,50 @@ from collections.abc import Sequence
 
 from dlcore.transfer.families.name_rules import DENSE, Layout, Rule
 
+BATCH_COUNTERS = r"\.num_batches_tracked$"
+"""Regex over the names of PyTorch's batch norms that are not parameters."""
+
 
 def dense(
-  published: str, ours: str, layout: Layout = DENSE
+  published: str, path: str, layout: Layout = DENSE
 ) -> tuple[Rule, Rule]:
   """Returns the rules for kernel and bias of a dense layer or convolution."""
   return (
-    Rule(f"{published}.weight", f"{ours}/kernel", layout),
-    Rule(f"{published}.bias", f"{ours}/bias"),
+    Rule(f"{published}.weight", f"{path}/kernel", layout),
+    Rule(f"{published}.bias", f"{path}/bias"),
   )
 
 
-def attention(published: Sequence[str], ours: str) -> tuple[Rule, ...]:
+def attention(published: Sequence[str], path: str) -> tuple[Rule, ...]:
   """Returns the rules for query, key, value and output projection, in order."""
   names = ("query", "key", "value", "out")
   pairs = zip(published, names, strict=True)
-  return tuple(rule for p, name in pairs for rule in dense(p, f"{ours}/{name}"))
+  return tuple(rule for p, name in pairs for rule in dense(p, f"{path}/{name}"))
 
 
-def embedding(published: str, ours: str) -> Rule:
+def embedding(published: str, name: str) -> Rule:
   """Returns the rule for the table of an embedding, such as "word"."""
-  return Rule(f"{published}.weight", f"params/{ours}_embedding/embedding")
+  return Rule(f"{published}.weight", f"params/{name}_embedding/embedding")
 
 
-def norm(published: str, ours: str) -> tuple[Rule, Rule]:
+def norm(published: str, path: str) -> tuple[Rule, Rule]:
   """Returns the rules for scale and bias of a layer norm."""
   return (
-    Rule(f"{published}.weight", f"{ours}/scale"),
-    Rule(f"{published}.bias", f"{ours}/bias"),
+    Rule(f"{published}.weight", f"{path}/scale"),
+    Rule(f"{published}.bias", f"{path}/bias"),
   )
 
 
-def batch_norm(published: str, ours: str) -> tuple[Rule, ...]:
+def batch_norm(published: str, path: str) -> tuple[Rule, ...]:
   """Returns the rules for parameters and statistics of a batch norm.
 
   Args:
     published: name of the module.
-    ours: path of the module, without the collection.
+    path: path of the module, without the collection.
   """
   return (
-    Rule(f"{published}.weight", f"params/{ours}/scale"),
-    Rule(f"{published}.bias", f"params/{ours}/bias"),
-    Rule(f"{published}.running_mean", f"batch_stats/{ours}/mean"),
-    Rule(f"{published}.running_var", f"batch_stats/{ours}/var"),
+    Rule(f"{published}.weight", f"params/{path}/scale"),
+    Rule(f"{published}.bias", f"params/{path}/bias"),
+    Rule(f"{published}.running_mean", f"batch_stats/{path}/mean"),
+    Rule(f"{published}.running_var", f"batch_stats/{path}/var"),
   )

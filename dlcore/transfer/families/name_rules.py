@@ -1,4 +1,4 @@
-"""Rules between published parameter names and ours, for reading and writing.
+"""Rules that map published parameter names to a model's paths, and the reverse.
 
 Each family has one list of rules for both directions, so weights that were
 loaded are saved again bit for bit.
@@ -20,20 +20,20 @@ import numpy as np
 
 
 class Layout(NamedTuple):
-  """Conversion between a published array and one or several of ours."""
+  """Conversion between a published array and one or several of the model's."""
 
   load: Callable[[np.ndarray], tuple[np.ndarray, ...]]
-  """`(published array) -> our arrays`."""
+  """`(published array) -> the model's arrays`."""
 
   save: Callable[[Sequence[np.ndarray]], np.ndarray]
-  """`(our arrays) -> published array`, the exact inverse of `load`."""
+  """`(the model's arrays) -> published array`, the exact inverse of `load`."""
 
 
 def permuted(*axes: int) -> Layout:
   """Returns the layout of an array with its axes in another order.
 
   Args:
-    *axes: axes of the published array, in our order.
+    *axes: axes of the published array, in the model's order.
   """
   inverse = tuple(int(axis) for axis in np.argsort(axes))
   return Layout(
@@ -43,10 +43,10 @@ def permuted(*axes: int) -> Layout:
 
 
 def fused(count: int, axis: int, each: Layout | None = None) -> Layout:
-  """Returns the layout of an array that concatenates several of ours.
+  """Returns the layout of an array that concatenates several of the model's.
 
   Args:
-    count: number of our arrays.
+    count: number of the model's arrays.
     axis: axis of the published array along which they are concatenated.
     each: layout of one of them.
   """
@@ -101,7 +101,7 @@ class Rule(NamedTuple):
   published: str
   """Template such as `"layer{i+1}.{j}.conv1.weight"`."""
 
-  ours: str | tuple[str, ...]
+  path: str | tuple[str, ...]
   """Template of a path such as `"params/stage_{i}_block_{j}/conv_0/kernel"`;
   several if the layout is `fused`."""
 
@@ -109,8 +109,8 @@ class Rule(NamedTuple):
 
   @property
   def paths(self) -> tuple[str, ...]:
-    """All templates of our paths."""
-    return (self.ours,) if isinstance(self.ours, str) else self.ours
+    """All templates of the model's paths."""
+    return (self.path,) if isinstance(self.path, str) else self.path
 
 
 class Read(NamedTuple):
@@ -120,33 +120,33 @@ class Read(NamedTuple):
   """Published name."""
 
   paths: tuple[str, ...]
-  """Paths of our arrays that it contains."""
+  """Paths of the model's arrays that it contains."""
 
   layout: Layout
 
 
 class Plan(NamedTuple):
-  """Assignment of published arrays to our paths."""
+  """Assignment of published arrays to the model's paths."""
 
   reads: list[Read]
 
   missing: list[str]
-  """Our paths without a published array."""
+  """The model's paths without a published array."""
 
   unused: list[str]
-  """Published names without a path of ours."""
+  """Published names without a path in the model."""
 
 
 def plan(
   rules: Sequence[Rule], published: Collection[str], paths: Iterable[str]
 ) -> Plan:
-  """Assigns published names to our paths, without reading an array.
+  """Assigns published names to the model's paths, without reading an array.
 
   Args:
     rules: rules of the family. If several match a path, the first one whose
       published name exists applies.
     published: published names.
-    paths: our paths.
+    paths: the model's paths.
   """
   reads: dict[str, Read] = {}
   assigned: set[str] = set()
@@ -179,7 +179,7 @@ def save(
 
   Args:
     rules: rules of the family. The first one that matches a path applies.
-    arrays: our arrays by path.
+    arrays: the model's arrays by path.
 
   Raises:
     ValueError: no rule matches one of the paths.
@@ -198,14 +198,14 @@ def save(
 
 
 def names(rules: Sequence[Rule], path: str) -> list[str]:
-  """Returns the possible published names of one of our paths."""
+  """Returns the possible published names of a path of the model."""
   return [
     fill(rule.published, indices) for rule, indices in _matching(rules, path)
   ]
 
 
 def paths(rules: Sequence[Rule], name: str) -> list[str]:
-  """Returns our paths of a published name, in any model of the family."""
+  """Returns the paths of a published name, in any model of the family."""
   matching = ((rule, match(rule.published, name)) for rule in rules)
   return [
     fill(template, indices)
@@ -247,7 +247,7 @@ PLACEHOLDER = re.compile(r"\{(?P<key>[a-z]+)(\+(?P<offset>\d+))?\}")
 def _matching(
   rules: Sequence[Rule], path: str
 ) -> Iterator[tuple[Rule, dict[str, int]]]:
-  """Yields the rules that match one of our paths, and their integers."""
+  """Yields the rules that match a path of the model, and their integers."""
   for rule in rules:
     for template in rule.paths:
       indices = match(template, path)

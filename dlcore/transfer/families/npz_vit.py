@@ -1,4 +1,4 @@
-"""The vision transformer in the names of its original release, `.npz` files.
+"""Parameter names of the vision transformer's original release, `.npz` files.
 
 https://github.com/google-research/vision_transformer
 """
@@ -15,7 +15,7 @@ from dlcore.transfer.families.name_rules import Layout, Rule
 
 def rules(model: ViT) -> Sequence[Rule]:
   """Returns the name rules; published kernels have an axis of heads."""
-  published, ours = "Transformer/encoderblock_{i}", "params/block_{i}"
+  published, path = "Transformer/encoderblock_{i}", "params/block_{i}"
   attention = f"{published}/MultiHeadDotProductAttention_1"
   heads, head_dim = model.num_heads, model.width // model.num_heads
   inputs = (
@@ -24,12 +24,12 @@ def rules(model: ViT) -> Sequence[Rule]:
     for rule in (
       Rule(
         f"{attention}/{name}/kernel",
-        f"{ours}/attention/{name}/kernel",
+        f"{path}/attention/{name}/kernel",
         _reshaped((model.width, -1), (model.width, heads, head_dim)),
       ),
       Rule(
         f"{attention}/{name}/bias",
-        f"{ours}/attention/{name}/bias",
+        f"{path}/attention/{name}/bias",
         _reshaped((-1,), (heads, head_dim)),
       ),
     )
@@ -38,41 +38,42 @@ def rules(model: ViT) -> Sequence[Rule]:
     Rule("cls", "params/class_token"),
     Rule("Transformer/posembed_input/pos_embedding", "params/position"),
     *_dense("embedding", "params/patches"),
-    *_norm(f"{published}/LayerNorm_0", f"{ours}/attention_norm"),
+    *_norm(f"{published}/LayerNorm_0", f"{path}/attention_norm"),
     *inputs,
     Rule(
       f"{attention}/out/kernel",
-      f"{ours}/attention/out/kernel",
+      f"{path}/attention/out/kernel",
       _reshaped((-1, model.width), (heads, head_dim, model.width)),
     ),
-    Rule(f"{attention}/out/bias", f"{ours}/attention/out/bias"),
-    *_norm(f"{published}/LayerNorm_2", f"{ours}/feedforward_norm"),
-    *_dense(f"{published}/MlpBlock_3/Dense_0", f"{ours}/feedforward/in"),
-    *_dense(f"{published}/MlpBlock_3/Dense_1", f"{ours}/feedforward/out"),
+    Rule(f"{attention}/out/bias", f"{path}/attention/out/bias"),
+    *_norm(f"{published}/LayerNorm_2", f"{path}/feedforward_norm"),
+    *_dense(f"{published}/MlpBlock_3/Dense_0", f"{path}/feedforward/in"),
+    *_dense(f"{published}/MlpBlock_3/Dense_1", f"{path}/feedforward/out"),
     *_norm("Transformer/encoder_norm", "params/norm"),
     *_dense("pre_logits", "params/pooler"),
     *_dense("head", "params/head"),
   )
 
 
-def _reshaped(ours: tuple[int, ...], published: tuple[int, ...]) -> Layout:
+def _reshaped(shape: tuple[int, ...], published: tuple[int, ...]) -> Layout:
+  """Returns the layout of an array of `shape` in the model."""
   return Layout(
-    lambda array: (array.reshape(ours),),
+    lambda array: (array.reshape(shape),),
     lambda arrays: arrays[0].reshape(published),
   )
 
 
-def _dense(published: str, ours: str) -> tuple[Rule, Rule]:
+def _dense(published: str, path: str) -> tuple[Rule, Rule]:
   return (
-    Rule(f"{published}/kernel", f"{ours}/kernel"),
-    Rule(f"{published}/bias", f"{ours}/bias"),
+    Rule(f"{published}/kernel", f"{path}/kernel"),
+    Rule(f"{published}/bias", f"{path}/bias"),
   )
 
 
-def _norm(published: str, ours: str) -> tuple[Rule, Rule]:
+def _norm(published: str, path: str) -> tuple[Rule, Rule]:
   return (
-    Rule(f"{published}/scale", f"{ours}/scale"),
-    Rule(f"{published}/bias", f"{ours}/bias"),
+    Rule(f"{published}/scale", f"{path}/scale"),
+    Rule(f"{published}/bias", f"{path}/bias"),
   )
 
 

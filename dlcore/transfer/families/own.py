@@ -1,7 +1,8 @@
-"""Our own format, for runs and for models that no other library has.
+"""dlcore's own format, for runs and for models that no other library has.
 
-Names of arrays are our paths. Its config.json is `{"model_type": "dlcore",
-"model": {"name": ..., field: value, ...}, "input": shape without B}`.
+Names of arrays are the paths of variables. Its config.json is
+`{"model_type": "dlcore", "model": {"name": ..., field: value, ...}, "input":
+shape without B}`.
 """
 
 import functools
@@ -111,7 +112,7 @@ def _inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
 FAMILY = Family(
   rules=lambda model: (),
   build=_build,
-  config=lambda model: {},
+  describe=lambda model: {},
   inputs=_inputs,
 )
 """The rules are made from the paths of a model. The caller of `save_pretrained`

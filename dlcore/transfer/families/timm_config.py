@@ -17,7 +17,7 @@ from dlcore.transfer.families.config_fields import ANOTHER, UNSUPPORTED, Field
 from dlcore.transfer.families.family import Family
 
 INPUT = {"img_size", "in_chans"}
-"""Arguments that our models infer from the first image."""
+"""Arguments that the models infer from the first image."""
 
 NO_EFFECT = {
   "attn_drop_rate",
@@ -46,23 +46,23 @@ TRAINING = {
   "scan",
   "stochastic_depth",
 }
-"""Fields of our models that do not identify an architecture."""
+"""Fields of the models that do not identify an architecture."""
 
 
 class TimmConfig(NamedTuple):
   """Table of the architectures of one class of models."""
 
   model: type
-  """Class of our models."""
+  """Class of the models."""
 
   architectures: Mapping[str, Mapping[str, Any]]
-  """Our fields by architecture."""
+  """Fields by architecture."""
 
   arguments: Sequence[Field] = ()
   """Rows of `model_args` that may differ from the architecture's."""
 
   constants: Mapping[str, Any] = {}
-  """Fields of our model that have one value in this family."""
+  """Fields of the model that have one value in this family."""
 
   def build(self, config: Mapping[str, Any]) -> Any:
     """Returns the model that a config.json describes.
@@ -88,7 +88,7 @@ class TimmConfig(NamedTuple):
   def describe(self, model: Any) -> dict[str, Any]:
     """Returns the config.json from which timm builds the model.
 
-    `in_chans` is not a field of our models; timm's default is 3.
+    `in_chans` is not a field of the models; timm's default is 3.
 
     Raises:
       UserError: timm has no such model.
@@ -172,7 +172,7 @@ def known_arguments(
 
 
 def head(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns our fields of the head; a model with 0 classes has none."""
+  """Returns the model's fields of the head; a model with 0 classes has none."""
   count = config.get("num_classes", 1000)
   return {"num_classes": count or 1, "head": "classifier" if count else None}
 

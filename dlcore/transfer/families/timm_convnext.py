@@ -1,4 +1,4 @@
-"""ConvNeXt in the names of timm."""
+"""Parameter names of timm for ConvNeXt."""
 
 from collections.abc import Sequence
 
@@ -25,15 +25,15 @@ def _patch_size(size: int, _) -> int:
   return size
 
 
-SMALL, LARGE = (3, 3, 9, 3), (3, 3, 27, 3)
+DEPTHS_TINY, DEPTHS = (3, 3, 9, 3), (3, 3, 27, 3)
 
 CONFIG = TimmConfig(
   ConvNeXt,
   {
-    "convnext_tiny": {"depths": SMALL, "widths": (96, 192, 384, 768)},
-    "convnext_small": {"depths": LARGE, "widths": (96, 192, 384, 768)},
-    "convnext_base": {"depths": LARGE, "widths": (128, 256, 512, 1024)},
-    "convnext_large": {"depths": LARGE, "widths": (192, 384, 768, 1536)},
+    "convnext_tiny": {"depths": DEPTHS_TINY, "widths": (96, 192, 384, 768)},
+    "convnext_small": {"depths": DEPTHS, "widths": (96, 192, 384, 768)},
+    "convnext_base": {"depths": DEPTHS, "widths": (128, 256, 512, 1024)},
+    "convnext_large": {"depths": DEPTHS, "widths": (192, 384, 768, 1536)},
   },
   arguments=(
     Field("depths", "depths", (), *STAGES),

@@ -1,13 +1,15 @@
-"""EfficientNet-Lite in the names of timm, also Google's weights ("tf_")."""
+"""Parameter names of timm for EfficientNet-Lite; "tf_" are Google's weights."""
 
 from collections.abc import Sequence
 
 from dlcore.models.efficientnet import EfficientNetLite
-from dlcore.transfer.families.layer_rules import batch_norm, dense
+from dlcore.transfer.families.layer_rules import (
+  BATCH_COUNTERS,
+  batch_norm,
+  dense,
+)
 from dlcore.transfer.families.name_rules import CONV, Rule
 from dlcore.transfer.families.timm_config import TimmConfig
-
-IGNORED = r"\.num_batches_tracked$"
 
 FACTORS: dict[str, tuple[float, float]] = {
   "efficientnet_lite0": (1.0, 1.0),
@@ -38,9 +40,9 @@ def rules(model: EfficientNetLite) -> Sequence[Rule]:
   """Returns the name rules, the same with and without a head."""
   table = [*_layer("conv_stem", "bn1", "stem")]
   for i, (_, _, _, expansion, _) in enumerate(model.stages):
-    block, ours = f"blocks.{i}.{{j}}", f"stage_{i}_block_{{j}}"
+    block, path = f"blocks.{i}.{{j}}", f"stage_{i}_block_{{j}}"
     for k, (conv, name) in enumerate(SEPARABLE if expansion == 1 else INVERTED):
-      table += _layer(f"{block}.{conv}", f"{block}.bn{k + 1}", f"{ours}/{name}")
+      table += _layer(f"{block}.{conv}", f"{block}.bn{k + 1}", f"{path}/{name}")
   table += _layer("conv_head", "bn2", "last")
   return [*table, *dense("classifier", "params/head")]
 
@@ -51,14 +53,14 @@ INVERTED = (
   ("conv_pwl", "project"),
 )
 SEPARABLE = (("conv_dw", "depthwise"), ("conv_pw", "project"))
-"""Published name and ours of the convolutions of a block, in order."""
+"""Published and own name of the convolutions of a block, in order."""
 
 
-def _layer(conv: str, norm: str, ours: str) -> tuple[Rule, ...]:
+def _layer(conv: str, norm: str, path: str) -> tuple[Rule, ...]:
   return (
-    Rule(f"{conv}.weight", f"params/{ours}/conv/kernel", CONV),
-    *batch_norm(norm, f"{ours}/norm"),
+    Rule(f"{conv}.weight", f"params/{path}/conv/kernel", CONV),
+    *batch_norm(norm, f"{path}/norm"),
   )
 
 
-FAMILY = CONFIG.family(rules, ignored=IGNORED)
+FAMILY = CONFIG.family(rules, ignored=BATCH_COUNTERS)

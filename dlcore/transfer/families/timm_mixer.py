@@ -1,4 +1,4 @@
-"""MLP-Mixer in the names of timm."""
+"""Parameter names of timm for MLP-Mixer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,15 +35,15 @@ CONFIG = TimmConfig(
 def rules(model: Mixer) -> Sequence[Rule]:
   """Returns the name rules, the same with and without a head."""
   del model
-  published, ours = "blocks.{i}", "params/block_{i}"
+  published, path = "blocks.{i}", "params/block_{i}"
   return (
     *dense("stem.proj", "params/patches", CONV),
-    *norm(f"{published}.norm1", f"{ours}/tokens_norm"),
-    *dense(f"{published}.mlp_tokens.fc1", f"{ours}/tokens/in"),
-    *dense(f"{published}.mlp_tokens.fc2", f"{ours}/tokens/out"),
-    *norm(f"{published}.norm2", f"{ours}/channels_norm"),
-    *dense(f"{published}.mlp_channels.fc1", f"{ours}/channels/in"),
-    *dense(f"{published}.mlp_channels.fc2", f"{ours}/channels/out"),
+    *norm(f"{published}.norm1", f"{path}/tokens_norm"),
+    *dense(f"{published}.mlp_tokens.fc1", f"{path}/tokens/in"),
+    *dense(f"{published}.mlp_tokens.fc2", f"{path}/tokens/out"),
+    *norm(f"{published}.norm2", f"{path}/channels_norm"),
+    *dense(f"{published}.mlp_channels.fc1", f"{path}/channels/in"),
+    *dense(f"{published}.mlp_channels.fc2", f"{path}/channels/out"),
     *norm("norm", "params/norm"),
     *dense("head", "params/head"),
   )

@@ -1,4 +1,4 @@
-"""The vision transformer in the names of timm, including DeiT."""
+"""Parameter names of timm for the vision transformer, including DeiT."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, fused
 NAME = re.compile(
   r"(vit|deit)_(?P<size>[a-z]+)_patch(?P<patch>\d+)_(?P<image>\d+)(\..*)?"
 )
-"""Architectures of timm; DeiT III differs: it scales its residual branches."""
+"""Architectures of timm. DeiT III differs: it scales its residual branches."""
 
 SIZES: dict[str, dict[str, int]] = {
   "tiny": {"embed_dim": 192, "num_heads": 3},
@@ -56,13 +56,13 @@ SUPPORTED = {"global_pool": "token", "class_token": True}
 
 def rules(model: ViT) -> Sequence[Rule]:
   """Returns the name rules, the same with and without a head."""
-  published, ours = "blocks.{i}", "params/block_{i}"
-  inputs = [f"{ours}/attention/{name}" for name in ("query", "key", "value")]
+  published, path = "blocks.{i}", "params/block_{i}"
+  inputs = [f"{path}/attention/{name}" for name in ("query", "key", "value")]
   return (
     Rule("cls_token", "params/class_token"),
     Rule("pos_embed", "params/position"),
     *dense("patch_embed.proj", "params/patches", CONV),
-    *norm(f"{published}.norm1", f"{ours}/attention_norm"),
+    *norm(f"{published}.norm1", f"{path}/attention_norm"),
     Rule(
       f"{published}.attn.qkv.weight",
       tuple(f"{name}/kernel" for name in inputs),
@@ -73,10 +73,10 @@ def rules(model: ViT) -> Sequence[Rule]:
       tuple(f"{name}/bias" for name in inputs),
       fused(3, 0),
     ),
-    *dense(f"{published}.attn.proj", f"{ours}/attention/out"),
-    *norm(f"{published}.norm2", f"{ours}/feedforward_norm"),
-    *dense(f"{published}.mlp.fc1", f"{ours}/feedforward/in"),
-    *dense(f"{published}.mlp.fc2", f"{ours}/feedforward/out"),
+    *dense(f"{published}.attn.proj", f"{path}/attention/out"),
+    *norm(f"{published}.norm2", f"{path}/feedforward_norm"),
+    *dense(f"{published}.mlp.fc1", f"{path}/feedforward/in"),
+    *dense(f"{published}.mlp.fc2", f"{path}/feedforward/out"),
     *norm("norm", "params/norm"),
     *dense("pre_logits.fc", "params/pooler"),
     *dense("head", "params/head"),

@@ -1,4 +1,4 @@
-"""Recurrent networks in the names of torch.nn.
+"""Parameter names of torch.nn for recurrent networks.
 
 A model without a head and an embedding table has the names of `torch.nn.LSTM`,
 `GRU` or `RNN` itself. Other models have those of PyTorch's language-model
@@ -30,7 +30,7 @@ CELLS = {
   ("torch/rnn", "relu"): "rnn_relu",
   ("torch/rnn", "tanh"): "rnn",
 }
-"""Our cell by `model_type` and `nonlinearity`."""
+"""Value of `cell` by `model_type` and `nonlinearity`."""
 
 ARRAYS = (
   ("weight_ih", "input_kernel", DENSE),
@@ -38,7 +38,7 @@ ARRAYS = (
   ("bias_ih", "input_bias"),
   ("bias_hh", "hidden_bias"),
 )
-"""Published name, ours and layout of the arrays of a layer."""
+"""Published name, name here and layout of the arrays of a layer."""
 
 FIELDS = (
   Field("hidden_size", "width"),
@@ -57,8 +57,8 @@ FIELDS = (
 def rules(model: RecurrentNetwork) -> Sequence[Rule]:
   """Returns the name rules of a model.
 
-  The order of the gates is the same in torch.nn. Our layers keep both biases,
-  so weights that were loaded are saved again bit for bit.
+  The order of the gates is the same in torch.nn. The layers here keep both
+  biases, so weights that were loaded are saved again bit for bit.
 
   Raises:
     UserError: torch.nn has no such layers.
@@ -76,10 +76,10 @@ def rules(model: RecurrentNetwork) -> Sequence[Rule]:
     *(
       Rule(
         f"{base}{published}_l{{i}}{suffix}",
-        f"params/recurrent/layer_{{i}}_{direction}/{ours}",
+        f"params/recurrent/layer_{{i}}_{direction}/{name}",
         *layout,
       )
-      for published, ours, *layout in ARRAYS
+      for published, name, *layout in ARRAYS
       for direction, suffix in (("forward", ""), ("backward", "_reverse"))
     ),
     Rule("encoder.weight", "params/word_embedding/embedding"),
@@ -108,7 +108,7 @@ def build(config: Mapping[str, Any]) -> RecurrentNetwork:
 def describe(model: RecurrentNetwork) -> dict[str, Any]:
   """Returns the arguments of torch.nn's layers and the entries `build` reads.
 
-  `input_size` of a time series is not a field of our models; it is the last
+  `input_size` of a time series is not a field of the models; it is the last
   axis of `weight_ih_l0`.
   """
   model_types = {cell: kind for kind, cell in CELLS.items()}

@@ -1,4 +1,4 @@
-"""Residual networks in the names of torchvision and timm."""
+"""Parameter names of torchvision and timm for residual networks."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,8 +10,12 @@ from dlcore.transfer.families.config_fields import (
   UNSUPPORTED,
   Field,
 )
-from dlcore.transfer.families.hf_resnet import CONSTANTS, IGNORED
-from dlcore.transfer.families.layer_rules import batch_norm, dense
+from dlcore.transfer.families.hf_resnet import CONSTANTS
+from dlcore.transfer.families.layer_rules import (
+  BATCH_COUNTERS,
+  batch_norm,
+  dense,
+)
 from dlcore.transfer.families.name_rules import CONV, Rule
 from dlcore.transfer.families.timm_config import STAGES, TimmConfig
 
@@ -81,4 +85,4 @@ def rules(model: ResNet) -> Sequence[Rule]:
   )
 
 
-FAMILY = CONFIG.family(rules, ignored=IGNORED)
+FAMILY = CONFIG.family(rules, ignored=BATCH_COUNTERS)

@@ -1,13 +1,15 @@
-"""VGG in the names of torchvision."""
+"""Parameter names of torchvision for VGG."""
 
 from collections.abc import Sequence
 
 from dlcore.models.vgg import VGG
-from dlcore.transfer.families.layer_rules import batch_norm, dense
+from dlcore.transfer.families.layer_rules import (
+  BATCH_COUNTERS,
+  batch_norm,
+  dense,
+)
 from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, flattened
 from dlcore.transfer.families.timm_config import TimmConfig
-
-IGNORED = r"\.num_batches_tracked$"
 
 STAGES = {
   "vgg11": ((64,), (128,), (256, 256), (512, 512), (512, 512)),
@@ -46,4 +48,6 @@ def rules(model: VGG) -> Sequence[Rule]:
   return table
 
 
-FAMILY = CONFIG.family(rules, ignored=IGNORED, optional=r"^params/dense_\d+/")
+FAMILY = CONFIG.family(
+  rules, ignored=BATCH_COUNTERS, optional=r"^params/dense_\d+/"
+)
