@@ -103,7 +103,7 @@ def is_good(folder: Path, step: int) -> bool:
   return True
 
 
-def read_checkpoint(folder: Path, step: int) -> dict[str, Any]:
+def read_checkpoint(folder: str | Path, step: int) -> dict[str, Any]:
   """Returns `{"state": ..., "decisions": ...}` as dicts of NumPy arrays.
 
   Checkpoints of dlcore 0.1 are converted to the current names.
@@ -111,6 +111,7 @@ def read_checkpoint(folder: Path, step: int) -> dict[str, Any]:
   Raises:
     UserError: the step is missing or damaged.
   """
+  folder = Path(folder)
   _check(folder, step)
   step_folder = folder / str(step)
   if version_0_1.is_version_0_1(step_folder):

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dlcore.errors import UserError, nearest
-from dlcore.task import Task
 
 RANGES: dict[str, tuple[float, float]] = {
   "steps": (1, math.inf),
@@ -80,16 +79,14 @@ def check_progress(steps: int, step: int) -> None:
     )
 
 
-def check_best_by(best_by: str, names: Iterable[str], task: Task) -> None:
+def check_best_by(best_by: str, names: Iterable[str]) -> None:
   """Checks that `best_by` is a metric, optionally preceded by a minus.
-
-  The metrics of `Task.score` are known only after an evaluation.
 
   Raises:
     UserError: it is not.
   """
   name, names = best_by.removeprefix("-"), set(names)
-  if name not in names and task.score is None:
+  if name not in names:
     raise UserError(
       "expected best_by to name a metric of the validation",
       f"got {best_by!r}",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlcore.task import CARRY
+from dlcore.training.checks import check_best_by
 from dlcore.training.state import State
 from dlcore.typing import PyTree
 
@@ -57,14 +58,18 @@ def decide(
   """Records an evaluation; of two equal ones the later is the best.
 
   Args:
-    decisions: before.
-    step: that was evaluated.
+    decisions: the previous decisions.
+    step: the step that was evaluated.
     values: the metrics by name.
     best_by: one of the names; a leading minus minimizes.
 
   Returns:
-    The decisions after it, and whether this step is the best so far.
+    The new decisions, and whether this step is the best so far.
+
+  Raises:
+    UserError: there is no such metric.
   """
+  check_best_by(best_by, values)
   value = np.float32(values[best_by.removeprefix("-")])
   value = -value if best_by.startswith("-") else value
   decisions = decisions._replace(evaluated_step=np.int32(step))
@@ -80,7 +85,7 @@ def lower_rate(
   """Lowers the rate if the evaluation at `evaluated_step` ends a plateau.
 
   Args:
-    decisions: after that evaluation, which was not the best.
+    decisions: the decisions after that evaluation, which did not improve.
     rate_scale: the factor of the learning rate.
     plateau: its settings.
     eval_every: steps between evaluations.

@@ -96,7 +96,8 @@ def fit(
     workdir: folder of the log and the checkpoints; None keeps the latest and
       the best state in memory.
     batch_size: examples in a batch, over all devices.
-    order: which examples make a batch, by default `data.shuffled`.
+    order: which examples make a batch, by default `data.shuffled`; its own
+      batch size takes the place of `batch_size`.
     penalty: `params -> scalar`, see `optim.penalty`.
     initial: `(params, model_state) -> (params, model_state)`, called once
       before the first step of a run: replaces random values by others of the
@@ -129,7 +130,8 @@ def fit(
     placement: `"device"` keeps the data on the device, `"stream"` reads every
       batch on the host, `"auto"` chooses by size; the batches are the same.
     workers: processes that read a stream; 0 reads in threads.
-    steps_per_call: steps in one compiled call; 0 chooses by backend.
+    steps_per_call: steps in one compiled call; 0 chooses by backend. With an
+      order of several lengths it is 1.
     compiler: `"jit"` or `"pmap"`.
     devices: by default all.
     profile: `(first, last)` steps of a `jax.profiler` trace in `workdir`.
@@ -149,8 +151,6 @@ def fit(
   order = order or data.shuffled(train.size, batch_size)
   partitioner = sharding.partitioner(order.batch_size, compiler, devices)
   checks.check_batch(order.batch_size, train.size, partitioner.size, accumulate)
-  gradient = {"penalty": penalty, "accumulate": accumulate}
-  placing = {"seed": seed, "placement": placement}
   folder = None if workdir is None else Path(workdir)
   intervals = Intervals.create(
     steps,
@@ -165,7 +165,8 @@ def fit(
     train,
     order,
     partitioner,
-    **placing,
+    seed=seed,
+    placement=placement,
     workers=workers,
     others=tuple(splits.values()),
   )
@@ -174,7 +175,8 @@ def fit(
     task,
     tx,
     example,
-    **gradient,
+    penalty=penalty,
+    accumulate=accumulate,
     seed=seed,
     ema=ema,
     spike_factor=spike_factor,
@@ -184,10 +186,20 @@ def fit(
   )
   start = setup.Start(create, example, seed, initial, partitioner)
   statistics = LayerStatistics(
-    task, tx, partitioner, layer_statistics_every, **gradient
+    task,
+    tx,
+    partitioner,
+    layer_statistics_every,
+    penalty=penalty,
+    accumulate=accumulate,
   )
   evaluators = setup.build_evaluators(
-    task, splits, partitioner, **placing, batch_size=eval_batch_size
+    task,
+    splits,
+    partitioner,
+    seed=seed,
+    placement=placement,
+    batch_size=eval_batch_size,
   )
 
   with contextlib.ExitStack() as stack:
@@ -219,17 +231,19 @@ def fit(
       log_every=log_every,
       batch_size=order.batch_size,
       overlap=partitioner.overlaps,
+      skipped=int(state.guard["skipped"]),
       phases=phases,
     )
     stack.callback(monitor.close)
     profiler = stack.enter_context(Profiler(profile, folder))
     dispatches = feed.dispatches(state, intervals)
-    stack.callback(lambda: dispatches.close())
+    stack.callback(lambda: dispatches.close())  # A roll-back rebinds it.
     stop = stack.enter_context(stop_requests())
     unsaved = False
 
     while True:
-      # 1. Read the logs of all steps before any decision that depends on them.
+      # 1. Logs are read late. Read all of them before anything that evaluates,
+      # saves or returns the state: an earlier step may have halted it.
       stopping = bool(stop)
       if stopping or intervals.pauses(step):
         with phases("step"):
@@ -296,7 +310,11 @@ def fit(
         break
 
       # 6. Make the steps of one dispatch.
-      profiler.update(step)
+      if profiler.is_due(step):
+        with phases("step"):
+          monitor.flush()
+          jax.block_until_ready(state)
+        profiler.update(step)
       with phases("feed"):
         dispatch = next(dispatches)
       if statistics.is_due(step, dispatch.count):

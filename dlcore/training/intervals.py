@@ -17,7 +17,7 @@ class Intervals(NamedTuple):
   eval_every: int
   checkpoint_every: int
   keep_every: int
-  """Saves that are never deleted; 0 for none."""
+  """Saved steps that it divides are never deleted; 0 for none."""
 
   steps_per_call: int
   """The greatest number of steps of a dispatch."""

@@ -25,8 +25,8 @@ ACTIVATION = "activation_rms"
 class LayerStatistics:
   """Measures, at an interval, the update that is about to be made.
 
-  It is a program apart from the step, which is traced once in any case; a run
-  has the same bits with and without it.
+  The program is separate from the step, so a run has the same bits with and
+  without it.
   """
 
   def __init__(

@@ -53,7 +53,7 @@ class MemoryCheckpoints:
     """Returns at once: nothing is written in the background."""
 
 
-class NoLog:
+class NullLog:
   """Drops all lines; it has the methods of `storage.MetricLog`."""
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:

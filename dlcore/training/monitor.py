@@ -11,7 +11,7 @@ import numpy as np
 from dlcore.metrics import compute
 from dlcore.storage import MetricLog
 from dlcore.task import Task
-from dlcore.training.memory import NoLog
+from dlcore.training.memory import NullLog
 from dlcore.training.phases import Phases
 from dlcore.training.progress import Progress
 
@@ -32,13 +32,14 @@ class Monitor:
 
   def __init__(
     self,
-    metric_log: MetricLog | NoLog,
+    metric_log: MetricLog | NullLog,
     progress: Progress,
     task: Task,
     *,
     log_every: int,
     batch_size: int,
     overlap: bool,
+    skipped: int = 0,
     phases: Phases,
   ):
     """Stores the log and its settings.
@@ -50,6 +51,7 @@ class Monitor:
       log_every: steps between lines.
       batch_size: for examples per second.
       overlap: whether a step may be dispatched before the last one is done.
+      skipped: number of updates that were skipped and reported before.
       phases: the wall time by phase.
     """
     self.halted = False
@@ -65,7 +67,7 @@ class Monitor:
     # The latest dispatch that is done, if its log was not fetched.
     self._unfetched: tuple[int, int, Mapping] | None = None
     self._unread = 0
-    self._skipped = 0
+    self._skipped = skipped
     self._read_at = time.monotonic()
     self._shown_at = 0.0
     self._marks: deque[tuple[int, float]] = deque()
@@ -142,16 +144,16 @@ class Monitor:
     """Warns about skipped updates."""
     if skipped > self._skipped:
       log.warning(
-        "up to step %d, %d updates were skipped: their loss or gradient was "
-        "not finite, or spiked",
-        step,
+        "skipped updates whose loss or gradient was not finite, or spiked: %d "
+        "up to step %d",
         skipped,
+        step,
       )
 
   def _adapt(self) -> None:
     """Sets how many dispatches may be in flight, from the current pace."""
     now = time.monotonic()
-    pace = (now - self._read_at) / self._unread
+    pace = max(now - self._read_at, 1e-9) / self._unread
     if self._overlap:
       most = int(IN_FLIGHT_SECONDS / pace)
       self._max_in_flight = min(max(most, 1), MAX_IN_FLIGHT)

@@ -22,6 +22,12 @@ class Profiler:
   def __exit__(self, *exception) -> None:
     self.close()
 
+  def is_due(self, step: int) -> bool:
+    """Returns whether `update` starts or stops the trace at `step`."""
+    if self._running:
+      return step >= self._last
+    return self._first <= step < self._last
+
   def update(self, step: int) -> None:
     """Starts or stops the trace before the dispatch that follows `step`."""
     if not self._running and self._first <= step < self._last:

@@ -17,7 +17,7 @@ from dlcore.task import CARRY, Task
 from dlcore.training.checks import check_best_by
 from dlcore.training.decisions import Decisions, roll_back
 from dlcore.training.evaluation import Evaluator
-from dlcore.training.memory import MemoryCheckpoints, NoLog
+from dlcore.training.memory import MemoryCheckpoints, NullLog
 from dlcore.training.state import State, init_guard, init_state, run_key
 from dlcore.training.step import (
   Step,
@@ -125,8 +125,9 @@ def compile_evaluators(
     UserError: it has no such metric.
   """
   names = [evaluator.compile(state) for evaluator in evaluators.values()]
-  if names:
-    check_best_by(best_by, names[0], task)
+  # The metrics of a score are known only after an evaluation.
+  if names and task.score is None:
+    check_best_by(best_by, names[0])
 
 
 def open_checkpoints(
@@ -147,7 +148,7 @@ def open_log(folder: Path | None, step: int):
 
   It is a context manager that closes the log.
   """
-  log = NoLog() if folder is None else storage.MetricLog(folder, step)
+  log = NullLog() if folder is None else storage.MetricLog(folder, step)
   return contextlib.closing(log)
 
 

@@ -44,7 +44,7 @@ class State:
   """float32: factor of the learning rate, set by plateaus and roll-backs."""
 
   hparams: dict[str, Array]
-  """Numbers that vary between the members of a population, by config path;
+  """Numbers that vary between the members of a population, by name;
   empty in ordinary runs."""
 
   average: dict[str, Any]
@@ -84,7 +84,7 @@ def init_state(
     tx: the Optax transformation.
     batch: a batch of the size used in training, `[B, ...]`.
     seed: of the run.
-    hparams: numbers that vary, by config path; see `State.hparams`.
+    hparams: numbers that vary, by name; see `State.hparams`.
     variables: `(params, model_state)` in place of those of `task.init`.
     average: whether the step will be wrapped by `average`.
     guard: `init_guard()` if it will be wrapped by `guard`.

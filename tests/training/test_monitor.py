@@ -10,7 +10,7 @@ import pytest
 from dlcore import storage
 from dlcore.task import Task
 from dlcore.training import Phases, monitor
-from dlcore.training.memory import NoLog
+from dlcore.training.memory import NullLog
 from dlcore.training.progress import Progress
 
 TASK = Task(init=None, loss=None, evaluate=None, predict=None)
@@ -29,7 +29,7 @@ def monitored(workdir, **settings):
   }
   progress = Progress(100, 0, enabled=False)
   with contextlib.ExitStack() as stack:
-    log = NoLog() if workdir is None else storage.MetricLog(workdir, 0)
+    log = NullLog() if workdir is None else storage.MetricLog(workdir, 0)
     stack.callback(log.close)
     reader = monitor.Monitor(log, progress, **settings)
     stack.callback(reader.close)
@@ -92,10 +92,10 @@ def test_skips_are_reported_once(caplog):
       if reader.halted:
         reader.reset()
   messages = [record.getMessage() for record in caplog.records]
-  assert [message.split(":")[0] for message in messages] == [
-    "up to step 2, 1 updates were skipped",
-    "up to step 4, 2 updates were skipped",
-    "up to step 7, 4 updates were skipped",
+  assert [message.rpartition(": ")[2] for message in messages] == [
+    "1 up to step 2",
+    "2 up to step 4",
+    "4 up to step 7",
   ]
 
 
