@@ -121,15 +121,21 @@ def rows_to_arrays(rows: Rows, *, mask: bool) -> dict[str, np.ndarray]:
     `[B]`, 0 for padding; and `begins`, bool `[B]`, if the order has it.
   """
   index = rows.index
-  arrays = {
-    "index": np.maximum(index, 0),
-    "slot": np.arange(len(index), dtype=np.int32),
-  }
+  arrays = {"index": index, "slot": _slots(len(index))}
   if mask:
+    arrays["index"] = np.maximum(index, 0)
     arrays["mask"] = (index >= 0).astype(np.float32)
   if rows.begins is not None:
     arrays["begins"] = rows.begins
   return arrays
+
+
+@functools.lru_cache(maxsize=8)
+def _slots(size: int) -> np.ndarray:
+  """Returns 0 to `size` - 1; created once, since every step needs it."""
+  slots = np.arange(size, dtype=np.int32)
+  slots.setflags(write=False)
+  return slots
 
 
 def cut(

@@ -93,8 +93,11 @@ class Feed:
       )
     index = first
     try:
+      lengths = self._order.shapes
       for count in intervals.dispatches(step):
-        length = self._order(self._seed, index).length
+        length = lengths[0]
+        if len(lengths) > 1:
+          length = self._order(self._seed, index).length
         group = [next(batches) for _ in range(count)]
         index += count
         yield Dispatch(count, length, _stack(group))
