@@ -27,8 +27,8 @@ def mix(*parts: tuple[Source, float]) -> Source:
 
   Its size is that of the smallest epoch in which every example occurs and
   every source has its exact share, up to one example. The examples of
-  oversampled sources repeat; if a source does not fit a whole number of times,
-  a fixed random part of it occurs once more than the rest. The statistics are
+  oversampled sources repeat; if the repetitions are not an integer, a fixed
+  random part of the source occurs once more than the rest. The statistics are
   those of the mixture, unless all parts have the same or none. If all parts
   are in memory and repetition at most doubles their size, so is the mixture;
   otherwise it is streamed.

@@ -192,8 +192,8 @@ class Weighted:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequential:
-  """See `sequential`."""
+class PaddedEpochs:
+  """An order whose epochs end with a padded batch."""
 
   size: int
   batch_size: int
@@ -208,6 +208,11 @@ class Sequential:
   def num_batches(self) -> int:
     """Batches in an epoch."""
     return -(-self.size // self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequential(PaddedEpochs):
+  """See `sequential`."""
 
   def __call__(self, seed: int, batch_index: int) -> Rows:
     """Returns the rows of a batch."""
@@ -224,22 +229,8 @@ class Sequential:
 
 
 @dataclasses.dataclass(frozen=True)
-class InOrder:
+class InOrder(PaddedEpochs):
   """See `in_order`."""
-
-  size: int
-  batch_size: int
-  shapes: tuple[int | None, ...] = (None,)
-
-  @property
-  def padded(self) -> bool:
-    """Whether some rows are padding."""
-    return self.size % self.batch_size > 0
-
-  @property
-  def num_batches(self) -> int:
-    """Batches in an epoch."""
-    return -(-self.size // self.batch_size)
 
   def __call__(self, seed: int, batch_index: int) -> Rows:
     """Returns the rows of a batch."""

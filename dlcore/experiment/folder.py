@@ -30,7 +30,7 @@ UNCOMPARED = (
   "training.log_every",
 )
 """Leaves that change no number of a run: the location of the data, whose
-checksums are compared, how it is read, and what is logged and kept."""
+checksums are compared, its reading, and the settings of logs and saves."""
 
 MAX_JSON_BYTES = 1 << 26
 

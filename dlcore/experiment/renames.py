@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from dlcore import models
+from dlcore.transfer.families.own import RENAMED
 
 COMMON = {
   "scale.devices": "sharding.devices",
@@ -19,53 +20,6 @@ COMMON = {
   "training.recoveries": "training.max_rollbacks",
 }
 """New paths by old paths, for keys that every config has."""
-
-_DECODER = {
-  "vocabulary": "vocab_size",
-  "heads": "num_heads",
-  "hidden": "mlp_dim",
-  "length": "max_length",
-  "epsilon": "eps",
-}
-MODEL_FIELDS = {
-  "Bert": {**_DECODER, "token_types": "num_token_types"},
-  "ConvNeXt": {"epsilon": "eps"},
-  "EfficientNetLite": {"epsilon": "eps"},
-  "GPT2": _DECODER,
-  "Llama": {
-    **_DECODER,
-    "bias": "qkv_bias",
-    "head_size": "head_dim",
-    "key_value_heads": "num_kv_heads",
-    "stretch": "rope_scaling",
-    "theta": "rope_theta",
-    "tied": "tie_embeddings",
-  },
-  "Mixer": {"tokens": "tokens_mlp_dim", "channels": "channels_mlp_dim"},
-  "RecurrentNetwork": {"vocabulary": "vocab_size", "tied": "tie_embeddings"},
-  "Seq2Seq": {
-    "vocabulary": "vocab_size",
-    "target_vocabulary": "target_vocab_size",
-  },
-  "Transformer": {
-    **_DECODER,
-    "bias": "logits_bias",
-    "halves": "sines_first",
-    "scaled": "scale_embeddings",
-    "target_depth": "decoder_depth",
-    "target_heads": "decoder_num_heads",
-    "target_hidden": "decoder_mlp_dim",
-    "target_vocabulary": "target_vocab_size",
-  },
-  "ViT": {
-    "patch": "patch_size",
-    "heads": "num_heads",
-    "hidden": "mlp_dim",
-    "epsilon": "eps",
-  },
-}
-"""New fields by old fields, by the class of the model."""
-
 
 OPTIMIZER_SETTINGS = {
   "adadelta": {"decay": "rho"},
@@ -99,9 +53,9 @@ def _model_class(entry: Any) -> str:
 
 BY_ENTRY: dict[str, dict[str, dict[str, str]]] = {
   "model": {
-    name: MODEL_FIELDS[_model_class(entry)]
+    name: RENAMED[_model_class(entry)]
     for name, entry in models.MODELS.items()
-    if _model_class(entry) in MODEL_FIELDS
+    if _model_class(entry) in RENAMED
   },
   "optim": OPTIMIZER_SETTINGS,
   "optim.schedule": {"plateau": {"least": "min_scale"}},

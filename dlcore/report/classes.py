@@ -13,7 +13,7 @@ MAX_HALF_WIDTH = 12
 """Number of classes up to which that matrix fits half of the page's width."""
 
 MAX_PIXELS = 2000
-"""Number of classes up to which the confusion matrix is drawn at all."""
+"""Largest number of classes for which the confusion matrix is plotted."""
 
 MAX_ROWS = 12
 BINS = 10

@@ -91,7 +91,7 @@ def differences(
   """Compares the model of a config.json with the one to load weights into.
 
   Args:
-    config: content of the config.json beside the weights.
+    config: content of the config.json in the folder of the weights.
     family: family of the weights.
     model: the module to load weights into.
     allow: regex over fields that may differ, such as "model.activation"; see

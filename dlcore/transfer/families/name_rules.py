@@ -218,7 +218,7 @@ def paths(rules: Sequence[Rule], name: str) -> list[str]:
 def match(template: str, name: str) -> dict[str, int] | None:
   """Returns the integers with which `fill(template, indices)` is `name`.
 
-  None if there are none. Integers with leading zeros, as 01, do not match.
+  None without a match. Integers with leading zeros, as 01, do not match.
   """
   groups = _compiled(template).fullmatch(name)
   if groups is None:
