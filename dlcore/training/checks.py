@@ -13,6 +13,7 @@ RANGES: dict[str, tuple[float, float]] = {
   "ema": (0, 1 - 1e-9),
   "accumulate": (1, math.inf),
   "patience": (0, math.inf),
+  "min_delta": (0, math.inf),
   "spike_factor": (0, math.inf),
   "max_consecutive_skips": (1, math.inf),
   "max_rollbacks": (0, math.inf),
@@ -62,6 +63,22 @@ def check_batch(
     raise UserError(
       f"expected accumulate to divide the {share} examples of a device",
       f"got {accumulate}: {share} / {accumulate} = {share / accumulate:g}",
+    )
+
+
+def check_validation(valid: Any, patience: int, plateau: Any) -> None:
+  """Checks that settings which validation decides have a validation split.
+
+  Raises:
+    UserError: they have none.
+  """
+  names = {"patience": patience, "plateau": plateau}
+  used = " and ".join(name for name, value in names.items() if value)
+  if used and not valid:
+    raise UserError(
+      f"expected valid, by which {used} decides",
+      f"got {valid}",
+      "give a validation split, or leave the setting out",
     )
 
 

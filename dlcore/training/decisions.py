@@ -4,6 +4,7 @@ They depend on their own history and the validation split alone, so a run that
 is stopped and continued decides the same.
 """
 
+import logging
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from dlcore.task import CARRY
 from dlcore.training.checks import check_best_by
 from dlcore.training.state import State
 from dlcore.typing import PyTree
+
+log = logging.getLogger("dlcore")
 
 ROLL_BACK_SCALE = np.float32(0.5)
 """Factor of the learning rate after a roll-back."""
@@ -25,8 +28,15 @@ class Decisions(NamedTuple):
 
   best_step: np.int32 = np.int32(-1)
   evaluated_step: np.int32 = np.int32(-1)
-  plateau_step: np.int32 = np.int32(-1)
-  """The step at which a plateau last lowered the learning rate."""
+  reference: np.float32 = np.float32(-np.inf)
+  """The value at the last improvement, see `decide`."""
+
+  bad_evals: np.int32 = np.int32(0)
+  """The number of evaluations since the last improvement."""
+
+  plateau_evals: np.int32 = np.int32(0)
+  """The number of evaluations since the last improvement, or since a plateau
+  last lowered the learning rate."""
 
   saved_step: np.int32 = np.int32(-1)
   """The step to which a roll-back returns."""
@@ -54,14 +64,21 @@ def decide(
   step: int,
   values: dict[str, float],
   best_by: str,
+  min_delta: float = 0.0,
 ) -> tuple[Decisions, bool]:
-  """Records an evaluation; of two equal ones the later is the best.
+  """Records an evaluation.
+
+  Of two equal values the later step is the best, but only a value that is
+  better by more than `min_delta` is an improvement: a constant metric ends
+  patience and plateaus.
 
   Args:
     decisions: the previous decisions.
     step: the step that was evaluated.
     values: the metrics by name.
     best_by: one of the names; a leading minus minimizes.
+    min_delta: the difference from the last improvement that a value must
+      exceed to be one itself.
 
   Returns:
     The new decisions, and whether this step is the best so far.
@@ -72,42 +89,47 @@ def decide(
   check_best_by(best_by, values)
   value = np.float32(values[best_by.removeprefix("-")])
   value = -value if best_by.startswith("-") else value
-  decisions = decisions._replace(evaluated_step=np.int32(step))
-  improved = bool(value >= decisions.best_value)  # False for NaN.
-  if improved:
+  decisions = decisions._replace(
+    evaluated_step=np.int32(step),
+    bad_evals=decisions.bad_evals + np.int32(1),
+    plateau_evals=decisions.plateau_evals + np.int32(1),
+  )
+  # Both comparisons are false for NaN.
+  if value > decisions.reference + np.float32(min_delta):
+    decisions = decisions._replace(
+      reference=value, bad_evals=np.int32(0), plateau_evals=np.int32(0)
+    )
+  best = bool(value >= decisions.best_value)
+  if best:
     decisions = decisions._replace(best_value=value, best_step=np.int32(step))
-  return decisions, improved
+  return decisions, best
 
 
 def lower_rate(
-  decisions: Decisions, rate_scale: Any, plateau: Plateau, eval_every: int
+  decisions: Decisions, rate_scale: Any, plateau: Plateau | None
 ) -> tuple[Decisions, np.float32]:
-  """Lowers the rate if the evaluation at `evaluated_step` ends a plateau.
+  """Lowers the rate if the last evaluation ends a plateau.
 
   Args:
-    decisions: the decisions after that evaluation, which did not improve.
+    decisions: the decisions after that evaluation.
     rate_scale: the factor of the learning rate.
-    plateau: its settings.
-    eval_every: steps between evaluations.
+    plateau: its settings; None leaves the rate as it is.
 
   Returns:
     The decisions and the factor after it.
   """
-  scale, step = np.float32(rate_scale), decisions.evaluated_step
-  since = max(decisions.best_step, decisions.plateau_step, 0)
-  if step - since < plateau.patience * eval_every:
+  scale = np.float32(rate_scale)
+  if plateau is None or decisions.plateau_evals < max(plateau.patience, 1):
     return decisions, scale
-  lowered = scale * np.float32(plateau.factor)
-  scale = max(lowered, np.float32(plateau.min_scale))
-  return decisions._replace(plateau_step=step), scale
+  lowered = max(scale * np.float32(plateau.factor), plateau.min_scale)
+  # Roll-backs may have lowered it below the minimum of the plateau.
+  scale = min(scale, np.float32(lowered))
+  return decisions._replace(plateau_evals=np.int32(0)), scale
 
 
-def is_exhausted(decisions: Decisions, patience: int, eval_every: int) -> bool:
+def is_exhausted(decisions: Decisions, patience: int) -> bool:
   """Returns whether `patience` evaluations in a row did not improve."""
-  if not patience:
-    return False
-  since = decisions.evaluated_step - max(decisions.best_step, 0)
-  return bool(since >= patience * eval_every)
+  return 0 < patience <= decisions.bad_evals
 
 
 def record_save(decisions: Decisions, step: int) -> Decisions:
@@ -124,7 +146,8 @@ def roll_back(
 ) -> tuple[State, Decisions]:
   """Returns the point from which a halted run tries again.
 
-  The batches up to the failure are skipped, and the learning rate is halved.
+  The batches up to the failure are skipped, and the learning rate is halved;
+  a warning reports it.
 
   Args:
     restored: the state and decisions of the last save.
@@ -147,4 +170,13 @@ def roll_back(
   )
   if carry is not None:
     state = state.replace(model_state={**state.model_state, CARRY: carry})
+  log.warning(
+    "step %d: %d updates in a row were skipped; rolling back to step %d, "
+    "skipping the batches before %d, with %g of the learning rate",
+    int(failed.step),
+    int(failed.guard["consecutive"]),
+    int(state.step),
+    int(state.batch_index),
+    float(state.rate_scale),
+  )
   return state, decisions

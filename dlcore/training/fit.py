@@ -1,7 +1,6 @@
 """The training loop."""
 
 import contextlib
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +32,6 @@ from dlcore.training.signals import Stopped, stop_requests
 from dlcore.training.state import State
 from dlcore.training.update import Penalty
 
-log = logging.getLogger("dlcore")
-
 
 class Result(NamedTuple):
   """The states that a run ends with; equal where the last one is the best."""
@@ -60,6 +57,7 @@ def fit(
   accumulate: int = 1,
   plateau: Plateau | None = None,
   patience: int = 0,
+  min_delta: float = 0.0,
   spike_factor: float = 0.0,
   max_consecutive_skips: int = 3,
   max_rollbacks: int = 3,
@@ -109,6 +107,8 @@ def fit(
     plateau: when to lower the learning rate because evaluations stop improving.
     patience: evaluations without an improvement after which the run ends; 0
       for never.
+    min_delta: how much better than at the last improvement the metric must be
+      to count as an improvement for `patience` and `plateau`.
     spike_factor: an update whose gradient norm is more than this multiple of
       the usual one is skipped; 0 is off.
     max_consecutive_skips: number of skipped updates in a row after which the
@@ -147,11 +147,13 @@ def fit(
     Stopped: SIGTERM or SIGINT was received, and the state was saved.
   """
   checks.check_ranges(locals())
+  checks.check_validation(valid, patience, plateau)
   phases = phases or Phases()
+  folder = None if workdir is None else Path(workdir)
   order = order or data.shuffled(train.size, batch_size)
   partitioner = sharding.partitioner(order.batch_size, compiler, devices)
+  axis_name = partitioner.axis_name
   checks.check_batch(order.batch_size, train.size, partitioner.size, accumulate)
-  folder = None if workdir is None else Path(workdir)
   intervals = Intervals.create(
     steps,
     steps_per_epoch=train.size // order.batch_size,
@@ -182,9 +184,11 @@ def fit(
     spike_factor=spike_factor,
     max_consecutive_skips=max_consecutive_skips,
     log_every=log_every,
-    axis_name=partitioner.axis_name,
+    axis_name=axis_name,
   )
-  start = setup.Start(create, example, seed, initial, partitioner)
+  initializer = setup.StateInitializer(
+    create, example, seed, initial, partitioner
+  )
   statistics = LayerStatistics(
     task,
     tx,
@@ -209,9 +213,9 @@ def fit(
       checkpoints = stack.enter_context(
         setup.open_checkpoints(folder, checkpoint_every, keep_every)
       )
-      saved = checkpoints.restore(start.template)
+      saved = checkpoints.restore(initializer.template)
     with phases("compile"):
-      state, decisions = start.restore(saved) if saved else start.begin()
+      state, decisions = initializer.restore_or_init(saved)
       step = int(state.step)
       checks.check_progress(steps, step)
       # Handlers do not run inside a compilation, so all of them come first:
@@ -241,34 +245,28 @@ def fit(
     stop = stack.enter_context(stop_requests())
     unsaved = False
 
+    # Each iteration makes the steps up to the next evaluation or save.
     while True:
-      # 1. Logs are read late. Read all of them before anything that evaluates,
-      # saves or returns the state: an earlier step may have halted it.
-      stopping = bool(stop)
-      if stopping or intervals.pauses(step):
-        with phases("step"):
-          monitor.flush()
+      # 1. Logs are read late: read all of them, an earlier step may have
+      # halted the state.
+      with phases("step"):
+        monitor.flush()
 
       # 2. Roll back if too many updates in a row were skipped.
       if monitor.halted:
         dispatches.close()
-        retry = None
-        if decisions.rollbacks < max_rollbacks:
-          retry = start.retry(state, decisions, checkpoints)
-        if retry is None:
+        if decisions.rollbacks >= max_rollbacks:
           batch = feed.read(int(state.batch_index) - 1)
-          axis_name = partitioner.axis_name
           raise diagnose(task, state, batch, penalty, axis_name, folder)
-        _warn_of_roll_back(state, retry[0])
-        state, decisions = retry
-        step, unsaved = int(state.step), False
+        state, decisions = initializer.roll_back(state, decisions, checkpoints)
+        step = int(state.step)
         metric_log.rewind(step)
         monitor.reset()
         dispatches = feed.dispatches(state, intervals)
-        continue
+        unsaved = False
 
       # 3. Evaluate, and decide: is it the best, does the rate fall?
-      improved = False
+      is_best = False
       if intervals.evaluates(step) and decisions.evaluated_step < step:
         with phases("evaluation"):
           results = evaluate_all(evaluators, state, stop)
@@ -276,20 +274,17 @@ def fit(
           metric_log.write(step, split, values)
         if results:
           values = next(iter(results.values()))
-          decisions, improved = decide(decisions, step, values, best_by)
-          unsaved = True
-        if results and plateau and not improved:
-          decisions, scale = lower_rate(
-            decisions, state.rate_scale, plateau, intervals.eval_every
+          decisions, is_best = decide(
+            decisions, step, values, best_by, min_delta
           )
+          decisions, scale = lower_rate(decisions, state.rate_scale, plateau)
           state = state.replace(rate_scale=partitioner.replicate(scale))
-        stopping = bool(stop)
+          unsaved = True
 
       # 4. Save.
-      done = step == steps or is_exhausted(
-        decisions, patience, intervals.eval_every
-      )
-      due = improved or done or intervals.saves(step)
+      stopping = bool(stop)
+      done = step == steps or is_exhausted(decisions, patience)
+      due = is_best or done or intervals.saves(step)
       if unsaved and (due or stopping):
         if due:
           decisions = record_save(decisions, step)
@@ -309,46 +304,36 @@ def fit(
       if done:
         break
 
-      # 6. Make the steps of one dispatch.
-      if profiler.is_due(step):
+      # 6. Make the steps up to the next pause.
+      pause = intervals.next_pause(step)
+      while step < pause and not (stop or monitor.halted):
+        if profiler.is_due(step):
+          with phases("step"):
+            monitor.flush()
+            jax.block_until_ready(state)
+          profiler.update(step)
+        with phases("feed"):
+          dispatch = next(dispatches)
+        if statistics.is_due(step, dispatch.count):
+          with phases("step"):
+            monitor.flush()
+          with phases("statistics"):
+            values = statistics.measure(state, feed, dispatch)
+          # The line belongs to the update: continuing from here repeats it.
+          metric_log.write(step + 1, SPLIT, values)
         with phases("step"):
-          monitor.flush()
-          jax.block_until_ready(state)
-        profiler.update(step)
-      with phases("feed"):
-        dispatch = next(dispatches)
-      if statistics.is_due(step, dispatch.count):
-        with phases("step"):
-          monitor.flush()
-        with phases("statistics"):
-          values = statistics.measure(state, feed, dispatch)
-        # The line belongs to the update: continuing from here repeats it.
-        metric_log.write(step + 1, SPLIT, values)
-      with phases("step"):
-        program = programs[dispatch.count, dispatch.length]
-        state, entry = program(state, feed.arrays, dispatch.batch)
-        monitor.add(step, dispatch.count, entry)
-      step += dispatch.count
-      phases.steps += dispatch.count
-      unsaved = True
+          program = programs[dispatch.count, dispatch.length]
+          state, entry = program(state, feed.arrays, dispatch.batch)
+          monitor.add(step, dispatch.count, entry)
+        step += dispatch.count
+        phases.steps += dispatch.count
+        unsaved = True
 
     # The last state is the best one unless an earlier step was better.
     best, best_step = state, int(decisions.best_step)
     if 0 <= best_step < step:
       with phases("checkpoint"):
         checkpoints.wait()
-        saved = checkpoints.load(best_step, start.template)
-        best = start.restore(saved)[0] if saved else state
+        saved = checkpoints.load(best_step, initializer.template)
+        best = initializer.restore(saved)[0] if saved else state
   return Result(state, best)
-
-
-def _warn_of_roll_back(halted: State, state: State) -> None:
-  log.warning(
-    "step %d: %d updates in a row were skipped; rolling back to step %d, "
-    "skipping the batches before %d, with %g of the learning rate",
-    int(halted.step),
-    int(halted.guard["consecutive"]),
-    int(state.step),
-    int(state.batch_index),
-    float(state.rate_scale),
-  )

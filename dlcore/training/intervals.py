@@ -56,23 +56,22 @@ class Intervals(NamedTuple):
     kept = self.keep_every > 0 and step % self.keep_every == 0
     return kept or step % self.checkpoint_every == 0 or step == self.steps
 
-  def pauses(self, step: int) -> bool:
-    """Returns whether a dispatch must end at `step`."""
-    return self.evaluates(step) or self.saves(step)
+  def next_pause(self, step: int) -> int:
+    """Returns the first step after `step` at which a dispatch must end."""
+    every = (self.eval_every, self.checkpoint_every, self.keep_every)
+    pauses = ((step // n + 1) * n for n in every if n)
+    return min(self.steps, *pauses)
 
   def dispatches(self, step: int) -> Iterator[int]:
     """Yields the number of steps of each dispatch from `step` to the end."""
     while step < self.steps:
-      every = (self.eval_every, self.checkpoint_every, self.keep_every)
-      pauses = (
-        (step // interval + 1) * interval for interval in every if interval
-      )
-      pause = min(self.steps, *pauses)
+      pause = self.next_pause(step)
       # Only full dispatches and single steps: two programs, at any interval.
-      full = self.steps_per_call <= pause - step
-      count = self.steps_per_call if full else 1
-      yield count
-      step += count
+      while step < pause:
+        full = self.steps_per_call <= pause - step
+        count = self.steps_per_call if full else 1
+        yield count
+        step += count
 
 
 def default_steps_per_call() -> int:

@@ -1,4 +1,4 @@
-"""Builders of the parts that the loop uses: step, evaluators, first state."""
+"""The parts of `fit`: its step, evaluators, initial state, files."""
 
 import contextlib
 import dataclasses
@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from dlcore import data, optim, sharding, storage
+from dlcore.errors import UserError
 from dlcore.task import CARRY, Task
 from dlcore.training.checks import check_best_by
 from dlcore.training.decisions import Decisions, roll_back
@@ -153,8 +154,8 @@ def open_log(folder: Path | None, step: int):
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
-  """How a run begins, and continues from a checkpoint."""
+class StateInitializer:
+  """Creates the state of a run, restores it, or rolls it back."""
 
   create: Create
   batch: Batch
@@ -169,45 +170,60 @@ class Start:
     state = abstract.replace(key=np.asarray(run_key(self.seed)))
     return {"state": state, "decisions": Decisions()}
 
-  def begin(self) -> tuple[State, Decisions]:
+  def restore_or_init(
+    self, saved: Mapping[str, Any] | None
+  ) -> tuple[State, Decisions]:
+    """Returns the state and decisions of a checkpoint, or the first ones."""
+    return self.init() if saved is None else self.restore(saved)
+
+  def init(self) -> tuple[State, Decisions]:
     """Returns the state before the first step, and empty decisions."""
-    options = self.partitioner.init_compiler_options
-    create = jax.jit(self.create, compiler_options=options)
-    state = create(self.batch)
+    state = self._create(self.batch)
     if self.initial is not None:
       variables = self.initial(state.params, state.model_state)
-      state = create(self.batch, variables=variables)
+      state = self._create(self.batch, variables=variables)
     # On CPU, reading one array of a program that ran out of memory hangs;
     # waiting for all of them raises.
     jax.block_until_ready(state)
     return self.partitioner.put_state(state), Decisions()
 
-  def restore(self, tree: Mapping[str, Any]) -> tuple[State, Decisions]:
+  def restore(self, saved: Mapping[str, Any]) -> tuple[State, Decisions]:
     """Returns the state on its devices and the decisions of a checkpoint."""
-    return self.partitioner.put_state(tree["state"]), tree["decisions"]
+    return self.partitioner.put_state(saved["state"]), saved["decisions"]
 
-  def retry(
+  def roll_back(
     self,
-    state: State,
+    halted: State,
     decisions: Decisions,
     checkpoints: storage.Checkpoints | MemoryCheckpoints,
-  ) -> tuple[State, Decisions] | None:
+  ) -> tuple[State, Decisions]:
     """Returns the state from which a halted run tries again.
 
-    That is the one of the last save, or the first one; None if the save is
-    damaged.
+    That is the one of the last save, or the first one if there is no save.
+
+    Raises:
+      UserError: the save is damaged.
     """
-    if decisions.saved_step < 0:
-      previous = self.begin()
-    else:
-      step = int(decisions.saved_step)
+    step, saved = int(decisions.saved_step), None
+    if step >= 0:
       saved = checkpoints.roll_back(step, self.template)
       if saved is None:
-        return None
-      previous = self.restore(saved)
+        raise UserError(
+          f"expected a good checkpoint of step {step}, to which this run rolls "
+          "back after several skipped updates",
+          "it is damaged or missing",
+          "run the same command again: it continues from an older checkpoint",
+        )
     carry = None
-    if CARRY in state.model_state:
-      create = jax.jit(lambda batch: self.create(batch).model_state[CARRY])
-      carry = create(self.batch)
-    state, decisions = roll_back(previous, (state, decisions), carry)
+    if CARRY in halted.model_state:
+      carry = self._create(self.batch).model_state[CARRY]
+    state, decisions = roll_back(
+      self.restore_or_init(saved), (halted, decisions), carry
+    )
     return self.partitioner.put_state(state), decisions
+
+  @functools.cached_property
+  def _create(self) -> Create:
+    """The compiled `create`: a roll-back does not compile it again."""
+    options = self.partitioner.init_compiler_options
+    return jax.jit(self.create, compiler_options=options)

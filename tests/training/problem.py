@@ -103,7 +103,7 @@ def fit(
     tasks.freeze(tasks.augmented(task, augment), freeze),
     optim.create("adamw", learning_rate=rate, clip_norm=1.0),
     train or source(50),
-    valid or source(30, seed=1),
+    source(30, seed=1) if valid is None else valid,
     steps=steps,
     workdir=workdir,
     **settings,

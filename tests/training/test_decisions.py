@@ -5,7 +5,8 @@ import problem
 import pytest
 
 from dlcore import storage
-from dlcore.training import Plateau
+from dlcore.errors import UserError
+from dlcore.training import Plateau, decisions
 
 
 def valid_losses(workdir):
@@ -59,7 +60,7 @@ def test_a_plateau_lowers_the_applied_rate_down_to_its_minimum(tmp_path):
   scale, best, since = 1.0, np.inf, 0
   scales = {0: 1.0}
   for step, loss in losses.items():
-    if np.float32(loss) <= best:
+    if np.float32(loss) < best:
       best, since = np.float32(loss), step
     elif step - since >= 10:
       scale, since = max(scale * 0.5, 0.1), step
@@ -70,3 +71,58 @@ def test_a_plateau_lowers_the_applied_rate_down_to_its_minimum(tmp_path):
     current = max(step for step in scales if step < row["step"])
     expected = 0.02 * scales[current]
     assert row["learning_rate"] == pytest.approx(expected), row
+
+
+def improvements(values, min_delta=0.0):
+  """Returns for each value whether it ends a series of bad evaluations."""
+  now, counts = decisions.Decisions(), []
+  for step, value in enumerate(values):
+    now, _ = decisions.decide(
+      now, step, {"loss": value}, "-loss", min_delta=min_delta
+    )
+    counts.append(int(now.bad_evals))
+  return [count == 0 for count in counts]
+
+
+def test_a_tie_is_no_improvement_but_the_later_step_is_the_best():
+  assert improvements([1.0, 1.0, 1.0]) == [True, False, False]
+  now, _ = decisions.decide(decisions.Decisions(), 10, {"loss": 1.0}, "-loss")
+  now, is_best = decisions.decide(now, 20, {"loss": 1.0}, "-loss")
+  assert is_best
+  assert int(now.best_step) == 20
+  assert decisions.is_exhausted(now, patience=1)
+  assert not decisions.is_exhausted(now, patience=2)
+
+
+def test_min_delta_counts_from_the_last_improvement():
+  losses = [1.0, 0.95, 0.92, 0.85, 0.8]
+  assert improvements(losses) == [True] * 5
+  assert improvements(losses, 0.1) == [True, False, False, True, False]
+
+
+def test_a_metric_that_is_nan_is_a_bad_evaluation_and_never_the_best():
+  assert improvements([1.0, np.nan, 0.5]) == [True, False, True]
+  now, best = decisions.decide(
+    decisions.Decisions(), 1, {"loss": np.nan}, "-loss"
+  )
+  assert not best
+  assert int(now.bad_evals) == 1
+
+
+def test_a_plateau_never_raises_a_rate_that_roll_backs_lowered():
+  plateau = Plateau(factor=0.5, patience=1, min_scale=0.5)
+  now = decisions.Decisions(plateau_evals=np.int32(1))
+  assert decisions.lower_rate(now, 0.25, plateau)[1] == np.float32(0.25)
+  assert decisions.lower_rate(now, 0.8, plateau)[1] == np.float32(0.5)
+
+
+@pytest.mark.parametrize(
+  "setting",
+  [{"patience": 3}, {"plateau": Plateau()}],
+  ids=["patience", "plateau"],
+)
+def test_a_setting_that_validation_decides_needs_a_validation_split(setting):
+  with pytest.raises(
+    UserError, match=f"by which {next(iter(setting))} decides"
+  ):
+    problem.fit(valid={}, **setting)

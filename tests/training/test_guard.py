@@ -157,5 +157,5 @@ def test_a_damaged_checkpoint_to_roll_back_to_stops_the_run(
     return roll_back(self, step, template)
 
   monkeypatch.setattr(storage.Checkpoints, "roll_back", damaged)
-  with pytest.raises(UserError, match="were skipped"):
+  with pytest.raises(UserError, match="good checkpoint of step 30"):
     problem.fit(tmp_path, wrap=problem.spoiled(33, 34, 35))
