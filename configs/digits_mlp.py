@@ -2,8 +2,8 @@
 
 experiments/train.py --config=configs/digits_mlp.py
 
-Measured on 2 CPU cores, 2026-11-22: test accuracy 95.04% (deviation 1.37
-over 5 seeds) in 3 to 4 s from the command to its exit.
+Measured on 2 cores, 2026-11-25: test accuracy 95.06% (deviation 1.38 over 5
+seeds) in 4 to 6 s from the command to its exit.
 """
 
 from dlcore import experiment

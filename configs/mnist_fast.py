@@ -2,8 +2,11 @@
 
 experiments/train.py --config=configs/mnist_fast.py
 
-Measured on 2 CPU cores, 2026-11-25: test accuracy 99.18% (deviation 0.08
-over 3 seeds) in 13 to 16 s from the command to its exit.
+Measured on 2 cores, 2026-11-25: test accuracy 99.08% (deviation 0.02 over 3
+seeds) in 11 to 16 s from the command to its exit.
+
+In bfloat16 on 2 cores, 2026-11-25: test accuracy 99.10% (deviation 0.10 over 3
+seeds) in 12 to 17 s from the command to its exit.
 """
 
 from dlcore import experiment

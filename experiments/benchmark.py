@@ -11,9 +11,6 @@ object; --output=FILE writes it to a file.
 """
 
 import json
-import os
-import platform
-import time
 from pathlib import Path
 
 from absl import flags
@@ -21,6 +18,7 @@ from benchmarks import input_paths, layer_statistics, peers, start, tax
 
 from dlcore import command
 from dlcore.errors import UserError, lookup
+from dlcore.provenance import provenance
 
 BENCHMARKS = {
   "tax": tax.measure,
@@ -46,8 +44,7 @@ def main():
   measure = lookup(BENCHMARKS, names[0], "benchmark")
   result = {
     "benchmark": names[0],
-    "date": time.strftime("%Y-%m-%d"),
-    "machine": f"{os.cpu_count()} x {platform.machine()}",
+    **provenance(Path(__file__).parent),
     **measure(REPEATS.value),
   }
   if OUTPUT.value:

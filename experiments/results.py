@@ -1,4 +1,4 @@
-"""Writes the tables of results into README.md.
+"""Writes the results into README.md and the docstrings of configs/.
 
   results.py
 
@@ -7,13 +7,16 @@ measures them.
 """
 
 import json
+import re
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from absl import flags
 from tables import of_models
-from tables.markdown import as_table, is_ratio, ratio
+from tables.markdown import as_table, is_ratio, measured, ratio
 
 from dlcore import command, optim
 from dlcore.errors import UserError
@@ -23,10 +26,11 @@ from dlcore.report import estimates
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results: experiments/results.py -->", "<!-- end -->"
 README = flags.DEFINE_string("readme", str(ROOT / "README.md"), "the file")
+CONFIGS = flags.DEFINE_string("configs", str(ROOT / "configs"), "the folder")
 
 
 def main():
-  """Replaces the text between the two markers of the README."""
+  """Replaces the results of the README, and the figures of the configs."""
   path = Path(README.value)
   text = path.read_text()
   if BEGIN not in text or END not in text:
@@ -39,6 +43,11 @@ def main():
   tables.append(of_models.models(PUBLISHED, _read("parity"), _read("peers")))
   body = "\n\n".join(tables)
   path.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
+  for config in sorted(Path(CONFIGS.value).glob("*.py")):
+    results = _read("scores")
+    own = {k: v for k, v in results.items() if k.split()[0] == config.stem}
+    if own:
+      config.write_text(with_figures(config.read_text(), own))
 
 
 def _read(name: str) -> dict:
@@ -52,32 +61,71 @@ def scores(results: dict) -> str:
   rows = []
   for name, result in results.items():
     config, *changed = name.split()
-    metrics = result["metrics"]
-    metric = "accuracy" if "test/accuracy" in metrics else "r2"
-    scale = 100 if metric == "accuracy" else 1
-    unit = "%" if metric == "accuracy" else ""
-    values = [scale * value for value in metrics[f"test/{metric}"]]
+    score = Score.of(result)
     note = f" ({result['note']})" if result.get("note") else ""
     rows.append(
       (
         f"`configs/{config}.py` {', '.join(changed)}".strip(),
         f"{result['parameters']:,}",
-        f"{metric} {statistics.mean(values):.2f}{unit} "
-        f"± {statistics.stdev(values):.2f} ({min(values):.2f} to "
-        f"{max(values):.2f})",
+        f"{score.metric} {score.mean} ± {score.deviation} ({score.span})",
         str(result["seeds"]),
         f"{_span(result['seconds'])} s{note}",
+        measured(result),
       )
     )
-  head = ("config", "parameters", "test score, ± deviation", "seeds", "time")
-  machines = sorted({result["machine"] for result in results.values()})
-  dates = sorted({result["date"] for result in results.values()})
   return as_table(
-    f"From the command to its exit, {', '.join(machines)}, "
-    f"{' to '.join({dates[0]: 0, dates[-1]: 0})}:",
+    "Test scores, and the time from the command to its exit:",
     "experiments/campaigns/scores.py --manual_dir=DIR",
-    head,
+    (
+      *("config", "parameters", "test score, ± deviation", "seeds", "time"),
+      "measured on",
+    ),
     rows,
+  )
+
+
+class Score(NamedTuple):
+  """The test metric of a config over several seeds, formatted."""
+
+  metric: str
+  mean: str
+  deviation: str
+  span: str
+
+  @classmethod
+  def of(cls, result: dict) -> "Score":
+    """Formats accuracies as percentages and other metrics as numbers."""
+    metric = "accuracy" if "test/accuracy" in result["metrics"] else "r2"
+    scale, unit = (100, "%") if metric == "accuracy" else (1, "")
+    values = [scale * value for value in result["metrics"][f"test/{metric}"]]
+    return cls(
+      metric,
+      f"{statistics.mean(values):.2f}{unit}",
+      f"{statistics.stdev(values):.2f}",
+      f"{min(values):.2f} to {max(values):.2f}",
+    )
+
+
+def with_figures(config: str, results: dict) -> str:
+  """Returns the text of a config, its docstring with the latest figures."""
+  sentences = []
+  for name, result in results.items():
+    score = Score.of(result)
+    changed = name.partition(" ")[2]
+    note = f", {result['note']}" if result.get("note") else ""
+    sentences.append(
+      f"{f'In {changed}' if changed else 'Measured'} on {measured(result)}: "
+      f"test {score.metric} {score.mean} (deviation {score.deviation} over "
+      f"{result['seeds']} seeds) in {_span(result['seconds'])} s from the "
+      f"command to its exit{note}."
+    )
+  paragraphs = "\n\n".join(textwrap.fill(text, 79) for text in sentences)
+  return re.sub(
+    r"\n\nMeasured on .*?\n\"\"\"\n",
+    lambda _: f'\n\n{paragraphs}\n"""\n',
+    config,
+    count=1,
+    flags=re.DOTALL,
   )
 
 
@@ -95,7 +143,7 @@ def kills(result: dict) -> str:
   ]
   return as_table(
     "Every leaf of the last checkpoint and every line of the log, compared "
-    f"with an undisturbed run, {result['date']}, commit {result['commit']}:",
+    f"with an undisturbed run, {measured(result)}:",
     "experiments/campaigns/kills.py",
     ("killed runs", ""),
     rows,
@@ -120,8 +168,7 @@ def faults(result: dict) -> str:
   rows.append(("all", *map(sum, counted)))
   return as_table(
     f"{result['faults']} faults in the files of continued and finished runs, "
-    f"and in running processes, {result['date']}, commit "
-    f"{result['commit']}:",
+    f"and in running processes, {measured(result)}:",
     "experiments/campaigns/faults.py",
     ("fault", "times", *outcomes.values()),
     rows,
@@ -146,7 +193,7 @@ def regularization(result: dict) -> str:
     )
   return as_table(
     f"A CNN on {result['images']:,} images of MNIST, test accuracy after the "
-    f"last step, means over seeds with 95% intervals, {result['date']}:",
+    f"last step, means over seeds with 95% intervals, {measured(result)}:",
     "experiments/studies/regularization.py --manual_dir=DIR",
     ("with", "accuracy", "points above plain, same seeds", "seeds"),
     rows,
@@ -160,7 +207,7 @@ def tax(result: dict) -> str:
   ]
   return as_table(
     "Throughput of the whole loop, with log and checkpoints, over a bare "
-    f"jitted loop of the same step, {result['date']}:",
+    f"jitted loop of the same step, {measured(result)}:",
     "experiments/benchmark.py tax",
     ("model", "ratio", "least to most"),
     rows,
@@ -174,7 +221,7 @@ def layer_statistics(result: dict) -> str:
   ]
   return as_table(
     "Time of a run with layer statistics (`training.layer_statistics_every`) "
-    f"over one without, {result['date']}:",
+    f"over one without, {measured(result)}:",
     "experiments/benchmark.py layer_statistics",
     ("model", "ratio", "least to most"),
     rows,
@@ -200,7 +247,7 @@ def peers(result: dict) -> str:
     f"{result['torch']} and its fused AdamW: images of 28x28 (mlp, cnn) and "
     "32x32 pixels, sequences of 100 tokens, recurrent layers of width 128, "
     "and a transformer of 4 layers and width 128; jax "
-    f"{result['jax']}, {result['date']}:",
+    f"{result['jax']}, {measured(result)}:",
     "experiments/benchmark.py peers",
     ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
     rows,
@@ -217,7 +264,7 @@ def inputs(result: dict) -> str:
   }
   rows = [(text, f"{result[name]:,}") for name, text in paths.items()]
   return as_table(
-    f"Batches of 128 on the device, {result['date']}:",
+    f"Batches of 128 on the device, {measured(result)}:",
     "experiments/benchmark.py input",
     ("data", "examples/s"),
     rows,
@@ -236,7 +283,7 @@ def start(result: dict) -> str:
     (text, f"{result[name]:.2f} s") for name, text in measurements.items()
   ]
   return as_table(
-    f"Medians over processes, {result['date']}:",
+    f"Medians over processes, {measured(result)}:",
     "experiments/benchmark.py start",
     ("start", "time"),
     rows,
@@ -248,7 +295,7 @@ def devices(result: dict) -> str:
   rows = [(name, f"{value:.1e}") for name, value in result["errors"].items()]
   return as_table(
     f"Largest difference of the losses of {result['steps']} steps, relative "
-    "to the largest loss:",
+    f"to the largest loss, {measured(result)}:",
     "experiments/campaigns/devices.py",
     ("compared", "difference"),
     rows,

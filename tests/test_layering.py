@@ -13,7 +13,7 @@ from dlcore import data, models, tasks
 ROOT = Path(__file__).parent.parent
 LEVELS = (
   {"typing", "errors"},
-  {"trees"},
+  {"trees", "provenance"},
   {"task"},
   {"storage"},
   {"layers", "losses", "metrics", "optim", "augment", "data", "predictions"},

@@ -1,6 +1,9 @@
 """The programs and paths of the README work."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -23,3 +26,18 @@ def test_the_files_of_the_readme_exist():
   root = Path(__file__).parent.parent
   for name in re.findall(r"(?:experiments|configs)/[\w/]+\.py", README):
     assert (root / name).is_file(), name
+
+
+def test_the_results_of_the_readme_and_configs_are_those_of_the_script(
+  tmp_path,
+):
+  root = Path(__file__).parent.parent
+  readme = tmp_path / "README.md"
+  readme.write_text(README.replace("| accuracy 9", "| accuracy 8"))
+  configs = shutil.copytree(root / "configs", tmp_path / "configs")
+  script = root / "experiments" / "results.py"
+  arguments = [f"--readme={readme}", f"--configs={configs}"]
+  subprocess.run([sys.executable, str(script), *arguments], check=True)
+  assert readme.read_text() == README
+  for path in (root / "configs").glob("*.py"):
+    assert (configs / path.name).read_text() == path.read_text(), path.name

@@ -110,15 +110,6 @@ class Child:
     return self._phase_file.read_bytes().rstrip(b"\0").decode() == phase
 
 
-def commit() -> str:
-  """Returns the commit of the checkout, empty outside of one."""
-  command_line = ["git", "rev-parse", "--short", "HEAD"]
-  result = subprocess.run(
-    command_line, cwd=ROOT, capture_output=True, text=True, check=False
-  )
-  return result.stdout.strip()
-
-
 def outcome(run: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
   """Returns the leaves of the last checkpoint, and the log without times."""
   return leaves(run), log(run)

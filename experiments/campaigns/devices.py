@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from dlcore import augment, command, data, models, optim, tasks, training
+from dlcore.provenance import provenance
 
 STEPS = 50
 OUTPUT = flags.DEFINE_string(
@@ -34,7 +35,11 @@ def main():
     "eight devices with one": difference(one, eight),
     "`pmap` with `jit`, on eight": difference(eight, mapped),
   }
-  result = {"steps": STEPS, "errors": errors}
+  result = {
+    **provenance(Path(__file__).parent),
+    "steps": STEPS,
+    "errors": errors,
+  }
   Path(OUTPUT.value).write_text(json.dumps(result, indent=1) + "\n")
   print(json.dumps(result))
 

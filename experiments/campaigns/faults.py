@@ -38,6 +38,7 @@ from absl import flags
 
 from dlcore import command, experiment, training
 from dlcore.errors import UserError
+from dlcore.provenance import provenance
 
 SETTINGS = {
   "cnn": {
@@ -105,8 +106,7 @@ def main():
         for kind, outcome in disturbed_processes(folder, generator):
           count(kind, outcome, "")
   result = {
-    "date": time.strftime("%Y-%m-%d"),
-    "commit": children.commit(),
+    **provenance(children.ROOT),
     "faults": sum(counts.total() for counts in table.values()),
     "table": {kind: dict(counts) for kind, counts in table.items()},
     "bad": bad,

@@ -14,14 +14,14 @@ import json
 import random
 import shutil
 import sys
-import time
 from pathlib import Path
 
 from absl import flags
-from children import PHASES, Child, commit, difference, outcome
+from children import PHASES, ROOT, Child, difference, outcome
 
 from dlcore import command, optim
 from dlcore.errors import UserError
+from dlcore.provenance import provenance
 
 BASE = {
   "model.dropout": 0.3,
@@ -189,8 +189,7 @@ class Campaign:
   def result(self) -> dict:
     """Returns the counts."""
     return {
-      "date": time.strftime("%Y-%m-%d"),
-      "commit": commit(),
+      **provenance(ROOT),
       "runs": self._runs.total(),
       "kills": self._kills.total(),
       "by_phase": dict(self._kills),

@@ -8,7 +8,6 @@ without it they are downloaded. --output is read by experiments/results.py.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from absl import flags
 
 from dlcore import command
 from dlcore.errors import lookup
+from dlcore.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 BFLOAT16 = {"training.dtype": "bfloat16"}
@@ -60,9 +60,7 @@ def main():
         metric: [run["metrics"][metric] for run in runs]
         for metric in runs[0]["metrics"]
       },
-      "versions": runs[0]["versions"],
-      "date": time.strftime("%Y-%m-%d"),
-      "machine": f"{os.cpu_count()} cores",
+      **provenance(ROOT),
       "note": NOTE.value,
     }
     for metric, values in results[name]["metrics"].items():

@@ -12,12 +12,12 @@ The strength of each kind is a common value, fixed before the first run.
 """
 
 import json
-import time
 from pathlib import Path
 
 from absl import flags
 
 from dlcore import command
+from dlcore.provenance import provenance
 
 KINDS = {
   "plain": {},
@@ -66,7 +66,7 @@ def main():
   folders = [workdir / name for name in accuracies]
   page = report.compare(folders, workdir / "report.html")
   result = {
-    "date": time.strftime("%Y-%m-%d"),
+    **provenance(Path(__file__).parent),
     "images": BASE["data"]["limit"],
     "accuracy": accuracies,
   }

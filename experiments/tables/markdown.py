@@ -12,6 +12,14 @@ def as_table(
   return f"{caption} (`{command}`)\n\n{table}"
 
 
+def measured(result: dict) -> str:
+  """Returns the machine, date and commit of a measurement, as far as known."""
+  parts = [result.get(key, "") for key in ("machine", "date")]
+  if result.get("commit"):
+    parts.append(f"commit {result['commit']}")
+  return ", ".join(part for part in parts if part)
+
+
 def is_ratio(result: dict, name: str) -> bool:
   """Returns whether an entry is a comparison of two times."""
   return isinstance(result[name], dict) and "ratio" in result[name]

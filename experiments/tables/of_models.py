@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from tables.markdown import as_table
+from tables.markdown import as_table, measured
 
 from dlcore.models import Published
 
@@ -58,7 +58,7 @@ def parity(result: dict) -> str:
     "Largest difference from PyTorch of any layer's output and any gradient, "
     "with the same small random weights in float32: max|a-b| / max|b| of each "
     "tensor (relative to the largest gradient if the exact one is 0), "
-    f"{result['date']}:",
+    f"{measured(result)}:",
     "tests/golden/measure.py",
     ("model", "family of weights", "forward", "gradient", "files"),
     rows,

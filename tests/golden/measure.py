@@ -8,16 +8,14 @@ error is max|a - b| / max|b| of a tensor; see `tests/transfer/golden.py`.
 
 import argparse
 import collections
-import datetime
 import json
 import sys
 from pathlib import Path
 
-import flax
-import jax
-
 sys.path.insert(0, str(Path(__file__).parents[1] / "transfer"))
 from golden import NAMES, golden, gradient_errors, output_errors
+
+from dlcore.provenance import provenance
 
 
 def main() -> None:
@@ -26,8 +24,7 @@ def main() -> None:
   parser.add_argument("--output", type=Path, required=True)
   output = parser.parse_args().output
   result = {
-    "date": datetime.date.today().isoformat(),
-    "versions": {"jax": jax.__version__, "flax": flax.__version__},
+    **provenance(Path(__file__).parent),
     "families": families(),
   }
   output.write_text(json.dumps(result, indent=2) + "\n")

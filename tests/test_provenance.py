@@ -1,0 +1,46 @@
+"""The machine and commit that a figure belongs to."""
+
+import os
+import subprocess
+
+from dlcore import provenance
+
+CPUINFO = """processor : 0
+cpu family : 6
+model : 143
+model name : Intel(R) Xeon(R) Platinum 8481C
+flags : fpu avx2 avx512f amx_tile
+"""
+
+
+def test_a_machine_is_named_by_cpu_extensions_and_cores(tmp_path):
+  file = tmp_path / "cpuinfo"
+  file.write_text(CPUINFO)
+  assert provenance.machine(file) == (
+    "Intel(R) Xeon(R) Platinum 8481C (family 6 model 143, AMX, AVX-512), "
+    f"{os.cpu_count()} cores"
+  )
+
+
+def test_a_machine_without_cpuinfo_still_has_a_name(tmp_path):
+  name = provenance.machine(tmp_path / "missing")
+  assert name.endswith(f", {os.cpu_count()} cores")
+  assert not name.startswith(",")
+
+
+def test_the_commit_of_a_changed_checkout_ends_with_a_plus(tmp_path):
+  def git(*arguments):
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run(
+      ["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True
+    )
+
+  assert provenance.commit(tmp_path) == ""
+  git("init")
+  (tmp_path / "file").write_text("a")
+  git("add", "file")
+  git("commit", "-m", "Add a file")
+  clean = provenance.commit(tmp_path)
+  assert len(clean) >= 7
+  (tmp_path / "file").write_text("b")
+  assert provenance.commit(tmp_path) == f"{clean}+"
