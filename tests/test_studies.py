@@ -3,6 +3,7 @@
 import gan
 import minimal_loop
 import own_parts
+import pytest
 
 from dlcore import storage
 
@@ -16,6 +17,7 @@ def test_the_minimal_loop_learns_and_saves_in_sixty_lines(tmp_path):
     assert sum(bool(line.strip()) for line in file) <= 60
 
 
+@pytest.mark.slow
 def test_a_gan_of_two_tasks_approaches_the_data(tmp_path):
   before, after = gan.main(steps=1000)
   assert after < before / 2

@@ -24,6 +24,8 @@ from dlcore.training.state import State, bind_axis, step_key
 from dlcore.training.update import Penalty, make_update
 from dlcore.typing import Batch, PyTree
 
+GRADIENT = "the gradient of "
+
 FAILURE = "failure.npz"
 """The file that keeps the failing batch, as the model received it."""
 
@@ -116,8 +118,8 @@ def find_origin(function: Callable, arguments: dict[str, PyTree]) -> str:
   """Returns the name of the first non-finite value in `function(**arguments)`.
 
   Args:
-    function: takes the keywords of `arguments`, returns a tree; its leaves
-      are checked in order, so the loss should come first.
+    function: takes the keywords of `arguments`, returns a tree whose first
+      leaf is the loss and whose others are gradients.
     arguments: trees by name.
 
   Returns:
@@ -133,9 +135,14 @@ def find_origin(function: Callable, arguments: dict[str, PyTree]) -> str:
   closed = jax.make_jaxpr(flat)(*leaves.values())
   inputs = [Value(value, name) for name, value in leaves.items()]
   consts = [Value(value, "a constant") for value in closed.consts]
-  for result in _run(closed.jaxpr, consts, inputs, ""):
+  results = _run(closed.jaxpr, consts, inputs, "")
+  for position, result in enumerate(results):
     if not result.finite():
-      return _first(result).name
+      origin = _first(result)
+      # Derivatives of the forward pass bear the names of their operations.
+      if position > 0 and origin.parents and GRADIENT not in origin.name:
+        return GRADIENT + origin.name
+      return origin.name
   return ""
 
 
@@ -210,4 +217,4 @@ def _layer(stack: str, operation: str) -> str:
   parts = [part for part in parts if part not in ("jvp", "transpose", "vmap")]
   # The first part is the model itself, named only if there is no other.
   layer = "/".join(parts[1:]) or "".join(parts) or "the loss"
-  return f"{'the gradient of ' if backward else ''}{layer} ({operation})"
+  return f"{GRADIENT if backward else ''}{layer} ({operation})"

@@ -109,7 +109,9 @@ def init_state(
     metrics={},
   )
   if average:
-    state = state.replace(average=jax.tree.map(jnp.copy, averaged(state)))
+    state = state.replace(
+      average=jax.tree.map(jnp.copy, trees_to_average(state))
+    )
   if metrics:
     state = state.replace(metrics=_zero_metrics(task, state, batch, axis_name))
   return state
@@ -137,7 +139,7 @@ def init_guard(*, spikes: bool = False) -> dict[str, Array]:
   return counts
 
 
-def averaged(state: State) -> dict[str, Any]:
+def trees_to_average(state: State) -> dict[str, Any]:
   """Returns the trees that `average` follows: `params` and `batch_stats`.
 
   Batch statistics belong to the parameters that they were computed with, so
@@ -155,7 +157,7 @@ def evaluation_variables(state: State) -> tuple[Params, ModelState]:
   These are the averaged ones where there are any: of `average`, else of a
   schedule-free optimizer.
   """
-  chosen = state.average or averaged(state)
+  chosen = state.average or trees_to_average(state)
   statistics = {k: v for k, v in chosen.items() if k != "params"}
   return chosen["params"], {**state.model_state, **statistics}
 

@@ -13,7 +13,7 @@ import optax
 
 from dlcore import optim
 from dlcore.task import Task
-from dlcore.training.state import State, averaged
+from dlcore.training.state import State, trees_to_average
 from dlcore.training.update import Penalty, make_update
 from dlcore.typing import Array, Batch
 
@@ -83,14 +83,14 @@ def average(step: Step, decay: float) -> Step:
   def averaging(state: State, batch: Batch):
     new, log = step(state, batch)
     if decay == 0:
-      return new.replace(average=averaged(new)), log
+      return new.replace(average=trees_to_average(new)), log
     t = state.step.astype(jnp.float32)
     weight = 1 - jnp.minimum(decay, (1 + t) / (10 + t))
 
     def follow(old: Array, value: Array) -> Array:
       return (old + weight * (value - old)).astype(old.dtype)
 
-    values = jax.tree.map(follow, state.average, averaged(new))
+    values = jax.tree.map(follow, state.average, trees_to_average(new))
     return new.replace(average=values), log
 
   return averaging

@@ -89,7 +89,7 @@ ONLY_PHASES = flags.DEFINE_list(
   "phases", list(PHASES), "the phases in which runs are killed, in turn"
 )
 ONLY_KINDS = flags.DEFINE_list(
-  "kinds", [], "texts in the names of the kinds (default: all kinds)"
+  "kinds", [], "substrings of the names of kinds (default: all kinds)"
 )
 SEED = flags.DEFINE_integer("seed", 0, "seed of the times of the kills")
 

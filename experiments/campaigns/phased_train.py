@@ -31,9 +31,9 @@ def main(config, name):
     page = mmap.mmap(file.fileno(), 16)
   enter = Phases.__call__
 
-  def write_and_enter(self, phase: str):
-    page[:] = phase.encode().ljust(16, b"\0")
-    return enter(self, phase)
+  def write_and_enter(self, name: str):
+    page[:] = name.encode().ljust(16, b"\0")
+    return enter(self, name)
 
   Phases.__call__ = write_and_enter
   if CLOCK.value is not None:

@@ -59,7 +59,7 @@ def cross_entropy(logits, real):
 
 
 def generator_task():
-  """Returns the task of being taken for real by a frozen discriminator."""
+  """Returns the task of fooling a frozen discriminator."""
 
   def init(key, batch):
     params = Generator().init(key, jnp.zeros((1, LATENT)))["params"]
@@ -74,9 +74,10 @@ def generator_task():
 
 
 def discriminator_task():
-  """Returns the task of telling real images from those of a frozen generator.
+  """Returns the task of separating real images from generated ones.
 
-  Its loss is the mean over as many real as generated images.
+  The generator is frozen. The loss is the mean over as many generated images
+  as real ones.
   """
 
   def init(key, batch):

@@ -77,7 +77,9 @@ def test_the_schedule_reaches_its_end():
   assert float(optim.applied_rate(new.opt_state)) == float(log["learning_rate"])
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize(
+  "name", ["adamw", pytest.param("adam", marks=pytest.mark.slow)]
+)
 def test_bias_correction_counts_the_applied_updates(name):
   applied = 0
   for _, _, was_applied, _, new in trajectory(name):

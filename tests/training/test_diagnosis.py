@@ -81,7 +81,7 @@ def test_an_origin_in_the_gradient_alone_is_reported_as_such():
     return jax.value_and_grad(loss)(params)
 
   origin = find_origin(function, {"params": {"x": jnp.zeros(2)}})
-  assert origin.startswith("the gradient of") or "div" in origin
+  assert origin == "the gradient of the loss (div)"
 
 
 def test_the_origin_is_empty_where_all_values_are_finite():
@@ -96,7 +96,9 @@ def test_a_parameter_that_is_not_finite_is_named_by_its_path():
   assert origin == "params/dense/kernel"
 
 
-@pytest.mark.parametrize("bad", [38, 39, 40])
+@pytest.mark.parametrize(
+  "bad", [38, 40, pytest.param(39, marks=pytest.mark.slow)]
+)
 def test_the_last_steps_are_checked_too(tmp_path, bad):
   """However fast they are, and though no line of the log is due."""
   source = problem.source(50)

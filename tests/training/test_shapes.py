@@ -152,8 +152,15 @@ def test_nothing_is_compiled_after_the_handlers_are_installed(
   assert after == []
 
 
-@pytest.mark.parametrize("placement", ["device", "stream"])
-@pytest.mark.parametrize("stop", [5, 6])
+@pytest.mark.parametrize(
+  ("placement", "stop"),
+  [
+    ("device", 5),
+    pytest.param("device", 6, marks=pytest.mark.slow),
+    pytest.param("stream", 5, marks=pytest.mark.slow),
+    ("stream", 6),
+  ],
+)
 def test_resume_in_the_middle_equals_straight(
   straight, tmp_path, monkeypatch, placement, stop
 ):
@@ -173,6 +180,7 @@ def test_resume_in_the_middle_equals_straight(
   assert problem.lines(tmp_path) == problem.lines(straight[0])
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one(straight):
   for compiler in ("jit", "pmap"):
     other = fit(devices=8, compiler=compiler, valid=None).last
@@ -183,6 +191,7 @@ def test_eight_devices_equal_one(straight):
       )
 
 
+@pytest.mark.slow
 def test_learning_from_sequences_of_several_lengths(tmp_path):
   fit(tmp_path, steps=60, eval_every=20)
   losses = [row["loss"] for row in problem.lines(tmp_path, "train")]

@@ -35,8 +35,15 @@ def train(accumulate, devices, compiler="jit"):
   )
 
 
-@pytest.mark.parametrize("accumulate", [2, 4])
-@pytest.mark.parametrize("compiler", ["jit", "pmap"])
+@pytest.mark.parametrize(
+  ("compiler", "accumulate"),
+  [
+    ("jit", 2),
+    ("pmap", 4),
+    pytest.param("jit", 4, marks=pytest.mark.slow),
+    pytest.param("pmap", 2, marks=pytest.mark.slow),
+  ],
+)
 def test_micro_batches_give_the_gradient_of_the_whole(accumulate, compiler):
   whole, cut = train(1, 1), train(accumulate, 4, compiler)
   for path, leaf in whole.items():
