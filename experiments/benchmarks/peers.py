@@ -29,8 +29,8 @@ ONLY = flags.DEFINE_list("only", [], "the models to compare, all by default")
 class Peer(NamedTuple):
   """The same model in both libraries."""
 
-  ours: Callable[[], Task]
-  theirs: Callable
+  dlcore: Callable[[], Task]
+  torch: Callable
   source: Callable[[], Source]
   batch: int
   steps: int
@@ -110,7 +110,7 @@ def _batches(peer: Peer, size: int) -> list[np.ndarray]:
 
 
 def _dlcore(peer: Peer, source: Source) -> Callable[[], float]:
-  task = peer.ours()
+  task = peer.dlcore()
   devices = jax.devices()[:1]
   partitioner = sharding.partitioner(peer.batch, devices=devices)
   tx = problems.optimizer()
@@ -148,7 +148,7 @@ def _torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
   labels = torch.from_numpy(source.arrays["label"]).long()
   last, first = torch.channels_last, torch.contiguous_format
   layout = last if peer.channels_last else first
-  model = peer.theirs(torch).to(memory_format=layout).train()
+  model = peer.torch(torch).to(memory_format=layout).train()
   batches = [
     torch.from_numpy(batch.astype(np.int64))
     for batch in _batches(peer, source.size)
