@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import own_parts
 import pytest
+from benchmarks import peers, tax
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,6 +38,17 @@ def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path):
   assert counts["kills"] >= 2
 
 
-def test_the_example_of_own_parts_learns():
-  before, after = own_parts.main(steps=200)
-  assert after < before / 4
+@pytest.mark.slow
+@pytest.mark.parametrize("name", peers.PEERS)
+def test_the_steps_that_are_compared_with_pytorch_run(name):
+  peer = peers.PEERS[name]._replace(batch=2, steps=1)
+  assert peers.time_dlcore(peer, peer.source())() > 0
+
+
+@pytest.mark.slow
+def test_the_tax_is_measured():
+  make_task, make_source, size, _, per_call = tax.PROBLEMS[
+    "digits_mlp, 20 steps a call as in its config"
+  ]
+  parts = (make_task, make_source, size, 100, per_call)
+  assert tax.measure_ratio(*parts, repeats=1)["ratio"] > 0

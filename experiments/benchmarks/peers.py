@@ -90,7 +90,7 @@ def measure(repeats: int) -> dict:
   for name in ONLY.value or PEERS:
     peer = lookup(PEERS, name, "model")
     source = peer.source()
-    runs = (_dlcore(peer, source), _torch(peer, source, torch))
+    runs = (time_dlcore(peer, source), time_torch(peer, source, torch))
     rows = [[run() for run in runs] for _ in range(repeats + 1)][1:]
     results[name] = {
       "batch": peer.batch,
@@ -109,7 +109,8 @@ def _batches(peer: Peer, size: int) -> list[np.ndarray]:
   return [order(0, i).index for i in range(peer.steps)]
 
 
-def _dlcore(peer: Peer, source: Source) -> Callable[[], float]:
+def time_dlcore(peer: Peer, source: Source) -> Callable[[], float]:
+  """Returns a function that returns the milliseconds of a step of dlcore."""
   task = peer.dlcore()
   devices = jax.devices()[:1]
   partitioner = sharding.partitioner(peer.batch, devices=devices)
@@ -138,7 +139,8 @@ def _dlcore(peer: Peer, source: Source) -> Callable[[], float]:
   return measure
 
 
-def _torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
+def time_torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
+  """Returns the same for PyTorch."""
   name = source.info.schema.input
   images = name == "image"
   array = source.arrays[name]

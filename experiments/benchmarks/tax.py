@@ -3,12 +3,14 @@
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 
 import jax
 import numpy as np
 from benchmarks import problems
 
 from dlcore import data, sharding, training
+from dlcore.task import Task
 from dlcore.training.programs import gather
 
 MNIST = (problems.mnist_cnn, problems.images, problems.BATCH, 800)
@@ -27,12 +29,20 @@ def measure(repeats: int) -> dict:
   The loop logs every 50 steps, evaluates and saves ten times. The time of
   the saves counts, that of the evaluations does not.
   """
-  return {name: _ratio(*parts, repeats) for name, parts in PROBLEMS.items()}
+  return {
+    name: measure_ratio(*parts, repeats) for name, parts in PROBLEMS.items()
+  }
 
 
-def _ratio(
-  make_task, make_source, batch_size, steps, per_call, repeats
+def measure_ratio(
+  make_task: Callable[[], Task],
+  make_source: Callable[[], data.Source],
+  batch_size: int,
+  steps: int,
+  per_call: int,
+  repeats: int,
 ) -> dict:
+  """Returns the median, least and greatest ratio of one problem."""
   task, source = make_task(), make_source()
   bare = _bare(task, source, batch_size, per_call)
   rows = []
