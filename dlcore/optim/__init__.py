@@ -14,6 +14,7 @@ from dlcore.optim.learning_rate import (
   inject_learning_rate,
   path_multipliers,
   scale_by_learning_rates,
+  takes_rate_scale,
 )
 from dlcore.optim.optimizers import OPTIMIZERS
 from dlcore.optim.penalties import NO_DECAY, penalty
@@ -44,6 +45,7 @@ __all__ = [
   "is_schedule_free",
   "penalty",
   "schedule",
+  "takes_rate_scale",
 ]
 
 

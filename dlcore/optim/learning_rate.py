@@ -82,6 +82,18 @@ def applied_rate(opt_state: PyTree) -> Array | None:
   return None
 
 
+def takes_rate_scale(opt_state: PyTree) -> bool:
+  """Returns whether the optimizer uses the argument `rate_scale`.
+
+  Those of `optim.create` do; a plain Optax one ignores it.
+  """
+
+  def is_state(node: Any) -> bool:
+    return isinstance(node, LearningRateState)
+
+  return any(map(is_state, jax.tree.leaves(opt_state, is_leaf=is_state)))
+
+
 def scale_by_learning_rates(
   multipliers: Callable[[Iterable[str]], Mapping[str, Number]],
 ) -> optax.GradientTransformationExtraArgs:

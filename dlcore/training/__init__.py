@@ -13,10 +13,10 @@ from dlcore.training.state import (
   init_state,
 )
 from dlcore.training.step import (
-  accumulate_metrics,
   average,
   guard,
   make_step,
+  sum_metrics,
 )
 from dlcore.training.update import Update, make_update
 
@@ -30,7 +30,6 @@ __all__ = [
   "State",
   "Stopped",
   "Update",
-  "accumulate_metrics",
   "average",
   "evaluation_variables",
   "fit",
@@ -39,4 +38,5 @@ __all__ = [
   "init_state",
   "make_step",
   "make_update",
+  "sum_metrics",
 ]

@@ -1,10 +1,11 @@
 """The ranges of the arguments of `fit`, and how they fit together."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from dlcore.errors import UserError, nearest
+from dlcore.errors import UserError
+from dlcore.training.decisions import Plateau
 
 RANGES: dict[str, tuple[float, float]] = {
   "steps": (1, math.inf),
@@ -66,12 +67,22 @@ def check_batch(
     )
 
 
-def check_validation(valid: Any, patience: int, plateau: Any) -> None:
-  """Checks that settings which validation decides have a validation split.
+def check_validation(
+  valid: Any, patience: int, plateau: Plateau | None
+) -> None:
+  """Checks the plateau, and that there is a validation split to decide.
 
   Raises:
-    UserError: they have none.
+    UserError: a value is out of range, or there is no such split.
   """
+  if plateau is not None:
+    shares = (plateau.factor, plateau.min_scale)
+    if plateau.patience < 1 or not all(0 <= share <= 1 for share in shares):
+      raise UserError(
+        "expected plateau with a patience of at least 1, and a factor and a "
+        "min_scale from 0 to 1",
+        f"got {plateau}",
+      )
   names = {"patience": patience, "plateau": plateau}
   used = " and ".join(name for name, value in names.items() if value)
   if used and not valid:
@@ -93,19 +104,4 @@ def check_progress(steps: int, step: int) -> None:
       f"expected steps of at least {step}, which the run has made",
       f"got {steps}",
       "choose another workdir, or take the change back",
-    )
-
-
-def check_best_by(best_by: str, names: Iterable[str]) -> None:
-  """Checks that `best_by` is a metric, optionally preceded by a minus.
-
-  Raises:
-    UserError: it is not.
-  """
-  name, names = best_by.removeprefix("-"), set(names)
-  if name not in names:
-    raise UserError(
-      "expected best_by to name a metric of the validation",
-      f"got {best_by!r}",
-      nearest(name, names),
     )

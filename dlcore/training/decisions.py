@@ -5,12 +5,13 @@ is stopped and continued decides the same.
 """
 
 import logging
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.errors import UserError, nearest
 from dlcore.task import CARRY
-from dlcore.training.checks import check_best_by
 from dlcore.training.state import State
 from dlcore.typing import PyTree
 
@@ -28,8 +29,11 @@ class Decisions(NamedTuple):
 
   best_step: np.int32 = np.int32(-1)
   evaluated_step: np.int32 = np.int32(-1)
-  reference: np.float32 = np.float32(-np.inf)
-  """The value at the last improvement, see `decide`."""
+  """The step of the last evaluation."""
+
+  improved_value: np.float32 = np.float32(-np.inf)
+  """The value at the last improvement. It differs from `best_value` after a
+  better value that was not better by `min_delta`."""
 
   bad_evals: np.int32 = np.int32(0)
   """The number of evaluations since the last improvement."""
@@ -68,9 +72,9 @@ def decide(
 ) -> tuple[Decisions, bool]:
   """Records an evaluation.
 
-  Of two equal values the later step is the best, but only a value that is
-  better by more than `min_delta` is an improvement: a constant metric ends
-  patience and plateaus.
+  If two values are equal, the later step is the best. Only a value that is
+  better by more than `min_delta` is an improvement, so a constant metric uses
+  up the patience.
 
   Args:
     decisions: the previous decisions.
@@ -95,14 +99,29 @@ def decide(
     plateau_evals=decisions.plateau_evals + np.int32(1),
   )
   # Both comparisons are false for NaN.
-  if value > decisions.reference + np.float32(min_delta):
+  if value > decisions.improved_value + np.float32(min_delta):
     decisions = decisions._replace(
-      reference=value, bad_evals=np.int32(0), plateau_evals=np.int32(0)
+      improved_value=value, bad_evals=np.int32(0), plateau_evals=np.int32(0)
     )
   best = bool(value >= decisions.best_value)
   if best:
     decisions = decisions._replace(best_value=value, best_step=np.int32(step))
   return decisions, best
+
+
+def check_best_by(best_by: str, names: Iterable[str]) -> None:
+  """Checks that `best_by` is a metric, optionally preceded by a minus.
+
+  Raises:
+    UserError: it is not.
+  """
+  name, names = best_by.removeprefix("-"), set(names)
+  if name not in names:
+    raise UserError(
+      "expected best_by to name a metric of the validation",
+      f"got {best_by!r}",
+      nearest(name, names),
+    )
 
 
 def lower_rate(
@@ -139,7 +158,7 @@ def record_save(decisions: Decisions, step: int) -> Decisions:
   return decisions._replace(saved_step=np.int32(step))
 
 
-def roll_back(
+def skip_failed_batches(
   restored: tuple[State, Decisions],
   halted: tuple[State, Decisions],
   carry: PyTree = None,

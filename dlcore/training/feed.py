@@ -94,7 +94,7 @@ class Feed:
     index = first
     try:
       lengths = self._order.shapes
-      for count in intervals.dispatches(step):
+      for count in intervals.step_counts(step):
         length = lengths[0]
         if len(lengths) > 1:
           length = self._order(self._seed, index).length

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from dlcore.training.decisions import (
 from dlcore.training.diagnosis import diagnose
 from dlcore.training.evaluation import evaluate_all
 from dlcore.training.feed import Feed
+from dlcore.training.initializer import Initial, StateInitializer
 from dlcore.training.intervals import Intervals
 from dlcore.training.layer_statistics import SPLIT, LayerStatistics
 from dlcore.training.monitor import Monitor
@@ -31,6 +33,8 @@ from dlcore.training.progress import Progress
 from dlcore.training.signals import Stopped, stop_requests
 from dlcore.training.state import State
 from dlcore.training.update import Penalty
+
+log = logging.getLogger("dlcore")
 
 
 class Result(NamedTuple):
@@ -52,7 +56,7 @@ def fit(
   batch_size: int = 128,
   order: data.Order | None = None,
   penalty: Penalty | None = None,
-  initial: setup.Initial | None = None,
+  initial: Initial | None = None,
   ema: float = 0.0,
   accumulate: int = 1,
   plateau: Plateau | None = None,
@@ -85,7 +89,8 @@ def fit(
 
   Args:
     task: the learning problem.
-    tx: the Optax transformation, clipping included.
+    tx: any Optax transformation, clipping included. The log has the learning
+      rate of those of `optim.create`.
     train: the examples to learn from.
     valid: the examples that decide which checkpoint is the best, or several
       such sources by name, of which the first decides; or None.
@@ -97,9 +102,9 @@ def fit(
     order: which examples make a batch, by default `data.shuffled`; its own
       batch size takes the place of `batch_size`.
     penalty: `params -> scalar`, see `optim.penalty`.
-    initial: `(params, model_state) -> (params, model_state)`, called once
-      before the first step of a run: replaces random values by others of the
-      same shapes and dtypes, such as pretrained ones.
+    initial: `(params, model_state) -> (params, model_state)`, called before
+      the first step, and again if the run rolls back to it: replaces random
+      values by others of the same shapes and dtypes, such as pretrained ones.
     ema: decay of the exponential moving average of the weights that evaluation
       uses; 0 is off.
     accumulate: number of micro-batches that a batch is cut into, where a whole
@@ -113,14 +118,16 @@ def fit(
       the usual one is skipped; 0 is off.
     max_consecutive_skips: number of skipped updates in a row after which the
       run rolls back to its last save, skips the batches up to there and halves
-      the learning rate. Updates that are not finite are always skipped.
+      the learning rate. Updates with a loss or gradient norm that is not
+      finite are always skipped.
     max_rollbacks: how often that may happen without progress in between.
     best_by: the metric that decides which step is the best; a leading minus
       minimizes.
     log_every: steps between lines of the log.
     layer_statistics_every: steps between measurements of every layer, see
       `LayerStatistics`, each of which costs about a step; 0 is off.
-    eval_every: steps between evaluations; 0 for an epoch, at least 200.
+    eval_every: steps between evaluations; 0 for one epoch or 200 steps,
+      whichever is more. Another evaluation follows the last step.
     checkpoint_every: steps between saves; a new best is always saved. 0 for
       every evaluation, but at most one write in 5 s: the newest and the best
       state wait in memory.
@@ -134,7 +141,8 @@ def fit(
       order of several lengths it is 1.
     compiler: `"jit"` or `"pmap"`.
     devices: by default all.
-    profile: `(first, last)` steps of a `jax.profiler` trace in `workdir`.
+    profile: `(first, last)` steps of a `jax.profiler` trace, written to the
+      folder `profile` in `workdir`, or in the current folder without one.
     progress: whether to show progress on standard error.
     phases: adds up the wall time by phase.
 
@@ -186,9 +194,7 @@ def fit(
     log_every=log_every,
     axis_name=axis_name,
   )
-  initializer = setup.StateInitializer(
-    create, example, seed, initial, partitioner
-  )
+  initializer = StateInitializer(create, example, seed, initial, partitioner)
   statistics = LayerStatistics(
     task,
     tx,
@@ -220,7 +226,7 @@ def fit(
       checks.check_progress(steps, step)
       # Handlers do not run inside a compilation, so all of them come first:
       # until then a signal ends the process, and there is nothing to save.
-      counts = set(intervals.dispatches(step))
+      counts = set(intervals.step_counts(step))
       programs = compile_programs(
         partitioner, step_function, state, feed, counts
       )
@@ -245,10 +251,10 @@ def fit(
     stop = stack.enter_context(stop_requests())
     unsaved = False
 
-    # Each iteration makes the steps up to the next evaluation or save.
+    # Each iteration handles the pause at `step`, an evaluation or a save, and
+    # then makes the steps up to the next one.
     while True:
-      # 1. Logs are read late: read all of them, an earlier step may have
-      # halted the state.
+      # 1. Flush the logs, which are read late: one may report a halt.
       with phases("step"):
         monitor.flush()
 
@@ -270,8 +276,7 @@ def fit(
       if intervals.evaluates(step) and decisions.evaluated_step < step:
         with phases("evaluation"):
           results = evaluate_all(evaluators, state, stop)
-        for split, values in results.items():
-          metric_log.write(step, split, values)
+        monitor.write_evaluation(step, results)
         if results:
           values = next(iter(results.values()))
           decisions, is_best = decide(
@@ -281,7 +286,8 @@ def fit(
           state = state.replace(rate_scale=partitioner.replicate(scale))
           unsaved = True
 
-      # 4. Save.
+      # 4. Save. A save at a stop is not a target of roll-backs, since a run
+      # that is not stopped does not have it.
       stopping = bool(stop)
       done = step == steps or is_exhausted(decisions, patience)
       due = is_best or done or intervals.saves(step)
@@ -335,5 +341,11 @@ def fit(
       with phases("checkpoint"):
         checkpoints.wait()
         saved = checkpoints.load(best_step, initializer.template)
+        if saved is None:
+          log.warning(
+            "the checkpoint of step %d, the best, is damaged or missing: "
+            "returning the last state as the best",
+            best_step,
+          )
         best = initializer.restore(saved)[0] if saved else state
   return Result(state, best)

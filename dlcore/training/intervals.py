@@ -16,6 +16,8 @@ class Intervals(NamedTuple):
 
   eval_every: int
   checkpoint_every: int
+  """Steps between saves; 0 for a save at each evaluation."""
+
   keep_every: int
   """Saved steps that it divides are never deleted; 0 for none."""
 
@@ -35,14 +37,14 @@ class Intervals(NamedTuple):
   ) -> "Intervals":
     """Returns the intervals of `fit`, where 0 stands for a default.
 
-    An evaluation follows every epoch, at least 200 steps: not a share of
-    `steps`, so that a run that is extended keeps its evaluations.
+    The default of `eval_every`, an epoch or 200 steps, does not depend on
+    `steps`: an extended run evaluates at the same steps as before, and once
+    more at its former end.
     """
-    eval_every = eval_every or max(steps_per_epoch, 200)
     return cls(
       steps,
-      eval_every,
-      checkpoint_every or eval_every,
+      eval_every or max(steps_per_epoch, 200),
+      checkpoint_every,
       keep_every,
       steps_per_call or default_steps_per_call(),
     )
@@ -53,16 +55,17 @@ class Intervals(NamedTuple):
 
   def saves(self, step: int) -> bool:
     """Returns whether a save follows `step`, the best or not."""
-    kept = self.keep_every > 0 and step % self.keep_every == 0
-    return kept or step % self.checkpoint_every == 0 or step == self.steps
+    every = (self.checkpoint_every or self.eval_every, self.keep_every)
+    due = any(step % interval == 0 for interval in every if interval)
+    return step > 0 and (due or step == self.steps)
 
   def next_pause(self, step: int) -> int:
-    """Returns the first step after `step` at which a dispatch must end."""
+    """Returns the first step after `step` that evaluates or saves."""
     every = (self.eval_every, self.checkpoint_every, self.keep_every)
     pauses = ((step // n + 1) * n for n in every if n)
     return min(self.steps, *pauses)
 
-  def dispatches(self, step: int) -> Iterator[int]:
+  def step_counts(self, step: int) -> Iterator[int]:
     """Yields the number of steps of each dispatch from `step` to the end."""
     while step < self.steps:
       pause = self.next_pause(step)

@@ -81,6 +81,15 @@ class Monitor:
     while len(self._pending) > self._max_in_flight:
       self._read(*self._pending.popleft())
 
+  def write_evaluation(
+    self, step: int, results: Mapping[str, Mapping[str, float]]
+  ) -> None:
+    """Writes the metrics of each split, and shows those of the first."""
+    for split, values in results.items():
+      self._metric_log.write(step, split, values)
+    for split, values in list(results.items())[:1]:
+      self._progress.validate(split, values)
+
   def flush(self) -> None:
     """Waits for all steps that were added, and writes their lines."""
     if not self._pending and self._unfetched is not None:
@@ -109,7 +118,7 @@ class Monitor:
     self._unread += 1
     if not due and self._unread < self._max_in_flight:
       return
-    jax.block_until_ready(entry)  # All of it: see `Start.begin`.
+    jax.block_until_ready(entry)  # All of it: see `StateInitializer.init`.
     self._adapt()
     if not due and self._read_at - self._shown_at < 0.2:
       return
@@ -128,13 +137,13 @@ class Monitor:
       self._write(first, count, values)
 
   def _write(self, first: int, count: int, entry: dict) -> None:
-    metrics, _ = entry.pop("metrics"), entry.pop("loss")
+    metrics, losses = entry.pop("metrics"), entry.pop("loss")
     for i in range(count):
       step = first + i + 1
       if step % self._log_every:
         continue
       sums = jax.tree.map(lambda leaf, i=i: leaf[i], metrics)
-      values = compute(sums, self._derived)
+      values = {"loss": losses[i], **compute(sums, self._derived)}
       values |= {name: leaf[i] for name, leaf in entry.items()}
       values["examples_per_second"] = self._rate
       values["seconds"] = self._phases.total()

@@ -2,13 +2,14 @@
 
 import sys
 import time
+from collections.abc import Mapping
 
 LINE_SECONDS = 10
 """Seconds between two lines, where there is no terminal."""
 
 
 class Progress:
-  """Shows step, loss, examples per second and the time left."""
+  """Shows step, loss, the latest validation, speed and the time left."""
 
   def __init__(self, steps: int, first_step: int, *, enabled: bool):
     """Starts at `first_step` of `steps`; silent unless `enabled`."""
@@ -16,6 +17,7 @@ class Progress:
     self._enabled = enabled
     self._first: tuple[float, int] | None = None
     self._printed = time.monotonic()
+    self._validation = ""
     self._bar = None
     if enabled and sys.stderr.isatty():
       self._bar, self._task = _create_bar(steps, first_step)
@@ -25,7 +27,13 @@ class Progress:
     if not self._enabled:
       return
     if self._bar is not None:
-      self._bar.update(self._task, completed=step, loss=loss, rate=rate)
+      self._bar.update(
+        self._task,
+        completed=step,
+        loss=loss,
+        rate=rate,
+        validation=self._validation,
+      )
       return
     now = time.monotonic()
     if self._first is None:
@@ -36,11 +44,16 @@ class Progress:
     started, first_step = self._first
     pace = (now - started) / max(step - first_step, 1)
     print(
-      f"step {step}/{self._steps}  loss {loss:.4f}  "
+      f"step {step}/{self._steps}  loss {loss:.4f}  {self._validation}"
       f"{rate:,.0f} examples/s  {pace * (self._steps - step):.0f} s left",
       file=sys.stderr,
       flush=True,
     )
+
+  def validate(self, split: str, values: Mapping[str, float]) -> None:
+    """Takes the metrics of an evaluation, to show them from now on."""
+    metrics = (f"{name} {value:.4f}  " for name, value in values.items())
+    self._validation = f"{split}: {''.join(metrics)}"
 
   def close(self) -> None:
     """Leaves the bar at its last position."""
@@ -56,10 +69,12 @@ def _create_bar(steps: int, first_step: int):
     progress.TextColumn("step {task.completed}/{task.total}"),
     progress.BarColumn(),
     progress.TextColumn("loss {task.fields[loss]:.4f}"),
+    progress.TextColumn("{task.fields[validation]}"),
     progress.TextColumn("{task.fields[rate]:,.0f} examples/s"),
     progress.TimeRemainingColumn(),
     console=Console(stderr=True),
   )
   bar.start()
-  task = bar.add_task("", total=steps, completed=first_step, loss=0.0, rate=0.0)
+  fields = {"loss": 0.0, "rate": 0.0, "validation": ""}
+  task = bar.add_task("", total=steps, completed=first_step, **fields)
   return bar, task

@@ -1,44 +1,34 @@
-"""The parts of `fit`: its step, evaluators, initial state, files."""
+"""Builders of the parts of `fit`: its step, evaluators, files."""
 
 import contextlib
-import dataclasses
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 
 from dlcore import data, optim, sharding, storage
-from dlcore.errors import UserError
-from dlcore.task import CARRY, Task
-from dlcore.training.checks import check_best_by
-from dlcore.training.decisions import Decisions, roll_back
+from dlcore.task import Task
+from dlcore.training.decisions import check_best_by
 from dlcore.training.evaluation import Evaluator
+from dlcore.training.initializer import Create
 from dlcore.training.memory import MemoryCheckpoints, NullLog
-from dlcore.training.state import State, init_guard, init_state, run_key
+from dlcore.training.state import State, init_guard, init_state
 from dlcore.training.step import (
   Step,
-  accumulate_metrics,
   average,
   guard,
   make_step,
+  sum_metrics,
 )
 from dlcore.training.update import Penalty
-from dlcore.typing import Batch, ModelState, Params
+from dlcore.typing import Batch
 
 SAVE_SECONDS = 5.0
 """Seconds between writes if the user does not ask for certain steps. A write
 of many small arrays takes 0.1 s, as much as a thousand small steps."""
-
-Create = Callable[..., State]
-"""`(batch, variables=None) -> State`, a pure function."""
-
-Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
-"""Replaces random initial variables, see `fit`."""
 
 
 def build_step(
@@ -77,7 +67,7 @@ def build_step(
     metrics=True,
     axis_name=axis_name,
   )
-  return accumulate_metrics(step, log_every), create
+  return sum_metrics(step, log_every), create
 
 
 def needs_average(
@@ -108,11 +98,25 @@ def build_evaluators(
   task: Task,
   sources: Mapping[str, data.Source],
   partitioner: sharding.Partitioner,
+  *,
+  placement: str,
   **settings: Any,
 ) -> dict[str, Evaluator]:
-  """Returns an evaluator for each source; `settings` are those of the class."""
+  """Returns an evaluator for each source.
+
+  Args:
+    task: the learning problem.
+    sources: by split.
+    partitioner: the devices.
+    placement: see `fit`; all sources together must fit on the device.
+    **settings: further arguments of `Evaluator`.
+  """
+  fits = sharding.fits_on_device(placement, partitioner, *sources.values())
+  placement = "device" if fits else "stream"
   return {
-    split: Evaluator(task, source, partitioner=partitioner, **settings)
+    split: Evaluator(
+      task, source, partitioner=partitioner, placement=placement, **settings
+    )
     for split, source in sources.items()
   }
 
@@ -151,79 +155,3 @@ def open_log(folder: Path | None, step: int):
   """
   log = NullLog() if folder is None else storage.MetricLog(folder, step)
   return contextlib.closing(log)
-
-
-@dataclasses.dataclass(frozen=True)
-class StateInitializer:
-  """Creates the state of a run, restores it, or rolls it back."""
-
-  create: Create
-  batch: Batch
-  seed: int
-  initial: Initial | None
-  partitioner: sharding.Partitioner
-
-  @functools.cached_property
-  def template(self) -> dict[str, Any]:
-    """The shapes of a checkpoint, and the key that must be the same."""
-    abstract = jax.eval_shape(self.create, self.batch)
-    state = abstract.replace(key=np.asarray(run_key(self.seed)))
-    return {"state": state, "decisions": Decisions()}
-
-  def restore_or_init(
-    self, saved: Mapping[str, Any] | None
-  ) -> tuple[State, Decisions]:
-    """Returns the state and decisions of a checkpoint, or the first ones."""
-    return self.init() if saved is None else self.restore(saved)
-
-  def init(self) -> tuple[State, Decisions]:
-    """Returns the state before the first step, and empty decisions."""
-    state = self._create(self.batch)
-    if self.initial is not None:
-      variables = self.initial(state.params, state.model_state)
-      state = self._create(self.batch, variables=variables)
-    # On CPU, reading one array of a program that ran out of memory hangs;
-    # waiting for all of them raises.
-    jax.block_until_ready(state)
-    return self.partitioner.put_state(state), Decisions()
-
-  def restore(self, saved: Mapping[str, Any]) -> tuple[State, Decisions]:
-    """Returns the state on its devices and the decisions of a checkpoint."""
-    return self.partitioner.put_state(saved["state"]), saved["decisions"]
-
-  def roll_back(
-    self,
-    halted: State,
-    decisions: Decisions,
-    checkpoints: storage.Checkpoints | MemoryCheckpoints,
-  ) -> tuple[State, Decisions]:
-    """Returns the state from which a halted run tries again.
-
-    That is the one of the last save, or the first one if there is no save.
-
-    Raises:
-      UserError: the save is damaged.
-    """
-    step, saved = int(decisions.saved_step), None
-    if step >= 0:
-      saved = checkpoints.roll_back(step, self.template)
-      if saved is None:
-        raise UserError(
-          f"expected a good checkpoint of step {step}, to which this run rolls "
-          "back after several skipped updates",
-          "it is damaged or missing",
-          "run the same command again: it continues from an older checkpoint",
-        )
-    carry = None
-    if CARRY in halted.model_state:
-      carry = self._create(self.batch).model_state[CARRY]
-    state, decisions = roll_back(
-      self.restore_or_init(saved), (halted, decisions), carry
-    )
-    return self.partitioner.put_state(state), decisions
-
-  @functools.cached_property
-  def _create(self) -> Create:
-    """The compiled `create`: a roll-back does not compile it again."""
-    options = self.partitioner.init_compiler_options
-    return jax.jit(self.create, compiler_options=options)

@@ -44,8 +44,9 @@ class State:
   """float32: factor of the learning rate, set by plateaus and roll-backs."""
 
   hparams: dict[str, Array]
-  """Numbers that vary between the members of a population, by name;
-  empty in ordinary runs."""
+  """Numbers that vary between the members of a population, by name; empty in
+  ordinary runs. The task and the optimizer are built from them in the step:
+  `lambda state, batch: make_step(*build(state.hparams))(state, batch)`."""
 
   average: dict[str, Any]
   """Averages of `params` and of `batch_stats`, see `average`; or empty."""
@@ -54,7 +55,7 @@ class State:
   """The counts of `guard`; or empty."""
 
   metrics: Metrics
-  """The sums of `accumulate_metrics`; or empty."""
+  """The sums of `sum_metrics`; or empty."""
 
   def replace(self, **changes: Any) -> "State":
     """Returns a copy with `changes`."""
@@ -88,7 +89,7 @@ def init_state(
     variables: `(params, model_state)` in place of those of `task.init`.
     average: whether the step will be wrapped by `average`.
     guard: `init_guard()` if it will be wrapped by `guard`.
-    metrics: whether it will be wrapped by `accumulate_metrics`.
+    metrics: whether it will be wrapped by `sum_metrics`.
     axis_name: the mapped axis that the model names under `pmap`.
   """
   key = jax.random.key(seed)

@@ -1,7 +1,7 @@
 """One training step as a pure function, and its wrappers.
 
 A step is `(state, batch) -> (state, log)`. A wrapper takes a step and returns
-a step; `fit` applies `average`, `guard` and `accumulate_metrics` in this order.
+a step; `fit` applies `average`, `guard` and `sum_metrics` in this order.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,9 @@ def make_step(
     }
     learning_rate = optim.applied_rate(new.opt_state)
     if learning_rate is not None:
-      log["learning_rate"] = learning_rate
+      taken = optim.takes_rate_scale(new.opt_state)
+      scale = 1 if taken else state.rate_scale  # See `make_update`.
+      log["learning_rate"] = learning_rate * scale
     state = state.replace(
       step=state.step + 1,
       batch_index=state.batch_index + 1,
@@ -172,7 +174,7 @@ def _follow_norm(
   }
 
 
-def accumulate_metrics(step: Step, log_every: int) -> Step:
+def sum_metrics(step: Step, log_every: int) -> Step:
   """Wraps a step to sum its metrics over the updates of a line of the log.
 
   Needs `init_state(metrics=True)`. Updates that `guard` skips do not count.

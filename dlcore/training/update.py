@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlcore import optim
 from dlcore.task import CARRY, FROZEN, Task
 from dlcore.training.state import State, fresh_carry, step_key
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params, PyTree
@@ -43,8 +44,9 @@ def make_update(
 
   Args:
     task: the learning problem.
-    tx: the Optax transformation; it is given `step`, the clock of the run, and
-      `rate_scale` as extra arguments.
+    tx: the Optax transformation. Those of `optim.create` take `step`, the
+      clock of the run, and `rate_scale` as extra arguments; the updates of
+      others are multiplied by `rate_scale`.
     penalty: `params -> scalar`, added to the loss once.
     accumulate: number of micro-batches that a batch is cut into. Totals and
       weights are added, so the gradient is that of the whole batch; the
@@ -84,6 +86,8 @@ def make_update(
       step=state.step,
       rate_scale=state.rate_scale,
     )
+    if not optim.takes_rate_scale(opt_state):
+      updates = jax.tree.map(lambda u: state.rate_scale * u, updates)
     return Update(loss, grads, updates, opt_state, model_state, sums.metrics)
 
   return update

@@ -104,7 +104,7 @@ def _fit_step(task, tx):
   """Returns the step of `training.fit` with its defaults."""
   step = training.make_step(task, tx)
   step = training.guard(step, max_consecutive_skips=3)
-  return training.accumulate_metrics(step, log_every=50)
+  return training.sum_metrics(step, log_every=50)
 
 
 def _fit(task, source, batch_size, steps, per_call) -> float:

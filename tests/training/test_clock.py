@@ -3,12 +3,13 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import problem
 import pytest
 
-from dlcore import optim, tasks, training
+from dlcore import data, optim, tasks, training
 
 STEPS = 12
 SKIPPED = (3, 4, 7)
@@ -119,3 +120,27 @@ def test_a_roll_back_scales_the_logged_and_applied_rate(tmp_path):
     scale = 0.5 if row["step"] > 4 else 1.0
     rate = scale * float(LINEAR(row["step"] - 1))
     assert row["learning_rate"] == pytest.approx(rate, rel=1e-5), row
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_the_rate_of_any_optax_transformation_is_scaled(recorded):
+  """Such as after a roll-back, whether its rate is in the log or not."""
+  make = optax.inject_hyperparams(optax.adam) if recorded else optax.adam
+  tx = optax.chain(optax.clip_by_global_norm(1.0), make(learning_rate=0.1))
+  task = tasks.classification(problem.Net(dropout=0.0))
+  batch = next(data.batches(problem.source(50), data.shuffled(50, 16), 0, 0, 1))
+  state = training.init_state(task, tx, batch)
+  half = state.replace(rate_scale=jnp.float32(0.5))
+  update = training.make_update(task, tx)
+  whole_updates, half_updates = (
+    update(s, batch).updates for s in (state, half)
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, 2 * b, rtol=1e-6),
+    whole_updates,
+    half_updates,
+  )
+  _, log = training.make_step(task, tx)(half, batch)
+  assert ("learning_rate" in log) == recorded
+  if recorded:
+    assert float(log["learning_rate"]) == pytest.approx(0.05)

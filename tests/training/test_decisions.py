@@ -109,6 +109,14 @@ def test_a_metric_that_is_nan_is_a_bad_evaluation_and_never_the_best():
   assert int(now.bad_evals) == 1
 
 
+@pytest.mark.parametrize(
+  "plateau", [Plateau(factor=10), Plateau(patience=0), Plateau(min_scale=-1)]
+)
+def test_a_plateau_out_of_range_is_refused(plateau):
+  with pytest.raises(UserError, match="expected plateau"):
+    problem.fit(plateau=plateau)
+
+
 def test_a_plateau_never_raises_a_rate_that_roll_backs_lowered():
   plateau = Plateau(factor=0.5, patience=1, min_scale=0.5)
   now = decisions.Decisions(plateau_evals=np.int32(1))

@@ -146,6 +146,36 @@ def test_a_run_without_roll_backs_stops_at_the_first_failure():
     problem.fit(wrap=problem.spoiled(33, 34, 35), max_rollbacks=0)
 
 
+def test_a_run_that_restarts_and_stops_again_continues(tmp_path, monkeypatch):
+  """The first stop saves step 3, the second one step 2 of the second try."""
+  spoil = {"wrap": problem.spoiled(3, 4, 5)}
+
+  def stop_after(step, rolled_back):
+    add = Monitor.add
+
+    def stop(self, first, count, log):
+      add(self, first, count, log)
+      if first + count == step and rolled_back == self.rolled_back:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def reset(self):
+      Monitor.rolled_back = True
+      original_reset(self)
+
+    original_reset = Monitor.reset
+    with monkeypatch.context() as patch:
+      patch.setattr(Monitor, "rolled_back", False, raising=False)
+      patch.setattr(Monitor, "add", stop)
+      patch.setattr(Monitor, "reset", reset)
+      with pytest.raises(training.Stopped, match=f"after step {step}"):
+        problem.fit(tmp_path, **spoil)
+
+  stop_after(3, rolled_back=False)
+  stop_after(2, rolled_back=True)
+  result = problem.fit(tmp_path, **spoil)
+  problem.assert_equal(result, problem.fit(**spoil))
+
+
 def test_a_damaged_checkpoint_to_roll_back_to_stops_the_run(
   tmp_path, monkeypatch
 ):

@@ -9,9 +9,8 @@ import pytest
 
 from dlcore import storage
 from dlcore.task import Task
-from dlcore.training import Phases, monitor
+from dlcore.training import Phases, monitor, progress
 from dlcore.training.memory import NullLog
-from dlcore.training.progress import Progress
 
 TASK = Task(init=None, loss=None, evaluate=None, predict=None)
 
@@ -27,11 +26,11 @@ def monitored(workdir, **settings):
     "task": TASK,
     **settings,
   }
-  progress = Progress(100, 0, enabled=False)
+  shown = progress.Progress(100, 0, enabled=False)
   with contextlib.ExitStack() as stack:
     log = NullLog() if workdir is None else storage.MetricLog(workdir, 0)
     stack.callback(log.close)
-    reader = monitor.Monitor(log, progress, **settings)
+    reader = monitor.Monitor(log, shown, **settings)
     stack.callback(reader.close)
     yield reader
 
@@ -173,3 +172,24 @@ def test_a_metric_of_arrays_is_whole_for_any_number_of_steps(tmp_path, count):
     reader.add(0, count, log)
     reader.flush()
   assert lines(tmp_path)[0]["worst"] == 0.5
+
+
+def test_the_loss_of_a_task_without_such_a_metric_is_in_the_log(tmp_path):
+  metrics = {"error": (jnp.float32(4), jnp.float32(2))}
+  with monitored(tmp_path) as reader:
+    reader.add(3, 1, {**entry(3), "metrics": metrics})
+    reader.flush()
+  [line] = lines(tmp_path)
+  assert line["error"] == 2.0
+  assert line["loss"] == 3.0
+
+
+def test_lines_of_progress_show_the_latest_validation(capsys, monkeypatch):
+  monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+  shown = progress.Progress(100, 0, enabled=True)
+  shown.update(10, 0.5, 1000.0)
+  shown.validate("valid", {"loss": 0.25, "accuracy": 0.9})
+  shown.update(20, 0.4, 1000.0)
+  first, second = capsys.readouterr().err.splitlines()
+  assert "valid" not in first
+  assert "valid: loss 0.2500  accuracy 0.9000" in second

@@ -1,5 +1,7 @@
 """The state under JAX's transformations, and the settings of a run."""
 
+import inspect
+
 import jax
 import numpy as np
 import optax
@@ -9,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dlcore import optim, storage, tasks, training
 from dlcore.errors import UserError
+from dlcore.training import checks
 
 TASK = tasks.classification(problem.Net())
 TX = optim.create("adamw", learning_rate=0.02)
@@ -143,3 +146,11 @@ def test_profile_writes_a_trace_and_changes_no_bit(tmp_path):
 def test_a_setting_out_of_range_is_refused_by_name(name, value):
   with pytest.raises(UserError, match=f"expected {name} of at least"):
     problem.fit(**{name: value})
+
+
+def test_every_number_of_fit_has_a_range():
+  parameters = inspect.signature(training.fit).parameters.values()
+  numbers = {
+    p.name for p in parameters if p.annotation in (int, float, "int", "float")
+  }
+  assert numbers == checks.RANGES.keys()
