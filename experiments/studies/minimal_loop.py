@@ -60,12 +60,13 @@ def main(folder="runs/minimal_loop", steps=1000):
   state = training.init_state(task, tx, example, seed=0)
   step = jax.jit(training.make_step(task, tx), donate_argnums=0)
   evaluate = training.Evaluator(task, valid)
-  for batch in data.batches(train, order, seed=0, stop=steps):
+  batches = data.batches(train, order, seed=0, stop=steps)
+  for number, batch in enumerate(batches, start=1):
     state, log = step(state, batch)
-    if int(state.step) % 200 == 0:
-      print(int(state.step), float(log["loss"]), evaluate(state))
+    if number % 200 == 0:
+      print(number, float(log["loss"]), evaluate(state))
   with storage.Checkpoints(folder) as checkpoints:
-    checkpoints.save(steps, {"state": state, "decisions": {}})
+    checkpoints.save(steps, {"state": state})
   return training.Evaluator(task, test)(state)
 
 

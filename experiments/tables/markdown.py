@@ -17,7 +17,7 @@ def measured(result: dict) -> str:
   parts = [result.get(key, "") for key in ("machine", "date")]
   if result.get("commit"):
     parts.append(f"commit {result['commit']}")
-  return ", ".join(part for part in parts if part)
+  return ", ".join(part for part in parts if part) or "version 0.1"
 
 
 def is_ratio(result: dict, name: str) -> bool:

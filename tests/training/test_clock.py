@@ -132,13 +132,10 @@ def test_the_rate_of_any_optax_transformation_is_scaled(recorded):
   state = training.init_state(task, tx, batch)
   half = state.replace(rate_scale=jnp.float32(0.5))
   update = training.make_update(task, tx)
-  whole_updates, half_updates = (
-    update(s, batch).updates for s in (state, half)
-  )
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, 2 * b, rtol=1e-6),
-    whole_updates,
-    half_updates,
+    update(state, batch).updates,
+    update(half, batch).updates,
   )
   _, log = training.make_step(task, tx)(half, batch)
   assert ("learning_rate" in log) == recorded
