@@ -164,8 +164,8 @@ def faults(result: dict) -> str:
     (kind, sum(counts.values()), *(counts.get(name, 0) for name in outcomes))
     for kind, counts in result["table"].items()
   ]
-  _, *counted = zip(*rows, strict=True)
-  rows.append(("all", *map(sum, counted)))
+  _, total, *counted = zip(*rows, strict=True)
+  rows.append(("all", sum(total), *map(sum, counted)))
   return as_table(
     f"{result['faults']} faults in the files of continued and finished runs, "
     f"and in running processes, {measured(result)}:",

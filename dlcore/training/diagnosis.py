@@ -184,8 +184,9 @@ def _called(equation):
   """Returns the closed jaxpr of a plain call, None for anything else."""
   for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
     inner = equation.params.get(name)
-    same = inner is not None and hasattr(inner, "consts")
-    if same and len(inner.jaxpr.invars) == len(equation.invars):
+    if inner is None or not hasattr(inner, "consts"):
+      continue
+    if len(inner.jaxpr.invars) == len(equation.invars):
       loops = equation.primitive.name in ("scan", "while", "cond")
       return None if loops else inner
   return None

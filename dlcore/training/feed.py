@@ -93,7 +93,7 @@ class Feed:
       )
     index = first
     try:
-      lengths = self._order.shapes
+      lengths: Sequence[int | None] = self._order.shapes
       for count in intervals.step_counts(step):
         length = lengths[0]
         if len(lengths) > 1:

@@ -4,7 +4,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import jax
@@ -43,7 +43,7 @@ def measure(repeats: int) -> dict:
   return {name: round(statistics.median(r)) for name, r in rates.items()}
 
 
-def _rate(path: Callable[[], Iterator]) -> float:
+def _rate(path: Callable[[], Generator]) -> float:
   batches = path()
   for _ in range(3):
     jax.block_until_ready(next(batches))
@@ -56,7 +56,7 @@ def _rate(path: Callable[[], Iterator]) -> float:
   return count * BATCH / seconds
 
 
-def _on_device(source: data.Source) -> Iterator:
+def _on_device(source: data.Source) -> Generator:
   arrays = sharding.partitioner(BATCH).replicate(dict(source.arrays or {}))
   order = data.shuffled(source.size, BATCH)
   take = jax.jit(gather)
@@ -65,7 +65,7 @@ def _on_device(source: data.Source) -> Iterator:
     yield take(arrays, {"index": jnp.asarray(rows.index)})
 
 
-def _streamed(source: data.Source, workers: int = 0) -> Iterator:
+def _streamed(source: data.Source, workers: int = 0) -> Generator:
   partitioner = sharding.partitioner(BATCH)
   order = data.shuffled(source.size, BATCH)
   for batch in data.batches(source, order, seed=0, workers=workers):

@@ -237,7 +237,8 @@ def captured() -> Iterator[list[str]]:
       lines.append(record.getMessage())
 
   logger, handler = logging.getLogger("dlcore"), Handler()
-  before, logger.handlers = logger.handlers, [handler]
+  handlers: list[logging.Handler] = [handler]
+  before, logger.handlers = logger.handlers, handlers
   try:
     yield lines
   finally:
