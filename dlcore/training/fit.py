@@ -154,9 +154,11 @@ def fit(
       or the disk is full.
     Stopped: SIGTERM or SIGINT was received, and the state was saved.
   """
-  checks.check_ranges(locals())
+  checks.check_ranges(locals())  # Only the arguments are local here.
   checks.check_validation(valid, patience, plateau)
   phases = phases or Phases()
+
+  # Devices, data and intervals.
   folder = None if workdir is None else Path(workdir)
   order = order or data.shuffled(train.size, batch_size)
   partitioner = sharding.partitioner(order.batch_size, compiler, devices)
@@ -180,6 +182,8 @@ def fit(
     workers=workers,
     others=tuple(splits.values()),
   )
+
+  # The step and the first state.
   example = feed.read(0)
   step_function, create = setup.build_step(
     task,
@@ -195,6 +199,8 @@ def fit(
     axis_name=axis_name,
   )
   initializer = StateInitializer(create, example, seed, initial, partitioner)
+
+  # Measurements of layers, and evaluations.
   statistics = LayerStatistics(
     task,
     tx,
@@ -212,6 +218,7 @@ def fit(
     batch_size=eval_batch_size,
   )
 
+  # Files, compiled programs and signal handlers.
   with contextlib.ExitStack() as stack:
     # The log is closed after the checkpoints, whose saves sync it.
     log_stack = stack.enter_context(contextlib.ExitStack())
