@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from dlcore.data.arrays import ArraySchema
+from dlcore.data.array_schema import ArraySchema
 from dlcore.data.bucketing import bucketed
 from dlcore.data.holdout import hold_out
 from dlcore.data.images.digits import digits

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.data.arrays import ArraySchema
+from dlcore.data.array_schema import ArraySchema
 from dlcore.data.info import (
   TOKEN_INPUTS,
   TOKENS,

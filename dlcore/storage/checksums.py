@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlcore.errors import UserError
-from dlcore.storage.atomic import write_atomic
-from dlcore.storage.json_file import read_json
+from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.json_file import read_json
 
 NAME = "sha256.json"
 LOG = "metrics.jsonl"

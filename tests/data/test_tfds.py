@@ -251,7 +251,7 @@ def test_a_damaged_archive_is_reported(small_cifar, tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_reported(small_cifar, tmp_path):
   (tmp_path / "data").write_text("a file where the folder should be")
-  _refused("no permission to write", "cifar10", **small_cifar)
+  _refused("expected a writable folder", "cifar10", **small_cifar)
 
 
 def test_download_false_never_asks_the_network(folders, no_network):

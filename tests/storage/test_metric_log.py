@@ -6,10 +6,10 @@ import struct
 from pathlib import Path
 
 import pytest
+from dlcore.storage.atomic import temporary_path
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from dlcore.storage import MetricLog, checksums, is_intact
-from dlcore.storage.atomic import temporary_path
 
 
 def events(workdir):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.data.arrays import ArraySchema
+from dlcore.data.array_schema import ArraySchema
 from dlcore.data.images import decoding
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import Schema
