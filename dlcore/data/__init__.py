@@ -35,7 +35,7 @@ from dlcore.data.serialization import (
   info_to_json,
 )
 from dlcore.data.source import Source, Splits, from_arrays
-from dlcore.data.split import limit
+from dlcore.data.subset import limit
 from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_schema import Column, TableSchema

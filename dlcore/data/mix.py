@@ -5,7 +5,7 @@ import functools
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from dlcore.data.info import DataInfo, Schema
 from dlcore.data.normalization import sample, statistics
 from dlcore.data.order import permutation
-from dlcore.data.source import Arrays, Source, take_rows
+from dlcore.data.source import Arrays, ReadRows, Source, take_rows
 from dlcore.errors import UserError
 
 MAX_GROWTH = 2.0
@@ -100,7 +100,7 @@ def _repeated(size: int, count: int, stream: int) -> np.ndarray:
 
 
 def _read(
-  reads: Sequence[Callable[[np.ndarray], dict[str, np.ndarray]]],
+  reads: Sequence[ReadRows],
   rows: Sequence[np.ndarray],
   starts: np.ndarray,
   indices: np.ndarray,

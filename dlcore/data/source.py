@@ -20,6 +20,10 @@ from dlcore.data.info import (
 from dlcore.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
+"""Arrays `[N, ...]` by name."""
+
+ReadRows = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""`(indices int32[B]) -> batch`, NumPy arrays `[B, ...]` by name."""
 
 INPUTS = ("image", "features", TOKENS)
 """Names that `from_arrays` recognizes as the main input."""
@@ -37,8 +41,8 @@ class Source(NamedTuple):
   arrays: Arrays | None
   """Arrays `[N, ...]` by name if all fit in memory, else None."""
 
-  read: Callable[[np.ndarray], dict[str, np.ndarray]]
-  """`(indices int32[B]) -> batch`, NumPy arrays `[B, ...]` by name."""
+  read: ReadRows
+  """Reads a batch; picklable where worker processes call it."""
 
   info: DataInfo
   """Name, checksum, shapes and schema of the data."""

@@ -6,9 +6,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from dlcore.storage.atomic import temporary_path
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from dlcore.filesystem.atomic import temporary_path
 from dlcore.storage import MetricLog, checksums, is_intact
 
 
