@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,15 @@ def mix(*parts: tuple[Source, float]) -> Source:
       their sum. The sources have the same inputs, target and classes.
 
   Raises:
-    UserError: a weight is not positive, or the sources differ.
+    UserError: a part is not a pair, a weight is not positive, or the sources
+      differ.
   """
+  if any(isinstance(part, Source) or len(part) != 2 for part in parts):
+    raise UserError(
+      "expected pairs (source, weight) to mix",
+      f"got {', '.join(map(repr, parts))}",
+      "for example mix((first, 0.7), (second, 0.3))",
+    )
   sources = [source for source, _ in parts]
   shares = _shares([weight for _, weight in parts])
   for source in sources[1:]:
@@ -69,14 +77,20 @@ def mix(*parts: tuple[Source, float]) -> Source:
 
 def _shares(weights: Sequence[float]) -> list[Fraction]:
   """Returns the weights divided by their sum, exactly."""
-  valid = [math.isfinite(weight) and weight > 0 for weight in weights]
-  if not weights or not all(valid):
+  if not weights or not all(map(_is_positive, weights)):
     raise UserError(
       "expected positive weights of the sources to mix", f"got {weights}"
     )
   # Through the decimal digits, as 0.7 and 0.3 do not add up to 1 in binary.
   exact = [Fraction(str(float(weight))) for weight in weights]
   return [weight / sum(exact) for weight in exact]
+
+
+def _is_positive(weight: Any) -> bool:
+  try:
+    return math.isfinite(weight) and weight > 0
+  except TypeError:
+    return False
 
 
 def _counts(sizes: Sequence[int], shares: Sequence[Fraction]) -> list[int]:

@@ -94,7 +94,7 @@ def from_arrays(
   Example: `from_arrays({"image": images, "label": labels}, classes=["a", "b"])`
 
   Args:
-    arrays: `[N, ...]` by name.
+    arrays: `[N, ...]` by name, N at least 1.
     name: of the data set, for messages and the report.
     input: the main input; by default `image`, `features` or `input_ids`.
       `attention_mask`, `token_type_ids` and `decoder_input_ids` are further
@@ -114,13 +114,12 @@ def from_arrays(
     lengths: int `[N]`, tokens or frames of each example.
 
   Raises:
-    UserError: a value is NaN or infinite, or a label is out of range.
-    ValueError: the arrays differ in length, or contradict the schema.
+    UserError: the arrays are empty or differ in length, a value is NaN or
+      infinite, or a label is not a number or out of range.
+    ValueError: the arrays contradict the schema.
   """
-  sizes = {name: len(array) for name, array in arrays.items()}
-  if len(set(sizes.values())) != 1:
-    raise ValueError(f"expected arrays of one length, got {sizes}")
-  size = next(iter(sizes.values()))
+  arrays = {name: np.asarray(array) for name, array in arrays.items()}
+  size = _size(arrays, name)
   fields = {
     "input": input,
     "target": target,
@@ -149,6 +148,19 @@ def from_arrays(
   )
   read = functools.partial(take_rows, arrays)
   return Source(size, arrays, read, info, lengths)
+
+
+def _size(arrays: Arrays, name: str) -> int:
+  """Returns the number of examples, N."""
+  sizes = {array.shape[:1] for array in arrays.values()}
+  if len(sizes) != 1 or not all(map(all, sizes)) or () in sizes:
+    shapes = {key: list(array.shape) for key, array in arrays.items()}
+    raise UserError(
+      f"expected arrays [N, ...] with the same N above 0 in {name}",
+      f"got the shapes {shapes}",
+      "give every array one row per example",
+    )
+  return len(next(iter(arrays.values())))
 
 
 def _lists(statistics: Normalization) -> dict[str, list[float]]:
@@ -223,7 +235,8 @@ def check(batch: Arrays, schema: Schema, name: str) -> None:
     name: of the data set, for the message.
 
   Raises:
-    UserError: a number is NaN or infinite, or a label is out of range.
+    UserError: a number is NaN or infinite, or a label is not a number or out
+      of range.
   """
   for array_name, array in batch.items():
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -236,6 +249,13 @@ def check(batch: Arrays, schema: Schema, name: str) -> None:
       )
   if schema.target in batch and schema.classes:
     labels, count = batch[schema.target], len(schema.classes)
+    if labels.dtype.kind not in "biuf":
+      raise UserError(
+        f"expected labels from 0 to {count - 1} in {name}",
+        f"got the dtype {labels.dtype} in {schema.target!r}",
+        "encode the class names as numbers, such as np.unique(labels, "
+        "return_inverse=True)",
+      )
     wrong = np.argwhere((labels < 0) | (labels >= count))
     if len(wrong):
       raise UserError(

@@ -150,7 +150,8 @@ def _divide(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
   """Returns the rows of train and of the splits that are held out of it.
 
-  The second result has notes on classes of train that such a split lacks.
+  The second result has notes on a single class, and on classes of train that
+  such a split lacks.
   """
   rows = divide(
     hashes,
@@ -158,14 +159,17 @@ def _divide(
     valid_fraction=0.0 if "valid" in parts else valid_fraction,
     test_fraction=0.0 if "test" in parts else test_fraction,
   )
+  notes = []
+  if len(schema.classes) == 1:
+    notes.append(f"all examples have the class {schema.classes[0]!r}")
   if labels is None or not schema.classes:
-    return rows, []
+    return rows, notes
   names = dict(enumerate(schema.classes))
   classes = {
     split: [names.get(i, str(i)) for i in np.unique(labels[chosen]).tolist()]
     for split, chosen in rows.items()
   }
-  return rows, compare_classes(classes)
+  return rows, [*notes, *compare_classes(classes)]
 
 
 def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:

@@ -146,6 +146,40 @@ def test_unreadable_images_are_listed_or_skipped(folder, load, limit):
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])
+def test_file_names_may_hold_any_bytes(folder, load, limit):
+  names = ["a b.PNG", "\u00fc, 1.png", "-x.png", "a\nb.png", "%d{}.png"]
+  names.append(os.fsdecode(b"\xff.png"))
+  for name in names:
+    _save(folder / "cat" / name, np.zeros((6, 5)))
+  (folder / "dog").rename(folder / "dog, \u00fc\n2")
+  splits, _ = load(folder, in_memory_limit=limit)
+  assert sum(part.size for part in splits) == 46
+  assert splits.train.info.schema.classes == ("cat", "dog, \u00fc\n2")
+  json.dumps(data.info_to_json(splits.train.info)).encode()
+  _read_all(splits)
+  again, _ = load(folder, in_memory_limit=limit)
+  assert [part.info for part in again] == [part.info for part in splits]
+
+
+def test_a_class_without_a_readable_image_is_refused_even_if_skipping(
+  folder, load
+):
+  for path in (folder / "cat").iterdir():
+    path.write_bytes(b"")
+  text = _refused("readable images in", load, folder, on_bad="skip")
+  assert str(folder / "cat") in text
+  assert text.count(".png") == 10
+  assert "; and 10 more" in text
+
+
+def test_a_single_class_is_reported(folder, load):
+  shutil.rmtree(folder / "dog")
+  splits, notes = load(folder)
+  assert splits.train.info.schema.classes == ("cat",)
+  assert notes.count("all examples have the class 'cat'") == 1
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 0])
 def test_a_truncated_image_is_reported_before_training(folder, load, limit):
   paths = [folder / "cat" / "0.png", folder / "dog" / "1.png"]
   whole = [path.read_bytes() for path in paths]

@@ -47,6 +47,32 @@ def test_non_finite_numbers_are_refused_by_row_and_column():
     data.from_arrays(arrays)
 
 
+@pytest.mark.parametrize(
+  "arrays",
+  [
+    {},
+    {"features": np.zeros((0, 2))},
+    {"features": np.zeros((3, 2)), "label": np.zeros(4, np.int32)},
+    {"features": np.zeros((3, 2)), "label": np.int32(1)},
+  ],
+)
+def test_arrays_without_a_common_length_are_refused(arrays):
+  with pytest.raises(UserError, match="the same N above 0 in own") as caught:
+    data.from_arrays(arrays, name="own")
+  assert len(caught.value.lines) == 3
+
+
+def test_lists_become_arrays():
+  source = data.from_arrays({"features": [[0.5], [1.5]], "label": [1, 0]})
+  assert source.read(np.array([1]))["features"] == [[1.5]]
+
+
+def test_labels_that_are_text_are_refused():
+  arrays = {"features": np.zeros((2, 1)), "label": np.array(["a", "b"])}
+  with pytest.raises(UserError, match="got the dtype <U1 in 'label'"):
+    data.from_arrays(arrays, classes=["a", "b"])
+
+
 @pytest.mark.parametrize("label", [-1, 2])
 def test_labels_out_of_range_are_refused(label):
   arrays = {

@@ -1,5 +1,6 @@
 import json
 import logging
+import pathlib
 
 import numpy as np
 import pytest
@@ -160,6 +161,33 @@ def test_a_line_number_counts_lines_not_rows(table):
   message = _refused("got 2 bad rows", table, text)
   assert "own.csv:42: " in message
   assert "own.csv:45: 'x'" in message
+
+
+def test_a_target_with_a_single_class_is_reported(table):
+  splits, notes = table(_rows().replace("no", "yes"))
+  assert splits.train.info.schema.classes == ("yes",)
+  assert "all examples have the class 'yes'" in notes
+
+
+def test_quoted_fields_may_hold_separators_and_line_breaks(table):
+  text = 'text,y\n"one, \n""two""",0\n"one; two",1\n'
+  splits, _ = table(text + text.split("\n", 1)[1] * 20, categorical=("text",))
+  columns = splits.train.info.schema.columns
+  assert columns == ('text=one, \n"two"', "text=one; two")
+
+
+def test_an_unreadable_file_is_reported(table, monkeypatch):
+  def deny(path, encoding):
+    raise PermissionError(13, "Permission denied")
+
+  monkeypatch.setattr(pathlib.Path, "read_text", deny)
+  _refused("got: Permission denied", table, _rows())
+
+
+def test_a_message_lists_ten_bad_rows(table):
+  message = _refused("got 25 bad rows", table, _rows() + "x,1,yes\n" * 25)
+  assert message.count("not a number") == 10
+  assert "; and 15 more" in message
 
 
 def test_a_class_that_only_one_split_has(table, tmp_path):
