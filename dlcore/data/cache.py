@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from dlcore.data.array_source import from_arrays
 from dlcore.data.info import DataInfo
 from dlcore.data.serialization import info_from_json, info_to_json
-from dlcore.data.source import Source, Splits, from_arrays
+from dlcore.data.source import Source, Splits
 from dlcore.errors import UserError
 from dlcore.filesystem import parse_json, write_atomic
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.data.array_source import from_arrays
 from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
 from dlcore.data.info import DataInfo, Inputs, Schema, describe_inputs
@@ -17,7 +18,6 @@ from dlcore.data.source import (
   ReadRows,
   Source,
   Splits,
-  from_arrays,
   take_rows,
 )
 from dlcore.errors import UserError

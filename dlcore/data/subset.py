@@ -4,9 +4,10 @@ import functools
 
 import numpy as np
 
+from dlcore.data.array_source import from_arrays
 from dlcore.data.normalization import sample, with_statistics
 from dlcore.data.order import permutation
-from dlcore.data.source import Source, from_arrays, take_rows
+from dlcore.data.source import Source, take_rows
 from dlcore.data.split import Stream, from_stream, read_rows
 from dlcore.errors import UserError
 
