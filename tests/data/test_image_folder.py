@@ -82,17 +82,17 @@ def test_another_file_does_not_move_the_others_between_splits(folder, load):
 
 
 def test_the_streamed_folder_equals_the_one_in_memory(folder, load):
-  held, _ = load(folder)
+  resident, _ = load(folder)
   streamed, _ = load(folder, in_memory_limit=0)
-  for one, other in zip(held, streamed, strict=True):
+  for one, other in zip(resident, streamed, strict=True):
     assert other.arrays is None
     batch = other.read(np.arange(other.size, dtype=np.int32))
     for name, array in one.arrays.items():
       np.testing.assert_array_equal(array, batch[name])
-  assert held.train.info.schema == streamed.train.info.schema
+  assert resident.train.info.schema == streamed.train.info.schema
 
 
-def test_folders_of_splits_are_taken_as_they_are(folder, load, tmp_path):
+def test_folders_of_splits_are_not_divided(folder, load, tmp_path):
   for name in ("train", "val", "test"):
     for label in ("cat", "dog"):
       target = tmp_path / "three" / name / label

@@ -95,9 +95,9 @@ def test_the_statistics_are_those_of_the_mixture():
   parts = [_source(1000 * i, 50, **schemas[i]) for i in range(2)]
   mixed = data.mix((parts[0], 0.8), (parts[1], 0.2))
   expected = _features(mixed)
-  found = mixed.info.schema.normalization
-  np.testing.assert_allclose(found["mean"], expected.mean(), rtol=1e-6)
-  np.testing.assert_allclose(found["std"], expected.std(), rtol=1e-6)
+  actual = mixed.info.schema.normalization
+  np.testing.assert_allclose(actual["mean"], expected.mean(), rtol=1e-6)
+  np.testing.assert_allclose(actual["std"], expected.std(), rtol=1e-6)
   same = data.mix((parts[0], 0.5), (parts[0], 0.5)).info.schema
   assert same == parts[0].info.schema
 

@@ -156,19 +156,19 @@ def test_unknown_names_are_reported_with_the_nearest():
 
 def test_a_constant_column_is_divided_by_one():
   features = np.array([[0.1, 1.0], [0.1, 3.0], [0.1, 5.0]], np.float32)
-  found = normalization.statistics({"features": features})["normalization"]
-  assert found["std"][0] == 1.0
-  np.testing.assert_allclose(found["mean"], [0.1, 3.0], rtol=1e-6)
+  actual = normalization.statistics({"features": features})["normalization"]
+  assert actual["std"][0] == 1.0
+  np.testing.assert_allclose(actual["mean"], [0.1, 3.0], rtol=1e-6)
 
 
 def test_image_statistics_equal_those_of_the_floats():
   images = np.random.default_rng(0).integers(0, 256, (1500, 4, 3, 2), np.uint8)
-  found = normalization.statistics({"image": images})["normalization"]
+  actual = normalization.statistics({"image": images})["normalization"]
   floats = images.reshape(-1, 2) / 255.0
-  np.testing.assert_allclose(found["mean"], floats.mean(0), rtol=1e-12)
-  np.testing.assert_allclose(found["std"], floats.std(0), rtol=1e-9)
-  found = normalization.statistics({"image": images / 255.0})["normalization"]
-  np.testing.assert_allclose(found["mean"], floats.mean(0), rtol=1e-12)
+  np.testing.assert_allclose(actual["mean"], floats.mean(0), rtol=1e-12)
+  np.testing.assert_allclose(actual["std"], floats.std(0), rtol=1e-9)
+  actual = normalization.statistics({"image": images / 255.0})["normalization"]
+  np.testing.assert_allclose(actual["mean"], floats.mean(0), rtol=1e-12)
 
 
 def test_a_subset_of_train_keeps_class_shares_and_has_its_own_checksum():

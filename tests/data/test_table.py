@@ -81,10 +81,10 @@ def test_the_order_of_the_rows_does_not_move_them_between_splits(table):
 def test_the_task_follows_from_the_target(table):
   numbers = "a,y\n" + "".join(f"{i},{i * 1.5}\n" for i in range(40))
   splits, _ = table(numbers)
-  found = splits.train.info.schema.target_normalization
+  actual = splits.train.info.schema.target_normalization
   targets = splits.train.arrays["target"]
-  np.testing.assert_allclose(found["mean"], targets.mean(), rtol=1e-6)
-  np.testing.assert_allclose(found["std"], targets.std(), rtol=1e-6)
+  np.testing.assert_allclose(actual["mean"], targets.mean(), rtol=1e-6)
+  np.testing.assert_allclose(actual["std"], targets.std(), rtol=1e-6)
   digits = "a,y\n" + "".join(f"{i},{i % 11}\n" for i in range(110))
   classes = table(digits)[0].train.info.schema.classes
   assert classes == tuple(map(str, range(11)))
@@ -130,7 +130,7 @@ def test_files_that_are_not_tables_are_refused(table, text, match):
 
 
 @pytest.mark.parametrize(
-  ("line", "what"),
+  ("line", "reason"),
   [
     ("x,1,yes", "'x', not a number, in column 'a'"),
     (",1,yes", "an empty cell in column 'a'"),
@@ -142,10 +142,10 @@ def test_files_that_are_not_tables_are_refused(table, text, match):
     ("1,2,yes,4", "4 fields in place of 3"),
   ],
 )
-def test_bad_rows_are_listed_by_line_or_skipped(table, line, what):
+def test_bad_rows_are_listed_by_line_or_skipped(table, line, reason):
   text = _rows() + line + "\n"
   message = _refused("got 1 bad rows", table, text)
-  assert f"own.csv:52: {what}" in message
+  assert f"own.csv:52: {reason}" in message
   splits, notes = table(text, on_bad="skip")
   assert sum(part.size for part in splits) == 50
   assert "1 bad rows were skipped" in notes
