@@ -2,43 +2,34 @@
 
 import jax.numpy as jnp
 
-from dlcore.augment.pixels import cast_like, check_range, uniform
+from dlcore.augment.pixels import Transform, cast_like, check_range, uniform
 from dlcore.typing import Array
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in gray (ITU-R BT.601)."""
 
 
-def brightness(strength: Array | float):
-  """Multiplies an image by a random factor of `1 - strength` to `1 + strength`.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
-  """
+def brightness(strength: Array | float) -> Transform:
+  """Multiplies an image by a random factor of 1 - strength to 1 + strength."""
   return _blended("brightness", strength, black)
 
 
-def contrast(strength: Array | float):
+def contrast(strength: Array | float) -> Transform:
   """Scales the difference between an image and its mean gray.
 
   Args:
     strength: maximum change of the factor, 0 to 1; 1 allows a uniform gray.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
   """
   return _blended("contrast", strength, mean_gray)
 
 
-def saturation(strength: Array | float):
+def saturation(strength: Array | float) -> Transform:
   """Scales the difference between an image and its gray version.
 
   Args:
     strength: maximum change of the factor, 0 to 1; 1 allows a gray image.
 
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype. An
-    image whose number of channels is not three is returned unchanged.
+  An image whose number of channels is not three is returned unchanged.
   """
   return _blended("saturation", strength, gray)
 
@@ -66,7 +57,7 @@ def blend(image: Array, other: Array, factor: Array | float) -> Array:
   return other + factor * (image - other)
 
 
-def _blended(name: str, strength: Array | float, other):
+def _blended(name: str, strength: Array | float, other) -> Transform:
   check_range(name, strength, 0, 1)
 
   def apply(key: Array, image: Array) -> Array:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from dlcore.augment import color, corruption, geometry, policies
-from dlcore.augment.mixing import MIXTURES, swap_partners
-from dlcore.augment.pixels import is_static
+from dlcore.augment.mixing import MIXTURES, Mixture, swap_partners
+from dlcore.augment.pixels import Transform, is_static
 from dlcore.errors import UserError, lookup
 from dlcore.typing import Array, Batch
 
@@ -31,11 +31,7 @@ AUGMENTATIONS = {
   "erase": (0.0, corruption.erase),
   "cutout": (0, corruption.cutout),
 }
-"""Name to (off value, `(value) -> (key, image) -> image`), in the order in
-which they are applied."""
-
-Transform = Callable[[Array, Array], Array]
-"""`(key, image [Y, X, C]) -> image`."""
+"""Name to (off value, `(value) -> Transform`), in the order of application."""
 
 MIXTURE_SLOT = 2**32 - 1
 """Folded into the key of mixtures; no example has this slot."""
@@ -116,7 +112,7 @@ def _transform(
 
 
 def _mix(
-  mixtures: Sequence[Callable], key: Array, batch: Batch, slots: Array
+  mixtures: Sequence[Mixture], key: Array, batch: Batch, slots: Array
 ) -> Batch:
   """Mixes every example with its partner, by one of the mixtures."""
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dlcore.augment.pixels import (
+  Transform,
   cast_like,
   check_range,
   is_static,
@@ -17,15 +18,12 @@ from dlcore.typing import Array
 MAX_SIGMA = 20
 
 
-def blur(sigma: Array | float):
+def blur(sigma: Array | float) -> Transform:
   """Convolves an image with a Gaussian of random width.
 
   Args:
     sigma: maximum standard deviation, 0 to 20 pixels. A traced value makes
       the kernel as large as the maximum requires.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
   """
   check_range("blur", sigma, 0, MAX_SIGMA, " pixels")
   static = is_static(sigma)
@@ -70,14 +68,11 @@ def _multiply_banded(values: Array, weights: Array, axis: int) -> Array:
   return jnp.moveaxis(values, 0, axis)
 
 
-def noise(deviation: Array | float):
+def noise(deviation: Array | float) -> Transform:
   """Adds Gaussian noise to every pixel.
 
   Args:
     deviation: maximum standard deviation as a fraction of white, 0 to 1.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
   """
   check_range("noise", deviation, 0, 1)
 
@@ -91,16 +86,13 @@ def noise(deviation: Array | float):
   return apply
 
 
-def cutout(pixels: Array | int):
+def cutout(pixels: Array | int) -> Transform:
   """Sets a square around a random pixel to 0 (arXiv:1708.04552).
 
   DeVries and Taylor 2017. The square may extend over the border.
 
   Args:
     pixels: side of the square.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
   check_range("cutout", pixels, 0, math.inf, " pixels")
 
@@ -115,7 +107,7 @@ def cutout(pixels: Array | int):
   return apply
 
 
-def erase(area: Array | float):
+def erase(area: Array | float) -> Transform:
   """Fills a random rectangle with noise, with probability 1/2.
 
   Zhong et al. 2017, arXiv:1708.04896: aspect ratios of 0.3 to 3.3.
@@ -123,9 +115,6 @@ def erase(area: Array | float):
   Args:
     area: maximum fraction of the image, 0 to 1; the minimum is 0.02, or half
       of the maximum if that is less.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
   """
   check_range("erase", area, 0, 1)
 

@@ -5,38 +5,38 @@ import math
 import jax
 import jax.numpy as jnp
 
-from dlcore.augment.pixels import check_range, is_static, uniform, warp
+from dlcore.augment.pixels import (
+  Transform,
+  check_range,
+  is_static,
+  uniform,
+  warp,
+)
 from dlcore.errors import UserError
 from dlcore.typing import Array
 
 
-def shift(pixels: Array | int):
+def shift(pixels: Array | int) -> Transform:
   """Moves an image by a random number of rows and columns, filling with 0.
 
   Args:
     pixels: maximum move in each direction, less than height and width.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
   return _random_window("shift", pixels, "constant")
 
 
-def crop(pixels: Array | int):
+def crop(pixels: Array | int) -> Transform:
   """Pads an image by reflection and crops it randomly to its own size.
 
   The usual augmentation of CIFAR-10, with reflection in place of zeros.
 
   Args:
     pixels: width of the padding, less than height and width.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
   return _random_window("crop", pixels, "reflect")
 
 
-def _random_window(name: str, pixels: Array | int, mode: str):
+def _random_window(name: str, pixels: Array | int, mode: str) -> Transform:
   check_range(name, pixels, 0, math.inf, " pixels")
 
   def apply(key: Array, image: Array) -> Array:
@@ -57,12 +57,8 @@ def _random_window(name: str, pixels: Array | int, mode: str):
   return apply
 
 
-def flip(switch: bool):
-  """Mirrors an image left to right with probability 1/2.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
-  """
+def flip(switch: bool) -> Transform:
+  """Mirrors an image left to right with probability 1/2."""
   del switch
 
   def apply(key: Array, image: Array) -> Array:
@@ -71,7 +67,7 @@ def flip(switch: bool):
   return apply
 
 
-def resized_crop(area: Array | float):
+def resized_crop(area: Array | float) -> Transform:
   """Crops a random part and resizes it to the size of the image.
 
   Szegedy et al. 2015, arXiv:1409.4842: a fraction of `area` to 1 of the image
@@ -79,9 +75,6 @@ def resized_crop(area: Array | float):
 
   Args:
     area: minimum fraction of the area, 0 to 1.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
   """
   check_range("resized_crop", area, 0, 1)
 
@@ -99,12 +92,8 @@ def resized_crop(area: Array | float):
   return apply
 
 
-def rotate(degrees: Array | float):
-  """Rotates an image by a random angle of up to `degrees` in either direction.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
-  """
+def rotate(degrees: Array | float) -> Transform:
+  """Rotates an image by a random angle of up to `degrees` either way."""
   check_range("rotate", degrees, 0, 180, " degrees")
 
   def apply(key: Array, image: Array) -> Array:
@@ -114,12 +103,8 @@ def rotate(degrees: Array | float):
   return apply
 
 
-def scale(factor: Array | float):
-  """Enlarges or reduces an image by a random factor of up to `1 + factor`.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
-  """
+def scale(factor: Array | float) -> Transform:
+  """Enlarges or reduces an image by a random factor of up to `1 + factor`."""
   check_range("scale", factor, 0, 9)
 
   def apply(key: Array, image: Array) -> Array:
@@ -131,12 +116,8 @@ def scale(factor: Array | float):
   return apply
 
 
-def shear(degrees: Array | float):
-  """Shears an image horizontally by up to `degrees` in either direction.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape and dtype.
-  """
+def shear(degrees: Array | float) -> Transform:
+  """Shears an image horizontally by up to `degrees` either way."""
   check_range("shear", degrees, 0, 80, " degrees")
 
   def apply(key: Array, image: Array) -> Array:

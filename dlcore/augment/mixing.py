@@ -5,6 +5,8 @@ are random, partners are too, and a device needs no images of other devices.
 The mixture is symmetric: both partners use the same random numbers.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -12,8 +14,15 @@ from dlcore.augment.corruption import rectangle
 from dlcore.augment.pixels import cast_like, check_range
 from dlcore.typing import Array
 
+Mixture = Callable[[Array, Array, Array], tuple[Array, Array]]
+"""`(key, image [Y, X, C], partner) -> (image, share)`.
 
-def mixup(alpha: Array | float):
+The share, a float32 scalar, is the weight of `image` in the mixture, for
+cutmix the fraction of its pixels that remain.
+"""
+
+
+def mixup(alpha: Array | float) -> Mixture:
   """Interpolates an image and its partner (Zhang et al. 2017).
 
   arXiv:1710.09412.
@@ -21,10 +30,6 @@ def mixup(alpha: Array | float):
   Args:
     alpha: the weight of the image is sampled from Beta(alpha, alpha); it is 1
       if alpha is 0.
-
-  Returns:
-    `(key, image [Y, X, C], partner) -> (image, share)`; `share` float32 is
-    the weight of `image` in the mixture.
   """
   check_range("mixup", alpha, 0, 100)
 
@@ -37,16 +42,12 @@ def mixup(alpha: Array | float):
   return apply
 
 
-def cutmix(alpha: Array | float):
+def cutmix(alpha: Array | float) -> Mixture:
   """Pastes a rectangle of the partner (Yun et al. 2019, arXiv:1905.04899).
 
   Args:
     alpha: the fraction that remains is sampled from Beta(alpha, alpha); it is
       1 if alpha is 0.
-
-  Returns:
-    `(key, image [Y, X, C], partner) -> (image, share)`; `share` float32 is
-    the fraction of the pixels of `image` that remain.
   """
   check_range("cutmix", alpha, 0, 100)
 
@@ -68,7 +69,7 @@ MIXTURES = {
   "mixup": (0.0, mixup),
   "cutmix": (0.0, cutmix),
 }
-"""As `AUGMENTATIONS`, `(value) -> (key, image, partner) -> (image, share)`."""
+"""As `AUGMENTATIONS`: name to (off value, `(value) -> Mixture`)."""
 
 
 def swap_partners(rows: Array) -> Array:

@@ -1,11 +1,20 @@
 """Arithmetic of pixels: ranges of dtypes, rounding, sampling, settings."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
 from dlcore.errors import UserError
 from dlcore.typing import Array
+
+Transform = Callable[[Array, Array], Array]
+"""`(key, image [Y, X, C]) -> image` of the same shape and dtype.
+
+Values stay in the range of the dtype, for floats 0 to 1 or the extremes of the
+image.
+"""
 
 
 def max_value(image: Array) -> float:

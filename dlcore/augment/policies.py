@@ -10,23 +10,26 @@ import jax.numpy as jnp
 
 from dlcore.augment import color
 from dlcore.augment.geometry import rotation, shearing, translation
-from dlcore.augment.pixels import cast_like, check_range, max_value, warp
+from dlcore.augment.pixels import (
+  Transform,
+  cast_like,
+  check_range,
+  max_value,
+  warp,
+)
 from dlcore.typing import Array
 
 GEOMETRIC = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 """The affine operations, each with a random sign."""
 
 
-def randaugment(magnitude: Array | float):
+def randaugment(magnitude: Array | float) -> Transform:
   """Applies two random operations of the same strength.
 
   Cubuk et al. 2019, arXiv:1909.13719, with N = 2.
 
   Args:
     magnitude: the strength M of all operations, 0 to 10.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
   """
   check_range("randaugment", magnitude, 0, 10)
 
@@ -39,13 +42,10 @@ def randaugment(magnitude: Array | float):
   return apply
 
 
-def trivialaugment(switch: bool):
+def trivialaugment(switch: bool) -> Transform:
   """Applies one random operation of a random strength.
 
   Müller and Hutter 2021, arXiv:2103.10158, with its wide ranges.
-
-  Returns:
-    `(key, image [Y, X, C]) -> image`, of the same shape, range and dtype.
   """
   del switch
 

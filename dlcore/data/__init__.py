@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from dlcore.data.arrays import ArraySchema
+from dlcore.data.array_schema import ArraySchema
+from dlcore.data.array_source import from_arrays
 from dlcore.data.bucketing import bucketed
 from dlcore.data.holdout import hold_out
 from dlcore.data.images.digits import digits
@@ -34,8 +35,8 @@ from dlcore.data.serialization import (
   info_from_json,
   info_to_json,
 )
-from dlcore.data.source import Source, Splits, from_arrays
-from dlcore.data.split import limit
+from dlcore.data.source import Source, Splits
+from dlcore.data.subset import limit
 from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_schema import Column, TableSchema

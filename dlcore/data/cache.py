@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from dlcore.data.array_source import from_arrays
 from dlcore.data.info import DataInfo
 from dlcore.data.serialization import info_from_json, info_to_json
-from dlcore.data.source import Source, Splits, from_arrays
+from dlcore.data.source import Source, Splits
 from dlcore.errors import UserError
+from dlcore.filesystem import parse_json, write_atomic
 
 VERSION = 1
 """Version of the decoders, raised if the same files give other arrays."""
@@ -57,13 +59,13 @@ def splits(
   """
   root = cache_root(folder)
   source = f"{name}-{_digest({'version': VERSION, **key})}"
-  before = _stamp(files())
+  before = _stamps(files())
   if before:
     cached = _read(root / f"{source}-{_digest(before)}")
     if cached and _num_bytes(cached) <= max_bytes:
       return cached
   built = build()
-  after = _stamp(files())
+  after = _stamps(files())
   unchanged = bool(after) and before in ([], after)
   if unchanged and all(part.arrays for part in built if part):
     try:
@@ -99,11 +101,11 @@ def per_file(
   cached = _read_records(path)
 
   def one(file: pathlib.Path) -> tuple[str, list[Any], bool]:
-    at, before = os.path.abspath(file), _state(file)
+    at, before = os.path.abspath(file), _stamp(file)
     if at in cached and cached[at][:2] == before:
       return at, cached[at], True
     value = function(file)
-    valid = value is not None and before == _state(file)
+    valid = value is not None and before == _stamp(file)
     return at, [*before, value], valid
 
   results = []
@@ -113,8 +115,10 @@ def per_file(
       results += threads.map(one, files[start : start + 4096])
   records = {at: record for at, record, valid in results if valid}
   if records != cached:
+    content = {"sum": _digest(records), "records": records}
     try:
-      _write_records(path, records)
+      root.mkdir(parents=True, exist_ok=True)
+      write_atomic(path, json.dumps(content).encode())
     except OSError as error:
       logger.warning("cannot cache results in %s: %s", root, error)
   return [value for _, (*_, value), _ in results]
@@ -133,22 +137,16 @@ def cache_root(folder: str) -> pathlib.Path:
   return pathlib.Path(home).expanduser() / "data"
 
 
-def _stamp(files: Iterable[pathlib.Path]) -> list[Any]:
+def _stamps(files: Iterable[pathlib.Path]) -> list[Any]:
   """Returns path, size and modification time of the files, sorted by path.
 
   The list is empty if a file is missing, which `build` reports.
   """
-  try:
-    states = [(path, path.stat()) for path in sorted(files)]
-  except FileNotFoundError:
-    return []
-  return [
-    (os.path.abspath(path), state.st_size, state.st_mtime_ns)
-    for path, state in states
-  ]
+  stamps = [(os.path.abspath(file), *_stamp(file)) for file in sorted(files)]
+  return [] if any(size < 0 for _, size, _ in stamps) else stamps
 
 
-def _state(file: pathlib.Path) -> list[int]:
+def _stamp(file: pathlib.Path) -> list[int]:
   """Returns size and modification time of a file, `[-1, -1]` without one."""
   try:
     state = file.stat()
@@ -167,7 +165,7 @@ def _read(entry: pathlib.Path) -> Splits | None:
   if not entry.is_dir():
     return None
   try:
-    described = json.loads((entry / "splits.json").read_text("utf-8"))
+    described = parse_json((entry / "splits.json").read_bytes())
     return Splits(
       **{
         name: _read_source(entry / name, info_from_json(content))
@@ -223,7 +221,7 @@ def _write(root: pathlib.Path, source: str, stamp: str, built: Splits) -> None:
 def _read_records(path: pathlib.Path) -> dict[str, list[Any]]:
   """Returns `[size, time, result]` by path, empty if absent or damaged."""
   try:
-    content = json.loads(path.read_text("utf-8"))
+    content = parse_json(path.read_bytes())
     if content["sum"] == _digest(content["records"]):
       return content["records"]
   except FileNotFoundError:
@@ -232,16 +230,3 @@ def _read_records(path: pathlib.Path) -> dict[str, list[Any]]:
     pass
   logger.warning("the cache entry %s is damaged and is rebuilt", path)
   return {}
-
-
-def _write_records(
-  path: pathlib.Path, records: Mapping[str, list[Any]]
-) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-  text = json.dumps({"sum": _digest(records), "records": records})
-  try:
-    unfinished.write_text(text, "utf-8")
-    unfinished.rename(path)
-  finally:
-    unfinished.unlink(missing_ok=True)

@@ -196,7 +196,7 @@ def describe_inputs(
   """
   names = TOKEN_INPUTS if name == TOKENS else (name,)
   return {
-    name: (tuple(arrays[name].shape[1:]), str(arrays[name].dtype))
-    for name in names
-    if name in arrays
+    key: (tuple(arrays[key].shape[1:]), str(arrays[key].dtype))
+    for key in names
+    if key in arrays
   }

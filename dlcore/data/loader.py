@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 import numpy as np
 
 from dlcore.data.order import InOrder, Order, Rows, Sequential
-from dlcore.data.source import Arrays, Source
+from dlcore.data.source import Arrays, ReadRows, Source
 
 ENDLESS = 2**40
 """Index of the batch at which a stream without a `stop` ends."""
@@ -84,7 +84,7 @@ def evaluation_batches(
 
 
 def read_batch(
-  read: Callable[[np.ndarray], dict[str, np.ndarray]],
+  read: ReadRows,
   order: Order,
   seed: int,
   sequences: Sequence[str],

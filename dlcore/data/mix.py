@@ -5,15 +5,16 @@ import functools
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from dlcore.data.info import DataInfo, Schema
 from dlcore.data.normalization import sample, statistics
 from dlcore.data.order import permutation
-from dlcore.data.source import Arrays, Source, take_rows
+from dlcore.data.source import Arrays, ReadRows, Source, take_rows
 from dlcore.errors import UserError
 
 MAX_GROWTH = 2.0
@@ -38,8 +39,15 @@ def mix(*parts: tuple[Source, float]) -> Source:
       their sum. The sources have the same inputs, target and classes.
 
   Raises:
-    UserError: a weight is not positive, or the sources differ.
+    UserError: a part is not a pair, a weight is not positive, or the sources
+      differ.
   """
+  if any(isinstance(part, Source) or len(part) != 2 for part in parts):
+    raise UserError(
+      "expected pairs (source, weight) to mix",
+      f"got {', '.join(map(repr, parts))}",
+      "for example mix((first, 0.7), (second, 0.3))",
+    )
   sources = [source for source, _ in parts]
   shares = _shares([weight for _, weight in parts])
   for source in sources[1:]:
@@ -69,14 +77,20 @@ def mix(*parts: tuple[Source, float]) -> Source:
 
 def _shares(weights: Sequence[float]) -> list[Fraction]:
   """Returns the weights divided by their sum, exactly."""
-  valid = [math.isfinite(weight) and weight > 0 for weight in weights]
-  if not weights or not all(valid):
+  if not weights or not all(map(_is_positive, weights)):
     raise UserError(
       "expected positive weights of the sources to mix", f"got {weights}"
     )
   # Through the decimal digits, as 0.7 and 0.3 do not add up to 1 in binary.
   exact = [Fraction(str(float(weight))) for weight in weights]
   return [weight / sum(exact) for weight in exact]
+
+
+def _is_positive(weight: Any) -> bool:
+  try:
+    return math.isfinite(weight) and weight > 0
+  except TypeError:
+    return False
 
 
 def _counts(sizes: Sequence[int], shares: Sequence[Fraction]) -> list[int]:
@@ -100,7 +114,7 @@ def _repeated(size: int, count: int, stream: int) -> np.ndarray:
 
 
 def _read(
-  reads: Sequence[Callable[[np.ndarray], dict[str, np.ndarray]]],
+  reads: Sequence[ReadRows],
   rows: Sequence[np.ndarray],
   starts: np.ndarray,
   indices: np.ndarray,
@@ -161,32 +175,30 @@ def _schema(sources: Sequence[Source], some: Arrays) -> Schema:
 
 def _check_same(first: Source, other: Source) -> None:
   """Checks that two sources have the same arrays and the same schema."""
-  for field, one, two in _differences(first, other):
-    raise UserError(
-      "expected sources with the same arrays and classes to mix",
-      f"got {field} {one} in {first.info.name} and {two} in {other.info.name}",
-      "convert one of them",
-    )
+  for field, one in _comparable(first).items():
+    two = _comparable(other).get(field)
+    # The arrays of a streamed source are unknown.
+    if one != two and not (field == "arrays" and None in (one, two)):
+      raise UserError(
+        "expected sources with the same arrays and classes to mix",
+        f"got {field} {one} in {first.info.name} and {two} in "
+        f"{other.info.name}",
+        "convert one of them",
+      )
 
 
-def _differences(first: Source, other: Source):
-  """Yields (field, value, other value)."""
-  one, two = first.info.schema, other.info.schema
-  if type(one) is not type(two):
-    yield "kind", one.kind, two.kind
-    return
-  names = {field.name for field in dataclasses.fields(one)}
-  pairs = [
-    (name, getattr(one, name), getattr(two, name))
-    for name in sorted(names - {"normalization", "target_normalization"})
-  ]
-  pairs += [
-    ("inputs", dict(first.info.inputs), dict(other.info.inputs)),
-    ("lengths", first.lengths is not None, other.lengths is not None),
-  ]
-  if first.arrays is not None and other.arrays is not None:
-    pairs.append(("arrays", _specs(first.arrays), _specs(other.arrays)))
-  yield from (pair for pair in pairs if pair[1] != pair[2])
+def _comparable(source: Source) -> dict[str, Any]:
+  """Returns the properties in which the parts of a mixture agree."""
+  schema = source.info.schema
+  names = {field.name for field in dataclasses.fields(schema)}
+  fields = sorted(names - {"normalization", "target_normalization"})
+  return {
+    "kind": schema.kind,
+    **{name: getattr(schema, name) for name in fields},
+    "inputs": dict(source.info.inputs),
+    "lengths": source.lengths is not None,
+    "arrays": source.arrays and _specs(source.arrays),
+  }
 
 
 def _specs(arrays: Arrays) -> dict[str, str]:

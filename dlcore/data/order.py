@@ -266,7 +266,7 @@ def check_sizes(size: int, batch_size: int) -> None:
   """Checks that `size` and `batch_size` are positive.
 
   Raises:
-    UserError: there is not.
+    UserError: one of them is not.
   """
   if size < 1 or batch_size < 1:
     raise UserError(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlcore.data import json_fields
-from dlcore.data.arrays import ArraySchema
+from dlcore.data.array_schema import ArraySchema
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import DataInfo, Schema
 from dlcore.data.tables.table_schema import TableSchema

@@ -3,20 +3,24 @@
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.data.array_source import from_arrays
+from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
 from dlcore.data.info import DataInfo, Inputs, Schema, describe_inputs
 from dlcore.data.normalization import sample, with_statistics
-from dlcore.data.order import permutation
-from dlcore.data.source import Arrays, Source, Splits, from_arrays
+from dlcore.data.source import (
+  Arrays,
+  ReadRows,
+  Source,
+  Splits,
+  take_rows,
+)
 from dlcore.errors import UserError
-
-ON_BAD = ("error", "skip")
-"""How to handle examples that cannot be read: list them, or drop them."""
 
 
 def make(
@@ -44,23 +48,16 @@ def make(
     test_fraction: share of train to hold out if there is no `"test"`.
   """
   train = parts["train"]
-  labels = train.get("label")
-  chosen = divide(
-    hashes,
-    labels,
-    valid_fraction=0.0 if "valid" in parts else valid_fraction,
-    test_fraction=0.0 if "test" in parts else test_fraction,
+  rows, missing = _divide(
+    parts, schema, hashes, train.get("label"), valid_fraction, test_fraction
   )
-  notes = [*notes, *_missing_classes(schema, chosen, labels)]
-  held_out = {
-    split: {name: array[rows] for name, array in train.items()}
-    for split, rows in chosen.items()
-  }
-  parts = {**parts, **held_out}
+  parts = {**parts, **{name: take_rows(train, rows[name]) for name in rows}}
   schema = with_statistics(schema, parts["train"])
   return Splits(
     **{
-      split: from_arrays(arrays, name=name, schema=schema, notes=notes)
+      split: from_arrays(
+        arrays, name=name, schema=schema, notes=[*notes, *missing]
+      )
       for split, arrays in parts.items()
     }
   )
@@ -69,7 +66,7 @@ def make(
 class Stream(NamedTuple):
   """The examples of a split that does not fit in memory."""
 
-  read: Callable[[np.ndarray], dict[str, np.ndarray]]
+  read: ReadRows
   """See `Source.read`; picklable."""
 
   names: Sequence[str]
@@ -94,19 +91,15 @@ def make_streamed(
   examples of train.
   """
   train = parts["train"]
-  chosen = divide(
-    hashes,
-    labels,
-    valid_fraction=0.0 if "valid" in parts else valid_fraction,
-    test_fraction=0.0 if "test" in parts else test_fraction,
+  rows, missing = _divide(
+    parts, schema, hashes, labels, valid_fraction, test_fraction
   )
-  notes = [*notes, *_missing_classes(schema, chosen, labels)]
   held_out = {
     split: Stream(
-      functools.partial(_read_rows, train.read, rows.astype(np.int32)),
-      [train.names[int(row)] for row in rows],
+      functools.partial(read_rows, train.read, chosen.astype(np.int32)),
+      [train.names[int(row)] for row in chosen],
     )
-    for split, rows in chosen.items()
+    for split, chosen in rows.items()
   }
   parts = {**parts, **held_out}
   some = parts["train"].read(sample(len(parts["train"].names)))
@@ -114,76 +107,27 @@ def make_streamed(
   inputs = describe_inputs(some, schema.input)
   return Splits(
     **{
-      split: _streamed(part, name, inputs, notes, schema)
+      split: from_stream(part, name, inputs, [*notes, *missing], schema)
       for split, part in parts.items()
     }
   )
 
 
-def limit(train: Source, size: int) -> Source:
-  """Selects a fixed subset of the training examples.
-
-  Every class keeps its share if the labels are in memory. The statistics are
-  those of the subset.
-
-  Args:
-    train: the examples to select from.
-    size: number of examples to select, more than 0.
-
-  Raises:
-    UserError: there are fewer examples.
-  """
-  if not 0 < size <= train.size:
-    raise UserError(
-      f"expected limit from 1 to {train.size}, the size of the training set",
-      f"got {size}",
-    )
-  order = permutation(0, 0, train.size)
-  labels = None if train.arrays is None else train.arrays.get("label")
-  rows = np.sort(order[_stratified(labels, order, size)])
-  info, lengths = train.info, train.lengths
-  lengths = None if lengths is None else lengths[rows]
-  if train.arrays is not None:
-    arrays = {name: array[rows] for name, array in train.arrays.items()}
-    return from_arrays(
-      arrays,
-      name=info.name,
-      schema=with_statistics(info.schema, arrays),
-      notes=info.notes,
-      lengths=lengths,
-    )
-  read = functools.partial(_read_rows, train.read, rows)
-  schema = with_statistics(info.schema, read(sample(size)))
-  names = [f"{info.sha256} {row}" for row in rows]
-  part = Stream(read, names)
-  source = _streamed(part, info.name, info.inputs, info.notes, schema)
-  return source._replace(lengths=lengths)
-
-
-def _stratified(
-  labels: np.ndarray | None, order: np.ndarray, size: int
-) -> np.ndarray:
-  """Returns `size` positions in `order` with the same share of each class."""
-  if labels is None or labels.ndim != 1:
-    return np.arange(size)
-  quantile = np.empty(len(order))
-  for label in np.unique(labels):
-    members = np.flatnonzero(labels[order] == label)
-    quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
-  return np.argsort(quantile, kind="stable")[:size]
-
-
-def _read_rows(read, rows: np.ndarray, indices: np.ndarray):
+def read_rows(
+  read: ReadRows, rows: np.ndarray, indices: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Reads from the rows of a split, int32 `[N]`; see `Source.read`."""
   return read(rows[indices])
 
 
-def _streamed(
+def from_stream(
   part: Stream,
   name: str,
   inputs: Inputs,
   notes: Sequence[str],
   schema: Schema,
 ) -> Source:
+  """Creates a source that is read by index."""
   digest = hashlib.sha256("\n".join(part.names).encode("utf-8", "replace"))
   info = DataInfo(
     name=name,
@@ -196,21 +140,36 @@ def _streamed(
   return Source(info.size, None, part.read, info)
 
 
-def _missing_classes(
+def _divide(
+  parts: Mapping[str, Any],
   schema: Schema,
-  chosen: Mapping[str, np.ndarray],
+  hashes: Sequence[str] | np.ndarray,
   labels: np.ndarray | None,
-) -> list[str]:
-  """Returns notes on classes of train that a held out split lacks."""
-  if labels is None or not schema.classes:
-    return []
-  names = dict(enumerate(schema.classes))
-  return compare_classes(
-    {
-      split: [names.get(i, str(i)) for i in np.unique(labels[rows]).tolist()]
-      for split, rows in chosen.items()
-    }
+  valid_fraction: float,
+  test_fraction: float,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+  """Returns the rows of train and of the splits that are held out of it.
+
+  The second result has notes on a single class, and on classes of train that
+  such a split lacks.
+  """
+  rows = divide(
+    hashes,
+    labels,
+    valid_fraction=0.0 if "valid" in parts else valid_fraction,
+    test_fraction=0.0 if "test" in parts else test_fraction,
   )
+  notes = []
+  if len(schema.classes) == 1:
+    notes.append(f"all examples have the class {schema.classes[0]!r}")
+  if labels is None or not schema.classes:
+    return rows, notes
+  names = dict(enumerate(schema.classes))
+  classes = {
+    split: [names.get(i, str(i)) for i in np.unique(labels[chosen]).tolist()]
+    for split, chosen in rows.items()
+  }
+  return rows, [*notes, *compare_classes(classes)]
 
 
 def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:
@@ -229,20 +188,13 @@ def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:
     if unknown:
       raise UserError(
         f"expected the classes of {split} to be among those of train",
-        f"got {listed(map(repr, unknown))} in {split} only",
+        f"got {shorten(sorted(map(repr, unknown)))} in {split} only",
         "add examples of it to train, or remove it",
       )
     if missing:
-      names = listed(map(repr, missing))
+      names = shorten(sorted(map(repr, missing)))
       notes.append(f"{split} has no examples of the classes {names}")
   return notes
-
-
-def listed(names: Iterable[str], limit: int = 10) -> str:
-  """Returns the first names in sorted order and the number of the others."""
-  names = sorted(names)
-  more = f" and {len(names) - limit} more" if len(names) > limit else ""
-  return ", ".join(names[:limit]) + more
 
 
 def split_paths(

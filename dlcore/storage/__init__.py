@@ -1,6 +1,8 @@
 """Persistent state of a run: files, checkpoints, metric log."""
 
-from dlcore.storage.atomic import write_atomic
+from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.json_file import open_plain, parse_json, read_json
+from dlcore.filesystem.lock import locked
 from dlcore.storage.checkpoint_reader import (
   best_step,
   is_good,
@@ -12,8 +14,6 @@ from dlcore.storage.checkpoint_reader import (
 )
 from dlcore.storage.checkpoints import Checkpoints
 from dlcore.storage.checksums import checked_path, is_intact, write_file
-from dlcore.storage.json_file import open_plain, parse_json, read_json
-from dlcore.storage.lock import locked
 from dlcore.storage.metric_log import MetricLog
 
 __all__ = [

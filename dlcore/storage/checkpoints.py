@@ -19,8 +19,8 @@ import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError
+from dlcore.filesystem.lock import locked
 from dlcore.storage import checkpoint_reader, cleanup
-from dlcore.storage.lock import locked
 from dlcore.storage.step_writer import StepWriter
 from dlcore.typing import PyTree
 

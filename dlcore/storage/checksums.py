@@ -10,13 +10,13 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from dlcore.errors import UserError
-from dlcore.storage.atomic import write_atomic
-from dlcore.storage.json_file import read_json
+from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.json_file import read_json
 
 NAME = "sha256.json"
 LOG = "metrics.jsonl"
@@ -131,17 +131,15 @@ def _allow(workdir: Path, name: str, new: Path) -> None:
 def _marks(checksums: dict[str, Any]) -> dict[str, tuple[int, str]]:
   """Returns the well-formed marks of the log: size and sha256 by step."""
   marks = checksums.get(LOG)
-  return dict(_valid_marks(marks)) if isinstance(marks, dict) else {}
-
-
-def _valid_marks(
-  marks: dict[str, Any],
-) -> Iterator[tuple[str, tuple[int, str]]]:
-  for step, mark in marks.items():
-    if step.isdecimal() and isinstance(mark, list) and len(mark) == 2:
-      size, digest = mark
-      if type(size) is int and size >= 0:
-        yield step, (size, digest)
+  return {
+    step: (mark[0], mark[1])
+    for step, mark in (marks if isinstance(marks, dict) else {}).items()
+    if step.isdecimal()
+    and isinstance(mark, list)
+    and len(mark) == 2
+    and type(mark[0]) is int
+    and mark[0] >= 0
+  }
 
 
 def _read(workdir: Path) -> dict[str, Any]:

@@ -5,8 +5,8 @@ import json
 import os
 from pathlib import Path
 
-from dlcore.storage.atomic import write_atomic
-from dlcore.storage.json_file import read_json
+from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.json_file import read_json
 
 NAME = "sha256.json"
 """File of the manifest, in the folder of the step."""

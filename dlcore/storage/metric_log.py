@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
+from dlcore.filesystem.atomic import write_atomic
 from dlcore.storage import checksums
-from dlcore.storage.atomic import write_atomic
 from dlcore.storage.tensorboard import EventWriter
 
 logger = logging.getLogger("dlcore")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 FLUSH_SECONDS = 5.0
 """Seconds after which new events are visible to TensorBoard."""
@@ -22,31 +23,25 @@ class EventWriter:
       step: last step of earlier files that TensorBoard keeps.
     """
     from tensorboardX.event_file_writer import EventsWriter  # Late: 0.3 s.
-    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.proto import event_pb2
 
+    messages: Any = event_pb2  # protobuf defines its classes at run time.
+    self._event = messages.Event
     if folder.is_symlink():
       folder.unlink()
     folder.mkdir(exist_ok=True)
     self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
-    start = SessionLog(status=SessionLog.START)
-    self._writer.write_event(
-      Event(wall_time=time.time(), step=step + 1, session_log=start)
-    )
+    start = {"status": messages.SessionLog.START}
+    self._write(step=step + 1, session_log=start)
     self._flushed = 0.0
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Writes one event with a scalar `split/name` for each value."""
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.proto.summary_pb2 import Summary
-
     scalars = [
-      Summary.Value(tag=f"{split}/{name}", simple_value=value)
+      {"tag": f"{split}/{name}", "simple_value": value}
       for name, value in values.items()
     ]
-    now = time.time()
-    self._writer.write_event(
-      Event(wall_time=now, step=step, summary=Summary(value=scalars))
-    )
+    now = self._write(step=step, summary={"value": scalars})
     if now - self._flushed > FLUSH_SECONDS:
       self._writer.flush()
       self._flushed = now
@@ -54,3 +49,9 @@ class EventWriter:
   def close(self) -> None:
     """Flushes and closes the file."""
     self._writer.close()
+
+  def _write(self, **fields: Any) -> float:
+    """Writes an event and returns its time in seconds."""
+    now = time.time()
+    self._writer.write_event(self._event(wall_time=now, **fields))
+    return now

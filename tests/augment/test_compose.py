@@ -38,6 +38,10 @@ def augmented_images(settings, key, images, slots):
   return augment.compose(settings)(key, batch)["image"]
 
 
+def as_floats(images):
+  return (images / 255).astype(np.float32)
+
+
 @pytest.fixture(scope="module")
 def program(compiled):
   """`(name) -> (key, images, slots) -> images` of one augmentation."""
@@ -56,11 +60,15 @@ def test_every_augmentation_is_tested():
 
 
 @pytest.mark.parametrize("name", {**ON, **MIXED})
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+  # Shapes and dtypes of uint8 images are inferred without compiling below.
+  "dtype",
+  [pytest.param(np.uint8, marks=pytest.mark.slow), np.float32],
+)
 def test_shape_range_and_dtype_are_kept_and_the_key_decides(
   program, photos, name, dtype
 ):
-  images = photos if dtype == np.uint8 else (photos / 255).astype(dtype)
+  images = photos if dtype == np.uint8 else as_floats(photos)
   first, again, other = (
     program(name)(jax.random.key(seed), images, SLOTS) for seed in (1, 1, 2)
   )
@@ -77,10 +85,12 @@ def test_shape_range_and_dtype_are_kept_and_the_key_decides(
 def test_an_augmentation_depends_on_the_slot_and_not_on_other_images(
   program, photos, name
 ):
-  whole = program(name)(KEY, photos, SLOTS)
+  images = as_floats(photos)
+  whole = program(name)(KEY, images, SLOTS)
   order = np.array([4, 0, 5, 1, 3, 2])
-  images = np.where(order[:, None, None, None] == 4, photos[order], 255)
-  moved = program(name)(KEY, images.astype(np.uint8), order)
+  others = np.ones_like(images)
+  images = np.where(order[:, None, None, None] == 4, images[order], others)
+  moved = program(name)(KEY, images, order)
   np.testing.assert_array_equal(moved[0], whole[4])
 
 
@@ -92,8 +102,8 @@ def test_the_batch_size_does_not_matter(photos, compiled):
   assert np.abs(whole[4:5].astype(int) - part).max() <= 1
 
 
-def test_slots_default_to_the_positions_in_the_batch(photos):
-  function = augment.compose({"shift": 2, "flip": True})
+def test_slots_default_to_the_positions_in_the_batch(photos, compiled):
+  function = compiled(augment.compose({"shift": 2, "flip": True}))
   with_slots = function(KEY, {"image": photos, "slot": SLOTS})
   without = function(KEY, {"image": photos})
   np.testing.assert_array_equal(with_slots["image"], without["image"])
@@ -121,7 +131,7 @@ def test_all_augmentations_compose(photos):
 def test_a_traced_value_acts_as_the_python_number_and_zero_as_the_identity(
   compiled, program, photos, name
 ):
-  images = (photos / 255).astype(np.float32)
+  images = as_floats(photos)
   off, _ = {**augment.AUGMENTATIONS, **augment.MIXTURES}[name]
   on = {**ON, **MIXED}[name]
 

@@ -17,12 +17,12 @@ def load(tmp_path):
   def build():
     built.append(1)
     values = np.full((4, 2), len(built), np.float32)
-    return data.Splits(data.from_arrays({"features": values}, name="made"))
+    return data.Splits(data.from_arrays({"features": values}, name="own"))
 
   def load(**key):
     folder = str(tmp_path / "cache")
     return cache.splits(
-      build, name="made", key=key, files=lambda: [file], folder=folder
+      build, name="own", key=key, files=lambda: [file], folder=folder
     )
 
   return load, built, file
@@ -149,7 +149,7 @@ def test_a_file_that_changes_during_decoding_is_not_cached(tmp_path):
 
   def load():
     settings = {"files": lambda: [file], "folder": str(tmp_path / "cache")}
-    splits = cache.splits(build, name="made", key={}, **settings)
+    splits = cache.splits(build, name="own", key={}, **settings)
     return splits.train.arrays["features"].item()
 
   file.write_text("zero")
@@ -161,7 +161,7 @@ def test_files_that_the_build_creates_are_cached(tmp_path):
   built = []
 
   def build():
-    built.append(file.write_text("made"))
+    built.append(file.write_text("own"))
     return data.Splits(data.from_arrays({"features": np.ones((2, 1))}))
 
   for _ in range(2):

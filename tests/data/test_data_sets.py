@@ -18,7 +18,7 @@ NEED_FILES = {
   "table_csv",
   "tfds",
 }
-"""Rows of `DATASETS` whose own tests make their files."""
+"""Data sets whose own tests write their files."""
 
 
 @pytest.mark.parametrize("name", sorted(data.DATASETS.keys() - NEED_FILES))
@@ -31,12 +31,12 @@ def test_a_data_set_loads_and_its_info_survives_json(name):
     assert restored.inputs == source.info.inputs
     assert source.info.size == source.size
     assert "\n" not in repr(source)
-  sums = [source.info.sha256 for source in splits]
-  assert len(set(sums)) == len(sums)
+  checksums = [source.info.sha256 for source in splits]
+  assert len(set(checksums)) == len(checksums)
 
 
 @pytest.mark.parametrize("name", sorted(data.DATASETS.keys() - NEED_FILES))
-def test_a_limit_takes_so_many_examples_and_a_misspelled_setting_is_refused(
+def test_a_limit_selects_that_many_examples_and_a_misspelled_setting_is_refused(
   name,
 ):
   assert data.limit(data.load(name).train, 20).size == 20

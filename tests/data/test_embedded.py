@@ -28,29 +28,29 @@ def test_digits_are_scikit_learns_halves_without_shuffle():
 
 def test_breast_cancer_is_scikit_learns():
   splits = data.load("breast_cancer")
-  whole = sklearn.datasets.load_breast_cancer()
+  dataset = sklearn.datasets.load_breast_cancer()
   schema = splits.train.info.schema
-  assert schema.columns == tuple(whole.feature_names)
-  assert schema.classes == tuple(whole.target_names)
-  _same_rows(splits, "label", whole.data, whole.target)
+  assert schema.columns == tuple(dataset.feature_names)
+  assert schema.classes == tuple(dataset.target_names)
+  _same_rows(splits, "label", dataset.data, dataset.target)
 
 
 def test_diabetes_is_scikit_learns_unscaled():
   splits = data.load("diabetes")
-  whole = sklearn.datasets.load_diabetes(scaled=False)
-  assert splits.train.info.schema.columns == tuple(whole.feature_names)
-  _same_rows(splits, "target", whole.data, whole.target)
+  dataset = sklearn.datasets.load_diabetes(scaled=False)
+  assert splits.train.info.schema.columns == tuple(dataset.feature_names)
+  _same_rows(splits, "target", dataset.data, dataset.target)
 
 
 def _same_rows(splits, target, features, targets):
-  found = np.concatenate(
+  actual = np.concatenate(
     [
       np.column_stack([part.arrays["features"], part.arrays[target]])
       for part in splits
     ]
   )
-  wanted = np.column_stack([features, targets]).astype(np.float32)
-  assert sorted(map(tuple, found)) == sorted(map(tuple, wanted))
+  expected = np.column_stack([features, targets]).astype(np.float32)
+  assert sorted(map(tuple, actual)) == sorted(map(tuple, expected))
 
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer", "diabetes"])
@@ -68,7 +68,7 @@ def test_statistics_come_from_train_only_and_the_info_is_json(name):
   assert info.size == train.size
 
 
-def test_the_files_are_found_without_importlib(monkeypatch):
+def test_the_folder_is_located_without_importlib(monkeypatch):
   folder = pathlib.Path(sklearn.datasets.__file__).parent / "data"
   assert sklearn_files.folder().samefile(folder)
   monkeypatch.setattr(sys, "path", [])

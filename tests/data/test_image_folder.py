@@ -82,17 +82,17 @@ def test_another_file_does_not_move_the_others_between_splits(folder, load):
 
 
 def test_the_streamed_folder_equals_the_one_in_memory(folder, load):
-  held, _ = load(folder)
+  resident, _ = load(folder)
   streamed, _ = load(folder, in_memory_limit=0)
-  for one, other in zip(held, streamed, strict=True):
+  for one, other in zip(resident, streamed, strict=True):
     assert other.arrays is None
     batch = other.read(np.arange(other.size, dtype=np.int32))
     for name, array in one.arrays.items():
       np.testing.assert_array_equal(array, batch[name])
-  assert held.train.info.schema == streamed.train.info.schema
+  assert resident.train.info.schema == streamed.train.info.schema
 
 
-def test_folders_of_splits_are_taken_as_they_are(folder, load, tmp_path):
+def test_folders_of_splits_are_not_divided(folder, load, tmp_path):
   for name in ("train", "val", "test"):
     for label in ("cat", "dog"):
       target = tmp_path / "three" / name / label
@@ -143,6 +143,40 @@ def test_unreadable_images_are_listed_or_skipped(folder, load, limit):
   _refused(
     "expected on_bad to be 'error' or 'skip'", load, folder, on_bad="ignore"
   )
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 0])
+def test_file_names_may_hold_any_bytes(folder, load, limit):
+  names = ["a b.PNG", "\u00fc, 1.png", "-x.png", "a\nb.png", "%d{}.png"]
+  names.append(os.fsdecode(b"\xff.png"))
+  for name in names:
+    _save(folder / "cat" / name, np.zeros((6, 5)))
+  (folder / "dog").rename(folder / "dog, \u00fc\n2")
+  splits, _ = load(folder, in_memory_limit=limit)
+  assert sum(part.size for part in splits) == 46
+  assert splits.train.info.schema.classes == ("cat", "dog, \u00fc\n2")
+  json.dumps(data.info_to_json(splits.train.info)).encode()
+  _read_all(splits)
+  again, _ = load(folder, in_memory_limit=limit)
+  assert [part.info for part in again] == [part.info for part in splits]
+
+
+def test_a_class_without_a_readable_image_is_refused_even_if_skipping(
+  folder, load
+):
+  for path in (folder / "cat").iterdir():
+    path.write_bytes(b"")
+  text = _refused("readable images in", load, folder, on_bad="skip")
+  assert str(folder / "cat") in text
+  assert text.count(".png") == 10
+  assert "; and 10 more" in text
+
+
+def test_a_single_class_is_reported(folder, load):
+  shutil.rmtree(folder / "dog")
+  splits, notes = load(folder)
+  assert splits.train.info.schema.classes == ("cat",)
+  assert notes.count("all examples have the class 'cat'") == 1
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])

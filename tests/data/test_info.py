@@ -23,7 +23,7 @@ def _infos():
   ids = np.ones((3, 4), np.int32)
   mask = (np.arange(4) < np.array([[1], [4], [4]])).astype(np.int32)
   arrays = {"input_ids": ids, "attention_mask": mask, "label": ids[:, 0]}
-  texts = data.from_arrays(
+  tokens = data.from_arrays(
     arrays, name="ids", classes="abc", lengths=[1, 4, 4], notes=["a note"]
   )
   return {
@@ -37,7 +37,7 @@ def _infos():
       ),
       inputs={"features": ((3,), "float32")},
     ),
-    "arrays": texts.info,
+    "arrays": tokens.info,
   }
 
 

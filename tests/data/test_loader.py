@@ -89,7 +89,7 @@ def test_training_batches_of_a_padded_order_all_have_a_mask(sources):
 
 
 @pytest.fixture
-def texts():
+def sequences():
   """Sequences of token ids, padded with 0 to 40."""
   random = np.random.default_rng(0)
   lengths = random.integers(1, 41, 200).astype(np.int32)
@@ -100,16 +100,16 @@ def texts():
   return data.from_arrays(arrays, classes=["a", "b"], lengths=lengths)
 
 
-def test_sequences_are_cut_to_few_shapes_and_lose_only_padding(texts):
-  order = data.bucketed(texts.lengths, 16)
+def test_sequences_are_cut_to_few_shapes_and_lose_only_padding(sequences):
+  order = data.bucketed(sequences.lengths, 16)
   shapes = set()
-  for batch in data.batches(texts, order, 0, 0, 60):
+  for batch in data.batches(sequences, order, 0, 0, 60):
     shapes.add(batch["input_ids"].shape)
     assert batch["attention_mask"].shape == batch["input_ids"].shape
     np.testing.assert_array_equal(
-      batch["attention_mask"].sum(axis=1), texts.lengths[batch["index"]]
+      batch["attention_mask"].sum(axis=1), sequences.lengths[batch["index"]]
     )
-    whole = texts.arrays["input_ids"][batch["index"]]
+    whole = sequences.arrays["input_ids"][batch["index"]]
     assert batch["input_ids"].sum() == whole.sum()
     assert batch["label"].shape == (16,)
   assert shapes == {(16, length) for length in order.shapes}

@@ -95,9 +95,9 @@ def test_the_statistics_are_those_of_the_mixture():
   parts = [_source(1000 * i, 50, **schemas[i]) for i in range(2)]
   mixed = data.mix((parts[0], 0.8), (parts[1], 0.2))
   expected = _features(mixed)
-  found = mixed.info.schema.normalization
-  np.testing.assert_allclose(found["mean"], expected.mean(), rtol=1e-6)
-  np.testing.assert_allclose(found["std"], expected.std(), rtol=1e-6)
+  actual = mixed.info.schema.normalization
+  np.testing.assert_allclose(actual["mean"], expected.mean(), rtol=1e-6)
+  np.testing.assert_allclose(actual["std"], expected.std(), rtol=1e-6)
   same = data.mix((parts[0], 0.5), (parts[0], 0.5)).info.schema
   assert same == parts[0].info.schema
 
@@ -135,7 +135,15 @@ def test_sources_of_other_shapes_are_refused():
     data.mix((wide, 0.5), (narrow, 0.5))
 
 
-@pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf])
+@pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf, None, "1"])
 def test_weights_that_are_not_positive_are_refused(weight):
   with pytest.raises(UserError, match="positive weights"):
     data.mix((_source(0, 4), 1), (_source(9, 4), weight))
+
+
+@pytest.mark.parametrize("weights", [(), (1, 2)])
+def test_a_source_without_one_weight_is_refused(weights):
+  part = (_source(0, 4), *weights) if weights else _source(0, 4)
+  with pytest.raises(UserError, match="expected pairs") as caught:
+    data.mix((_source(9, 4), 1), part)
+  assert len(caught.value.lines) == 3

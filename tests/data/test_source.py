@@ -47,6 +47,32 @@ def test_non_finite_numbers_are_refused_by_row_and_column():
     data.from_arrays(arrays)
 
 
+@pytest.mark.parametrize(
+  "arrays",
+  [
+    {},
+    {"features": np.zeros((0, 2))},
+    {"features": np.zeros((3, 2)), "label": np.zeros(4, np.int32)},
+    {"features": np.zeros((3, 2)), "label": np.int32(1)},
+  ],
+)
+def test_arrays_without_a_common_length_are_refused(arrays):
+  with pytest.raises(UserError, match="the same N above 0 in own") as caught:
+    data.from_arrays(arrays, name="own")
+  assert len(caught.value.lines) == 3
+
+
+def test_lists_become_arrays():
+  source = data.from_arrays({"features": [[0.5], [1.5]], "label": [1, 0]})
+  assert source.read(np.array([1]))["features"] == [[1.5]]
+
+
+def test_labels_that_are_text_are_refused():
+  arrays = {"features": np.zeros((2, 1)), "label": np.array(["a", "b"])}
+  with pytest.raises(UserError, match="got the dtype <U1 in 'label'"):
+    data.from_arrays(arrays, classes=["a", "b"])
+
+
 @pytest.mark.parametrize("label", [-1, 2])
 def test_labels_out_of_range_are_refused(label):
   arrays = {
@@ -130,19 +156,19 @@ def test_unknown_names_are_reported_with_the_nearest():
 
 def test_a_constant_column_is_divided_by_one():
   features = np.array([[0.1, 1.0], [0.1, 3.0], [0.1, 5.0]], np.float32)
-  found = normalization.statistics({"features": features})["normalization"]
-  assert found["std"][0] == 1.0
-  np.testing.assert_allclose(found["mean"], [0.1, 3.0], rtol=1e-6)
+  actual = normalization.statistics({"features": features})["normalization"]
+  assert actual["std"][0] == 1.0
+  np.testing.assert_allclose(actual["mean"], [0.1, 3.0], rtol=1e-6)
 
 
 def test_image_statistics_equal_those_of_the_floats():
   images = np.random.default_rng(0).integers(0, 256, (1500, 4, 3, 2), np.uint8)
-  found = normalization.statistics({"image": images})["normalization"]
+  actual = normalization.statistics({"image": images})["normalization"]
   floats = images.reshape(-1, 2) / 255.0
-  np.testing.assert_allclose(found["mean"], floats.mean(0), rtol=1e-12)
-  np.testing.assert_allclose(found["std"], floats.std(0), rtol=1e-9)
-  found = normalization.statistics({"image": images / 255.0})["normalization"]
-  np.testing.assert_allclose(found["mean"], floats.mean(0), rtol=1e-12)
+  np.testing.assert_allclose(actual["mean"], floats.mean(0), rtol=1e-12)
+  np.testing.assert_allclose(actual["std"], floats.std(0), rtol=1e-9)
+  actual = normalization.statistics({"image": images / 255.0})["normalization"]
+  np.testing.assert_allclose(actual["mean"], floats.mean(0), rtol=1e-12)
 
 
 def test_a_subset_of_train_keeps_class_shares_and_has_its_own_checksum():

@@ -1,5 +1,6 @@
 import json
 import logging
+import pathlib
 
 import numpy as np
 import pytest
@@ -80,10 +81,10 @@ def test_the_order_of_the_rows_does_not_move_them_between_splits(table):
 def test_the_task_follows_from_the_target(table):
   numbers = "a,y\n" + "".join(f"{i},{i * 1.5}\n" for i in range(40))
   splits, _ = table(numbers)
-  found = splits.train.info.schema.target_normalization
+  actual = splits.train.info.schema.target_normalization
   targets = splits.train.arrays["target"]
-  np.testing.assert_allclose(found["mean"], targets.mean(), rtol=1e-6)
-  np.testing.assert_allclose(found["std"], targets.std(), rtol=1e-6)
+  np.testing.assert_allclose(actual["mean"], targets.mean(), rtol=1e-6)
+  np.testing.assert_allclose(actual["std"], targets.std(), rtol=1e-6)
   digits = "a,y\n" + "".join(f"{i},{i % 11}\n" for i in range(110))
   classes = table(digits)[0].train.info.schema.classes
   assert classes == tuple(map(str, range(11)))
@@ -129,7 +130,7 @@ def test_files_that_are_not_tables_are_refused(table, text, match):
 
 
 @pytest.mark.parametrize(
-  ("line", "what"),
+  ("line", "reason"),
   [
     ("x,1,yes", "'x', not a number, in column 'a'"),
     (",1,yes", "an empty cell in column 'a'"),
@@ -141,10 +142,10 @@ def test_files_that_are_not_tables_are_refused(table, text, match):
     ("1,2,yes,4", "4 fields in place of 3"),
   ],
 )
-def test_bad_rows_are_listed_by_line_or_skipped(table, line, what):
+def test_bad_rows_are_listed_by_line_or_skipped(table, line, reason):
   text = _rows() + line + "\n"
   message = _refused("got 1 bad rows", table, text)
-  assert f"own.csv:52: {what}" in message
+  assert f"own.csv:52: {reason}" in message
   splits, notes = table(text, on_bad="skip")
   assert sum(part.size for part in splits) == 50
   assert "1 bad rows were skipped" in notes
@@ -160,6 +161,33 @@ def test_a_line_number_counts_lines_not_rows(table):
   message = _refused("got 2 bad rows", table, text)
   assert "own.csv:42: " in message
   assert "own.csv:45: 'x'" in message
+
+
+def test_a_target_with_a_single_class_is_reported(table):
+  splits, notes = table(_rows().replace("no", "yes"))
+  assert splits.train.info.schema.classes == ("yes",)
+  assert "all examples have the class 'yes'" in notes
+
+
+def test_quoted_fields_may_hold_separators_and_line_breaks(table):
+  text = 'text,y\n"one, \n""two""",0\n"one; two",1\n'
+  splits, _ = table(text + text.split("\n", 1)[1] * 20, categorical=("text",))
+  columns = splits.train.info.schema.columns
+  assert columns == ('text=one, \n"two"', "text=one; two")
+
+
+def test_an_unreadable_file_is_reported(table, monkeypatch):
+  def deny(path, encoding):
+    raise PermissionError(13, "Permission denied")
+
+  monkeypatch.setattr(pathlib.Path, "read_text", deny)
+  _refused("got: Permission denied", table, _rows())
+
+
+def test_a_message_lists_ten_bad_rows(table):
+  message = _refused("got 25 bad rows", table, _rows() + "x,1,yes\n" * 25)
+  assert message.count("not a number") == 10
+  assert "; and 15 more" in message
 
 
 def test_a_class_that_only_one_split_has(table, tmp_path):

@@ -201,15 +201,15 @@ def test_cifar_from_an_archive_in_the_real_format(folders, tmp_path, coarse):
 
 @pytest.mark.usefixtures("no_network")
 def test_the_streamed_set_equals_the_one_in_memory(small_cifar):
-  held = data.load("cifar10", **small_cifar)
+  resident = data.load("cifar10", **small_cifar)
   streamed = data.load("cifar10", in_memory_limit=0, **small_cifar)
-  for one, other in zip(held, streamed, strict=True):
+  for one, other in zip(resident, streamed, strict=True):
     assert other.arrays is None
     assert one.size == other.size
     for name, array in one.arrays.items():
       read = other.read(np.arange(one.size, dtype=np.int32))
       np.testing.assert_array_equal(array, read[name])
-  assert held.train.info.schema == streamed.train.info.schema
+  assert resident.train.info.schema == streamed.train.info.schema
 
 
 @pytest.mark.usefixtures("no_network")
@@ -251,7 +251,7 @@ def test_a_damaged_archive_is_reported(small_cifar, tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_reported(small_cifar, tmp_path):
   (tmp_path / "data").write_text("a file where the folder should be")
-  _refused("no permission to write", "cifar10", **small_cifar)
+  _refused("expected a writable folder", "cifar10", **small_cifar)
 
 
 def test_download_false_never_asks_the_network(folders, no_network):

@@ -125,6 +125,7 @@ def loss(tx) -> float:
   return float(train(params, model_state, batches())[-10:].mean())
 
 
+@pytest.mark.slow  # Every optimizer minimizes a quadratic in the fast tier.
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_every_optimizer_learns_digits(name):
   assert loss(create(name, clip_norm=1.0)) < BETTER

@@ -241,6 +241,42 @@ def test_every_optimizer_equals_its_counterpart_in_optax(name):
   assert_close(run(ours, tree(9), grads), run(reference, tree(9), grads), 2e-6)
 
 
+COUNTERPARTS = {
+  "ademamix": contrib.ademamix,
+  "adopt": contrib.adopt,
+  "momentum": optax.sgd,
+  "muon": contrib.muon,
+  "nesterov": optax.sgd,
+  "prodigy": contrib.prodigy,
+  "schedule_free_adamw": contrib.schedule_free_adamw,
+  "schedule_free_sgd": contrib.schedule_free_sgd,
+}
+OWN_DEFAULTS = {
+  "lion.weight_decay": 0.0,  # Only a name that ends in w decays by default.
+  "momentum.momentum": 0.9,
+  "muon.adam_params": r"(^|/)(embedding|head)(/|$)",  # Of dlcore alone.
+  "muon.consistent_rms": 0.2,  # Updates as large as Adam's.
+  "nesterov.momentum": 0.9,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_have_the_names_and_defaults_of_optax(name):
+  counterpart = COUNTERPARTS.get(name) or vars(optax)[name]
+  reference = inspect.signature(counterpart).parameters
+  for key, parameter in inspect.signature(
+    optim.OPTIMIZERS[name]
+  ).parameters.items():
+    if parameter.kind is not parameter.KEYWORD_ONLY:
+      continue
+    if f"{name}.{key}" in OWN_DEFAULTS:
+      assert parameter.default == OWN_DEFAULTS[f"{name}.{key}"]
+    elif key not in reference:
+      assert (key, parameter.default) == ("weight_decay", 0.0)
+    else:  # A number in place of None, so that it may be traced.
+      assert parameter.default == (reference[key].default or 0.0)
+
+
 def test_muon_orthogonalizes_matrices_and_updates_the_rest_by_adam():
   init, update = compiled("muon", beta=0.0)
   params = full(0.0)

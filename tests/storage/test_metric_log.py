@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from dlcore.filesystem.atomic import temporary_path
 from dlcore.storage import MetricLog, checksums, is_intact
-from dlcore.storage.atomic import temporary_path
 
 
 def events(workdir):

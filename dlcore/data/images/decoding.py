@@ -104,29 +104,6 @@ def hash_decodable(file: pathlib.Path) -> str:
   return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def read_images(
-  paths: Sequence[pathlib.Path | str], shape: Sequence[int]
-) -> tuple[np.ndarray, list[tuple[str, str]]]:
-  """Reads image files and brings them to one shape.
-
-  Args:
-    paths: the files.
-    shape: `(Y, X, C)`, C 1 or 3.
-
-  Returns:
-    uint8 `[N, Y, X, C]` of the readable files in order, and the others as
-    pairs (path, reason).
-  """
-  images, errors = [], []
-  for path in paths:
-    try:
-      images.append(decode(pathlib.Path(path), shape))
-    except UnreadableError as error:
-      errors.append((str(path), str(error)))
-  empty = np.zeros((0, *shape), np.uint8)
-  return (np.stack(images) if images else empty), errors
-
-
 @contextlib.contextmanager
 def _opened(file: pathlib.Path | BinaryIO) -> Iterator[Any]:
   """Opens an image; every error of Pillow becomes an `UnreadableError`.

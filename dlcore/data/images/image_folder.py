@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dlcore.data import cache, holdout, split
+from dlcore.data import bad_examples, cache, holdout, split
 from dlcore.data.images import decoding
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.images.listing import (
@@ -21,7 +21,7 @@ from dlcore.data.images.listing import (
   report_unreadable,
 )
 from dlcore.data.source import Splits
-from dlcore.errors import UserError, check_choice
+from dlcore.errors import UserError
 
 
 def image_folder(
@@ -93,7 +93,7 @@ def image_folder(
 
 
 def _check_settings(image_size: int, channels: int, on_bad: str) -> None:
-  check_choice("on_bad", on_bad, split.ON_BAD)
+  bad_examples.check_on_bad(on_bad)
   if channels not in (0, 1, 3) or image_size < 0:
     raise UserError(
       "expected channels 0, 1 or 3 and image_size at least 0",

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from dlcore.data.images import decoding
 from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
 
@@ -24,11 +26,15 @@ class ImageSchema(Schema):
     """Decodes image files to the size of the training images."""
     shape, _ = info.inputs[self.input]
     for start in range(0, len(paths), rows):
-      part = paths[start : start + rows]
-      images, errors = decoding.read_images(part, shape)
-      unreadable = {name for name, _ in errors}
-      names = [str(path) for path in part if str(path) not in unreadable]
-      yield ReadBatch(names, {self.input: images} if names else None, errors)
+      names, images, errors = [], [], []
+      for path in paths[start : start + rows]:
+        try:
+          images.append(decoding.decode(path, shape))
+          names.append(str(path))
+        except decoding.UnreadableError as error:
+          errors.append((str(path), str(error)))
+      arrays = {self.input: np.stack(images)} if images else None
+      yield ReadBatch(names, arrays, errors)
 
   def validate(self, inputs: Inputs) -> None:
     """Checks that the input is an image that `decoding.decode` can return."""

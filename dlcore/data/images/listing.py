@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dlcore.data import split
+from dlcore.data import bad_examples, split
 from dlcore.data.images import decoding
 from dlcore.errors import UserError
 
@@ -218,23 +218,22 @@ def report_unreadable(parts: Mapping[str, Attempts], on_bad: str) -> list[str]:
   Raises:
     UserError: `on_bad` is "error", or a class has no readable image.
   """
-  errors = [entry for part in parts.values() for entry in part.errors]
-  if not errors:
-    return []
-  listed = "; ".join(f"{item.path}: {reason}" for item, reason in errors)
-  if on_bad == "error":
-    raise UserError(
-      "expected readable images",
-      f"got {len(errors)} unreadable ones: {listed}",
-      'fix or remove them, or skip them with on_bad="skip"',
-    )
-  for name, part in parts.items():
+  errors, empty = [], set()
+  for part in parts.values():
+    errors += [(str(item.path), reason) for item, reason in part.errors]
     readable = {item.label for item, _ in part.results}
-    empty = {item.label for item, _ in part.errors} - readable
-    if empty:
-      raise UserError(
-        f"expected readable images in every class of {name}",
-        f"got none in {split.listed(map(repr, empty))}: {listed}",
-        "fix them or remove the folder",
-      )
-  return [f"{len(errors)} unreadable images were skipped: {listed}"]
+    empty |= {
+      str(item.path.parent)
+      for item, _ in part.errors
+      if item.label not in readable
+    }
+  every = bad_examples.shorten(sorted(empty))
+  return bad_examples.report(
+    errors,
+    on_bad,
+    noun="unreadable images",
+    expected=f"expected readable images{every and ' in ' + every}",
+    remedy="fix or remove them"
+    + ("" if empty else ', or skip them with on_bad="skip"'),
+    empty=bool(empty),
+  )

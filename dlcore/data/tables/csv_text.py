@@ -37,13 +37,17 @@ def read_file(path: pathlib.Path) -> File:
   """Parses a CSV file whose first line names the columns.
 
   Raises:
-    UserError: there is no such file, it is not UTF-8 text, it is empty, or its
+    UserError: the file is missing, unreadable, empty or not UTF-8 text, or its
       first line does not name every column.
   """
   if not path.is_file():
     raise UserError("expected a CSV file", f"got no file at {str(path)!r}")
   try:
     text = path.read_text("utf-8-sig")
+  except OSError as error:
+    raise UserError(
+      f"expected a readable file at {path}", f"got: {error.strerror or error}"
+    ) from error
   except UnicodeDecodeError as error:
     raise UserError(
       f"expected UTF-8 text in {path}", f"got {error}", "save it as UTF-8"

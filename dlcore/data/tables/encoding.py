@@ -1,4 +1,4 @@
-"""Encoding of the text of a table as numbers, and the report of bad rows."""
+"""Encoding of the text of a table as numbers."""
 
 import functools
 import math
@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from dlcore.data.source import Arrays
 from dlcore.data.tables.csv_text import Row, number
-from dlcore.errors import UserError
 
 MAX_INTEGER_CLASSES = 20
 """Largest number of distinct integers in a target that are class labels."""
@@ -123,31 +121,3 @@ def _look_up(values: Mapping[str, list[float]], cell: str) -> list[float]:
   if cell not in values:
     raise ValueError(f"{cell!r}, which train does not have,")
   return values[cell]
-
-
-def report_bad_rows(
-  errors: Sequence[tuple[str, str]], on_bad: str, parts: Mapping[str, Arrays]
-) -> list[str]:
-  """Returns a note on the skipped rows, if there are any.
-
-  Args:
-    errors: pairs (name of the row, reason).
-    on_bad: `"error"` or `"skip"`.
-    parts: the arrays of the readable rows, by split.
-
-  Raises:
-    UserError: `on_bad` is "error", or a split has no readable row.
-  """
-  if not errors:
-    return []
-  empty = [name for name, part in parts.items() if not len(part["features"])]
-  listed = "; ".join(f"{where}: {reason}" for where, reason in errors[:10])
-  more = f"; and {len(errors) - 10} more" if len(errors) > 10 else ""
-  if on_bad == "error" or empty:
-    raise UserError(
-      "expected a number or a category in every cell of the table",
-      f"got {len(errors)} bad rows: {listed}{more}",
-      "fix them, select other columns, name text columns in categorical, or "
-      'skip them with on_bad="skip"',
-    )
-  return [f"{len(errors)} bad rows were skipped: {listed}{more}"]

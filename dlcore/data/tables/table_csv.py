@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data import cache, split
+from dlcore.data import bad_examples, cache, split
 from dlcore.data.source import Splits, hash_rows
 from dlcore.data.tables.csv_text import (
   File,
@@ -22,7 +22,6 @@ from dlcore.data.tables.encoding import (
   class_encoder,
   distinct_values,
   encoder,
-  report_bad_rows,
   to_arrays,
 )
 from dlcore.data.tables.table_schema import Column, TableSchema
@@ -72,7 +71,7 @@ def table_csv(
   """
   paths = split.split_paths(path, train, valid, test)
   check_choice("task", task, TASKS)
-  check_choice("on_bad", on_bad, split.ON_BAD)
+  bad_examples.check_on_bad(on_bad)
   settings = {
     "target": target,
     "columns": columns,
@@ -120,11 +119,20 @@ def _build(
   for name, part in rows.items():
     parts[name], bad = to_arrays(part, encoders, schema.target)
     errors += bad
+  skipped = bad_examples.report(
+    errors,
+    on_bad,
+    noun="bad rows",
+    expected="expected a number or a category in every cell of the table",
+    remedy="fix them, select other columns, name text columns in categorical, "
+    'or skip them with on_bad="skip"',
+    empty=not all(len(arrays["features"]) for arrays in parts.values()),
+  )
   return split.make(
     parts,
     schema,
     name="table_csv",
-    notes=[*notes, *report_bad_rows(errors, on_bad, parts)],
+    notes=[*notes, *skipped],
     hashes=hash_rows(np.column_stack(list(parts["train"].values()))),
     valid_fraction=valid_fraction,
     test_fraction=test_fraction,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from dlcore.data.tfds import stand_ins
 from dlcore.errors import UserError, nearest
+from dlcore.filesystem import locked
 
 logger = logging.getLogger("dlcore")
 _preparation_lock = threading.Lock()
@@ -51,13 +52,7 @@ def prepared_builder(
     )
   if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
     raise UserError("expected manual_dir to be a folder", f"got {manual_dir!r}")
-  if not _writable(data_dir):
-    raise UserError(
-      f"expected to prepare {name!r} in data_dir",
-      f"got no permission to write in {data_dir}",
-      "choose another data_dir",
-    )
-  with _preparation_lock, _folder_lock(data_dir):
+  with _preparation_lock, locked(data_dir, wait=True):
     _prepare(builder, manual_dir, download=download, verify=verify)
   return _builder(name, data_dir)
 
@@ -159,25 +154,6 @@ def _unverified(builder, manual_dir: str) -> Iterator[None]:
     yield
   finally:
     registered.update(before)
-
-
-def _writable(data_dir: pathlib.Path) -> bool:
-  """Creates the folder if it is missing; returns whether it is writable."""
-  try:
-    data_dir.mkdir(parents=True, exist_ok=True)
-  except (PermissionError, NotADirectoryError, FileExistsError):
-    return False
-  return os.access(data_dir, os.W_OK)
-
-
-@contextlib.contextmanager
-def _folder_lock(data_dir: pathlib.Path) -> Iterator[None]:
-  """Waits for other processes that prepare data sets in the same folder."""
-  import fcntl
-
-  with open(data_dir / ".dlcore.lock", "w") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
 
 
 def _allow_many_files() -> None:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.data.arrays import ArraySchema
+from dlcore.data.array_schema import ArraySchema
+from dlcore.data.array_source import check_values
 from dlcore.data.images import decoding
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import Schema
 from dlcore.data.normalization import sample
-from dlcore.data.source import check
 from dlcore.data.tfds import preparation
 from dlcore.errors import UserError, lookup
 
@@ -75,7 +75,7 @@ class Reader:
       np.int32 if schema.target == "label" else np.float32,
     )
     batch = {schema.input: inputs, schema.target: targets}
-    check(batch, schema, features.name)
+    check_values(batch, schema, features.name)
     return batch
 
   def labels(self) -> np.ndarray | None:

@@ -2,10 +2,11 @@
 
 import concurrent.futures
 import functools
+import inspect
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ LARGE = 64 * 64 * 3
 
 
 def tfds_source(
-  builder: str,
+  builder: str = "",
   /,
   *,
   input_feature: str = "",
@@ -65,6 +66,12 @@ def tfds_source(
   Raises:
     UserError: the data is not available or malformed.
   """
+  if not builder:
+    raise UserError(
+      "expected builder to name a data set of tensorflow-datasets",
+      "got an empty string",
+      'for example builder="mnist"',
+    )
   home = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
   root = pathlib.Path(home).expanduser()
   # Not the whole of `root`, which may hold other data sets.
@@ -76,17 +83,18 @@ def tfds_source(
     "target_feature": target_feature,
     "image_size": image_size,
   }
-
-  build = functools.partial(
-    _build,
-    selection,
-    root,
-    {"manual_dir": manual_dir, "download": download, "verify": verify},
-    valid_fraction=valid_fraction,
-    in_memory_limit=in_memory_limit,
+  prepare = functools.partial(
+    preparation.prepared_builder,
+    builder,
+    data_dir=root,
+    manual_dir=manual_dir,
+    download=download,
+    verify=verify,
   )
   return cache.splits(
-    build,
+    functools.partial(
+      _build, prepare, selection, valid_fraction, in_memory_limit
+    ),
     name=folder.name,
     key={**selection, "valid_fraction": valid_fraction},
     files=lambda: [path for path in folder.rglob("*") if path.is_file()],
@@ -95,27 +103,35 @@ def tfds_source(
   )
 
 
+def tfds_builder(*, builder: str = "", **settings: Any) -> Splits:
+  """Loads any data set of tensorflow-datasets; see `tfds_source`."""
+  return tfds_source(builder, **settings)
+
+
+# The settings in a config are those of the signature.
+tfds_builder.__dict__["__signature__"] = inspect.Signature(
+  [
+    parameter.replace(kind=parameter.KEYWORD_ONLY)
+    for parameter in inspect.signature(tfds_source).parameters.values()
+  ]
+)
+
+
 def _build(
+  prepare: Callable[[], Any],
   selection: Mapping[str, Any],
-  root: pathlib.Path,
-  preparation_settings: Mapping[str, Any],
-  *,
   valid_fraction: float,
   in_memory_limit: int,
 ) -> Splits:
   """Prepares, reads and splits a data set.
 
   Args:
+    prepare: returns the prepared builder of TFDS.
     selection: see `record_reader.open_readers`.
-    root: folder of prepared data sets.
-    preparation_settings: of `preparation.prepared_builder`.
     valid_fraction: see `tfds_source`.
     in_memory_limit: likewise.
   """
-  builder = preparation.prepared_builder(
-    selection["builder"], data_dir=root, **preparation_settings
-  )
-  readers = open_readers(builder, selection)
+  readers = open_readers(prepare(), selection)
   features = readers["train"].features
   num_bytes = sum(map(len, readers.values())) * math.prod(features.shape)
   num_bytes *= np.dtype(features.dtype).itemsize
@@ -141,31 +157,6 @@ def _build(
     labels=readers["train"].labels() if holds_out else None,
     valid_fraction=valid_fraction,
   )
-
-
-def tfds_builder(
-  *,
-  builder: str = "",
-  input_feature: str = "",
-  target_feature: str = "",
-  data_dir: str = "",
-  manual_dir: str = "",
-  download: bool = True,
-  verify: bool = True,
-  image_size: int = 0,
-  valid_fraction: float = 0.1,
-  in_memory_limit: int = IN_MEMORY_LIMIT,
-  cache_dir: str = "",
-) -> Splits:
-  """Loads any data set of tensorflow-datasets; see `tfds_source`."""
-  if not builder:
-    raise UserError(
-      "expected builder to name a data set of tensorflow-datasets",
-      "got nothing",
-      'for example builder="mnist"',
-    )
-  settings = dict(locals())
-  return tfds_source(settings.pop("builder"), **settings)
 
 
 def _decode(reader: Reader) -> Arrays:

@@ -1,16 +1,20 @@
 """One process at a time uses a folder, and no lock outlives its process."""
 
+import errno
+import fcntl
+import os
+import stat
 import subprocess
 import sys
 
 import pytest
 
 from dlcore.errors import UserError
-from dlcore.storage import locked
+from dlcore.filesystem import locked
 
 HOLD = """
 import pathlib, sys, time
-from dlcore.storage import locked
+from dlcore.filesystem import locked
 with locked(pathlib.Path(sys.argv[1])):
   print("locked", flush=True)
   time.sleep(float(sys.argv[2]))
@@ -68,5 +72,27 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 def test_an_error_of_the_body_is_its_own_and_releases_the_lock(tmp_path):
   with pytest.raises(BlockingIOError, match="a pipe"), locked(tmp_path):
     raise BlockingIOError("a pipe")
+  with locked(tmp_path):
+    pass
+
+
+def test_a_file_is_locked_where_the_file_system_cannot_lock_folders(
+  tmp_path, monkeypatch
+):
+  flock = fcntl.flock
+
+  def flock_on_nfs(file, operation):
+    handle = file if isinstance(file, int) else file.fileno()
+    if stat.S_ISDIR(os.fstat(handle).st_mode):
+      raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    flock(handle, operation)
+
+  monkeypatch.setattr(fcntl, "flock", flock_on_nfs)
+  with (
+    locked(tmp_path),
+    pytest.raises(UserError, match="another run"),
+    locked(tmp_path),
+  ):
+    pass
   with locked(tmp_path):
     pass

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dlcore.storage import parse_json, read_json
+from dlcore.filesystem import parse_json, read_json
 
 
 def test_an_object_is_returned(tmp_path):

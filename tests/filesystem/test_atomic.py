@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dlcore.storage import atomic, write_atomic
+from dlcore.filesystem import atomic, write_atomic
 
 
 def names(folder):

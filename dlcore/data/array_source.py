@@ -1,0 +1,227 @@
+"""Sources of arrays in memory, and the checks of their values."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlcore.data.array_schema import ArraySchema
+from dlcore.data.info import (
+  TOKEN_INPUTS,
+  TOKENS,
+  DataInfo,
+  Normalization,
+  Schema,
+  describe_inputs,
+)
+from dlcore.data.source import Arrays, Source, take_rows
+from dlcore.errors import UserError
+
+INPUTS = ("image", "features", TOKENS)
+"""Names that `from_arrays` recognizes as the main input."""
+
+TARGETS = ("label", "target")
+"""Names that `from_arrays` recognizes as the target."""
+
+
+def from_arrays(
+  arrays: Arrays,
+  *,
+  name: str = "arrays",
+  input: str | None = None,  # noqa: A002  the name of the schema's field
+  target: str | None = None,
+  classes: Sequence[str] | None = None,
+  normalization: Normalization | None = None,
+  target_normalization: Normalization | None = None,
+  sequences: Sequence[str] | None = None,
+  schema: Schema | None = None,
+  notes: Sequence[str] = (),
+  lengths: np.ndarray | None = None,
+) -> Source:
+  """Creates a source of arrays in memory.
+
+  Example: `from_arrays({"image": images, "label": labels}, classes=["a", "b"])`
+
+  Args:
+    arrays: `[N, ...]` by name, N at least 1.
+    name: of the data set, for messages and the report.
+    input: the main input; by default `image`, `features` or `input_ids`.
+      `attention_mask`, `token_type_ids` and `decoder_input_ids` are further
+      inputs of `input_ids`.
+    target: the array to predict; by default `label` or `target`.
+    classes: names of the classes, if `label` holds their numbers.
+    normalization: `{"mean": [...], "std": [...]}` of the input over the
+      training split, per channel for images (on the scale 0 to 1), per column
+      for tables.
+    target_normalization: `{"mean": m, "std": s}` of a regression's target.
+    sequences: arrays `[N, T, ...]` that are cut to the length of a batch. By
+      default, if there are `lengths`: the main input, `attention_mask`,
+      `token_type_ids` and, without a decoder, a target of T values.
+    schema: description by a kind of data, such as `ImageSchema()`, by default
+      `ArraySchema()`; the arguments above replace its fields.
+    notes: sentences for the user, such as the number of skipped examples.
+    lengths: int `[N]`, tokens or frames of each example.
+
+  Raises:
+    UserError: the arrays are empty or differ in length, a value is NaN or
+      infinite, or a label is not a number or out of range.
+    ValueError: the arrays contradict the schema.
+  """
+  arrays = {name: np.asarray(array) for name, array in arrays.items()}
+  size = _size(arrays, name)
+  fields = {
+    "input": input,
+    "target": target,
+    "classes": None if classes is None else tuple(map(str, classes)),
+    "normalization": normalization and _lists(normalization),
+    "target_normalization": target_normalization
+    and {key: float(value) for key, value in target_normalization.items()},
+    "sequences": None if sequences is None else tuple(sequences),
+  }
+  schema = _completed(arrays, schema or ArraySchema(), fields)
+  if lengths is not None:
+    lengths = _checked_lengths(lengths, arrays, schema)
+    if sequences is None and not schema.sequences:
+      sequences = _sequences(arrays, schema)
+      schema = dataclasses.replace(schema, sequences=sequences)
+  inputs = describe_inputs(arrays, schema.input)
+  schema.validate(inputs)
+  check_values(arrays, schema, name)
+  info = DataInfo(
+    name=name,
+    size=size,
+    sha256=_checksum(arrays, lengths),
+    inputs=inputs,
+    notes=tuple(notes),
+    schema=schema,
+  )
+  read = functools.partial(take_rows, arrays)
+  return Source(size, arrays, read, info, lengths)
+
+
+def _size(arrays: Arrays, name: str) -> int:
+  """Returns the number of examples, N."""
+  sizes = {array.shape[:1] for array in arrays.values()}
+  if len(sizes) != 1 or not all(map(all, sizes)) or () in sizes:
+    shapes = {key: list(array.shape) for key, array in arrays.items()}
+    raise UserError(
+      f"expected arrays [N, ...] with the same N above 0 in {name}",
+      f"got the shapes {shapes}",
+      "give every array one row per example",
+    )
+  return len(next(iter(arrays.values())))
+
+
+def _lists(statistics: Normalization) -> dict[str, list[float]]:
+  return {
+    name: np.asarray(values, np.float64).reshape(-1).tolist()
+    for name, values in statistics.items()
+  }
+
+
+def _completed(
+  arrays: Arrays, schema: Schema, fields: Mapping[str, Any]
+) -> Schema:
+  """Returns `schema` with `fields` and the recognized names of `arrays`."""
+  fields = {name: value for name, value in fields.items() if value is not None}
+  schema = dataclasses.replace(schema, **fields)
+  for field, names in (("input", INPUTS), ("target", TARGETS)):
+    if getattr(schema, field) not in arrays and field not in fields:
+      present = next((name for name in names if name in arrays), "")
+      schema = dataclasses.replace(schema, **{field: present})
+  for name in {schema.input, schema.target, *schema.sequences} - {""}:
+    if name not in arrays:
+      raise ValueError(f"expected an array {name!r} among {sorted(arrays)}")
+  return schema
+
+
+def _checked_lengths(
+  lengths: np.ndarray, arrays: Arrays, schema: Schema
+) -> np.ndarray:
+  lengths = np.asarray(lengths, np.int32)
+  array = arrays.get(schema.input)
+  if array is None or array.ndim < 2:
+    raise ValueError(f"expected lengths of sequences, got {schema.input=}")
+  if lengths.shape != array.shape[:1]:
+    raise ValueError(f"{lengths.shape=} must be {array.shape[:1]}")
+  if lengths.min() < 0 or lengths.max() > array.shape[1]:
+    raise ValueError(
+      f"expected lengths from 0 to {array.shape[1]}, got "
+      f"{lengths.min()} to {lengths.max()}"
+    )
+  mask = arrays.get("attention_mask")
+  if mask is not None and mask.shape == array.shape:
+    positions = np.arange(array.shape[1])
+    beyond = (mask != 0) & (positions >= lengths[:, None])
+    if beyond.any():
+      row = int(np.argwhere(beyond)[0, 0])
+      raise ValueError(
+        f"attention_mask keeps tokens beyond lengths[{row}]={lengths[row]}"
+      )
+  return lengths
+
+
+def _sequences(arrays: Arrays, schema: Schema) -> tuple[str, ...]:
+  """Returns the arrays that have one value per token of the main input."""
+  *encoder_names, decoder_name = TOKEN_INPUTS
+  names = encoder_names if schema.input == TOKENS else [schema.input]
+  if decoder_name not in arrays:
+    names = [*names, schema.target]
+  length = arrays[schema.input].shape[1]
+  return tuple(
+    name
+    for name in names
+    if name in arrays and arrays[name].shape[1:2] == (length,)
+  )
+
+
+def check_values(batch: Arrays, schema: Schema, name: str) -> None:
+  """Checks that numbers are finite and labels are classes.
+
+  Args:
+    batch: arrays `[B, ...]` by name.
+    schema: of the source.
+    name: of the data set, for the message.
+
+  Raises:
+    UserError: a number is NaN or infinite, or a label is not a number or out
+      of range.
+  """
+  for array_name, array in batch.items():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+      row, *place = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+      position = schema.position(array_name, place)
+      raise UserError(
+        f"expected finite numbers in {name}",
+        f"got {array[(row, *place)]} in {array_name!r}, row {row}{position}",
+        "fix or remove that row",
+      )
+  if schema.target in batch and schema.classes:
+    labels, count = batch[schema.target], len(schema.classes)
+    if labels.dtype.kind not in "biuf":
+      raise UserError(
+        f"expected labels from 0 to {count - 1} in {name}",
+        f"got the dtype {labels.dtype} in {schema.target!r}",
+        "encode the class names as numbers, such as np.unique(labels, "
+        "return_inverse=True)",
+      )
+    wrong = np.argwhere((labels < 0) | (labels >= count))
+    if len(wrong):
+      raise UserError(
+        f"expected labels from 0 to {count - 1} in {name}",
+        f"got {labels[tuple(wrong[0])]} in row {wrong[0][0]} "
+        f"({len(wrong)} such labels)",
+        "fix or remove those rows",
+      )
+
+
+def _checksum(arrays: Arrays, lengths: np.ndarray | None) -> str:
+  digest = hashlib.sha256()
+  for name in sorted(arrays):
+    digest.update(np.ascontiguousarray(arrays[name]))
+  if lengths is not None:
+    digest.update(lengths)
+  return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""A subset of the training examples."""
+
+import functools
+
+import numpy as np
+
+from dlcore.data.array_source import from_arrays
+from dlcore.data.normalization import sample, with_statistics
+from dlcore.data.order import permutation
+from dlcore.data.source import Source, take_rows
+from dlcore.data.split import Stream, from_stream, read_rows
+from dlcore.errors import UserError
+
+
+def limit(train: Source, size: int) -> Source:
+  """Selects a fixed subset of the training examples.
+
+  Every class keeps its share if the labels are in memory. The statistics are
+  those of the subset.
+
+  Args:
+    train: the examples to select from.
+    size: number of examples to select, more than 0.
+
+  Raises:
+    UserError: there are fewer examples.
+  """
+  if not 0 < size <= train.size:
+    raise UserError(
+      f"expected limit from 1 to {train.size}, the size of the training set",
+      f"got {size}",
+    )
+  order = permutation(0, 0, train.size)
+  labels = None if train.arrays is None else train.arrays.get("label")
+  rows = np.sort(order[_stratified(labels, order, size)])
+  info, lengths = train.info, train.lengths
+  lengths = None if lengths is None else lengths[rows]
+  if train.arrays is not None:
+    arrays = take_rows(train.arrays, rows)
+    return from_arrays(
+      arrays,
+      name=info.name,
+      schema=with_statistics(info.schema, arrays),
+      notes=info.notes,
+      lengths=lengths,
+    )
+  read = functools.partial(read_rows, train.read, rows)
+  schema = with_statistics(info.schema, read(sample(size)))
+  names = [f"{info.sha256} {row}" for row in rows]
+  part = Stream(read, names)
+  source = from_stream(part, info.name, info.inputs, info.notes, schema)
+  return source._replace(lengths=lengths)
+
+
+def _stratified(
+  labels: np.ndarray | None, order: np.ndarray, size: int
+) -> np.ndarray:
+  """Returns `size` positions in `order` with the same share of each class."""
+  if labels is None or labels.ndim != 1:
+    return np.arange(size)
+  quantile = np.empty(len(order))
+  for label in np.unique(labels):
+    members = np.flatnonzero(labels[order] == label)
+    quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
+  return np.argsort(quantile, kind="stable")[:size]
