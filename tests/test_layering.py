@@ -13,6 +13,7 @@ from dlcore import data, models, tasks
 ROOT = Path(__file__).parent.parent
 LEVELS = (
   {"typing", "errors"},
+  {"filesystem"},
   {"trees", "provenance"},
   {"task"},
   {"storage"},
