@@ -22,7 +22,6 @@ from dlcore.training.decisions import (
 from dlcore.training.diagnosis import diagnose
 from dlcore.training.evaluation import evaluate_all
 from dlcore.training.feed import Feed
-from dlcore.training.initializer import Initial, StateInitializer
 from dlcore.training.intervals import Intervals
 from dlcore.training.layer_statistics import SPLIT, LayerStatistics
 from dlcore.training.monitor import Monitor
@@ -32,6 +31,7 @@ from dlcore.training.programs import compile_programs
 from dlcore.training.progress import Progress
 from dlcore.training.signals import Stopped, stop_requests
 from dlcore.training.state import State
+from dlcore.training.state_initializer import Initial, StateInitializer
 from dlcore.training.update import Penalty
 
 log = logging.getLogger("dlcore")

@@ -13,9 +13,9 @@ from dlcore import data, optim, sharding, storage
 from dlcore.task import Task
 from dlcore.training.decisions import check_best_by
 from dlcore.training.evaluation import Evaluator
-from dlcore.training.initializer import Create
 from dlcore.training.memory import MemoryCheckpoints, NullLog
 from dlcore.training.state import State, init_guard, init_state
+from dlcore.training.state_initializer import Create
 from dlcore.training.step import (
   Step,
   average,
