@@ -8,7 +8,29 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from dlcore.layers import Dropout
 from dlcore.typing import Array
+
+
+def classifier_output(
+  model: Any, x: Array, pooled: Array, *, train: bool, **settings: Any
+) -> Any:
+  """Applies the head of an image model; called within its compact method.
+
+  Args:
+    model: has the fields `head`, `num_classes`, `dropout` and `dtype`.
+    x: `[B, ..., D]`, features before pooling.
+    pooled: `[B, D]`.
+    train: whether to apply dropout.
+    **settings: arguments of `output_layer`.
+
+  Returns:
+    float32 logits `[B, C]`, or without a head `(x, pooled)`.
+  """
+  if model.head is None:
+    return x, pooled
+  y = Dropout(model.dropout, name="dropout")(pooled, train=train)
+  return output_layer(model, model.num_classes, **settings)(y)
 
 
 def output_layer(model: nn.Module, features: int, **settings: Any) -> nn.Dense:

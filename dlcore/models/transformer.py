@@ -17,7 +17,6 @@ from dlcore.layers import (
   Embed,
   FeedForward,
   LayerNorm,
-  bool_mask,
   padding_mask,
   sinusoidal,
 )
@@ -201,13 +200,10 @@ class Transformer(nn.Module):
     embedding = self.word_embedding
     if self.target_vocab_size:
       embedding = self.target_embedding
-    mask = None
-    if attention_mask is not None:
-      mask = padding_mask(bool_mask(attention_mask, encoded.shape[:2]))
     stacked = self.decoder(
       self._scale(embedding(decoder_input_ids)),
       encoded,
-      context_mask=mask,
+      context_mask=padding_mask(attention_mask, encoded.shape[:2]),
       causal=True,
       train=train,
       decode=decode,
