@@ -12,9 +12,9 @@ from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
-from dlcore.transfer.load_report import Report, nearest
+from dlcore.transfer.load_report import Report, nearest_names
+from dlcore.transfer.selection import Naming, source_names
 from dlcore.transfer.stacked_blocks import Slot
-from dlcore.transfer.weight_names import Naming, source_names
 
 
 class Loading:
@@ -40,7 +40,7 @@ class Loading:
 
     Args:
       source: where the weights come from, for the report.
-      naming: family of the published names.
+      naming: the family of the source and its name rules for the model.
       slots: arrays of the model by path.
       names: published names.
     """
@@ -216,7 +216,7 @@ class Loading:
     for path in self.missing:
       if names := name_rules.names(self.naming.rules, path):
         expected[path] = names[0]
-    return nearest(expected, self.unused)
+    return nearest_names(expected, self.unused)
 
   def _mismatch(self, problems: Sequence[tuple[str, str]]) -> UserError:
     hints = self._hints()

@@ -16,7 +16,7 @@ from golden import NAMES, golden, gradient_errors, output_errors, positional
 
 from dlcore import transfer
 from dlcore.errors import UserError
-from dlcore.transfer import FAMILIES, weight_names
+from dlcore.transfer import FAMILIES, selection
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import safetensors, sources
 
@@ -80,9 +80,7 @@ def test_every_weight_is_loaded_and_saved_bit_for_bit(case):
 
 def test_a_written_config_builds_the_same_model(case, config):
   written = json.loads(json.dumps(case.family.describe(case.model)))
-  assert (
-    FAMILIES[weight_names.config_family(written)].build(written) == case.model
-  )
+  assert FAMILIES[selection.config_family(written)].build(written) == case.model
 
 
 def test_a_model_that_no_config_describes_is_not_written(case):
@@ -139,7 +137,7 @@ def test_a_published_folder_is_loaded_and_written(case, config, tmp_path):
   for key in written.keys() - counters:
     np.testing.assert_array_equal(written[key], weights[key], err_msg=key)
   config = json.loads((again / sources.CONFIG).read_text())
-  assert FAMILIES[weight_names.config_family(config)].build(config) == model
+  assert FAMILIES[selection.config_family(config)].build(config) == model
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -11,15 +11,15 @@ from dlcore.errors import UserError
 from dlcore.transfer import (
   FAMILIES,
   input_channels,
+  selection,
   stacked_blocks,
-  weight_names,
 )
 from dlcore.transfer.io import pickles, safetensors
 
 
 @pytest.fixture(autouse=True)
 def _family(monkeypatch):
-  monkeypatch.setattr(weight_names, "FAMILIES", TABLE)
+  monkeypatch.setattr(selection, "FAMILIES", TABLE)
 
 
 TABLE = {"test": published.FAMILY}
@@ -585,7 +585,7 @@ def test_the_first_family_that_can_express_a_model_is_default_family(
   model, _ = published.resnet()
   refusing = published.FAMILY._replace(describe=refuse)
   monkeypatch.setattr(
-    weight_names,
+    selection,
     "FAMILIES",
     {"first": refusing, "second": published.FAMILY},
   )

@@ -13,6 +13,26 @@ UNSUPPORTED = "dlcore has no such model: choose weights of another one"
 
 ANOTHER = "choose another family; 'dlcore' can express every model"
 
+TRAINING = (
+  "activation_dropout",
+  "attention_dropout",
+  "axis_name",
+  "block_size",
+  "drop_block",
+  "dropout",
+  "dtype",
+  "head_dropout",
+  "initializer",
+  "layer_scale",
+  "name",
+  "parent",
+  "remat",
+  "scan",
+  "stochastic_depth",
+  "unroll",
+)
+"""Fields of models without an effect on the outputs in evaluation."""
+
 REQUIRED = object()
 
 

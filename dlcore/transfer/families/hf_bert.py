@@ -14,13 +14,8 @@ from dlcore.transfer.families.layer_rules import (
 )
 from dlcore.transfer.families.name_rules import Rule
 
-PREFIX = "bert."
-
-IGNORED = (
-  r"(^|\.)embeddings\.position_ids$"
-  # The tied output layer, and the head of next-sentence prediction.
-  r"|^cls\.predictions\.decoder\.|^cls\.seq_relationship\."
-)
+POSITION_IDS = r"(^|\.)embeddings\.position_ids$"
+"""Regex over published names: 0 to `max_length - 1`, not a parameter."""
 
 OPTIONAL_LAYERS = r"^params/(pooler|mlm_\w+)/|^params/mlm_bias$"
 """Layers that some of the published models have in addition to the encoder."""
@@ -29,12 +24,13 @@ CONFIG = HfConfig(
   Bert,
   "bert",
   architectures={
-    "BertModel": None,
-    "BertForSequenceClassification": "classifier",
-    "BertForTokenClassification": "tokens",
-    "BertForMaskedLM": "mlm",
-    "BertForPreTraining": "mlm",
+    "BertModel": {"head": None},
+    "BertForSequenceClassification": {"head": "classifier"},
+    "BertForTokenClassification": {"head": "tokens"},
+    "BertForMaskedLM": {"head": "mlm"},
+    "BertForPreTraining": {"head": "mlm"},
   },
+  prefix="bert.",
   fields=(
     Field("vocab_size", "vocab_size", 30_522),
     Field("hidden_size", "width", 768),
@@ -63,9 +59,8 @@ CONFIG = HfConfig(
 )
 
 
-def rules(model: Bert) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head."""
-  base = PREFIX if model.head else ""
+def rules(model: Bert, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`."""
   return (
     *_embeddings(f"{base}embeddings"),
     *_block(f"{base}encoder.layer.{{i}}", "params/block_{i}"),
@@ -118,8 +113,11 @@ def _norm(published: str, path: str) -> tuple[Rule, ...]:
 
 FAMILY = CONFIG.family(
   rules,
-  ignored=IGNORED,
+  ignored=(
+    rf"{POSITION_IDS}"
+    # The tied output layer, and the head of next-sentence prediction.
+    r"|^cls\.predictions\.decoder\.|^cls\.seq_relationship\."
+  ),
   inputs=token_inputs,
-  prefix=PREFIX,
   optional=OPTIONAL_LAYERS,
 )
