@@ -54,7 +54,7 @@ class RopeScaling(NamedTuple):
   """Wavelengths with more periods are short and are not scaled. Those between
   both are interpolated."""
 
-  original_max_length: int
+  original_max_length: float
   """Maximum sequence length before scaling."""
 
 

@@ -33,12 +33,12 @@ def classifier_output(
   return output_layer(model, model.num_classes, **settings)(y)
 
 
-def output_layer(model: nn.Module, features: int, **settings: Any) -> nn.Dense:
+def output_layer(model: Any, features: Any, **settings: Any) -> nn.Dense:
   """Makes the output layer of a model, a submodule named "head".
 
   Args:
     model: has the field `dtype`.
-    features: number of logits.
+    features: number of logits, an integer.
     **settings: arguments of `nn.Dense`.
 
   Returns:

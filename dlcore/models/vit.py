@@ -125,18 +125,19 @@ class ViT(nn.Module):
     x = PatchEmbed(
       self.width, self.patch_size, dtype=self.dtype, name="patches"
     )(x)
-    batch, *grid, _ = x.shape
-    x = x.reshape(batch, grid[0] * grid[1], self.width)
+    batch, rows, columns, _ = x.shape
+    x = x.reshape(batch, rows * columns, self.width)
     leading = int(self.pool == "class")
     if leading:
       token = self.param("class_token", normal, (1, 1, self.width))
       token = jnp.broadcast_to(token, (batch, 1, self.width))
       x = jnp.concatenate([token.astype(self.dtype), x], 1)
-    table_grid = self._table_grid() or tuple(grid)
+    grid = (rows, columns)
+    table_grid = self._table_grid() or grid
     shape = (1, leading + table_grid[0] * table_grid[1], self.width)
     self._check_table(shape, grid)
     table = self.param("position", normal, shape)[0]
-    table = resize_table(table, table_grid, tuple(grid), leading=leading)
+    table = resize_table(table, table_grid, grid, leading=leading)
     return x + table.astype(self.dtype)
 
   def _table_grid(self) -> tuple[int, int] | None:
