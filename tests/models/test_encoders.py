@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import tiers
 
 from dlcore import models, trees
 from dlcore.errors import UserError
@@ -94,7 +95,7 @@ def assert_close(left, right, tolerance):
     assert np.abs(leaf - right[path]).max() < tolerance * scale, path
 
 
-@pytest.mark.parametrize("case", SHORT)
+@pytest.mark.parametrize("case", tiers(SHORT, {"vit_tiny"}))
 def test_jit_equals_no_jit(case):
   model, variables, inputs = make(case)
   model = model.clone(depth=1)
@@ -104,7 +105,7 @@ def test_jit_equals_no_jit(case):
   assert_close(plain, compiled, 1e-5)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", tiers(CASES, {"bert_base", "vit_tiny mean"}))
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   model, variables, inputs = make(case)
   model = model.clone(depth=1)
@@ -175,7 +176,7 @@ def test_a_scan_returns_the_same_intermediates():
   assert_close(scanned, plain, 1e-5)
 
 
-@pytest.mark.parametrize("case", SHORT)
+@pytest.mark.parametrize("case", tiers(SHORT, {"bert_base"}))
 def test_bfloat16_is_finite_and_close(case):
   model, variables, inputs = make(case)
   exact = evaluate(model, variables, inputs)
@@ -185,7 +186,7 @@ def test_bfloat16_is_finite_and_close(case):
   assert np.abs(output - exact).max() < 0.05 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("case", SHORT)
+@pytest.mark.parametrize("case", tiers(SHORT, {"vit_tiny"}))
 def test_traced_rates_give_the_same_output_as_python_numbers(case):
   model, variables, inputs = make(case)
   names = ["dropout", "attention_dropout"]
@@ -207,7 +208,9 @@ def test_traced_rates_give_the_same_output_as_python_numbers(case):
     assert np.abs(traced(single, 1) - plain).max() > 0.01
 
 
-@pytest.mark.parametrize("case", ["bert_base", "bert_base tokens"])
+@pytest.mark.parametrize(
+  "case", tiers(["bert_base", "bert_base tokens"], {"bert_base"})
+)
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_changes_nothing(case, side):
   model, variables, _ = make(case)
