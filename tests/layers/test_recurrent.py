@@ -223,13 +223,13 @@ def test_layers_continue_from_a_returned_carry(module):
 
   @jit
   def run(key, x):
-    (whole, final), variables = layers.init_with_output(key, x, train=False)
+    (at_once, final), variables = layers.init_with_output(key, x, train=False)
     apply = functools.partial(layers.apply, variables, train=False)
     first, carry = apply(x[:, :4])
-    return whole, final, first, *apply(x[:, 4:], carry=carry)
+    return at_once, final, first, *apply(x[:, 4:], carry=carry)
 
-  whole, final, first, second, end = run(KEY, x)
-  assert_near(jnp.concatenate([first, second], axis=1), whole)
+  at_once, final, first, second, end = run(KEY, x)
+  assert_near(jnp.concatenate([first, second], axis=1), at_once)
   assert_near(end, final)
 
 

@@ -54,9 +54,9 @@ def test_features_and_head_compute_the_logits(name):
 
   @functools.partial(jax.jit, compiler_options=FAST)
   def run(variables):
-    whole = model.apply(variables, x, train=False, intermediates=True)
+    head = model.apply(variables, x, train=False, intermediates=True)
     plain = model.apply(variables, x, train=False)
-    return whole, plain, model.clone(head=None).apply(variables, x, train=False)
+    return head, plain, model.clone(head=None).apply(variables, x, train=False)
 
   (logits, state), plain, (hidden, pooled) = run(variables)
   np.testing.assert_array_equal(logits, plain)

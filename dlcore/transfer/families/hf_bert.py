@@ -1,4 +1,4 @@
-"""Parameter names of transformers for BERT, MiniLM and similar encoders."""
+"""BERT, MiniLM and similar encoders in transformers: names and config.json."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Parameter names of transformers for ConvNeXt."""
+"""ConvNeXt in transformers: names and config.json."""
 
 from collections.abc import Sequence
 

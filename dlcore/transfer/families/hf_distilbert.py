@@ -1,4 +1,4 @@
-"""Parameter names of transformers for DistilBERT."""
+"""DistilBERT in transformers: names and config.json."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Parameter names of transformers for GPT-2."""
+"""GPT-2 in transformers: names and config.json."""
 
 from collections.abc import Sequence
 

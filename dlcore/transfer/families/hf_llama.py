@@ -1,4 +1,4 @@
-"""Parameter names of transformers for Llama, SmolLM and Qwen 2."""
+"""Llama, SmolLM and Qwen 2 in transformers: names and config.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

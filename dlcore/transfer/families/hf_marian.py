@@ -1,4 +1,4 @@
-"""Parameter names of transformers for Marian, such as the models of OPUS-MT."""
+"""Marian in transformers, such as OPUS-MT: names and config.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Parameter names of transformers for residual networks."""
+"""ResNet in transformers: names and config.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

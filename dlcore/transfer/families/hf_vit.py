@@ -1,4 +1,4 @@
-"""Parameter names of transformers for the vision transformer."""
+"""ViT in transformers: names and config.json."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

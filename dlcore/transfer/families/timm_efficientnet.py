@@ -1,4 +1,7 @@
-"""Parameter names of timm for EfficientNet-Lite; "tf_" are Google's weights."""
+"""EfficientNet-Lite in timm: names and config.json.
+
+Architectures with the prefix "tf_" have Google's weights.
+"""
 
 from collections.abc import Sequence
 

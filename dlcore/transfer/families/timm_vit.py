@@ -1,4 +1,4 @@
-"""Parameter names of timm for the vision transformer, including DeiT."""
+"""ViT and DeiT in timm: names and config.json."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Parameter names of torchvision and timm for residual networks."""
+"""ResNet in torchvision and timm: names and config.json."""
 
 import itertools
 from collections.abc import Sequence
