@@ -76,16 +76,17 @@ def test_logits_step_by_step_equal_those_of_all_tokens_at_once(prompts):
   def in_steps(cache, ids, mask):
     return decode({**variables, **cache}, ids, attention_mask=mask)
 
-  whole, cache = at_once(ids, mask)
+  expected, cache = at_once(ids, mask)
   steps = []
   for i in (slice(0, 3), slice(3, 4), slice(4, 5)):
     logits, cache = in_steps(cache, ids[:, i], mask[:, i])
     steps.append(logits)
-  whole, steps = (
-    np.where(mask[..., None], x, 0) for x in (whole, np.concatenate(steps, 1))
+  expected, steps = (
+    np.where(mask[..., None], x, 0)
+    for x in (expected, np.concatenate(steps, 1))
   )
   # The order of summation differs.
-  assert np.abs(whole - steps).max() < 1e-5 * np.abs(whole).max()
+  assert np.abs(expected - steps).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("prompts", ["gpt2"], indirect=True)

@@ -52,9 +52,7 @@ def reference(case):
 
 def assert_close(actual, expected, tolerance=1e-5):
   """Compares the maximum difference of each array to its maximum."""
-  for a, b in zip(
-    jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True
-  ):
+  for a, b in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
     assert a.shape == b.shape
     assert np.abs(a - b).max() <= tolerance * np.abs(b).max()

@@ -337,9 +337,9 @@ def test_batch_norm_over_a_mapped_axis_equals_that_of_the_whole_batch():
   parts = jax.vmap(
     lambda x: train_apply(model, variables, x, 0.0), axis_name="data"
   )(x.reshape(4, 2, 12, 12, 1))
-  unmapped = train_apply(model.clone(axis_name=None), variables, x, 0.0)
+  expected = train_apply(model.clone(axis_name=None), variables, x, 0.0)
   np.testing.assert_allclose(
-    parts.reshape(8, 5), unmapped, rtol=1e-4, atol=1e-5
+    parts.reshape(8, 5), expected, rtol=1e-4, atol=1e-5
   )
 
 
