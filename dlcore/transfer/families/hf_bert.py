@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from dlcore.models.bert import Bert
-from dlcore.transfer.families.config_fields import Field, mlp_dim
+from dlcore.transfer.families.config_fields import Field
 from dlcore.transfer.families.family import token_inputs
-from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
+from dlcore.transfer.families.hf_config import ENCODER, HfConfig
 from dlcore.transfer.families.layer_rules import (
   attention,
   dense,
@@ -33,14 +33,9 @@ CONFIG = HfConfig(
   prefix="bert.",
   fields=(
     Field("vocab_size", "vocab_size", 30_522),
-    Field("hidden_size", "width", 768),
-    Field("num_hidden_layers", "depth", 12),
-    Field("num_attention_heads", "num_heads", 12),
-    Field("intermediate_size", "mlp_dim", 3072, save=mlp_dim),
+    *ENCODER,
     Field("max_position_embeddings", "max_length", 512),
     Field("type_vocab_size", "num_token_types", 2, nonzero=True),
-    Field("hidden_act", "activation", "gelu", *ACTIVATION),
-    Field("layer_norm_eps", "eps", 1e-12),
     Field("hidden_dropout_prob", "dropout", 0.1),
     Field("attention_probs_dropout_prob", "attention_dropout", 0.1),
     Field(
@@ -51,7 +46,6 @@ CONFIG = HfConfig(
         config.get("hidden_dropout_prob", 0.1) if rate is None else rate
       ),
     ),
-    *CLASSES,
   ),
   constants={"pooler_activation": "tanh"},
   supported={"position_embedding_type": "absolute", "is_decoder": False},

@@ -63,6 +63,17 @@ CLASSES = (
 )
 """Rows of the number of classes, which label tables express."""
 
+ENCODER = (
+  Field("hidden_size", "width", 768),
+  Field("num_hidden_layers", "depth", 12),
+  Field("num_attention_heads", "num_heads", 12),
+  Field("intermediate_size", "mlp_dim", 3072, save=config_fields.mlp_dim),
+  Field("hidden_act", "activation", "gelu", *ACTIVATION),
+  Field("layer_norm_eps", "eps", 1e-12),
+  *CLASSES,
+)
+"""Rows that encoders of text and of images share."""
+
 
 class HfConfig(NamedTuple):
   """Table of the config.json of one `model_type`."""

@@ -9,8 +9,8 @@ import numpy as np
 from dlcore.layers import resize_table
 from dlcore.models.vit import ViT
 from dlcore.transfer.families import config_fields
-from dlcore.transfer.families.config_fields import Field, mlp_dim
-from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
+from dlcore.transfer.families.config_fields import Field
+from dlcore.transfer.families.hf_config import ENCODER, HfConfig
 from dlcore.transfer.families.layer_rules import attention, dense, norm
 from dlcore.transfer.families.name_rules import CONV, Rule
 
@@ -48,16 +48,10 @@ CONFIG = HfConfig(
       _load_pooler_size,
       lambda *_: None,
     ),
-    Field("hidden_size", "width", 768),
-    Field("num_hidden_layers", "depth", 12),
-    Field("num_attention_heads", "num_heads", 12),
-    Field("intermediate_size", "mlp_dim", 3072, save=mlp_dim),
-    Field("hidden_act", "activation", "gelu", *ACTIVATION),
-    Field("layer_norm_eps", "eps", 1e-12),
+    *ENCODER,
     Field("qkv_bias", "qkv_bias", True),
     Field("hidden_dropout_prob", "dropout", 0.0),
     Field("attention_probs_dropout_prob", "attention_dropout", 0.0),
-    *CLASSES,
   ),
   constants={"pool": "class"},
   supported={"pooler_act": "tanh"},
