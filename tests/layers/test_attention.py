@@ -64,7 +64,11 @@ CASES = {
 
 @pytest.mark.parametrize(
   ("case", "groups"),
-  [*((case, 2) for case in CASES), ("padding", 4), ("causal", 1)],
+  [
+    *((case, 2) for case in CASES),
+    pytest.param("padding", 4, marks=pytest.mark.slow),
+    pytest.param("causal", 1, marks=pytest.mark.slow),
+  ],
 )
 def test_all_formulations_equal_the_definition(case, groups):
   options = {"mask": None, "bias": None, "causal": False, "scale": None}
