@@ -136,6 +136,10 @@ def run_blocks(
     skip_rates: `[depth]`, rates of stochastic depth; None for 0.
     collect: whether to return hidden states and attention weights.
     **options: other arguments of the blocks.
+
+  Returns:
+    The output `[B, T, D]`, hidden states and attention weights; see
+    `layers.stack`.
   """
 
   def run(block, x, rate):

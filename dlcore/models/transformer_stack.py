@@ -57,6 +57,9 @@ class TransformerStack(nn.Module):
       train: whether to apply dropout.
       decode: whether `x` continues the cached tokens, see `layers.Attention`.
       collect: whether to return hidden states and attention weights.
+
+    Returns:
+      See `run_blocks`.
     """
     mask, positions = mask_and_positions(self, x, attention_mask, decode=decode)
     x = x + jnp.asarray(self.position_table(), x.dtype)[positions]

@@ -84,7 +84,7 @@ def load_pretrained(
   else:
     naming = selection.infer(weights.config, names, model, slots)
   loading = Loading(str(source), naming, slots, names)
-  loading.check(allow)
+  loading.check_names(allow)
   if weights.config:
     loading.differing = config_checks.differences(
       weights.config, naming.family, model, allow
@@ -92,7 +92,7 @@ def load_pretrained(
   if head == "reinitialized":
     loading.skip_head()
   else:
-    loading.skip_misfit_head(weights.arrays)
+    loading.skip_mismatched_head(weights.arrays)
   builder = stacked_blocks.LeafBuilder(leaves)
   for path, name, array in loading.read(weights.arrays, leaves, allow):
     array_checks.check_finite(name, builder.fill(slots[path], array))

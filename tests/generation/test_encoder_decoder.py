@@ -34,7 +34,8 @@ jit = functools.partial(
 def sources(request, random_variables):
   """A model, variables, and source sequences with padding on both sides."""
   ids = np.random.default_rng(2).integers(0, 19, (3, 5))
-  mask = np.array([[1, 1, 0, 0, 0], [0, 1, 1, 1, 1], [1, 1, 1, 1, 1]])
+  # Rows of equal length compile one program without padding.
+  mask = np.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
   model = MODELS[request.param]
   return model, random_variables(model, ids, ids), ids, mask
 

@@ -119,7 +119,9 @@ def save_fields(rows: Sequence[Field], model: Any) -> dict[str, Any]:
   return {key: entry for key, entry in entries.items() if entry is not None}
 
 
-def check_entries(config: Mapping[str, Any], supported: Mapping[str, Any]):
+def check_entries(
+  config: Mapping[str, Any], supported: Mapping[str, Any]
+) -> None:
   """Checks entries of a config.json that have one supported value.
 
   Args:
