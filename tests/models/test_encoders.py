@@ -140,7 +140,11 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
 
 
 @pytest.mark.parametrize(
-  ("case", "scan"), [("bert_base", True), ("vit_tiny", False)]
+  ("case", "scan"),
+  [
+    ("bert_base", True),
+    pytest.param("vit_tiny", False, marks=pytest.mark.slow),
+  ],
 )
 def test_scan_and_remat_preserve_the_gradient(case, scan):
   model, variables, inputs = make(case)
@@ -209,7 +213,7 @@ def test_traced_rates_give_the_same_output_as_python_numbers(case):
 
 
 @pytest.mark.parametrize(
-  "case", tiers(["bert_base", "bert_base tokens"], {"bert_base"})
+  "case", tiers(["bert_base", "bert_base tokens"], {"bert_base tokens"})
 )
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_changes_nothing(case, side):
@@ -259,9 +263,13 @@ def test_the_position_embedding_is_resized_to_the_image_size():
   plain = evaluate(model, variables, (x, {}))
   assert_close(evaluate(sized, variables, (x, {})), plain, 1e-5)
   other = jnp.ones((1, 8, 20, 3))
-  assert evaluate(sized, variables, (other, {})).shape == (1, 5)
+
+  def shape(model):
+    return jax.eval_shape(lambda: apply(model, variables, (other, {}))).shape
+
+  assert shape(sized) == (1, 5)
   with pytest.raises(UserError, match="set image_size"):
-    model.apply(variables, other, train=False)
+    shape(model)
 
 
 @pytest.mark.parametrize(
