@@ -87,23 +87,13 @@ class EncoderDecoder(nn.Module):
     )[0]
 
   def _encode(
-    self,
-    input_ids: Array,
-    attention_mask: Array | None,
-    train: bool,
-    intermediates: bool,
+    self, input_ids, attention_mask, train, intermediates
   ) -> tuple[Any, Params]:
     """Returns the encoded source and the intermediate activations."""
     raise NotImplementedError
 
   def _decode(
-    self,
-    decoder_input_ids: Array,
-    encoded: Any,
-    attention_mask: Array | None,
-    train: bool,
-    decode: bool,
-    intermediates: bool,
+    self, ids, encoded, attention_mask, train, decode, intermediates
   ) -> tuple[Array, Params]:
     """Returns the logits and the intermediate activations."""
     raise NotImplementedError
