@@ -1,7 +1,7 @@
 """Trees of arrays addressed by path, such as `"conv_0/kernel"`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -23,7 +23,9 @@ def path_name(path: Sequence[Any]) -> str:
   return jax.tree_util.keystr(tuple(path), simple=True, separator="/")
 
 
-def map_with_path(function, tree: PyTree, *rest: PyTree) -> PyTree:
+def map_with_path(
+  function: Callable[..., Any], tree: PyTree, *rest: PyTree
+) -> PyTree:
   """Maps `function(path, leaf, ...)` over the leaves, path as `"a/b"`."""
   return jax.tree_util.tree_map_with_path(
     lambda path, *leaves: function(path_name(path), *leaves), tree, *rest

@@ -79,8 +79,8 @@ def beam_search(
   Raises:
     UserError: an argument is out of range, or an id outside of the vocabulary.
   """
-  validation.positive_integer("num_beams", num_beams)
-  validation.number(
+  validation.check_positive_integer("num_beams", num_beams)
+  validation.check_number(
     "a finite length_penalty >= 0", length_penalty, 0, validation.LARGEST
   )
   validation.token_ids("pad_id", pad_id)
@@ -136,7 +136,7 @@ def beam_search(
 def _check_divisor(length: int, length_penalty: float) -> None:
   """Checks that scores of sequences of the maximum length do not underflow."""
   largest = math.log(LARGEST_DIVISOR) / math.log(max(length, 2))
-  validation.number(
+  validation.check_number(
     f"length_penalty <= {largest:.4g} with max_new_tokens={length}",
     length_penalty,
     0,
@@ -173,7 +173,7 @@ def _extend(
   batch, num_beams = alive.scores.shape
   cache, logits = state.step(alive.cache, alive.last.reshape(-1))
   vocab_size = logits.shape[-1]
-  validation.in_vocabulary("eos_ids", eos_ids, vocab_size)
+  validation.check_in_vocabulary("eos_ids", eos_ids, vocab_size)
   log_probs = jax.nn.log_softmax(logits.astype(jnp.float32))
   scores = alive.scores[..., None] + log_probs.reshape(batch, num_beams, -1)
   count = num_beams * min(1 + len(eos_ids), vocab_size)

@@ -64,8 +64,8 @@ def prefill(
       exceed the positions of the model, or the model does not predict tokens.
   """
   start_id = validation.start_id(model, decoder_start_id)
-  validation.predicts_tokens(model)
-  validation.positive_integer("max_new_tokens", max_new_tokens)
+  validation.check_predicts_tokens(model)
+  validation.check_positive_integer("max_new_tokens", max_new_tokens)
   ids, mask = validation.prompts(model, input_ids, attention_mask)
   if start_id is None:
     return _prefill_decoder(model, variables, ids, mask, max_new_tokens)
@@ -92,7 +92,9 @@ def suppress(
 
   def step(cache, ids):
     cache, logits = state.step(cache, ids)
-    validation.in_vocabulary("suppress_tokens", suppressed, logits.shape[-1])
+    validation.check_in_vocabulary(
+      "suppress_tokens", suppressed, logits.shape[-1]
+    )
     return cache, logits.at[:, suppressed].set(-jnp.inf)
 
   return state._replace(step=step)
@@ -117,8 +119,8 @@ def _prefill_decoder(
     return _apply(model, variables, cache, ids, attention_mask=mask)
 
   def cache_shapes(batch):
-    whole = jnp.zeros((batch, length + max_new_tokens - 1), jnp.int32)
-    return jax.eval_shape(lambda: apply(None, whole)[0])
+    longest = jnp.zeros((batch, length + max_new_tokens - 1), jnp.int32)
+    return jax.eval_shape(lambda: apply(None, longest)[0])
 
   def step(cache, ids):
     cache, logits = apply(cache, ids[:, None])
@@ -150,7 +152,9 @@ def _prefill_encoder_decoder(
     )
     ids = jnp.zeros((len(source), max_new_tokens), jnp.int32)
     cache, logits = decode(None, ids, encoded, mask)
-    validation.in_vocabulary("decoder_start_id", start_id, logits.shape[-1])
+    validation.check_in_vocabulary(
+      "decoder_start_id", start_id, logits.shape[-1]
+    )
     return cache, encoded, mask
 
   def step(state, ids):
@@ -170,7 +174,7 @@ def _prefill_encoder_decoder(
 
 
 def _apply(model, variables, cache, *inputs, **settings):
-  """Applies the model with a cache, or creates it: returns it and logits."""
+  """Returns the updated cache and the logits; creates the cache if None."""
   variables = {**variables, "cache": cache} if cache else dict(variables)
   logits, updated = model.apply(
     variables, *inputs, **settings, train=False, decode=True, mutable=["cache"]

@@ -74,7 +74,7 @@ def generate(
   def body(carry):
     t, cache, token, ids, lengths, finished = carry
     cache, logits = state.step(cache, token)
-    validation.in_vocabulary("eos_ids", eos, logits.shape[-1])
+    validation.check_in_vocabulary("eos_ids", eos, logits.shape[-1])
     step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
     token = jax.vmap(sampler)(step_keys, logits).astype(jnp.int32)
     token = jnp.where(finished, pad_id, token)
@@ -121,11 +121,13 @@ def sampling(
     UserError: an argument is out of range.
   """
   smallest = validation.SMALLEST
-  validation.number("temperature > 0", temperature, smallest, float("inf"))
+  validation.check_number(
+    "temperature > 0", temperature, smallest, float("inf")
+  )
   if top_k is not None:
-    validation.positive_integer("top_k", top_k)
+    validation.check_positive_integer("top_k", top_k)
   if top_p is not None:
-    validation.number("0 < top_p <= 1", top_p, smallest, 1)
+    validation.check_number("0 < top_p <= 1", top_p, smallest, 1)
 
   def sampler(key: Array, logits: Array) -> Array:
     size = min(top_k or logits.size, logits.size)

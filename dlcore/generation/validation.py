@@ -15,19 +15,23 @@ SMALLEST = float(np.finfo(np.float32).tiny)
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def positive_integer(name: str, value: Any) -> None:
-  """Raises unless `value` is a Python or NumPy integer of at least 1.
+def check_positive_integer(name: str, value: Any) -> None:
+  """Checks that `value` is a Python or NumPy integer of at least 1.
+
+  Args:
+    name: name of the argument in the message.
+    value: the argument.
 
   Raises:
-    UserError: gives the name and the value.
+    UserError: it has another type or is smaller.
   """
   integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
   if not integer or value < 1:
     raise UserError(f"expected {name} to be an integer >= 1", f"got {value!r}")
 
 
-def number(condition: str, value: Any, least: float, most: float) -> None:
-  """Raises unless `value`, of Python, NumPy or JAX, is a number in a range.
+def check_number(condition: str, value: Any, least: float, most: float) -> None:
+  """Checks that `value`, of Python, NumPy or JAX, is a number in a range.
 
   Args:
     condition: describes the range in the message: "temperature > 0".
@@ -36,7 +40,7 @@ def number(condition: str, value: Any, least: float, most: float) -> None:
     most: the largest allowed value.
 
   Raises:
-    UserError: gives the condition and the value.
+    UserError: it is not a number, or out of range.
   """
   if _is_traced(value):
     return
@@ -65,11 +69,18 @@ def token_ids(name: str, ids: Any) -> Array | np.ndarray:
   return x
 
 
-def in_vocabulary(name: str, ids: Array | np.ndarray, vocab_size: int) -> None:
-  """Raises unless all ids are at least 0 and below `vocab_size`.
+def check_in_vocabulary(
+  name: str, ids: Array | np.ndarray, vocab_size: int
+) -> None:
+  """Checks that all ids are at least 0 and below `vocab_size`.
+
+  Args:
+    name: name of the argument in the message.
+    ids: int `[N]`.
+    vocab_size: V.
 
   Raises:
-    UserError: gives the first id that is not.
+    UserError: an id is out of range; contains the first one.
   """
   if _is_traced(ids):
     return
@@ -81,11 +92,11 @@ def in_vocabulary(name: str, ids: Array | np.ndarray, vocab_size: int) -> None:
     )
 
 
-def predicts_tokens(model: Any) -> None:
-  """Raises unless the model has a language modeling head.
+def check_predicts_tokens(model: Any) -> None:
+  """Checks that the model has a language modeling head.
 
   Raises:
-    UserError: gives the head.
+    UserError: it has another head, or none.
   """
   if getattr(model, "head", "lm") != "lm":
     raise UserError(

@@ -43,9 +43,8 @@ def convolution(
   Returns:
     `[B, Y', X', F]` with the dtype of `x`.
   """
-  if not isinstance(padding, str):
-    padding = tuple(map(tuple, padding))
-  settings = (tuple(strides), padding, tuple(dilation), groups)
+  pads = padding if isinstance(padding, str) else tuple(map(tuple, padding))
+  settings = (tuple(strides), pads, tuple(dilation), groups)
   return _convolution(x, kernel, *settings)
 
 

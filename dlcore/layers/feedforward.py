@@ -38,13 +38,28 @@ class FeedForward(nn.Module):
   @nn.compact
   def __call__(self, x: Array, *, train: bool) -> Array:
     """Maps `[B, T, D]` to `[B, T, D]`."""
-    activation = lookup(ACTIVATIONS, self.activation, "activation")
-    y = activation(_dense(self, self.mlp_dim, "in")(x))
+    y = self._hidden(x)
     y = Dropout(self.dropout, name="dropout")(y, train=train)
-    return _dense(self, x.shape[-1], "out")(y)
+    return self._dense(x.shape[-1], "out", self.out_init)(y)
+
+  def _hidden(self, x: Array) -> Array:
+    """Maps `[B, T, D]` to the hidden layer, `[B, T, F]`."""
+    activation = lookup(ACTIVATIONS, self.activation, "activation")
+    return activation(self._dense(self.mlp_dim, "in")(x))
+
+  def _dense(
+    self, features: int, name: str, kernel_init: Callable | None = None
+  ) -> nn.Dense:
+    return nn.Dense(
+      features,
+      use_bias=self.use_bias,
+      dtype=self.dtype,
+      kernel_init=kernel_init or self.kernel_init,
+      name=name,
+    )
 
 
-class GatedFeedForward(nn.Module):
+class GatedFeedForward(FeedForward):
   """Feed-forward network with a gated hidden layer (GLU variants).
 
   Shazeer 2020, arXiv:2002.05202; with silu this is SwiGLU, as in Llama.
@@ -52,30 +67,10 @@ class GatedFeedForward(nn.Module):
   Attributes: see `FeedForward`.
   """
 
-  mlp_dim: int
   activation: str = "silu"
   use_bias: bool = False
-  dropout: float | Array = 0.0
-  dtype: Any = jnp.float32
-  kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
-  out_init: Callable[..., Array] | None = None
 
-  @nn.compact
-  def __call__(self, x: Array, *, train: bool) -> Array:
-    """Maps `[B, T, D]` to `[B, T, D]`."""
+  def _hidden(self, x: Array) -> Array:
     activation = lookup(ACTIVATIONS, self.activation, "activation")
-    gate = activation(_dense(self, self.mlp_dim, "gate")(x))
-    y = gate * _dense(self, self.mlp_dim, "in")(x)
-    y = Dropout(self.dropout, name="dropout")(y, train=train)
-    return _dense(self, x.shape[-1], "out")(y)
-
-
-def _dense(module, features: int, name: str) -> nn.Dense:
-  out_init = module.out_init if name == "out" else None
-  return nn.Dense(
-    features,
-    use_bias=module.use_bias,
-    dtype=module.dtype,
-    kernel_init=out_init or module.kernel_init,
-    name=name,
-  )
+    gate = activation(self._dense(self.mlp_dim, "gate")(x))
+    return gate * self._dense(self.mlp_dim, "in")(x)

@@ -88,8 +88,9 @@ def _is_frozen(module: nn.Module, pattern: str) -> bool:
   if re.search(pattern, "/".join(module.path)):
     return True
   parent = module.parent
-  inner = isinstance(parent, nn.Module) and bool(parent.path)
-  return inner and _all_frozen(parent, pattern)
+  if not isinstance(parent, nn.Module) or not parent.path:
+    return False
+  return _all_frozen(parent, pattern)
 
 
 def _all_frozen(module: nn.Module, pattern: str) -> bool:

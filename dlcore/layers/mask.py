@@ -31,9 +31,26 @@ def bool_mask(attention_mask: Array, shape: tuple[int, ...]) -> Array:
   return attention_mask.astype(bool)
 
 
-def padding_mask(attention_mask: Array) -> Array:
-  """Reshapes `[B, S]`, 0 for padding, to a bool mask `[B, 1, 1, S]`."""
-  return attention_mask.astype(bool)[:, None, None, :]
+def padding_mask(
+  attention_mask: Array | None, shape: tuple[int, ...] | None = None
+) -> Array | None:
+  """Returns the mask of `layers.Attention` that ignores padding.
+
+  Args:
+    attention_mask: bool or int `[B, S]`, 0 for padding; None if there is no
+      padding.
+    shape: shape of the token ids to compare with, (B, S); None for no check.
+
+  Returns:
+    bool `[B, 1, 1, S]`, or None if there is no padding.
+
+  Raises:
+    UserError: see `bool_mask`.
+  """
+  if attention_mask is None:
+    return None
+  mask = bool_mask(attention_mask, shape or attention_mask.shape)
+  return mask[:, None, None, :]
 
 
 def causal_mask(

@@ -6,6 +6,7 @@ select-and-scatter, took 14 to 35 times as long as `max_pool` with 2x2 windows
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,12 +59,13 @@ def avg_pool(
   """
   if tuple(window) != tuple(strides):
     # In float32, as below, since windows may have many elements.
-    wide = nn.avg_pool(x.astype(jnp.float32), window, strides, padding)
+    pads: Any = padding  # Flax accepts pairs too, unlike its annotation.
+    wide = nn.avg_pool(x.astype(jnp.float32), window, strides, pads)
     return wide.astype(x.dtype)
   x = _pad(x, window, strides, padding, 0.0)
   # Additions, not a reduction, with which a step of LeNet-5 took about 1.4
   # times as long on CPU (jax 0.10.2, separate runs).
-  total = sum(_elements(_tiles(x, window).astype(jnp.float32)))
+  total: Any = sum(_elements(_tiles(x, window).astype(jnp.float32)))
   return (total / math.prod(window)).astype(x.dtype)
 
 

@@ -38,7 +38,7 @@ def rotary(
   positions: Array,
   *,
   rope_theta: float = 10_000.0,
-  frequencies: Array | None = None,
+  frequencies: Array | np.ndarray | None = None,
 ) -> Array:
   """Applies rotary position embeddings: rotates pairs by position.
 

@@ -101,10 +101,10 @@ class Recurrent(nn.Module):
         carries.append(final)
       x = jnp.concatenate(outputs, axis=-1)
       states.append(jnp.swapaxes(x, 0, 1))
-    carry = jax.tree.map(lambda *arrays: jnp.stack(arrays), *carries)
+    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *carries)
     if cache:
-      cache.update(carry)
-    return tuple(states) if all_layers else states[-1], carry
+      cache.update(stacked)
+    return tuple(states) if all_layers else states[-1], stacked
 
   def _layer(self, cell: Cell, name: str) -> "RecurrentLayer":
     return RecurrentLayer(

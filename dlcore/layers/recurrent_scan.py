@@ -58,8 +58,8 @@ def recur(
     run = partial(scan_cell, cell, reverse=reverse, unroll=unroll)
     return run(x, params, carry=carry, mask=mask)
   x, mask, carry = _prepare(cell, x, params, carry, mask)
-  outputs, carry = _recur(cell, reverse, unroll, x, params, carry, mask)
-  return _mask_outputs(outputs, mask, x.dtype), carry
+  outputs, final = _recur(cell, reverse, unroll, x, params, carry, mask)
+  return _mask_outputs(outputs, mask, x.dtype), final
 
 
 def scan_cell(

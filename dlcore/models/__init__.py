@@ -1,9 +1,8 @@
 """Models by name: Linen modules, used through `init` and `apply` only."""
 
-import inspect
 from typing import Any
 
-from dlcore.errors import UserError, lookup, nearest
+from dlcore.errors import check_settings, lookup
 from dlcore.models.bert import Bert
 from dlcore.models.cnn import CNN
 from dlcore.models.convnext import ConvNeXt
@@ -75,12 +74,6 @@ def create(
     UserError: there is no such model or it has no such field.
   """
   model = lookup(MODELS, name, "model")
-  fields = set(inspect.signature(model).parameters) - {"parent", "name"}
-  for setting in settings:
-    if setting not in fields:
-      raise UserError(
-        f"expected a setting of the model {name!r}",
-        f"got {setting!r}",
-        nearest(setting, fields - {"num_classes"}),
-      )
+  exclude = ("name", "num_classes", "parent")
+  check_settings(model, settings, f"model {name!r}", exclude)
   return model(num_classes=num_classes, **settings)

@@ -19,9 +19,7 @@ from dlcore.layers import (
   Embed,
   FeedForward,
   LayerNorm,
-  bool_mask,
   padding_mask,
-  stack,
 )
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import check_no_token_types, check_token_ids
@@ -29,6 +27,7 @@ from dlcore.models.output_layers import embedding_logits, output_layer
 from dlcore.models.transformer_block import (
   TransformerBlock,
   block_intermediates,
+  run_blocks,
 )
 from dlcore.typing import Array
 
@@ -130,21 +129,9 @@ class Bert(nn.Module):
       x += embedding(token_type_ids)
     x = self._norm()(name="embedding_norm")(x)
     x = Dropout(self.dropout, name="dropout")(x, train=train)
-    mask = None
-    if attention_mask is not None:
-      mask = padding_mask(bool_mask(attention_mask, input_ids.shape))
-
-    def run(block, x, _):
-      return block(x, mask=mask, train=train, return_weights=intermediates)
-
-    stacked = stack(
-      run,
-      self._block,
-      self.depth,
-      x,
-      scan=self.scan,
-      remat=self.remat,
-      collect=intermediates,
+    mask = padding_mask(attention_mask, input_ids.shape)
+    stacked = run_blocks(
+      self, self._block, x, mask=mask, train=train, collect=intermediates
     )
     output = self._output(stacked.x, word_embedding, train)
     return (output, block_intermediates(stacked)) if intermediates else output

@@ -45,7 +45,7 @@ class CNN(nn.Module):
     num_classes: number of classes; 1 in regression.
     stages: numbers of channels of the convolutions of each stage.
     kernel_size: rows and columns of the kernels.
-    pooling: "max" or "avg", with 2x2 windows.
+    stage_pooling: "max" or "avg", over windows of 2x2 at the end of a stage.
     batch_norm: whether to use batch norm; convolutions then have no bias.
     activation: a key of `ACTIVATIONS`.
     initializer: a key of `INITIALIZERS`, for the kernels.
@@ -62,7 +62,7 @@ class CNN(nn.Module):
   num_classes: int | None = None
   stages: tuple[tuple[int, ...], ...] = ((16,), (32,))
   kernel_size: int = 3
-  pooling: str = "max"
+  stage_pooling: str = "max"
   batch_norm: bool = True
   activation: str = "relu"
   initializer: str = "he"
@@ -83,7 +83,7 @@ class CNN(nn.Module):
     a dict: `hidden_states`, the images and the output of each stage.
     """
     self._check(x)
-    pool = lookup(POOLINGS, self.pooling, "pooling")
+    pool = lookup(POOLINGS, self.stage_pooling, "stage_pooling")
     activation = lookup(ACTIVATIONS, self.activation, "activation")
     kernel_init = lookup(INITIALIZERS, self.initializer, "initializer")
     conv = partial(

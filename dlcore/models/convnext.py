@@ -12,7 +12,6 @@ from flax import linen as nn
 from dlcore.errors import UserError
 from dlcore.layers import (
   Conv,
-  Dropout,
   LayerNorm,
   StochasticDepth,
   remat,
@@ -20,7 +19,7 @@ from dlcore.layers import (
 )
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import check_images
-from dlcore.models.output_layers import output_layer, with_intermediates
+from dlcore.models.output_layers import classifier_output, with_intermediates
 from dlcore.typing import Array
 
 INITIALIZER = nn.initializers.normal(0.02)
@@ -95,7 +94,11 @@ class ConvNeXt(nn.Module):
         x = remat(run, self.remat)(block, x)
         index += 1
       states.append(x)
-    output = self._output(states[-1], train)
+    x = states[-1]
+    pooled = self._norm("norm", self.eps)(x.mean((1, 2)))
+    output = classifier_output(
+      self, x, pooled, train=train, kernel_init=INITIALIZER
+    )
     return with_intermediates(output, states, intermediates)
 
   def _patches(self, x: Array, width: int, size: int, name: str) -> Array:
@@ -112,13 +115,6 @@ class ConvNeXt(nn.Module):
 
   def _norm(self, name: str, eps: float = 1e-6) -> nn.LayerNorm:
     return LayerNorm(epsilon=eps, dtype=self.dtype, name=name)
-
-  def _output(self, x: Array, train: bool):
-    pooled = self._norm("norm", self.eps)(x.mean((1, 2)))
-    if self.head is None:
-      return x, pooled
-    x = Dropout(self.dropout, name="dropout")(pooled, train=train)
-    return output_layer(self, self.num_classes, kernel_init=INITIALIZER)(x)
 
   def _check(self, x: Array) -> None:
     check_fields(self)

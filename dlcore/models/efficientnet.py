@@ -18,7 +18,6 @@ from flax import linen as nn
 from dlcore.errors import UserError, lookup
 from dlcore.layers import (
   Conv,
-  Dropout,
   StochasticDepth,
   remat,
   stochastic_depth_rate,
@@ -26,7 +25,7 @@ from dlcore.layers import (
 from dlcore.models.batch_norm import make_batch_norm
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import check_images
-from dlcore.models.output_layers import output_layer, with_intermediates
+from dlcore.models.output_layers import classifier_output, with_intermediates
 from dlcore.typing import Array
 
 BASELINE = (
@@ -115,7 +114,11 @@ class EfficientNetLite(nn.Module):
         x = remat(run, self.remat)(block, x)
         index += 1
       states.append(x)
-    output = self._output(conv(self.features, name="last")(states[-1]), train)
+    x = conv(self.features, name="last")(states[-1])
+    uniform = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
+    output = classifier_output(
+      self, x, x.mean((1, 2)), train=train, kernel_init=uniform
+    )
     return with_intermediates(output, states, intermediates)
 
   def _conv(self, train: bool) -> Callable[..., nn.Module]:
@@ -127,14 +130,6 @@ class EfficientNetLite(nn.Module):
     """Returns the number of blocks of each stage."""
     scaled = [math.ceil(stage[0] * self.depth_factor) for stage in self.stages]
     return [self.stages[0][0], *scaled[1:-1], self.stages[-1][0]]
-
-  def _output(self, x: Array, train: bool):
-    pooled = x.mean((1, 2))
-    if self.head is None:
-      return x, pooled
-    x = Dropout(self.dropout, name="dropout")(pooled, train=train)
-    uniform = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
-    return output_layer(self, self.num_classes, kernel_init=uniform)(x)
 
   def _check(self, x: Array) -> None:
     check_fields(self)

@@ -17,7 +17,6 @@ from dlcore.layers import (
   FeedForward,
   LayerNorm,
   mask_and_positions,
-  stack,
 )
 from dlcore.models.decoder_head import HEADS, decoder_output
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
@@ -25,6 +24,7 @@ from dlcore.models.input_checks import check_token_ids
 from dlcore.models.transformer_block import (
   TransformerBlock,
   block_intermediates,
+  run_blocks,
 )
 from dlcore.typing import Array
 
@@ -116,24 +116,14 @@ class GPT2(nn.Module):
     if token_type_ids is not None:
       x = x + word_embedding(token_type_ids)
     x = Dropout(self.dropout, name="dropout")(x, train=train)
-
-    def run(block, x, _):
-      return block(
-        x,
-        mask=mask,
-        causal=True,
-        train=train,
-        decode=decode,
-        return_weights=intermediates,
-      )
-
-    stacked = stack(
-      run,
+    stacked = run_blocks(
+      self,
       self._block,
-      self.depth,
       x,
-      scan=self.scan,
-      remat=self.remat,
+      mask=mask,
+      causal=True,
+      train=train,
+      decode=decode,
       collect=intermediates,
     )
     x = self._norm()(name="norm")(stacked.x)

@@ -23,7 +23,6 @@ from dlcore.layers import (
   mask_and_positions,
   rotary,
   rotary_frequencies,
-  stack,
 )
 from dlcore.models.decoder_head import HEADS, decoder_output
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
@@ -31,6 +30,7 @@ from dlcore.models.input_checks import check_no_token_types, check_token_ids
 from dlcore.models.transformer_block import (
   TransformerBlock,
   block_intermediates,
+  run_blocks,
 )
 from dlcore.typing import Array
 
@@ -54,7 +54,7 @@ class RopeScaling(NamedTuple):
   """Wavelengths with more periods are short and are not scaled. Those between
   both are interpolated."""
 
-  original_max_length: int
+  original_max_length: float
   """Maximum sequence length before scaling."""
 
 
@@ -139,25 +139,15 @@ class Llama(nn.Module):
     mask, positions = mask_and_positions(
       self, input_ids, attention_mask, decode=decode
     )
-
-    def run(block, x, _):
-      return block(
-        x,
-        mask=mask,
-        causal=True,
-        positions=positions,
-        train=train,
-        decode=decode,
-        return_weights=intermediates,
-      )
-
-    stacked = stack(
-      run,
+    stacked = run_blocks(
+      self,
       self._block,
-      self.depth,
       word_embedding(input_ids),
-      scan=self.scan,
-      remat=self.remat,
+      mask=mask,
+      causal=True,
+      positions=positions,
+      train=train,
+      decode=decode,
       collect=intermediates,
     )
     x = self._norm()(name="norm")(stacked.x)

@@ -12,7 +12,6 @@ from flax import linen as nn
 from dlcore.errors import UserError
 from dlcore.layers import (
   Conv,
-  Dropout,
   LayerNorm,
   StochasticDepth,
   remat,
@@ -20,7 +19,7 @@ from dlcore.layers import (
 )
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import check_images, check_input_size
-from dlcore.models.output_layers import output_layer, with_intermediates
+from dlcore.models.output_layers import classifier_output, with_intermediates
 from dlcore.typing import Array
 
 
@@ -91,17 +90,12 @@ class Mixer(nn.Module):
       )
       run = partial(MixerBlock.__call__, train=train)
       states.append(remat(run, self.remat)(block, states[-1]))
-    output = self._output(states[-1], train)
-    return with_intermediates(output, states, intermediates)
-
-  def _output(self, x: Array, train: bool):
-    x = LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(x)
-    pooled = x.mean(1)
-    if self.head is None:
-      return x, pooled
-    x = Dropout(self.dropout, name="dropout")(pooled, train=train)
+    x = LayerNorm(epsilon=1e-6, dtype=self.dtype, name="norm")(states[-1])
     zeros = nn.initializers.zeros_init()
-    return output_layer(self, self.num_classes, kernel_init=zeros)(x)
+    output = classifier_output(
+      self, x, x.mean(1), train=train, kernel_init=zeros
+    )
+    return with_intermediates(output, states, intermediates)
 
   def _check(self, x: Array) -> None:
     check_fields(self)

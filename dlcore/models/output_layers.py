@@ -8,15 +8,37 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from dlcore.layers import Dropout
 from dlcore.typing import Array
 
 
-def output_layer(model: nn.Module, features: int, **settings: Any) -> nn.Dense:
+def classifier_output(
+  model: Any, x: Array, pooled: Array, *, train: bool, **settings: Any
+) -> Any:
+  """Applies the head of an image model; called within its compact method.
+
+  Args:
+    model: has the fields `head`, `num_classes`, `dropout` and `dtype`.
+    x: `[B, ..., D]`, features before pooling.
+    pooled: `[B, D]`.
+    train: whether to apply dropout.
+    **settings: arguments of `output_layer`.
+
+  Returns:
+    float32 logits `[B, C]`, or without a head `(x, pooled)`.
+  """
+  if model.head is None:
+    return x, pooled
+  y = Dropout(model.dropout, name="dropout")(pooled, train=train)
+  return output_layer(model, model.num_classes, **settings)(y)
+
+
+def output_layer(model: Any, features: Any, **settings: Any) -> nn.Dense:
   """Makes the output layer of a model, a submodule named "head".
 
   Args:
     model: has the field `dtype`.
-    features: number of logits.
+    features: number of logits, an integer.
     **settings: arguments of `nn.Dense`.
 
   Returns:

@@ -15,7 +15,6 @@ from dlcore.errors import UserError, lookup
 from dlcore.layers import (
   Conv,
   DropBlock,
-  Dropout,
   StochasticDepth,
   max_pool,
   remat,
@@ -24,7 +23,7 @@ from dlcore.layers import (
 from dlcore.models.batch_norm import make_batch_norm
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import check_images
-from dlcore.models.output_layers import output_layer, with_intermediates
+from dlcore.models.output_layers import classifier_output, with_intermediates
 from dlcore.typing import Array
 
 conv = partial(Conv, use_bias=False, kernel_init=nn.initializers.he_normal())
@@ -112,15 +111,9 @@ class ResNet(nn.Module):
         )
         x = drop(x, train=train)
       states.append(x)
-    output = self._output(states[-1], train)
+    x = states[-1]
+    output = classifier_output(self, x, x.mean((1, 2)), train=train)
     return with_intermediates(output, states, intermediates)
-
-  def _output(self, x: Array, train: bool):
-    pooled = x.mean((1, 2))
-    if self.head is None:
-      return x, pooled
-    x = Dropout(self.dropout, name="dropout")(pooled, train=train)
-    return output_layer(self, self.num_classes)(x)
 
   def _check(self, x: Array) -> None:
     check_fields(self)

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from dlcore.errors import UserError, check_choice
 from dlcore.layers import Dropout, Embed, Recurrent, bool_mask
+from dlcore.models.encoder_decoder import EncoderDecoder
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import check_decoder_batch, check_token_ids
 from dlcore.models.output_layers import output_layer
@@ -22,7 +23,7 @@ from dlcore.models.seq2seq_decoder import (
 from dlcore.typing import Array
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(EncoderDecoder):
   """Maps source and target ids to logits of the next target tokens.
 
   With "additive" attention the first layer of the decoder attends to the source
@@ -83,87 +84,23 @@ class Seq2Seq(nn.Module):
       count = self.target_vocab_size or self.vocab_size
       self.output_layer = output_layer(self, count)
 
-  def __call__(
-    self,
-    input_ids: Array,
-    decoder_input_ids: Array,
-    *,
-    attention_mask: Array | None = None,
-    train: bool,
-    decode: bool = False,
-    intermediates: bool = False,
-  ) -> Any:
-    """Maps ids `[B, S]` and `[B, T]` to float32 `[B, T, V]`.
-
-    Args:
-      input_ids: int, the source.
-      decoder_input_ids: int, the target, shifted right by a start token.
-      attention_mask: `[B, S]`, 0 for padding of the source, at any position;
-        None if there is no padding. Padding at the end of the target needs no
-        mask.
-      train: whether to apply dropout.
-      decode: see the method `decode`.
-      intermediates: whether to return intermediate activations.
-
-    Returns:
-      The logits, or without a head `[B, T, D]`. With `intermediates` a pair of
-      this and a dict of tuples: `encoder_hidden_states` and
-      `decoder_hidden_states`, the input of the first layer and the output of
-      each, and `cross_attentions`, the weights `[B, 1, T, S]`.
-
-    Raises:
-      UserError: a field or the shape of an input is invalid.
-    """
-    encoded = self.encode(input_ids, attention_mask=attention_mask, train=train)
-    y, collected = self._decode(
-      decoder_input_ids, encoded, attention_mask, train, decode
-    )
-    collected |= {"encoder_hidden_states": encoded.states}
-    return (y, collected) if intermediates else y
-
-  def encode(
-    self, input_ids: Array, *, attention_mask: Array | None = None, train: bool
-  ) -> Encoded:
-    """Encodes the source `[B, S]`; see `__call__`."""
+  def _encode(self, input_ids, attention_mask, train, intermediates):
+    """Returns an `Encoded`; see `EncoderDecoder`."""
+    del intermediates  # They are part of it.
     check_token_ids(input_ids)
     mask = None
     if attention_mask is not None:
       mask = bool_mask(attention_mask, input_ids.shape)
     x = self.word_dropout(self.word_embedding(input_ids), train=train)
     states, carry = self.encoder(x, mask=mask, train=train, all_layers=True)
-    return Encoded((x, *states), carry)
+    encoded = Encoded((x, *states), carry)
+    return encoded, {"encoder_hidden_states": encoded.states}
 
-  def decode(
-    self,
-    decoder_input_ids: Array,
-    encoded: Encoded,
-    attention_mask: Array | None = None,
-    *,
-    train: bool,
-    decode: bool = False,
-  ) -> Array:
-    """Maps target ids `[B, T]` to logits `[B, T, V]`.
-
-    Args:
-      decoder_input_ids: int.
-      encoded: output of `encode`.
-      attention_mask: `[B, S]`, mask of the source.
-      train: whether to apply dropout.
-      decode: whether to continue from the carries in the collection "cache".
-        The first such call creates the cache, for this `encoded`.
-    """
-    return self._decode(
-      decoder_input_ids, encoded, attention_mask, train, decode
-    )[0]
-
-  def _decode(self, ids, encoded, attention_mask, train, decode):
-    """Returns logits and intermediate activations."""
+  def _decode(self, ids, encoded, attention_mask, train, decode, intermediates):
+    del intermediates
     check_token_ids(ids)
     check_decoder_batch(ids, encoded.states[-1])
-    embedding = self.word_embedding
-    if self.target_vocab_size:
-      embedding = self.target_embedding
-    x = self.word_dropout(embedding(ids), train=train)
+    x = self.word_dropout(self._target_embedding()(ids), train=train)
     mask = None
     if attention_mask is not None:
       mask = bool_mask(attention_mask, encoded.states[-1].shape[:2])

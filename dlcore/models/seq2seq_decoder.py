@@ -127,5 +127,7 @@ class AttentiveDecoder(nn.Module):
       dtype=self.dtype,
       name="recurrent",
     )
-    options = {"train": train, "decode": decode, "all_layers": True}
-    return layers(x, carry=carry, **options)[0]
+    states, _ = layers(
+      x, carry=carry, train=train, decode=decode, all_layers=True
+    )
+    return states

@@ -17,10 +17,10 @@ from dlcore.layers import (
   Embed,
   FeedForward,
   LayerNorm,
-  bool_mask,
   padding_mask,
   sinusoidal,
 )
+from dlcore.models.encoder_decoder import EncoderDecoder
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import check_decoder_batch, check_token_ids
 from dlcore.models.output_layers import embedding_logits
@@ -35,7 +35,7 @@ MAX_LENGTH = 1 << 17
 """Limit of `max_length`, since the encodings of all positions are computed."""
 
 
-class Transformer(nn.Module):
+class Transformer(EncoderDecoder):
   """Maps source and target ids to logits of the next target tokens.
 
   Attributes:
@@ -112,57 +112,7 @@ class Transformer(nn.Module):
       zeros = nn.initializers.zeros_init()
       self.bias = self.param("logits_bias", zeros, (count,))
 
-  def __call__(
-    self,
-    input_ids: Array,
-    decoder_input_ids: Array,
-    *,
-    attention_mask: Array | None = None,
-    train: bool,
-    decode: bool = False,
-    intermediates: bool = False,
-  ) -> Any:
-    """Maps ids `[B, S]` and `[B, T]` to float32 `[B, T, V]`.
-
-    Args:
-      input_ids: int, the source.
-      decoder_input_ids: int, the target, shifted right by a start token.
-      attention_mask: `[B, S]`, 0 for padding of the source; None if there is no
-        padding. Positions do not count padding, so padding on either side does
-        not change the output. Padding at the end of the target needs no mask.
-      train: whether to apply dropout.
-      decode: see the method `decode`.
-      intermediates: whether to return intermediate activations.
-
-    Returns:
-      The logits, or without a head the tokens `[B, T, D]`. With
-      `intermediates` a pair of this and a dict of tuples:
-      `encoder_hidden_states`, `encoder_attentions`, `decoder_hidden_states`,
-      `decoder_attentions` and `cross_attentions`.
-
-    Raises:
-      UserError: a field or the shape of an input is invalid.
-    """
-    options = {"train": train, "intermediates": intermediates}
-    encoded = self.encode(input_ids, attention_mask=attention_mask, **options)
-    encoded, of_encoder = encoded if intermediates else (encoded, {})
-    y = self.decode(
-      decoder_input_ids, encoded, attention_mask, decode=decode, **options
-    )
-    if not intermediates:
-      return y
-    y, of_decoder = y
-    return y, of_encoder | of_decoder
-
-  def encode(
-    self,
-    input_ids: Array,
-    *,
-    attention_mask: Array | None = None,
-    train: bool,
-    intermediates: bool = False,
-  ) -> Any:
-    """Maps ids `[B, S]` to tokens `[B, S, D]`; see `__call__`."""
+  def _encode(self, input_ids, attention_mask, train, intermediates):
     check_token_ids(input_ids, max_length=self.max_length)
     stacked = self.encoder(
       self._scale(self.word_embedding(input_ids)),
@@ -171,43 +121,17 @@ class Transformer(nn.Module):
       collect=intermediates,
     )
     if not intermediates:
-      return stacked.x
+      return stacked.x, {}
     return stacked.x, block_intermediates(stacked, "encoder_")
 
-  def decode(
-    self,
-    decoder_input_ids: Array,
-    encoded: Array,
-    attention_mask: Array | None = None,
-    *,
-    train: bool,
-    decode: bool = False,
-    intermediates: bool = False,
-  ) -> Any:
-    """Maps target ids `[B, T]` to logits `[B, T, V]`.
-
-    Args:
-      decoder_input_ids: int.
-      encoded: `[B, S, D]`, output of `encode`.
-      attention_mask: `[B, S]`, mask of the source.
-      train: whether to apply dropout.
-      decode: whether the ids continue those in the collection "cache". The
-        first such call creates the cache, with the length of its input and the
-        keys and values of this `encoded`, which later calls do not read.
-      intermediates: whether to return intermediate activations.
-    """
-    check_token_ids(decoder_input_ids, max_length=self.max_length)
-    check_decoder_batch(decoder_input_ids, encoded)
-    embedding = self.word_embedding
-    if self.target_vocab_size:
-      embedding = self.target_embedding
-    mask = None
-    if attention_mask is not None:
-      mask = padding_mask(bool_mask(attention_mask, encoded.shape[:2]))
+  def _decode(self, ids, encoded, attention_mask, train, decode, intermediates):
+    check_token_ids(ids, max_length=self.max_length)
+    check_decoder_batch(ids, encoded)
+    embedding = self._target_embedding()
     stacked = self.decoder(
-      self._scale(embedding(decoder_input_ids)),
+      self._scale(embedding(ids)),
       encoded,
-      context_mask=mask,
+      context_mask=padding_mask(attention_mask, encoded.shape[:2]),
       causal=True,
       train=train,
       decode=decode,
@@ -218,7 +142,7 @@ class Transformer(nn.Module):
       y = embedding_logits(y, embedding.embedding)
       y = y + self.bias if self.logits_bias else y
     if not intermediates:
-      return y
+      return y, {}
     return y, block_intermediates(stacked, "decoder_")
 
   def _scale(self, x: Array) -> Array:

@@ -4,10 +4,11 @@ Vaswani et al. 2017, arXiv:1706.03762; the models differ in the parts only.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from flax import linen as nn
 
-from dlcore.layers import Dropout, Stacked, StochasticDepth
+from dlcore.layers import Dropout, Stacked, StochasticDepth, stack
 from dlcore.typing import Array
 
 
@@ -112,6 +113,49 @@ class TransformerBlock(nn.Module):
     y = Dropout(self.dropout, name=f"{name}_dropout")(y, train=train)
     y = StochasticDepth(skip_rate, name=f"{name}_skip")(y, train=train)
     return x + y if self.pre_norm else norm(x + y)
+
+
+def run_blocks(
+  model: Any,
+  make: Callable[..., TransformerBlock],
+  x: Array,
+  context: Array | None = None,
+  *,
+  skip_rates: Array | None = None,
+  collect: bool = False,
+  **options: Any,
+) -> Stacked:
+  """Runs the blocks of a model; called within its compact method.
+
+  Args:
+    model: has the fields `depth`, `scan` and `remat`.
+    make: makes a block; called with `name`.
+    x: `[B, T, D]`, the input of the first block.
+    context: `[B, S, D']`, input of keys and values of cross-attention; None
+      for blocks without cross-attention.
+    skip_rates: `[depth]`, rates of stochastic depth; None for 0.
+    collect: whether to return hidden states and attention weights.
+    **options: other arguments of the blocks.
+
+  Returns:
+    The output `[B, T, D]`, hidden states and attention weights; see
+    `layers.stack`.
+  """
+
+  def run(block, x, rate):
+    skip = {} if rate is None else {"skip_rate": rate}
+    return block(x, context, return_weights=collect, **skip, **options)
+
+  return stack(
+    run,
+    make,
+    model.depth,
+    x,
+    per_block=skip_rates,
+    scan=model.scan,
+    remat=model.remat,
+    collect=collect,
+  )
 
 
 def block_intermediates(

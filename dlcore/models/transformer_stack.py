@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from dlcore.layers import Dropout, Stacked, mask_and_positions, stack
-from dlcore.models.transformer_block import TransformerBlock
+from dlcore.layers import Dropout, Stacked, mask_and_positions
+from dlcore.models.transformer_block import TransformerBlock, run_blocks
 from dlcore.typing import Array
 
 
@@ -57,30 +57,23 @@ class TransformerStack(nn.Module):
       train: whether to apply dropout.
       decode: whether `x` continues the cached tokens, see `layers.Attention`.
       collect: whether to return hidden states and attention weights.
+
+    Returns:
+      See `run_blocks`.
     """
     mask, positions = mask_and_positions(self, x, attention_mask, decode=decode)
     x = x + jnp.asarray(self.position_table(), x.dtype)[positions]
     x = Dropout(self.dropout, name="dropout")(x, train=train)
-
-    def run(block, x, _):
-      return block(
-        x,
-        context,
-        mask=mask,
-        context_mask=context_mask,
-        causal=causal,
-        train=train,
-        decode=decode,
-        return_weights=collect,
-      )
-
-    stacked = stack(
-      run,
+    stacked = run_blocks(
+      self,
       self.block,
-      self.depth,
       x,
-      scan=self.scan,
-      remat=self.remat,
+      context,
+      mask=mask,
+      context_mask=context_mask,
+      causal=causal,
+      train=train,
+      decode=decode,
       collect=collect,
     )
     if self.norm is None:

@@ -19,7 +19,6 @@ from dlcore.layers import (
   LayerNorm,
   PatchEmbed,
   resize_table,
-  stack,
   stochastic_depth_rates,
 )
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
@@ -28,6 +27,7 @@ from dlcore.models.output_layers import output_layer
 from dlcore.models.transformer_block import (
   TransformerBlock,
   block_intermediates,
+  run_blocks,
 )
 from dlcore.typing import Array
 
@@ -109,21 +109,12 @@ class ViT(nn.Module):
     self._check(x)
     x = self._embed(x.astype(self.dtype))
     x = Dropout(self.dropout, name="dropout")(x, train=train)
-
-    def run(block, x, rate):
-      skip_rate = 0.0 if rate is None else rate
-      return block(
-        x, skip_rate=skip_rate, train=train, return_weights=intermediates
-      )
-
-    stacked = stack(
-      run,
+    stacked = run_blocks(
+      self,
       self._block,
-      self.depth,
       x,
-      per_block=stochastic_depth_rates(self.stochastic_depth, self.depth),
-      scan=self.scan,
-      remat=self.remat,
+      skip_rates=stochastic_depth_rates(self.stochastic_depth, self.depth),
+      train=train,
       collect=intermediates,
     )
     output = self._output(self._norm()(name="norm")(stacked.x))
@@ -134,18 +125,19 @@ class ViT(nn.Module):
     x = PatchEmbed(
       self.width, self.patch_size, dtype=self.dtype, name="patches"
     )(x)
-    batch, *grid, _ = x.shape
-    x = x.reshape(batch, grid[0] * grid[1], self.width)
+    batch, rows, columns, _ = x.shape
+    x = x.reshape(batch, rows * columns, self.width)
     leading = int(self.pool == "class")
     if leading:
       token = self.param("class_token", normal, (1, 1, self.width))
       token = jnp.broadcast_to(token, (batch, 1, self.width))
       x = jnp.concatenate([token.astype(self.dtype), x], 1)
-    table_grid = self._table_grid() or tuple(grid)
+    grid = (rows, columns)
+    table_grid = self._table_grid() or grid
     shape = (1, leading + table_grid[0] * table_grid[1], self.width)
     self._check_table(shape, grid)
     table = self.param("position", normal, shape)[0]
-    table = resize_table(table, table_grid, tuple(grid), leading=leading)
+    table = resize_table(table, table_grid, grid, leading=leading)
     return x + table.astype(self.dtype)
 
   def _table_grid(self) -> tuple[int, int] | None:

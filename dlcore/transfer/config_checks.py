@@ -9,6 +9,7 @@ import numpy as np
 
 from dlcore.errors import UserError
 from dlcore.transfer.families import Family
+from dlcore.transfer.families.config_fields import TRAINING
 from dlcore.transfer.io import files
 
 INVALID = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -29,26 +30,6 @@ WIDTHS = (
   "head_dim",
 )
 """Fields of models that are sizes of arrays or divide one."""
-
-TRAINING = (
-  "activation_dropout",
-  "attention_dropout",
-  "axis_name",
-  "block_size",
-  "drop_block",
-  "dropout",
-  "dtype",
-  "head_dropout",
-  "initializer",
-  "layer_scale",
-  "name",
-  "parent",
-  "remat",
-  "scan",
-  "stochastic_depth",
-  "unroll",
-)
-"""Fields of models without an effect on the outputs in evaluation."""
 
 SHAPES = (
   *DEPTHS,

@@ -76,7 +76,7 @@ def _rows(
   return list(zip(titles, rows, strict=False))
 
 
-def nearest(
+def nearest_names(
   missing: Mapping[str, str], unused: Sequence[str]
 ) -> dict[str, str]:
   """Returns `Report.hints`.

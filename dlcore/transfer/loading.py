@@ -12,17 +12,17 @@ from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
-from dlcore.transfer.load_report import Report, nearest
+from dlcore.transfer.load_report import Report, nearest_names
+from dlcore.transfer.selection import Naming, source_names
 from dlcore.transfer.stacked_blocks import Slot
-from dlcore.transfer.weight_names import Naming, source_names
 
 
 class Loading:
-  """Plan of one load, and what happened to each array.
+  """Plan of one load, and the outcome for each array.
 
   Attributes:
     reads: published arrays to read, under the names of the rules.
-    sources: names in the source by the names of the rules.
+    source_names: names in the source by the names of the rules.
     slots: arrays of the model by path.
     matched, reshaped, differing, reinitialized, missing, skipped, unused: see
       `Report`.
@@ -40,13 +40,13 @@ class Loading:
 
     Args:
       source: where the weights come from, for the report.
-      naming: family of the published names.
+      naming: the family of the source and its name rules for the model.
       slots: arrays of the model by path.
       names: published names.
     """
     self.source, self.naming, self.slots = source, naming, slots
-    self.sources = source_names(naming, names)
-    plan = name_rules.plan(naming.rules, self.sources, slots)
+    self.source_names = source_names(naming, names)
+    plan = name_rules.plan(naming.rules, self.source_names, slots)
     self.reads = plan.reads
     self.matched: dict[str, str] = {}
     self.reshaped: dict[str, str] = {}
@@ -68,7 +68,7 @@ class Loading:
     self.skipped: list[str] = []
     unused = set()
     for name in plan.unused:
-      paths, source = name_rules.paths(rules, name), self.sources[name]
+      paths, source = name_rules.paths(rules, name), self.source_names[name]
       if paths and assigned.issuperset(paths):
         self.duplicates[source] = paths[0]
       if paths and all(map(self._is_optional, paths)):
@@ -86,12 +86,12 @@ class Loading:
     heads = filter(self._is_head, self.slots)
     self.reinitialized |= dict.fromkeys(heads, "as requested")
 
-  def skip_misfit_head(self, arrays: Mapping[str, np.ndarray]) -> None:
+  def skip_mismatched_head(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Keeps the initialization of each head layer with a differing shape."""
     for read in self.reads:
       if not any(map(self._is_head, read.paths)):
         continue
-      name = self.sources[read.name]
+      name = self.source_names[read.name]
       pieces = array_checks.split(read, name, arrays[name])
       for path, piece in zip(read.paths, pieces, strict=True):
         if self._is_head(path) and piece.shape != self.slots[path].shape:
@@ -106,7 +106,7 @@ class Loading:
       if _layer(path) in layers:
         self.reinitialized.setdefault(path, "with the rest of its layer")
 
-  def check(self, allow: str) -> None:
+  def check_names(self, allow: str) -> None:
     """Checks that missing and unused names are allowed.
 
     Args:
@@ -143,7 +143,7 @@ class Loading:
     for read in self.reads:
       if all(path in self.reinitialized for path in read.paths):
         continue
-      name = self.sources[read.name]
+      name = self.source_names[read.name]
       array = arrays[name]
       pieces = array_checks.split(read, name, array)
       for path, piece in zip(read.paths, pieces, strict=True):
@@ -216,7 +216,7 @@ class Loading:
     for path in self.missing:
       if names := name_rules.names(self.naming.rules, path):
         expected[path] = names[0]
-    return nearest(expected, self.unused)
+    return nearest_names(expected, self.unused)
 
   def _mismatch(self, problems: Sequence[tuple[str, str]]) -> UserError:
     hints = self._hints()

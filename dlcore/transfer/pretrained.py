@@ -1,6 +1,11 @@
-"""Loads published weights into the variables of a model."""
+"""Loads published weights into the variables of a model.
 
-import dataclasses
+`io/sources.py` opens the files; `selection.py` selects the family, whose rules
+(`families/`) map published names to the model's paths; `loading.py` reads and
+checks one array at a time; `stacked_blocks.py` copies it into a leaf of the
+variables.
+"""
+
 import math
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -10,13 +15,13 @@ from typing import Any
 import jax
 
 from dlcore import trees
-from dlcore.errors import UserError, check_choice, nearest
+from dlcore.errors import UserError, check_choice, check_settings
 from dlcore.optim.settings import check_pattern
 from dlcore.transfer import (
   array_checks,
   config_checks,
+  selection,
   stacked_blocks,
-  weight_names,
 )
 from dlcore.transfer.io import sources
 from dlcore.transfer.load_report import Report
@@ -26,6 +31,9 @@ from dlcore.typing import PyTree
 
 HEADS = ("published", "reinitialized")
 """Values of `head`."""
+
+INTERNAL = ("name", "parent")
+"""Fields of modules that Flax sets."""
 
 
 def load_pretrained(
@@ -72,11 +80,11 @@ def load_pretrained(
   slots = stacked_blocks.slots(leaves)
   names = list(weights.arrays)
   if family:
-    naming = weight_names.by_name(family, model, slots)
+    naming = selection.by_name(family, model, slots)
   else:
-    naming = weight_names.infer(weights.config, names, model, slots)
+    naming = selection.infer(weights.config, names, model, slots)
   loading = Loading(str(source), naming, slots, names)
-  loading.check(allow)
+  loading.check_names(allow)
   if weights.config:
     loading.differing = config_checks.differences(
       weights.config, naming.family, model, allow
@@ -84,7 +92,7 @@ def load_pretrained(
   if head == "reinitialized":
     loading.skip_head()
   else:
-    loading.skip_misfit_head(weights.arrays)
+    loading.skip_mismatched_head(weights.arrays)
   builder = stacked_blocks.LeafBuilder(leaves)
   for path, name, array in loading.read(weights.arrays, leaves, allow):
     array_checks.check_finite(name, builder.fill(slots[path], array))
@@ -119,13 +127,14 @@ def from_pretrained(
   """
   weights = sources.open_weights(folder)
   config = weights.config or {}
-  family = weight_names.required_family(config, folder)
+  family = selection.required_family(config, folder)
   try:
     config_checks.check_integers(config)
     model = family.build(config)
     if _lacks_pooler(model, weights.arrays):
       model = model.clone(pooler=False)
-    model = _with_fields(model, fields)
+    check_settings(type(model), fields, type(model).__name__, INTERNAL)
+    model = model.clone(**fields)
     config_checks.check_sizes(model, weights.arrays)
     inputs = family.inputs(config)
     for example in inputs:
@@ -152,24 +161,6 @@ def from_pretrained(
       "create the model, and load the weights by transfer.load_pretrained",
     )
   return model, variables
-
-
-def _with_fields(model: Any, fields: Mapping[str, Any]) -> Any:
-  """Returns the model with changed fields.
-
-  Raises:
-    UserError: the model has no such field.
-  """
-  known = {field.name for field in dataclasses.fields(model)}
-  known -= {"name", "parent"}
-  for name in fields:
-    if name not in known:
-      raise UserError(
-        f"expected a field of {type(model).__name__}",
-        f"got {name!r}",
-        nearest(name, known),
-      )
-  return model.clone(**fields) if fields else model
 
 
 def _lacks_pooler(model: Any, names: Iterable[str]) -> bool:

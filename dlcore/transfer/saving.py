@@ -10,7 +10,7 @@ import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError
-from dlcore.transfer import stacked_blocks, weight_names
+from dlcore.transfer import selection, stacked_blocks
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files, safetensors, sources
@@ -51,7 +51,7 @@ def save_pretrained(
   arrays = stacked_blocks.unstack(trees.flatten(variables))
   model = _with_image_size(model, arrays)
   name = family or default_family(model)
-  naming = weight_names.by_name(name, model, arrays)
+  naming = selection.by_name(name, model, arrays)
   entries = {"model_type": name, **naming.family.describe(model)}
   _check_family(name, entries["model_type"])
   channels = _num_channels(arrays) if channels is None else channels
@@ -138,9 +138,9 @@ def _batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
 
 def default_family(model: Any) -> str:
   """Returns the first family that can express a model, else "dlcore"."""
-  for name in weight_names.candidate_names(model):
+  for name in selection.candidate_names(model):
     try:
-      weight_names.FAMILIES[name].describe(model)
+      selection.FAMILIES[name].describe(model)
     except UserError:
       continue
     return name

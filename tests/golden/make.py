@@ -32,7 +32,7 @@ MAKERS = {
 
 
 def main(families: list[str]) -> None:
-  """Writes `<family>_<case>.safetensors` beside this file."""
+  """Writes `<family>_<case>.safetensors` in the folder of this file."""
   for family in families or MAKERS:
     for case, metadata, arrays in MAKERS[family](family):
       name = f"{family.replace('/', '_')}_{case}.safetensors"

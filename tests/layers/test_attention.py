@@ -64,7 +64,11 @@ CASES = {
 
 @pytest.mark.parametrize(
   ("case", "groups"),
-  [*((case, 2) for case in CASES), ("padding", 4), ("causal", 1)],
+  [
+    *((case, 2) for case in CASES),
+    pytest.param("padding", 4, marks=pytest.mark.slow),
+    pytest.param("causal", 1, marks=pytest.mark.slow),
+  ],
 )
 def test_all_formulations_equal_the_definition(case, groups):
   options = {"mask": None, "bias": None, "causal": False, "scale": None}
@@ -217,7 +221,7 @@ def test_decoding_with_a_cache_equals_one_call_with_all_tokens(side, steps):
   x = sample(B, 6, 10)
   kept = np.arange(6) >= 2 if side == "left" else np.arange(6) < 4
   mask = layers.padding_mask(jnp.stack([kept, np.ones(6, bool)]))
-  whole = apply(layer, params, x, mask=mask, causal=True)
+  at_once = apply(layer, params, x, mask=mask, causal=True)
   shapes = jax.eval_shape(lambda: layer.init(KEY, x, decode=True, train=False))
   cache = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["cache"])
   assert set(cache) == {"cached_key", "cached_value", "cache_index"}
@@ -227,7 +231,7 @@ def test_decoding_with_a_cache_equals_one_call_with_all_tokens(side, steps):
     y, new = step(layer, variables, x[:, start : start + count], mask)
     cache, start = new["cache"], start + count
     outputs.append(y)
-  np.testing.assert_allclose(np.concatenate(outputs, 1), whole, atol=2e-6)
+  np.testing.assert_allclose(np.concatenate(outputs, 1), at_once, atol=2e-6)
 
 
 def test_more_tokens_than_the_cache_holds_are_an_error():

@@ -50,9 +50,9 @@ def reference(case):
   return nn.Conv(kernels, size, use_bias=False, **settings)
 
 
-def assert_close(ours, theirs, tolerance=1e-5):
+def assert_close(actual, expected, tolerance=1e-5):
   """Compares the maximum difference of each array to its maximum."""
-  for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+  for a, b in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
     assert a.shape == b.shape
     assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
@@ -74,16 +74,16 @@ def value_and_gradients(function, *primals):
 def test_output_and_gradients_equal_those_of_flax(case):
   x, kernel, settings = make(case)
   flax_conv = reference(case)
-  ours = value_and_gradients(
+  actual = value_and_gradients(
     lambda x, kernel: convolution(x, kernel, **settings), x, kernel
   )
-  theirs = value_and_gradients(
+  expected = value_and_gradients(
     lambda x, k: flax_conv.apply({"params": {"kernel": k}}, x),
     x,
     kernel,
   )
-  assert ours[0].dtype == x.dtype
-  assert_close(ours, theirs)
+  assert actual[0].dtype == x.dtype
+  assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=str)
@@ -111,12 +111,12 @@ def test_jit_vmap_jvp_and_second_derivatives_equal_those_of_lax(case):
       ),
     }
 
-  ours, theirs = (
+  actual, expected = (
     jax.jit(lambda f=f: derivatives(f), compiler_options=FAST)()
     for f in (convolution, lax_convolution)
   )
   # Second derivatives sum the rounding errors of two convolutions.
-  assert_close(ours, theirs, 3e-5)
+  assert_close(actual, expected, 3e-5)
   assert_close(convolution(x, kernel), lax_convolution(x, kernel))
 
 

@@ -129,7 +129,7 @@ def test_blocks_drop_about_a_fraction_rate_and_preserve_the_mean(size):
   x = jnp.ones((600, 14, 14, 8))
   y = np.asarray(drop_block(KEY, x, 0.1, size))
   # Overlapping blocks drop less than the rate. The upper bound is six standard
-  # deviations for blocks of the whole image, of which there are fewest.
+  # deviations for blocks as large as the image, of which there are fewest.
   assert 0.08 < (y == 0).mean() < 0.1 + 6 * np.sqrt(0.09 / (600 * 8))
   assert y.mean() == pytest.approx(1, rel=1e-5)
 

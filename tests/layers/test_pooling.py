@@ -31,7 +31,7 @@ POOLS = {"max": (max_pool, nn.max_pool), "avg": (avg_pool, nn.avg_pool)}
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_output_and_gradient_equal_those_of_flax_also_with_ties(case, name):
   size, window, strides, padding = case
-  ours, theirs = POOLS[name]
+  actual, expected = POOLS[name]
   # NumPy, because sampling with JAX would compile a program for each shape.
   x = np.random.default_rng(0).normal(size=(3, *size, 4)).astype(np.float32)
   # Small integers, most of them zero, as after a relu.
@@ -45,7 +45,7 @@ def test_output_and_gradient_equal_those_of_flax_also_with_ties(case, name):
     return y, pullback(jnp.cos(jnp.arange(y.size)).reshape(y.shape))[0]
 
   for values in (x, ties):
-    a, b = (value_and_gradient(pool, values) for pool in (ours, theirs))
+    a, b = (value_and_gradient(pool, values) for pool in (actual, expected))
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b
     )

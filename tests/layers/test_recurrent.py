@@ -94,12 +94,12 @@ def recur_with(cell, **settings):
 @pytest.mark.parametrize(
   ("name", "settings"),
   [
-    ("gru", "masked"),
     ("gru", "reversed"),
-    ("lstm", "plain"),
     ("lstm", "reversed"),
     ("rnn", "masked"),
     ("rnn_relu", "plain"),
+    pytest.param("gru", "masked", marks=pytest.mark.slow),
+    pytest.param("lstm", "plain", marks=pytest.mark.slow),
   ],
 )
 def test_formulations_agree_forward_and_backward(name, settings):
@@ -143,8 +143,15 @@ def test_recur_equals_single_steps(name, norm):
   assert_near(last, carry, 1e-5)
 
 
-@pytest.mark.parametrize("norm", [False, True])
-@pytest.mark.parametrize("name", ["gru", "lstm"])
+@pytest.mark.parametrize(
+  ("name", "norm"),
+  [
+    ("lstm", False),
+    ("gru", True),
+    pytest.param("gru", False, marks=pytest.mark.slow),
+    pytest.param("lstm", True, marks=pytest.mark.slow),
+  ],
+)
 def test_masked_steps_have_no_effect_even_if_they_are_nan(name, norm):
   cell, x, params, carry = inputs(name, norm)
   settings = {"mask": MASK, "reverse": True}
@@ -216,20 +223,27 @@ def test_layer_norm_makes_the_output_invariant_to_the_scale_of_kernels():
     )  # Because of the epsilon added to the variance.
 
 
-@pytest.mark.parametrize("module", [RNN, LSTM, GRU])
+@pytest.mark.parametrize(
+  "module",
+  [
+    LSTM,
+    pytest.param(GRU, marks=pytest.mark.slow),
+    pytest.param(RNN, marks=pytest.mark.slow),
+  ],
+)
 def test_layers_continue_from_a_returned_carry(module):
   layers = module(width=WIDTH, depth=2)
   x = sample(0, ROWS, 6, FEATURES)
 
   @jit
   def run(key, x):
-    (whole, final), variables = layers.init_with_output(key, x, train=False)
+    (at_once, final), variables = layers.init_with_output(key, x, train=False)
     apply = functools.partial(layers.apply, variables, train=False)
     first, carry = apply(x[:, :4])
-    return whole, final, first, *apply(x[:, 4:], carry=carry)
+    return at_once, final, first, *apply(x[:, 4:], carry=carry)
 
-  whole, final, first, second, end = run(KEY, x)
-  assert_near(jnp.concatenate([first, second], axis=1), whole)
+  at_once, final, first, second, end = run(KEY, x)
+  assert_near(jnp.concatenate([first, second], axis=1), at_once)
   assert_near(end, final)
 
 

@@ -1,4 +1,10 @@
-"""Fields of small image models, one of each class, shared by tests."""
+"""Small image models, one of each class, and the tiers of test cases."""
+
+import jax
+import numpy as np
+import pytest
+
+from dlcore import trees
 
 IMAGES = {
   "convnext_tiny": {
@@ -22,3 +28,27 @@ IMAGES = {
   "vgg11": {"stages": ((4,), (8,)), "dense": (16,), "grid": 2},
   "wide_resnet28_10": {"depth": 10, "widen": 1},
 }
+
+
+def initialized(model, x, generator):
+  """Returns variables of an image model that NumPy samples.
+
+  Compiling initializers takes seconds. The biases and means are 0.
+  """
+
+  def sample(path, leaf):
+    if path.endswith("kernel"):
+      scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
+      return scale * generator.normal(size=leaf.shape).astype(np.float32)
+    ones = path.endswith(("scale", "var"))
+    return np.full(leaf.shape, float(ones), np.float32)
+
+  key = jax.random.key(0)
+  shapes = jax.eval_shape(lambda: model.init(key, x, train=False))
+  return trees.map_with_path(sample, shapes)
+
+
+def tiers(cases, fast):
+  """Returns the cases; those that are not in `fast` run in the slow tier."""
+  slow = pytest.mark.slow
+  return [pytest.param(c, marks=() if c in fast else slow) for c in cases]

@@ -9,6 +9,7 @@ import optax
 import pytest
 import small
 from jax import export
+from small import initialized, tiers
 
 from dlcore import layers, models, trees
 from dlcore.errors import UserError
@@ -21,7 +22,11 @@ SETTINGS = {
   **small.IMAGES,
   "cnn": {"stages": ((4,), (8, 8)), "dense": (16,)},
   "cnn mean": {"stages": ((4,), (8, 8)), "pool": "mean", "dense": ()},
-  "cnn plain": {"batch_norm": False, "pooling": "avg", "stages": ((4, 8),)},
+  "cnn plain": {
+    "batch_norm": False,
+    "stage_pooling": "avg",
+    "stages": ((4, 8),),
+  },
   "lenet5": {},
   "mlp": {"widths": (32, 16)},
   "resnet20": {"stages": (1, 2), "width": 4},
@@ -31,20 +36,15 @@ SETTINGS = {
 EACH = [
   case for case in SETTINGS if case not in ("cnn mean", "cnn plain", "resnet50")
 ]
-SLOW = {"convnext_tiny", "efficientnet_lite0", "mixer", "resnet50"}
-SLOW |= {"wide_resnet28_10"}
-"""Cases whose gradients take seconds to compile."""
+REGULARIZED = [case for case in EACH if case != "lenet5"]
+"""Cases with dropout and remat."""
+CHEAP = {"cnn", "mlp", "resnet20"}
+"""Cases of the fast tier for tests that compile a program for each case."""
 ELSEWHERE = {
   *(models.Bert, models.ViT),  # test_encoders.py
   *(models.GPT2, models.Llama, models.Transformer),  # test_decoders.py
   *(models.RecurrentNetwork, models.Seq2Seq),  # test_recurrent.py
 }
-
-
-def mark_slow(cases):
-  """Returns the cases, of which those in `SLOW` run in the slow tier only."""
-  slow = pytest.mark.slow
-  return [pytest.param(c, marks=slow if c in SLOW else ()) for c in cases]
 
 
 @functools.cache
@@ -58,16 +58,7 @@ def make(case, size=12, **settings):
   )
   generator = np.random.default_rng(0)
   x = generator.normal(size=(6, size, size, 1)).astype(np.float32)
-
-  def sample(path, leaf):
-    if path.endswith("kernel"):
-      scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
-      return scale * generator.normal(size=leaf.shape).astype(np.float32)
-    ones = path.endswith(("scale", "var"))
-    return np.full(leaf.shape, float(ones), np.float32)
-
-  shapes = jax.eval_shape(lambda: model.init(KEY, x, train=False))
-  return model, trees.map_with_path(sample, shapes), x
+  return model, initialized(model, x, generator), x
 
 
 @functools.partial(jax.jit, static_argnums=0, compiler_options=FAST)
@@ -109,7 +100,7 @@ def test_logits_are_float32_and_variables_plain_dicts(case):
     model.apply(variables, x)
 
 
-@pytest.mark.parametrize("case", EACH)
+@pytest.mark.parametrize("case", tiers(EACH, {"cnn", "mlp"}))
 def test_jit_equals_no_jit(case):
   model, variables, x = make(case)
   plain = model.apply(variables, x, train=False)
@@ -165,7 +156,7 @@ def split(variables):
   return extra.pop("params"), extra
 
 
-@pytest.mark.parametrize("case", mark_slow(SETTINGS))
+@pytest.mark.parametrize("case", tiers(SETTINGS, CHEAP))
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   params, extra = split(make(case)[1])
   _, step = learner(case)
@@ -178,7 +169,7 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   assert value < 0.02
 
 
-@pytest.mark.parametrize("case", mark_slow(c for c in EACH if c != "lenet5"))
+@pytest.mark.parametrize("case", tiers(REGULARIZED, CHEAP))
 def test_remat_preserves_the_gradient(case):
   params, extra = split(make(case)[1])
   loss, step = learner(case)
@@ -197,7 +188,7 @@ def assert_same_gradient(left, right):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * scale + 1e-6)
 
 
-@pytest.mark.parametrize("case", EACH)
+@pytest.mark.parametrize("case", tiers(EACH, CHEAP))
 def test_bfloat16_is_finite_and_close(case):
   model, variables, x = make(case)
   exact = evaluate(model, variables, x)
@@ -207,7 +198,7 @@ def test_bfloat16_is_finite_and_close(case):
   assert np.abs(logits - exact).max() < 0.05 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("case", [c for c in EACH if c != "lenet5"])
+@pytest.mark.parametrize("case", tiers(REGULARIZED, CHEAP))
 def test_a_traced_dropout_rate_gives_the_same_output_as_a_number(case):
   model, variables, x = make(case)
   outputs = []
@@ -228,7 +219,7 @@ def test_a_traced_dropout_rate_gives_the_same_output_as_a_number(case):
   assert np.abs(outputs[0] - outputs[1]).max() > 0.01
 
 
-@pytest.mark.parametrize("case", EACH)
+@pytest.mark.parametrize("case", tiers(EACH, {"cnn", "convnext_tiny"}))
 def test_the_gradient_lowers_for_every_platform(case):
   model, variables, x = make(case)
   gradient = jax.grad(
@@ -346,8 +337,10 @@ def test_batch_norm_over_a_mapped_axis_equals_that_of_the_whole_batch():
   parts = jax.vmap(
     lambda x: train_apply(model, variables, x, 0.0), axis_name="data"
   )(x.reshape(4, 2, 12, 12, 1))
-  whole = train_apply(model.clone(axis_name=None), variables, x, 0.0)
-  np.testing.assert_allclose(parts.reshape(8, 5), whole, rtol=1e-4, atol=1e-5)
+  expected = train_apply(model.clone(axis_name=None), variables, x, 0.0)
+  np.testing.assert_allclose(
+    parts.reshape(8, 5), expected, rtol=1e-4, atol=1e-5
+  )
 
 
 @pytest.mark.parametrize("size", [8, 28, 32])
@@ -364,7 +357,7 @@ def test_lenet_accepts_images_of_any_size(size):
     ("cnn", {"stages": ((4,), ())}, 12, "at least one convolution"),
     ("cnn", {"stages": ((4,), (0,))}, 12, "stages"),
     ("cnn", {"stages": (4, 8)}, 12, "stages"),
-    ("cnn", {"pooling": "maxx"}, 12, "did you mean 'max'"),
+    ("cnn", {"stage_pooling": "maxx"}, 12, "did you mean 'max'"),
     ("cnn", {"pool": "men"}, 12, "expected pool to be .*'mean'"),
     ("cnn", {"kernel_size": 0}, 12, "kernel_size"),
     ("mlp", {"widths": (8, -1)}, 12, "widths"),

@@ -3,11 +3,12 @@
 The files are tests/golden/*.safetensors; `make.py` there documents them.
 """
 
+import dataclasses
 import functools
 import json
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,8 @@ ZERO = {
 to the largest gradient of the model."""
 
 
-class Golden(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Golden:
   """A golden file, and the results of dlcore for its weights and inputs."""
 
   metadata: dict[str, str]
@@ -51,20 +53,36 @@ class Golden(NamedTuple):
   family: Family
   model: Any
   loaded: rule_loading.Loaded
-  outputs: dict[str, np.ndarray]
-  gradients: dict[str, np.ndarray]
+  variables: Any
+  inputs: dict[str, np.ndarray]
+
+  @functools.cached_property
+  def results(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Outputs and gradients by name, computed on the first access."""
+    outputs, gradients = _compute(self)
+    for output in json.loads(self.metadata.get("padded", "[]")):
+      outputs[output] = _without_padding(
+        outputs[output], self.inputs["attention_mask"]
+      )
+    return outputs, gradients
+
+
+def family_of(name: str) -> Family:
+  """Returns the family of a golden file."""
+  metadata = File(FOLDER / f"{name}.safetensors").metadata
+  return {**FAMILIES, "torch": torch_layers.FAMILY}[metadata["family"]]
 
 
 @functools.cache
 def golden(name: str) -> Golden:
-  """Returns a golden file and the outputs and gradients of its model."""
+  """Returns a golden file with its model and the variables."""
+  family = family_of(name)
   file = File(FOLDER / f"{name}.safetensors")
   arrays: dict[str, dict[str, np.ndarray]] = {}
   for key, array in file.items():
     kind, _, name = key.partition("/")
     arrays.setdefault(kind, {})[name] = array
   metadata = file.metadata
-  family = {**FAMILIES, "torch": torch_layers.FAMILY}[metadata["family"]]
   model = _build(family, metadata)
   # JAX has no 64-bit integers by default.
   inputs = {
@@ -74,21 +92,18 @@ def golden(name: str) -> Golden:
   shapes = jax.eval_shape(
     lambda: model.init(jax.random.key(0), *positional(inputs), train=False)
   )
-  rules = family.rules(model)
-  loaded = rule_loading.load(rules, arrays["weight"], trees.flatten(shapes))
+  loaded = rule_loading.load(
+    family.rules(model), arrays["weight"], trees.flatten(shapes)
+  )
   variables = trees.restore(shapes, loaded.arrays)
-  outputs, gradients = _compute(model, rules, variables, inputs, arrays)
-  for output in json.loads(metadata.get("padded", "[]")):
-    outputs[output] = _without_padding(
-      outputs[output], inputs["attention_mask"]
-    )
-  return Golden(metadata, arrays, family, model, loaded, outputs, gradients)
+  return Golden(metadata, arrays, family, model, loaded, variables, inputs)
 
 
 def output_errors(case: Golden) -> dict[str, float]:
   """Returns the errors of all outputs, by name."""
   expected = case.arrays["output"]
-  return {key: difference(case.outputs[key], expected[key]) for key in expected}
+  outputs, _ = case.results
+  return {key: difference(outputs[key], expected[key]) for key in expected}
 
 
 def gradient_errors(case: Golden) -> dict[str, float]:
@@ -96,10 +111,11 @@ def gradient_errors(case: Golden) -> dict[str, float]:
   expected = case.arrays["gradient"]
   largest = max(np.abs(array).max() for array in expected.values())
   zero = ZERO.get(case.metadata["family"])
+  _, gradients = case.results
   return {
-    key: float(np.abs(case.gradients[key] - array).max() / largest)
+    key: float(np.abs(gradients[key] - array).max() / largest)
     if zero and re.search(zero, key)
-    else difference(case.gradients[key], array)
+    else difference(gradients[key], array)
     for key, array in expected.items()
   }
 
@@ -128,8 +144,9 @@ def positional(inputs: dict[str, Any]) -> list[Any]:
   return [inputs[name] for name in POSITIONAL if name in inputs]
 
 
-def _compute(model, rules, variables, inputs, arrays):
+def _compute(case: Golden):
   """Returns outputs by name, and gradients by published name or by input."""
+  model, variables, inputs = case.model, case.variables, case.inputs
   others = {k: v for k, v in inputs.items() if k not in POSITIONAL}
 
   # Optimizing a program that runs once would take most of the time.
@@ -151,15 +168,17 @@ def _compute(model, rules, variables, inputs, arrays):
       outputs = _named(model, output, intermediates)
       return sum(
         jnp.vdot(outputs[key], cotangent)
-        for key, cotangent in arrays["cotangent"].items()
+        for key, cotangent in case.arrays["cotangent"].items()
       ), outputs
 
     return jax.grad(loss, (0, 1), has_aux=True)(params, series)
 
-  series = {k: x for k, x in inputs.items() if k in arrays["gradient"]}
+  series = {k: x for k, x in inputs.items() if k in case.arrays["gradient"]}
   gradients, outputs = jax.device_get(run(variables["params"], series))
   of_params, of_series = gradients
-  published = name_rules.save(rules, trees.flatten({"params": of_params}))
+  published = name_rules.save(
+    case.family.rules(model), trees.flatten({"params": of_params})
+  )
   return outputs, published | of_series
 
 

@@ -7,34 +7,10 @@ import numpy as np
 
 from dlcore import models, trees
 from dlcore.models import ResNet
-from dlcore.transfer import Family
-from dlcore.transfer.families.name_rules import CONV, DENSE, Rule
+from dlcore.transfer import FAMILIES, Family
 
-
-def norm(published, path):
-  return [
-    Rule(f"{published}.weight", f"params/{path}/scale"),
-    Rule(f"{published}.bias", f"params/{path}/bias"),
-    Rule(f"{published}.running_mean", f"batch_stats/{path}/mean"),
-    Rule(f"{published}.running_var", f"batch_stats/{path}/var"),
-  ]
-
-
-BLOCK, PATH = "layer{i+1}.{j}", "stage_{i}_block_{j}"
-RULES = [
-  Rule("conv1.weight", "params/stem/conv/kernel", CONV),
-  *norm("bn1", "stem/norm"),
-  Rule(f"{BLOCK}.conv{{k+1}}.weight", f"params/{PATH}/conv_{{k}}/kernel", CONV),
-  *norm(f"{BLOCK}.bn{{k+1}}", f"{PATH}/norm_{{k}}"),
-  Rule(
-    f"{BLOCK}.downsample.0.weight", f"params/{PATH}/shortcut_conv/kernel", CONV
-  ),
-  *norm(f"{BLOCK}.downsample.1", f"{PATH}/shortcut_norm"),
-  Rule("fc.weight", "params/head/kernel", DENSE),
-  Rule("fc.bias", "params/head/bias"),
-]
 FAMILY = Family(
-  rules=lambda model: RULES,
+  rules=FAMILIES["torchvision/resnet"].rules,
   build=lambda config: models.create(
     "resnet18",
     num_classes=config["num_labels"],

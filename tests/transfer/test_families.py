@@ -210,7 +210,7 @@ def test_the_cell_of_a_recurrent_network_is_compared(tmp_path):
 
 
 COMPARED = {
-  "CNN": {"pooling", "activation", "pool"},
+  "CNN": {"stage_pooling", "activation", "pool"},
   "EfficientNetLite": {"stem", "padding", "eps"},
   "Llama": {
     "tie_embeddings",

@@ -12,11 +12,18 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
-from golden import NAMES, golden, gradient_errors, output_errors, positional
+from golden import (
+  NAMES,
+  family_of,
+  golden,
+  gradient_errors,
+  output_errors,
+  positional,
+)
 
 from dlcore import transfer
 from dlcore.errors import UserError
-from dlcore.transfer import FAMILIES, weight_names
+from dlcore.transfer import FAMILIES, selection
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import safetensors, sources
 
@@ -28,19 +35,33 @@ NOT_RETURNED = {
 }
 
 
-# Depthwise convolutions compile for 10 s each; one file of them stays fast.
-SLOW = ("convnext_base", "convnext_gray", "timm_convnext_plain")
+FAST = {
+  *("bert_mlm", "distilbert_classifier", "vit_resized", "npz_vit_base"),
+  *("gpt2_lm", "llama_scaled", "qwen2_untied"),
+  *("marian_apart", "transformer_pre_norm"),
+  *("convnext_classifier", "timm_mixer_small", "torchvision_vgg_plain"),
+  *("timm_efficientnet_lite_google", "timm_resnet_bottleneck"),
+  *("torch_gru_stacked", "torch_lstm_lm", "torch_rnn_relu"),
+}
+"""Files whose results are compared in the fast tier: one of each architecture.
+Compiling the others takes most of a minute."""
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def case(request):
+  """A golden file; its results are not computed."""
+  return golden(request.param)
 
 
 @pytest.fixture(
   scope="module",
   params=[
-    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+    name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
     for name in NAMES
   ],
 )
-def case(request):
-  """A golden file; pytest runs all tests of one file in sequence."""
+def computed(request):
+  """A golden file whose results are computed."""
   return golden(request.param)
 
 
@@ -52,19 +73,25 @@ def config(case):
   return json.loads(case.metadata["config"])
 
 
-def test_every_output_equals_that_of_pytorch(case):
-  outputs, expected = case.outputs.keys(), case.arrays["output"].keys()
-  assert expected <= outputs
-  pattern = NOT_RETURNED.get(case.metadata["family"], "^$")
-  assert all(re.match(pattern, name) for name in outputs - expected)
-  for name, error in output_errors(case).items():
+def test_every_output_equals_that_of_pytorch(computed):
+  outputs, expected = computed.results[0].keys(), computed.arrays["output"]
+  assert expected.keys() <= outputs
+  pattern = NOT_RETURNED.get(computed.metadata["family"], "^$")
+  assert all(re.match(pattern, name) for name in outputs - expected.keys())
+  for name, error in output_errors(computed).items():
     assert error < 1e-5, name
 
 
-def test_every_gradient_equals_that_of_pytorch(case):
-  assert case.gradients.keys() == case.arrays["gradient"].keys()
-  for name, error in gradient_errors(case).items():
+def test_every_gradient_equals_that_of_pytorch(computed):
+  assert computed.results[1].keys() == computed.arrays["gradient"].keys()
+  for name, error in gradient_errors(computed).items():
     assert error < 1e-4, name
+
+
+def test_the_fast_tier_has_results_of_every_model():
+  assert set(NAMES) >= FAST
+  every = {family_of(name).model for name in NAMES}
+  assert {family_of(name).model for name in FAST} == every
 
 
 def test_every_weight_is_loaded_and_saved_bit_for_bit(case):
@@ -80,9 +107,7 @@ def test_every_weight_is_loaded_and_saved_bit_for_bit(case):
 
 def test_a_written_config_builds_the_same_model(case, config):
   written = json.loads(json.dumps(case.family.describe(case.model)))
-  assert (
-    FAMILIES[weight_names.config_family(written)].build(written) == case.model
-  )
+  assert FAMILIES[selection.config_family(written)].build(written) == case.model
 
 
 def test_a_model_that_no_config_describes_is_not_written(case):
@@ -139,7 +164,7 @@ def test_a_published_folder_is_loaded_and_written(case, config, tmp_path):
   for key in written.keys() - counters:
     np.testing.assert_array_equal(written[key], weights[key], err_msg=key)
   config = json.loads((again / sources.CONFIG).read_text())
-  assert FAMILIES[weight_names.config_family(config)].build(config) == model
+  assert FAMILIES[selection.config_family(config)].build(config) == model
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -147,7 +147,7 @@ def interrupted(installed):
   folder = installed.root / "snapshots" / "0123abc"
   folder.mkdir(parents=True)
   (installed.root / "blobs").mkdir()
-  places = {
+  locations = {
     key: f"model-0000{i + 1}-of-00003.safetensors"
     for i, key in enumerate("abc")
   }
@@ -159,12 +159,12 @@ def interrupted(installed):
 
   def shard(key):
     array = {key: np.ones(2)}
-    put(places[key], lambda blob: safetensors.write(blob, array))
+    put(locations[key], lambda blob: safetensors.write(blob, array))
 
-  text = json.dumps({"weight_map": places})
+  text = json.dumps({"weight_map": locations})
   put("model.safetensors.index.json", lambda blob: blob.write_text(text))
   shard("b")
-  return folder, lambda: [shard(key) for key in places]
+  return folder, lambda: [shard(key) for key in locations]
 
 
 def test_an_interrupted_download_is_completed(client, caplog):
@@ -197,7 +197,7 @@ def test_missing_files_are_reported_without_a_network(client):
   refused("hf:org/name", f"a cache without {one}, {three}, and OSError: offl")
 
   # Newer clients raise for an incomplete folder.
-  error = FileNotFoundError("not whole")
+  error = FileNotFoundError("incomplete")
   error.snapshot_path = str(folder)
   installed.snapshot_download = lambda **_: (_ for _ in ()).throw(error)
   refused("hf:org/name", f"a cache without {one}, {three}, and OSError: offl")

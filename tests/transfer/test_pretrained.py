@@ -11,15 +11,15 @@ from dlcore.errors import UserError
 from dlcore.transfer import (
   FAMILIES,
   input_channels,
+  selection,
   stacked_blocks,
-  weight_names,
 )
 from dlcore.transfer.io import pickles, safetensors
 
 
 @pytest.fixture(autouse=True)
 def _family(monkeypatch):
-  monkeypatch.setattr(weight_names, "FAMILIES", TABLE)
+  monkeypatch.setattr(selection, "FAMILIES", TABLE)
 
 
 TABLE = {"test": published.FAMILY}
@@ -128,7 +128,7 @@ def test_a_matching_head_can_keep_its_initialization(folder):
   equal(loaded["params"]["stem"], variables["params"]["stem"])
 
 
-def test_weights_without_a_head_keep_our_initialization(folder, tmp_path):
+def test_weights_without_a_head_keep_its_initialization(folder, tmp_path):
   arrays = arrays_of(folder)
   del arrays["fc.weight"], arrays["fc.bias"]
   model, variables = published.resnet()
@@ -252,6 +252,7 @@ def test_another_shape_is_refused_unless_allowed(folder):
 def test_a_base_is_loaded_into_a_model_with_a_head(
   folder, tmp_path, prefixed, monkeypatch
 ):
+  model, variables = published.resnet()
   arrays = {
     name if name.startswith("fc") else f"resnet.{name}": array
     for name, array in arrays_of(folder).items()
@@ -263,12 +264,11 @@ def test_a_base_is_loaded_into_a_model_with_a_head(
       rule._replace(published=f"resnet.{rule.published}")
       if not rule.published.startswith("fc")
       else rule
-      for rule in published.RULES
+      for rule in published.FAMILY.rules(model)
     ]
     family = published.FAMILY._replace(rules=lambda model: own)
     monkeypatch.setitem(TABLE, "test", family)
     source = folder
-  model, variables = published.resnet()
   loaded, report = transfer.load_pretrained(source, model, zeros(variables))
   equal(loaded, variables)
   assert not report.unused
@@ -490,7 +490,7 @@ def test_npz_archives_are_loaded_by_the_same_rules(folder, tmp_path):
   assert report.family == "test"
 
 
-def test_models_of_our_own_format_are_saved_by_their_paths(tmp_path):
+def test_the_format_of_dlcore_has_the_paths_as_names(tmp_path):
   model = models.create("mlp", num_classes=3, widths=(4, 5))
   x = np.ones((2, 6), np.float32)
   variables = model.init(jax.random.key(0), x, train=False)
@@ -585,7 +585,7 @@ def test_the_first_family_that_can_express_a_model_is_default_family(
   model, _ = published.resnet()
   refusing = published.FAMILY._replace(describe=refuse)
   monkeypatch.setattr(
-    weight_names,
+    selection,
     "FAMILIES",
     {"first": refusing, "second": published.FAMILY},
   )

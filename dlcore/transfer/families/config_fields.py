@@ -13,6 +13,26 @@ UNSUPPORTED = "dlcore has no such model: choose weights of another one"
 
 ANOTHER = "choose another family; 'dlcore' can express every model"
 
+TRAINING = (
+  "activation_dropout",
+  "attention_dropout",
+  "axis_name",
+  "block_size",
+  "drop_block",
+  "dropout",
+  "dtype",
+  "head_dropout",
+  "initializer",
+  "layer_scale",
+  "name",
+  "parent",
+  "remat",
+  "scan",
+  "stochastic_depth",
+  "unroll",
+)
+"""Fields of models without an effect on the outputs in evaluation."""
+
 REQUIRED = object()
 
 
@@ -99,7 +119,9 @@ def save_fields(rows: Sequence[Field], model: Any) -> dict[str, Any]:
   return {key: entry for key, entry in entries.items() if entry is not None}
 
 
-def check_entries(config: Mapping[str, Any], supported: Mapping[str, Any]):
+def check_entries(
+  config: Mapping[str, Any], supported: Mapping[str, Any]
+) -> None:
   """Checks entries of a config.json that have one supported value.
 
   Args:

@@ -35,10 +35,20 @@ def image_inputs(
     config: published config.json.
   """
   size = config.get("image_size", 224)
+  return images(size, config.get("num_channels", 3))
+
+
+def images(
+  size: int | Sequence[int], channels: int
+) -> tuple[jax.ShapeDtypeStruct, ...]:
+  """Returns the input of `init`, float32 images `[1, Y, X, C]`.
+
+  Args:
+    size: rows and columns, or one number for both.
+    channels: C.
+  """
   rows, columns = (size, size) if isinstance(size, int) else size
-  channels = config.get("num_channels", 3)
-  shape = (1, rows, columns, channels)
-  return (jax.ShapeDtypeStruct(shape, np.float32),)
+  return (jax.ShapeDtypeStruct((1, rows, columns, channels), np.float32),)
 
 
 class Family(NamedTuple):

@@ -1,11 +1,11 @@
-"""Parameter names of transformers for BERT, MiniLM and similar encoders."""
+"""BERT, MiniLM and similar encoders in transformers: names and config.json."""
 
 from collections.abc import Sequence
 
 from dlcore.models.bert import Bert
-from dlcore.transfer.families.config_fields import Field, mlp_dim
+from dlcore.transfer.families.config_fields import Field
 from dlcore.transfer.families.family import token_inputs
-from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
+from dlcore.transfer.families.hf_config import ENCODER, HfConfig
 from dlcore.transfer.families.layer_rules import (
   attention,
   dense,
@@ -14,13 +14,8 @@ from dlcore.transfer.families.layer_rules import (
 )
 from dlcore.transfer.families.name_rules import Rule
 
-PREFIX = "bert."
-
-IGNORED = (
-  r"(^|\.)embeddings\.position_ids$"
-  # The tied output layer, and the head of next-sentence prediction.
-  r"|^cls\.predictions\.decoder\.|^cls\.seq_relationship\."
-)
+POSITION_IDS = r"(^|\.)embeddings\.position_ids$"
+"""Regex over published names: 0 to `max_length - 1`, not a parameter."""
 
 OPTIONAL_LAYERS = r"^params/(pooler|mlm_\w+)/|^params/mlm_bias$"
 """Layers that some of the published models have in addition to the encoder."""
@@ -29,22 +24,18 @@ CONFIG = HfConfig(
   Bert,
   "bert",
   architectures={
-    "BertModel": None,
-    "BertForSequenceClassification": "classifier",
-    "BertForTokenClassification": "tokens",
-    "BertForMaskedLM": "mlm",
-    "BertForPreTraining": "mlm",
+    "BertModel": {"head": None},
+    "BertForSequenceClassification": {"head": "classifier"},
+    "BertForTokenClassification": {"head": "tokens"},
+    "BertForMaskedLM": {"head": "mlm"},
+    "BertForPreTraining": {"head": "mlm"},
   },
+  prefix="bert.",
   fields=(
     Field("vocab_size", "vocab_size", 30_522),
-    Field("hidden_size", "width", 768),
-    Field("num_hidden_layers", "depth", 12),
-    Field("num_attention_heads", "num_heads", 12),
-    Field("intermediate_size", "mlp_dim", 3072, save=mlp_dim),
+    *ENCODER,
     Field("max_position_embeddings", "max_length", 512),
     Field("type_vocab_size", "num_token_types", 2, nonzero=True),
-    Field("hidden_act", "activation", "gelu", *ACTIVATION),
-    Field("layer_norm_eps", "eps", 1e-12),
     Field("hidden_dropout_prob", "dropout", 0.1),
     Field("attention_probs_dropout_prob", "attention_dropout", 0.1),
     Field(
@@ -55,7 +46,6 @@ CONFIG = HfConfig(
         config.get("hidden_dropout_prob", 0.1) if rate is None else rate
       ),
     ),
-    *CLASSES,
   ),
   constants={"pooler_activation": "tanh"},
   supported={"position_embedding_type": "absolute", "is_decoder": False},
@@ -63,9 +53,8 @@ CONFIG = HfConfig(
 )
 
 
-def rules(model: Bert) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head."""
-  base = PREFIX if model.head else ""
+def rules(model: Bert, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`."""
   return (
     *_embeddings(f"{base}embeddings"),
     *_block(f"{base}encoder.layer.{{i}}", "params/block_{i}"),
@@ -118,8 +107,11 @@ def _norm(published: str, path: str) -> tuple[Rule, ...]:
 
 FAMILY = CONFIG.family(
   rules,
-  ignored=IGNORED,
+  ignored=(
+    rf"{POSITION_IDS}"
+    # The tied output layer, and the head of next-sentence prediction.
+    r"|^cls\.predictions\.decoder\.|^cls\.seq_relationship\."
+  ),
   inputs=token_inputs,
-  prefix=PREFIX,
   optional=OPTIONAL_LAYERS,
 )

@@ -7,6 +7,7 @@ from dlcore.errors import UserError, lookup, nearest
 from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import Field
 from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.name_rules import Rule
 
 ACTIVATIONS = {
   "gelu": "gelu_exact",
@@ -62,6 +63,17 @@ CLASSES = (
 )
 """Rows of the number of classes, which label tables express."""
 
+ENCODER = (
+  Field("hidden_size", "width", 768),
+  Field("num_hidden_layers", "depth", 12),
+  Field("num_attention_heads", "num_heads", 12),
+  Field("intermediate_size", "mlp_dim", 3072, save=config_fields.mlp_dim),
+  Field("hidden_act", "activation", "gelu", *ACTIVATION),
+  Field("layer_norm_eps", "eps", 1e-12),
+  *CLASSES,
+)
+"""Rows that encoders of text and of images share."""
+
 
 class HfConfig(NamedTuple):
   """Table of the config.json of one `model_type`."""
@@ -71,11 +83,15 @@ class HfConfig(NamedTuple):
 
   model_type: str
 
-  architectures: Mapping[str, str | None]
-  """Value of `head` by class of transformers. The first class is the default if
-  a config.json names none, and the first one of a head is written."""
+  architectures: Mapping[str, Mapping[str, Any]]
+  """Values of `head`, and of the fields that depend on it, by class of
+  transformers. The first class is the default if a config.json names none, and
+  the first one of a head is written."""
 
   fields: Sequence[Field]
+
+  prefix: str
+  """See `Family`."""
 
   constants: Mapping[str, Any] = {}
   """Fields of the model that have one value in this family."""
@@ -94,12 +110,13 @@ class HfConfig(NamedTuple):
       UserError: dlcore has no such model.
     """
     names = config.get("architectures") or list(self.architectures)
-    head = lookup(self.architectures, names[0], "architecture of transformers")
+    name = "architecture of transformers"
+    of_head = lookup(self.architectures, names[0], name)
     config_fields.check_entries(config, self.supported)
-    if self.tied_head and head == self.tied_head:
+    if of_head["head"] == self.tied_head:
       config_fields.check_entries(config, {"tie_word_embeddings": True})
     fields = config_fields.load_fields(self.fields, config)
-    return self.model(**{"head": head, **self.constants, **fields})
+    return self.model(**{**of_head, **self.constants, **fields})
 
   def describe(self, model: Any) -> dict[str, Any]:
     """Returns the config.json from which transformers builds the model.
@@ -110,16 +127,33 @@ class HfConfig(NamedTuple):
     Raises:
       UserError: transformers has no such model.
     """
-    config_fields.check_constants(model, self.constants)
+    name, of_head = next(
+      (name, fields)
+      for name, fields in self.architectures.items()
+      if fields["head"] == model.head
+    )
+    config_fields.check_constants(model, {**of_head, **self.constants})
     return {
-      "architectures": [
-        next(n for n, head in self.architectures.items() if head == model.head)
-      ],
+      "architectures": [name],
       "model_type": self.model_type,
       **self.supported,
       **config_fields.save_fields(self.fields, model),
     }
 
-  def family(self, rules: Callable[..., Any], **fields: Any) -> Family:
-    """Returns the family of this table and these name rules."""
-    return Family(rules, self.build, self.describe, model=self.model, **fields)
+  def family(
+    self, rules: Callable[[Any, str], Sequence[Rule]], **fields: Any
+  ) -> Family:
+    """Returns the family of this table.
+
+    Args:
+      rules: `(model, prefix of the names of its base) -> rules`.
+      **fields: other fields of the family.
+    """
+    return Family(
+      lambda model: rules(model, self.prefix if model.head else ""),
+      self.build,
+      self.describe,
+      model=self.model,
+      prefix=self.prefix,
+      **fields,
+    )

@@ -1,4 +1,4 @@
-"""Parameter names of transformers for ConvNeXt."""
+"""ConvNeXt in transformers: names and config.json."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,14 @@ from dlcore.transfer.families.hf_config import CLASSES, HfConfig
 from dlcore.transfer.families.layer_rules import dense, norm
 from dlcore.transfer.families.name_rules import CONV, Rule
 
-PREFIX = "convnext."
-
 CONFIG = HfConfig(
   ConvNeXt,
   "convnext",
   architectures={
-    "ConvNextForImageClassification": "classifier",
-    "ConvNextModel": None,
+    "ConvNextForImageClassification": {"head": "classifier"},
+    "ConvNextModel": {"head": None},
   },
+  prefix="convnext.",
   fields=(
     Field("num_stages", "depths", None, save=lambda depths, _: len(depths)),
     Field("depths", "depths", (3, 3, 9, 3), *SEQUENCE),
@@ -37,9 +36,9 @@ CONFIG = HfConfig(
 )
 
 
-def rules(model: ConvNeXt) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head."""
-  base = PREFIX if model.head else ""
+def rules(model: ConvNeXt, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`."""
+  del model
   stem, stage = f"{base}embeddings", f"{base}encoder.stages.{{i}}"
   layer, block = f"{stage}.layers.{{j}}", "params/stage_{i}_block_{j}"
   down, path = f"{stage}.downsampling_layer", "params/stage_{i}"
@@ -58,4 +57,4 @@ def rules(model: ConvNeXt) -> Sequence[Rule]:
   )
 
 
-FAMILY = CONFIG.family(rules, prefix=PREFIX)
+FAMILY = CONFIG.family(rules)

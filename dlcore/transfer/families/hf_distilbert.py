@@ -1,13 +1,11 @@
-"""Parameter names of transformers for DistilBERT."""
+"""DistilBERT in transformers: names and config.json."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dlcore.models.bert import Bert
-from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import Field, mlp_dim
-from dlcore.transfer.families.family import Family, token_inputs
-from dlcore.transfer.families.hf_bert import OPTIONAL_LAYERS
+from dlcore.transfer.families.family import token_inputs
+from dlcore.transfer.families.hf_bert import OPTIONAL_LAYERS, POSITION_IDS
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
 from dlcore.transfer.families.layer_rules import (
   attention,
@@ -17,20 +15,16 @@ from dlcore.transfer.families.layer_rules import (
 )
 from dlcore.transfer.families.name_rules import Rule
 
-PREFIX = "distilbert."
-
-IGNORED = r"(^|\.)embeddings\.position_ids$|^vocab_projector\.weight$"
-"""The weight of the projector is the embedding table."""
-
 CONFIG = HfConfig(
   Bert,
   "distilbert",
   architectures={
-    "DistilBertModel": None,
-    "DistilBertForSequenceClassification": "classifier",
-    "DistilBertForTokenClassification": "tokens",
-    "DistilBertForMaskedLM": "mlm",
+    "DistilBertModel": {"head": None},
+    "DistilBertForSequenceClassification": {"head": "classifier"},
+    "DistilBertForTokenClassification": {"head": "tokens"},
+    "DistilBertForMaskedLM": {"head": "mlm"},
   },
+  prefix="distilbert.",
   fields=(
     Field("vocab_size", "vocab_size", 30_522),
     Field("dim", "width", 768),
@@ -46,6 +40,7 @@ CONFIG = HfConfig(
   ),
   constants={
     "num_token_types": 0,
+    "pooler": False,
     "pooler_activation": "relu",
     "eps": 1e-12,  # Of all norms; config.json has no entry for it.
   },
@@ -53,9 +48,8 @@ CONFIG = HfConfig(
 )
 
 
-def rules(model: Bert) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head."""
-  base = PREFIX if model.head else ""
+def rules(model: Bert, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`."""
   layer, block = f"{base}transformer.layer.{{i}}", "params/block_{i}"
   projections = [f"{layer}.attention.{n}_lin" for n in ("q", "k", "v", "out")]
   return (
@@ -80,25 +74,10 @@ TIED = embedding("vocab_projector", "word")
 """Published name of the embedding table as the output layer."""
 
 
-def build(config: Mapping[str, Any]) -> Bert:
-  """Returns the model that a config.json describes; see `HfConfig.build`."""
-  return CONFIG.build(config).clone(pooler=False)
-
-
-def describe(model: Bert) -> dict[str, Any]:
-  """Returns the config.json of a model; see `HfConfig.describe`."""
-  if model.head is None:
-    config_fields.check_constants(model, {"pooler": False})
-  return CONFIG.describe(model)
-
-
-FAMILY = Family(
+FAMILY = CONFIG.family(
   rules,
-  build,
-  describe,
-  model=Bert,
-  ignored=IGNORED,
+  # The weight of the projector is the embedding table.
+  ignored=rf"{POSITION_IDS}|^vocab_projector\.weight$",
   inputs=token_inputs,
-  prefix=PREFIX,
   optional=OPTIONAL_LAYERS,
 )

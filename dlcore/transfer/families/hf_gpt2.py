@@ -1,4 +1,4 @@
-"""Parameter names of transformers for GPT-2."""
+"""GPT-2 in transformers: names and config.json."""
 
 from collections.abc import Sequence
 
@@ -6,22 +6,23 @@ from dlcore.models.gpt2 import GPT2
 from dlcore.transfer.families.config_fields import OPTIONAL, Field
 from dlcore.transfer.families.family import token_inputs
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
-from dlcore.transfer.families.layer_rules import dense, embedding, norm
+from dlcore.transfer.families.layer_rules import (
+  dense,
+  embedding,
+  fused_attention,
+  norm,
+)
 from dlcore.transfer.families.name_rules import DENSE, SAME, Rule, fused
-
-PREFIX = "transformer."
-
-# Causal masks, and the output layer, which is the embedding table.
-IGNORED = r"(^|\.)h\.\d+\.attn\.(masked_)?bias$|^lm_head\.weight$"
 
 CONFIG = HfConfig(
   GPT2,
   "gpt2",
   architectures={
-    "GPT2LMHeadModel": "lm",
-    "GPT2Model": None,
-    "GPT2ForSequenceClassification": "classifier",
+    "GPT2LMHeadModel": {"head": "lm"},
+    "GPT2Model": {"head": None},
+    "GPT2ForSequenceClassification": {"head": "classifier"},
   },
+  prefix="transformer.",
   fields=(
     Field("vocab_size", "vocab_size", 50_257),
     Field("n_embd", "width", 768),
@@ -45,26 +46,18 @@ CONFIG = HfConfig(
 )
 
 
-def rules(model: GPT2) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head.
+def rules(model: GPT2, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`.
 
   Published kernels are `[in, out]`, like the model's. Those of query, key and
   value are one array.
   """
-  base = PREFIX if model.head else ""
   layer, block = f"{base}h.{{i}}", "params/block_{i}"
-  kernels, biases = (
-    tuple(
-      f"{block}/attention/{name}/{kind}" for name in ("query", "key", "value")
-    )
-    for kind in ("kernel", "bias")
-  )
   return (
     embedding(f"{base}wte", "word"),
     embedding(f"{base}wpe", "position"),
     *norm(f"{layer}.ln_1", f"{block}/attention_norm"),
-    Rule(f"{layer}.attn.c_attn.weight", kernels, fused(3, 1)),
-    Rule(f"{layer}.attn.c_attn.bias", biases, fused(3, 0)),
+    *fused_attention(f"{layer}.attn.c_attn", f"{block}/attention", fused(3, 1)),
     *dense(f"{layer}.attn.c_proj", f"{block}/attention/out", SAME),
     *norm(f"{layer}.ln_2", f"{block}/feedforward_norm"),
     *dense(f"{layer}.mlp.c_fc", f"{block}/feedforward/in", SAME),
@@ -78,7 +71,9 @@ def rules(model: GPT2) -> Sequence[Rule]:
 TIED = embedding("lm_head", "word")
 """Published name of the embedding table as the output layer."""
 
-
 FAMILY = CONFIG.family(
-  rules, ignored=IGNORED, inputs=token_inputs, prefix=PREFIX
+  rules,
+  # Causal masks, and the output layer, which is the embedding table.
+  ignored=r"(^|\.)h\.\d+\.attn\.(masked_)?bias$|^lm_head\.weight$",
+  inputs=token_inputs,
 )

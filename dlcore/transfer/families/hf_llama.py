@@ -1,4 +1,4 @@
-"""Parameter names of transformers for Llama, SmolLM and Qwen 2."""
+"""Llama, SmolLM and Qwen 2 in transformers: names and config.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +10,6 @@ from dlcore.transfer.families.family import Family, token_inputs
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
 from dlcore.transfer.families.layer_rules import attention, embedding
 from dlcore.transfer.families.name_rules import DENSE, Rule
-
-PREFIX = "model."
-
-IGNORED = r"(^|\.)rotary_emb\.inv_freq$"
-
-OPTIONAL_LAYERS = r"^params/other_head/"
-"""The head that only a model of the other kind has."""
 
 SCALING = (
   "factor",
@@ -80,11 +73,11 @@ FIELDS = (
 SUPPORTED = {"mlp_bias": False, "use_sliding_window": False}
 
 
-def _architectures(name: str) -> dict[str, str | None]:
+def _architectures(name: str) -> dict[str, dict[str, str | None]]:
   return {
-    f"{name}ForCausalLM": "lm",
-    f"{name}Model": None,
-    f"{name}ForSequenceClassification": "classifier",
+    f"{name}ForCausalLM": {"head": "lm"},
+    f"{name}Model": {"head": None},
+    f"{name}ForSequenceClassification": {"head": "classifier"},
   }
 
 
@@ -98,6 +91,7 @@ LLAMA = HfConfig(
     Field("attention_bias", "qkv_bias", False),
     Field("attention_bias", "out_bias", False),
   ),
+  prefix="model.",
   supported=SUPPORTED,
 )
 QWEN2 = HfConfig(
@@ -117,14 +111,14 @@ QWEN2 = HfConfig(
       ),
     ),
   ),
+  prefix="model.",
   constants={"qkv_bias": True, "out_bias": False},
   supported=SUPPORTED,
 )
 
 
-def rules(model: Llama) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head."""
-  base = PREFIX if model.head else ""
+def rules(model: Llama, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`."""
   layer, block = f"{base}layers.{{i}}", "params/block_{i}"
   projections = [f"{layer}.self_attn.{name}_proj" for name in "qkvo"]
   feedforward = (
@@ -164,10 +158,10 @@ def _scale(published: str, path: str) -> Rule:
 def _family(config: HfConfig) -> Family:
   return config.family(
     rules,
-    ignored=IGNORED,
+    ignored=r"(^|\.)rotary_emb\.inv_freq$",
     inputs=token_inputs,
-    prefix=PREFIX,
-    optional=OPTIONAL_LAYERS,
+    # The head that only a model of the other kind has.
+    optional=r"^params/other_head/",
   )
 
 

@@ -1,4 +1,4 @@
-"""Parameter names of transformers for Marian, such as the models of OPUS-MT."""
+"""Marian in transformers, such as OPUS-MT: names and config.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,14 +14,6 @@ from dlcore.transfer.families.layer_rules import (
   norm,
 )
 from dlcore.transfer.families.name_rules import Layout, Rule
-
-PREFIX = "model."
-
-# Sinusoidal positions, and shared embedding tables.
-IGNORED = (
-  r"(^|\.)(encoder|decoder)\.embed_(positions|tokens)\.weight$"
-  r"|^lm_head\.weight$"
-)
 
 
 def _load_target(is_shared: bool, config: Mapping[str, Any]) -> int:
@@ -42,7 +34,11 @@ def _last_token(_, model: Transformer) -> int:
 CONFIG = HfConfig(
   Transformer,
   "marian",
-  architectures={"MarianMTModel": "lm", "MarianModel": None},
+  architectures={
+    "MarianMTModel": {"head": "lm"},
+    "MarianModel": {"head": None},
+  },
+  prefix="model.",
   fields=(
     # Written only: the last row of a field is read.
     Field("pad_token_id", "vocab_size", None, save=_last_token),
@@ -100,9 +96,8 @@ ROW = Layout(lambda array: (array[0],), lambda arrays: arrays[0][None])
 """`[1, V]` to `[V]`."""
 
 
-def rules(model: Transformer) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head."""
-  base = PREFIX if model.head else ""
+def rules(model: Transformer, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`."""
   if not model.target_vocab_size:
     tables = {"shared": "word"}
   else:
@@ -143,5 +138,9 @@ def _layer(published: str, path: str) -> tuple[Rule, ...]:
 
 
 FAMILY = CONFIG.family(
-  rules, ignored=IGNORED, inputs=token_inputs, prefix=PREFIX
+  rules,
+  # Sinusoidal positions, and shared embedding tables.
+  ignored=r"(^|\.)(encoder|decoder)\.embed_(positions|tokens)\.weight$"
+  r"|^lm_head\.weight$",
+  inputs=token_inputs,
 )

@@ -1,4 +1,4 @@
-"""Parameter names of transformers for residual networks."""
+"""ResNet in transformers: names and config.json."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +14,10 @@ from dlcore.transfer.families.config_fields import (
 from dlcore.transfer.families.hf_config import CLASSES, HfConfig
 from dlcore.transfer.families.layer_rules import (
   BATCH_COUNTERS,
-  batch_norm,
+  conv_norm,
   dense,
 )
-from dlcore.transfer.families.name_rules import CONV, Rule
-
-PREFIX = "resnet."
+from dlcore.transfer.families.name_rules import Rule
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 """Output channels of a block as a multiple of its width."""
@@ -57,9 +55,10 @@ CONFIG = HfConfig(
   ResNet,
   "resnet",
   architectures={
-    "ResNetForImageClassification": "classifier",
-    "ResNetModel": None,
+    "ResNetForImageClassification": {"head": "classifier"},
+    "ResNetModel": {"head": None},
   },
+  prefix="resnet.",
   fields=(
     Field("layer_type", "block", "bottleneck"),
     Field("depths", "stages", (3, 4, 6, 3), *SEQUENCE),
@@ -78,9 +77,9 @@ CONFIG = HfConfig(
 )
 
 
-def rules(model: ResNet) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head."""
-  base = PREFIX if model.head else ""
+def rules(model: ResNet, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`."""
+  del model
   stem = f"{base}embedder.embedder"
   layer = f"{base}encoder.stages.{{i}}.layers.{{j}}"
   block = "stage_{i}_block_{j}"
@@ -97,10 +96,8 @@ def rules(model: ResNet) -> Sequence[Rule]:
 
 
 def _layer(published: str, conv: str, norm: str) -> tuple[Rule, ...]:
-  return (
-    Rule(f"{published}.convolution.weight", f"params/{conv}/kernel", CONV),
-    *batch_norm(f"{published}.normalization", norm),
-  )
+  names = (f"{published}.convolution", f"{published}.normalization")
+  return conv_norm(*names, conv, norm)
 
 
-FAMILY = CONFIG.family(rules, ignored=BATCH_COUNTERS, prefix=PREFIX)
+FAMILY = CONFIG.family(rules, ignored=BATCH_COUNTERS)

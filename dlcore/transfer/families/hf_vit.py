@@ -1,4 +1,4 @@
-"""Parameter names of transformers for the vision transformer."""
+"""ViT in transformers: names and config.json."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,26 +9,29 @@ import numpy as np
 from dlcore.layers import resize_table
 from dlcore.models.vit import ViT
 from dlcore.transfer.families import config_fields
-from dlcore.transfer.families.config_fields import Field, mlp_dim
-from dlcore.transfer.families.family import Family
-from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
+from dlcore.transfer.families.config_fields import Field
+from dlcore.transfer.families.hf_config import ENCODER, HfConfig
 from dlcore.transfer.families.layer_rules import attention, dense, norm
 from dlcore.transfer.families.name_rules import CONV, Rule
 
-PREFIX = "vit."
-
-IGNORED = r"(^|\.)embeddings\.mask_token$"
-
 OPTIONAL_LAYERS = r"^params/pooler/"
 """Layers that some of the published models have in addition to the encoder."""
+
+
+def _load_pooler_size(_, config: Mapping[str, Any]) -> int:
+  width = config.get("hidden_size", 768)
+  config_fields.check_entries(config, {"pooler_output_size": width})
+  return width
+
 
 CONFIG = HfConfig(
   ViT,
   "vit",
   architectures={
-    "ViTModel": None,
-    "ViTForImageClassification": "classifier",
+    "ViTModel": {"head": None, "pooler": True},
+    "ViTForImageClassification": {"head": "classifier", "pooler": False},
   },
+  prefix="vit.",
   fields=(
     Field("patch_size", "patch_size", 16),
     Field(
@@ -38,25 +41,25 @@ CONFIG = HfConfig(
       lambda size, _: size if isinstance(size, int) else tuple(size),
       nonzero=True,
     ),
-    Field("hidden_size", "width", 768),
-    Field("num_hidden_layers", "depth", 12),
-    Field("num_attention_heads", "num_heads", 12),
-    Field("intermediate_size", "mlp_dim", 3072, save=mlp_dim),
-    Field("hidden_act", "activation", "gelu", *ACTIVATION),
-    Field("layer_norm_eps", "eps", 1e-12),
+    Field(  # Checked, and never written: the last row of a field is read.
+      "pooler_output_size",
+      "width",
+      None,
+      _load_pooler_size,
+      lambda *_: None,
+    ),
+    *ENCODER,
     Field("qkv_bias", "qkv_bias", True),
     Field("hidden_dropout_prob", "dropout", 0.0),
     Field("attention_probs_dropout_prob", "attention_dropout", 0.0),
-    *CLASSES,
   ),
   constants={"pool": "class"},
   supported={"pooler_act": "tanh"},
 )
 
 
-def rules(model: ViT) -> Sequence[Rule]:
-  """Returns the name rules of a model, with or without a head."""
-  base = PREFIX if model.head else ""
+def rules(model: ViT, base: str) -> Sequence[Rule]:
+  """Returns the name rules of a model; those of its base begin with `base`."""
   layer, block = f"{base}encoder.layer.{{i}}", "params/block_{i}"
   names = (
     "attention.query",
@@ -80,19 +83,6 @@ def rules(model: ViT) -> Sequence[Rule]:
     *dense(f"{base}pooler.dense", "params/pooler"),
     *dense("classifier", "params/head"),
   )
-
-
-def build(config: Mapping[str, Any]) -> ViT:
-  """Returns the model that a config.json describes; see `HfConfig.build`."""
-  model = CONFIG.build(config)
-  config_fields.check_entries(config, {"pooler_output_size": model.width})
-  return model.clone(pooler=model.head is None)
-
-
-def describe(model: ViT) -> dict[str, Any]:
-  """Returns the config.json of a model; see `HfConfig.describe`."""
-  config_fields.check_constants(model, {"pooler": model.head is None})
-  return CONFIG.describe(model)
 
 
 def resize(method: str) -> Mapping[str, Callable]:
@@ -122,13 +112,9 @@ def _grid(length: int) -> tuple[int, tuple[int, int]]:
   raise ValueError(f"{length} positions are not a square grid")
 
 
-FAMILY = Family(
+FAMILY = CONFIG.family(
   rules,
-  build,
-  describe,
-  model=ViT,
-  ignored=IGNORED,
-  prefix=PREFIX,
+  ignored=r"(^|\.)embeddings\.mask_token$",
   resize=resize("bicubic"),
   optional=OPTIONAL_LAYERS,
 )

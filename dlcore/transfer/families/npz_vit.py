@@ -1,4 +1,4 @@
-"""Parameter names of the vision transformer's original release, `.npz` files.
+"""ViT in its original release, `.npz` files without a config.json: names.
 
 https://github.com/google-research/vision_transformer
 """

@@ -28,6 +28,7 @@ RENAMED_TEXT = {
 }
 RENAMED: dict[str, dict[str, str]] = {
   "Bert": {**RENAMED_TEXT, "token_types": "num_token_types"},
+  "CNN": {"pooling": "stage_pooling"},
   "ConvNeXt": {"epsilon": "eps"},
   "EfficientNetLite": {"epsilon": "eps"},
   "GPT2": RENAMED_TEXT,

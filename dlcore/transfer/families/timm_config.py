@@ -9,12 +9,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from dlcore.errors import UserError, nearest
 from dlcore.transfer.families import config_fields
-from dlcore.transfer.families.config_fields import ANOTHER, UNSUPPORTED, Field
-from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.config_fields import (
+  ANOTHER,
+  TRAINING,
+  UNSUPPORTED,
+  Field,
+)
+from dlcore.transfer.families.family import Family, images
 
 INPUT = {"img_size", "in_chans"}
 """Arguments that the models infer from the first image."""
@@ -31,21 +35,7 @@ NO_EFFECT = {
 }
 """Arguments without effect in evaluation of images of the configured size."""
 
-TRAINING = {
-  "attention_dropout",
-  "axis_name",
-  "block_size",
-  "drop_block",
-  "dropout",
-  "dtype",
-  "head",
-  "name",
-  "num_classes",
-  "parent",
-  "remat",
-  "scan",
-  "stochastic_depth",
-}
+NOT_IN_ARCHITECTURE = {*TRAINING, "head", "num_classes"} - {"layer_scale"}
 """Fields of the models that do not identify an architecture."""
 
 
@@ -116,7 +106,9 @@ class TimmConfig(NamedTuple):
   def _differing(self, model: Any, fields: Mapping[str, Any]) -> set[str]:
     """Returns the names of the fields that differ from an architecture's."""
     other = self.model(**{**self.constants, **fields})
-    names = {field.name for field in dataclasses.fields(model)} - TRAINING
+    names = {
+      field.name for field in dataclasses.fields(model)
+    } - NOT_IN_ARCHITECTURE
     return {n for n in names if getattr(model, n) != getattr(other, n)}
 
   def family(self, rules: Callable[..., Any], **fields: Any) -> Family:
@@ -188,7 +180,4 @@ def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
   pretrained = config.get("pretrained_cfg") or {}
   published = pretrained.get("input_size") or (3, 224, 224)
   channels = arguments.get("in_chans", published[0])
-  size = arguments.get("img_size", published[1:])
-  rows, columns = (size, size) if isinstance(size, int) else size
-  shape = (1, rows, columns, channels)
-  return (jax.ShapeDtypeStruct(shape, np.float32),)
+  return images(arguments.get("img_size", published[1:]), channels)

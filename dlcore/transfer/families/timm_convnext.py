@@ -1,4 +1,4 @@
-"""Parameter names of timm for ConvNeXt."""
+"""ConvNeXt in timm: names and config.json."""
 
 from collections.abc import Sequence
 

@@ -1,14 +1,17 @@
-"""Parameter names of timm for EfficientNet-Lite; "tf_" are Google's weights."""
+"""EfficientNet-Lite in timm: names and config.json.
+
+Architectures with the prefix "tf_" have Google's weights.
+"""
 
 from collections.abc import Sequence
 
 from dlcore.models.efficientnet import EfficientNetLite
 from dlcore.transfer.families.layer_rules import (
   BATCH_COUNTERS,
-  batch_norm,
+  conv_norm,
   dense,
 )
-from dlcore.transfer.families.name_rules import CONV, Rule
+from dlcore.transfer.families.name_rules import Rule
 from dlcore.transfer.families.timm_config import TimmConfig
 
 FACTORS: dict[str, tuple[float, float]] = {
@@ -57,10 +60,7 @@ SEPARABLE = (("conv_dw", "depthwise"), ("conv_pw", "project"))
 
 
 def _layer(conv: str, norm: str, path: str) -> tuple[Rule, ...]:
-  return (
-    Rule(f"{conv}.weight", f"params/{path}/conv/kernel", CONV),
-    *batch_norm(norm, f"{path}/norm"),
-  )
+  return conv_norm(conv, norm, f"{path}/conv", f"{path}/norm")
 
 
 FAMILY = CONFIG.family(rules, ignored=BATCH_COUNTERS)

@@ -1,4 +1,4 @@
-"""Parameter names of timm for MLP-Mixer."""
+"""MLP-Mixer in timm: names and config.json."""
 
 from collections.abc import Sequence
 from typing import Any

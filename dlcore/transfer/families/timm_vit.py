@@ -1,18 +1,17 @@
-"""Parameter names of timm for the vision transformer, including DeiT."""
+"""ViT and DeiT in timm: names and config.json."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from dlcore.errors import UserError
 from dlcore.models.vit import ViT
 from dlcore.transfer.families import config_fields, hf_vit, timm_config
 from dlcore.transfer.families.config_fields import UNSUPPORTED, Field, mlp_dim
-from dlcore.transfer.families.family import Family
-from dlcore.transfer.families.layer_rules import dense, norm
+from dlcore.transfer.families.family import Family, images
+from dlcore.transfer.families.layer_rules import dense, fused_attention, norm
 from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, fused
 
 NAME = re.compile(
@@ -57,21 +56,13 @@ SUPPORTED = {"global_pool": "token", "class_token": True}
 def rules(model: ViT) -> Sequence[Rule]:
   """Returns the name rules, the same with and without a head."""
   published, path = "blocks.{i}", "params/block_{i}"
-  inputs = [f"{path}/attention/{name}" for name in ("query", "key", "value")]
   return (
     Rule("cls_token", "params/class_token"),
     Rule("pos_embed", "params/position"),
     *dense("patch_embed.proj", "params/patches", CONV),
     *norm(f"{published}.norm1", f"{path}/attention_norm"),
-    Rule(
-      f"{published}.attn.qkv.weight",
-      tuple(f"{name}/kernel" for name in inputs),
-      fused(3, 0, DENSE),
-    ),
-    Rule(
-      f"{published}.attn.qkv.bias",
-      tuple(f"{name}/bias" for name in inputs),
-      fused(3, 0),
+    *fused_attention(
+      f"{published}.attn.qkv", f"{path}/attention", fused(3, 0, DENSE)
     ),
     *dense(f"{published}.attn.proj", f"{path}/attention/out"),
     *norm(f"{published}.norm2", f"{path}/feedforward_norm"),
@@ -114,10 +105,8 @@ def build(config: Mapping[str, Any]) -> ViT:
 
 def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Returns the input of `init`, float32 images `[1, Y, X, C]`."""
-  size = build(config).image_size
-  rows, columns = (size, size) if isinstance(size, int) else size
   channels = timm_config.effective_arguments(config).get("in_chans", 3)
-  return (jax.ShapeDtypeStruct((1, rows, columns, channels), np.float32),)
+  return images(build(config).image_size, channels)
 
 
 def describe(model: ViT) -> dict[str, Any]:

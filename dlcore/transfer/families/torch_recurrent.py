@@ -1,4 +1,4 @@
-"""Parameter names of torch.nn for recurrent networks.
+"""Recurrent networks in torch.nn: names and config.json.
 
 A model without a head and an embedding table has the names of `torch.nn.LSTM`,
 `GRU` or `RNN` itself. Other models have those of PyTorch's language-model

@@ -1,4 +1,4 @@
-"""Parameter names of torchvision and timm for residual networks."""
+"""ResNet in torchvision and timm: names and config.json."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from dlcore.transfer.families.config_fields import (
 from dlcore.transfer.families.hf_resnet import CONSTANTS
 from dlcore.transfer.families.layer_rules import (
   BATCH_COUNTERS,
-  batch_norm,
+  conv_norm,
   dense,
 )
-from dlcore.transfer.families.name_rules import CONV, Rule
+from dlcore.transfer.families.name_rules import Rule
 from dlcore.transfer.families.timm_config import STAGES, TimmConfig
 
 STEM_WIDTH = 64
@@ -69,18 +69,19 @@ def rules(model: ResNet) -> Sequence[Rule]:
   del model
   layer, block = "layer{i+1}.{j}", "stage_{i}_block_{j}"
   return (
-    Rule("conv1.weight", "params/stem/conv/kernel", CONV),
-    *batch_norm("bn1", "stem/norm"),
-    Rule(
-      f"{layer}.conv{{k+1}}.weight", f"params/{block}/conv_{{k}}/kernel", CONV
+    *conv_norm("conv1", "bn1", "stem/conv", "stem/norm"),
+    *conv_norm(
+      f"{layer}.conv{{k+1}}",
+      f"{layer}.bn{{k+1}}",
+      f"{block}/conv_{{k}}",
+      f"{block}/norm_{{k}}",
     ),
-    *batch_norm(f"{layer}.bn{{k+1}}", f"{block}/norm_{{k}}"),
-    Rule(
-      f"{layer}.downsample.0.weight",
-      f"params/{block}/shortcut_conv/kernel",
-      CONV,
+    *conv_norm(
+      f"{layer}.downsample.0",
+      f"{layer}.downsample.1",
+      f"{block}/shortcut_conv",
+      f"{block}/shortcut_norm",
     ),
-    *batch_norm(f"{layer}.downsample.1", f"{block}/shortcut_norm"),
     *dense("fc", "params/head"),
   )
 

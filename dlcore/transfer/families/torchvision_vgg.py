@@ -1,4 +1,4 @@
-"""Parameter names of torchvision for VGG."""
+"""VGG in torchvision: names and config.json."""
 
 from collections.abc import Sequence
 

@@ -7,6 +7,7 @@ actual number of bytes before an array is allocated. Nothing is unpickled.
 import contextlib
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -40,7 +41,7 @@ DAMAGE = (
   RuntimeError,
   NotImplementedError,
   zipfile.BadZipFile,
-  zipfile.zlib.error,
+  zlib.error,
 )
 """Errors that reading a damaged or hostile member raises."""
 

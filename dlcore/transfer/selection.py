@@ -1,4 +1,4 @@
-"""Determines the family of weights and the published names of a model."""
+"""Selects the family of weights: by name, config.json or published names."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
