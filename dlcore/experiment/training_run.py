@@ -26,7 +26,7 @@ from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.folder import SUMMARY, RunFolder, checksum
 from dlcore.experiment.restoring import restore_variables
 from dlcore.storage import checksums
-from dlcore.tasks import supervised
+from dlcore.tasks.model_calls import make_inputs
 from dlcore.training import Phases, State
 
 PRINTED = ("step", "best_step", "parameters", "seconds", "examples_per_second")
@@ -228,7 +228,7 @@ def _feature_maps(
   if len(info.inputs[info.schema.input][0]) != 3:
     return {}
   image = source.read(np.zeros(1, np.int32))[info.schema.input]
-  inputs = supervised.make_inputs(info.schema.input, info.schema.normalization)
+  inputs = make_inputs(info.schema.input, info.schema.normalization)
   model_variables = experiment.task.variables(*variables)
   maps = models.feature_maps(
     experiment.model, model_variables, inputs({info.schema.input: image})
