@@ -26,7 +26,7 @@ from dlcore import (
   transfer,
 )
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.defaults import TABLES, own_settings
+from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.qualification import qualify
 from dlcore.task import FROZEN, Task, merge_frozen
 from dlcore.trees import flatten, nest
@@ -148,13 +148,15 @@ def build_task(
   section = config["task"]
   kind = lookup(tasks.TASKS, section["name"], "task")
   kind.check_data(info)
-  with qualify("model", config["model"]):
-    model = models.create(
-      config["model"]["name"],
-      **kind.model_arguments(info),
-      **_numerics(config),
-      **own_settings(config["model"], "model"),
+  arguments = kind.model_arguments(info) | _numerics(config)
+  settings = own_settings(config["model"], "model")
+  if both := arguments.keys() & settings.keys():
+    raise ValueError(
+      f"the data provides {sorted(both)}: add them to `from_elsewhere` of the "
+      'table "model" in entry_settings.py'
     )
+  with qualify("model", config["model"]):
+    model = models.create(config["model"]["name"], **arguments, **settings)
   with qualify("task", section):
     task = kind.build(model, info, **own_settings(section, "task"))
   with qualify("optim", ("freeze",)):
@@ -219,9 +221,10 @@ def load_initial(
 
   def load(params: Params, model_state: ModelState):
     settings = {key: section[key] for key in section if key != "source"}
-    variables, report = transfer.load_pretrained(
-      section["source"], model, merge_frozen(params, model_state), **settings
-    )
+    with qualify("init", section):
+      variables, report = transfer.load_pretrained(
+        section["source"], model, merge_frozen(params, model_state), **settings
+      )
     for line in str(report).splitlines():
       log.info("%s", line)
     return split_variables(params, model_state, variables)
@@ -254,7 +257,7 @@ def _numerics(config: Mapping[str, Any]) -> dict[str, Any]:
   values = {"dtype": lookup(DTYPES, section["dtype"], "training.dtype")}
   if section["compile"] == "pmap":
     values["axis_name"] = sharding.DATA_AXIS
-  entry = TABLES["model"][0][config["model"]["name"]]
+  entry = models.MODELS[config["model"]["name"]]
   parameters = inspect.signature(entry).parameters
   return {key: value for key, value in values.items() if key in parameters}
 

@@ -3,14 +3,13 @@ import math
 
 import pytest
 
-from dlcore import experiment
+from dlcore import data, experiment
 from dlcore.errors import UserError
 from dlcore.experiment import defaults
+from dlcore.experiment.entry_settings import TABLES
 
 ENTRIES = [
-  (section, name)
-  for section, (table, _) in defaults.TABLES.items()
-  for name in table
+  (section, name) for section, table in TABLES.items() for name in table.rows
 ]
 
 
@@ -122,3 +121,20 @@ def test_a_wrong_config_is_an_error_with_a_hint(given, hint):
 
 def test_every_range_belongs_to_a_leaf():
   assert defaults.OWN_RANGES.keys() <= defaults.leaves(defaults.DEFAULTS).keys()
+
+
+@pytest.mark.parametrize(
+  ("loader", "got"),
+  [
+    (lambda *, folder: folder, "no default"),
+    (lambda *, transform=None: transform, "None"),
+    (lambda *, sizes=[1]: sizes, r"\[1\]"),
+    (lambda *, sizes=(1, None): sizes, r"\(1, None\)"),
+  ],
+)
+def test_an_entry_whose_default_no_config_holds_is_refused(
+  loader, got, monkeypatch
+):
+  monkeypatch.setitem(data.DATASETS, "mine", loader)
+  with pytest.raises(UserError, match=f"got {got} in the data set 'mine'"):
+    defaults.complete({"data": {"name": "mine"}})
