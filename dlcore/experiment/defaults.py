@@ -112,7 +112,9 @@ def complete(sections: Mapping[str, Any]) -> dict[str, Any]:
     node["name"] = typed(
       node["name"], values.get("name", node["name"]), f"{section}.name"
     )
-    node |= settings(section, node["name"])
+    own = settings(section, node["name"])
+    _check_distinct(section, node, own)
+    node |= own
   entries = {section: _at(tree, section)["name"] for section in TABLES}
   merge(tree, sections, entries)
   check_ranges(tree)
@@ -125,11 +127,10 @@ def check_ranges(tree: Mapping[str, Any]) -> None:
   Raises:
     UserError: one is out of range; names its path in the config.
   """
-  ranges = {f"training.{k}": v for k, v in training.RANGES.items()}
+  ranges = {f"training.{k}": v for k, v in training.RANGES.items()} | OWN_RANGES
   for path, value in leaves(tree).items():
-    least, greatest = OWN_RANGES.get(path) or ranges.get(path) or (0, 0)
-    checked = path in OWN_RANGES or path in ranges
-    if checked and not least <= value <= greatest:
+    least, greatest = ranges.get(path, (value, value))
+    if not least <= value <= greatest:
       most = "" if greatest == math.inf else f" and at most {greatest}"
       raise UserError(
         f"expected config.{path} of at least {least}{most}", f"got {value}"
@@ -173,6 +174,18 @@ def leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     else:
       result[where] = value
   return result
+
+
+def _check_distinct(
+  section: str, common: Mapping[str, Any], own: Mapping[str, Any]
+) -> None:
+  """Checks that an entry has no setting that the whole section has already."""
+  for key in own.keys() & common.keys():
+    raise UserError(
+      f"expected other arguments than {', '.join(sorted(common))}",
+      f"got {key!r} in the {TABLES[section].noun} {common['name']!r}",
+      f"rename it: config.{section}.{key} is a setting of all entries",
+    )
 
 
 def _at(tree: Mapping[str, Any], path: str) -> Any:

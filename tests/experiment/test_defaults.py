@@ -119,6 +119,12 @@ def test_a_wrong_config_is_an_error_with_a_hint(given, hint):
   assert len(error.value.lines) <= 3
 
 
+def test_an_entry_with_a_setting_of_the_whole_section_is_refused(monkeypatch):
+  monkeypatch.setitem(data.DATASETS, "mine", lambda *, limit=3: limit)
+  with pytest.raises(UserError, match="'limit' in the data set 'mine'"):
+    defaults.complete({"data": {"name": "mine"}})
+
+
 def test_every_range_belongs_to_a_leaf():
   assert defaults.OWN_RANGES.keys() <= defaults.leaves(defaults.DEFAULTS).keys()
 
