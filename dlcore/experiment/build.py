@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ from dlcore.experiment.qualification import qualify
 from dlcore.task import FROZEN, Task, merge_frozen
 from dlcore.trees import flatten, nest
 from dlcore.typing import ModelState, Params, Schedule
+
+MAX_STEPS = 2**31 - 1
+"""The largest number of steps that an int32 counts."""
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -159,18 +162,40 @@ def build_task(
     model = models.create(config["model"]["name"], **arguments, **settings)
   with qualify("task", section):
     task = kind.build(model, info, **own_settings(section, "task"))
+  task = _qualified(task, "model", settings)
+  task = _qualified(task, "task", section)
   with qualify("optim", ("freeze",)):
     task = tasks.freeze(task, config["optim"]["freeze"])
   with qualify("data.augment", config["data"]["augment"]):
     augmentation = augment.compose(config["data"]["augment"])
-  return model, tasks.augmented(task, augmentation)
+  task = tasks.augmented(task, augmentation)
+  return model, _qualified(task, "data.augment", config["data"]["augment"])
+
+
+def _qualified(task: Task, section: str, settings: Iterable[str]) -> Task:
+  """Returns `task` with the section in the messages of its functions.
+
+  A model checks some of its fields when it is applied, in a trace.
+  """
+
+  def qualified(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+      with qualify(section, settings):
+        return function(*arguments)
+
+    return call
+
+  names = ("init", "loss", "evaluate", "predict", "prepare")
+  functions = {name: qualified(getattr(task, name)) for name in names}
+  return task._replace(**functions)
 
 
 def count_steps(config: Mapping[str, Any], size: int) -> int:
   """Returns the number of steps of a run over `size` training examples.
 
   Raises:
-    UserError: it is 0, or a batch is larger than the training set.
+    UserError: it is 0 or too large, or a batch is larger than the training
+      set.
   """
   section, batch_size = config["training"], config["data"]["batch_size"]
   if batch_size > size:
@@ -179,10 +204,12 @@ def count_steps(config: Mapping[str, Any], size: int) -> int:
       f"got {batch_size}",
     )
   steps = section["steps"] or math.ceil(section["epochs"] * size / batch_size)
-  if not steps:
+  if not 0 < steps <= MAX_STEPS:
     raise UserError(
-      "expected training.steps or training.epochs above 0",
-      f"got steps={section['steps']} and epochs={section['epochs']}",
+      "expected training.steps or training.epochs above 0, and at most "
+      f"{MAX_STEPS:,} steps",
+      f"got training.steps={section['steps']} and "
+      f"training.epochs={section['epochs']}",
     )
   return steps
 

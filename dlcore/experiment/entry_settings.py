@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from dlcore import data, models, optim, tasks
-from dlcore.errors import UserError, lookup
+from dlcore.errors import UserError, nearest
 
 
 class Table(NamedTuple):
@@ -52,7 +52,13 @@ def settings(section: str, name: str) -> dict[str, Any]:
       that a config cannot hold.
   """
   table = TABLES[section]
-  row = lookup(table.rows, name, table.noun)
+  if name not in table.rows:
+    raise UserError(
+      f"expected the name of a known {table.noun} in config.{section}.name",
+      f"got {name!r}",
+      nearest(name, table.rows),
+    )
+  row = table.rows[name]
   elsewhere = table.from_elsewhere(row)
   parameters = inspect.signature(table.function(row)).parameters.values()
   own = {

@@ -71,6 +71,7 @@ def train(
     folder.claim(config)
     with phases("data"):
       experiment = build(config)
+    _check_profile(profile, experiment.steps)
     infos = {name: s.info for name, s in experiment.sources().items()}
     folder.describe(experiment.splits.train.info, infos)
     if finished := _read_finished(folder, experiment.steps):
@@ -121,8 +122,8 @@ def evaluate(
   """
   lookup(dict.fromkeys(data.Splits._fields), split, "split")
   folder = RunFolder(workdir)
-  step = folder.select_step(step)
-  config, info, splits = folder.config(), folder.info(), folder.splits()
+  config, step = folder.config(), folder.select_step(step)
+  info, splits = folder.info(), folder.splits()
   if split not in splits:
     raise UserError(
       f"expected a split of the run: {', '.join(splits)}",
@@ -135,6 +136,14 @@ def evaluate(
   folder.compare_checksums({split: checksum(source.info)})
   values = experiment.evaluator(source).evaluate(*variables)
   return {"split": split, "step": step, **(values or {})}
+
+
+def _check_profile(profile: tuple[int, int] | None, steps: int) -> None:
+  if profile and profile[0] >= steps:
+    raise UserError(
+      f"expected --profile to begin before step {steps}, the end of the run",
+      f"got --profile={profile[0]}:{profile[1]}",
+    )
 
 
 def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:

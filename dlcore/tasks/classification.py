@@ -11,7 +11,7 @@ import numpy as np
 
 from dlcore import augment, losses, predictions
 from dlcore.data import DataInfo
-from dlcore.errors import UserError, lookup
+from dlcore.errors import UserError, check_choice
 from dlcore.task import Task
 from dlcore.tasks import supervised
 from dlcore.tasks.kind import Arrays, TaskKind
@@ -61,6 +61,8 @@ def classification(
       f"got data with {input!r} as its input",
       "leave views empty",
     )
+  for view in views:
+    check_choice("views", view, augment.VIEWS)
 
   def loss(logits: Array, batch: Batch) -> supervised.Values:
     def cross_entropy(labels: Array) -> Array:
@@ -86,7 +88,7 @@ def classification(
     metrics=_metrics,
     predict=lambda logits: {"probabilities": jnp.exp(logits)},
     normalization=normalization,
-    views=[lookup(augment.VIEWS, name, "view") for name in views],
+    views=[augment.VIEWS[name] for name in views],
     combine=_mean_log_probabilities,
   )
 
@@ -156,11 +158,11 @@ def _check_weights(weights: Any) -> tuple[float, ...]:
     isinstance(weight, Real) and math.isfinite(weight) for weight in values
   ):
     raise UserError(
-      "expected numbers in class_weights, one per class", f"got {weights!r}"
+      "expected class_weights to be numbers, one per class", f"got {weights!r}"
     )
   if len(values) and not min(values) >= 0 < max(values):
     raise UserError(
-      "expected numbers >= 0 in class_weights, and one above 0",
+      "expected class_weights to be >= 0, and one of them above 0",
       f"got {weights!r}",
     )
   return tuple(map(float, values))
