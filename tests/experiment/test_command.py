@@ -175,10 +175,12 @@ def test_a_missing_config_is_a_mistake_with_the_nearest_file(
 @pytest.mark.parametrize(
   ("line", "hint"),
   [
+    ("evaluate", "no --workdir"),
     ("evaluate --workdir=nowhere", "config.json, at nowhere"),
+    ("evaluate --workdir=RUN --step=x", "of type int"),
     ("evaluate --workdir=RUN --split=tst", "'test'"),
     ("evaluate --workdir=RUN --step=99", "2, 3"),
-    ("evaluate --workdir=RUN stray", "flags only"),
+    ("evaluate --workdir=RUN stray", "'stray'"),
     ("predict --workdir=RUN", "files or folders to predict"),
     ("predict --workdir=RUN nowhere.png", "no such file"),
     ("predict --workdir=RUN file", "got 1 that cannot be read"),
@@ -193,7 +195,6 @@ def test_a_missing_config_is_a_mistake_with_the_nearest_file(
     ("report RUN --output=empty", "Is a directory"),
     ("train --workdir=file", "writable folder"),
     ("train --workdir=RUN --seeds=2", "a single run"),
-    ("train --profile=5:3", "FIRST < LAST"),
     ("train --profile=9999:10000", "before step 1515"),
   ],
 )
