@@ -281,7 +281,9 @@ def split_variables(
 def _numerics(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the model's arguments that come from the section `training`."""
   section = config["training"]
-  values = {"dtype": lookup(DTYPES, section["dtype"], "training.dtype")}
+  values: dict[str, Any] = {
+    "dtype": lookup(DTYPES, section["dtype"], "training.dtype")
+  }
   if section["compile"] == "pmap":
     values["axis_name"] = sharding.DATA_AXIS
   entry = models.MODELS[config["model"]["name"]]

@@ -46,7 +46,7 @@ def train(
   progress: bool = True,
   phases: Phases | None = None,
 ) -> dict[str, Any]:
-  """Trains an experiment, continues it, or finds it finished.
+  """Trains an experiment, or continues it; a finished one is returned.
 
   The test split is evaluated once, after the last step, with the checkpoint
   that the validation split chose.
@@ -107,7 +107,7 @@ def train(
 def evaluate(
   workdir: str | Path, split: str = "test", step: int | None = None
 ) -> dict[str, Any]:
-  """Returns the metrics of a run's best (or given) checkpoint on a split.
+  """Returns the metrics of a run on a split, by default of the best checkpoint.
 
   Args:
     workdir: the run folder; nothing else is needed but the data.
