@@ -80,22 +80,16 @@ def call(
     rest, file, overrides = _split_arguments(argv)
     if "--help" in rest or "-h" in rest:
       print(_help(main, config))
+      if config is not None:
+        print(_config_help(*_read_config(config, file, overrides)))
       return EXIT_CODES["success"]
     _parse(rest, config is not None)
     if config is None:
-      if file is not None or overrides:
-        raise UserError(
-          "expected no --config: this script reads that of the run folder",
-          f"got {file or f'--config.{next(iter(overrides))}'}",
-          "remove it",
-        )
+      _check_no_config(file, overrides)
       values = ()
     else:
       no_arguments()
-      from dlcore import experiment  # Not at the top, since it imports jax.
-
-      file = str(ROOT / config) if file is None else file
-      values = experiment.read_config(file, overrides, near=ROOT / "configs")
+      values = _read_config(config, file, overrides)
     _configure_backend(*values[:1])
     main(*values)
     return EXIT_CODES["success"]
@@ -107,6 +101,25 @@ def call(
     if code is None:
       raise
     return code
+
+
+def _check_no_config(file: str | None, overrides: Mapping[str, str]) -> None:
+  if file is not None or overrides:
+    raise UserError(
+      "expected no --config: this script reads that of the run folder",
+      f"got {file or f'--config.{next(iter(overrides))}'}",
+      "remove it",
+    )
+
+
+def _read_config(
+  default: str, file: str | None, overrides: Mapping[str, str]
+) -> tuple[dict[str, Any], str]:
+  """Returns the complete config, and a name for its run."""
+  from dlcore import experiment  # Not at the top, since it imports jax.
+
+  file = str(ROOT / default) if file is None else file
+  return experiment.read_config(file, overrides, near=ROOT / "configs")
 
 
 def required(flag: flags.FlagHolder) -> Any:
@@ -334,7 +347,7 @@ def _help(main: Callable[..., None], config: str | None) -> str:
     lines.append(
       f"  --config=FILE[:VARIANT]  the experiment (default {config})"
     )
-    lines.append("  --config.KEY=VALUE       overrides one of its values")
+    lines.append("  --config.KEY=VALUE       overrides one of the keys below")
   for name in names:
     flag = flags.FLAGS[name]
     default = flag.default
@@ -343,6 +356,21 @@ def _help(main: Callable[..., None], config: str | None) -> str:
   codes = (f"{code} {name}" for name, code in EXIT_CODES.items())
   lines.append(f"exit codes: {', '.join(codes)}")
   return "\n".join(lines)
+
+
+def _config_help(tree: Mapping[str, Any], name: str) -> str:
+  """Returns the keys of a config with its values, a line each."""
+  from dlcore import experiment
+
+  leaves = experiment.leaves(tree).items()
+  return "\n".join(
+    [
+      "",
+      f"the config {name}; a name, such as config.model.name, brings its own "
+      "keys:",
+      *(f"  --config.{path}={value}" for path, value in leaves),
+    ]
+  )
 
 
 def _log_to_stderr() -> None:

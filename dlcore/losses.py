@@ -43,6 +43,31 @@ def softmax_cross_entropy(
   return -(1 - label_smoothing) * of_label - label_smoothing * uniform
 
 
+def sigmoid_cross_entropy(logits: Array, labels: Array) -> Array:
+  """Returns the cross-entropy of sigmoid(logits), for labels that co-occur.
+
+  Args:
+    logits: float `[...]`; the arithmetic is float32.
+    labels: bool, int or float `[...]`, the probability of the label, 0 to 1.
+      Any other value gives NaN; no value is ignored, use weights of 0 instead.
+
+  Returns:
+    float32 `[...]`, in nats. A logit of -inf or inf is a certain prediction:
+    its loss is 0 if it agrees with the label.
+
+  Raises:
+    AssertionError: the shapes differ, or the logits are not floats.
+  """
+  chex.assert_equal_shape([logits, labels])
+  chex.assert_type(logits, float)
+  logits, labels = logits.astype(jnp.float32), labels.astype(jnp.float32)
+  labels = jnp.where((labels >= 0) & (labels <= 1), labels, jnp.nan)
+  # 0 * inf would be NaN.
+  positive = jnp.where(labels == 0, 0.0, labels * jax.nn.softplus(-logits))
+  negative = jnp.where(labels == 1, 0.0, (1 - labels) * jax.nn.softplus(logits))
+  return positive + negative
+
+
 def squared_error(predictions: Array, targets: Array) -> Array:
   """Returns `(prediction - target) ** 2`, float32 `[...]`.
 

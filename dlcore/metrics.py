@@ -1,6 +1,7 @@
 """Metrics as (sum, count) pairs, which add up over batches and devices."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import chex
 import jax
@@ -21,8 +22,8 @@ def weighted(values: Array, mask: Array) -> tuple[Array, Array]:
   A value whose weight is 0 is excluded even if it is not finite.
 
   Args:
-    values: `[B]`.
-    mask: float32 `[B]`, the weights.
+    values: `[B]`, or `[B, ...]` with a weight for each position.
+    mask: float32, of the same shape, the weights.
 
   Raises:
     AssertionError: the shapes differ.
@@ -40,6 +41,27 @@ def total(parts: Sequence[Metrics]) -> Metrics:
   )
 
 
+def mean(pair: tuple[Any, Any]) -> float:
+  """Returns sum / count on the host in float64; NaN if the count is 0."""
+  value, count = (np.float64(part) for part in pair)
+  with np.errstate(divide="ignore", invalid="ignore"):
+    return float(value / count)
+
+
+def f1(true_positives: float, predicted: float, actual: float) -> float:
+  """Returns the harmonic mean of precision and recall, for `Task.derived`.
+
+  Args:
+    true_positives: number of positives that are predicted as such.
+    predicted: number of predicted positives.
+    actual: number of positives.
+
+  Returns:
+    A float from 0 to 1; NaN without predicted and actual positives.
+  """
+  return 2 * mean((true_positives, predicted + actual))
+
+
 def compute(
   sums: Metrics, derived: Callable[[Metrics], Mapping[str, float]]
 ) -> dict[str, float]:
@@ -51,10 +73,7 @@ def compute(
     derived: `Task.derived`, which returns functions of the sums.
   """
   sums = jax.device_get(sums)
-  with np.errstate(divide="ignore", invalid="ignore"):
-    values = {
-      name: float(np.float64(value) / np.float64(count))
-      for name, (value, count) in sums.items()
-      if not name.startswith("_")
-    }
+  values = {
+    name: mean(pair) for name, pair in sums.items() if not name.startswith("_")
+  }
   return {**values, **derived(sums)}

@@ -1,9 +1,23 @@
 """Arrays that a run keeps for its report, as pure functions of NumPy arrays.
 
 The report chooses its sections by the names of the arrays, so a new kind of
-task only decides which of them to keep. `assets/predictions.npz` holds the
-arrays of `classification` or `regression`, `assets/features.npz` those of
-`features`.
+task only decides which of them its `TaskKind.report_arrays` returns:
+
+  label, prediction, probability    int, int and float `[N]`: confusion, scores
+                                    by class, calibration
+  target, prediction                float `[N]`: predicted against true values
+  by_class/TITLE                    numbers `[C]`: columns of a table with a row
+                                    for each class; NaN leaves a cell empty
+  histogram/TITLE                   numbers `[N]`: a histogram each
+  worst_input, worst_prediction     the worst examples, see `worst_examples`,
+                                    with worst_label (classes or texts) or
+                                    worst_target (numbers)
+  split                             the split that all of them describe
+
+A kind without arrays still has results, curves, time and config on its page.
+`assets/predictions.npz` holds these arrays, `assets/features.npz` those of
+`features`, which do not depend on the task. `report.page.SECTIONS` lists the
+sections.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +29,12 @@ CLASSES = ("label", "prediction", "probability")
 
 NUMBERS = ("target", "prediction")
 """Arrays `[N]` of a regression, both float."""
+
+BY_CLASS = "by_class/"
+"""Prefix of numbers `[C]`."""
+
+HISTOGRAM = "histogram/"
+"""Prefix of numbers `[N]`."""
 
 MAX_WORST = 24
 """Number of the worst examples that are kept, M."""
@@ -53,7 +73,8 @@ def classification(
   }
   wrong = np.flatnonzero(rows["prediction"] != rows["label"])
   order = np.argsort(-rows["probability"][wrong], kind="stable")
-  return _with_worst(split, rows, wrong[order][:MAX_WORST], read)
+  worst = worst_examples(rows, wrong[order], read)
+  return {"split": np.asarray(split), **rows, **worst}
 
 
 def regression(
@@ -77,7 +98,32 @@ def regression(
   }
   error = np.abs(rows["prediction"] - rows["target"])
   order = np.argsort(-error, kind="stable")
-  return _with_worst(split, rows, order[:MAX_WORST], read)
+  worst = worst_examples(rows, order, read)
+  return {"split": np.asarray(split), **rows, **worst}
+
+
+def worst_examples(
+  rows: Mapping[str, np.ndarray], worst: np.ndarray, read: Read
+) -> dict[str, np.ndarray]:
+  """Returns arrays of the worst examples, with their inputs.
+
+  Args:
+    rows: arrays `[N]` of all examples: `label`, `prediction`, ...
+    worst: int, their indices, the worst first; up to 24 of them are kept.
+    read: returns the inputs.
+
+  Returns:
+    `worst_index`, `worst_input` and `worst_NAME` for each name of `rows`, all
+    `[M]`; an empty dict if there are no worst examples.
+  """
+  if len(worst) == 0:  # A reader need not support an empty batch.
+    return {}
+  worst = worst[:MAX_WORST].astype(np.int32)
+  return {
+    "worst_index": worst,
+    "worst_input": displayable(np.asarray(read(worst))),
+    **{f"worst_{name}": values[worst] for name, values in rows.items()},
+  }
 
 
 def features(
@@ -131,21 +177,6 @@ def displayable(inputs: np.ndarray) -> np.ndarray:
   low, high = values.min(), values.max()
   scale = 255.0 / (high - low) if high > low else 0.0
   return np.rint((values - low) * scale).astype(np.uint8)
-
-
-def _with_worst(
-  split: str, rows: dict[str, np.ndarray], worst: np.ndarray, read: Read
-) -> dict[str, np.ndarray]:
-  arrays = {"split": np.asarray(split), **rows}
-  if len(worst) == 0:  # A reader need not support an empty batch.
-    return arrays
-  worst = worst.astype(np.int32)
-  return {
-    **arrays,
-    "worst_index": worst,
-    "worst_input": displayable(np.asarray(read(worst))),
-    **{f"worst_{name}": values[worst] for name, values in rows.items()},
-  }
 
 
 def _to_uint8(maps: np.ndarray) -> np.ndarray:

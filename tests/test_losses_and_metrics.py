@@ -68,6 +68,48 @@ def test_an_invalid_label_gives_nan_and_can_be_masked(label):
   assert not gradient[1].any()
 
 
+def test_sigmoid_cross_entropy_is_that_of_two_classes():
+  generator = np.random.default_rng(0)
+  logits = generator.normal(size=(5, 3)).astype(np.float32)
+  labels = generator.integers(0, 2, (5, 3))
+  got = losses.sigmoid_cross_entropy(jnp.asarray(logits), jnp.asarray(labels))
+  pairs = jnp.stack([jnp.zeros_like(logits), logits], -1)
+  expected = losses.softmax_cross_entropy(pairs, labels)
+  np.testing.assert_allclose(got, expected, rtol=1e-5)
+  soft = losses.sigmoid_cross_entropy(logits, jnp.full((5, 3), 0.25))
+  ends = [
+    losses.sigmoid_cross_entropy(logits, jnp.full((5, 3), y)) for y in (0, 1)
+  ]
+  np.testing.assert_allclose(soft, 0.75 * ends[0] + 0.25 * ends[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e4, jnp.inf])
+def test_a_certain_label_has_a_loss_of_zero_and_a_finite_gradient(size):
+  logits, labels = jnp.array([size, -size]), jnp.array([1, 0])
+
+  def loss(logits):
+    return losses.sigmoid_cross_entropy(logits, labels).sum()
+
+  value, gradient = jax.value_and_grad(loss)(logits)
+  assert value == 0
+  assert not gradient.any()
+
+
+@pytest.mark.parametrize("label", [-1.0, 1.5, -100])
+def test_a_value_that_is_no_probability_gives_nan(label):
+  assert jnp.isnan(
+    losses.sigmoid_cross_entropy(jnp.float32(0), jnp.array(label))
+  )
+
+
+def test_f1_is_the_harmonic_mean_of_precision_and_recall():
+  precision, recall = 6 / 8, 6 / 12
+  expected = 2 * precision * recall / (precision + recall)
+  assert metrics.f1(6, 8, 12) == pytest.approx(expected)
+  assert metrics.f1(0, 3, 2) == 0
+  assert np.isnan(metrics.f1(0, 0, 0))
+
+
 def test_masked_values_do_not_count_even_if_not_finite():
   values, mask = jnp.array([1.0, jnp.nan, 3.0]), jnp.array([1.0, 0.0, 1.0])
   assert [float(x) for x in metrics.weighted(values, mask)] == [4, 2]
@@ -98,5 +140,7 @@ def test_shapes_that_would_broadcast_are_rejected():
     losses.squared_error(jnp.zeros((4, 1)), jnp.zeros(4))
   with pytest.raises(AssertionError):
     losses.softmax_cross_entropy(jnp.zeros((4, 3)), jnp.zeros((4, 1), int))
+  with pytest.raises(AssertionError):
+    losses.sigmoid_cross_entropy(jnp.zeros((4, 1)), jnp.zeros(4))
   with pytest.raises(AssertionError):
     metrics.weighted(jnp.zeros((4, 1)), jnp.ones(4))

@@ -1,7 +1,7 @@
 """From a config to a run: the tree of defaults, the parts, the run folder."""
 
 from dlcore.experiment.build import Experiment, build
-from dlcore.experiment.defaults import complete, config, no_variant
+from dlcore.experiment.defaults import complete, config, leaves, no_variant
 from dlcore.experiment.experiment_summary import summary
 from dlcore.experiment.export import export
 from dlcore.experiment.folder import RunFolder
@@ -19,6 +19,7 @@ __all__ = [
   "config",
   "evaluate",
   "export",
+  "leaves",
   "no_variant",
   "predict",
   "read_config",

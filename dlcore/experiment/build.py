@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,14 @@ from dlcore import (
   transfer,
 )
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.defaults import TABLES, own_settings
+from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.qualification import qualify
 from dlcore.task import FROZEN, Task, merge_frozen
 from dlcore.trees import flatten, nest
 from dlcore.typing import ModelState, Params, Schedule
+
+MAX_STEPS = 2**31 - 1
+"""The largest number of steps that an int32 counts."""
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -148,27 +151,51 @@ def build_task(
   section = config["task"]
   kind = lookup(tasks.TASKS, section["name"], "task")
   kind.check_data(info)
-  with qualify("model", config["model"]):
-    model = models.create(
-      config["model"]["name"],
-      **kind.model_arguments(info),
-      **_numerics(config),
-      **own_settings(config["model"], "model"),
+  arguments = kind.model_arguments(info) | _numerics(config)
+  settings = own_settings(config["model"], "model")
+  if both := arguments.keys() & settings.keys():
+    raise ValueError(
+      f"the data provides {sorted(both)}: add them to `from_elsewhere` of the "
+      'table "model" in entry_settings.py'
     )
+  with qualify("model", config["model"]):
+    model = models.create(config["model"]["name"], **arguments, **settings)
   with qualify("task", section):
     task = kind.build(model, info, **own_settings(section, "task"))
+  task = _qualified(task, "model", settings)
+  task = _qualified(task, "task", section)
   with qualify("optim", ("freeze",)):
     task = tasks.freeze(task, config["optim"]["freeze"])
   with qualify("data.augment", config["data"]["augment"]):
     augmentation = augment.compose(config["data"]["augment"])
-  return model, tasks.augmented(task, augmentation)
+  task = tasks.augmented(task, augmentation)
+  return model, _qualified(task, "data.augment", config["data"]["augment"])
+
+
+def _qualified(task: Task, section: str, settings: Iterable[str]) -> Task:
+  """Returns `task` with the section in the messages of its functions.
+
+  A model checks some of its fields when it is applied, in a trace.
+  """
+
+  def qualified(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+      with qualify(section, settings):
+        return function(*arguments)
+
+    return call
+
+  names = ("init", "loss", "evaluate", "predict", "prepare")
+  functions = {name: qualified(getattr(task, name)) for name in names}
+  return task._replace(**functions)
 
 
 def count_steps(config: Mapping[str, Any], size: int) -> int:
   """Returns the number of steps of a run over `size` training examples.
 
   Raises:
-    UserError: it is 0, or a batch is larger than the training set.
+    UserError: it is 0 or too large, or a batch is larger than the training
+      set.
   """
   section, batch_size = config["training"], config["data"]["batch_size"]
   if batch_size > size:
@@ -177,10 +204,12 @@ def count_steps(config: Mapping[str, Any], size: int) -> int:
       f"got {batch_size}",
     )
   steps = section["steps"] or math.ceil(section["epochs"] * size / batch_size)
-  if not steps:
+  if not 0 < steps <= MAX_STEPS:
     raise UserError(
-      "expected training.steps or training.epochs above 0",
-      f"got steps={section['steps']} and epochs={section['epochs']}",
+      "expected training.steps or training.epochs above 0, and at most "
+      f"{MAX_STEPS:,} steps",
+      f"got training.steps={section['steps']} and "
+      f"training.epochs={section['epochs']}",
     )
   return steps
 
@@ -219,9 +248,10 @@ def load_initial(
 
   def load(params: Params, model_state: ModelState):
     settings = {key: section[key] for key in section if key != "source"}
-    variables, report = transfer.load_pretrained(
-      section["source"], model, merge_frozen(params, model_state), **settings
-    )
+    with qualify("init", section):
+      variables, report = transfer.load_pretrained(
+        section["source"], model, merge_frozen(params, model_state), **settings
+      )
     for line in str(report).splitlines():
       log.info("%s", line)
     return split_variables(params, model_state, variables)
@@ -251,10 +281,12 @@ def split_variables(
 def _numerics(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the model's arguments that come from the section `training`."""
   section = config["training"]
-  values = {"dtype": lookup(DTYPES, section["dtype"], "training.dtype")}
+  values: dict[str, Any] = {
+    "dtype": lookup(DTYPES, section["dtype"], "training.dtype")
+  }
   if section["compile"] == "pmap":
     values["axis_name"] = sharding.DATA_AXIS
-  entry = TABLES["model"][0][config["model"]["name"]]
+  entry = models.MODELS[config["model"]["name"]]
   parameters = inspect.signature(entry).parameters
   return {key: value for key, value in values.items() if key in parameters}
 

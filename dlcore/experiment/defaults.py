@@ -7,30 +7,21 @@ once, in the signature of its function.
 """
 
 import copy
-import inspect
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
-from dlcore import augment, data, models, optim, tasks, training
-from dlcore.errors import UserError, lookup, nearest
+from dlcore import augment, optim, training
+from dlcore.errors import UserError
+from dlcore.experiment.entry_settings import (
+  TABLES,
+  keyword_defaults,
+  settings,
+)
+from dlcore.experiment.merging import merge, typed
 from dlcore.experiment.qualification import qualify
-from dlcore.experiment.renames import renamed
-
-
-def keyword_defaults(
-  function: Callable[..., Any], exclude: Collection[str] = ()
-) -> dict[str, Any]:
-  """Returns the keyword arguments of `function` that a config can hold."""
-  return {
-    name: parameter.default
-    for name, parameter in inspect.signature(function).parameters.items()
-    if isinstance(parameter.default, bool | int | float | str | tuple)
-    and name not in exclude
-  }
-
 
 DEFAULTS = {
   "seed": 0,
@@ -95,28 +86,6 @@ OWN_RANGES = {
 }
 """Ranges of leaves that are not the argument of the same name of a function."""
 
-TABLES: dict[str, tuple[Mapping[str, Any], str]] = {
-  "data": (data.DATASETS, "data set"),
-  "model": (models.MODELS, "model"),
-  "task": (
-    {name: kind.make for name, kind in tasks.TASKS.items()},
-    "task",
-  ),
-  "optim": (optim.OPTIMIZERS, "optimizer"),
-  "optim.schedule": (optim.SCHEDULES, "schedule"),
-}
-"""The sections with a name, and the table that resolves the name."""
-
-FROM_ELSEWHERE = {
-  "axis_name",
-  "dtype",
-  "name",
-  "num_classes",
-  "parent",
-  *(name for kind in tasks.TASKS.values() for name in kind.data_arguments),
-}
-"""Keywords of entries that come from the data or another section."""
-
 
 def config(**sections: Any) -> ml_collections.ConfigDict:
   """Returns the tree of defaults with `sections` in place of their leaves.
@@ -130,8 +99,8 @@ def config(**sections: Any) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(complete(sections))
 
 
-def complete(given: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the full tree of defaults, with the leaves of `given` in it.
+def complete(sections: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the full tree of defaults, with the leaves of `sections` in it.
 
   Raises:
     UserError: a name or a setting is unknown (with the nearest), or a value
@@ -139,13 +108,15 @@ def complete(given: Mapping[str, Any]) -> dict[str, Any]:
   """
   tree = copy.deepcopy(DEFAULTS)
   for section in TABLES:
-    node, values = _at(tree, section), _find(given, section)
-    node["name"] = _typed(
+    node, values = _at(tree, section), _find(sections, section)
+    node["name"] = typed(
       node["name"], values.get("name", node["name"]), f"{section}.name"
     )
-    node |= settings(section, node["name"])
+    own = settings(section, node["name"])
+    _check_distinct(section, node, own)
+    node |= own
   entries = {section: _at(tree, section)["name"] for section in TABLES}
-  _merge(tree, given, entries)
+  merge(tree, sections, entries)
   check_ranges(tree)
   return tree
 
@@ -156,11 +127,10 @@ def check_ranges(tree: Mapping[str, Any]) -> None:
   Raises:
     UserError: one is out of range; names its path in the config.
   """
-  ranges = {f"training.{k}": v for k, v in training.RANGES.items()}
+  ranges = {f"training.{k}": v for k, v in training.RANGES.items()} | OWN_RANGES
   for path, value in leaves(tree).items():
-    least, greatest = OWN_RANGES.get(path) or ranges.get(path) or (0, 0)
-    checked = path in OWN_RANGES or path in ranges
-    if checked and not least <= value <= greatest:
+    least, greatest = ranges.get(path, (value, value))
+    if not least <= value <= greatest:
       most = "" if greatest == math.inf else f" and at most {greatest}"
       raise UserError(
         f"expected config.{path} of at least {least}{most}", f"got {value}"
@@ -188,18 +158,6 @@ def select_entry(
   return complete(new)
 
 
-def settings(section: str, name: str) -> dict[str, Any]:
-  """Returns the settings of the entry `name` of a section, with defaults."""
-  table, noun = TABLES[section]
-  parameters = inspect.signature(lookup(table, name, noun)).parameters
-  return {
-    key: parameter.default
-    for key, parameter in parameters.items()
-    if parameter.default is not inspect.Parameter.empty
-    and key not in FROM_ELSEWHERE
-  }
-
-
 def own_settings(section: Mapping[str, Any], path: str) -> dict[str, Any]:
   """Returns the settings of a section's entry, without the common ones."""
   common = _at(DEFAULTS, path)
@@ -218,6 +176,18 @@ def leaves(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:
   return result
 
 
+def _check_distinct(
+  section: str, common: Mapping[str, Any], own: Mapping[str, Any]
+) -> None:
+  """Checks that an entry has no setting that the whole section has already."""
+  for key in own.keys() & common.keys():
+    raise UserError(
+      f"expected other arguments than {', '.join(sorted(common))}",
+      f"got {key!r} in the {TABLES[section].noun} {common['name']!r}",
+      f"rename it: config.{section}.{key} is a setting of all entries",
+    )
+
+
 def _at(tree: Mapping[str, Any], path: str) -> Any:
   for part in path.split("."):
     tree = tree[part]
@@ -231,67 +201,6 @@ def _find(tree: Mapping[str, Any], section: str) -> Mapping[str, Any]:
     if not isinstance(tree, Mapping):
       raise UserError(f"expected a section config.{section}", f"got {tree!r}")
   return tree
-
-
-def _merge(
-  tree: dict[str, Any],
-  given: Mapping[str, Any],
-  entries: Mapping[str, str],
-  path: str = "",
-) -> None:
-  for key, value in given.items():
-    where = f"{path}{key}"
-    if key not in tree:
-      successor = renamed(where, entries)
-      raise UserError(
-        "expected a known setting",
-        f"got config.{where}={value!r}",
-        f"it is now {successor}" if successor else nearest(key, tree),
-      )
-    if isinstance(tree[key], Mapping):
-      if not isinstance(value, Mapping):
-        raise UserError(f"expected a section config.{where}", f"got {value!r}")
-      _merge(tree[key], value, entries, f"{where}.")
-    else:
-      tree[key] = _typed(tree[key], value, where)
-
-
-def _typed(default: Any, value: Any, path: str) -> Any:
-  """Returns `value` in the type of its default."""
-  try:
-    return _like(default, value)
-  except TypeError:
-    raise UserError(
-      f"expected config.{path} of type {type(default).__name__}, such as "
-      f"{default!r}",
-      f"got {value!r}",
-    ) from None
-  except ValueError:
-    raise UserError(
-      f"expected finite numbers in config.{path}", f"got {value!r}"
-    ) from None
-
-
-def _like(default: Any, value: Any) -> Any:
-  """Returns `value` in the type of `default`; JSON's lists become tuples."""
-  if isinstance(default, tuple) and isinstance(value, list | tuple):
-    if not default:
-      return _tuple(value)
-    # The first item stands for all.
-    return tuple(_like(default[0], item) for item in value)
-  if isinstance(default, float) and type(value) is int:
-    value = float(value)
-  if type(value) is not type(default):
-    raise TypeError
-  if isinstance(value, float) and not math.isfinite(value):
-    raise ValueError
-  return value
-
-
-def _tuple(value: Any) -> Any:
-  if isinstance(value, list | tuple):
-    return tuple(_tuple(item) for item in value)
-  return value
 
 
 def no_variant(variant: str) -> None:

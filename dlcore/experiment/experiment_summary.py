@@ -9,6 +9,7 @@ import numpy as np
 
 from dlcore import models
 from dlcore.experiment.build import Experiment, build
+from dlcore.experiment.qualification import qualify
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -22,12 +23,14 @@ def summary(config: Mapping[str, Any]) -> str:
   )
   example = _example(experiment)
   inputs = models.example_inputs(experiment.model, example)
+  with qualify("model", config["model"]):
+    layers = models.summary(experiment.model, *inputs)
   note = ""
   if inputs[0] != example:
     note = f" (the model reads tokens, here {inputs[0].shape[1]})"
   return "\n".join(
     [
-      models.summary(experiment.model, *inputs),
+      layers,
       *_published(config["model"]["name"]),
       "",
       f"data      {info.name}: {sizes}{note}",

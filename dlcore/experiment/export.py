@@ -25,7 +25,7 @@ def export(
   family: str = "",
   step: int | None = None,
 ) -> str:
-  """Writes the best (or given) checkpoint of a run in another format.
+  """Writes the best checkpoint of a run, or that of a step, in another format.
 
   Args:
     workdir: the run folder; nothing else is needed.

@@ -211,7 +211,9 @@ class RunFolder:
   def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an `.npz` file atomically."""
     storage.write_file(
-      self.path, name, lambda file: np.savez_compressed(file, **arrays)
+      self.path,
+      name,
+      lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
     )
 
 

@@ -1,4 +1,4 @@
-"""Predictions of a run for files that it has never seen."""
+"""Predictions of a run for new files."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

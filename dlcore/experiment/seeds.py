@@ -24,8 +24,8 @@ def train_seeds(
   """Trains `config` with each of `count` seeds, from its own upwards.
 
   The run of seed 3 is the folder `workdir/seed_3`, an ordinary run folder: it
-  is started, continued or found finished. At the end the page of all runs is
-  written, `workdir/report.html`.
+  is started or continued, unless it is finished. At the end the page of all
+  runs is written, `workdir/report.html`.
 
   Args:
     config: the complete tree, see `complete`.

@@ -26,7 +26,7 @@ from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.folder import SUMMARY, RunFolder, checksum
 from dlcore.experiment.restoring import restore_variables
 from dlcore.storage import checksums
-from dlcore.tasks import supervised
+from dlcore.tasks.model_calls import make_inputs
 from dlcore.training import Phases, State
 
 PRINTED = ("step", "best_step", "parameters", "seconds", "examples_per_second")
@@ -46,7 +46,7 @@ def train(
   progress: bool = True,
   phases: Phases | None = None,
 ) -> dict[str, Any]:
-  """Trains an experiment, continues it, or finds it finished.
+  """Trains an experiment, or continues it; a finished one is returned.
 
   The test split is evaluated once, after the last step, with the checkpoint
   that the validation split chose.
@@ -71,6 +71,7 @@ def train(
     folder.claim(config)
     with phases("data"):
       experiment = build(config)
+    _check_profile(profile, experiment.steps)
     infos = {name: s.info for name, s in experiment.sources().items()}
     folder.describe(experiment.splits.train.info, infos)
     if finished := _read_finished(folder, experiment.steps):
@@ -106,7 +107,7 @@ def train(
 def evaluate(
   workdir: str | Path, split: str = "test", step: int | None = None
 ) -> dict[str, Any]:
-  """Returns the metrics of a run's best (or given) checkpoint on a split.
+  """Returns the metrics of a run on a split, by default of the best checkpoint.
 
   Args:
     workdir: the run folder; nothing else is needed but the data.
@@ -121,8 +122,8 @@ def evaluate(
   """
   lookup(dict.fromkeys(data.Splits._fields), split, "split")
   folder = RunFolder(workdir)
-  step = folder.select_step(step)
-  config, info, splits = folder.config(), folder.info(), folder.splits()
+  config, step = folder.config(), folder.select_step(step)
+  info, splits = folder.info(), folder.splits()
   if split not in splits:
     raise UserError(
       f"expected a split of the run: {', '.join(splits)}",
@@ -135,6 +136,14 @@ def evaluate(
   folder.compare_checksums({split: checksum(source.info)})
   values = experiment.evaluator(source).evaluate(*variables)
   return {"split": split, "step": step, **(values or {})}
+
+
+def _check_profile(profile: tuple[int, int] | None, steps: int) -> None:
+  if profile and profile[0] >= steps:
+    raise UserError(
+      f"expected --profile to begin before step {steps}, the end of the run",
+      f"got --profile={profile[0]}:{profile[1]}",
+    )
 
 
 def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
@@ -228,7 +237,7 @@ def _feature_maps(
   if len(info.inputs[info.schema.input][0]) != 3:
     return {}
   image = source.read(np.zeros(1, np.int32))[info.schema.input]
-  inputs = supervised.make_inputs(info.schema.input, info.schema.normalization)
+  inputs = make_inputs(info.schema.input, info.schema.normalization)
   model_variables = experiment.task.variables(*variables)
   maps = models.feature_maps(
     experiment.model, model_variables, inputs({info.schema.input: image})

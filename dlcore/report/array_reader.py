@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dlcore.predictions import BY_CLASS, HISTOGRAM
+
 MAX_BYTES = 2**28
 MAX_CLASSES = 10_000
 MAX_PICTURES = 4096
@@ -14,6 +16,11 @@ MAX_VALUE = 1e30
 ROWS = ("index", "label", "target", "prediction", "probability")
 """Arrays `[N]` of predictions. With the prefix `worst_` they describe a few
 examples, whose inputs are `worst_input`."""
+
+NAMED = (BY_CLASS, HISTOGRAM)
+"""Prefixes of arrays `[C]` and `[N]` of numbers; those by class may be NaN."""
+
+MAX_NAMED = 64
 
 WORST = "worst_"
 INPUT = "worst_input"
@@ -28,13 +35,16 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
 
   Args:
     path: of an NPZ file.
-    remarks: gets one if arrays are unknown, or if the worst examples are
-      malformed, which are omitted then.
+    remarks: gets one if arrays are unknown, or if the worst examples or a named
+      array are malformed, which are omitted then.
 
   Raises:
     ValueError: an array has another length or dtype, or is out of range.
   """
   arrays = _read(path)
+  named = {
+    name: arrays.pop(name) for name in [*arrays] if name.startswith(NAMED)
+  }
   known = {SPLIT, INPUT, *ROWS, *(WORST + name for name in ROWS)}
   unknown = sorted(arrays.keys() - known)
   if unknown:
@@ -44,15 +54,14 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
   worst = {name: arrays.pop(name) for name in [*arrays] if WORST in name}
   _check_rows({name: arrays[name] for name in arrays if name in ROWS})
   try:
-    _check_rows(
-      {name.removeprefix(WORST): worst[name] for name in worst if name != INPUT}
-    )
+    rows = {k.removeprefix(WORST): v for k, v in worst.items() if k != INPUT}
+    _check_rows(rows, texts=True)
     if INPUT in worst:
       _check_inputs(worst[INPUT], {len(array) for array in worst.values()})
   except ValueError as error:
     remarks.append(f"the worst examples are omitted: {error}")
     worst = {}
-  return {**arrays, **worst}
+  return {**arrays, **_checked_named(named, remarks), **worst}
 
 
 def read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
@@ -91,8 +100,14 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return {name: archive[name] for name in archive.files}
 
 
-def _check_rows(arrays: Mapping[str, np.ndarray]) -> None:
+def _check_rows(
+  arrays: Mapping[str, np.ndarray], *, texts: bool = False
+) -> None:
   """Checks lengths, dtypes and ranges of arrays of `ROWS`.
+
+  Args:
+    arrays: by name.
+    texts: whether labels and predictions may be texts.
 
   Raises:
     ValueError: an array is not as expected.
@@ -101,6 +116,8 @@ def _check_rows(arrays: Mapping[str, np.ndarray]) -> None:
   for name, array in arrays.items():
     if array.ndim != 1 or array.size == 0 or len(shapes) > 1:
       raise ValueError(f"{name} has shape {array.shape}")
+    if array.dtype.kind == "U" and texts:
+      continue
     is_class = name == "label" or (name == "prediction" and "label" in arrays)
     if array.dtype.kind not in ("iu" if is_class or name == "index" else "f"):
       raise ValueError(f"{name} has dtype {array.dtype}")
@@ -108,6 +125,28 @@ def _check_rows(arrays: Mapping[str, np.ndarray]) -> None:
       raise ValueError(f"{name} is not from 0 to {MAX_CLASSES:,}")
     if array.dtype.kind == "f" and not (np.abs(array) < MAX_VALUE).all():
       raise ValueError(f"{name} is not finite")
+
+
+def _checked_named(
+  arrays: Mapping[str, np.ndarray], remarks: list[str]
+) -> dict[str, np.ndarray]:
+  """Returns the arrays of `NAMED` that are well-formed, the first 64."""
+  good = {}
+  for name, array in list(arrays.items())[:MAX_NAMED]:
+    fits = array.ndim == 1 and array.size > 0 and array.dtype.kind in "iuf"
+    if fits:
+      bounded = np.abs(array.astype(float)) < MAX_VALUE
+      if name.startswith(BY_CLASS):
+        bounded |= np.isnan(array)
+      fits = bool(bounded.all())
+    if fits:
+      good[name] = array
+    else:
+      remarks.append(
+        f"{name[:100]} is omitted: {array.dtype} {array.shape}, expected "
+        "finite numbers [N]"
+      )
+  return good
 
 
 def _check_inputs(inputs: np.ndarray, lengths: set[int]) -> None:

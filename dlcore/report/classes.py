@@ -39,7 +39,7 @@ def classes(run: Run) -> Markup:
     _confused_pairs(label, prediction, names),
   ]
   return markup.section(
-    f"Classes, {run.arrays.get('split', 'test')}",
+    f"Classes, {run.split}",
     tag("div", *filter(None, parts), class_="charts"),
   )
 

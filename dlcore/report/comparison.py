@@ -16,6 +16,7 @@ from dlcore.report.curves import (
 from dlcore.report.groups import Comparison, Group, is_finished, seed
 from dlcore.report.json_values import as_number
 from dlcore.report.markup import Markup, tag
+from dlcore.report.metric_display import display, format_metric
 from dlcore.report.run import Run, last_step
 
 MAX_METRICS = 12
@@ -127,9 +128,7 @@ def runs(subject: Comparison) -> Markup | None:
     for run in group.runs:
       known = scores.results(run) if is_finished(run) else {}
       cells = [
-        markup.format_metric(scores.metric(key), known[key])
-        if key in known
-        else ""
+        format_metric(scores.metric(key), known[key]) if key in known else ""
         for key in keys
       ]
       step, best = _last_step(run), as_number(run.summary.get("best_step"))
@@ -197,7 +196,7 @@ def _chart(of: Sequence[Group], metric: str, split: str) -> Markup | None:
   values = [line.y for line in lines]
   values += [edge for band in bands for edge in (band.low, band.high)]
   y = axis(metric, np.concatenate(values))
-  name = f"{split} {markup.humanize(metric)}"
+  name = f"{split} {display(metric).title}"
   return plots.line_chart(name, lines, y, bands=bands, legend=False)
 
 

@@ -21,9 +21,7 @@ def convolutions(run: Run) -> Markup:
     _row("filters of the first convolution", run.arrays["filters"]),
   ]
   rows += [
-    _row(name.removeprefix("maps/"), maps[..., None])
-    for name, maps in run.arrays.items()
-    if name.startswith("maps/")
+    _row(path, maps[..., None]) for path, maps in run.named("maps/").items()
   ]
   return markup.section(
     "Filters and feature maps", tag("p", NOTE, class_="note"), *rows

@@ -5,6 +5,7 @@ import numpy as np
 from dlcore.report import axes, markup, plots
 from dlcore.report.json_values import as_number
 from dlcore.report.markup import Markup
+from dlcore.report.metric_display import display
 from dlcore.report.run import Run
 
 MAX_CHARTS = 24
@@ -42,7 +43,7 @@ def optimization(run: Run) -> Markup | None:
 
 def axis(metric: str, values: np.ndarray) -> axes.Axis:
   """Returns a linear, percent or logarithmic axis for values of a metric."""
-  share = markup.is_share(metric) and bool((np.abs(values) <= 1).all())
+  share = display(metric).percent and bool((np.abs(values) <= 1).all())
   decades = values.min() > MIN_LOG_VALUE and values.max() > 30 * values.min()
   if decades and not share and metric not in LINEAR:
     return axes.log_axis(values)
@@ -77,7 +78,7 @@ def _chart(run: Run, metric: str) -> Markup:
   y = axis(metric, np.concatenate([line.y for line in lines]))
   validated = any(split.partition("/")[0] == "valid" for split in curves)
   best = as_number(run.summary.get("best_step")) if validated else None
-  return plots.line_chart(markup.humanize(metric), lines, y, mark=best)
+  return plots.line_chart(display(metric).title, lines, y, mark=best)
 
 
 def _styles(splits: list[str]) -> dict[str, str]:

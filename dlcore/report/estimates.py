@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dlcore.report import markup
+from dlcore.report.metric_display import display, format_metric
 
 LEVEL = 0.95
 ROUNDING = 1e-9
@@ -68,8 +69,8 @@ def format_estimate(metric: str, estimate: Estimate) -> str:
   """Returns `98.61% ± 0.37`, or the mean alone without an interval."""
   mean, half, _ = estimate
   if half is None or not math.isfinite(mean + half):
-    return markup.format_metric(metric, mean)
-  if markup.is_share(metric) and abs(mean) <= 1:
+    return format_metric(metric, mean)
+  if display(metric).percent and abs(mean) <= 1:
     return markup.with_minus(f"{100 * mean:.2f}%") + f" ± {100 * half:.2f}"
   digits = 1 - math.floor(math.log10(half)) if half > 0 else 99
   if digits > 6 or abs(mean) >= 1e15:

@@ -183,7 +183,7 @@ def _read_group(
 def _mismatch(member: Run, others: Sequence[Run]) -> str:
   """Returns why a run does not belong to a group, or ''."""
   if not (member.config or member.summary or member.curves):
-    return "none of its files is readable"
+    return "its files are not readable"
   for other in others:
     if seed(member) is not None and seed(member) == seed(other):
       return f"it has seed {seed(member)}, like {other.name}"

@@ -7,6 +7,7 @@ import numpy as np
 from dlcore.report import axes, estimates, markup, plots, scores
 from dlcore.report.groups import Comparison
 from dlcore.report.markup import Markup, tag
+from dlcore.report.metric_display import display
 
 MAX_NAME = 40
 """Characters of a name in the figure."""
@@ -62,7 +63,7 @@ def interval_chart(
   """
   means = [estimates.interval(row) for row in rows]
   ends = [e.mean + sign * (e.half or 0.0) for e in means for sign in (-1, 1)]
-  percent = markup.is_share(metric)
+  percent = display(metric).percent
   x = axes.linear_axis(np.concatenate([*rows, ends]), percent=percent)
   last = len(rows) - 1
   y = axes.Axis(

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 
 VOID = ("img", "meta")
 MAX_LENGTH = 2000
-ABBREVIATIONS = {"r2": "R\N{SUPERSCRIPT TWO}"} | {
-  name: name.upper() for name in ("f1", "rmse", "mae", "mse")
-}
 
 
 class Markup(str):
@@ -95,18 +92,6 @@ def with_minus(text: str) -> str:
   return text.replace("-", "\N{MINUS SIGN}")
 
 
-def is_share(metric: str) -> bool:
-  """Returns whether a metric of that name is shown as a percentage."""
-  return "accuracy" in metric or metric in ("precision", "recall", "f1")
-
-
-def format_metric(metric: str, value: float, digits: int = 2) -> str:
-  """Returns the value of a metric: `98.89%` or `0.3124`."""
-  if is_share(metric) and math.isfinite(value) and abs(value) <= 1:
-    return f"{100 * value:.{digits}f}%"
-  return format_number(value)
-
-
 def format_duration(seconds: float) -> str:
   """Returns a duration: `0.31 s`, `12.3 s`, `3 min 20 s`, `2 h 5 min`."""
   if not math.isfinite(seconds) or seconds < 0:
@@ -120,4 +105,4 @@ def format_duration(seconds: float) -> str:
 
 def humanize(name: str) -> str:
   """Returns an identifier as words: `learning_rate` as `learning rate`."""
-  return ABBREVIATIONS.get(name, name.replace("_", " "))
+  return name.replace("_", " ")

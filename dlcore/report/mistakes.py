@@ -41,14 +41,24 @@ def _number_answers(run: Run) -> list[tuple[str, str, str]]:
 
 def _class_answers(run: Run) -> list[tuple[str, str, str]]:
   """Returns truth, prediction and probability of each example."""
-  label = run.arrays["worst_label"]
-  prediction = run.arrays["worst_prediction"]
-  names = class_names(run, 1 + int(max(label.max(), prediction.max())))
+  label = _answers(run, "worst_label")
+  prediction = _answers(run, "worst_prediction")
   probability = run.arrays.get("worst_probability", np.full(len(label), np.nan))
   return [
-    (names[i], names[j], "" if np.isnan(share) else f"{share:.0%}")
-    for i, j, share in zip(label, prediction, probability, strict=True)
+    (true, predicted, "" if np.isnan(share) else f"{share:.0%}")
+    for true, predicted, share in zip(
+      label, prediction, probability, strict=True
+    )
   ]
+
+
+def _answers(run: Run, name: str) -> list[str]:
+  """Returns an array of texts, or of classes by their names."""
+  array = run.arrays[name]
+  if array.dtype.kind == "U":
+    return array.tolist()
+  names = class_names(run, 1 + int(array.max()))
+  return [names[index] for index in array]
 
 
 def _card(image: np.ndarray, answer: tuple[str, str, str]) -> Markup:

@@ -8,10 +8,8 @@ from dlcore.report import markup
 from dlcore.report.curves import OPTIMIZATION, is_split, split_order
 from dlcore.report.json_values import as_mapping, as_number, as_numbers
 from dlcore.report.markup import Markup, tag
+from dlcore.report.metric_display import display, format_metric, rank
 from dlcore.report.run import Run, last_step, schema
-
-HEADLINE = ("accuracy", "f1", "r2", "rmse", "mae", "perplexity", "loss")
-"""The first of these that a run has is its main metric."""
 
 MAX_DEPTH = 8
 MAX_SPLITS = 6
@@ -22,8 +20,8 @@ def head(run: Run) -> Markup:
   parts = [tag("h1", run.name), tag("p", _subject(run), class_="note")]
   if main := headline(run):
     split, metric, value = main
-    name = tag("span", f"{split} {markup.humanize(metric)}")
-    text = markup.format_metric(metric, value, digits=1)
+    name = tag("span", f"{split} {display(metric).title}")
+    text = format_metric(metric, value, digits=1)
     parts.append(tag("p", name, text, class_="headline"))
   if run.summary.get("finished") is not True:
     parts.append(tag("p", _unfinished(run), class_="warning"))
@@ -34,10 +32,9 @@ def headline(run: Run) -> tuple[str, str, float] | None:
   """Returns split, name and value of the main metric, or None."""
   results = _results(run)
   for split in ("test", "valid", "train", *results):
-    scores = results.get(split, {})
-    for metric in (*HEADLINE, *scores):
-      if metric in scores:
-        return split, metric, scores[metric]
+    if scores := results.get(split):
+      metric = min(scores, key=rank)
+      return split, metric, scores[metric]
   return None
 
 
@@ -50,10 +47,9 @@ def results(run: Run) -> Markup | None:
   for metric in metrics:
     values = [scores[split].get(metric) for split in splits]
     cells = [
-      "" if value is None else markup.format_metric(metric, value)
-      for value in values
+      "" if value is None else format_metric(metric, value) for value in values
     ]
-    rows.append([markup.humanize(metric), *cells])
+    rows.append([display(metric).title, *cells])
   parts = [_costs(run)]
   if rows:
     parts.append(markup.table(["", *splits], rows))

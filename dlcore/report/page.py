@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dlcore import storage
 from dlcore.errors import UserError
-from dlcore.predictions import CLASSES, NUMBERS
+from dlcore.predictions import BY_CLASS, CLASSES, HISTOGRAM, NUMBERS
 from dlcore.report import (
   classes,
   comparison,
@@ -18,6 +18,7 @@ from dlcore.report import (
   layer_curves,
   markup,
   mistakes,
+  named_arrays,
   overview,
   paired_tests,
   residuals,
@@ -33,7 +34,8 @@ class Section(NamedTuple):
   """Returns the section, or None if the run lacks its content."""
 
   arrays: tuple[str, ...] = ()
-  """Names of the arrays that a run must have kept, see `dlcore.predictions`."""
+  """The arrays that a run must have kept, by name, or by a prefix that ends
+  with a slash; see `dlcore.predictions`."""
 
 
 SECTIONS = (
@@ -44,13 +46,17 @@ SECTIONS = (
   Section(layer_curves.layers),
   Section(classes.classes, CLASSES),
   Section(residuals.residuals, NUMBERS),
+  Section(named_arrays.by_class, (BY_CLASS,)),
+  Section(named_arrays.histograms, (HISTOGRAM,)),
   Section(mistakes.mistakes, ("worst_input", "worst_prediction")),
   Section(convolutions.convolutions, ("image", "filters")),
   Section(overview.phases),
   Section(overview.origin),
   Section(overview.config),
 )
-"""In the order of the page."""
+"""In the order of the page. A section appears if the run has its arrays,
+whatever the kind of task: a new kind chooses among them by the names of the
+arrays that its `report_arrays` returns, and has the other sections anyway."""
 
 COMPARISON_SECTIONS: tuple[
   Callable[[groups.Comparison], Markup | None], ...
@@ -108,7 +114,7 @@ def page(subject: run.Run) -> str:
   makers = [
     section.make
     for section in SECTIONS
-    if all(name in subject.arrays for name in section.arrays)
+    if all(subject.named(name) for name in section.arrays)
   ]
   return _document(subject.name, makers, subject, subject.remarks)
 

@@ -8,6 +8,7 @@ from dlcore.report import estimates, groups, markup, scores
 from dlcore.report.comparison import color_key, format_items
 from dlcore.report.groups import Comparison, Group
 from dlcore.report.markup import Markup, tag
+from dlcore.report.metric_display import display
 
 SIGNIFICANT = 0.05
 """The p value below which a difference is reported as such."""
@@ -126,7 +127,7 @@ def _format_size(key: str, value: float, sign: str = "") -> str:
 
 
 def _is_percent(key: str) -> bool:
-  return markup.is_share(scores.metric(key))
+  return display(scores.metric(key)).percent
 
 
 def _format_p(p: float | None) -> str:

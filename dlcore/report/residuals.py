@@ -24,7 +24,7 @@ def residuals(run: Run) -> Markup:
     plots.histogram("residuals", prediction - target, residual_label),
   ]
   return markup.section(
-    f"Predictions, {run.arrays.get('split', 'test')}",
+    f"Predictions, {run.split}",
     tag("p", _scores(target, prediction), class_="note"),
     tag("div", *charts, class_="charts"),
   )

@@ -42,6 +42,21 @@ class Run:
   remarks: tuple[str, ...]
   """Omitted files and arrays, with the reasons."""
 
+  @property
+  def split(self) -> str:
+    """The split of the predictions, `"test"` or `"valid"`."""
+    return str(self.arrays.get("split", "test"))
+
+  def named(self, name: str) -> dict[str, np.ndarray]:
+    """Returns the array `name`, or all with the prefix `name` without it."""
+    if not name.endswith("/"):
+      return {name: self.arrays[name]} if name in self.arrays else {}
+    return {
+      key.removeprefix(name): array
+      for key, array in self.arrays.items()
+      if key.startswith(name)
+    }
+
 
 class File(NamedTuple):
   """A file of the run, and the function that reads it."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from dlcore.report import markup
 from dlcore.report.curves import split_order
 from dlcore.report.groups import Group, seed
 from dlcore.report.json_values import as_numbers
-from dlcore.report.overview import HEADLINE
+from dlcore.report.metric_display import display, rank
 from dlcore.report.run import Run
 
 ORDER = ("test", "valid", "train")
@@ -26,7 +25,7 @@ def main_metric(of: Sequence[Group]) -> str | None:
 
   def order(key: str) -> tuple[tuple[int, str], int]:
     split, _, name = key.rpartition("/")
-    return split_order(split, ORDER), (*HEADLINE, name).index(name)
+    return split_order(split, ORDER), rank(name)
 
   return min(common or known, key=order, default=None)
 
@@ -73,4 +72,4 @@ def metric(key: str) -> str:
 def title(key: str) -> str:
   """Returns `test accuracy` of `test/accuracy`."""
   split = key.rpartition("/")[0]
-  return " ".join(filter(None, (split, markup.humanize(metric(key)))))
+  return " ".join(filter(None, (split, display(metric(key)).title)))

@@ -1,8 +1,12 @@
-"""Tasks: a model, a loss and metrics joined into a `Task`."""
+"""Tasks: a model, a loss and metrics joined into a `Task`.
+
+A new kind of task is a function that calls `make_task`, and a row of `TASKS`.
+"""
 
 from dlcore.tasks.classification import CLASSIFICATION, classification
 from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.regression import REGRESSION, regression
+from dlcore.tasks.supervised import make_task
 from dlcore.tasks.transforms import augmented, freeze, variables
 
 __all__ = [
@@ -11,6 +15,7 @@ __all__ = [
   "augmented",
   "classification",
   "freeze",
+  "make_task",
   "regression",
   "variables",
 ]

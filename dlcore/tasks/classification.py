@@ -9,25 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import augment, losses, metrics, predictions
+from dlcore import augment, losses, predictions
 from dlcore.data import DataInfo
-from dlcore.errors import UserError, lookup
+from dlcore.errors import UserError, check_choice
 from dlcore.task import Task
 from dlcore.tasks import supervised
-from dlcore.tasks.kind import (
-  Arrays,
-  TaskKind,
-  read_input,
-  read_normalization,
-)
-from dlcore.typing import Array, Batch, Metrics, ModelState, Params
+from dlcore.tasks.kind import Arrays, TaskKind
+from dlcore.tasks.model_calls import Normalization
+from dlcore.typing import Array, Batch
 
 
 def classification(
   model: Any,
   *,
   input: str = "image",  # noqa: A002  the name of the array in the batch
-  normalization: supervised.Normalization | None = None,
+  normalization: Normalization | None = None,
   label_smoothing: Array | float = 0.0,
   class_weights: Sequence[float] = (),
   views: tuple[str, ...] = (),
@@ -41,7 +37,8 @@ def classification(
     model: `apply(variables, inputs, train=...) -> logits [B, C]`.
     input: the array of the batch that the model receives; with "input_ids"
       also `attention_mask` and `token_type_ids`, if the batch has them.
-    normalization: mean and deviation of the input, see `supervised`.
+    normalization: mean and deviation of the input, see
+      `model_calls.make_inputs`.
     label_smoothing: 0 to 1 (Szegedy et al. 2016, arXiv:1512.00567); may be
       traced.
     class_weights: weight of each class in the training loss; empty for 1.
@@ -64,89 +61,81 @@ def classification(
       f"got data with {input!r} as its input",
       "leave views empty",
     )
-  view_functions = [lookup(augment.VIEWS, name, "view") for name in views]
-  inputs = supervised.make_inputs(input, normalization)
+  for view in views:
+    check_choice("views", view, augment.VIEWS)
 
-  def apply(params, model_state, inputs, batch, **settings):
-    arguments = supervised.token_arguments(input, batch)
-    return supervised.apply(
-      model, params, model_state, inputs, **arguments, **settings
-    )
-
-  def init(key: Array, batch: Batch):
-    arguments = supervised.token_arguments(input, batch)
-    return supervised.init(model, key, inputs(batch), **arguments)
-
-  def loss(params: Params, model_state: ModelState, batch: Batch, key: Array):
-    logits, new_state = apply(
-      params, model_state, inputs(batch), batch, key=key, train=True
-    )
-    mask = metrics.weights(batch, logits.shape[0])
-
+  def loss(logits: Array, batch: Batch) -> supervised.Values:
     def cross_entropy(labels: Array) -> Array:
       return losses.softmax_cross_entropy(logits, labels, label_smoothing)
 
     def weight(labels: Array) -> Array:
       # A label of no class has a loss of NaN, which a weight of 0 would hide.
-      return (
-        class_weight_array(logits.shape[-1])
-        .at[labels]
-        .get(mode="fill", fill_value=1, wrap_negative_indices=False)
+      return by_class.at[labels].get(
+        mode="fill", fill_value=1, wrap_negative_indices=False
       )
 
-    if class_weights:
-      mean = _mixed(batch, weight)
-      values = _mixed(batch, lambda at: weight(at) * cross_entropy(at))
-      values, mask = values / jnp.where(mean > 0, mean, 1.0), mask * mean
-    else:
-      values = _mixed(batch, cross_entropy)
-    total = supervised.weighted_total(values, mask)
-    return total, (new_state, sums(logits, batch))
+    if not class_weights:
+      return _mixed(batch, cross_entropy)
+    by_class = _class_weight_array(class_weights, logits.shape[-1])
+    mean = _mixed(batch, weight)
+    values = _mixed(batch, lambda at: weight(at) * cross_entropy(at))
+    return values / jnp.where(mean > 0, mean, 1.0), mean
 
-  def sums(logits: Array, batch: Batch) -> Metrics:
-    mask = metrics.weights(batch, logits.shape[0])
-    plain = _mixed(
+  return supervised.make_task(
+    model,
+    input=input,
+    loss=loss,
+    metrics=_metrics,
+    predict=lambda logits: {"probabilities": jnp.exp(logits)},
+    normalization=normalization,
+    views=[augment.VIEWS[name] for name in views],
+    combine=_mean_log_probabilities,
+  )
+
+
+def _metrics(logits: Array, batch: Batch) -> dict[str, Array]:
+  """Returns cross-entropy and accuracy of each example, `[B]`."""
+  predicted = jnp.argmax(logits, axis=-1)
+  return {
+    "loss": _mixed(
       batch, lambda labels: losses.softmax_cross_entropy(logits, labels)
+    ),
+    "accuracy": _mixed(batch, lambda labels: predicted == labels),
+  }
+
+
+def _mean_log_probabilities(logits_of_views: Sequence[Array]) -> Array:
+  """Returns the logarithm of the mean of softmax(logits), float32 `[B, C]`."""
+  parts = [
+    jax.nn.log_softmax(logits.astype(jnp.float32)) for logits in logits_of_views
+  ]
+  if len(parts) == 1:
+    return parts[0]
+  return jax.nn.logsumexp(jnp.stack(parts), axis=0) - math.log(len(parts))
+
+
+def _mixed(batch: Batch, function: Callable[[Array], Array]) -> Array:
+  """Returns `function(labels)` `[B]`; mixed images take the weighted mean."""
+  labels = batch["label"]
+  if labels.ndim != 1:
+    raise UserError(
+      "expected one class for every example, a label [B]",
+      f"got labels of shape {list(labels.shape)}",
     )
-    predicted = jnp.argmax(logits, axis=-1)
-    return {
-      "loss": metrics.weighted(plain, mask),
-      "accuracy": metrics.weighted(
-        _mixed(batch, lambda labels: predicted == labels), mask
-      ),
-    }
+  values = function(labels)
+  if "partner_label" not in batch:
+    return values
+  share = batch["share"]
+  return share * values + (1 - share) * function(batch["partner_label"])
 
-  def log_probabilities(params: Params, model_state: ModelState, batch: Batch):
-    images = [inputs(batch)]
-    for view in view_functions:
-      images = [new for image in images for new in view(image)]
-    parts = []
-    for image in images:
-      logits, _ = apply(params, model_state, image, batch, train=False)
-      parts.append(jax.nn.log_softmax(logits.astype(jnp.float32)))
-    if len(parts) == 1:
-      return parts[0]
-    return jax.nn.logsumexp(jnp.stack(parts), axis=0) - math.log(len(parts))
 
-  def evaluate(params: Params, model_state: ModelState, batch: Batch, key):
-    del key
-    logits = log_probabilities(params, model_state, batch)
-    return model_state, sums(logits, batch)
-
-  def predict(params: Params, model_state: ModelState, batch: Batch, key):
-    del key
-    logits = log_probabilities(params, model_state, batch)
-    return {"probabilities": jnp.exp(logits)}
-
-  def class_weight_array(num_classes: int) -> Array:
-    if len(class_weights) != num_classes:
-      raise UserError(
-        f"expected class_weights of {num_classes} numbers, one per class",
-        f"got {len(class_weights)}",
-      )
-    return jnp.asarray(class_weights, jnp.float32)
-
-  return Task(init=init, loss=loss, evaluate=evaluate, predict=predict)
+def _class_weight_array(weights: Sequence[float], num_classes: int) -> Array:
+  if len(weights) != num_classes:
+    raise UserError(
+      f"expected class_weights of {num_classes} numbers, one per class",
+      f"got {len(weights)}",
+    )
+  return jnp.asarray(weights, jnp.float32)
 
 
 def _check_smoothing(value: Any) -> None:
@@ -169,23 +158,14 @@ def _check_weights(weights: Any) -> tuple[float, ...]:
     isinstance(weight, Real) and math.isfinite(weight) for weight in values
   ):
     raise UserError(
-      "expected numbers in class_weights, one per class", f"got {weights!r}"
+      "expected class_weights to be numbers, one per class", f"got {weights!r}"
     )
   if len(values) and not min(values) >= 0 < max(values):
     raise UserError(
-      "expected numbers >= 0 in class_weights, and one above 0",
+      "expected class_weights to be >= 0, and one of them above 0",
       f"got {weights!r}",
     )
   return tuple(map(float, values))
-
-
-def _mixed(batch: Batch, function: Callable[[Array], Array]) -> Array:
-  """Returns `function(labels)` `[B]`; mixed images take the weighted mean."""
-  values = function(batch["label"])
-  if "partner_label" not in batch:
-    return values
-  share = batch["share"]
-  return share * values + (1 - share) * function(batch["partner_label"])
 
 
 def _check_data(info: DataInfo) -> None:
@@ -206,7 +186,7 @@ def _check_data(info: DataInfo) -> None:
   if len(classes) < 2:
     raise UserError(
       "expected data of at least two classes",
-      f"got {info.name!r}, where all examples are {classes[0]!r}",
+      f"got {info.name!r}, where all examples are {', '.join(classes)!r}",
     )
 
 
@@ -230,7 +210,6 @@ def _report_arrays(
 
 CLASSIFICATION = TaskKind(
   make=classification,
-  data_arguments={"input": read_input, "normalization": read_normalization},
   model_arguments=lambda info: {"num_classes": len(info.schema.classes)},
   check_data=_check_data,
   to_json=_to_json,

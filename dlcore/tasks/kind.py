@@ -11,6 +11,20 @@ from dlcore.task import Task
 Arrays = Mapping[str, np.ndarray]
 """Arrays `[N, ...]` by name."""
 
+INPUT_ARGUMENTS: Mapping[str, Callable[[DataInfo], Any]] = {
+  "input": lambda info: info.schema.input,
+  "normalization": lambda info: info.schema.normalization,
+}
+"""The default of `TaskKind.data_arguments`, those of every supervised task."""
+
+
+def no_arrays(
+  split: str, rows: Arrays, targets: Arrays, read_inputs: Callable
+) -> Arrays:
+  """Returns an empty dict: the default of `TaskKind.report_arrays`."""
+  del split, rows, targets, read_inputs
+  return {}
+
 
 class TaskKind(NamedTuple):
   """How a task is made from data, and how its predictions are shown."""
@@ -18,9 +32,6 @@ class TaskKind(NamedTuple):
   make: Callable[..., Task]
   """`(model, **settings) -> Task`; its keywords are settings of a config, but
   for those of `data_arguments`."""
-
-  data_arguments: Mapping[str, Callable[[DataInfo], Any]]
-  """The keywords of `make` that come from the data."""
 
   model_arguments: Callable[[DataInfo], dict[str, Any]]
   """Arguments of the model that come from the data, such as `num_classes`."""
@@ -31,21 +42,14 @@ class TaskKind(NamedTuple):
   to_json: Callable[[Arrays, DataInfo], dict[str, Any]]
   """`(one prediction, info)` -> the fields of a JSON object."""
 
-  report_arrays: Callable[[str, Arrays, Arrays, Callable], Arrays]
+  data_arguments: Mapping[str, Callable[[DataInfo], Any]] = INPUT_ARGUMENTS
+  """The keywords of `make` that come from the data."""
+
+  report_arrays: Callable[[str, Arrays, Arrays, Callable], Arrays] = no_arrays
   """`(split, predictions, targets, read_inputs)` -> the arrays that the report
-  shows, by name; an empty dict if it shows none."""
+  shows; `dlcore.predictions` lists their names."""
 
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
     """Returns the task for data that `info` describes."""
     arguments = {k: read(info) for k, read in self.data_arguments.items()}
     return self.make(model, **arguments, **settings)
-
-
-def read_input(info: DataInfo) -> str:
-  """Returns the name of the input array, a value of `data_arguments`."""
-  return info.schema.input
-
-
-def read_normalization(info: DataInfo) -> Any:
-  """Returns the normalization of the input, a value of `data_arguments`."""
-  return info.schema.normalization

@@ -1,175 +1,146 @@
-"""The parts of tasks that apply one model to one input."""
+"""Tasks that apply one model to one input.
 
-import inspect
-from collections.abc import Callable, Mapping
+`make_task` provides init, loss, evaluation and prediction. A kind of task adds
+functions of the model's outputs: the loss and the metrics of single examples,
+and the prediction. `regression` is the shortest example.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
-from dlcore import layers
-from dlcore.errors import UserError
-from dlcore.task import CARRY, FROZEN
-from dlcore.typing import Array, Batch, ModelState, Params
+from dlcore.metrics import weighted, weights
+from dlcore.task import Task, no_metrics
+from dlcore.tasks import model_calls
+from dlcore.typing import Array, Batch, Metrics, ModelState, Params
 
-Normalization = Mapping[str, Any]
-"""`{"mean": [...], "std": [...]}` over the last axis of the input."""
-
-TOKENS = "input_ids"
-"""The array of a batch that holds token ids, int `[B, T]`."""
-
-TOKEN_ARGUMENTS = {"attention_mask": 1, "token_type_ids": 0}
-"""The arrays of a batch that a model takes with token ids, if the batch has
-them, and the value that fills them in masked rows."""
+Values = Array | tuple[Array, Array]
+"""Values `[B, ...]`, or `(values, weights)` of one shape. A plain array has
+weights of 1. Only values with a weight above 0 have to be finite."""
 
 
-def make_inputs(
-  name: str, normalization: Normalization | None
-) -> Callable[[Batch], Array]:
-  """Returns the function from a batch to the input of the model.
-
-  Args:
-    name: of the input array: `"image"`, `"features"`, or `TOKENS`.
-    normalization: subtracted mean and dividing deviation, or None.
-
-  Returns:
-    `batch -> float32 [B, ...]`: unsigned pixels are scaled to 0 to 1 and
-    normalized. Rows that the batch's mask excludes become zeros, so that a NaN
-    in them reaches no gradient. Token ids are returned unchanged.
-  """
-  if name == TOKENS:
-    return lambda batch: _mask_rows(jnp.asarray(batch[name]), batch)
-  if normalization:
-    mean = np.asarray(normalization["mean"], np.float32)
-    inverse = 1 / np.asarray(normalization["std"], np.float32)
-
-  def inputs(batch: Batch) -> Array:
-    raw = jnp.asarray(batch[name])
-    values = raw.astype(jnp.float32)
-    if name == "image" and jnp.issubdtype(raw.dtype, jnp.unsignedinteger):
-      values = values / jnp.iinfo(raw.dtype).max
-    values = (values - mean) * inverse if normalization else values
-    return _mask_rows(values, batch)
-
-  return inputs
+def mean_outputs(outputs: Sequence[Array]) -> Array:
+  """Returns the mean of the outputs of all views, each `[B, ...]`."""
+  return outputs[0] if len(outputs) == 1 else jnp.mean(jnp.stack(outputs), 0)
 
 
-def token_arguments(name: str, batch: Batch) -> dict[str, Array]:
-  """Returns the keyword arguments that a model takes with token ids."""
-  if name != TOKENS:
-    return {}
-  return {
-    key: _mask_rows(jnp.asarray(batch[key]), batch, fill)
-    for key, fill in TOKEN_ARGUMENTS.items()
-    if key in batch
-  }
-
-
-def init(
-  model: Any, key: Array, inputs: Array, **arguments: Array
-) -> tuple[Params, ModelState]:
-  """Returns the model's parameters and its other collections.
-
-  Raises:
-    UserError: the model takes other inputs.
-  """
-  _check_signature(model, arguments)
-  variables = dict(model.init(key, inputs, **arguments, train=False))
-  return variables.pop("params"), variables
-
-
-def apply(
+def make_task(
   model: Any,
-  params: Params,
-  model_state: ModelState,
-  inputs: Array,
   *,
-  key: Array | None = None,
-  width: int | None = None,
-  train: bool,
-  **arguments: Array,
-) -> tuple[Array, ModelState]:
-  """Applies the model.
+  input: str,  # noqa: A002  the name of the array in the batch
+  loss: Callable[[Array, Batch], Values],
+  metrics: Callable[[Array, Batch], Mapping[str, Values]],
+  predict: Callable[[Array], Mapping[str, Array]],
+  normalization: model_calls.Normalization | None = None,
+  output_shape: Sequence[str | int] = ("B", "C"),
+  views: Sequence[Callable[[Array], Sequence[Array]]] = (),
+  combine: Callable[[Sequence[Array]], Array] = mean_outputs,
+  derived: Callable[[Metrics], dict[str, float]] = no_metrics,
+) -> Task:
+  """Returns a task from functions of the outputs of a model.
+
+  `loss` and `metrics` receive batches whose masked rows are zeros, so that a
+  NaN in them reaches no gradient. The trainer follows the gradient of the
+  weighted mean of `loss`.
 
   Args:
-    model: called as `(variables, inputs, **arguments, train=)`.
-    params: of the model.
-    model_state: its other collections.
-    inputs: `[B, ...]`.
-    key: random key, in training.
-    width: of the output, if it is known.
-    train: whether to train.
-    **arguments: see `token_arguments`.
-
-  Returns:
-    The output, `[B, C]`, and the new collections.
+    model: `apply(variables, inputs, train=...) -> outputs`.
+    input: the array of the batch that the model receives; with "input_ids"
+      also `attention_mask` and `token_type_ids`, if the batch has them.
+    loss: `(outputs, batch) -> values [B, ...]`, with weights if examples or
+      positions do not count alike.
+    metrics: `(outputs, batch) -> {name: values [B, ...]}`, for training and
+      evaluation. A name that starts with an underscore is an input of
+      `derived` only.
+    predict: `outputs -> {name: [B, ...]}`, one row for each example.
+    normalization: mean and deviation of the input, see
+      `model_calls.make_inputs`.
+    output_shape: of the outputs, a letter for an axis of any size.
+    views: functions from the inputs to other versions of them. Evaluation and
+      prediction apply the model to all versions.
+    combine: the outputs of all versions -> the outputs that `metrics` and
+      `predict` receive in evaluation and prediction.
+    derived: see `Task.derived`.
 
   Raises:
-    UserError: the output has another shape.
+    UserError: from the functions of the task, if the model takes other inputs
+      or has outputs of another shape.
   """
-  variables = {"params": params, **model_state}
-  if not train:
-    outputs = model.apply(variables, inputs, **arguments, train=False)
-    return _check_output(model, outputs, width), model_state
-  collections = [n for n in model_state if n not in (CARRY, FROZEN)]
-  outputs, updated = model.apply(
-    variables,
-    inputs,
-    **arguments,
-    train=True,
-    rngs={"dropout": key},
-    mutable=[*collections, layers.RECORDED],
-  )
-  return _check_output(model, outputs, width), {**model_state, **updated}
+  inputs = model_calls.make_inputs(input, normalization)
 
+  def init(key: Array, batch: Batch):
+    tokens = model_calls.token_arguments(input, batch)
+    return model_calls.init(model, key, inputs(batch), **tokens)
 
-def weighted_total(values: Array, weights: Array) -> tuple[Array, Array]:
-  """Returns the weighted sum of `values` `[B]` and the sum of the weights.
-
-  An example of weight 0 does not count even where its value is not finite.
-  """
-  total = jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
-  return total, jnp.sum(weights)
-
-
-def _mask_rows(values: Array, batch: Batch, fill: int = 0) -> Array:
-  """Returns `[B, ...]` with `fill` in the rows that the mask excludes."""
-  if "mask" not in batch:
-    return values
-  kept = batch["mask"].reshape(-1, *[1] * (values.ndim - 1)) > 0
-  return jnp.where(kept, values, fill)
-
-
-def _check_signature(model: Any, arguments: Mapping[str, Array]) -> None:
-  """Checks that the model takes one input and `arguments`."""
-  signature = inspect.signature(type(model).__call__)
-  try:
-    signature.bind(model, None, **arguments, train=False)
-  except TypeError:
-    required = [
-      name
-      for name, parameter in signature.parameters.items()
-      if parameter.default is parameter.empty and name not in ("self", "train")
-    ]
-    extra = f" with {', '.join(arguments)}" if arguments else ""
-    raise UserError(
-      f"expected a model of one input{extra}",
-      f"got {type(model).__name__}, which takes {' and '.join(required)}",
-      "train it with a task for its inputs, or choose another model",
-    ) from None
-
-
-def _check_output(model: Any, outputs: Any, width: int | None) -> Array:
-  """Returns the output of a model with a head, if it is `[B, width]`."""
-  shape = getattr(outputs, "shape", None)
-  headless = getattr(model, "head", "classifier") is None
-  fits = shape is not None and len(shape) == 2
-  fits = fits and shape[1] == (width or shape[1])
-  if not fits or headless:
-    kind = f"a {type(outputs).__name__}" if shape is None else list(shape)
-    raise UserError(
-      f"expected a model with outputs of the shape [B, {width or 'C'}]",
-      f"got {kind}{' of a model without a head' if headless else ''}",
-      'set head="classifier" and num_classes, 1 in regression',
+  def apply(
+    params: Params, model_state: ModelState, values: Array, batch: Batch, **rest
+  ):
+    tokens = model_calls.token_arguments(input, batch)
+    outputs, model_state = model_calls.apply(
+      model, params, model_state, values, **tokens, **rest
     )
-  return outputs
+    outputs = model_calls.check_output(model, outputs, output_shape)
+    return outputs, model_state
+
+  def sums(outputs: Array, batch: Batch) -> Metrics:
+    values = metrics(outputs, batch)
+    return {name: _total(value, batch) for name, value in values.items()}
+
+  def loss_of_batch(
+    params: Params, model_state: ModelState, batch: Batch, key: Array
+  ):
+    outputs, new_state = apply(
+      params, model_state, inputs(batch), batch, key=key, train=True
+    )
+    batch = _mask_batch(batch)
+    total = _total(loss(outputs, batch), batch)
+    return total, (new_state, sums(outputs, batch))
+
+  def combined(params: Params, model_state: ModelState, batch: Batch) -> Array:
+    versions = [inputs(batch)]
+    for view in views:
+      versions = [new for version in versions for new in view(version)]
+    return combine(
+      [
+        apply(params, model_state, version, batch, train=False)[0]
+        for version in versions
+      ]
+    )
+
+  def evaluate(params: Params, model_state: ModelState, batch: Batch, key):
+    del key
+    outputs = combined(params, model_state, batch)
+    return model_state, sums(outputs, _mask_batch(batch))
+
+  def predict_rows(params: Params, model_state: ModelState, batch: Batch, key):
+    del key
+    return dict(predict(combined(params, model_state, batch)))
+
+  return Task(
+    init=init,
+    loss=loss_of_batch,
+    evaluate=evaluate,
+    predict=predict_rows,
+    derived=derived,
+  )
+
+
+def _total(values: Values, batch: Batch) -> tuple[Array, Array]:
+  """Returns the weighted sum of `values` and the sum of the weights."""
+  values, factors = values if isinstance(values, tuple) else (values, None)
+  mask = weights(batch, values.shape[0])
+  mask = mask.reshape(-1, *[1] * (values.ndim - 1))
+  if factors is None:
+    return weighted(values, jnp.broadcast_to(mask, values.shape))
+  return weighted(values, mask * factors)
+
+
+def _mask_batch(batch: Batch) -> Batch:
+  """Returns the batch with zeros in the rows that its mask excludes."""
+  return {
+    name: array
+    if name == "mask"
+    else model_calls.mask_rows(jnp.asarray(array), batch)
+    for name, array in batch.items()
+  }

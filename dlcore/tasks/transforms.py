@@ -124,7 +124,7 @@ def _check_pattern(pattern: str) -> None:
 def _check_matches(pattern: str, trained, frozen, params: Params) -> None:
   if trained and frozen:
     return
-  matches = "all of them" if frozen else "none of them"
+  matches = "all of them" if frozen else "no path"
   paths = list(trees.flatten(params))
   raise UserError(
     "expected freeze to match the paths of some parameters",

@@ -44,6 +44,12 @@ KEYS = [
   ("optim.learning_rate=nan", "nan"),
   ("training.steps=-1", "-1"),
   ("data.batch_size=0", "data.batch_size"),
+  ("training.epochs=inf", "config.training.epochs"),
+  (".seed=3", "'seed'"),
+  ("optim.schedule=cosine", "optim.schedule, which is a section"),
+  ("data.batch_size=1e3", "--config.data.batch_size of type int"),
+  ("model.name=", "config.model.name"),
+  ("optim.l1=-1", "config.optim.l1"),
 ]
 RENAMED = [
   ("vit_tiny", "heads", "num_heads"),
@@ -52,11 +58,16 @@ RENAMED = [
 ]
 PARTS = [
   ("model.activation=rlu", "'relu'"),
+  ("model.dropout=2", "model.dropout"),
+  ("model.kernel_size=0", "model.kernel_size"),
+  ("model.stages=()", "model.stages"),
   ("model.initializer=hee", "'he'"),
   ("model.stages=((4,),(4,),(4,),(4,),(4,))", "8x8"),
-  ("data.augment.shift=99", "8x8"),
+  ("data.augment.shift=99", "data.augment.shift"),
   ("data.batch_size=9999", "data.batch_size of at most 808"),
   ("training.epochs=0", "training.steps or training.epochs"),
+  ("training.epochs=1e30", "at most 2,147,483,647 steps"),
+  ("training.steps=9999999999", "training.steps=9999999999"),
   ("training.dtype=float16", "'bfloat16'"),
   ("training.compile=jitt", "'jitt'"),
   ("data.placement=gpu", "'gpu'"),
@@ -66,8 +77,10 @@ PARTS = [
   ("optim.rates=('head', 10)", "(('head', 10.0),)"),
   ("optim.layer_decay=0.5", "expected optim.layers"),
   ("optim.schedule.warmup=2", "optim.schedule.warmup"),
-  ("task.class_weights=1,2", "10 numbers"),
-  ("task.class_weights=a,b", "class_weights"),
+  ("task.class_weights=1,2", "task.class_weights of 10 numbers"),
+  ("task.class_weights=a,b", "task.class_weights"),
+  ("task.class_weights=(0,0)", "task.class_weights"),
+  ("task.views=flip,flpi", "task.views"),
   ("task.label_smoothing=1", "task.label_smoothing"),
   ("data.valid_fraction=1", "data.valid_fraction"),
   ("task.name=regression", "the task 'classification'"),
@@ -159,6 +172,39 @@ def test_a_missing_config_is_a_mistake_with_the_nearest_file(
   assert hint in error_lines(shell("train", f"--config={path}"))
 
 
+@pytest.mark.parametrize(
+  ("line", "hint"),
+  [
+    ("evaluate", "no --workdir"),
+    ("evaluate --workdir=nowhere", "config.json, at nowhere"),
+    ("evaluate --workdir=RUN --step=x", "of type int"),
+    ("evaluate --workdir=RUN --split=tst", "'test'"),
+    ("evaluate --workdir=RUN --step=99", "2, 3"),
+    ("evaluate --workdir=RUN stray", "'stray'"),
+    ("predict --workdir=RUN", "files or folders to predict"),
+    ("predict --workdir=RUN nowhere.png", "no such file"),
+    ("predict --workdir=RUN file", "got 1 that cannot be read"),
+    ("predict --workdir=RUN empty", "empty folder"),
+    ("export --workdir=RUN --format=onnx --output=x", "stablehlo"),
+    ("export --workdir=RUN --format=safetensors", "no --output"),
+    ("export --workdir=RUN --format=safetensors --output=file", "File exists"),
+    ("export --workdir=RUN --format=stablehlo --output=empty", "a directory"),
+    ("report", "folder of a run"),
+    ("report file", "config.json, at file"),
+    ("report RUN RUN", "every run once"),
+    ("report RUN --output=empty", "Is a directory"),
+    ("train --workdir=file", "writable folder"),
+    ("train --workdir=RUN --seeds=2", "a single run"),
+    ("train --profile=9999:10000", "before step 1515"),
+  ],
+)
+def test_a_wrong_command_line_is_a_mistake(shell, tmp_path, copy, line, hint):
+  (tmp_path / "file").write_text("x")
+  (tmp_path / "empty").mkdir()
+  answer = shell(*line.replace("RUN", str(copy)).split())
+  assert hint in error_lines(answer)
+
+
 def test_a_script_without_a_config_rejects_one(shell):
   assert "got x.py" in error_lines(shell("evaluate", "--config=x.py"))
   lines = error_lines(shell("report", "--config.seed=3", "run"))
@@ -172,6 +218,15 @@ def test_help_lists_flags_and_exit_codes(shell, script):
   assert f"{script}.py" in answer.out
   assert script == "report" or "--workdir=" in answer.out
   assert "2 mistake" in answer.out
+
+
+def test_help_lists_every_key_of_the_config_that_it_is_given(shell):
+  answer = shell("train", "--help", "--config.model.name=mlp")
+  for key in ("seed=0", "model.name=mlp", "model.widths=", "optim.b1=0.9"):
+    assert f"--config.{key}" in answer.out
+  assert "model.stages" not in answer.out
+  lines = error_lines(shell("train", "--help", "--config.model.name=mpl"))
+  assert "'mlp'" in lines
 
 
 def test_an_unknown_flag_is_reported_before_jax_is_imported():

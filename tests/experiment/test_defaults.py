@@ -3,14 +3,13 @@ import math
 
 import pytest
 
-from dlcore import experiment
+from dlcore import data, experiment
 from dlcore.errors import UserError
 from dlcore.experiment import defaults
+from dlcore.experiment.entry_settings import TABLES
 
 ENTRIES = [
-  (section, name)
-  for section, (table, _) in defaults.TABLES.items()
-  for name in table
+  (section, name) for section, table in TABLES.items() for name in table.rows
 ]
 
 
@@ -120,5 +119,28 @@ def test_a_wrong_config_is_an_error_with_a_hint(given, hint):
   assert len(error.value.lines) <= 3
 
 
+def test_an_entry_with_a_setting_of_the_whole_section_is_refused(monkeypatch):
+  monkeypatch.setitem(data.DATASETS, "mine", lambda *, limit=3: limit)
+  with pytest.raises(UserError, match="'limit' in the data set 'mine'"):
+    defaults.complete({"data": {"name": "mine"}})
+
+
 def test_every_range_belongs_to_a_leaf():
   assert defaults.OWN_RANGES.keys() <= defaults.leaves(defaults.DEFAULTS).keys()
+
+
+@pytest.mark.parametrize(
+  ("loader", "got"),
+  [
+    (lambda *, folder: folder, "no default"),
+    (lambda *, transform=None: transform, "None"),
+    (lambda *, sizes=[1]: sizes, r"\[1\]"),
+    (lambda *, sizes=(1, None): sizes, r"\(1, None\)"),
+  ],
+)
+def test_an_entry_whose_default_no_config_holds_is_refused(
+  loader, got, monkeypatch
+):
+  monkeypatch.setitem(data.DATASETS, "mine", loader)
+  with pytest.raises(UserError, match=f"got {got} in the data set 'mine'"):
+    defaults.complete({"data": {"name": "mine"}})

@@ -183,27 +183,6 @@ def test_a_finished_run_needs_no_checkpoints(copy, tiny, digits):
   assert experiment.train(tiny(), copy, progress=False) == digits[1]
 
 
-@pytest.mark.parametrize(
-  ("arguments", "hint"),
-  [
-    ([], "--workdir"),
-    (["--workdir=nowhere"], "finished checkpoint"),
-    (["--workdir=run", "--split=tset"], "'test'"),
-    (["--workdir=run", "--step=99"], "99"),
-    (["--workdir=run", "--step=x"], "int"),
-    (["--workdir=run", "stray"], "'stray'"),
-  ],
-)
-def test_evaluate_reports_wrong_arguments(
-  arguments, hint, shell, copy, tmp_path
-):
-  (tmp_path / "run").symlink_to(copy)
-  answer = shell("evaluate", *arguments)
-  assert answer.code == 2
-  assert len(answer.err) <= 3
-  assert hint in "\n".join(answer.err)
-
-
 def test_a_missing_split_is_an_error(tiny, tmp_path):
   config = tiny(data={"name": "digits", "valid_fraction": 0})
   experiment.train(config, tmp_path / "run", progress=False)

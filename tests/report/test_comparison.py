@@ -279,7 +279,7 @@ def test_damaged_and_foreign_runs_of_a_group_are_omitted_by_name(two, tmp_path):
     "not in the figures: first/seed_0.",
     "first/seed_5 is omitted: it has seed 1, like first/seed_1",
     "first/seed_6 is omitted: its task is regression",
-    "first/seed_7 is omitted: none of its files is readable",
+    "first/seed_7 is omitted: its files are not readable",
     "first/seed_8 is omitted: it is a link",
   ):
     assert remark in text

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from dlcore import models, tasks
 from dlcore.errors import UserError
-from dlcore.tasks import supervised
+from dlcore.tasks import model_calls
 
 KEY = jax.random.key(0)
 IDS = np.arange(8, dtype=np.int32).reshape(2, 4)
@@ -50,8 +50,8 @@ def test_masked_tokens_do_not_change_the_class_of_a_sequence(name):
 
 
 def test_integers_of_a_table_are_not_scaled_as_pixels():
-  table = supervised.make_inputs("features", None)
-  image = supervised.make_inputs("image", None)
+  table = model_calls.make_inputs("features", None)
+  image = model_calls.make_inputs("image", None)
   values = np.array([[0, 255]])
   for dtype in (np.int32, np.uint8, np.int16):
     batch = {"features": values.astype(dtype)}
@@ -117,7 +117,7 @@ def test_a_model_with_other_outputs_is_refused(kind, model, message):
     "label": np.zeros(2, int),
     "target": np.zeros(2, np.float32),
   }
-  params, model_state = supervised.init(model, KEY, batch["features"])
+  params, model_state = model_calls.init(model, KEY, batch["features"])
   with pytest.raises(UserError, match=message):
     task.loss(params, model_state, batch, KEY)
 

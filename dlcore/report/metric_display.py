@@ -1,0 +1,48 @@
+"""How metrics are shown: order, title and format by name, and the default."""
+
+import math
+from typing import NamedTuple
+
+from dlcore.report import markup
+
+
+class Display(NamedTuple):
+  """How a metric is shown."""
+
+  title: str
+  percent: bool = False
+  """Whether values from -1 to 1 are shown as percentages."""
+
+
+METRICS = {
+  "accuracy": Display("accuracy", percent=True),
+  "f1": Display("F1", percent=True),
+  "r2": Display("R\N{SUPERSCRIPT TWO}"),
+  "rmse": Display("RMSE"),
+  "mae": Display("MAE"),
+  "mse": Display("MSE"),
+  "perplexity": Display("perplexity"),
+  "loss": Display("loss"),
+  "precision": Display("precision", percent=True),
+  "recall": Display("recall", percent=True),
+}
+"""By name. The first that a run has is its main metric; a metric that is not
+listed is a number with four digits, or a percentage if it is an accuracy."""
+
+
+def display(name: str) -> Display:
+  """Returns how the metric of that name is shown."""
+  default = Display(markup.humanize(name), percent="accuracy" in name)
+  return METRICS.get(name, default)
+
+
+def rank(name: str) -> int:
+  """Returns the position of a metric by importance, 0 first."""
+  return [*METRICS, name].index(name)
+
+
+def format_metric(name: str, value: float, digits: int = 2) -> str:
+  """Returns the value of a metric: `98.89%` or `0.3124`."""
+  if display(name).percent and math.isfinite(value) and abs(value) <= 1:
+    return f"{100 * value:.{digits}f}%"
+  return markup.format_number(value)
