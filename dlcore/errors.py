@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -14,15 +15,15 @@ class UserError(Exception):
   Every other exception is a bug and keeps its traceback.
   """
 
-  def __init__(self, expected: str, got: str = "", todo: str = ""):
+  def __init__(self, expected: str, got: str = "", remedy: str = ""):
     """Stores the lines that are not empty.
 
     Args:
       expected: the condition that is violated.
       got: the value that was passed, with its numbers.
-      todo: the remedy.
+      remedy: a way to fix it.
     """
-    self.lines = tuple(line for line in (expected, got, todo) if line)
+    self.lines = tuple(line for line in (expected, got, remedy) if line)
     super().__init__("\n".join(self.lines))
 
 
@@ -47,7 +48,8 @@ def lookup(table: Mapping[str, T], name: str, what: str) -> T:
     UserError: `name` is not a key of `table`; contains the nearest key.
   """
   if name not in table:
-    raise UserError(f"unknown {what} {name!r}", todo=nearest(str(name), table))
+    hint = nearest(str(name), table)
+    raise UserError(f"unknown {what} {name!r}", remedy=hint)
   return table[name]
 
 
@@ -93,8 +95,34 @@ def check_settings(
     if parameter.kind
     in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
   }.difference(exclude)
-  for name in settings:
+  check_names(what, settings, known)
+
+
+def check_names(
+  what: str, names: Iterable[str], known: Collection[str]
+) -> None:
+  """Checks that `known` contains every name of an argument in `names`.
+
+  Raises:
+    UserError: an argument is unknown; contains the nearest known one.
+  """
+  for name in names:
     if name not in known:
       raise UserError(
-        f"{what} has no argument {name!r}", todo=nearest(name, known)
+        f"{what} has no argument {name!r}", remedy=nearest(name, known)
       )
+
+
+def check_pattern(argument: str, pattern: Any) -> None:
+  """Checks that `pattern` is a regular expression.
+
+  Raises:
+    UserError: names the argument and the error in the pattern.
+  """
+  try:
+    re.compile(pattern)
+  except (re.error, TypeError) as error:
+    raise UserError(
+      f"expected {argument} to be a regular expression",
+      f"got {pattern!r}: {error}",
+    ) from error

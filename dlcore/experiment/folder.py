@@ -245,10 +245,16 @@ def _compare_configs(
 
 
 def _extended(before: Mapping, after: Mapping) -> set[str]:
-  """Returns the leaves that may differ if the run is only made longer."""
-  names = ("training.steps", "training.epochs")
-  longer = all(after[name] >= before[name] for name in names)
-  return set(names) if longer else set()
+  """Returns the leaves that may differ if the run is only made longer.
+
+  `training.steps` decides if it is not 0, otherwise `training.epochs` does.
+  """
+  steps, epochs = "training.steps", "training.epochs"
+  if before[steps] and after[steps] >= before[steps]:
+    return {steps, epochs}
+  if not before[steps] and not after[steps] and after[epochs] >= before[epochs]:
+    return {epochs}
+  return set()
 
 
 def _describe_checksum(split: Mapping[str, Any] | None) -> str:

@@ -1,20 +1,18 @@
 """Trains an experiment in a run folder, and evaluates a run."""
 
 import logging
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-import dlcore
 from dlcore import (
   data,
   models,
   predictions,
+  provenance,
   report,
   storage,
   tasks,
@@ -93,7 +91,8 @@ def train(
       "seconds": phases.total(),
       "examples_per_second": phases.steps * batch_size / busy,
       "phases": dict(phases.seconds),
-      "versions": _versions(),
+      "versions": provenance.versions(),
+      "machine": provenance.machine(),
       "devices": _device_names(experiment.devices),
       "finished": True,
       "stopped_early": step < experiment.steps,
@@ -190,21 +189,20 @@ def _evaluate_best(
 ) -> dict[str, float]:
   """Returns validation and test metrics, and keeps arrays for the report."""
   variables = training.evaluation_variables(best)
-  metrics = {}
   sources = experiment.sources()
-  for split in ("valid", "test"):
-    if split not in sources:
-      continue
-    evaluator = experiment.evaluator(sources[split])
+  evaluators = {
+    split: experiment.evaluator(sources[split])
+    for split in ("valid", "test")
+    if split in sources
+  }
+  metrics = {}
+  for split, evaluator in evaluators.items():
     values = evaluator.evaluate(*variables) or {}
     metrics |= {f"{split}/{name}": value for name, value in values.items()}
-  reported = next((s for s in ("test", "valid") if s in sources), None)
-  if reported:
-    source = sources[reported]
-    evaluator = experiment.evaluator(source)
+  for split, evaluator in list(evaluators.items())[-1:]:
     rows = evaluator.predict(*variables)
-    _keep(folder, experiment, reported, source, rows)
-    if features := _feature_maps(experiment, source, variables):
+    _keep(folder, experiment, split, sources[split], rows)
+    if features := _feature_maps(experiment, sources[split], variables):
       folder.write_arrays(FEATURES, features)
   return metrics
 
@@ -253,15 +251,6 @@ def _feature_maps(
 def _count_parameters(experiment: Experiment, state: State) -> int:
   variables = tasks.variables(experiment.task, state)
   return trees.count(variables["params"])
-
-
-def _versions() -> dict[str, str]:
-  names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-  return {
-    "dlcore": dlcore.__version__,
-    "python": platform.python_version(),
-    **{name: metadata.version(name) for name in names},
-  }
 
 
 def _device_names(devices: Sequence[jax.Device]) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import optax
 
-from dlcore.errors import UserError, lookup
+from dlcore.errors import UserError, check_names, check_pattern, lookup
 from dlcore.optim.clipping import clipping
 from dlcore.optim.learning_rate import (
   applied_rate,
+  check_rules_match,
   inject_learning_rate,
   path_multipliers,
   scale_by_learning_rates,
@@ -26,8 +27,6 @@ from dlcore.optim.settings import (
   RANGES,
   Number,
   check,
-  check_names,
-  check_pattern,
   is_zero,
 )
 from dlcore.trees import map_with_path, select
@@ -123,7 +122,13 @@ def create(
     clip_norm=clip_norm,
   )
   chain = optax.chain(*clips, optimizer(mask, scale_by_rates, **settings))
-  return inject_learning_rate(_as_schedule(learning_rate), chain)
+  whole = inject_learning_rate(_as_schedule(learning_rate), chain)
+
+  def init(params: Params) -> PyTree:
+    check_rules_match(rates, params)
+    return whole.init(params)
+
+  return whole._replace(init=init)
 
 
 def _keywords(function: Any) -> set[str]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlcore.errors import UserError, nearest
 from dlcore.optim.settings import Number
 from dlcore.trees import flatten, map_with_path, select
 from dlcore.typing import Array, PyTree, Schedule
@@ -138,6 +139,24 @@ def path_multipliers(
     return {path: select(rates, path, 1.0) * by_layer[path] for path in paths}
 
   return evaluate
+
+
+def check_rules_match(
+  rates: Sequence[tuple[str, Number]], params: PyTree
+) -> None:
+  """Checks that every rule of `path_multipliers` matches a parameter.
+
+  Raises:
+    UserError: one does not, such as a misspelled name of a layer.
+  """
+  for pattern, _ in rates:
+    paths = list(flatten(params))
+    if not any(re.search(pattern, path) for path in paths):
+      raise UserError(
+        "expected the patterns of rates to match trained parameters",
+        f"got {pattern!r}, which matches none",
+        nearest(pattern, {path.split("/")[0] for path in paths}),
+      )
 
 
 def layer_multipliers(

@@ -17,8 +17,8 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from dlcore.errors import UserError, lookup
-from dlcore.optim.settings import Number, check, check_names
+from dlcore.errors import UserError, check_names, lookup
+from dlcore.optim.settings import Number, check
 from dlcore.typing import Schedule
 
 

@@ -1,14 +1,13 @@
 """Ranges of the settings of optimizers, schedules, clipping and penalties."""
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from dlcore.errors import UserError, nearest
+from dlcore.errors import UserError
 from dlcore.typing import Array
 
 Number = Array | float
@@ -134,37 +133,6 @@ def _holds(limits: Range, number: Any) -> bool:
     return bool(limits.holds(number))
   except TypeError:
     return False
-
-
-def check_names(
-  what: str, settings: Iterable[str], known: Iterable[str]
-) -> None:
-  """Checks that `known` contains every name in `settings`.
-
-  Raises:
-    UserError: an argument is unknown; contains the nearest known one.
-  """
-  known = set(known)
-  for name in settings:
-    if name not in known:
-      raise UserError(
-        f"{what} has no argument {name!r}", todo=nearest(name, known)
-      )
-
-
-def check_pattern(argument: str, pattern: Any) -> None:
-  """Checks that `pattern` is a regular expression.
-
-  Raises:
-    UserError: names the argument and the error in the pattern.
-  """
-  try:
-    re.compile(pattern)
-  except (re.error, TypeError) as error:
-    raise UserError(
-      f"expected {argument} to be a regular expression",
-      f"got {pattern!r}: {error}",
-    ) from error
 
 
 def is_zero(number: Any) -> bool:

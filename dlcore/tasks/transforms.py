@@ -1,13 +1,12 @@
 """Functions that take a task and return a task."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from dlcore import layers, trees
-from dlcore.errors import UserError
+from dlcore import layers, optim, trees
+from dlcore.errors import UserError, check_pattern
 from dlcore.task import FROZEN, Task
 from dlcore.typing import Array, Batch, ModelState, Params
 
@@ -52,7 +51,7 @@ def freeze(task: Task, pattern: str) -> Task:
   """
   if not pattern:
     return task
-  _check_pattern(pattern)
+  check_pattern("freeze", pattern)
 
   def init(key: Array, batch: Batch):
     params, model_state = task.init(key, batch)
@@ -91,12 +90,14 @@ def variables(task: Task, state: Any) -> dict[str, Any]:
 
   Args:
     task: the learning problem.
-    state: its `training.State`; averaged weights are used as they are in
-      evaluation if they are in `state.average`.
+    state: its `training.State`. The weights are those of its evaluation:
+      `state.average`, or the average of a schedule-free optimizer, if any.
   """
-  params, model_state = state.params, dict(state.model_state)
-  average = dict(state.average)
-  params = average.pop("params", params)
+  average = {
+    "params": optim.evaluation_params(state.opt_state, state.params),
+    **state.average,
+  }
+  params, model_state = average.pop("params"), dict(state.model_state)
   return task.variables(params, {**model_state, **average})
 
 
@@ -110,15 +111,6 @@ def _thaw(
 
 def _refreeze(new_state: ModelState, old_state: ModelState) -> dict[str, Any]:
   return {**new_state, FROZEN: old_state[FROZEN]}
-
-
-def _check_pattern(pattern: str) -> None:
-  try:
-    re.compile(pattern)
-  except (re.error, TypeError) as error:
-    raise UserError(
-      "expected freeze to be a regular expression", f"got {pattern!r}: {error}"
-    ) from error
 
 
 def _check_matches(pattern: str, trained, frozen, params: Params) -> None:

@@ -15,8 +15,12 @@ from typing import Any
 import jax
 
 from dlcore import trees
-from dlcore.errors import UserError, check_choice, check_settings
-from dlcore.optim.settings import check_pattern
+from dlcore.errors import (
+  UserError,
+  check_choice,
+  check_pattern,
+  check_settings,
+)
 from dlcore.transfer import (
   array_checks,
   config_checks,

@@ -193,3 +193,9 @@ def test_a_negative_penalty_is_an_error():
 def test_the_learning_rate_is_a_number_that_is_not_negative(rate):
   with pytest.raises(UserError, match="expected learning_rate >= 0"):
     optim.create("sgd", learning_rate=rate)
+
+
+def test_a_rule_of_rates_that_matches_nothing_is_refused():
+  tx = optim.create("sgd", learning_rate=0.1, rates=(("haed", 10.0),))
+  with pytest.raises(UserError, match="did you mean 'head'"):
+    tx.init({"head": {"kernel": jnp.ones(2)}, "dense": {"bias": jnp.ones(2)}})

@@ -238,7 +238,7 @@ def test_pmap_and_accumulation_freeze_the_same():
 @pytest.mark.parametrize(
   ("pattern", "message"),
   [
-    ("conv", "matches none"),
+    ("conv", "matches no path"),
     (".", "matches all"),
     ("(", "regular expression"),
   ],

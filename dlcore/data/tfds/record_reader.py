@@ -162,7 +162,7 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
 
 
 def _check_records(reader: Reader, builder) -> None:
-  todo = f"delete {builder.data_dir} to prepare it again"
+  remedy = f"delete {builder.data_dir} to prepare it again"
   expected = (
     f"expected {len(reader)} records in {reader.split} of {builder.name}"
   )
@@ -175,9 +175,9 @@ def _check_records(reader: Reader, builder) -> None:
       "choose another data_dir to prepare it again",
     ) from error
   except (OSError, RuntimeError, ValueError) as error:
-    raise UserError(expected, f"got: {_line(error)}", todo) from error
+    raise UserError(expected, f"got: {_line(error)}", remedy) from error
   if count != len(reader):
-    raise UserError(expected, f"got {count}", todo)
+    raise UserError(expected, f"got {count}", remedy)
 
 
 def _line(error: Exception) -> str:

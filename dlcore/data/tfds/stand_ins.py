@@ -164,7 +164,7 @@ def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
   size = sum(int(info.size) for info in registered.values())
   names = sorted({info.filename or "" for info in registered.values()} - {""})
   title = f"{builder.name} ({size / 2**20:.1f} MiB)" if size else builder.name
-  todo = "set manual_dir to a folder that holds " + (
+  remedy = "set manual_dir to a folder that holds " + (
     ", ".join(names) if names else "its files"
   )
   # During preparation the builder's own `data_dir` is temporary.
@@ -179,7 +179,9 @@ def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
       with lock:
         if not announced and not _answers(url):
           raise UserError(
-            f"expected to download {title}", f"got no answer from {host}", todo
+            f"expected to download {title}",
+            f"got no answer from {host}",
+            remedy,
           )
         if not announced:
           announced.add(host)
@@ -190,7 +192,7 @@ def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
     raise UserError(
       f"expected {title} on this machine, as download=False",
       f"got only a part of it from {manual_dir=}",
-      todo,
+      remedy,
     )
 
   return Session if download else refuse

@@ -84,15 +84,15 @@ def not_found(source: str | Path, expected: str) -> UserError:
   """Returns the error for a source that does not exist, with a suggestion."""
   text = str(source)
   if match := HUB_ADDRESS.match(text):
-    todo = f"write {SCHEME}{match[1]}, if that is a name on the hub"
+    remedy = f"write {SCHEME}{match[1]}, if that is a name on the hub"
   elif "://" in text:
-    todo = f"download it and pass the path, or write {SCHEME}ORG/NAME"
+    remedy = f"download it and pass the path, or write {SCHEME}ORG/NAME"
   elif hub.NAME.fullmatch(text) and not text.endswith(SUFFIXES):
-    todo = f"check the path, or write {SCHEME}{text} for a name on the hub"
+    remedy = f"check the path, or write {SCHEME}{text} for a name on the hub"
   else:
-    todo = "check the path; relative paths start in the working directory"
+    remedy = "check the path; relative paths start in the working directory"
   got = f"got {files.quoted(text)}: no such file or folder"
-  return UserError(expected, got, todo)
+  return UserError(expected, got, remedy)
 
 
 def missing_files(folder: Path) -> list[str]:
