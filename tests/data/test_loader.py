@@ -54,6 +54,7 @@ def test_a_stream_may_start_anywhere_with_any_number_of_threads(sources):
   _equal(straight[11:], data.batches(streamed, ORDER, 0, 11, 30, threads=8))
 
 
+@pytest.mark.slow
 def test_worker_processes_change_nothing(sources):
   _, streamed = sources
   _equal(

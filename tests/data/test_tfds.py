@@ -121,6 +121,7 @@ def mnist(folders):
     return data.load("mnist", **settings), settings
 
 
+@pytest.mark.slow
 def test_mnist_is_prepared_without_network_and_equals_the_original_files(mnist):
   splits, _ = mnist
   for prefix, parts in (
@@ -143,6 +144,7 @@ def test_mnist_is_prepared_without_network_and_equals_the_original_files(mnist):
   np.testing.assert_allclose(share, 0.1, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_prepared_mnist_is_read_from_the_cache_without_importing_tfds(mnist):
   splits, settings = mnist
   program = (

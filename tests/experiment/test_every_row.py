@@ -366,10 +366,10 @@ def test_every_model_of_sequences_has_a_step_of_its_own_task(name):
 @pytest.mark.parametrize(
   "name",
   [
-    "seq2seq",
+    "lstm",
     *(
       pytest.param(name, marks=pytest.mark.slow)
-      for name in ("transformer_base", "marian", "gpt2", "llama2_7b", "lstm")
+      for name in ("transformer_base", "marian", "gpt2", "llama2_7b", "seq2seq")
     ),
   ],
 )

@@ -72,6 +72,7 @@ def steps(run) -> list[int]:
   ]
 
 
+@pytest.mark.slow
 def test_training_needs_no_network(start, tmp_path):
   process = start(
     "train",
@@ -85,6 +86,7 @@ def test_training_needs_no_network(start, tmp_path):
   assert (tmp_path / "runs/digits_cnn/report.html").is_file()
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_same_command_resumes(start, tmp_path):
   run = tmp_path / "run"
   long = ("--workdir=run", "--config.training.steps=1000000", *SMALL)

@@ -69,6 +69,7 @@ def test_variables_are_those_of_the_whole_model():
   np.testing.assert_array_equal(variables["params"]["head"]["kernel"], head)
 
 
+@pytest.mark.slow
 def test_norms_and_penalties_are_those_of_trained_parameters(tmp_path):
   fit(tmp_path, steps=1, log_every=1, ema=0.0)
   line = problem.lines(tmp_path, "train")[0]
@@ -198,6 +199,7 @@ def test_dropout_is_not_frozen_with_half_of_its_module():
 
 
 @problem.optimized()
+@pytest.mark.slow
 def test_a_frozen_run_continues_with_the_same_bits(tmp_path):
   straight = fit(tmp_path / "straight")
   train = problem.source(50)

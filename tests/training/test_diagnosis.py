@@ -26,6 +26,7 @@ class Breaking(nn.Module):
     return nn.Dense(3, name="head")(with_log)
 
 
+@pytest.mark.slow
 def test_a_nan_in_the_data_is_reported_with_its_array_and_example(tmp_path):
   source = problem.source(50)
   images = source.arrays["image"].astype(np.float32) / 255

@@ -127,6 +127,7 @@ def test_a_failure_that_repeats_ends_with_its_origin_and_batch(tmp_path):
     np.testing.assert_array_equal(kept["index"], problem.indices(8))
 
 
+@pytest.mark.slow
 def test_progress_resets_the_count_of_roll_backs(tmp_path):
   wrap = problem.spoiled(13, 14, 15, 33, 34, 35, 51, 52, 53)
   state = problem.fit(tmp_path, wrap=wrap, max_rollbacks=1).last
@@ -146,6 +147,7 @@ def test_a_run_without_roll_backs_stops_at_the_first_failure():
     problem.fit(wrap=problem.spoiled(33, 34, 35), max_rollbacks=0)
 
 
+@pytest.mark.slow
 def test_a_run_that_restarts_and_stops_again_continues(tmp_path, monkeypatch):
   """The first stop saves step 3, the second one step 2 of the second try."""
   spoil = {"wrap": problem.spoiled(3, 4, 5)}

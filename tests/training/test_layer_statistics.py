@@ -95,6 +95,7 @@ def test_activations_are_those_of_the_model(tmp_path):
     assert row[f"activation_rms/{layer}"] == pytest.approx(rms, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_that_continues_writes_the_same_lines(measured, tmp_path):
   problem.fit(tmp_path, steps=10, layer_statistics_every=5)
   problem.fit(tmp_path, steps=20, layer_statistics_every=5)
@@ -104,7 +105,7 @@ def test_a_run_that_continues_writes_the_same_lines(measured, tmp_path):
 @pytest.mark.parametrize(
   "settings",
   [
-    {"steps_per_call": 5},
+    pytest.param({"steps_per_call": 5}, marks=pytest.mark.slow),
     pytest.param({"accumulate": 4}, marks=pytest.mark.slow),
     pytest.param({"compiler": "pmap", "devices": 2}, marks=pytest.mark.slow),
   ],

@@ -140,8 +140,8 @@ def test_the_step_is_traced_once_for_each_length(tmp_path, monkeypatch):
   [
     {},
     {"placement": "stream"},
-    {"layer_statistics_every": 4},
-    {"compiler": "pmap", "devices": 2},
+    pytest.param({"layer_statistics_every": 4}, marks=pytest.mark.slow),
+    pytest.param({"compiler": "pmap", "devices": 2}, marks=pytest.mark.slow),
   ],
 )
 def test_nothing_is_compiled_after_the_handlers_are_installed(
