@@ -302,6 +302,29 @@ def devices(result: dict) -> str:
   )
 
 
+def size(result: dict) -> str:
+  """Returns the table of the size of the code."""
+  before = f"{result['lines_before']:,} at {result['before']}"
+  rows = [
+    (
+      "files that run before the first step",
+      f"{len(result['files_before_first_step'])}, "
+      f"{len(result['files_in_fit_before_first_step'])} of them in `fit`",
+    ),
+    (
+      f"files that name a setting of `fit`, `{result['setting']}`",
+      len(result["files_with_setting"]),
+    ),
+    ("lines of dlcore/", f"{result['lines']:,} ({before})"),
+  ]
+  return as_table(
+    f"Size of the code, {measured(result)}:",
+    "experiments/studies/size.py --before=REF",
+    ("counted", ""),
+    rows,
+  )
+
+
 TABLES: dict[str, Callable[[dict], str]] = {
   "scores": scores,
   "kills": kills,
@@ -314,6 +337,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "peers": peers,
   "input": inputs,
   "start": start,
+  "size": size,
 }
 
 

@@ -25,6 +25,7 @@ from absl import flags
 
 from dlcore import command, experiment, training
 from dlcore.errors import UserError
+from dlcore.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "dlcore"
@@ -46,6 +47,8 @@ def main():
   functions = dict(item for path in files for item in function_lengths(path))
   started, in_fit = files_before_first_step()
   result = {
+    **provenance(ROOT),
+    "setting": SETTING.value,
     "files_before_first_step": started,
     "files_in_fit_before_first_step": in_fit,
     "files_with_setting": files_with(files, SETTING.value),
@@ -58,6 +61,7 @@ def main():
   if BEFORE.value:
     earlier = lines_at(BEFORE.value)
     result |= {
+      "before": BEFORE.value,
       "lines_before": sum(earlier.values()),
       "lines_by_package_before": by_package(earlier),
     }
