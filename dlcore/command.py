@@ -59,6 +59,7 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
     config: the default of `--config`, a file in the checkout, or None if the
       script takes no config.
   """
+  _open_closed_streams()
   signal.signal(signal.SIGINT, _interrupt)
   sys.excepthook = _print_exception
   threading.excepthook = lambda arguments: _print_exception(*arguments[:3])
@@ -66,6 +67,13 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
   if code:  # Messages of libraries at exit would follow the error message.
     sys.unraisablehook = lambda _: None
   sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+  """Replaces standard streams that the shell closed, such as by `2>&-`."""
+  for name in ("stdout", "stderr"):
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def call(
