@@ -382,11 +382,11 @@ def _config_help(tree: Mapping[str, Any], name: str) -> str:
 
 
 def _log_to_stderr() -> None:
-  """Logs dlcore's messages as single lines, and errors of other packages."""
+  """Logs dlcore's messages, and errors of other packages."""
   logger = logging.getLogger("dlcore")
-  if not any(isinstance(h.formatter, _LineFormatter) for h in logger.handlers):
+  if not any(isinstance(h.formatter, _Formatter) for h in logger.handlers):
     handler = logging.StreamHandler()
-    handler.setFormatter(_LineFormatter())
+    handler.setFormatter(_Formatter())
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -396,14 +396,14 @@ def _log_to_stderr() -> None:
   logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
-class _LineFormatter(logging.Formatter):
-  """Formats a record as one line, with its level from warnings on."""
+class _Formatter(logging.Formatter):
+  """Formats tables of information as they are, and warnings as one line."""
 
   def format(self, record: logging.LogRecord) -> str:
-    text = " ".join(record.getMessage().split())
+    message = record.getMessage()
     if record.levelno <= logging.INFO:
-      return text
-    return f"{record.levelname.lower()}: {text}"
+      return "\n".join(map(str.rstrip, message.splitlines()))
+    return f"{record.levelname.lower()}: {' '.join(message.split())}"
 
 
 def _configure_backend(config: Mapping[str, Any] | None = None) -> None:
