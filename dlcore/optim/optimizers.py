@@ -19,6 +19,8 @@ from typing import Any
 
 import optax
 
+from dlcore.optim.adan import scale_by_adan
+from dlcore.optim.radam import scale_by_radam
 from dlcore.optim.schedule_free import schedule_free_adamw, schedule_free_sgd
 from dlcore.optim.transformations import (
   adafactor,
@@ -97,7 +99,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
   ),
   # Xie et al. 2022, arXiv:2208.06677.
   "adan": _decoupled(
-    optax.scale_by_adan, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=1e-8
+    scale_by_adan, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=1e-8
   ),
   # Adds a slow average; Pagliardini et al. 2024, arXiv:2409.03137.
   "ademamix": _decoupled(
@@ -112,8 +114,16 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "adopt": _decoupled(
     optax.contrib.scale_by_adopt, b1=0.9, b2=0.9999, eps=1e-6
   ),
-  # Reddi et al. 2018, arXiv:1904.09237.
-  "amsgrad": _decoupled(optax.scale_by_amsgrad, b1=0.9, b2=0.999, eps=1e-8),
+  # Reddi et al. 2018, arXiv:1904.09237, whose moments are not corrected for
+  # their bias; Optax's and PyTorch's are.
+  "amsgrad": _decoupled(
+    functools.partial(
+      optax.scale_by_amsgrad, bias_correction_mu=False, bias_correction_nu=False
+    ),
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+  ),
   "lamb": lamb,
   "lars": lars,
   # Chen et al. 2023, arXiv:2302.06675. Its authors use a tenth to a third of
@@ -145,7 +155,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "novograd": _decoupled(optax.scale_by_novograd, b1=0.9, b2=0.25, eps=1e-6),
   "prodigy": prodigy,
   # Liu et al. 2019, arXiv:1908.03265.
-  "radam": _decoupled(optax.scale_by_radam, b1=0.9, b2=0.999, eps=1e-8),
+  "radam": _decoupled(scale_by_radam, b1=0.9, b2=0.999, eps=1e-8),
   # Tieleman and Hinton 2012.
   "rmsprop": _decoupled(
     rmsprop,

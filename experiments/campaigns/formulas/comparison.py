@@ -20,19 +20,21 @@ from .optimizers import FORMULAS, Memory
 from .schedules import SCHEDULES
 
 STEPS = 60
-# Shapes, and scales of the gradients and the parameters.
-ARRAYS: dict[str, tuple[tuple[int, ...], float]] = {
-  "conv/kernel": ((3, 2, 4, 5), 30.0),
-  "dense/bias": ((7,), 1.0),
-  "dense/kernel": ((7, 5), 1.0),
-  "embed/embedding": ((6, 3), 1e-3),
-  "head/kernel": ((5, 6), 0.1),
-  "norm/scale": ((5,), 1e-3),
-  "small/kernel": ((3, 7), 1e-7),
+# Shapes, and the scales of the gradients and of the parameters.
+ARRAYS: dict[str, tuple[tuple[int, ...], float, float]] = {
+  "conv/kernel": ((3, 2, 4, 5), 30.0, 0.01),
+  "dense/bias": ((7,), 1.0, 1.0),
+  "dense/kernel": ((7, 5), 1.0, 1.0),
+  "embed/embedding": ((6, 3), 1e-3, 1e-3),
+  "head/kernel": ((5, 6), 0.1, 0.1),
+  "norm/scale": ((5,), 0.01, 0.01),
+  "small/kernel": ((3, 7), 1e-7, 1e-7),
 }
 NO_DECAY = r"(bias|scale)$"
 # The rate rises and falls: it must be that of the update, not of the start.
 RATES = 0.05 + 0.03 * np.sin(np.arange(STEPS) / 8)
+LENGTH, PEAK = 103, 0.3
+RATE_SCALES = {"prodigy": 20.0}  # Its rate is a factor near 1.
 
 # Other values of the settings, all at once: an optimizer's own come first.
 CHANGED: dict[str, Any] = {
@@ -48,21 +50,31 @@ CHANGED: dict[str, Any] = {
   "b3": 0.98,
   "beta": 0.8,
   "betas": (0.8, 0.97),
+  "boundaries": (20, 50),
   "clipping_threshold": 0.6,
   "consistent_rms": 0.3,
+  "cooldown": 0.3,
   "decay": 0.8,
   "decay_rate": 0.6,
   "eps": 0.05,
   "eps_root": 0.01,
   "estim_lr0": 1e-4,
+  "factor": 0.4,
+  "final": 0.05,
+  "initial": 0.2,
   "initial_accumulator_value": 0.3,
   "initial_scale": 0.2,
   "min_dim_size_to_factor": 5,
+  "min_scale": 0.1,
   "momentum": 0.8,
   "multiply_by_parameter_scale": False,
   "nesterov": True,
+  "patience": 3,
+  "power": 1.7,
   "rho": 0.8,
   "trust_coefficient": 0.02,
+  "warmup": 0.25,
+  "warmup_steps": 13,
   "weight_decay": 0.2,
 }
 
@@ -97,16 +109,16 @@ def problem() -> tuple[dict, dict]:
   """Returns parameters, and gradients `[t, ...]` with a mean, as float32."""
   normal = np.random.default_rng(0).normal
   start, gradients = {}, {}
-  for path, (shape, scale) in ARRAYS.items():
+  for path, (shape, gradient_scale, scale) in ARRAYS.items():
     start[path] = (scale * normal(size=shape)).astype(np.float32)
     noise = normal(size=(STEPS, *shape)) + 0.7 * normal(size=shape)
-    gradients[path] = (scale * noise).astype(np.float32)
+    gradients[path] = (gradient_scale * noise).astype(np.float32)
   return start, gradients
 
 
 def movement(name, start, gradients, settings):
   """Returns the sums of dlcore's updates `[t, ...]`, added up in float64."""
-  rates = jnp.asarray(RATES, jnp.float32)
+  rates = jnp.asarray(RATES * RATE_SCALES.get(name, 1.0), jnp.float32)
   tx = optim.create(
     name,
     learning_rate=lambda step: rates[step],
@@ -128,21 +140,37 @@ def movement(name, start, gradients, settings):
 
 
 def formula_movement(name, start, gradients, settings) -> dict[str, Any]:
-  """Returns the movement `[t, ...]` of the parameters by the formula."""
+  """Returns the sums of the formula's updates `[t, ...]`.
+
+  The parameters are rounded to float32 after each update, as stored ones are:
+  prodigy reads its first steps, of 1e-6, off their difference.
+  """
   decayed = {path for path in start if not re.search(NO_DECAY, path)}
-  start = {path: array.astype(float) for path, array in start.items()}
-  params, memory, track = start, Memory(), []
-  for t, rate in enumerate(np.float32(RATES).astype(float), 1):
+  params, memory, track = start, Memory(), {path: [] for path in start}
+  rates = np.float32(RATES * RATE_SCALES.get(name, 1.0)).astype(float)
+  for t, rate in enumerate(rates, 1):
     at_t = {path: g[t - 1].astype(float) for path, g in gradients.items()}
-    changes = FORMULAS[name](
-      memory, at_t, params, t, rate, decayed, **settings
-    )
-    params = {path: params[path] + changes[path] for path in params}
-    track.append(params)
-  return {
-    path: np.stack([each[path] for each in track]) - start[path]
-    for path in start
-  }
+    exact = {path: array.astype(float) for path, array in params.items()}
+    changes = FORMULAS[name](memory, at_t, exact, t, rate, decayed, **settings)
+    params = {p: np.float32(exact[p] + changes[p]) for p in params}
+    for path, change in changes.items():
+      track[path].append(change)
+  return {path: np.cumsum(changes, 0) for path, changes in track.items()}
+
+
+def schedule_difference(name: str, settings: Mapping[str, Any]) -> float:
+  """Returns the largest difference of a schedule from its formula."""
+  steps = np.arange(LENGTH + 20)  # Beyond the end of the run too.
+  rate = optim.schedule(name, learning_rate=PEAK, steps=LENGTH, **settings)
+  ours = np.asarray(jax.jit(jax.vmap(rate))(steps), float)
+  shape = [SCHEDULES[name](int(step), LENGTH, **settings) for step in steps]
+  expected = PEAK * np.array(shape)
+  return float(np.abs(ours - expected).max() / np.abs(expected).max())
+
+
+def schedule_settings(name: str) -> dict[str, Any]:
+  """Returns another value for every setting of a schedule."""
+  return {key: CHANGED[key] for key in keywords(optim.SCHEDULES[name])}
 
 
 def difference(a, b) -> float:

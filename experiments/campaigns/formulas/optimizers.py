@@ -454,7 +454,18 @@ def prodigy(
   return changes
 
 
-def schedule_free(direction, memory, gradients, weights, t, rate, decayed, **at):
+def schedule_free(
+  direction,
+  memory,
+  gradients,
+  weights,
+  t,
+  rate,
+  decayed,
+  *,
+  b1,
+  weight_decay,
+):
   """Defazio et al. 2024, Algorithm 1.
 
   Convention: the weights of the average are the squares of the largest rate so
@@ -468,27 +479,23 @@ def schedule_free(direction, memory, gradients, weights, t, rate, decayed, **at)
     y, s = weights[path], of_path(memory, path)
     if t == 1:
       s["x"] = s["z"] = y
-    decay = at["weight_decay"] * y if path in decayed else 0.0
+    decay = weight_decay * y if path in decayed else 0.0
     s["z"] = s["z"] - rate * (direction(s, g) + decay)
     s["x"] = (1 - c) * s["x"] + c * s["z"]
-    changes[path] = (1 - at["b1"]) * s["z"] + at["b1"] * s["x"] - y
+    changes[path] = (1 - b1) * s["z"] + b1 * s["x"] - y
   return changes
 
 
 def schedule_free_sgd(*state, b1=0.9, weight_decay=0.0):
   """Defazio et al. 2024, equations 1 to 3, see `schedule_free`."""
-  return schedule_free(
-    lambda s, g: g, *state, b1=b1, weight_decay=weight_decay
-  )
+  return schedule_free(lambda s, g: g, *state, b1=b1, weight_decay=weight_decay)
 
 
 def schedule_free_adamw(*state, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0):
   """Defazio et al. 2024, Algorithm 1, see `schedule_free`."""
   t = state[3]
   return schedule_free(
-    lambda s, g: g / (
-      np.sqrt(average(s, "v", g**2, b2) / (1 - b2**t)) + eps
-    ),
+    lambda s, g: g / (np.sqrt(average(s, "v", g**2, b2) / (1 - b2**t)) + eps),
     *state,
     b1=b1,
     weight_decay=weight_decay,

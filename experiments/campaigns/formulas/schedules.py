@@ -81,9 +81,7 @@ def warmup_cosine(step, steps, *, warmup=0.1, initial=0.0, final=0.0):
   return cosine(step, steps, warmup=warmup, initial=initial, final=final)
 
 
-def trapezoid(
-  step, steps, *, warmup=0.1, cooldown=0.2, initial=0.0, final=0.0
-):
+def trapezoid(step, steps, *, warmup=0.1, cooldown=0.2, initial=0.0, final=0.0):
   """Hägele et al. 2024, equation 1, linear cooldown."""
   fall = round(cooldown * steps)
   return warm_up_then(
