@@ -1,12 +1,12 @@
 """RAdam (Liu et al. 2019, arXiv:1908.03265)."""
 
-import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from dlcore.optim.bias import decay_exponent
 from dlcore.optim.settings import Number
 from dlcore.typing import Array
 
@@ -81,10 +81,7 @@ def average_length(b2: Number, count: Array) -> Array:
     count: t, the number of updates, at least 1.
   """
   x = 1 - b2
-  if isinstance(b2, jax.Array):
-    rate = -jnp.log1p(-x)
-  else:
-    rate = -math.log(b2) if b2 else math.inf
+  rate = decay_exponent(b2)
   gap = jnp.where(x < 0.1, 0.5 + _series(GREGORY, x), 1 / x - 1 / rate)
   # At most 80: expm1 stays finite, and the quotient is 0 there.
   a = jnp.minimum(count * rate, 80.0)

@@ -1,18 +1,15 @@
 """Gradient transformations composed of those of Optax.
 
-`lamb`, `lars` and `prodigy` are entries of `optimizers.OPTIMIZERS`, whose decay
+`lamb` and `lars` are entries of `optimizers.OPTIMIZERS`, whose decay
 does not come last; the others are directions of ascent.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import optax
 
-from dlcore.errors import UserError
 from dlcore.optim.settings import Number, is_zero
 from dlcore.trees import map_with_path
 from dlcore.typing import Params, PyTree
@@ -63,48 +60,6 @@ def lars(
     trace(momentum, nesterov),
     scale_by_rates,
   )
-
-
-def prodigy(
-  mask: Mask,
-  scale_by_rates: optax.GradientTransformation,
-  *,
-  betas: Sequence[Number] = (0.9, 0.999),
-  eps: Number = 1e-8,
-  estim_lr0: Number = 1e-6,
-  weight_decay: Number = 0.0,
-) -> optax.GradientTransformationExtraArgs:
-  """Prodigy: Adam that estimates its rate (Mishchenko and Defazio 2023).
-
-  arXiv:2306.06101. The learning rate is a factor of the estimate, usually 1.
-  Unlike Optax's it does not enter the estimate, which is a lower bound of the
-  distance to the solution for any weights. The decay is multiplied by the
-  estimate, as the update is.
-  """
-  if not isinstance(betas, Sequence) or len(betas) != 2:
-    raise UserError("expected betas to be two numbers", f"got {betas!r}")
-  b1, b2 = betas
-  inner: Any = optax.contrib.prodigy(
-    1.0, (b1, b2), eps=eps, estim_lr0=estim_lr0
-  )
-
-  def init(params):
-    # The state holds the initial parameters: a copy, so that both can be
-    # donated.
-    return inner.init(jax.tree.map(jnp.copy, params))
-
-  def update(updates, state, params: Any = None):
-    updates, new_state = inner.update(updates, state, params)
-    # The estimate is 0 / 0 until the first gradient that is not 0.
-    finite = jnp.isfinite(new_state.estim_lr)
-    updates = jax.tree.map(lambda leaf: jnp.where(finite, -leaf, 0), updates)
-    estimate = jnp.where(finite, new_state.estim_lr, state.estim_lr)
-    if not is_zero(weight_decay):
-      decay = optax.add_decayed_weights(weight_decay * estimate, mask)
-      updates, _ = decay.update(updates, decay.init(params), params)
-    return updates, new_state._replace(estim_lr=estimate)
-
-  return optax.chain(optax.GradientTransformation(init, update), scale_by_rates)
 
 
 def trace(
