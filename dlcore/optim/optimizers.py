@@ -20,6 +20,7 @@ from typing import Any
 import optax
 
 from dlcore.optim.adan import scale_by_adan
+from dlcore.optim.muon import muon
 from dlcore.optim.prodigy import prodigy
 from dlcore.optim.radam import scale_by_radam
 from dlcore.optim.schedule_free import schedule_free_adamw, schedule_free_sgd
@@ -27,7 +28,6 @@ from dlcore.optim.transformations import (
   adafactor,
   lamb,
   lars,
-  muon,
   rmsprop,
   trace,
 )

@@ -4,14 +4,11 @@
 does not come last; the others are directions of ascent.
 """
 
-import re
 from collections.abc import Callable
-from typing import Any
 
 import optax
 
 from dlcore.optim.settings import Number, is_zero
-from dlcore.trees import map_with_path
 from dlcore.typing import Params, PyTree
 
 Mask = Callable[[Params], PyTree]
@@ -109,32 +106,3 @@ def adafactor(
     scale if multiply_by_parameter_scale else optax.identity(),
     optax.identity() if is_zero(momentum) else average,
   )
-
-
-def muon(*, adam_params: str, **settings: Any) -> optax.GradientTransformation:
-  """Orthogonalizes the momentum of matrices.
-
-  Vectors, other shapes and the paths that match `adam_params` are updated by
-  Adam with Nesterov momentum. Scaled to `consistent_rms`, the updates of
-  matrices are about as large as Adam's, so that both can share one learning
-  rate. See `optax.contrib.muon` for the other settings.
-  """
-  # Axes of rows and columns by the number of dimensions: kernels [Y, X, I, O]
-  # are matrices [Y * X * I, O].
-  matrices = {
-    2: optax.contrib.MuonDimensionNumbers(0, 1),
-    4: optax.contrib.MuonDimensionNumbers((0, 1, 2), 3),
-  }
-
-  def dimension_numbers(params):
-    return map_with_path(
-      lambda path, leaf: (
-        None if re.search(adam_params, path) else matrices.get(leaf.ndim)
-      ),
-      params,
-    )
-
-  descent = optax.contrib.muon(
-    1.0, muon_weight_dimension_numbers=dimension_numbers, **settings
-  )
-  return optax.chain(descent, optax.scale(-1.0))

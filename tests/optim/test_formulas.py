@@ -2,12 +2,16 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 from campaigns.formulas import comparison, optimizers, schedules
 
 from dlcore import optim
+from dlcore.optim.adan import scale_by_adan
 from dlcore.optim.bias import total_weight
-from dlcore.optim.radam import average_length
+from dlcore.optim.muon import orthogonalize, scale_by_muon
+from dlcore.optim.prodigy import scale_by_prodigy
+from dlcore.optim.radam import average_length, scale_by_radam
 
 # Movements of 60 updates. Optax corrects the bias of averages in float32, which
 # loses 9e-6 in the first updates.
@@ -72,3 +76,32 @@ def test_sums_of_weights_and_the_length_of_radam_lose_nothing(b2, traced):
 def test_an_average_with_decay_0_is_its_latest_value():
   assert total_weight(0.0, np.int32(1)) == 1
   assert average_length(0.0, np.int32(1)) == 1
+
+
+@pytest.mark.parametrize(
+  ("ours", "counterpart"),
+  [
+    (scale_by_adan, optax.scale_by_adan),
+    (scale_by_muon, optax.contrib.scale_by_muon),
+    (scale_by_prodigy, optax.contrib.prodigy),
+    (scale_by_radam, optax.scale_by_radam),
+  ],
+)
+def test_states_have_the_layout_of_optax(ours, counterpart):
+  params = {"kernel": np.ones((3, 2), np.float32)}
+  state, reference = ours().init(params), counterpart().init(params)
+  assert jax.tree.structure(state) == jax.tree.structure(reference)
+  for leaf, expected in zip(
+    jax.tree.leaves(state), jax.tree.leaves(reference), strict=True
+  ):
+    assert (leaf.shape, leaf.dtype) == (expected.shape, expected.dtype)
+
+
+@pytest.mark.parametrize("shape", [(24, 5), (5, 24), (7, 7)])
+def test_matrices_are_orthogonalized_with_the_precision_of_float32(shape):
+  x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  # Compiled as in a training step, Optax's batched products lose 1e-5.
+  actual = jax.jit(orthogonalize)(x)
+  expected = optimizers.newton_schulz(x.astype(float))
+  error = np.abs(actual - expected).max() / np.abs(expected).max()
+  assert error <= 3e-6

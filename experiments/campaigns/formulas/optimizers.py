@@ -269,11 +269,17 @@ def orthogonal(s, g, t, beta, eps, consistent_rms):
   """
   m = average(s, "m", g, beta) / (1 - beta ** (t + 1))
   m = (beta * m + (1 - beta) * g / (1 - beta**t)).reshape(-1, g.shape[-1])
-  x = m / (norm(m) + eps)
+  x = newton_schulz(m, eps)
+  return consistent_rms * max(x.shape) ** 0.5 * x.reshape(g.shape)
+
+
+def newton_schulz(x, eps=1e-8):
+  """Returns five steps of Jordan et al. 2024 towards an orthogonal matrix."""
+  x = x / (norm(x) + eps)
   for _ in range(5):
     square = x @ x.T
     x = 3.4445 * x - 4.7750 * square @ x + 2.0315 * square @ square @ x
-  return consistent_rms * max(x.shape) ** 0.5 * x.reshape(g.shape)
+  return x
 
 
 def nadam(s, g, w, t, *, b1=0.9, b2=0.999, eps=1e-8):
