@@ -49,11 +49,13 @@ def muon(
     return map_with_path(label, params)
 
   adam = optax.scale_by_adam(adam_b1, adam_b2, eps, nesterov=True)
-  directions = {
-    "muon": optax.chain(scale_by_muon(beta, eps, consistent_rms)),
-    "adam": optax.chain(adam),
-  }
-  return optax.chain(optax.partition(directions, labels))
+  matrices = scale_by_muon(beta, eps, consistent_rms)
+  # The chains keep the paths in the state those of `optax.contrib.muon`.
+  return optax.chain(
+    optax.partition(
+      {"muon": optax.chain(matrices), "adam": optax.chain(adam)}, labels
+    )
+  )
 
 
 def scale_by_muon(

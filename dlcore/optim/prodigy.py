@@ -1,6 +1,7 @@
 """Prodigy (Mishchenko and Defazio 2023, arXiv:2306.06101)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +34,13 @@ def prodigy(
     raise UserError("expected betas to be two numbers", f"got {betas!r}")
   direction = scale_by_prodigy(betas, eps=eps, estim_lr0=estim_lr0)
 
-  def update(updates, state, params=None):
-    updates, state = direction.update(updates, state, params)
+  def update(updates, state, params: Any = None):
+    new_state: Any
+    updates, new_state = direction.update(updates, state, params)
     if not is_zero(weight_decay):
-      decay = optax.add_decayed_weights(weight_decay * state.estim_lr, mask)
+      decay = optax.add_decayed_weights(weight_decay * new_state.estim_lr, mask)
       updates, _ = decay.update(updates, decay.init(params), params)
-    return updates, state
+    return updates, new_state
 
   return optax.chain(
     optax.GradientTransformation(direction.init, update), scale_by_rates
@@ -77,7 +79,7 @@ def scale_by_prodigy(
       count=jnp.zeros((), jnp.int32),
     )
 
-  def update(updates, state, params=None):
+  def update(updates, state, params: Any = None):
     count = jnp.asarray(optax.safe_increment(state.count))
     old = state.estim_lr
     rate = old * jnp.sqrt(total_weight(b2, count)) / total_weight(b1, count)

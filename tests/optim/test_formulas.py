@@ -48,6 +48,22 @@ def test_every_setting_of_an_optimizer_has_its_place_in_the_formula(name):
   assert comparison.optimizer_difference(name, settings) <= TOLERANCE
 
 
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_every_setting_changes_the_movement_by_more_than_the_tolerance(name):
+  start, gradients = comparison.problem()
+  settings = comparison.optimizer_settings(name)
+  movement = comparison.formula_movement(name, start, gradients, settings)
+  defaults = comparison.keywords(optim.OPTIMIZERS[name])
+  for key, default in defaults.items():
+    other = comparison.formula_movement(
+      name, start, gradients, {**settings, key: default}
+    )
+    differences = [
+      comparison.difference(movement[path], other[path]) for path in movement
+    ]
+    assert max(differences) > 10 * TOLERANCE, key
+
+
 @pytest.mark.parametrize("name", optim.SCHEDULES)
 def test_every_schedule_equals_its_formula(name):
   assert comparison.schedule_difference(name, {}) <= 2e-6
