@@ -1,7 +1,7 @@
 """Gradient transformations composed of those of Optax.
 
-`lamb` and `lars` are entries of `optimizers.OPTIMIZERS`, whose decay
-does not come last; the others are directions of ascent.
+`lamb` and `lars` are entries of `optimizers.OPTIMIZERS`, whose decay does not
+come last; the others are directions of ascent.
 """
 
 from collections.abc import Callable
@@ -47,8 +47,10 @@ def lars(
 ) -> optax.GradientTransformationExtraArgs:
   """LARS: momentum with a trust ratio (You et al. 2017, arXiv:1708.03888).
 
-  The decay precedes the trust ratio. Parameters without decay have no trust
-  ratio either and follow the momentum.
+  The decay precedes the trust ratio, which divides by the norm of the sum of
+  gradient and decay; the paper divides by the sum of their norms. The learning
+  rate multiplies the momentum. Parameters without decay have no trust ratio
+  either and follow the momentum.
   """
   ratio = optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient)
   return optax.chain(
