@@ -88,8 +88,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     momentum=0.0,
     eps=1e-30,
   ),
-  # Duchi et al. 2011. Epsilon is inside of the root and the sum begins at 0.1, as
-  # in TensorFlow; PyTorch adds epsilon to the root and begins at 0.
+  # Duchi et al. 2011. Epsilon is inside of the root and the sum begins at 0.1,
+  # as in TensorFlow; PyTorch adds epsilon to the root and begins at 0.
   "adagrad": _decoupled(
     optax.scale_by_rss, initial_accumulator_value=0.1, eps=1e-7
   ),
@@ -106,8 +106,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "adan": _decoupled(
     scale_by_adan, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=1e-8
   ),
-  # Adds a slow average; Pagliardini et al. 2024, arXiv:2409.03137. Its alpha and
-  # b3 are constant; the paper warms them up.
+  # Adds a slow average; Pagliardini et al. 2024, arXiv:2409.03137. Its alpha
+  # and b3 are constant; the paper warms them up.
   "ademamix": _decoupled(
     optax.contrib.scale_by_ademamix,
     b1=0.9,
@@ -179,8 +179,9 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "schedule_free_sgd": schedule_free_sgd,
   # Robbins and Monro 1951.
   "sgd": _decoupled(trace, momentum=0.0, nesterov=False),
-  # Zaheer et al. 2018, with Adam's bias corrections. Optax initializes the mean with the same value as the
-  # mean square: with one above 0, a parameter without a gradient would move.
+  # Zaheer et al. 2018, with Adam's bias corrections. Optax initializes the mean
+  # with the same value as the mean square: with one above 0, a parameter
+  # without a gradient would move.
   "yogi": _decoupled(
     functools.partial(optax.scale_by_yogi, initial_accumulator_value=0.0),
     b1=0.9,
