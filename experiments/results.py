@@ -302,6 +302,24 @@ def devices(result: dict) -> str:
   )
 
 
+def optimizers(result: dict) -> str:
+  """Returns the table of differences from the papers' formulas."""
+  rows = [
+    (kind, name, f"{values['default']:.1e}", f"{values['changed']:.1e}")
+    for kind in ("optimizer", "schedule")
+    for name, values in result[f"{kind}s"].items()
+  ]
+  return as_table(
+    "Optimizers and schedules in float32, compared with their papers' formulas "
+    f"in float64: largest difference of a parameter's movement in "
+    f"{result['steps']} updates, or of a rate, relative to the largest entry, "
+    f"{measured(result)}:",
+    "experiments/campaigns/optimizers.py",
+    ("kind", "name", "default settings", "all settings changed"),
+    rows,
+  )
+
+
 def size(result: dict) -> str:
   """Returns the table of the size of the code."""
   before = f"{result['lines_before']:,} at {result['before']}"
@@ -331,6 +349,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "faults": faults,
   "regularization": regularization,
   "devices": devices,
+  "optimizers": optimizers,
   "parity": of_models.parity,
   "tax": tax,
   "layer_statistics": layer_statistics,

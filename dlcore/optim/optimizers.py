@@ -10,6 +10,9 @@ Weight decay is decoupled from the gradient for every optimizer
 is the coupled one. A new entry is covered by the tests once it has a learning
 rate in `tests/optim/test_learning.py`, and its settings a range in
 `settings.RANGES`.
+
+Tests compare every entry with its paper's formula in float64. Conventions that
+differ from the paper or from PyTorch are named at the entry.
 """
 
 import functools
@@ -19,13 +22,15 @@ from typing import Any
 
 import optax
 
+from dlcore.optim.adan import scale_by_adan
+from dlcore.optim.muon import muon
+from dlcore.optim.prodigy import prodigy
+from dlcore.optim.radam import scale_by_radam
 from dlcore.optim.schedule_free import schedule_free_adamw, schedule_free_sgd
 from dlcore.optim.transformations import (
   adafactor,
   lamb,
   lars,
-  muon,
-  prodigy,
   rmsprop,
   trace,
 )
@@ -83,23 +88,26 @@ OPTIMIZERS: dict[str, Optimizer] = {
     momentum=0.0,
     eps=1e-30,
   ),
-  # Duchi et al. 2011.
+  # Duchi et al. 2011. Epsilon is inside of the root and the sum begins at 0.1,
+  # as in TensorFlow; PyTorch adds epsilon to the root and begins at 0.
   "adagrad": _decoupled(
     optax.scale_by_rss, initial_accumulator_value=0.1, eps=1e-7
   ),
   # Kingma and Ba 2014, arXiv:1412.6980.
   "adam": _decoupled(optax.scale_by_adam, b1=0.9, b2=0.999, eps=1e-8),
-  # The infinity norm; section 7 of arXiv:1412.6980.
+  # The infinity norm; section 7 of arXiv:1412.6980. Epsilon is added to the
+  # gradient, as in PyTorch; the paper has none.
   "adamax": _decoupled(optax.scale_by_adamax, b1=0.9, b2=0.999, eps=1e-8),
   # Loshchilov and Hutter 2017, arXiv:1711.05101.
   "adamw": _decoupled(
     optax.scale_by_adam, b1=0.9, b2=0.999, eps=1e-8, weight_decay=1e-4
   ),
-  # Xie et al. 2022, arXiv:2208.06677.
+  # Xie et al. 2022, arXiv:2208.06677. eps_root is Optax's, the paper has none.
   "adan": _decoupled(
-    optax.scale_by_adan, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=1e-8
+    scale_by_adan, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=1e-8
   ),
-  # Adds a slow average; Pagliardini et al. 2024, arXiv:2409.03137.
+  # Adds a slow average; Pagliardini et al. 2024, arXiv:2409.03137. Its alpha
+  # and b3 are constant; the paper warms them up.
   "ademamix": _decoupled(
     optax.contrib.scale_by_ademamix,
     b1=0.9,
@@ -112,8 +120,16 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "adopt": _decoupled(
     optax.contrib.scale_by_adopt, b1=0.9, b2=0.9999, eps=1e-6
   ),
-  # Reddi et al. 2018, arXiv:1904.09237.
-  "amsgrad": _decoupled(optax.scale_by_amsgrad, b1=0.9, b2=0.999, eps=1e-8),
+  # Reddi et al. 2018, arXiv:1904.09237, whose moments are not corrected for
+  # their bias; Optax's and PyTorch's are.
+  "amsgrad": _decoupled(
+    functools.partial(
+      optax.scale_by_amsgrad, bias_correction_mu=False, bias_correction_nu=False
+    ),
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+  ),
   "lamb": lamb,
   "lars": lars,
   # Chen et al. 2023, arXiv:2302.06675. Its authors use a tenth to a third of
@@ -121,7 +137,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "lion": _decoupled(optax.scale_by_lion, b1=0.9, b2=0.99),
   # Polyak 1964.
   "momentum": _decoupled(trace, momentum=0.9),
-  # Jordan et al. 2024; consistent_rms of Liu et al. 2025, arXiv:2502.16982.
+  # Jordan et al. 2024; consistent_rms of Liu et al. 2025, arXiv:2502.16982. The
+  # momentum is an average whose bias is corrected; the author's is a sum.
   "muon": _decoupled(
     muon,
     beta=0.95,
@@ -131,7 +148,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     adam_params=r"(^|/)(embedding|head)(/|$)",
     consistent_rms=0.2,
   ),
-  # Nesterov momentum; Dozat 2016.
+  # Nesterov momentum; Dozat 2016, with a constant b1 and without the further
+  # factor b2 of the second moment. PyTorch's b1 follows a schedule.
   "nadam": _decoupled(
     functools.partial(optax.scale_by_adam, nesterov=True),
     b1=0.9,
@@ -144,9 +162,11 @@ OPTIMIZERS: dict[str, Optimizer] = {
   # the momentum; this one follows it.
   "novograd": _decoupled(optax.scale_by_novograd, b1=0.9, b2=0.25, eps=1e-6),
   "prodigy": prodigy,
-  # Liu et al. 2019, arXiv:1908.03265.
-  "radam": _decoupled(optax.scale_by_radam, b1=0.9, b2=0.999, eps=1e-8),
-  # Tieleman and Hinton 2012.
+  # Liu et al. 2019, arXiv:1908.03265. Rectified from a length of 5 on, in the
+  # paper above 4.
+  "radam": _decoupled(scale_by_radam, b1=0.9, b2=0.999, eps=1e-8),
+  # Tieleman and Hinton 2012. Epsilon is inside of the root, as in TensorFlow;
+  # PyTorch adds it to the root. The rate multiplies the momentum.
   "rmsprop": _decoupled(
     rmsprop,
     decay=0.9,
@@ -159,8 +179,9 @@ OPTIMIZERS: dict[str, Optimizer] = {
   "schedule_free_sgd": schedule_free_sgd,
   # Robbins and Monro 1951.
   "sgd": _decoupled(trace, momentum=0.0, nesterov=False),
-  # Zaheer et al. 2018. Optax initializes the mean with the same value as the
-  # mean square: with one above 0, a parameter without a gradient would move.
+  # Zaheer et al. 2018, with Adam's bias corrections. Optax initializes the mean
+  # with the same value as the mean square: with one above 0, a parameter
+  # without a gradient would move.
   "yogi": _decoupled(
     functools.partial(optax.scale_by_yogi, initial_accumulator_value=0.0),
     b1=0.9,

@@ -10,8 +10,13 @@ from dlcore.optim.settings import Number, check, is_zero
 from dlcore.trees import flatten
 from dlcore.typing import Array, Params
 
-NO_DECAY = r"(bias|scale)$"
-"""Regex over the paths of parameters without weight decay: biases, norms."""
+NO_DECAY = (
+  r"(bias|scale|(^|/)(class_token|position|position_embedding/embedding))$"
+)
+"""Regex over the paths of parameters without weight decay.
+
+Biases, norms, class tokens and position embeddings, as in timm and big_vision.
+"""
 
 
 def penalty(

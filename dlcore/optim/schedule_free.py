@@ -36,7 +36,11 @@ def schedule_free_adamw(
   eps: Number = 1e-8,
   weight_decay: Number = 0.0,
 ) -> optax.GradientTransformationExtraArgs:
-  """Schedule-free SGD with Adam's divisor (arXiv:2405.15682)."""
+  """Schedule-free SGD with Adam's divisor (arXiv:2405.15682).
+
+  The bias correction of the divisor does not enter the weights of the average,
+  as in the authors' code; in the paper it does.
+  """
   base = optax.chain(
     optax.scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
     optax.add_decayed_weights(weight_decay, mask),

@@ -1,20 +1,14 @@
 """Gradient transformations composed of those of Optax.
 
-`lamb`, `lars` and `prodigy` are entries of `optimizers.OPTIMIZERS`, whose decay
-does not come last; the others are directions of ascent.
+`lamb` and `lars` are entries of `optimizers.OPTIMIZERS`, whose decay does not
+come last; the others are directions of ascent.
 """
 
-import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 import optax
 
-from dlcore.errors import UserError
 from dlcore.optim.settings import Number, is_zero
-from dlcore.trees import map_with_path
 from dlcore.typing import Params, PyTree
 
 Mask = Callable[[Params], PyTree]
@@ -53,8 +47,10 @@ def lars(
 ) -> optax.GradientTransformationExtraArgs:
   """LARS: momentum with a trust ratio (You et al. 2017, arXiv:1708.03888).
 
-  The decay precedes the trust ratio. Parameters without decay have no trust
-  ratio either and follow the momentum.
+  The decay precedes the trust ratio, which divides by the norm of the sum of
+  gradient and decay; the paper divides by the sum of their norms. The learning
+  rate multiplies the momentum. Parameters without decay have no trust ratio
+  either and follow the momentum.
   """
   ratio = optax.scale_by_trust_ratio(trust_coefficient=trust_coefficient)
   return optax.chain(
@@ -63,48 +59,6 @@ def lars(
     trace(momentum, nesterov),
     scale_by_rates,
   )
-
-
-def prodigy(
-  mask: Mask,
-  scale_by_rates: optax.GradientTransformation,
-  *,
-  betas: Sequence[Number] = (0.9, 0.999),
-  eps: Number = 1e-8,
-  estim_lr0: Number = 1e-6,
-  weight_decay: Number = 0.0,
-) -> optax.GradientTransformationExtraArgs:
-  """Prodigy: Adam that estimates its rate (Mishchenko and Defazio 2023).
-
-  arXiv:2306.06101. The learning rate is a factor of the estimate, usually 1.
-  Unlike Optax's it does not enter the estimate, which is a lower bound of the
-  distance to the solution for any weights. The decay is multiplied by the
-  estimate, as the update is.
-  """
-  if not isinstance(betas, Sequence) or len(betas) != 2:
-    raise UserError("expected betas to be two numbers", f"got {betas!r}")
-  b1, b2 = betas
-  inner: Any = optax.contrib.prodigy(
-    1.0, (b1, b2), eps=eps, estim_lr0=estim_lr0
-  )
-
-  def init(params):
-    # The state holds the initial parameters: a copy, so that both can be
-    # donated.
-    return inner.init(jax.tree.map(jnp.copy, params))
-
-  def update(updates, state, params: Any = None):
-    updates, new_state = inner.update(updates, state, params)
-    # The estimate is 0 / 0 until the first gradient that is not 0.
-    finite = jnp.isfinite(new_state.estim_lr)
-    updates = jax.tree.map(lambda leaf: jnp.where(finite, -leaf, 0), updates)
-    estimate = jnp.where(finite, new_state.estim_lr, state.estim_lr)
-    if not is_zero(weight_decay):
-      decay = optax.add_decayed_weights(weight_decay * estimate, mask)
-      updates, _ = decay.update(updates, decay.init(params), params)
-    return updates, new_state._replace(estim_lr=estimate)
-
-  return optax.chain(optax.GradientTransformation(init, update), scale_by_rates)
 
 
 def trace(
@@ -154,32 +108,3 @@ def adafactor(
     scale if multiply_by_parameter_scale else optax.identity(),
     optax.identity() if is_zero(momentum) else average,
   )
-
-
-def muon(*, adam_params: str, **settings: Any) -> optax.GradientTransformation:
-  """Orthogonalizes the momentum of matrices.
-
-  Vectors, other shapes and the paths that match `adam_params` are updated by
-  Adam with Nesterov momentum. Scaled to `consistent_rms`, the updates of
-  matrices are about as large as Adam's, so that both can share one learning
-  rate. See `optax.contrib.muon` for the other settings.
-  """
-  # Axes of rows and columns by the number of dimensions: kernels [Y, X, I, O]
-  # are matrices [Y * X * I, O].
-  matrices = {
-    2: optax.contrib.MuonDimensionNumbers(0, 1),
-    4: optax.contrib.MuonDimensionNumbers((0, 1, 2), 3),
-  }
-
-  def dimension_numbers(params):
-    return map_with_path(
-      lambda path, leaf: (
-        None if re.search(adam_params, path) else matrices.get(leaf.ndim)
-      ),
-      params,
-    )
-
-  descent = optax.contrib.muon(
-    1.0, muon_weight_dimension_numbers=dimension_numbers, **settings
-  )
-  return optax.chain(descent, optax.scale(-1.0))
