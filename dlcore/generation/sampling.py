@@ -64,7 +64,7 @@ def generate(
   eos = validation.token_ids("eos_ids", eos_ids)
   state = suppress(state, suppress_tokens)
   key = jax.random.key(0) if key is None else key
-  batch, length = len(state.ids), state.max_new_tokens
+  batch, length = state.ids.shape[0], state.max_new_tokens
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
 
   def unfinished(carry):

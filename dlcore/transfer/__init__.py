@@ -3,7 +3,11 @@
 from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.load_report import Report
-from dlcore.transfer.pretrained import from_pretrained, load_pretrained
+from dlcore.transfer.pretrained import (
+  from_pretrained,
+  load_pretrained,
+  read_published,
+)
 from dlcore.transfer.saving import default_family, save_pretrained
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
 from dlcore.transfer.tokenizer import Tokenizer, load_tokenizer
@@ -21,5 +25,6 @@ __all__ = [
   "from_pretrained",
   "load_pretrained",
   "load_tokenizer",
+  "read_published",
   "save_pretrained",
 ]

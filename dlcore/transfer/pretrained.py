@@ -24,6 +24,7 @@ from dlcore.errors import (
 from dlcore.transfer import (
   array_checks,
   config_checks,
+  published_json,
   selection,
   stacked_blocks,
 )
@@ -108,7 +109,8 @@ def load_pretrained(
   _check_initialized(leaves, unchanged)
   for slot in unchanged:
     builder.close(slot)
-  return trees.restore(variables, builder.leaves), loading.report()
+  report = loading.report(weights.published)
+  return trees.restore(variables, builder.leaves), report
 
 
 def from_pretrained(
@@ -123,7 +125,9 @@ def from_pretrained(
 
   Returns:
     `(model, variables)`. The model has the head of the `architectures` in
-    config.json.
+    config.json. `save_pretrained` writes the other entries of config.json
+    again with this model, but not with a clone of it, which needs
+    `published=transfer.read_published(folder)`.
 
   Raises:
     UserError: the folder cannot be read, belongs to no known family, or lacks
@@ -164,7 +168,24 @@ def from_pretrained(
       f"got another shape of {path}: {change}",
       "create the model, and load the weights by transfer.load_pretrained",
     )
+  published_json.remember(model, weights.published)
   return model, variables
+
+
+def read_published(source: str | Path) -> dict[str, dict[str, Any]]:
+  """Returns the JSON files of a source for `save_pretrained`.
+
+  Args:
+    source: see `load_pretrained`.
+
+  Returns:
+    Content of config.json and generation_config.json by file name, without
+    missing ones.
+
+  Raises:
+    UserError: the source cannot be read.
+  """
+  return sources.open_weights(source).published
 
 
 def _lacks_pooler(model: Any, names: Iterable[str]) -> bool:

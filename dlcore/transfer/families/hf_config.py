@@ -52,7 +52,6 @@ def _labels(num_classes: int | None, _=None) -> dict[str, str]:
 
 
 CLASSES = (
-  Field("id2label", "num_classes", None, _num_classes, _labels),
   Field(
     "label2id",
     "num_classes",
@@ -60,8 +59,10 @@ CLASSES = (
     _num_classes,
     lambda n, _: {label: int(i) for i, label in _labels(n).items()},
   ),
+  Field("id2label", "num_classes", None, _num_classes, _labels),
 )
-"""Rows of the number of classes, which label tables express."""
+"""Rows of the number of classes, which label tables express. As in transformers
+the labels by id count: the last row is read."""
 
 ENCODER = (
   Field("hidden_size", "width", 768),

@@ -18,6 +18,7 @@ from dlcore.transfer.io.shards import INDEX
 
 SINGLE = "model.safetensors"
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 SUFFIXES = (".json", ".npz", ".safetensors", *pickles.SUFFIXES)
 """Suffixes of file names, which are unlikely in names on the hub."""
 
@@ -38,8 +39,17 @@ class Weights(NamedTuple):
   arrays: Mapping[str, np.ndarray]
   """By published name."""
 
-  config: dict[str, Any] | None
+  config: dict[str, Any] | None = None
   """Content of the config.json beside them; None if there is none."""
+
+  generation: dict[str, Any] | None = None
+  """Content of the generation_config.json beside them."""
+
+  @property
+  def published(self) -> dict[str, dict[str, Any]]:
+    """The content of both files by name, without missing ones."""
+    contents = {CONFIG: self.config, GENERATION: self.generation}
+    return {name: value for name, value in contents.items() if value}
 
 
 def open_weights(source: str | Path) -> Weights:
@@ -55,7 +65,7 @@ def open_weights(source: str | Path) -> Weights:
   if link_root and path.is_dir():
     return _folder(path, link_root)
   if (path / "checkpoints").is_dir():
-    return Weights(_run_variables(path), None)
+    return Weights(_run_variables(path))
   if path.is_dir():
     return _folder(path)
   if not path.exists() and not path.is_symlink():
@@ -64,7 +74,7 @@ def open_weights(source: str | Path) -> Weights:
       "expected weights: a .safetensors or .npz file, a folder with "
       f"{SINGLE}, a run folder, or {SCHEME}ORG/NAME",
     )
-  return Weights(_file(path, link_root), None)
+  return Weights(_file(path, link_root))
 
 
 def locate(source: str | Path) -> tuple[Path, Path | None]:
@@ -145,13 +155,13 @@ def _file(path: Path, link_root: Path | None) -> Mapping[str, np.ndarray]:
 
 def _folder(folder: Path, link_root: Path | None = None) -> Weights:
   """Opens a folder of config.json and safetensors, in one or several files."""
-  path, single, index = folder / CONFIG, folder / SINGLE, folder / INDEX
-  config = files.read_json(path, link_root) if path.exists() else None
+  single, index = folder / SINGLE, folder / INDEX
+  settings = [read_settings(folder, n, link_root) for n in (CONFIG, GENERATION)]
   # As transformers does: an index beside the single file is out of date.
   if single.exists() or single.is_symlink():
-    return Weights(safetensors.File(single, link_root), config)
+    return Weights(safetensors.File(single, link_root), *settings)
   if index.exists() or index.is_symlink():
-    return Weights(shards.open_index(index, link_root), config)
+    return Weights(shards.open_index(index, link_root), *settings)
   if paths := pickles.in_folder(folder):
     raise pickles.refusal(paths, single)
   raise UserError(
@@ -159,6 +169,18 @@ def _folder(folder: Path, link_root: Path | None = None) -> Weights:
     "got neither",
     "pass the path of the file itself if it has another name",
   )
+
+
+def read_settings(
+  folder: Path, name: str, link_root: Path | None
+) -> dict[str, Any] | None:
+  """Returns the object in a JSON file of a folder, None if it is missing.
+
+  Raises:
+    UserError: see `files.read_json`.
+  """
+  path = folder / name
+  return files.read_json(path, link_root) if path.exists() else None
 
 
 def _run_variables(folder: Path) -> dict[str, np.ndarray]:
