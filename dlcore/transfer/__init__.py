@@ -9,6 +9,7 @@ from dlcore.transfer.pretrained import (
   read_published,
 )
 from dlcore.transfer.saving import default_family, save_pretrained
+from dlcore.transfer.special_ids import SpecialIds, load_special_ids
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
 from dlcore.transfer.tokenizer import Tokenizer, load_tokenizer
 
@@ -18,12 +19,14 @@ __all__ = [
   "PLATFORMS",
   "Family",
   "Report",
+  "SpecialIds",
   "Tokenizer",
   "current_fields",
   "default_family",
   "export_stablehlo",
   "from_pretrained",
   "load_pretrained",
+  "load_special_ids",
   "load_tokenizer",
   "read_published",
   "save_pretrained",
