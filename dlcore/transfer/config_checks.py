@@ -66,6 +66,20 @@ APPROXIMATE = ("eps",)
 """Fields that change the outputs slightly; a difference is only reported."""
 
 
+def check_not_quantized(config: Mapping[str, Any]) -> None:
+  """Checks that weights are not quantized, whose arrays have other names.
+
+  Raises:
+    UserError: the config.json has a `quantization_config`.
+  """
+  if config.get("quantization_config"):
+    raise UserError(
+      "expected weights that are not quantized",
+      "got a quantization_config in config.json",
+      "choose the original weights",
+    )
+
+
 def differences(
   config: Mapping[str, Any], family: Family, model: Any, allow: str
 ) -> dict[str, str]:
@@ -84,12 +98,6 @@ def differences(
   Raises:
     UserError: the weights belong to a model that computes another function.
   """
-  if config.get("quantization_config"):
-    raise UserError(
-      "expected weights that are not quantized",
-      "got a quantization_config in config.json",
-      "choose the original weights",
-    )
   try:
     # Weights of a model with another head may be loaded, so it is left out.
     published = family.build({**config, "architectures": None})

@@ -28,6 +28,7 @@ from dlcore.transfer import (
   selection,
   stacked_blocks,
 )
+from dlcore.transfer.families import Family
 from dlcore.transfer.io import sources
 from dlcore.transfer.load_report import Report
 from dlcore.transfer.loading import Loading
@@ -81,6 +82,7 @@ def load_pretrained(
   check_pattern("allow", allow)
   check_choice("head", head, HEADS)
   weights = sources.open_weights(source)
+  config_checks.check_not_quantized(weights.config or {})
   leaves = trees.flatten(variables)
   slots = stacked_blocks.slots(leaves)
   names = list(weights.arrays)
@@ -138,11 +140,12 @@ def from_pretrained(
   family = selection.required_family(config, folder)
   try:
     config_checks.check_integers(config)
-    model = family.build(config)
-    if _lacks_pooler(model, weights.arrays):
-      model = model.clone(pooler=False)
+    config_checks.check_not_quantized(config)
+    model = _build(family, config, fields)
     check_settings(type(model), fields, type(model).__name__, INTERNAL)
     model = model.clone(**fields)
+    if "pooler" not in fields and _lacks_pooler(model, weights.arrays):
+      model = model.clone(pooler=False)
     config_checks.check_sizes(model, weights.arrays)
     inputs = family.inputs(config)
     for example in inputs:
@@ -186,6 +189,21 @@ def read_published(source: str | Path) -> dict[str, dict[str, Any]]:
     UserError: the source cannot be read.
   """
   return sources.open_weights(source).published
+
+
+def _build(
+  family: Family, config: Mapping[str, Any], fields: Mapping[str, Any]
+) -> Any:
+  """Returns the model of a config.json, maybe with another head.
+
+  With `head=None` the config.json may name a head that dlcore lacks.
+  """
+  try:
+    return family.build(config)
+  except UserError:
+    if "head" not in fields or fields["head"] is not None:
+      raise
+    return family.build({**config, "architectures": None})
 
 
 def _lacks_pooler(model: Any, names: Iterable[str]) -> bool:

@@ -150,6 +150,12 @@ def _file(path: Path, link_root: Path | None) -> Mapping[str, np.ndarray]:
   # Zip files other than .npz, and pickle's PROTO opcode with version 2.
   if path.suffix in pickles.SUFFIXES or magic in (b"PK", b"\x80\x02"):
     raise pickles.refusal([path], path.with_suffix(".safetensors"))
+  if (shard := pickles.SHARD.search(path.name)) and int(shard[1]) > 1:
+    raise UserError(
+      f"expected all {int(shard[1])} files of the model",
+      f"got one of them, {path.name}",
+      f"pass their folder, {path.parent}, with its {INDEX}",
+    )
   return safetensors.File(path, link_root)
 
 
@@ -164,10 +170,30 @@ def _folder(folder: Path, link_root: Path | None = None) -> Weights:
     return Weights(shards.open_index(index, link_root), *settings)
   if paths := pickles.in_folder(folder):
     raise pickles.refusal(paths, single)
-  raise UserError(
-    f"expected {SINGLE} or {INDEX} in {folder}",
-    "got neither",
-    "pass the path of the file itself if it has another name",
+  raise _no_weights(folder)
+
+
+def _no_weights(folder: Path) -> UserError:
+  """Returns the error for a folder without weights of the usual names."""
+  suffixes = (".safetensors", ".npz")
+  names = sorted(p.name for p in folder.iterdir() if p.suffix in suffixes)
+  expected = f"expected {SINGLE} or {INDEX} in {folder}"
+  if any(map(pickles.SHARD.search, names)):
+    return UserError(
+      expected,
+      f"got {len(names)} files of a model, such as {names[0]}, without {INDEX}",
+      f"download {INDEX} from the same place: it names the file of each array",
+    )
+  if not names:
+    return UserError(
+      expected,
+      "got neither",
+      "pass the folder or the file of the weights: .safetensors or .npz",
+    )
+  return UserError(
+    expected,
+    f"got neither, but {', '.join(names[:3])}",
+    f"pass the path of the file itself, such as {folder / names[0]}",
   )
 
 
