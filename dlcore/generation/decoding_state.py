@@ -57,7 +57,8 @@ def prefill(
     max_new_tokens: the largest number of tokens to generate.
     decoder_start_id: the id before the first target token, for
       encoder-decoders only. Marian starts with its `pad_id` and must not
-      generate it: pass `suppress_tokens=(pad_id,)` to `generate`.
+      generate it: pass `suppress_tokens=(pad_id,)` to `generate`. For published
+      folders, `transfer.load_special_ids` returns all of these ids.
 
   Raises:
     UserError: an argument has the wrong type, shape or range, the sequences

@@ -46,7 +46,8 @@ def generate(
     sampler: chooses the next token from its logits, `greedy` by default. See
       `sampling`.
     key: random key; required unless the sampler is `greedy`.
-    eos_ids: ids that end a sequence and belong to it.
+    eos_ids: ids that end a sequence and belong to it; those of a published
+      folder are `transfer.load_tokenizer(folder).eos_ids`.
     pad_id: the id after the end of a sequence.
     suppress_tokens: ids that are never generated.
 

@@ -126,7 +126,7 @@ def vocabulary_ids(tokenizer: Mapping[str, Any]) -> dict[Any, Any]:
   if isinstance(vocab, list):  # Of Unigram: pairs of token and score.
     rows = enumerate(vocab)
     vocab = {row[0]: i for i, row in rows if isinstance(row, list) and row}
-  ids = dict(vocab) if isinstance(vocab, dict) else {}
+  ids: dict[Any, Any] = dict(vocab) if isinstance(vocab, dict) else {}
   added = tokenizer.get("added_tokens")
   for token in added if isinstance(added, list) else []:
     if isinstance(token, dict) and isinstance(token.get("content"), str):

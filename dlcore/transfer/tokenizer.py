@@ -1,6 +1,5 @@
 """Tokenizers of published folders, by the package `tokenizers`."""
 
-import operator
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from dlcore.transfer import tokenizer_checks
 from dlcore.transfer import tokenizer_options as options
 from dlcore.transfer.io import files, sources
 from dlcore.transfer.special_ids import (
-  MAX_ID,
   TOKENIZER,
   special_ids,
   tokenizer_settings,
@@ -39,7 +37,7 @@ class Tokenizer:
   Attributes:
     inner: the `tokenizers.Tokenizer`, for all other methods.
     pad_id: id of the padding token; without one, the first of `eos_ids`.
-    eos_ids: ids that end a sequence, see `special_ids.load_special_ids`.
+    eos_ids: ids that end a sequence, see `load_special_ids`.
     padding_side: "left" or "right".
     truncation_side: "left" or "right", the end that `max_length` cuts off.
     clean_up_spaces: whether decoding removes spaces before punctuation, see
@@ -107,7 +105,7 @@ class Tokenizer:
       )
     self.inner.no_padding()
     self._set_truncation(max_length, bool(pairs), add_special_tokens)
-    _check_strings([*texts, *pairs])
+    tokenizer_checks.check_strings([*texts, *pairs])
     batch = list(zip(texts, pairs, strict=True)) if pairs else list(texts)
     rows = tokenizer_checks.call(
       lambda: self.inner.encode_batch(
@@ -129,7 +127,7 @@ class Tokenizer:
     Raises:
       UserError: `ids` are not integers `[B, T]` from 0, or the tokenizer fails.
     """
-    rows = _rows(ids)
+    rows = tokenizer_checks.id_rows(ids)
     texts = tokenizer_checks.call(
       lambda: self.inner.decode_batch(rows, skip_special_tokens=True),
       f"expected a {TOKENIZER} that decodes these ids",
@@ -151,7 +149,8 @@ class Tokenizer:
         f"got max_length={max_length}",
         "increase it, or pass 0 to truncate nothing",
       )
-    self.inner.enable_truncation(max_length, direction=self.truncation_side)
+    limit = min(max_length, tokenizer_checks.MAX_TOKENS)
+    self.inner.enable_truncation(limit, direction=self.truncation_side)
 
 
 def load_tokenizer(source: str | Path) -> Tokenizer:
@@ -226,48 +225,6 @@ def _missing(folder: Path, link_root: Path | None) -> UserError:
     "with transformers, run AutoTokenizer.from_pretrained(FOLDER)"
     ".save_pretrained(FOLDER)",
   )
-
-
-def _check_strings(texts: Iterable[Any]) -> None:
-  """Checks that all texts are strings of valid Unicode.
-
-  Raises:
-    UserError: one is not.
-  """
-  for text in texts:
-    try:
-      text.encode()
-    except (AttributeError, UnicodeError) as error:
-      raise UserError(
-        "expected texts that are strings of valid Unicode",
-        f"got {files.quoted(text)}",
-        "convert it, for example by str(x), or drop lone surrogates by "
-        "text.encode(errors='ignore').decode()",
-      ) from error
-
-
-def _rows(ids: Any) -> list[list[int]]:
-  """Returns sequences of ids as lists.
-
-  Raises:
-    UserError: they are not integers `[B, T]` from 0 to the largest int32.
-  """
-  try:
-    rows = [[operator.index(id_) for id_ in row] for row in ids]
-    bad = [i for row in rows for i in row if not 0 <= i <= MAX_ID]
-  except TypeError as error:
-    raise UserError(
-      "expected ids, integers [B, T]",
-      f"got {files.quoted(ids)}: {files.first_line(error)}",
-      "pass one sequence as [ids]",
-    ) from error
-  if bad:
-    raise UserError(
-      f"expected token ids from 0 to {MAX_ID}",
-      f"got {bad[0]}",
-      "replace the label of ignored tokens, often -100, by pad_id",
-    )
-  return rows
 
 
 def _padded(

@@ -5,7 +5,8 @@ and panics, which derive from `BaseException`.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from dlcore.errors import UserError
@@ -20,6 +21,9 @@ characters of a prefix or suffix of tokens."""
 
 MAX_PIECES = 1024
 """Limit of the special tokens and other parts of a template."""
+
+MAX_TOKENS = 2**31 - 1
+"""Limit of the length of a sequence that is passed to the library."""
 
 MAX_WORD = 10_000
 """Limit of `max_input_chars_per_word`; the time is quadratic in a word."""
@@ -67,6 +71,48 @@ def parse(content: bytes, library: Any) -> Any:
     raise ValueError(got.removeprefix("got ")) from error
 
 
+def check_strings(texts: Iterable[Any]) -> None:
+  """Checks that all texts are strings of valid Unicode.
+
+  Raises:
+    UserError: one is not.
+  """
+  for text in texts:
+    try:
+      text.encode()
+    except (AttributeError, UnicodeError) as error:
+      raise UserError(
+        "expected texts that are strings of valid Unicode",
+        f"got {files.quoted(text)}",
+        "convert it, for example by str(x), or drop lone surrogates by "
+        "text.encode(errors='ignore').decode()",
+      ) from error
+
+
+def id_rows(ids: Any) -> list[list[int]]:
+  """Returns sequences of ids as lists.
+
+  Raises:
+    UserError: they are not integers `[B, T]` from 0 to the largest int32.
+  """
+  try:
+    rows = [[operator.index(id_) for id_ in row] for row in ids]
+    bad = [i for row in rows for i in row if not 0 <= i <= MAX_ID]
+  except TypeError as error:
+    raise UserError(
+      "expected ids, integers [B, T]",
+      f"got {files.quoted(ids)}: {files.first_line(error)}",
+      "pass one sequence as [ids]",
+    ) from error
+  if bad:
+    raise UserError(
+      f"expected token ids from 0 to {MAX_ID}",
+      f"got {bad[0]}",
+      "replace the label of ignored tokens, often -100, by pad_id",
+    )
+  return rows
+
+
 def check_ids(tokenizer: Mapping[str, Any]) -> None:
   """Checks that all ids are int32, and those of templates in the vocabulary.
 
@@ -80,6 +126,9 @@ def check_ids(tokenizer: Mapping[str, Any]) -> None:
         f"the id {files.quoted(id_)} of the token {files.quoted(token)}"
       )
     ids.add(id_)
+  pad_id = _object(tokenizer.get("padding")).get("pad_id", 0)
+  if not isinstance(pad_id, int) or pad_id > MAX_ID:
+    raise ValueError(f"the pad_id {files.quoted(pad_id)}")
   for part in _parts(tokenizer.get("post_processor")):
     for id_ in _template_ids(part):
       if id_ not in ids:
@@ -94,10 +143,10 @@ def _template_ids(part: Mapping[str, Any]) -> Iterator[Any]:
     pair = part.get(name)
     if isinstance(pair, list) and len(pair) == 2:
       yield pair[1]
-  tokens = part.get("special_tokens")
-  for token in tokens.values() if isinstance(tokens, dict) else ():
-    ids = token.get("ids") if isinstance(token, dict) else None
-    yield from (id_ for id_ in (ids or ()) if type(id_) is int)
+  for token in _object(part.get("special_tokens")).values():
+    ids = _object(token).get("ids")
+    if isinstance(ids, list):
+      yield from (id_ for id_ in ids if type(id_) is int)
 
 
 def check_sizes(tokenizer: Mapping[str, Any]) -> None:
@@ -111,7 +160,7 @@ def check_sizes(tokenizer: Mapping[str, Any]) -> None:
     size = max(len(t) if isinstance(t, list) else 0 for t in templates)
     _check_limit("a template of", size * _most_ids(part), MAX_PIECES)
   model = tokenizer.get("model")
-  word = model.get("max_input_chars_per_word") if _is_object(model) else None
+  word = _object(model).get("max_input_chars_per_word")
   if isinstance(word, int):
     _check_limit("max_input_chars_per_word of", word, MAX_WORD)
   for part in (*_parts(model), *_parts(tokenizer.get("decoder"))):
@@ -122,12 +171,9 @@ def check_sizes(tokenizer: Mapping[str, Any]) -> None:
 
 def _most_ids(part: Mapping[str, Any]) -> int:
   """Returns the largest number of ids of a special token, at least 1."""
-  tokens = part.get("special_tokens")
-  counts = [
-    len(token["ids"])
-    for token in (tokens.values() if _is_object(tokens) else ())
-    if _is_object(token) and isinstance(token.get("ids"), list)
-  ]
+  tokens = _object(part.get("special_tokens")).values()
+  ids = (_object(token).get("ids") for token in tokens)
+  counts = [len(list_) for list_ in ids if isinstance(list_, list)]
   return max(counts, default=1) or 1
 
 
@@ -152,8 +198,8 @@ def check_expansion(tokenizer: Mapping[str, Any], library: Any) -> None:
 
 def _expansion(part: Mapping[str, Any], library: Any) -> float:
   """Returns the number of characters that a replacement makes of one."""
-  content, pattern = part.get("content"), part.get("pattern")
-  if not isinstance(content, str) or not _is_object(pattern):
+  content, pattern = part.get("content"), _object(part.get("pattern"))
+  if not isinstance(content, str) or not pattern:
     return 1.0  # The library rejects it.
   if len(content) > MAX_EXPANSION * len(pattern.get("String") or " "):
     return math.inf
@@ -176,8 +222,9 @@ def _check_limit(name: str, size: int, limit: int) -> None:
     raise ValueError(f"{name} {size:,}, above {limit:,}")
 
 
-def _is_object(value: Any) -> bool:
-  return isinstance(value, dict)
+def _object(value: Any) -> dict[str, Any]:
+  """Returns a JSON object, and `{}` for any other value."""
+  return value if isinstance(value, dict) else {}
 
 
 def _parts(component: Any) -> Iterator[dict[str, Any]]:

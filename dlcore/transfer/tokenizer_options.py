@@ -138,7 +138,7 @@ def _call(function: Any, folder: Path) -> Any:
   )
 
 
-def _contradiction(key: str, value: bool, folder: Path) -> UserError:
+def _contradiction(key: str, value: Any, folder: Path) -> UserError:
   return UserError(
     f"expected a {TOKENIZER} that agrees with {key}={value} in "
     f"{folder / TOKENIZER_CONFIG}",

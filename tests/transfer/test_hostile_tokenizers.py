@@ -108,6 +108,16 @@ CASES = {
       }
     ]
   ),
+  "padding beyond int32": component(
+    padding={
+      "strategy": "BatchLongest",
+      "direction": "Right",
+      "pad_to_multiple_of": None,
+      "pad_id": 2**31,
+      "pad_type_id": 0,
+      "pad_token": "x",
+    }
+  ),
   "a regular expression of exponential time": component(
     pre_tokenizer={
       "type": "Split",

@@ -241,6 +241,8 @@ def test_the_truncation_side_is_the_published_one(folder):
   tokenizer = options(folder, truncation_side="left")
   kept = tokenizer.encode(text, max_length=4)["input_ids"]
   assert kept.tolist() == [[2, 7, 8, 3]]
+  kept = tokenizer.encode(text, max_length=10**30)["input_ids"]
+  assert kept.tolist() == [[2, 4, 5, 7, 8, 3]]
   with pytest.raises(UserError, match="truncation_side to be 'left'"):
     options(folder, truncation_side="top")
   inner = wordpiece()
