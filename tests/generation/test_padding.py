@@ -33,7 +33,9 @@ def prompts():
   return plain, padded, mask
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+  "name", ["gpt2", pytest.param("llama", marks=pytest.mark.slow)]
+)
 def test_padding_anywhere_gives_the_tokens_without_it(
   name, prompts, random_variables
 ):

@@ -60,7 +60,15 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize(
+  "name",
+  [
+    name
+    if name in ("bert_base", "gpt2")
+    else pytest.param(name, marks=pytest.mark.slow)
+    for name in TEXTS
+  ],
+)
 def test_a_folder_is_written_as_it_was_read(name, tmp_path):
   inputs = (IDS, IDS) if name == "marian" else (IDS,)
   labels = {"id2label": {"0": "cat", "1": "dog"}}

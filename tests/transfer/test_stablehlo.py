@@ -26,15 +26,19 @@ def variables(model, *inputs):
   )
 
 
+SLOW = pytest.mark.slow
+SEARCH = functools.partial(generation.beam_search, num_beams=2)
+START = {"decoder_start_id": 1}
+
+
 @pytest.mark.parametrize(
-  "decode",
+  ("model", "settings", "decode"),
   [
-    generation.generate,
-    functools.partial(generation.beam_search, num_beams=2),
+    (GPT2, {}, generation.generate),
+    (SEQ2SEQ, START, SEARCH),
+    pytest.param(GPT2, {}, SEARCH, marks=SLOW),
+    pytest.param(SEQ2SEQ, START, generation.generate, marks=SLOW),
   ],
-)
-@pytest.mark.parametrize(
-  ("model", "settings"), [(GPT2, {}), (SEQ2SEQ, {"decoder_start_id": 1})]
 )
 def test_generation_is_exported_for_every_batch_size(model, settings, decode):
   weights = variables(model, *([IDS] * (1 + len(settings))))
