@@ -86,7 +86,7 @@ def beam_search(
   validation.token_ids("pad_id", pad_id)
   eos = validation.token_ids("eos_ids", eos_ids)
   state = suppress(state, suppress_tokens)
-  batch, length = len(state.ids), state.max_new_tokens
+  batch, length = state.ids.shape[0], state.max_new_tokens
   _check_divisor(length, length_penalty)
   largest_divisor = float(length) ** length_penalty
 
@@ -145,7 +145,7 @@ def _check_divisor(length: int, length_penalty: float) -> None:
 
 
 def _initial(state: DecodingState, num_beams: int, pad_id: int) -> _Alive:
-  batch = len(state.ids)
+  batch = state.ids.shape[0]
   rows = jnp.repeat(jnp.arange(batch), num_beams)
   shape = (batch, num_beams, state.max_new_tokens)
   # All beams of a prompt are equal at first, so one of them is extended.

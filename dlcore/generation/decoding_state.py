@@ -57,7 +57,8 @@ def prefill(
     max_new_tokens: the largest number of tokens to generate.
     decoder_start_id: the id before the first target token, for
       encoder-decoders only. Marian starts with its `pad_id` and must not
-      generate it: pass `suppress_tokens=(pad_id,)` to `generate`.
+      generate it: pass `suppress_tokens=(pad_id,)` to `generate`. For published
+      folders, `transfer.load_special_ids` returns all of these ids.
 
   Raises:
     UserError: an argument has the wrong type, shape or range, the sequences
@@ -150,7 +151,7 @@ def _prefill_encoder_decoder(
     encoded = model.apply(
       variables, source, attention_mask=mask, train=False, method="encode"
     )
-    ids = jnp.zeros((len(source), max_new_tokens), jnp.int32)
+    ids = jnp.zeros((source.shape[0], max_new_tokens), jnp.int32)
     cache, logits = decode(None, ids, encoded, mask)
     validation.check_in_vocabulary(
       "decoder_start_id", start_id, logits.shape[-1]
@@ -167,7 +168,7 @@ def _prefill_encoder_decoder(
     return jax.eval_shape(encode, *inputs)
 
   cache = encode(source, mask)
-  ids = jnp.full(len(source), start_id, jnp.int32)
+  ids = jnp.full(source.shape[0], start_id, jnp.int32)
   return DecodingState(
     step, cache, ids, max_new_tokens, _take_rows(cache_shapes)
   )

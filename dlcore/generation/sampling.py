@@ -46,7 +46,8 @@ def generate(
     sampler: chooses the next token from its logits, `greedy` by default. See
       `sampling`.
     key: random key; required unless the sampler is `greedy`.
-    eos_ids: ids that end a sequence and belong to it.
+    eos_ids: ids that end a sequence and belong to it; those of a published
+      folder are `transfer.load_tokenizer(folder).eos_ids`.
     pad_id: the id after the end of a sequence.
     suppress_tokens: ids that are never generated.
 
@@ -64,7 +65,7 @@ def generate(
   eos = validation.token_ids("eos_ids", eos_ids)
   state = suppress(state, suppress_tokens)
   key = jax.random.key(0) if key is None else key
-  batch, length = len(state.ids), state.max_new_tokens
+  batch, length = state.ids.shape[0], state.max_new_tokens
   keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(batch))
 
   def unfinished(carry):

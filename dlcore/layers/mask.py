@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from dlcore.errors import UserError
+from dlcore.layers.array_check import check_array
 from dlcore.typing import Array
 
 
@@ -14,9 +15,10 @@ def bool_mask(attention_mask: Array, shape: tuple[int, ...]) -> Array:
     shape: shape of the token ids, (B, T).
 
   Raises:
-    UserError: the shape differs or the mask is float. In a float mask,
-      which is added to the logits, 0 means a token.
+    UserError: the mask is not an array, the shape differs or the mask is
+      float. In a float mask, which is added to the logits, 0 means a token.
   """
+  check_array("attention_mask", attention_mask)
   if attention_mask.shape != tuple(shape):
     raise UserError(
       f"expected an attention_mask of shape {tuple(shape)}, that of the tokens",
@@ -49,6 +51,7 @@ def padding_mask(
   """
   if attention_mask is None:
     return None
+  check_array("attention_mask", attention_mask)
   mask = bool_mask(attention_mask, shape or attention_mask.shape)
   return mask[:, None, None, :]
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +13,15 @@ from dlcore.errors import UserError, check_choice
 from dlcore.typing import Array
 
 DTYPES = ("float32", "bfloat16", "float16")
+
+InheritedRate = Annotated[float | Array, "-1 for the rate of another field"]
+"""Annotation of a rate that is that of another field by default. A config can
+hold -1, but not None."""
+
+
+def inherited(rate: float | Array, other: float | Array) -> float | Array:
+  """Returns `rate`, or `other` if it is a Python -1."""
+  return other if isinstance(rate, Real) and rate == -1 else rate
 
 
 def check_fields(model: nn.Module) -> None:
@@ -130,5 +139,9 @@ FIELD_TYPES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
   str: ("a string", _is_string),
   str | None: ("a string or None", _or_none(_is_string)),
   float | Array: ("a rate in [0, 1)", _is_rate),
+  InheritedRate: (
+    "a rate in [0, 1), or -1",
+    lambda value: _is_rate(value) or (_is_number(value) and value == -1),
+  ),
 }
 """Description and predicate of the valid values of each annotation."""

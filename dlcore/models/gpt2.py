@@ -19,7 +19,13 @@ from dlcore.layers import (
   mask_and_positions,
 )
 from dlcore.models.decoder_head import HEADS, decoder_output
-from dlcore.models.field_checks import check_at_least, check_fields, check_head
+from dlcore.models.field_checks import (
+  InheritedRate,
+  check_at_least,
+  check_fields,
+  check_head,
+  inherited,
+)
 from dlcore.models.input_checks import check_token_ids
 from dlcore.models.transformer_block import (
   TransformerBlock,
@@ -46,9 +52,10 @@ class GPT2(nn.Module):
     max_length: maximum sequence length.
     activation: a key of `ACTIVATIONS`, for the feed-forward networks.
     eps: added to the variance in the norms.
-    dropout: dropout rate of the embeddings and of the output of each sublayer.
-    attention_dropout: dropout rate of the attention weights. Both rates may be
-      traced scalars.
+    dropout: dropout rate of the output of each sublayer.
+    attention_dropout: dropout rate of the attention weights.
+    embedding_dropout: dropout rate of the embeddings; -1 means `dropout`. All
+      rates may be traced scalars.
     remat: whether to rematerialize blocks in the backward pass.
     scan: whether to run the blocks by `nn.scan`, see `layers.stack`.
     dtype: dtype of the computation; parameters and logits are float32.
@@ -66,6 +73,7 @@ class GPT2(nn.Module):
   eps: float = 1e-5
   dropout: float | Array = 0.0
   attention_dropout: float | Array = 0.0
+  embedding_dropout: InheritedRate = -1.0
   remat: bool = False
   scan: bool = False
   dtype: Any = jnp.float32
@@ -115,7 +123,8 @@ class GPT2(nn.Module):
     x = word_embedding(input_ids) + position_embedding(positions)
     if token_type_ids is not None:
       x = x + word_embedding(token_type_ids)
-    x = Dropout(self.dropout, name="dropout")(x, train=train)
+    rate = inherited(self.embedding_dropout, self.dropout)
+    x = Dropout(rate, name="dropout")(x, train=train)
     stacked = run_blocks(
       self,
       self._block,

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.errors import UserError
+from dlcore.layers.array_check import check_array
 from dlcore.typing import Array
 
 
@@ -11,8 +12,9 @@ def check_float(x: Array) -> None:
   """Checks that an input is floating point.
 
   Raises:
-    UserError: it has another dtype.
+    UserError: it has another dtype, or is not an array.
   """
+  check_array("an input", x)
   if not jnp.issubdtype(x.dtype, jnp.floating):
     raise UserError(
       "expected a floating-point input",
@@ -27,6 +29,7 @@ def check_images(x: Array, *, min_size: int) -> None:
   Raises:
     UserError: the shape, the dtype or the size differs.
   """
+  check_array("images", x)
   if x.ndim != 4:
     raise UserError(
       "expected images, [B, Y, X, C]",
@@ -71,6 +74,7 @@ def check_series(x: Array) -> None:
   Raises:
     UserError: the shape or the dtype differs.
   """
+  check_array("series", x)
   if x.ndim != 3 or not jnp.issubdtype(x.dtype, jnp.floating):
     raise UserError(
       "expected series, floats [B, T, F]",
@@ -122,7 +126,7 @@ def check_no_token_types(token_type_ids: Array | None) -> None:
   if token_type_ids is not None:
     raise UserError(
       "expected token_type_ids=None: this model has no token types",
-      f"got an array of shape {tuple(token_type_ids.shape)}",
+      f"got a value of type {type(token_type_ids).__name__}",
       "omit the argument",
     )
 
@@ -142,6 +146,7 @@ def check_decoder_batch(decoder_input_ids: Array, encoded: Array) -> None:
 
 
 def _check_integers(name: str, ids: Array, hint: str = "") -> None:
+  check_array(name, ids)
   if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer):
     raise UserError(
       f"expected {name}, integers [B, T]",

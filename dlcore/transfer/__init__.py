@@ -3,8 +3,13 @@
 from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.load_report import Report
-from dlcore.transfer.pretrained import from_pretrained, load_pretrained
+from dlcore.transfer.pretrained import (
+  from_pretrained,
+  load_pretrained,
+  read_published,
+)
 from dlcore.transfer.saving import default_family, save_pretrained
+from dlcore.transfer.special_ids import SpecialIds, load_special_ids
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
 from dlcore.transfer.tokenizer import Tokenizer, load_tokenizer
 
@@ -14,12 +19,15 @@ __all__ = [
   "PLATFORMS",
   "Family",
   "Report",
+  "SpecialIds",
   "Tokenizer",
   "current_fields",
   "default_family",
   "export_stablehlo",
   "from_pretrained",
   "load_pretrained",
+  "load_special_ids",
   "load_tokenizer",
+  "read_published",
   "save_pretrained",
 ]

@@ -16,6 +16,8 @@ INVALID = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """Errors that invalid values of a config.json raise where they are used."""
 
 MAX_INTEGER = 2**31 - 1
+MAX_DEPTH = 64
+"""Limit of the depth of the lists and objects in a config.json."""
 
 DEPTHS = ("depth", "decoder_depth", "depths", "stages")
 """Fields of models that count blocks."""
@@ -66,6 +68,20 @@ APPROXIMATE = ("eps",)
 """Fields that change the outputs slightly; a difference is only reported."""
 
 
+def check_not_quantized(config: Mapping[str, Any]) -> None:
+  """Checks that weights are not quantized, whose arrays have other names.
+
+  Raises:
+    UserError: the config.json has a `quantization_config`.
+  """
+  if config.get("quantization_config"):
+    raise UserError(
+      "expected weights that are not quantized",
+      "got a quantization_config in config.json",
+      "choose the original weights",
+    )
+
+
 def differences(
   config: Mapping[str, Any], family: Family, model: Any, allow: str
 ) -> dict[str, str]:
@@ -84,12 +100,6 @@ def differences(
   Raises:
     UserError: the weights belong to a model that computes another function.
   """
-  if config.get("quantization_config"):
-    raise UserError(
-      "expected weights that are not quantized",
-      "got a quantization_config in config.json",
-      "choose the original weights",
-    )
   try:
     # Weights of a model with another head may be loaded, so it is left out.
     published = family.build({**config, "architectures": None})
@@ -136,26 +146,36 @@ def is_allowed(allow: str, name: str) -> bool:
   return bool(allow and re.search(allow, name))
 
 
-def check_integers(value: Any) -> None:
-  """Checks that all integers in a JSON value are possible sizes of arrays.
+def check_integers(config: Mapping[str, Any]) -> None:
+  """Checks that all integers in a JSON object are possible sizes of arrays.
 
   Raises:
-    ValueError: an integer is larger than `MAX_INTEGER`.
+    ValueError: an integer is larger than `MAX_INTEGER`, or lists and objects
+      are nested more than `MAX_DEPTH` deep.
   """
-  if isinstance(value, Mapping):
-    value = list(value.values())
-  if isinstance(value, list):
-    for item in value:
-      check_integers(item)
-  elif isinstance(value, int) and abs(value) > MAX_INTEGER:
-    raise ValueError(f"the number {files.quoted(value)}")
+  values: list[Any] = [config]
+  for _ in range(MAX_DEPTH):
+    containers = [v for v in values if isinstance(v, Mapping | list)]
+    for value in values:
+      if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise ValueError(f"the number {files.quoted(value)}")
+    values = [
+      item
+      for container in containers
+      for item in (
+        container.values() if isinstance(container, Mapping) else container
+      )
+    ]
+    if not values:
+      return
+  raise ValueError(f"values nested more than {MAX_DEPTH} deep")
 
 
 def check_sizes(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
   """Rejects a model that is too large for its weights, before it is traced.
 
-  A width requires an array of at least that size, and a block requires arrays
-  of its own.
+  A width requires an array of at least that size, and a block, like each number
+  of a list, requires arrays of its own.
 
   Raises:
     ValueError: a field is larger than the weights permit.
@@ -163,6 +183,8 @@ def check_sizes(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
   elements = sum(array.size for array in arrays.values())
   for field in dataclasses.fields(model):
     value = getattr(model, field.name)
+    if isinstance(value, tuple):
+      check_limit(f"the length of {field.name}", len(value), len(arrays))
     if field.name in DEPTHS and not getattr(model, "scan", False):
       counts = value if isinstance(value, tuple) else (value,)
       blocks = sum(n if isinstance(n, int) else len(n) for n in counts)

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 MAX_ROWS = 8
 """Number of names that the table lists per category."""
@@ -44,6 +45,13 @@ class Report:
 
   hints: Mapping[str, str]
   """Nearest unused name of a missing path, and the reverse."""
+
+  published: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+    default_factory=dict
+  )
+  """Content of config.json and generation_config.json in the folder of the
+  weights, by file name, for `save_pretrained`; without the class names if the
+  head is not loaded. All values are JSON."""
 
   def __str__(self) -> str:
     """Returns a table with one or more lines for each nonempty category."""

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.transfer import array_checks
+from dlcore.transfer import array_checks, published_json
 from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
 from dlcore.transfer.load_report import Report, nearest_names
+from dlcore.transfer.published_json import Published
 from dlcore.transfer.selection import Naming, source_names
 from dlcore.transfer.stacked_blocks import Slot
 
@@ -196,8 +197,14 @@ class Loading:
       self.reshaped[path] = note
     return array
 
-  def report(self) -> Report:
-    """Returns the report."""
+  def report(self, published: Published) -> Report:
+    """Returns the report.
+
+    Args:
+      published: the JSON files that came with the weights.
+    """
+    if any(map(self._is_head, self.reinitialized)):
+      published = published_json.without_labels(published)
     return Report(
       source=self.source,
       family=self.naming.name,
@@ -209,6 +216,7 @@ class Loading:
       unused=tuple(self.unused),
       skipped=tuple(self.skipped),
       hints=self._hints(),
+      published=published,
     )
 
   def _hints(self) -> dict[str, str]:

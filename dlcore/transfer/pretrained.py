@@ -24,9 +24,11 @@ from dlcore.errors import (
 from dlcore.transfer import (
   array_checks,
   config_checks,
+  published_json,
   selection,
   stacked_blocks,
 )
+from dlcore.transfer.families import Family
 from dlcore.transfer.io import sources
 from dlcore.transfer.load_report import Report
 from dlcore.transfer.loading import Loading
@@ -80,6 +82,7 @@ def load_pretrained(
   check_pattern("allow", allow)
   check_choice("head", head, HEADS)
   weights = sources.open_weights(source)
+  config_checks.check_not_quantized(weights.config or {})
   leaves = trees.flatten(variables)
   slots = stacked_blocks.slots(leaves)
   names = list(weights.arrays)
@@ -108,7 +111,8 @@ def load_pretrained(
   _check_initialized(leaves, unchanged)
   for slot in unchanged:
     builder.close(slot)
-  return trees.restore(variables, builder.leaves), loading.report()
+  report = loading.report(weights.published)
+  return trees.restore(variables, builder.leaves), report
 
 
 def from_pretrained(
@@ -123,7 +127,9 @@ def from_pretrained(
 
   Returns:
     `(model, variables)`. The model has the head of the `architectures` in
-    config.json.
+    config.json. `save_pretrained` writes the other entries of config.json
+    again with this model, but not with a clone of it, which needs
+    `published=transfer.read_published(folder)`.
 
   Raises:
     UserError: the folder cannot be read, belongs to no known family, or lacks
@@ -134,11 +140,12 @@ def from_pretrained(
   family = selection.required_family(config, folder)
   try:
     config_checks.check_integers(config)
-    model = family.build(config)
-    if _lacks_pooler(model, weights.arrays):
-      model = model.clone(pooler=False)
+    config_checks.check_not_quantized(config)
+    model = _build(family, config, fields)
     check_settings(type(model), fields, type(model).__name__, INTERNAL)
     model = model.clone(**fields)
+    if "pooler" not in fields and _lacks_pooler(model, weights.arrays):
+      model = model.clone(pooler=False)
     config_checks.check_sizes(model, weights.arrays)
     inputs = family.inputs(config)
     for example in inputs:
@@ -164,7 +171,39 @@ def from_pretrained(
       f"got another shape of {path}: {change}",
       "create the model, and load the weights by transfer.load_pretrained",
     )
+  published_json.remember(model, weights.published)
   return model, variables
+
+
+def read_published(source: str | Path) -> dict[str, dict[str, Any]]:
+  """Returns the JSON files of a source for `save_pretrained`.
+
+  Args:
+    source: see `load_pretrained`.
+
+  Returns:
+    Content of config.json and generation_config.json by file name, without
+    missing ones.
+
+  Raises:
+    UserError: the source cannot be read.
+  """
+  return sources.open_weights(source).published
+
+
+def _build(
+  family: Family, config: Mapping[str, Any], fields: Mapping[str, Any]
+) -> Any:
+  """Returns the model of a config.json, maybe with another head.
+
+  With `head=None` the config.json may name a head that dlcore lacks.
+  """
+  try:
+    return family.build(config)
+  except UserError:
+    if "head" not in fields or fields["head"] is not None:
+      raise
+    return family.build({**config, "architectures": None})
 
 
 def _lacks_pooler(model: Any, names: Iterable[str]) -> bool:

@@ -70,12 +70,31 @@ def infer(
   if max(scores, default=0) > 0:
     return candidates[scores.index(max(scores))]
   examples = ", ".join(files.quoted(name) for name in list(names)[:3])
+  matching = _not_inferred(names, model, paths)
   raise UserError(
     f"expected weights of a {type(model).__name__}, in the format of "
     f"{', '.join([*candidate_names(model), OWN])}",
     f"got {len(names)} arrays: {examples or 'none'}",
-    "pass family=NAME, or choose weights of such a model",
+    f"pass family={matching!r}, whose names they have"
+    if matching
+    else "pass family=NAME, or choose weights of such a model",
   )
+
+
+def _not_inferred(
+  names: Collection[str], model: Any, paths: Collection[str]
+) -> str | None:
+  """Returns the family that is never inferred, but has these names."""
+  for name, family in FAMILIES.items():
+    if family.inferred or not isinstance(model, family.model):
+      continue
+    try:
+      is_family = family.describe(model).get("model_type", name) == name
+      if is_family and _num_reads(by_name(name, model, paths), names, paths):
+        return name
+    except UserError:
+      continue
+  return None
 
 
 def candidate_names(model: Any) -> list[str]:

@@ -6,8 +6,18 @@ from typing import Any
 import jax
 
 from dlcore.errors import UserError
+from dlcore.transfer.io.files import first_line
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+
+SYMBOLIC = (
+  jax.errors.InconclusiveDimensionOperation,
+  NotImplementedError,
+  TypeError,
+  ValueError,
+)
+"""Errors of JAX where a function requires the number that is B, or the value of
+an array."""
 
 
 def export_stablehlo(
@@ -28,7 +38,8 @@ def export_stablehlo(
     Bytes for `jax.export.deserialize`; B is symbolic.
 
   Raises:
-    UserError: the package flatbuffers is not installed.
+    UserError: the function depends on the value of B, or the package
+      flatbuffers is not installed.
   """
   from jax import export
 
@@ -37,7 +48,15 @@ def export_stablehlo(
     name: jax.ShapeDtypeStruct((*batch, *shape), dtype)
     for name, (shape, dtype) in example.items()
   }
-  exported = export.export(jax.jit(function), platforms=platforms)(**shapes)
+  try:
+    exported = export.export(jax.jit(function), platforms=platforms)(**shapes)
+  except SYMBOLIC as error:
+    raise UserError(
+      f"expected a function of {', '.join(example)} for every batch size B",
+      f"got {type(error).__name__}: {first_line(error)}",
+      "read B as x.shape[0], not len(x), and convert no array or shape to a "
+      "Python number",
+    ) from error
   try:
     return bytes(exported.serialize())
   except ImportError:

@@ -1,18 +1,20 @@
 """Tokenizers of published folders, by the package `tokenizers`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.transfer import tokenizer_checks
+from dlcore.transfer import tokenizer_options as options
 from dlcore.transfer.io import files, sources
-
-FILE = "tokenizer.json"
-CONFIG = "tokenizer_config.json"
-SPECIAL = "special_tokens_map.json"
-SIDES = ("left", "right")
+from dlcore.transfer.special_ids import (
+  TOKENIZER,
+  special_ids,
+  tokenizer_settings,
+)
 
 CLEAN_UP = {
   " .": ".",
@@ -34,8 +36,10 @@ class Tokenizer:
 
   Attributes:
     inner: the `tokenizers.Tokenizer`, for all other methods.
-    pad_id: id of the padding token.
+    pad_id: id of the padding token; without one, the first of `eos_ids`.
+    eos_ids: ids that end a sequence, see `load_special_ids`.
     padding_side: "left" or "right".
+    truncation_side: "left" or "right", the end that `max_length` cuts off.
     clean_up_spaces: whether decoding removes spaces before punctuation, see
       `CLEAN_UP`.
   """
@@ -45,12 +49,16 @@ class Tokenizer:
     inner: Any,
     pad_id: int = 0,
     *,
+    eos_ids: Sequence[int] = (),
     padding_side: str = "right",
+    truncation_side: str = "right",
     clean_up_spaces: bool = False,
   ):
     self.inner = inner
     self.pad_id = pad_id
+    self.eos_ids = tuple(eos_ids)
     self.padding_side = padding_side
+    self.truncation_side = truncation_side
     self.clean_up_spaces = clean_up_spaces
 
   @property
@@ -82,8 +90,9 @@ class Tokenizer:
       `token_type_ids`, 1 for tokens of the second string.
 
     Raises:
-      UserError: `texts` is a string, the number of pairs differs from that of
-        texts, or `max_length` has no room for a token.
+      UserError: `texts` is a string or contains other values, the number of
+        pairs differs from that of texts, `max_length` has no room for a token,
+        or the tokenizer fails, for example without an unknown token.
     """
     if isinstance(texts, str) or (pairs and len(pairs) != len(texts)):
       raise UserError(
@@ -96,9 +105,14 @@ class Tokenizer:
       )
     self.inner.no_padding()
     self._set_truncation(max_length, bool(pairs), add_special_tokens)
-    rows = self.inner.encode_batch(
-      list(zip(texts, pairs, strict=True)) if pairs else list(texts),
-      add_special_tokens=add_special_tokens,
+    tokenizer_checks.check_strings([*texts, *pairs])
+    batch = list(zip(texts, pairs, strict=True)) if pairs else list(texts)
+    rows = tokenizer_checks.call(
+      lambda: self.inner.encode_batch(
+        batch, add_special_tokens=add_special_tokens
+      ),
+      f"expected a {TOKENIZER} that encodes these texts",
+      "correct the file, or download it again",
     )
     left = self.padding_side == "left"
     return {
@@ -108,9 +122,17 @@ class Tokenizer:
     }
 
   def decode(self, ids: Iterable[Sequence[int]]) -> list[str]:
-    """Returns the strings of sequences of ids, without special tokens."""
-    rows = [[int(id_) for id_ in row] for row in ids]
-    texts = self.inner.decode_batch(rows, skip_special_tokens=True)
+    """Returns the strings of B sequences of ids, without special tokens.
+
+    Raises:
+      UserError: `ids` are not integers `[B, T]` from 0, or the tokenizer fails.
+    """
+    rows = tokenizer_checks.id_rows(ids)
+    texts = tokenizer_checks.call(
+      lambda: self.inner.decode_batch(rows, skip_special_tokens=True),
+      f"expected a {TOKENIZER} that decodes these ids",
+      "correct the file, or download it again",
+    )
     return list(map(_cleaned_up, texts)) if self.clean_up_spaces else texts
 
   def _set_truncation(
@@ -127,7 +149,8 @@ class Tokenizer:
         f"got max_length={max_length}",
         "increase it, or pass 0 to truncate nothing",
       )
-    self.inner.enable_truncation(max_length)
+    limit = min(max_length, tokenizer_checks.MAX_TOKENS)
+    self.inner.enable_truncation(limit, direction=self.truncation_side)
 
 
 def load_tokenizer(source: str | Path) -> Tokenizer:
@@ -144,32 +167,40 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     import tokenizers
   except ImportError:
     raise UserError(
-      f"expected the package tokenizers, which reads {FILE}",
+      f"expected the package tokenizers, which reads {TOKENIZER}",
       "it is not installed",
       "pip install 'dlcore[hub]'",
     ) from None
   path, link_root = sources.locate(source)
   if not (path.exists() or path.is_symlink()):
     raise sources.not_found(
-      source, f"expected a folder with {FILE}, that file, or hf:ORG/NAME"
+      source, f"expected a folder with {TOKENIZER}, that file, or hf:ORG/NAME"
     )
-  folder, path = (path, path / FILE) if path.is_dir() else (path.parent, path)
+  folder, path = (
+    (path, path / TOKENIZER) if path.is_dir() else (path.parent, path)
+  )
   if not (path.exists() or path.is_symlink()):
     raise _missing(folder, link_root)
 
-  def parse(content: bytes) -> Any:
-    files.parse_json(content)  # Parsers disagree about repeated names.
-    try:
-      return tokenizers.Tokenizer.from_buffer(content)
-    except Exception as error:  # The parser raises plain exceptions.
-      raise ValueError(str(error)) from error
-
-  inner = files.parse_file(path, parse, "a tokenizer", link_root)
-  config = _read_config(folder, link_root)
+  inner = files.parse_file(
+    path,
+    lambda content: tokenizer_checks.parse(content, tokenizers),
+    "a tokenizer",
+    link_root,
+  )
+  config = tokenizer_settings(folder, link_root)
+  special = special_ids(folder, link_root, files.read_json(path, link_root))
+  padding, truncation = inner.padding, inner.truncation
+  inner.no_padding()
+  inner.no_truncation()
+  options.apply_normalization(inner, config, folder)
+  options.check_special_tokens(inner, config, folder)
   return Tokenizer(
     inner,
-    _pad_id(inner, config),
-    padding_side=_padding_side(inner, config, folder),
+    options.pad_id(inner, padding, config, special),
+    eos_ids=special.eos_ids,
+    padding_side=options.side("padding_side", padding, config, folder),
+    truncation_side=options.side("truncation_side", truncation, config, folder),
     clean_up_spaces=config.get("clean_up_tokenization_spaces") is True
     # Byte-pair tokens contain the spaces of the text. Transformers skips these
     # tokenizers, too.
@@ -183,57 +214,17 @@ def _missing(folder: Path, link_root: Path | None) -> UserError:
   config = files.read_json(path, link_root) if path.exists() else {}
   if config.get("model_type") == "marian" or (folder / "source.spm").exists():
     return UserError(
-      f"expected a tokenizer at {folder / FILE}",
+      f"expected a tokenizer at {folder / TOKENIZER}",
       "got a folder of Marian, for which transformers cannot write that file",
       "with transformers, encode by MarianTokenizer.from_pretrained(FOLDER), "
       "and pass these ids to the model",
     )
   return UserError(
-    f"expected a tokenizer at {folder / FILE}",
+    f"expected a tokenizer at {folder / TOKENIZER}",
     "got no such file",
     "with transformers, run AutoTokenizer.from_pretrained(FOLDER)"
     ".save_pretrained(FOLDER)",
   )
-
-
-def _read_config(folder: Path, link_root: Path | None) -> dict[str, Any]:
-  """Returns the settings beside a tokenizer, merged as in transformers.
-
-  Older folders, whose settings do not list the added tokens, have a separate
-  file of special tokens.
-  """
-  path, special = folder / CONFIG, folder / SPECIAL
-  config = files.read_json(path, link_root) if path.exists() else {}
-  if special.exists() and "added_tokens_decoder" not in config:
-    config |= files.read_json(special, link_root)
-  return config
-
-
-def _pad_id(inner: Any, config: Mapping[str, Any]) -> int:
-  """Returns the id of the padding token, 0 if the settings name none."""
-  token = config.get("pad_token")
-  token = token.get("content") if isinstance(token, dict) else token
-  pad_id = inner.token_to_id(token) if isinstance(token, str) else None
-  if pad_id is None and inner.padding:
-    return inner.padding["pad_id"]
-  return pad_id or 0
-
-
-def _padding_side(inner: Any, config: Mapping[str, Any], folder: Path) -> str:
-  """Returns the side of the padding.
-
-  Raises:
-    UserError: the settings contain another value than "left" or "right".
-  """
-  default = inner.padding["direction"] if inner.padding else "right"
-  side = config.get("padding_side", default)
-  if side not in SIDES:
-    raise UserError(
-      f"expected padding_side to be 'left' or 'right' in {folder / CONFIG}",
-      f"got {files.quoted(side)}",
-      "correct the file, or download it again",
-    )
-  return side
 
 
 def _padded(

@@ -11,6 +11,7 @@ import small
 
 from dlcore import models
 from dlcore.errors import UserError
+from dlcore.models.field_checks import InheritedRate
 
 KEY = jax.random.key(0)
 IMAGES = {
@@ -75,6 +76,41 @@ def test_features_do_not_need_num_classes(name):
 def test_integer_pixels_are_an_error(name):
   with pytest.raises(UserError, match="got uint8"):
     shape(name, np.zeros((2, 12, 12, 1), np.uint8))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_inputs_that_are_no_arrays_are_errors(name):
+  lists = [array.tolist() for array in inputs(name)]
+  for values in (lists, [None] * len(lists), ["abc"] * len(lists)):
+    with pytest.raises(UserError, match="an array") as error:
+      shape(name, *values)
+    assert len(error.value.lines) == 3
+
+
+@pytest.mark.parametrize("name", [*LANGUAGE_MODELS, *ENCODER_DECODERS])
+def test_masks_and_types_that_are_no_arrays_are_errors(name):
+  with pytest.raises(UserError, match="attention_mask, an array"):
+    shape(name, masks={"attention_mask": [[1] * 6] * 2})
+  if name in LANGUAGE_MODELS:
+    with pytest.raises(UserError, match="token_type"):
+      shape(name, masks={"token_type_ids": [[0] * 6] * 2})
+
+
+@pytest.mark.parametrize("name", ENCODER_DECODERS)
+def test_the_mask_of_a_decoder_has_the_shape_of_its_source(name):
+  model = models.create(name, **MODELS[name])
+  variables = jax.eval_shape(lambda: model.init(KEY, IDS, IDS, train=False))
+
+  def decode(variables, mask):
+    encoded = model.apply(variables, IDS, train=False, method="encode")
+    return model.apply(
+      variables, IDS[:, :3], encoded, mask, train=False, method="decode"
+    )
+
+  assert jax.eval_shape(decode, variables, IDS).shape == (2, 3, 11)
+  for mask in (IDS[:, :3], IDS[:1]):
+    with pytest.raises(UserError, match=r"of shape \(2, 6\)"):
+      jax.eval_shape(decode, variables, mask)
 
 
 @pytest.mark.parametrize("name", [*IMAGES, *LANGUAGE_MODELS])
@@ -243,7 +279,7 @@ RATES = [
   (name, field.name)
   for name in MODELS
   for field in dataclasses.fields(models.create(name))
-  if field.type == float | jax.Array
+  if field.type in (float | jax.Array, InheritedRate)
 ]
 
 

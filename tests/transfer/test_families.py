@@ -409,6 +409,32 @@ def test_a_config_may_omit_default_values():
   assert ids.dtype == np.int32
 
 
+RATES = {"resid_pdrop": 0.2, "attn_pdrop": 0.3}
+
+
+@pytest.mark.parametrize("rates", [{}, RATES, {**RATES, "embd_pdrop": 0.4}])
+def test_all_three_rates_of_gpt2_are_read_and_written(rates):
+  family = transfer.FAMILIES["gpt2"]
+  defaults = dict.fromkeys(("embd_pdrop", "resid_pdrop", "attn_pdrop"), 0.1)
+  config = family.describe(family.build(rates))
+  assert config == {**config, **defaults, **rates}
+  model = family.build({**rates, "resid_pdrop": 0.0, "attn_pdrop": 0.0})
+  program = jax.make_jaxpr(
+    lambda variables: model.clone(**TEXT).apply(
+      variables, IDS, train=True, rngs={"dropout": KEY}
+    )
+  )(initialized(model.clone(**TEXT), IDS))
+  assert str(program).count("random_bits") == 1  # Of the embeddings.
+  with pytest.raises(UserError, match="embedding_dropout to be a rate"):
+    model.clone(embedding_dropout=-0.5).init(KEY, IDS, train=False)
+
+
+@pytest.mark.parametrize("name", ["encoder_layerdrop", "decoder_layerdrop"])
+def test_layers_that_marian_drops_are_refused(name):
+  with pytest.raises(UserError, match=f"{name}=0.0"):
+    transfer.FAMILIES["marian"].build({name: 0.1})
+
+
 @pytest.mark.parametrize(
   "arguments",
   [None, {"drop_path_rate": 0.1}, {"dynamic_img_size": True, "in_chans": 1}],

@@ -418,6 +418,20 @@ CONFIGS = {
     {"model_type": "test", "num_labels": 10**18, "depths": [1, 1], "width": 4},
     "the number 1000000000000000000",
   ),
+  "a deep list": (
+    {
+      **{"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 4},
+      **{"x": json.loads("[" * 900 + "]" * 900)},
+    },
+    "nested more than 64",
+  ),
+  "a list of 100,000 widths": (
+    {
+      **{"model_type": "dlcore", "input": [6]},
+      **{"model": {"name": "mlp", "num_classes": 5, "widths": [1] * 100_000}},
+    },
+    "the length of widths=100,000",
+  ),
   "large images": (
     {
       **{"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 4},

@@ -211,3 +211,81 @@ def test_without_the_library_the_message_has_the_command(folder, monkeypatch):
   monkeypatch.setitem(sys.modules, "tokenizers", None)
   with pytest.raises(UserError, match=r"dlcore\[hub\]"):
     transfer.load_tokenizer(folder)
+
+
+def test_decoding_refuses_what_is_no_id(folder):
+  tokenizer = transfer.load_tokenizer(folder)
+  for ids in ([[4, -100]], [[2**31]], [[2**40]], [[1.5]], [4, 5], [["a"]], 3):
+    with pytest.raises(UserError) as error:
+      tokenizer.decode(ids)
+    assert len(error.value.lines) == 3
+  assert tokenizer.decode(np.array([[4]])) == ["deep"]
+
+
+@pytest.mark.parametrize("texts", [[3], [None], [["fun"]], ["\ud800"], [b"x"]])
+def test_encoding_refuses_what_is_no_string(folder, texts):
+  tokenizer = transfer.load_tokenizer(folder)
+  for arguments in ((texts,), (["fun"], texts)):
+    with pytest.raises(UserError, match="valid Unicode") as error:
+      tokenizer.encode(*arguments)
+    assert len(error.value.lines) == 3
+
+
+def options(folder, **settings):
+  (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+  return transfer.load_tokenizer(folder)
+
+
+def test_the_truncation_side_is_the_published_one(folder):
+  text = ["deep learn is fun"]
+  tokenizer = options(folder, truncation_side="left")
+  kept = tokenizer.encode(text, max_length=4)["input_ids"]
+  assert kept.tolist() == [[2, 7, 8, 3]]
+  kept = tokenizer.encode(text, max_length=10**30)["input_ids"]
+  assert kept.tolist() == [[2, 4, 5, 7, 8, 3]]
+  with pytest.raises(UserError, match="truncation_side to be 'left'"):
+    options(folder, truncation_side="top")
+  inner = wordpiece()
+  inner.enable_truncation(9, direction="left")
+  inner.save(str(folder / "tokenizer.json"))
+  assert options(folder).truncation_side == "left"
+  assert options(folder, truncation_side="right").truncation_side == "right"
+
+
+def test_the_options_of_a_bert_normalizer_are_applied(folder):
+  unknown, deep = WORDS.index("[UNK]"), WORDS.index("deep")
+
+  def ids(text, **settings):
+    tokenizer = options(folder, **settings)
+    (row,) = tokenizer.encode([text], add_special_tokens=False)["input_ids"]
+    return row.tolist()
+
+  assert ids("Deep") == ids("Deep", do_lower_case=True) == [deep]
+  assert ids("Deep", do_lower_case=False) == [unknown]
+  assert ids("d\u00e9ep") == [deep]
+  assert ids("d\u00e9ep", strip_accents=False) == [unknown]
+  chinese = "\u4e2d\u4e2d"
+  assert ids(chinese) == [unknown] * 2
+  assert ids(chinese, tokenize_chinese_chars=False) == [unknown]
+
+
+def test_options_that_the_tokenizer_contradicts_are_refused(folder):
+  inner = wordpiece()
+  inner.normalizer = normalizers.Lowercase()
+  inner.save(str(folder / "tokenizer.json"))
+  options(folder, do_lower_case=True)
+  tokens = {"bos_token": "[CLS]", "eos_token": "[SEP]"}
+  options(folder, add_bos_token=True, add_eos_token=True, **tokens)
+  for settings in (
+    {"do_lower_case": False},
+    {"add_bos_token": False, **tokens},
+    {"add_eos_token": False, **tokens},
+  ):
+    with pytest.raises(UserError, match="agrees with") as error:
+      options(folder, **settings)
+    assert len(error.value.lines) == 3
+  inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+  inner.save(str(folder / "tokenizer.json"))
+  options(folder, add_prefix_space=True)
+  with pytest.raises(UserError, match="add_prefix_space=False"):
+    options(folder, add_prefix_space=False)

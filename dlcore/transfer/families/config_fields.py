@@ -21,6 +21,7 @@ TRAINING = (
   "drop_block",
   "dropout",
   "dtype",
+  "embedding_dropout",
   "head_dropout",
   "initializer",
   "layer_scale",

@@ -8,6 +8,7 @@ from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import Field
 from dlcore.transfer.families.family import Family
 from dlcore.transfer.families.name_rules import Rule
+from dlcore.transfer.io import files
 
 ACTIVATIONS = {
   "gelu": "gelu_exact",
@@ -52,7 +53,6 @@ def _labels(num_classes: int | None, _=None) -> dict[str, str]:
 
 
 CLASSES = (
-  Field("id2label", "num_classes", None, _num_classes, _labels),
   Field(
     "label2id",
     "num_classes",
@@ -60,8 +60,10 @@ CLASSES = (
     _num_classes,
     lambda n, _: {label: int(i) for i, label in _labels(n).items()},
   ),
+  Field("id2label", "num_classes", None, _num_classes, _labels),
 )
-"""Rows of the number of classes, which label tables express."""
+"""Rows of the number of classes, which label tables express. As in transformers
+the labels by id count: the last row is read."""
 
 ENCODER = (
   Field("hidden_size", "width", 768),
@@ -73,6 +75,23 @@ ENCODER = (
   *CLASSES,
 )
 """Rows that encoders of text and of images share."""
+
+
+HEADS = {"QuestionAnswering": "^qa_outputs", "MultipleChoice": "^classifier"}
+"""Regex over the published names of heads that dlcore lacks, by the end of the
+name of the class."""
+
+
+def _unknown_head(name: Any, architectures: Mapping[str, Any]) -> UserError:
+  """Returns the error for a class of transformers that dlcore lacks."""
+  _, _, head = str(name).rpartition("For")
+  pattern = HEADS.get(head, "REGEX")
+  return UserError(
+    f"expected a head that dlcore has: {', '.join(architectures)}",
+    f"got {files.quoted(name)} in the architectures of config.json",
+    "load the model without it: pass head=None, and the names of its head as "
+    f"allow={pattern!r}",
+  )
 
 
 class HfConfig(NamedTuple):
@@ -110,8 +129,9 @@ class HfConfig(NamedTuple):
       UserError: dlcore has no such model.
     """
     names = config.get("architectures") or list(self.architectures)
-    name = "architecture of transformers"
-    of_head = lookup(self.architectures, names[0], name)
+    if names[0] not in self.architectures:
+      raise _unknown_head(names[0], self.architectures)
+    of_head = self.architectures[names[0]]
     config_fields.check_entries(config, self.supported)
     if of_head["head"] == self.tied_head:
       config_fields.check_entries(config, {"tie_word_embeddings": True})

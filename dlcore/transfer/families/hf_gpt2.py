@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dlcore.models.field_checks import inherited
 from dlcore.models.gpt2 import GPT2
 from dlcore.transfer.families.config_fields import OPTIONAL, Field
 from dlcore.transfer.families.family import token_inputs
@@ -32,8 +33,16 @@ CONFIG = HfConfig(
     Field("n_positions", "max_length", 1024),
     Field("activation_function", "activation", "gelu_new", *ACTIVATION),
     Field("layer_norm_epsilon", "eps", 1e-5),
-    Field("embd_pdrop", "dropout", 0.1),
-    Field("resid_pdrop", "dropout", 0.1),  # The last row is read.
+    Field("resid_pdrop", "dropout", 0.1),
+    Field(
+      "embd_pdrop",
+      "embedding_dropout",
+      0.1,
+      lambda rate, config: (
+        -1.0 if rate == config.get("resid_pdrop", 0.1) else rate
+      ),
+      lambda rate, model: inherited(rate, model.dropout),
+    ),
     Field("attn_pdrop", "attention_dropout", 0.1),
     *CLASSES,
   ),

@@ -89,6 +89,8 @@ CONFIG = HfConfig(
     "normalize_before": False,
     "normalize_embedding": False,
     "add_final_layer_norm": False,
+    "encoder_layerdrop": 0.0,
+    "decoder_layerdrop": 0.0,
   },
 )
 

@@ -135,8 +135,7 @@ def _file_sizes(
 def _unreachable(
   repository: str, error: Exception, missing: Collection[str]
 ) -> UserError:
-  first_line = (str(error).strip().splitlines() or [""])[0]
-  reason = f"{type(error).__name__}: {first_line[:120]}"
+  reason = f"{type(error).__name__}: {files.first_line(error)}"
   if missing:
     names = ", ".join(sorted(missing)[:3])
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -4,7 +4,6 @@ An archive is a zip file of arrays. Sizes in its headers are compared with the
 actual number of bytes before an array is allocated. Nothing is unpickled.
 """
 
-import contextlib
 import math
 import zipfile
 import zlib
@@ -56,8 +55,14 @@ class File(Mapping[str, np.ndarray]):
       UserError: the file is not plain, or not an archive of arrays.
     """
     self.path = Path(path)
-    with self._archive() as archive:
-      self._names = list(_members(archive))
+    try:
+      with (
+        files.open_plain(self.path) as file,
+        zipfile.ZipFile(file) as self._archive,
+      ):
+        self._members = _members(self._archive)
+    except (ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+      raise self._damaged(str(error)) from error
 
   def __getitem__(self, name: str) -> np.ndarray:
     """Reads one array.
@@ -65,30 +70,23 @@ class File(Mapping[str, np.ndarray]):
     Raises:
       UserError: the content contradicts the header.
     """
-    with self._archive() as archive:
-      member = _members(archive)[name]
+    member = self._members[name]
+    with files.open_plain(self.path) as file:
+      # A new ZipFile would read the table of contents again, for each array.
+      self._archive.fp = file  # pyright: ignore  The attribute may be None.
       try:
-        with archive.open(member) as file:
-          return _read_array(file, member.file_size)
+        with self._archive.open(member) as stream:
+          return _read_array(stream, member.file_size)
       except DAMAGE as error:
         raise self._damaged(f"{files.quoted(name)}: {error}") from error
+      finally:
+        self._archive.fp = None
 
   def __iter__(self) -> Iterator[str]:
-    return iter(self._names)
+    return iter(self._members)
 
   def __len__(self) -> int:
-    return len(self._names)
-
-  @contextlib.contextmanager
-  def _archive(self) -> Iterator[zipfile.ZipFile]:
-    try:
-      with (
-        files.open_plain(self.path) as file,
-        zipfile.ZipFile(file) as archive,
-      ):
-        yield archive
-    except (ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-      raise self._damaged(str(error)) from error
+    return len(self._members)
 
   def _damaged(self, reason: str) -> UserError:
     return UserError(

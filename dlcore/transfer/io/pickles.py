@@ -30,8 +30,9 @@ CONVERT = (
 A training checkpoint nests the weights under "state_dict" or "model". Tensors
 are cloned because a safetensors file cannot share storage between them."""
 
-SHARD = re.compile(r"-\d+-of-\d+\.")
-"""Part of the file names of a model that is split over several files."""
+SHARD = re.compile(r"-\d+-of-(\d{1,9})\.")
+"""Part of the file names of a model that is split over several files, with
+their number."""
 
 
 def refusal(paths: Sequence[Path], output: Path) -> UserError:

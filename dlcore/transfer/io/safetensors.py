@@ -36,6 +36,9 @@ DTYPES = {
 }
 """By name in the header. Writers store tensors in the reverse of this order."""
 
+QUANTIZED = ("F4", "F6", "F8", "I4", "U4")
+"""Starts of the names of dtypes of fewer than 16 bits, which need scales."""
+
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 METADATA = "__metadata__"
 MAX_HEADER = 1 << 24
@@ -104,6 +107,7 @@ def header(file: IO[bytes]) -> tuple[dict[str, Tensor], dict[str, str], int]:
 
   Raises:
     ValueError: the header is invalid; the message is the reason.
+    UserError: the tensors are quantized.
   """
   size = files.byte_size(file)
   if size < 8:
@@ -145,6 +149,12 @@ def _tensor(name: str, entry: Any) -> Tensor:
     raise ValueError(f"{label} with other keys than {', '.join(sorted(keys))}")
   dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
   if not isinstance(dtype, str) or dtype not in DTYPES:
+    if str(dtype).startswith(QUANTIZED):
+      raise UserError(
+        "expected weights that are not quantized, such as F16, BF16 or F32",
+        f"got {label} of dtype {files.quoted(dtype)}",
+        "choose the original weights: 8 or fewer bits need scales of their own",
+      )
     raise ValueError(f"{label} of dtype {files.quoted(dtype)}")
   if not _are_sizes(shape) or len(shape) > MAX_RANK:
     raise ValueError(f"{label} of shape {files.quoted(shape)}")

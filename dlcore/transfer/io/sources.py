@@ -18,6 +18,7 @@ from dlcore.transfer.io.shards import INDEX
 
 SINGLE = "model.safetensors"
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 SUFFIXES = (".json", ".npz", ".safetensors", *pickles.SUFFIXES)
 """Suffixes of file names, which are unlikely in names on the hub."""
 
@@ -38,8 +39,17 @@ class Weights(NamedTuple):
   arrays: Mapping[str, np.ndarray]
   """By published name."""
 
-  config: dict[str, Any] | None
+  config: dict[str, Any] | None = None
   """Content of the config.json beside them; None if there is none."""
+
+  generation: dict[str, Any] | None = None
+  """Content of the generation_config.json beside them."""
+
+  @property
+  def published(self) -> dict[str, dict[str, Any]]:
+    """The content of both files by name, without missing ones."""
+    contents = {CONFIG: self.config, GENERATION: self.generation}
+    return {name: value for name, value in contents.items() if value}
 
 
 def open_weights(source: str | Path) -> Weights:
@@ -55,7 +65,7 @@ def open_weights(source: str | Path) -> Weights:
   if link_root and path.is_dir():
     return _folder(path, link_root)
   if (path / "checkpoints").is_dir():
-    return Weights(_run_variables(path), None)
+    return Weights(_run_variables(path))
   if path.is_dir():
     return _folder(path)
   if not path.exists() and not path.is_symlink():
@@ -64,7 +74,7 @@ def open_weights(source: str | Path) -> Weights:
       "expected weights: a .safetensors or .npz file, a folder with "
       f"{SINGLE}, a run folder, or {SCHEME}ORG/NAME",
     )
-  return Weights(_file(path, link_root), None)
+  return Weights(_file(path, link_root))
 
 
 def locate(source: str | Path) -> tuple[Path, Path | None]:
@@ -140,25 +150,63 @@ def _file(path: Path, link_root: Path | None) -> Mapping[str, np.ndarray]:
   # Zip files other than .npz, and pickle's PROTO opcode with version 2.
   if path.suffix in pickles.SUFFIXES or magic in (b"PK", b"\x80\x02"):
     raise pickles.refusal([path], path.with_suffix(".safetensors"))
+  if (shard := pickles.SHARD.search(path.name)) and int(shard[1]) > 1:
+    raise UserError(
+      f"expected all {int(shard[1])} files of the model",
+      f"got one of them, {path.name}",
+      f"pass their folder, {path.parent}, with its {INDEX}",
+    )
   return safetensors.File(path, link_root)
 
 
 def _folder(folder: Path, link_root: Path | None = None) -> Weights:
   """Opens a folder of config.json and safetensors, in one or several files."""
-  path, single, index = folder / CONFIG, folder / SINGLE, folder / INDEX
-  config = files.read_json(path, link_root) if path.exists() else None
+  single, index = folder / SINGLE, folder / INDEX
+  settings = [read_settings(folder, n, link_root) for n in (CONFIG, GENERATION)]
   # As transformers does: an index beside the single file is out of date.
   if single.exists() or single.is_symlink():
-    return Weights(safetensors.File(single, link_root), config)
+    return Weights(safetensors.File(single, link_root), *settings)
   if index.exists() or index.is_symlink():
-    return Weights(shards.open_index(index, link_root), config)
+    return Weights(shards.open_index(index, link_root), *settings)
   if paths := pickles.in_folder(folder):
     raise pickles.refusal(paths, single)
-  raise UserError(
-    f"expected {SINGLE} or {INDEX} in {folder}",
-    "got neither",
-    "pass the path of the file itself if it has another name",
+  raise _no_weights(folder)
+
+
+def _no_weights(folder: Path) -> UserError:
+  """Returns the error for a folder without weights of the usual names."""
+  suffixes = (".safetensors", ".npz")
+  names = sorted(p.name for p in folder.iterdir() if p.suffix in suffixes)
+  expected = f"expected {SINGLE} or {INDEX} in {folder}"
+  if any(map(pickles.SHARD.search, names)):
+    return UserError(
+      expected,
+      f"got {len(names)} files of a model, such as {names[0]}, without {INDEX}",
+      f"download {INDEX} from the same place: it names the file of each array",
+    )
+  if not names:
+    return UserError(
+      expected,
+      "got neither",
+      "pass the folder or the file of the weights: .safetensors or .npz",
+    )
+  return UserError(
+    expected,
+    f"got neither, but {', '.join(names[:3])}",
+    f"pass the path of the file itself, such as {folder / names[0]}",
   )
+
+
+def read_settings(
+  folder: Path, name: str, link_root: Path | None
+) -> dict[str, Any] | None:
+  """Returns the object in a JSON file of a folder, None if it is missing.
+
+  Raises:
+    UserError: see `files.read_json`.
+  """
+  path = folder / name
+  return files.read_json(path, link_root) if path.exists() else None
 
 
 def _run_variables(folder: Path) -> dict[str, np.ndarray]:

@@ -1,0 +1,161 @@
+"""Token ids of a published folder that generation needs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dlcore.errors import UserError
+from dlcore.transfer.io import files, sources
+
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+SPECIAL_TOKENS = "special_tokens_map.json"
+MAX_ID = 2**31 - 1
+
+
+class SpecialIds(NamedTuple):
+  """Arguments of `generation` that a published folder determines."""
+
+  eos_ids: tuple[int, ...] = ()
+  """Ids that end a sequence."""
+
+  pad_id: int | None = None
+  """The id after the end of a sequence; None if the folder names none."""
+
+  decoder_start_id: int | None = None
+  """The id before the first target token, of encoder-decoders."""
+
+  suppress_tokens: tuple[int, ...] = ()
+  """Ids that are never generated; `bad_words_ids` of one token belong to
+  them."""
+
+
+def load_special_ids(source: str | Path) -> SpecialIds:
+  """Reads the ids of generation_config.json, config.json and the tokenizer.
+
+  The first file with an entry counts, in this order. A negative id stands for
+  none.
+
+  Args:
+    source: a folder with one of the files, or `hf:org/name`.
+
+  Raises:
+    UserError: a file is invalid, or an entry is no id.
+  """
+  path, link_root = sources.locate(source)
+  if not path.is_dir():
+    raise sources.not_found(
+      source, f"expected a folder with {sources.CONFIG}, or hf:ORG/NAME"
+    )
+  return special_ids(path, link_root)
+
+
+def special_ids(
+  folder: Path,
+  link_root: Path | None = None,
+  tokenizer: Mapping[str, Any] | None = None,
+) -> SpecialIds:
+  """Returns the ids of a folder, see `load_special_ids`.
+
+  Args:
+    folder: the published folder.
+    link_root: see `files.open_plain`.
+    tokenizer: content of tokenizer.json; by default it is read if the end of
+      sequences is in no other file.
+  """
+  names = (sources.GENERATION, sources.CONFIG)
+  settings = [
+    (folder / name, sources.read_settings(folder, name, link_root) or {})
+    for name in names
+  ]
+
+  def ids(key: str) -> tuple[int, ...]:
+    found = (_ids(path, key, content.get(key)) for path, content in settings)
+    return next(filter(None, found), ())
+
+  eos_ids = ids("eos_token_id")
+  if not eos_ids:
+    eos_ids = _tokenizer_eos(folder, link_root, tokenizer)
+  pad_ids, start_ids = ids("pad_token_id"), ids("decoder_start_token_id")
+  return SpecialIds(
+    eos_ids,
+    pad_ids[0] if pad_ids else None,
+    start_ids[0] if start_ids else None,
+    tuple(dict.fromkeys((*ids("suppress_tokens"), *_bad_words(settings)))),
+  )
+
+
+def tokenizer_settings(
+  folder: Path, link_root: Path | None = None
+) -> dict[str, Any]:
+  """Returns the settings beside a tokenizer, merged as in transformers.
+
+  Older folders, whose settings do not list the added tokens, have a separate
+  file of special tokens.
+  """
+  config = sources.read_settings(folder, TOKENIZER_CONFIG, link_root) or {}
+  if "added_tokens_decoder" not in config:
+    config |= sources.read_settings(folder, SPECIAL_TOKENS, link_root) or {}
+  return config
+
+
+def token_content(token: Any) -> str | None:
+  """Returns the string of a token in settings, an object or a string."""
+  token = token.get("content") if isinstance(token, dict) else token
+  return token if isinstance(token, str) else None
+
+
+def _tokenizer_eos(
+  folder: Path, link_root: Path | None, tokenizer: Mapping[str, Any] | None
+) -> tuple[int, ...]:
+  """Returns the id of the `eos_token` of the tokenizer's settings."""
+  token = token_content(tokenizer_settings(folder, link_root).get("eos_token"))
+  if token is None:
+    return ()
+  if tokenizer is None:
+    tokenizer = sources.read_settings(folder, TOKENIZER, link_root) or {}
+  vocabulary = vocabulary_ids(tokenizer)
+  path = folder / TOKENIZER
+  return _ids(path, f"the id of {token!r}", vocabulary.get(token))
+
+
+def vocabulary_ids(tokenizer: Mapping[str, Any]) -> dict[Any, Any]:
+  """Returns the id of each token of a tokenizer.json, which is not trusted."""
+  model = tokenizer.get("model")
+  vocab = model.get("vocab") if isinstance(model, dict) else None
+  if isinstance(vocab, list):  # Of Unigram: pairs of token and score.
+    rows = enumerate(vocab)
+    vocab = {row[0]: i for i, row in rows if isinstance(row, list) and row}
+  ids: dict[Any, Any] = dict(vocab) if isinstance(vocab, dict) else {}
+  added = tokenizer.get("added_tokens")
+  for token in added if isinstance(added, list) else []:
+    if isinstance(token, dict) and isinstance(token.get("content"), str):
+      ids[token["content"]] = token.get("id")
+  return ids
+
+
+def _bad_words(settings: list[tuple[Path, dict[str, Any]]]) -> list[int]:
+  """Returns the first nonempty `bad_words_ids` of one token each."""
+  for path, content in settings:
+    if words := content.get("bad_words_ids"):
+      lists = words if isinstance(words, list) else [words]
+      checked = [_ids(path, "bad_words_ids", word) for word in lists]
+      return [ids[0] for ids in checked if len(ids) == 1]
+  return []
+
+
+def _ids(path: Path, key: str, value: Any) -> tuple[int, ...]:
+  """Returns one id, a list of ids or null as a tuple.
+
+  Raises:
+    UserError: it is none of these, or an id exceeds int32.
+  """
+  ids = value if isinstance(value, list) else [value]
+  ids = [] if value is None else ids
+  if not all(type(i) is int and i <= MAX_ID for i in ids):
+    raise UserError(
+      f"expected {key} in {path} to be a token id or a list of them",
+      f"got {files.quoted(value)}",
+      "correct the file, or download it again",
+    )
+  return tuple(i for i in ids if i >= 0)
