@@ -166,14 +166,16 @@ def is_range(value: Any) -> bool:
 
 def scale(values: np.ndarray, value_range: Sequence[float]) -> np.ndarray:
   """Maps integers `[Y, X]` from `value_range` to uint8, 0 to 255."""
+  if values.dtype == np.uint16:  # A table bounds the memory of the floats.
+    every = np.arange(1 << 16, dtype=np.int32)[None]
+    return scale(every, value_range)[0][values]
   low, high = value_range
   step = max(high - low, 1) / 255
   scaled = np.empty(values.shape, np.uint8)
   rows = max(1, (1 << 20) // values.shape[1])
-  for start in range(0, len(values), rows):  # Bounds the memory of the floats.
+  for start in range(0, len(values), rows):
     piece = values[start : start + rows].astype(np.float64)
-    piece = np.rint((piece.clip(low, high) - low) / step)
-    scaled[start : start + rows] = piece
+    scaled[start : start + rows] = np.rint((piece.clip(low, high) - low) / step)
   return scaled
 
 
@@ -204,8 +206,10 @@ def _opened(file: pathlib.Path | BinaryIO) -> Iterator[Any]:
   from PIL import Image
 
   try:
-    _check_file(file)
-    with Image.open(file, formats=_formats()) as image:
+    with (
+      _stream(file) as stream,
+      Image.open(stream, formats=_formats()) as image,
+    ):
       if image.width * image.height > MAX_PIXELS:
         raise UnreadableError(
           f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
@@ -228,17 +232,23 @@ def _formats() -> list[str]:
   return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _check_file(file: pathlib.Path | BinaryIO) -> None:
-  if isinstance(file, pathlib.Path):
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):  # Opening a pipe would wait.
-      raise UnreadableError("not a plain file")
-    size = status.st_size
-  else:
+@contextlib.contextmanager
+def _stream(file: pathlib.Path | BinaryIO) -> Iterator[BinaryIO]:
+  """Opens a path, and checks the size of the file.
+
+  From a path, Pillow would map uncompressed TIFF files into memory, which
+  garbles those that EXIF rotates.
+  """
+  with contextlib.ExitStack() as stack:
+    if isinstance(file, pathlib.Path):
+      if not stat.S_ISREG(file.stat().st_mode):  # Opening a pipe would wait.
+        raise UnreadableError("not a plain file")
+      file = stack.enter_context(file.open("rb"))
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-  if size > MAX_FILE_BYTES:
-    raise UnreadableError(f"{size:,} bytes, more than {MAX_FILE_BYTES:,}")
+    if size > MAX_FILE_BYTES:
+      raise UnreadableError(f"{size:,} bytes, more than {MAX_FILE_BYTES:,}")
+    yield file
 
 
 _large_image = threading.Lock()
