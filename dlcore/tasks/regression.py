@@ -95,6 +95,12 @@ def _derived(sums: Metrics) -> dict[str, float]:
 
 def _check_data(info: DataInfo) -> None:
   classes, target = info.schema.classes, info.schema.target
+  if classes and all(map(_is_number, classes)):
+    raise UserError(
+      "expected data with a number as its target for regression",
+      f"got {info.name!r}, whose target is read as {len(classes)} classes",
+      'read it as a number: data.task="regression" for a table',
+    )
   if classes:
     raise UserError(
       "expected data with a number as its target for regression",
@@ -109,9 +115,16 @@ def _check_data(info: DataInfo) -> None:
     )
 
 
+def _is_number(name: str) -> bool:
+  try:
+    return math.isfinite(float(name))
+  except ValueError:
+    return False
+
+
 def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
-  del info
-  return {name: float(value) for name, value in row.items()}
+  offset = info.schema.target_offset or 0.0  # In float64, as it was subtracted.
+  return {name: float(value) + offset for name, value in row.items()}
 
 
 def _report_arrays(

@@ -11,11 +11,10 @@ from dlcore.data.images import decoding
 from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
 
 
-def _value_range(value: Any) -> tuple[float, float]:
+def _value_range(value: Any) -> tuple[float, ...]:
   if not decoding.is_range(value):
     raise ValueError
-  low, high = value
-  return low, high
+  return tuple(value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class ImageSchema(Schema):
   input: str = "image"
   target: str = "label"
 
-  value_range: tuple[float, float] | None = None
+  value_range: tuple[float, ...] | None = None
   """Values of gray images of 16 or 32 bits that become 0 and 255. None if the
   training data has no such images, and in runs of earlier versions: then the
   range is 0 to 65535."""

@@ -41,7 +41,7 @@ class Features(NamedTuple):
     return isinstance(self.schema, ImageSchema)
 
   @property
-  def value_range(self) -> tuple[float, float] | None:
+  def value_range(self) -> tuple[float, ...] | None:
     """The argument of `decoding.decode`."""
     schema = self.schema
     return schema.value_range if isinstance(schema, ImageSchema) else None
@@ -227,7 +227,7 @@ def _describe(builder, selection: Mapping[str, Any]) -> Features:
 
 def _value_range(
   name: str, feature: Any, value_range: Sequence[float]
-) -> tuple[float, float] | None:
+) -> tuple[float, ...] | None:
   """Returns the values that become 0 and 255, None for images of 8 bits.
 
   Raises:
@@ -252,8 +252,7 @@ def _value_range(
       "got ()",
       "for example value_range=(0, 65535)",
     )
-  low, high = value_range
-  return low, high
+  return tuple(value_range)
 
 
 def _shape(
