@@ -95,17 +95,14 @@ def _derived(sums: Metrics) -> dict[str, float]:
 
 def _check_data(info: DataInfo) -> None:
   classes, target = info.schema.classes, info.schema.target
-  if classes and all(map(_is_number, classes)):
-    raise UserError(
-      "expected data with a number as its target for regression",
-      f"got {info.name!r}, whose target is read as {len(classes)} classes",
-      'read it as a number: data.task="regression" for a table',
-    )
   if classes:
+    remedy = "use the task 'classification'"
+    if all(map(_is_number, classes)):
+      remedy += ', or read a table with data.task="regression"'
     raise UserError(
       "expected data with a number as its target for regression",
       f"got {info.name!r}, which has {len(classes)} classes",
-      "use the task 'classification'",
+      remedy,
     )
   if target != "target":
     raise UserError(
