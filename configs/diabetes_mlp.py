@@ -2,8 +2,9 @@
 
 experiments/train.py --config=configs/diabetes_mlp.py
 
-Measured on 2 cores, 2026-11-25: test r2 0.40 (deviation 0.02 over 5 seeds) in
-3 to 4 s from the command to its exit.
+Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-28, commit
+172a139: test r2 0.39 (deviation 0.02 over 5 seeds) in 4 to 8 s from the
+command to its exit, on a machine with other jobs.
 """
 
 from dlcore import experiment

@@ -59,6 +59,7 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
     config: the default of `--config`, a file in the checkout, or None if the
       script takes no config.
   """
+  _open_closed_streams()
   signal.signal(signal.SIGINT, _interrupt)
   sys.excepthook = _print_exception
   threading.excepthook = lambda arguments: _print_exception(*arguments[:3])
@@ -66,6 +67,13 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
   if code:  # Messages of libraries at exit would follow the error message.
     sys.unraisablehook = lambda _: None
   sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+  """Replaces standard streams that the shell closed, such as by `2>&-`."""
+  for name in ("stdout", "stderr"):
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def call(
@@ -374,11 +382,11 @@ def _config_help(tree: Mapping[str, Any], name: str) -> str:
 
 
 def _log_to_stderr() -> None:
-  """Logs dlcore's messages as single lines, and errors of other packages."""
+  """Logs dlcore's messages, and errors of other packages."""
   logger = logging.getLogger("dlcore")
-  if not any(isinstance(h.formatter, _LineFormatter) for h in logger.handlers):
+  if not any(isinstance(h.formatter, _Formatter) for h in logger.handlers):
     handler = logging.StreamHandler()
-    handler.setFormatter(_LineFormatter())
+    handler.setFormatter(_Formatter())
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -388,14 +396,14 @@ def _log_to_stderr() -> None:
   logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
-class _LineFormatter(logging.Formatter):
-  """Formats a record as one line, with its level from warnings on."""
+class _Formatter(logging.Formatter):
+  """Formats tables of information as they are, and warnings as one line."""
 
   def format(self, record: logging.LogRecord) -> str:
-    text = " ".join(record.getMessage().split())
+    message = record.getMessage()
     if record.levelno <= logging.INFO:
-      return text
-    return f"{record.levelname.lower()}: {text}"
+      return "\n".join(map(str.rstrip, message.splitlines()))
+    return f"{record.levelname.lower()}: {' '.join(message.split())}"
 
 
 def _configure_backend(config: Mapping[str, Any] | None = None) -> None:

@@ -76,4 +76,4 @@ def compute(
   values = {
     name: mean(pair) for name, pair in sums.items() if not name.startswith("_")
   }
-  return {**values, **derived(sums)}
+  return values | {name: float(v) for name, v in derived(sums).items()}

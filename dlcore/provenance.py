@@ -43,15 +43,27 @@ def versions() -> dict[str, str]:
 
 
 def commit(repository: str | Path) -> str:
-  """Returns the short hash of the commit, see `provenance`."""
-  command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
-  try:
+  """Returns the short hash of the commit, see `provenance`.
+
+  Results that a measurement has just written do not count as changes.
+  """
+
+  def git(*arguments: str) -> str:
     result = subprocess.run(
-      command, cwd=repository, capture_output=True, text=True, check=False
+      ["git", *arguments],
+      cwd=repository,
+      capture_output=True,
+      text=True,
+      check=False,
     )
+    return result.stdout.strip()
+
+  try:
+    changes = ("status", "--porcelain", "--untracked-files=no", "--", ".")
+    changed = git(*changes, ":!*/results/*.json")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
   except OSError:  # Git is not installed.
     return ""
-  return result.stdout.strip()
 
 
 def machine(cpuinfo: str | Path = "/proc/cpuinfo") -> str:

@@ -2,8 +2,8 @@
 
   predict.py --workdir=runs/digits_cnn image.png folder/ ...
 
-A folder stands for its files. An input that cannot be read has a line with
-"error", and the exit code is then 2.
+A folder stands for its files. An input that cannot be read, or whose prediction
+is not finite, has a line with "error", and the exit code is then 2.
 """
 
 import json
@@ -34,8 +34,8 @@ def main():
     bad += "error" in row
   if bad:
     raise UserError(
-      "expected readable inputs",
-      f"got {bad} that cannot be read",
+      "expected inputs that can be read and predicted",
+      f"got {bad} that cannot",
       'their lines have "error" instead of a prediction',
     )
 

@@ -17,7 +17,7 @@ LEVELS = (
   {"trees", "provenance"},
   {"task"},
   {"storage"},
-  {"layers", "losses", "metrics", "optim", "augment", "data", "predictions"},
+  {"layers", "losses", "metrics", "optim", "augment", "data", "report_arrays"},
   {"models", "tasks", "generation"},
   {"sharding"},
   {"training"},

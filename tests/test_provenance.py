@@ -38,9 +38,14 @@ def test_the_commit_of_a_changed_checkout_ends_with_a_plus(tmp_path):
   assert provenance.commit(tmp_path) == ""
   git("init")
   (tmp_path / "file").write_text("a")
-  git("add", "file")
+  (tmp_path / "experiments" / "results").mkdir(parents=True)
+  result = tmp_path / "experiments" / "results" / "tax.json"
+  result.write_text("1")
+  git("add", ".")
   git("commit", "-m", "Add a file")
   clean = provenance.commit(tmp_path)
   assert len(clean) >= 7
+  result.write_text("2")
+  assert provenance.commit(tmp_path) == clean
   (tmp_path / "file").write_text("b")
   assert provenance.commit(tmp_path) == f"{clean}+"

@@ -155,7 +155,7 @@ def build_task(
   settings = own_settings(config["model"], "model")
   if both := arguments.keys() & settings.keys():
     raise ValueError(
-      f"the data provides {sorted(both)}: add them to `from_elsewhere` of the "
+      f"the data provides {sorted(both)}: add them to `provided` of the "
       'table "model" in entry_settings.py'
     )
   with qualify("model", config["model"]):

@@ -15,7 +15,7 @@ class Table(NamedTuple):
   noun: str
   """Singular noun for a row, in messages."""
 
-  from_elsewhere: Callable[[Any], Collection[str]] = lambda row: ()
+  provided: Callable[[Any], Collection[str]] = lambda row: ()
   """Returns the arguments of a row that the data or another section provides;
   all others are settings of the section."""
 
@@ -59,7 +59,7 @@ def settings(section: str, name: str) -> dict[str, Any]:
       nearest(name, table.rows),
     )
   row = table.rows[name]
-  elsewhere = table.from_elsewhere(row)
+  elsewhere = table.provided(row)
   parameters = inspect.signature(table.function(row)).parameters.values()
   own = {
     parameter.name: parameter.default

@@ -1,5 +1,6 @@
 """Predictions of a run for new files."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def predict(
   Yields:
     `{"input", ...}` with the fields of the task, such as `{"input", "label",
     "probability", "probabilities"}`, and `{"input", "error"}` for an input
-    that cannot be read.
+    that cannot be read or whose prediction is not finite.
 
   Raises:
     UserError: the folder is not a finished run, or a path does not exist.
@@ -59,7 +60,19 @@ def predict(
     rows = jax.device_get(function(params, model_state, batch, key))
     for i, name in enumerate(names):
       row = {field: values[i] for field, values in rows.items()}
-      yield {"input": name, **kind.to_json(row, info)}
+      fields = kind.to_json(row, info)
+      if not _is_finite(fields):
+        fields = {"error": "the prediction is not finite for this input"}
+      yield {"input": name, **fields}
+
+
+def _is_finite(value: Any) -> bool:
+  """Returns whether all numbers in a JSON value are finite."""
+  if isinstance(value, dict):
+    return all(map(_is_finite, value.values()))
+  if isinstance(value, list | tuple):
+    return all(map(_is_finite, value))
+  return not isinstance(value, float) or math.isfinite(value)
 
 
 def _list_files(paths: Sequence[str]) -> list[Path]:

@@ -11,9 +11,9 @@ import numpy as np
 from dlcore import (
   data,
   models,
-  predictions,
   provenance,
   report,
+  report_arrays,
   storage,
   tasks,
   training,
@@ -221,10 +221,13 @@ def _keep(
   def read_inputs(indices: np.ndarray) -> np.ndarray:
     return source.read(indices)[info.schema.input]
 
-  arrays = data.read_all(source, exclude=info.inputs)
-  folder.write_arrays(
-    PREDICTIONS, kind.report_arrays(split, rows, arrays, read_inputs)
-  )
+  targets = data.read_all(source, exclude=info.inputs)
+  arrays = kind.report_arrays(split, rows, targets, read_inputs)
+  kept = {name: np.asarray(array) for name, array in arrays.items()}
+  for name in [name for name, array in kept.items() if array.dtype == object]:
+    log.warning("the report omits %r, which is not an array", name)
+    del kept[name]
+  folder.write_arrays(PREDICTIONS, kept)
 
 
 def _feature_maps(
@@ -245,7 +248,7 @@ def _feature_maps(
   params = trees.flatten(model_variables["params"])
   kernel = params[f"{next(iter(maps))}/kernel"]
   rows = {path: np.asarray(rows[0]) for path, rows in maps.items()}
-  return predictions.features(image[0], np.asarray(kernel), rows)
+  return report_arrays.features(image[0], np.asarray(kernel), rows)
 
 
 def _count_parameters(experiment: Experiment, state: State) -> int:

@@ -24,7 +24,7 @@ from dlcore.layers.feedforward import FeedForward, GatedFeedForward
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
 from dlcore.layers.mask import bool_mask, causal_mask, padding_mask
-from dlcore.layers.norm import LayerNorm
+from dlcore.layers.norm import BatchNorm, LayerNorm
 from dlcore.layers.patch_embedding import PatchEmbed, extract_patches
 from dlcore.layers.pooling import adaptive_avg_pool, avg_pool, max_pool
 from dlcore.layers.position import (
@@ -51,6 +51,7 @@ __all__ = [
   "RNN",
   "Attention",
   "AttentiveRecurrent",
+  "BatchNorm",
   "Conv",
   "DropBlock",
   "Dropout",

@@ -5,6 +5,8 @@ from functools import partial
 
 from flax import linen as nn
 
+from dlcore import layers
+
 
 def make_batch_norm(
   model: nn.Module, *, train: bool, momentum: float = 0.9, eps: float = 1e-5
@@ -18,10 +20,10 @@ def make_batch_norm(
     eps: added to the variance.
 
   Returns:
-    `(name=...) -> nn.BatchNorm`.
+    `(name=...) -> layers.BatchNorm`.
   """
   return partial(
-    nn.BatchNorm,
+    layers.BatchNorm,
     use_running_average=not train,
     momentum=momentum,
     epsilon=eps,

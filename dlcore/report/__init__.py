@@ -1,8 +1,7 @@
 """HTML pages about one run or several, from their folders alone."""
 
-from dlcore import predictions
 from dlcore.report import estimates
 from dlcore.report.groups import is_group
 from dlcore.report.page import compare, write
 
-__all__ = ["compare", "estimates", "is_group", "predictions", "write"]
+__all__ = ["compare", "estimates", "is_group", "write"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dlcore.predictions import BY_CLASS, HISTOGRAM
+from dlcore.report_arrays import BY_CLASS, HISTOGRAM
 
 MAX_BYTES = 2**28
 MAX_CLASSES = 10_000

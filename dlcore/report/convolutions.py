@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from dlcore.predictions import MAX_CONVOLUTIONS, MAX_MAPS
 from dlcore.report import markup, png
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run
+from dlcore.report_arrays import MAX_CONVOLUTIONS, MAX_MAPS
 
 NOTE = (
   "Filters share one scale, with 0 in the middle; each feature map is scaled "

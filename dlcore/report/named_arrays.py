@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from dlcore.predictions import BY_CLASS, HISTOGRAM
 from dlcore.report import markup, plots
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names
+from dlcore.report_arrays import BY_CLASS, HISTOGRAM
 
 MAX_CHARTS = 24
 MAX_ROWS = 100

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from dlcore import storage
 from dlcore.errors import UserError
-from dlcore.predictions import BY_CLASS, CLASSES, HISTOGRAM, NUMBERS
 from dlcore.report import (
   classes,
   comparison,
@@ -25,6 +24,7 @@ from dlcore.report import (
   run,
 )
 from dlcore.report.markup import Markup, tag
+from dlcore.report_arrays import BY_CLASS, CLASSES, HISTOGRAM, NUMBERS
 
 
 class Section(NamedTuple):
@@ -35,7 +35,7 @@ class Section(NamedTuple):
 
   arrays: tuple[str, ...] = ()
   """The arrays that a run must have kept, by name, or by a prefix that ends
-  with a slash; see `dlcore.predictions`."""
+  with a slash; see `dlcore.report_arrays`."""
 
 
 SECTIONS = (

@@ -37,7 +37,7 @@ class Run:
   """By metric, then by split."""
 
   arrays: Mapping[str, np.ndarray]
-  """Arrays of `dlcore.predictions`, checked."""
+  """Arrays of `dlcore.report_arrays`, checked."""
 
   remarks: tuple[str, ...]
   """Omitted files and arrays, with the reasons."""

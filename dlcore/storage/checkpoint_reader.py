@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -165,15 +166,54 @@ def _is_not_warning(record: logging.LogRecord) -> bool:
 
 
 def _load(item: Path) -> dict[str, Any]:
+  """Returns the arrays in a folder of Orbax.
+
+  Raises:
+    UserError: the arrays do not fit into memory, or cannot be read although
+      their files have the checksums of the manifest.
+  """
   import orbax.checkpoint as ocp  # Late: the import takes 1 s.
 
+  remedy = "choose another step, or restore the folder from a copy"
   with _without_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
-    tree = checkpointer.metadata(item.absolute()).item_metadata.tree
+    try:
+      tree = checkpointer.metadata(item.absolute()).item_metadata.tree
+      size = sum(map(_num_bytes, jax.tree.leaves(tree)))
+    except Exception as error:  # Orbax and TensorStore raise many kinds.
+      raise UserError(
+        f"expected a checkpoint of Orbax at {item}", _first_line(error), remedy
+      ) from error
+    if size > _memory():  # Allocating them would abort the process.
+      raise UserError(
+        f"expected a checkpoint at {item} that fits into memory",
+        f"got arrays of {size / 1e9:,.0f} GB in all",
+        remedy,
+      )
     # Without these arguments Orbax restores to the devices that wrote it.
     arguments = jax.tree.map(
       lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
     )
-    return checkpointer.restore(item.absolute(), restore_args=arguments)
+    try:
+      return checkpointer.restore(item.absolute(), restore_args=arguments)
+    except Exception as error:
+      raise UserError(
+        f"expected readable arrays at {item}", _first_line(error), remedy
+      ) from error
+
+
+def _num_bytes(leaf: Any) -> int:
+  """Returns the size of an array that Orbax's metadata describes."""
+  return math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
+
+
+def _memory() -> int:
+  """Returns the physical memory in bytes."""
+  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _first_line(error: Exception) -> str:
+  lines = str(error).splitlines() or [type(error).__name__]
+  return f"got: {lines[0][:200]}"
 
 
 def _check_fixed(

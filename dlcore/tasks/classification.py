@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import augment, losses, predictions
+from dlcore import augment, losses, report_arrays
 from dlcore.data import DataInfo
 from dlcore.errors import UserError, check_choice
 from dlcore.task import Task
@@ -203,7 +203,7 @@ def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
 def _report_arrays(
   split: str, rows: Arrays, targets: Arrays, read: Callable
 ) -> Arrays:
-  return predictions.classification(
+  return report_arrays.classification(
     split, targets["label"], rows["probabilities"], read
   )
 

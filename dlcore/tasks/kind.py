@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlcore.data import DataInfo
+from dlcore.errors import check_settings
 from dlcore.task import Task
 
 Arrays = Mapping[str, np.ndarray]
@@ -47,9 +48,10 @@ class TaskKind(NamedTuple):
 
   report_arrays: Callable[[str, Arrays, Arrays, Callable], Arrays] = no_arrays
   """`(split, predictions, targets, read_inputs)` -> the arrays that the report
-  shows; `dlcore.predictions` lists their names."""
+  shows; `dlcore.report_arrays` lists their names."""
 
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
     """Returns the task for data that `info` describes."""
     arguments = {k: read(info) for k, read in self.data_arguments.items()}
+    check_settings(self.make, arguments, "`make` of this kind of task")
     return self.make(model, **arguments, **settings)

@@ -171,6 +171,8 @@ def check_output(
       "expected a model with outputs of the shape "
       f"[{', '.join(map(str, expected))}]",
       f"got {kind}{' of a model without a head' if headless else ''}",
-      'set head="classifier" and num_classes, 1 in regression',
+      'set head="classifier"'
+      if headless
+      else "the size follows from `model_arguments` of the kind of task",
     )
   return outputs

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from dlcore import losses, metrics, predictions
+from dlcore import losses, metrics, report_arrays
 from dlcore.data import DataInfo
 from dlcore.errors import UserError
 from dlcore.task import Task
@@ -127,7 +127,7 @@ def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
 def _report_arrays(
   split: str, rows: Arrays, targets: Arrays, read: Callable
 ) -> Arrays:
-  return predictions.regression(
+  return report_arrays.regression(
     split, targets["target"], rows["prediction"], read
   )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from dlcore.errors import UserError
 from dlcore.metrics import weighted, weights
 from dlcore.task import Task, no_metrics
 from dlcore.tasks import model_calls
@@ -85,7 +86,10 @@ def make_task(
 
   def sums(outputs: Array, batch: Batch) -> Metrics:
     values = metrics(outputs, batch)
-    return {name: _total(value, batch) for name, value in values.items()}
+    return {
+      name: _total(f"metric {name!r}", value, outputs, batch)
+      for name, value in values.items()
+    }
 
   def loss_of_batch(
     params: Params, model_state: ModelState, batch: Batch, key: Array
@@ -94,7 +98,7 @@ def make_task(
       params, model_state, inputs(batch), batch, key=key, train=True
     )
     batch = _mask_batch(batch)
-    total = _total(loss(outputs, batch), batch)
+    total = _total("loss", loss(outputs, batch), outputs, batch)
     return total, (new_state, sums(outputs, batch))
 
   def combined(params: Params, model_state: ModelState, batch: Batch) -> Array:
@@ -115,7 +119,13 @@ def make_task(
 
   def predict_rows(params: Params, model_state: ModelState, batch: Batch, key):
     del key
-    return dict(predict(combined(params, model_state, batch)))
+    rows = predict(combined(params, model_state, batch))
+    if not isinstance(rows, Mapping):
+      raise UserError(
+        "expected predict to return arrays [B, ...] by name",
+        f"got {type(rows).__name__}",
+      )
+    return dict(rows)
 
   return Task(
     init=init,
@@ -126,21 +136,51 @@ def make_task(
   )
 
 
-def _total(values: Values, batch: Batch) -> tuple[Array, Array]:
-  """Returns the weighted sum of `values` and the sum of the weights."""
+def _total(
+  name: str, values: Values, outputs: Array, batch: Batch
+) -> tuple[Array, Array]:
+  """Returns the weighted sum of `values` and the sum of the weights.
+
+  Raises:
+    UserError: the values are not `[B, ...]`, or the weights of another shape.
+  """
   values, factors = values if isinstance(values, tuple) else (values, None)
-  mask = weights(batch, values.shape[0])
+  size, shape = outputs.shape[0], jnp.shape(values)
+  same = factors is None or jnp.shape(factors) == shape
+  if shape[:1] != (size,) or not same:
+    others = "" if same else f", and weights of {jnp.shape(factors)}"
+    raise UserError(
+      f"expected {name} to be values [B, ...], with B = {size}, and weights of "
+      "the same shape, if any",
+      f"got values of the shape {shape}{others}",
+      "return a value for each example; the trainer computes their mean",
+    )
+  mask = weights(batch, size)
   mask = mask.reshape(-1, *[1] * (values.ndim - 1))
   if factors is None:
     return weighted(values, jnp.broadcast_to(mask, values.shape))
   return weighted(values, mask * factors)
 
 
+class _NamedArrays(dict):
+  """A batch whose error for a missing array lists its arrays."""
+
+  def __missing__(self, name: str) -> Array:
+    raise UserError(
+      f"expected an array {name!r} in the batch",
+      f"got {', '.join(sorted(self))}",
+      "choose data with this array, or another task",
+    )
+
+
 def _mask_batch(batch: Batch) -> Batch:
   """Returns the batch with zeros in the rows that its mask excludes."""
-  return {
-    name: array
-    if name == "mask"
-    else model_calls.mask_rows(jnp.asarray(array), batch)
+  return _NamedArrays(
+    (
+      name,
+      array
+      if name == "mask"
+      else model_calls.mask_rows(jnp.asarray(array), batch),
+    )
     for name, array in batch.items()
-  }
+  )

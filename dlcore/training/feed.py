@@ -74,6 +74,15 @@ class Feed:
       for length in self._order.shapes
     }
 
+  def dispatch(self, index: int) -> Dispatch:
+    """Returns any batch as a dispatch of one step."""
+    lengths = self._order.shapes
+    length = lengths[0]
+    if len(lengths) > 1:
+      length = self._order(self._seed, index).length
+    batch = self._rows(index) if self._resident else self.read(index)
+    return Dispatch(1, length, data.cut(batch, self.sequences, length))
+
   def dispatches(
     self, state: State, intervals: Intervals
   ) -> Generator[Dispatch, None, None]:

@@ -29,6 +29,7 @@ from dlcore.training.phases import Phases
 from dlcore.training.profiling import Profiler
 from dlcore.training.programs import compile_programs
 from dlcore.training.progress import Progress
+from dlcore.training.recalibration import Recalibration
 from dlcore.training.signals import Stopped, stop_requests
 from dlcore.training.state import State
 from dlcore.training.state_initializer import Initial, StateInitializer
@@ -209,6 +210,7 @@ def fit(
     penalty=penalty,
     accumulate=accumulate,
   )
+  recalibration = Recalibration(task, partitioner, enabled=ema == 0)
   evaluators = setup.build_evaluators(
     task,
     splits,
@@ -240,6 +242,7 @@ def fit(
       if counts:
         setup.compile_evaluators(task, evaluators, state, best_by)
         statistics.compile(state, feed)
+        recalibration.compile(state, feed)
     metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(
       metric_log,
@@ -282,6 +285,7 @@ def fit(
       is_best = False
       if intervals.evaluates(step) and decisions.evaluated_step < step:
         with phases("evaluation"):
+          state = recalibration(state, feed)
           results = evaluate_all(evaluators, state, stop)
         monitor.write_evaluation(step, results)
         if results:

@@ -37,6 +37,7 @@ CNN = {**BASE, "model.stages": ((8, 16),), "model.batch_norm": True}
 KINDS: dict[str, dict] = {
   "cnn, batch norm": CNN,
   "ema": {**CNN, "training.ema": 0.99},
+  "schedule-free, batch norm": {**CNN, "optim.name": "schedule_free_adamw"},
   "mixup, cutmix": {
     **CNN,
     "data.augment.mixup": 0.4,

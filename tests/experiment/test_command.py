@@ -183,7 +183,7 @@ def test_a_missing_config_is_a_mistake_with_the_nearest_file(
     ("evaluate --workdir=RUN stray", "'stray'"),
     ("predict --workdir=RUN", "files or folders to predict"),
     ("predict --workdir=RUN nowhere.png", "no such file"),
-    ("predict --workdir=RUN file", "got 1 that cannot be read"),
+    ("predict --workdir=RUN file", "got 1 that cannot"),
     ("predict --workdir=RUN empty", "empty folder"),
     ("export --workdir=RUN --format=onnx --output=x", "stablehlo"),
     ("export --workdir=RUN --format=safetensors", "no --output"),
@@ -363,11 +363,12 @@ def test_a_stopped_run_has_the_code_of_its_signal_and_can_be_resumed(shell):
   assert "same command resumes" in line
 
 
-def test_log_messages_are_single_lines_on_standard_error(shell):
+def test_tables_keep_their_lines_and_warnings_are_single_lines(shell):
   def main():
-    logging.getLogger("dlcore").info("preparing\nmnist")
-    logging.getLogger("dlcore").warning("two are skipped")
+    logging.getLogger("dlcore").info("matched   4 of 4\nunused    1")
+    logging.getLogger("dlcore").warning("two\nare skipped")
     logging.getLogger().warning("of another package")
 
   answer = shell("report", main=main)
-  assert answer.err == ["preparing mnist", "warning: two are skipped"]
+  table = ["matched   4 of 4", "unused    1"]
+  assert answer.err == [*table, "warning: two are skipped"]

@@ -127,3 +127,17 @@ def test_an_interrupt_before_the_first_step_is_one_line(start, tmp_path):
   assert process.returncode == 130
   assert err.splitlines()[-1].startswith(("interrupted", "stopped by SIGINT"))
   assert "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["2>&-", "1>&-", "1>&- 2>&-", "0<&-"])
+def test_a_closed_stream_changes_nothing(tmp_path, closed):
+  run = tmp_path / "run"
+  script = ROOT / "experiments" / "train.py"
+  line = f"{sys.executable} {script} --workdir={run} --config.training.steps=2"
+  arguments = " ".join(f"'{argument}'" for argument in SMALL)
+  result = subprocess.run(
+    f"{line} {arguments} {closed}", shell=True, cwd=tmp_path, check=False
+  )
+  assert result.returncode == 0
+  assert json.loads((run / "summary.json").read_text())["finished"]

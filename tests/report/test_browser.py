@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlcore import predictions, report
+from dlcore import report, report_arrays
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def write_run(path, *, classes=4, inputs=(3, 3, 1), numbers=False, names=()):
   if len(inputs) == 3:
     maps = {name: RANDOM.random((5, 5, 20)) for name in names}
     kernel = RANDOM.normal(size=(3, 3, inputs[-1], 64))
-    arrays = predictions.features(RANDOM.random(inputs), kernel, maps)
+    arrays = report_arrays.features(RANDOM.random(inputs), kernel, maps)
     np.savez(path / "assets/features.npz", **arrays)
   return path
 
@@ -105,13 +105,13 @@ def kept_predictions(split, classes, inputs, numbers):
 
   if numbers:
     target, prediction = RANDOM.normal(size=(2, 60))
-    return predictions.regression(split, target, prediction, read)
+    return report_arrays.regression(split, target, prediction, read)
   probabilities = RANDOM.dirichlet(np.full(classes, 0.2), 300)
   right = RANDOM.random(300) < np.linspace(0.2, 1, 300)
   label = np.where(
     right, probabilities.argmax(-1), RANDOM.integers(0, classes, 300)
   )
-  return predictions.classification(split, label, probabilities, read)
+  return report_arrays.classification(split, label, probabilities, read)
 
 
 PAGES = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlcore import predictions
+from dlcore import report_arrays
 from dlcore.report import page, run
 
 
@@ -11,7 +11,7 @@ def features(channels=3, layers=6):
   normal = np.random.default_rng(0).normal
   maps = {f"conv_{i}": normal(size=(5, 7, 20)) for i in range(layers)}
   image = np.full((9, 9, channels), 200, np.uint8)
-  return predictions.features(image, normal(size=(3, 3, channels, 80)), maps)
+  return report_arrays.features(image, normal(size=(3, 3, channels, 80)), maps)
 
 
 def page_and_remarks(tmp_path, arrays):
@@ -35,7 +35,7 @@ def test_zero_is_the_middle_of_a_filter_and_a_map_uses_its_whole_range():
   ramp = np.arange(6.0).reshape(2, 3, 1) - 50
   flat = np.full((2, 3, 1), np.nan)
   image = np.zeros((4, 4, 1), np.uint8)
-  arrays = predictions.features(image, kernel, {"a": ramp, "b": flat})
+  arrays = report_arrays.features(image, kernel, {"a": ramp, "b": flat})
   assert arrays["filters"].ravel().tolist() == [0, 128, 191, 128]
   assert arrays["maps/a"].ravel().tolist() == [0, 51, 102, 153, 204, 255]
   assert not arrays["maps/b"].any()

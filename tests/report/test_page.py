@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlcore import report
+from dlcore import report, report_arrays
 from dlcore.report import page, run
 
 HOSTILE = "<script>alert('1')</script>\"&"
@@ -63,15 +63,13 @@ def folder(path, *, classes=4, inputs=(3, 3, 1), regression=False, name="a"):
 
   if regression:
     target = random.normal(size=60)
-    arrays = report.predictions.regression(
+    arrays = report_arrays.regression(
       "test", target, target + random.normal(size=60), read
     )
   else:
     probabilities = random.dirichlet(np.ones(classes), 60)
     labels = random.integers(0, classes, 60)
-    arrays = report.predictions.classification(
-      "test", labels, probabilities, read
-    )
+    arrays = report_arrays.classification("test", labels, probabilities, read)
   np.savez(path / "assets/predictions.npz", **arrays)
   return path
 

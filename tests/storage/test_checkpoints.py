@@ -279,3 +279,31 @@ def test_the_manifest_lists_every_file_of_a_step(tmp_path):
   assert listed["step"] == 1
   assert listed["files"].keys() == names - {manifest.NAME}
   assert trees.flatten(storage.read_checkpoint(tmp_path, 1))
+
+
+@pytest.mark.parametrize(
+  ("shape", "message"),
+  [
+    ([64, 10**9], "fits into memory"),
+    ([64, 10**7], "readable arrays"),
+    ([-1, 5], "a checkpoint of Orbax"),
+    ("x", "a checkpoint of Orbax"),
+  ],
+)
+def test_an_array_that_claims_another_shape_is_refused(
+  tmp_path, shape, message
+):
+  """The checksums fit: a claim is checked before it is allocated."""
+  import tensorstore
+
+  item = tmp_path / "5" / "checkpoint"
+  with storage.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(5, {"state": {"w": np.ones((4, 5), np.float32)}})
+  store = tensorstore.KvStore.open(
+    {"driver": "ocdbt", "base": f"file://{item}/"}
+  ).result()
+  array = json.loads(store["state.w/.zarray"])
+  store["state.w/.zarray"] = json.dumps({**array, "shape": shape}).encode()
+  manifest.write(tmp_path / "5")
+  with pytest.raises(UserError, match=message):
+    storage.read_checkpoint(tmp_path, 5)

@@ -15,8 +15,8 @@ from dlcore import (
   losses,
   metrics,
   models,
-  predictions,
   report,
+  report_arrays,
   tasks,
 )
 from dlcore.errors import UserError
@@ -76,7 +76,7 @@ def to_json(row, info):
   return {"tags": [name for name in named if named[name] > 0.5], **named}
 
 
-def report_arrays(split, rows, targets, read_inputs):
+def kept_arrays(split, rows, targets, read_inputs):
   probabilities, actual = rows["probabilities"], targets["tags"] > 0
   predicted = probabilities > 0.5
   with np.errstate(invalid="ignore"):
@@ -92,7 +92,7 @@ def report_arrays(split, rows, targets, read_inputs):
     "by_class/examples": actual.sum(0),
     "by_class/recall": recall,
     "histogram/wrong labels of an example": wrong,
-    **predictions.worst_examples(words, worst, read_inputs),
+    **report_arrays.worst_examples(words, worst, read_inputs),
   }
 
 
@@ -101,7 +101,7 @@ MULTILABEL = tasks.TaskKind(
   model_arguments=lambda info: {"num_classes": len(info.schema.classes)},
   check_data=check_data,
   to_json=to_json,
-  report_arrays=report_arrays,
+  report_arrays=kept_arrays,
 )
 
 

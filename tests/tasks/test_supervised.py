@@ -93,3 +93,35 @@ def test_outputs_of_several_views_are_averaged():
   )
   _, sums = views.evaluate(*variables, batch, KEY)
   np.testing.assert_allclose(sums["output"][0], 2 * one.sum(), rtol=1e-6)
+
+
+def flat_task(**changes):
+  """A task of a perceptron with mistakes in its functions."""
+  functions = {
+    "loss": lambda outputs, batch: outputs[:, 0],
+    "metrics": lambda outputs, batch: {"first": outputs[:, 0]},
+    "predict": lambda outputs: {"first": outputs[:, 0]},
+    **changes,
+  }
+  model = models.create("mlp", widths=(4,), num_classes=2)
+  return tasks.make_task(model, input="features", **functions)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"loss": lambda o, b: o[:, 0].mean()}, r"loss to be values \[B, ...\]"),
+    ({"metrics": lambda o, b: {"x": o.sum()}}, "metric 'x' to be values"),
+    ({"metrics": lambda o, b: {"x": (o.sum(), 3.0)}}, "metric 'x'"),
+    ({"loss": lambda o, b: (o[:, 0], o)}, "weights of the same shape"),
+    ({"loss": lambda o, b: o[:, 0] - b["target"]}, "an array 'target'"),
+    ({"predict": lambda o: o}, "predict to return arrays"),
+  ],
+)
+def test_mistakes_in_the_functions_of_a_kind_are_explained(changes, message):
+  task = flat_task(**changes)
+  batch = {"features": np.ones((5, 3), np.float32)}
+  params, model_state = task.init(KEY, batch)
+  function = task.predict if "predict" in changes else task.loss
+  with pytest.raises(UserError, match=message):
+    function(params, model_state, batch, KEY)

@@ -184,6 +184,15 @@ def test_the_loss_of_a_task_without_such_a_metric_is_in_the_log(tmp_path):
   assert line["loss"] == 3.0
 
 
+def test_progress_without_standard_error_is_silent(capsys, monkeypatch):
+  monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+  monkeypatch.setattr("sys.stderr", None)
+  shown = progress.Progress(100, 0, enabled=True)
+  shown.update(10, 0.5, 1000.0)
+  shown.close()
+  assert capsys.readouterr().out == ""
+
+
 def test_lines_of_progress_show_the_latest_validation(capsys, monkeypatch):
   monkeypatch.setattr(progress, "LINE_SECONDS", 0)
   shown = progress.Progress(100, 0, enabled=True)

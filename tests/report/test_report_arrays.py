@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from dlcore import predictions
+from dlcore import report_arrays
 from dlcore.report import classes
 
 RANDOM = np.random.default_rng(0)
@@ -19,9 +19,9 @@ def echo(indices):
 
 
 def test_the_most_confident_mistakes_come_first():
-  kept = predictions.classification("test", LABELS, PROBABILITIES, echo)
+  kept = report_arrays.classification("test", LABELS, PROBABILITIES, echo)
   worst, confidence = kept["worst_index"], kept["worst_probability"]
-  assert len(worst) == predictions.MAX_WORST
+  assert len(worst) == report_arrays.MAX_WORST
   assert np.all(kept["worst_label"] != kept["worst_prediction"])
   assert np.all(np.diff(confidence) <= 0)
   others = np.setdiff1d(np.flatnonzero(LABELS != PREDICTIONS), worst)
@@ -32,21 +32,21 @@ def test_the_most_confident_mistakes_come_first():
 
 def test_the_largest_errors_come_first():
   target, prediction = RANDOM.normal(size=(2, N))
-  kept = predictions.regression("test", target, prediction, echo)
+  kept = report_arrays.regression("test", target, prediction, echo)
   errors = np.sort(np.abs(target - prediction))[::-1]
   worst = np.abs(kept["worst_target"] - kept["worst_prediction"])
-  assert np.allclose(worst, errors[: predictions.MAX_WORST], atol=1e-6)
+  assert np.allclose(worst, errors[: report_arrays.MAX_WORST], atol=1e-6)
 
 
 def test_without_a_mistake_no_input_is_read():
-  kept = predictions.classification("test", PREDICTIONS, PROBABILITIES, None)
+  kept = report_arrays.classification("test", PREDICTIONS, PROBABILITIES, None)
   assert sorted(kept) == ["label", "prediction", "probability", "split"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
 def test_images_of_any_dtype_are_scaled_to_all_gray_levels(dtype):
   values = (RANDOM.normal(size=(3, 4, 5, 2)) * 100).astype(dtype)
-  scaled = predictions.displayable(values)
+  scaled = report_arrays.displayable(values)
   assert scaled.dtype == np.uint8
   assert scaled.shape == values.shape
   assert (scaled.min(), scaled.max()) == (0, 255)
@@ -57,10 +57,10 @@ def test_images_of_any_dtype_are_scaled_to_all_gray_levels(dtype):
 def test_uint8_images_tables_and_texts_are_unchanged():
   image = RANDOM.integers(0, 9, (2, 3, 3, 1), np.uint8)
   table = RANDOM.normal(size=(2, 7)).astype(np.float32)
-  assert np.array_equal(predictions.displayable(image), image)
-  assert np.array_equal(predictions.displayable(table), table)
+  assert np.array_equal(report_arrays.displayable(image), image)
+  assert np.array_equal(report_arrays.displayable(table), table)
   texts = np.array(["a", "bc"])
-  assert np.array_equal(predictions.displayable(texts), texts)
+  assert np.array_equal(report_arrays.displayable(texts), texts)
 
 
 def test_confusion_sums_to_all_examples_and_equals_scikit_learn():
