@@ -13,11 +13,13 @@ from dlcore.filesystem import zip_file
 
 def _archive(names, comment=b""):
   stream = io.BytesIO()
-  with warnings.catch_warnings(action="ignore"):  # Repeated names.
-    with zipfile.ZipFile(stream, "w") as archive:
-      for name in names:
-        archive.writestr(name, b"x")
-      archive.comment = comment
+  with (
+    warnings.catch_warnings(action="ignore"),  # Repeated names.
+    zipfile.ZipFile(stream, "w") as archive,
+  ):
+    for name in names:
+      archive.writestr(name, b"x")
+    archive.comment = comment
   return stream.getvalue()
 
 
