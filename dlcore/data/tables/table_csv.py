@@ -153,19 +153,28 @@ def _build(
   if shift:
     schema = _with_offsets(schema, values["train"])
   parts = {name: _to_arrays(part, schema) for name, part in values.items()}
-  shifted = schema.offsets or schema.target_offset
-  rows = values["train"]  # Rounded to float32, some would be equal.
-  if not shifted:
-    rows = np.column_stack(list(parts["train"].values()))
   return split.make(
     parts,
     schema,
     name="table_csv",
     notes=[*notes, *schema.describe_offsets(target), *skipped],
-    hashes=hash_rows(rows),
+    hashes=_hashes(values["train"], parts["train"], schema),
     valid_fraction=valid_fraction,
     test_fraction=test_fraction,
   )
+
+
+def _hashes(
+  values: np.ndarray, train: Arrays, schema: TableSchema
+) -> list[str]:
+  """Returns a hash of each training row, which decides its split."""
+  if schema.offsets or schema.target_offset:
+    return hash_rows(values)  # Rounded to float32, some would be equal.
+  hashes = []
+  for start in range(0, len(values), 1024):  # A piece may become float64.
+    piece = [array[start : start + 1024] for array in train.values()]
+    hashes += hash_rows(np.column_stack(piece))
+  return hashes
 
 
 def _to_arrays(values: np.ndarray, schema: TableSchema) -> Arrays:
