@@ -12,6 +12,10 @@ from typing import IO, ClassVar
 import numpy as np
 
 from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
+from dlcore.filesystem import open_zip
+
+MAX_MEMBERS = 1024
+"""Arrays in a file."""
 
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Those that NumPy writes. The dictionary of LZMA may take gigabytes."""
@@ -49,7 +53,13 @@ class ArraySchema(Schema):
 
 def _read_file(path: Path, inputs: Inputs, rows: int) -> Iterator[ReadBatch]:
   try:
-    with zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
+    if path.exists() and not path.is_file():  # Opening a pipe would wait.
+      raise ValueError("not a plain file")
+    with (
+      path.open("rb") as file,
+      open_zip(file, max_members=MAX_MEMBERS) as archive,
+      contextlib.ExitStack() as stack,
+    ):
       members = {
         name: _Member(archive, name, *spec, stack)
         for name, spec in inputs.items()

@@ -27,6 +27,11 @@ TARGETS = ("label", "target")
 """Names that `from_arrays` recognizes as the target."""
 
 
+MAX_ROUNDING = 1e-5
+"""Rounding to float32, in deviations of a column, above which columns are
+refused: rows that differ could become equal."""
+
+
 def from_arrays(
   arrays: Arrays,
   *,
@@ -67,7 +72,8 @@ def from_arrays(
 
   Raises:
     UserError: the arrays are empty or differ in length, a value is NaN or
-      infinite, or a label is not a number or out of range.
+      infinite, a label is not a number or out of range, or float32, in which
+      models compute, would merge numbers of 64 bits.
     ValueError: the arrays contradict the schema.
   """
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
@@ -90,6 +96,7 @@ def from_arrays(
   inputs = describe_inputs(arrays, schema.input)
   schema.validate(inputs)
   check_values(arrays, schema, name)
+  _check_rounding(arrays, schema, name)
   info = DataInfo(
     name=name,
     size=size,
@@ -216,6 +223,37 @@ def check_values(batch: Arrays, schema: Schema, name: str) -> None:
         f"({len(wrong)} such labels)",
         "fix or remove those rows",
       )
+
+
+def _check_rounding(arrays: Arrays, schema: Schema, name: str) -> None:
+  """Checks that float32 keeps the numbers of tables and targets apart."""
+  numeric = {schema.input} if schema.input != TOKENS else set()
+  numeric |= set() if schema.classes else {schema.target}
+  for array_name in sorted(numeric & arrays.keys()):
+    array = arrays[array_name]
+    if array.ndim > 2 or array.dtype.itemsize < 4 or array.dtype == np.float32:
+      continue
+    for column, values in enumerate(array.reshape(len(array), -1).T):
+      rounding, deviation = _rounding(values.astype(np.float64))
+      if rounding > MAX_ROUNDING * deviation > 0:
+        raise UserError(
+          f"expected numbers in {name} that float32 keeps apart",
+          f"got {array_name!r}, column {column}, rounded by up to "
+          f"{rounding:.3g} with a standard deviation of {deviation:.3g}",
+          "subtract a constant from it, such as its mean",
+        )
+
+
+def _rounding(values: np.ndarray) -> tuple[float, float]:
+  """Returns the largest rounding to float32, and the standard deviation.
+
+  Both are 0 for values `[N]` that are equal but for rounding to float64.
+  """
+  largest = np.abs(values).max()
+  if np.ptp(values) <= 1e-12 * largest:
+    return 0.0, 0.0
+  rounding = np.abs(values - values.astype(np.float32)).max()
+  return float(rounding), float(values.std())
 
 
 def _checksum(arrays: Arrays, lengths: np.ndarray | None) -> str:

@@ -21,7 +21,7 @@ from dlcore.data.source import Source, Splits
 from dlcore.errors import UserError
 from dlcore.filesystem import parse_json, write_atomic
 
-VERSION = 1
+VERSION = 2
 """Version of the decoders, raised if the same files give other arrays."""
 
 LENGTHS = "lengths of sequences"

@@ -77,11 +77,16 @@ def hold_out(
   hashes = np.asarray(hashes)
   if labels is None or labels.ndim != 1:  # Several labels for each example.
     labels = np.zeros(len(hashes), np.int64)
+  # By class, then by hash; equal hashes by position.
+  order = np.lexsort((hashes, labels))
+  _, starts, counts = np.unique(
+    labels[order], return_index=True, return_counts=True
+  )
+  rank = np.arange(len(order)) - np.repeat(starts, counts)
+  # As Python's `round`, of the exact product of the share and the count.
+  kept = [round(fraction * count) for count in counts.tolist()]
   chosen = np.zeros(len(hashes), bool)
-  for label in np.unique(labels):
-    members = np.flatnonzero(labels == label)
-    ranked = members[np.argsort(hashes[members], kind="stable")]
-    chosen[ranked[: round(fraction * len(ranked))]] = True
+  chosen[order] = rank < np.repeat(kept, counts)
   return chosen
 
 

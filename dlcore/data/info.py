@@ -80,6 +80,7 @@ class Schema:
     "classes": json_fields.names,
     "normalization": json_fields.statistics,
     "target_normalization": json_fields.scalar_statistics,
+    "target_offset": json_fields.number,
     "sequences": json_fields.names,
   }
   """Function that checks and converts the JSON value of each field."""
@@ -99,6 +100,10 @@ class Schema:
 
   target_normalization: Normalization | None = None
   """Mean and standard deviation of the target of a regression, two floats."""
+
+  target_offset: float | None = None
+  """Number that was subtracted from the target in float64, before it was
+  rounded to float32: to be added to predictions. None without one."""
 
   sequences: tuple[str, ...] = ()
   """Arrays `[N, T, ...]` whose axis 1 is cut to the length of a batch."""

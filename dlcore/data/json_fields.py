@@ -56,6 +56,16 @@ def names(value: Any) -> tuple[str, ...]:
   return tuple(text(name) for name in _list(value))
 
 
+def number(value: Any) -> float:
+  """Returns a finite number."""
+  return _finite(value)
+
+
+def numbers(value: Any) -> tuple[float, ...]:
+  """Returns a tuple of finite numbers."""
+  return tuple(_finite(number) for number in _list(value))
+
+
 def count(value: Any) -> int:
   """Returns an integer that is at least 0."""
   return _checked(value, type(value) is int and value >= 0)

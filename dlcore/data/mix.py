@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.data.info import DataInfo, Schema
-from dlcore.data.normalization import sample, statistics
+from dlcore.data.normalization import with_sampled_statistics, with_statistics
 from dlcore.data.order import permutation
 from dlcore.data.source import Arrays, ReadRows, Source, take_rows
 from dlcore.errors import UserError
@@ -70,7 +70,7 @@ def mix(*parts: tuple[Source, float]) -> Source:
     sha256=_checksum(sources, shares),
     inputs=first.inputs,
     notes=_notes(sources, counts),
-    schema=_schema(sources, arrays or read(sample(size))),
+    schema=_schema(sources, arrays, read, size),
   )
   return Source(size, arrays, read, info, _lengths(sources, rows))
 
@@ -165,12 +165,19 @@ def _lengths(
   return np.concatenate([part[chosen] for part, chosen in pairs])
 
 
-def _schema(sources: Sequence[Source], some: Arrays) -> Schema:
-  """Returns the schema of the mixture with the statistics of `some` rows."""
+def _schema(
+  sources: Sequence[Source],
+  arrays: Arrays | None,
+  read: ReadRows,
+  size: int,
+) -> Schema:
+  """Returns the schema of the mixture, with its own statistics."""
   schema = sources[0].info.schema
   if all(source.info.schema == schema for source in sources):
     return schema
-  return dataclasses.replace(schema, **statistics(some))
+  if arrays is not None:
+    return with_statistics(schema, arrays)
+  return with_sampled_statistics(schema, read, size)[0]
 
 
 def _check_same(first: Source, other: Source) -> None:

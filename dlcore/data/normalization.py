@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 
 from dlcore.data.info import Schema
-from dlcore.data.source import Arrays
+from dlcore.data.source import Arrays, ReadRows
+
+PIECE_VALUES = 1 << 24
+"""Values of images that are read or counted at a time: counting them takes
+eight times their memory."""
 
 
 def with_statistics(schema: Schema, train: Arrays) -> Schema:
@@ -20,17 +24,46 @@ def with_statistics(schema: Schema, train: Arrays) -> Schema:
   return dataclasses.replace(schema, **statistics(train))
 
 
+def with_sampled_statistics(
+  schema: Schema, read: ReadRows, size: int
+) -> tuple[Schema, dict[str, np.ndarray]]:
+  """Returns `schema` with the statistics of at most 2,000 examples.
+
+  Args:
+    schema: of the source.
+    read: see `Source.read`.
+    size: number of examples of train.
+
+  Returns:
+    The schema, and the first example as a batch. Large images are read a few
+    at a time.
+  """
+  rows = sample(size)
+  first = read(rows[:1])
+  image = first.get("image")
+  if image is None or image.dtype != np.uint8:
+    return with_statistics(schema, read(rows)), first
+  counts = np.zeros((image.shape[-1], 256), np.int64)
+  others = []
+  step = max(1, PIECE_VALUES // image.size)
+  for start in range(0, len(rows), step):
+    batch = read(rows[start : start + step])
+    counts += _counts(batch.pop("image"))
+    others.append(batch)
+  rest = {k: np.concatenate([b[k] for b in others]) for k in others[0]}
+  moments = {"normalization": _lists(*_moments(counts)), **statistics(rest)}
+  return dataclasses.replace(schema, **moments), first
+
+
 def statistics(train: Arrays) -> dict[str, Any]:
   """Returns `normalization` and `target_normalization` of some examples."""
   moments = {}
   if "image" in train:
-    mean, std = _channels(train["image"])
-    moments["normalization"] = {"mean": mean.tolist(), "std": std.tolist()}
+    moments["normalization"] = _lists(*_channels(train["image"]))
   if "features" in train:
     features = train["features"]
     width = features.shape[-1] if features.ndim > 1 else 1
-    mean, std = _columns(features.reshape(-1, width))
-    moments["normalization"] = {"mean": mean.tolist(), "std": std.tolist()}
+    moments["normalization"] = _lists(*_columns(features.reshape(-1, width)))
   if "target" in train:
     mean, std = _columns(train["target"].reshape(-1))
     moments["target_normalization"] = {"mean": float(mean), "std": float(std)}
@@ -48,20 +81,34 @@ def _channels(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   They come from exact counts of the 256 values, a few images at a time: a
   float copy of all images would take eight times their memory.
   """
-  channels = images.shape[-1]
   if images.dtype != np.uint8:
-    return _columns(images.reshape(-1, channels))
+    return _columns(images.reshape(-1, images.shape[-1]))
+  return _moments(_counts(images))
+
+
+def _counts(images: np.ndarray) -> np.ndarray:
+  """Returns how often each value occurs in uint8 images, int64 `[C, 256]`."""
+  channels = images.shape[-1]
   counts = np.zeros((channels, 256), np.int64)
-  for start in range(0, len(images), 1000):
-    piece = images[start : start + 1000]
+  pixels = images.reshape(-1, channels)
+  for start in range(0, len(pixels), PIECE_VALUES):
     for channel in range(channels):
-      values = piece[..., channel].reshape(-1)
+      values = pixels[start : start + PIECE_VALUES, channel]
       counts[channel] += np.bincount(values, minlength=256)
+  return counts
+
+
+def _moments(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns mean and std, each `[C]`, from counts `[C, 256]`."""
   scale = np.arange(256) / 255.0
   total = counts.sum(axis=1)
   mean = counts @ scale / total
   variance = counts @ scale**2 / total - mean**2
   return mean, np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1.0 / 255.0)
+
+
+def _lists(mean: np.ndarray, std: np.ndarray) -> dict[str, list[float]]:
+  return {"mean": mean.tolist(), "std": std.tolist()}
 
 
 def _columns(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

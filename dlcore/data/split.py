@@ -12,7 +12,7 @@ from dlcore.data.array_source import from_arrays
 from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
 from dlcore.data.info import DataInfo, Inputs, Schema, describe_inputs
-from dlcore.data.normalization import sample, with_statistics
+from dlcore.data.normalization import with_sampled_statistics, with_statistics
 from dlcore.data.source import (
   Arrays,
   ReadRows,
@@ -102,9 +102,9 @@ def make_streamed(
     for split, chosen in rows.items()
   }
   parts = {**parts, **held_out}
-  some = parts["train"].read(sample(len(parts["train"].names)))
-  schema = with_statistics(schema, some)
-  inputs = describe_inputs(some, schema.input)
+  kept = parts["train"]
+  schema, first = with_sampled_statistics(schema, kept.read, len(kept.names))
+  inputs = describe_inputs(first, schema.input)
   return Splits(
     **{
       split: from_stream(part, name, inputs, [*notes, *missing], schema)

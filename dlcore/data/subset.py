@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from dlcore.data.array_source import from_arrays
-from dlcore.data.normalization import sample, with_statistics
+from dlcore.data.normalization import with_sampled_statistics, with_statistics
 from dlcore.data.order import permutation
 from dlcore.data.source import Source, take_rows
 from dlcore.data.split import Stream, from_stream, read_rows
@@ -45,7 +45,7 @@ def limit(train: Source, size: int) -> Source:
       lengths=lengths,
     )
   read = functools.partial(read_rows, train.read, rows)
-  schema = with_statistics(info.schema, read(sample(size)))
+  schema, _ = with_sampled_statistics(info.schema, read, size)
   names = [f"{info.sha256} {row}" for row in rows]
   part = Stream(read, names)
   source = from_stream(part, info.name, info.inputs, info.notes, schema)

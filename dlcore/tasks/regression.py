@@ -96,10 +96,13 @@ def _derived(sums: Metrics) -> dict[str, float]:
 def _check_data(info: DataInfo) -> None:
   classes, target = info.schema.classes, info.schema.target
   if classes:
+    remedy = "use the task 'classification'"
+    if all(map(_is_number, classes)):
+      remedy += ', or read a table with data.task="regression"'
     raise UserError(
       "expected data with a number as its target for regression",
       f"got {info.name!r}, which has {len(classes)} classes",
-      "use the task 'classification'",
+      remedy,
     )
   if target != "target":
     raise UserError(
@@ -109,9 +112,16 @@ def _check_data(info: DataInfo) -> None:
     )
 
 
+def _is_number(name: str) -> bool:
+  try:
+    return math.isfinite(float(name))
+  except ValueError:
+    return False
+
+
 def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
-  del info
-  return {name: float(value) for name, value in row.items()}
+  offset = info.schema.target_offset or 0.0  # In float64, as it was subtracted.
+  return {name: float(value) + offset for name, value in row.items()}
 
 
 def _report_arrays(

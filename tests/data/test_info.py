@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import os
 import pathlib
 import re
 import zipfile
@@ -316,6 +317,19 @@ def test_malformed_npz_files_are_refused(tokens, tmp_path):
     new = {k: v for k, v in {**arrays, **changed}.items() if v is not None}
     np.savez(path, **new)
     assert reason in _error(path, source.info)
+
+
+def test_an_npz_file_of_many_members_is_refused(tokens, tmp_path):
+  source, _ = tokens
+  path = tmp_path / "new.npz"
+  for count, reason in ((2000, "2,000 members"), (90_000, "list of members")):
+    with zipfile.ZipFile(path, "w") as archive:
+      for i in range(count):
+        archive.writestr(f"a{i}.npy", b"")
+    assert reason in _error(path, source.info)
+  path.unlink()
+  os.mkfifo(path)
+  assert _error(path, source.info) == "not a plain file"
 
 
 def _npy(shape, content, magic=b"\x93NUMPY\x01\x00"):

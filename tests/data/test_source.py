@@ -210,3 +210,30 @@ def test_a_subset_cannot_be_larger_than_the_whole():
   train = data.from_arrays({"features": np.zeros((5, 1), np.float32)})
   with pytest.raises(UserError, match=r"limit from 1 to 5"):
     data.limit(train, 6)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+@pytest.mark.parametrize("array", ["features", "target"])
+def test_numbers_that_float32_would_merge_are_refused(dtype, array):
+  numbers = (1_700_000_000 + np.arange(72)).astype(dtype)
+  arrays = {
+    "features": np.arange(144.0).reshape(72, 2),
+    "target": np.arange(72.0),
+  }
+  arrays[array] = (arrays[array].T + 1_700_000_000).T.astype(dtype)
+  with pytest.raises(UserError, match=f"{array!r}, column 0, rounded by"):
+    data.from_arrays(arrays)
+  arrays[array] = (arrays[array].T - numbers[0]).T
+  data.from_arrays(arrays)
+
+
+def test_numbers_that_float32_keeps_apart_are_accepted():
+  features = np.stack(
+    [
+      np.full(50, 0.1) + 1e-17 * np.arange(50),
+      101325 + np.random.default_rng(0).normal(0, 500, 50),
+      np.arange(50),
+    ],
+    1,
+  )
+  data.from_arrays({"features": features, "target": np.arange(50)})

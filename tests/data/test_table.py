@@ -177,10 +177,14 @@ def test_quoted_fields_may_hold_separators_and_line_breaks(table):
 
 
 def test_an_unreadable_file_is_reported(table, monkeypatch):
-  def deny(path, encoding):
-    raise PermissionError(13, "Permission denied")
+  opened = pathlib.Path.open
 
-  monkeypatch.setattr(pathlib.Path, "read_text", deny)
+  def deny(path, mode="r", **settings):
+    if mode == "r":
+      raise PermissionError(13, "Permission denied")
+    return opened(path, mode, **settings)
+
+  monkeypatch.setattr(pathlib.Path, "open", deny)
   _refused("got: Permission denied", table, _rows())
 
 

@@ -4,21 +4,22 @@ import functools
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dlcore.data import bad_examples, cache, holdout, split
 from dlcore.data.images import decoding
+from dlcore.data.images.attempts import Attempts, attempt, report_unreadable
+from dlcore.data.images.conversion import common_shape, describe_range
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.images.listing import (
-  Attempts,
   Item,
-  attempt,
-  common_shape,
+  describe_left_out,
   folders_of,
   listing,
-  report_unreadable,
 )
 from dlcore.data.source import Splits
 from dlcore.errors import UserError
@@ -32,6 +33,7 @@ def image_folder(
   test: str = "",
   image_size: int = 0,
   channels: int = 0,
+  value_range: tuple = (),
   on_bad: str = "error",
   valid_fraction: float = 0.1,
   test_fraction: float = 0.2,
@@ -40,11 +42,13 @@ def image_folder(
 ) -> Splits:
   """Loads images whose folder names their class.
 
-  Hidden files, links to outside of the folder and files that are not images
-  are ignored. Images that differ in size or pixel format are converted, see
-  `decoding.decode`. A data set that fits in memory is decoded once and cached
-  (see `cache`). Every image of a larger one is decoded once before the first
-  run, to find unreadable files.
+  The images of a class may be in folders inside of its folder. Hidden files,
+  links to outside of the folder and files without a suffix of
+  `decoding.FORMATS` are left out; a note counts them. Images that differ in
+  size or pixel format are converted, see `decoding.decode`. A data set that
+  fits in memory is decoded once and cached (see `cache`). Every image of a
+  larger one is decoded once before the first run, to find unreadable files.
+  Files of more than 512 MiB or 64 million pixels are unreadable.
 
   Args:
     path: a folder with `train/CLASS/*` and optionally `valid/` and `test/`, or
@@ -52,6 +56,8 @@ def image_folder(
     train, valid, test: a folder per split; missing ones are held out of train.
     image_size: rows and columns; 0 for the most frequent size.
     channels: 1 or 3; 0 for 1 if all images are gray, else 3.
+    value_range: values of gray images of 16 or 32 bits that become 0 and 255;
+      empty for the extremes of the training images.
     on_bad: how to handle unreadable images: `"error"` lists them, `"skip"`
       drops them.
     valid_fraction: share of train to hold out if there is no such folder.
@@ -62,11 +68,12 @@ def image_folder(
   Raises:
     UserError: a folder or an image is missing or malformed.
   """
-  _check_settings(image_size, channels, on_bad)
+  _check_settings(image_size, channels, value_range, on_bad)
   folders = folders_of(path, train, valid, test)
   settings = {
     "image_size": image_size,
     "channels": channels,
+    "value_range": value_range,
     "on_bad": on_bad,
     "valid_fraction": valid_fraction,
     "test_fraction": test_fraction,
@@ -92,7 +99,9 @@ def image_folder(
   )
 
 
-def _check_settings(image_size: int, channels: int, on_bad: str) -> None:
+def _check_settings(
+  image_size: int, channels: int, value_range: Sequence[float], on_bad: str
+) -> None:
   bad_examples.check_on_bad(on_bad)
   if channels not in (0, 1, 3) or image_size < 0:
     raise UserError(
@@ -104,6 +113,12 @@ def _check_settings(image_size: int, channels: int, on_bad: str) -> None:
     raise UserError(
       f"expected image_size of at most {largest}", f"got {image_size}"
     )
+  if value_range and not decoding.is_range(value_range):
+    raise UserError(
+      "expected value_range to be two finite numbers, the first below the "
+      "second, or empty",
+      f"got {value_range}",
+    )
 
 
 def _build(
@@ -111,6 +126,7 @@ def _build(
   *,
   image_size: int,
   channels: int,
+  value_range: Sequence[float],
   on_bad: str,
   in_memory_limit: int,
   cache_dir: str,
@@ -118,36 +134,50 @@ def _build(
 ) -> Splits:
   """Reads and splits the images; see `image_folder`."""
   items, notes = _list_items(folders)
+  cached = {
+    name: functools.partial(_cached, folder=folder, cache_dir=cache_dir)
+    for name, folder in folders.items()
+  }
   parts = {
-    name: attempt(
-      decoding.header,
-      part,
-      map_files=_cached("image_header", folders[name], cache_dir),
-    )
+    name: attempt(decoding.header, part, map_files=cached[name]("image_header"))
     for name, part in items.items()
   }
-  headers = [
-    decoding.Header(*header)
+  headers = {
+    item: decoding.Header(*header)
     for part in parts.values()
-    for _, header in part.results
-  ]
-  shape, conversions = common_shape(headers, image_size, channels)
+    for item, header in part.results
+  }
+  shape, conversions = common_shape(
+    list(headers.values()), image_size, channels
+  )
+  deep = [item for item, _ in parts["train"].results if headers[item].is_deep]
+  if deep and not value_range:
+    value_range = _find_range(parts["train"], deep, cached["train"], fractions)
+  count = sum(header.is_deep for header in headers.values())
+  if value_range and count:
+    conversions.append(describe_range(count, value_range))
   in_memory = len(headers) * math.prod(shape) <= in_memory_limit
   for name, part in parts.items():
     readable = [item for item, _ in part.results]
     if in_memory:
-      decode = functools.partial(decoding.decode, shape=shape)
+      decode = functools.partial(
+        decoding.decode, shape=shape, value_range=value_range
+      )
       parts[name] = attempt(decode, readable, part.errors)
     else:
       # A header does not reveal a truncated file, at which a run would stop
       # in the middle.
-      map_files = _cached("image_checked", folders[name], cache_dir)
       parts[name] = attempt(
-        decoding.hash_decodable, readable, part.errors, map_files
+        decoding.hash_decodable,
+        readable,
+        part.errors,
+        cached[name]("image_checked"),
       )
   notes = [*notes, *report_unreadable(parts, on_bad), *conversions]
   labels = {item.label for item, _ in parts["train"].results}
-  schema = ImageSchema(classes=tuple(sorted(labels)))
+  schema = ImageSchema(
+    classes=tuple(sorted(labels)), value_range=tuple(value_range) or None
+  )
   if in_memory:
     return _in_memory(parts, schema, notes, **fractions)
   return _streamed(parts, schema, notes, shape, **fractions)
@@ -162,13 +192,44 @@ def _list_items(
   notes = split.compare_classes(
     {name: {item.label for item in part} for name, part in items.items()}
   )
-  links = sum(ignored for _, ignored in listings.values())
-  if links:
-    notes.append(f"{links} links that leave the folder were ignored")
-  return items, notes
+  left_out = sum((counts for _, counts in listings.values()), Counter())
+  return items, [*notes, *describe_left_out(left_out)]
 
 
-def _cached(name: str, folder: pathlib.Path, cache_dir: str):
+def _find_range(
+  train: Attempts,
+  deep: Sequence[Item],
+  cached: Callable[[str], Callable[..., list[Any]]],
+  fractions: Mapping[str, float],
+) -> tuple[float, ...]:
+  """Returns the extremes of the images of 16 or 32 bits that train keeps.
+
+  Args:
+    train: all images of the folder, of which some are held out.
+    deep: those of 16 or 32 bits.
+    cached: see `_cached`.
+    fractions: shares of the images to hold out.
+  """
+  items = [item for item, _ in train.results]
+  rows = holdout.divide(
+    holdout.hash_names(item.name for item in items),
+    np.unique([item.label for item in items], return_inverse=True)[1],
+    **fractions,
+  )
+  kept = {items[row] for row in rows["train"]} & set(deep)
+  found = attempt(
+    decoding.value_range, sorted(kept), map_files=cached("image_range")
+  )
+  ranges = [limits for _, limits in found.results]
+  if not ranges:
+    return decoding.FULL_RANGE
+  low = min(low for low, _ in ranges)
+  return low, max(low + 1, *(high for _, high in ranges))
+
+
+def _cached(
+  name: str, folder: pathlib.Path, cache_dir: str
+) -> Callable[..., list[Any]]:
   """Returns `cache.per_file` for the files of a folder."""
   key = {"folder": os.path.abspath(folder)}
   return functools.partial(cache.per_file, name=name, key=key, folder=cache_dir)
@@ -180,22 +241,30 @@ def _in_memory(
   notes: Sequence[str],
   **fractions: float,
 ) -> Splits:
-  """Splits decoded images."""
-  arrays = {
-    name: {
-      "image": np.stack([image for _, image in part.results]),
-      "label": _labels(part, schema.classes),
-    }
-    for name, part in parts.items()
-  }
+  """Splits decoded images, which `parts` loses to save memory."""
+  arrays = {}
+  names = holdout.hash_names(item.name for item, _ in parts["train"].results)
+  for name, part in parts.items():
+    labels = _labels(part, schema.classes)
+    arrays[name] = {"image": _stack(part), "label": labels}
   return split.make(
     arrays,
     schema,
     name="image_folder",
     notes=notes,
-    hashes=holdout.hash_names(item.name for item, _ in parts["train"].results),
+    hashes=names,
     **fractions,
   )
+
+
+def _stack(part: Attempts) -> np.ndarray:
+  """Returns the images of a split `[N, Y, X, C]` and removes them from it."""
+  results = part.results
+  stacked = np.empty((len(results), *results[0][1].shape), np.uint8)
+  while results:
+    _, image = results.pop()
+    stacked[len(results)] = image
+  return stacked
 
 
 def _streamed(
@@ -210,9 +279,12 @@ def _streamed(
   streams = {}
   for name, part in parts.items():
     paths = [os.fspath(item.path) for item, _ in part.results]
+    # Another range gives other images, so the checksum covers it.
+    full = schema.value_range in (None, decoding.FULL_RANGE)
+    scaled = "" if full else f" {schema.value_range}"
     streams[name] = split.Stream(
-      functools.partial(_read, paths, labels[name], shape),
-      [f"{item.name} {digest}" for item, digest in part.results],
+      functools.partial(_read, paths, labels[name], shape, schema.value_range),
+      [f"{item.name} {digest}{scaled}" for item, digest in part.results],
     )
   return split.make_streamed(
     streams,
@@ -234,12 +306,14 @@ def _read(
   paths: Sequence[str],
   labels: np.ndarray,
   shape: Sequence[int],
+  value_range: Sequence[float] | None,
   indices: np.ndarray,
 ) -> dict[str, np.ndarray]:
   """Reads a batch of images; see `Source.read`."""
   try:
     images = [
-      decoding.decode(pathlib.Path(paths[int(row)]), shape) for row in indices
+      decoding.decode(pathlib.Path(paths[int(row)]), shape, value_range)
+      for row in indices
     ]
   except decoding.UnreadableError as error:
     raise UserError(

@@ -1,14 +1,20 @@
 """The schema of images, and reading of image files for prediction."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dlcore.data.images import decoding
 from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
+
+
+def _value_range(value: Any) -> tuple[float, ...]:
+  if not decoding.is_range(value):
+    raise ValueError
+  return tuple(value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,8 +23,18 @@ class ImageSchema(Schema):
 
   kind: ClassVar[str] = "images"
 
+  parsers: ClassVar[Mapping[str, Any]] = {
+    **Schema.parsers,
+    "value_range": _value_range,
+  }
+
   input: str = "image"
   target: str = "label"
+
+  value_range: tuple[float, ...] | None = None
+  """Values of gray images of 16 or 32 bits that become 0 and 255. None if the
+  training data has no such images, and in runs of earlier versions: then the
+  range is 0 to 65535."""
 
   def read(
     self, paths: Sequence[Path], info: DataInfo, rows: int
@@ -29,7 +45,7 @@ class ImageSchema(Schema):
       names, images, errors = [], [], []
       for path in paths[start : start + rows]:
         try:
-          images.append(decoding.decode(path, shape))
+          images.append(decoding.decode(path, shape, self.value_range))
           names.append(str(path))
         except decoding.UnreadableError as error:
           errors.append((str(path), str(error)))

@@ -1,21 +1,18 @@
-"""Image files in class folders, and the report of unreadable ones."""
+"""Image files in class folders."""
 
 import collections
-import concurrent.futures
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from dlcore.data import bad_examples, split
+from dlcore.data import split
+from dlcore.data.bad_examples import MAX_LISTED
 from dlcore.data.images import decoding
 from dlcore.errors import UserError
 
-SUFFIXES = {
-  ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif",
-  ".tiff", ".webp",
-}  # fmt: skip
-"""Suffixes of image files; all other files are ignored."""
+SUFFIXES = frozenset().union(*decoding.FORMATS.values())
+"""Suffixes of image files; all other files are left out."""
 
 SPLITS = {
   "train": "train",
@@ -33,18 +30,8 @@ class Item(NamedTuple):
   path: pathlib.Path
   label: str
 
-  @property
-  def name(self) -> str:
-    """Class and file name, whose hash decides the split."""
-    return f"{self.label}/{self.path.name}"
-
-
-class Attempts(NamedTuple):
-  """Results of reading the images of a split."""
-
-  results: list[tuple[Item, Any]]
-  errors: list[tuple[Item, str]]
-  """Unreadable images and the reasons."""
+  name: str
+  """Class, folders inside of it and file name; its hash decides the split."""
 
 
 def folders_of(
@@ -62,42 +49,55 @@ def folders_of(
         "expected a folder with a folder of images for every class",
         f"got {'a file' if folder.exists() else 'no folder'} at {folder}",
       )
-  inside = {
-    SPLITS[entry.name]: entry
-    for entry in sorted(folders["train"].iterdir())
-    if path and entry.name in SPLITS and entry.is_dir()
-  }
+  return (_folders_inside(folders["train"]) if path else {}) or folders
+
+
+def _folders_inside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+  """Returns the folders of the splits in `folder`, empty without any."""
+  names = sorted(SPLITS.keys() & {e.name for e in _entries(folder)})
+  names = [name for name in names if os.path.isdir(folder / name)]
+  inside = {SPLITS[name]: folder / name for name in names}
   if inside and "train" not in inside:
     raise UserError(
-      f"expected a folder 'train' in {path}",
-      f"got {', '.join(sorted(entry.name for entry in inside.values()))}",
+      f"expected a folder 'train' in {folder}",
+      f"got {', '.join(names)}",
       "name the folder of the training images 'train'",
     )
-  return inside or folders
+  if len(inside) < len(names):
+    raise UserError(
+      f"expected one folder for each split in {folder}",
+      f"got {', '.join(names)}",
+      "move the images of a split into one folder",
+    )
+  return inside
 
 
-def listing(folder: pathlib.Path) -> tuple[list[Item], int]:
-  """Lists the images of a split, and counts links to outside of its folder.
+def listing(
+  folder: pathlib.Path,
+) -> tuple[list[Item], collections.Counter[str]]:
+  """Lists the images of a split, in class folders and the folders in them.
+
+  Links to outside of the split's folder and, inside of a class folder, links
+  to folders are not followed, so a loop of links ends.
+
+  Returns:
+    The images, and the number of entries that are left out by the reason, a
+    plural noun phrase.
 
   Raises:
-    UserError: there are no class folders, or one has no images.
+    UserError: there are no class folders, one has no images, or a folder
+      cannot be read.
   """
   root = folder.resolve()
-  ignored = 0
-
-  def entries(parent: pathlib.Path) -> list[pathlib.Path]:
-    nonlocal ignored
-    entries_inside = []
-    for path in sorted(parent.iterdir()):
-      if path.name.startswith("."):
-        continue
-      if path.is_symlink() and not path.resolve().is_relative_to(root):
-        ignored += 1
-        continue
-      entries_inside.append(path)
-    return entries_inside
-
-  classes = [path for path in entries(folder) if path.is_dir()]
+  left_out: collections.Counter[str] = collections.Counter()
+  classes = []
+  for path in _entries(folder):
+    if reason := _reason_to_ignore(path, root):
+      left_out[reason] += 1
+    elif os.path.isdir(path) and path.resolve() not in (root, *root.parents):
+      classes.append(path)
+    else:
+      left_out["entries that are not in a class folder"] += 1
   if not classes:
     raise UserError(
       f"expected a folder for every class in {folder}",
@@ -106,11 +106,7 @@ def listing(folder: pathlib.Path) -> tuple[list[Item], int]:
     )
   items = []
   for label in classes:
-    images_of_class = [
-      Item(path, label.name)
-      for path in entries(label)
-      if path.suffix.lower() in SUFFIXES and path.is_file()
-    ]
+    images_of_class = _images(label, root, left_out)
     if not images_of_class:
       raise UserError(
         f"expected images in every class folder of {folder}",
@@ -118,122 +114,63 @@ def listing(folder: pathlib.Path) -> tuple[list[Item], int]:
         f"add some ({', '.join(sorted(SUFFIXES))}) or remove the folder",
       )
     items += images_of_class
-  return items, ignored
+  return items, left_out
 
 
-def in_threads(
-  function: Callable[[pathlib.Path], Any], files: Sequence[pathlib.Path]
-) -> list[Any]:
-  """Returns `function(file)` for every file, computed in threads."""
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    return list(threads.map(function, files))
+def _images(
+  label: pathlib.Path, root: pathlib.Path, left_out: collections.Counter[str]
+) -> list[Item]:
+  """Lists the images in a class folder, and counts the other entries."""
+  items, pending = [], [label]
+  while pending:
+    for path in _entries(pending.pop()):
+      if reason := _reason_to_ignore(path, root):
+        left_out[reason] += 1
+      elif os.path.isdir(path):
+        if path.is_symlink():
+          left_out["links to folders"] += 1
+        else:
+          pending.append(path)
+      elif path.suffix.lower() not in SUFFIXES:
+        left_out[f"files with the suffix {path.suffix.lower()!r}"] += 1
+      elif not os.path.isfile(path):
+        left_out["entries that are not plain files"] += 1
+      else:
+        name = path.relative_to(label).as_posix()
+        items.append(Item(path, label.name, f"{label.name}/{name}"))
+  return sorted(items)
 
 
-def attempt(
-  function: Callable[[pathlib.Path], Any],
-  items: Sequence[Item],
-  errors: Sequence[tuple[Item, str]] = (),
-  map_files: Callable[..., list[Any]] = in_threads,
-) -> Attempts:
-  """Calls `function(path)` for every item and collects results and errors.
-
-  Args:
-    function: never returns None.
-    items: the image files.
-    errors: of earlier calls, to which the new ones are added.
-    map_files: `(function, files) -> results`, such as `cache.per_file`. Errors
-      are not cached, as permissions and disks may be repaired.
-  """
-  reasons = {}
-
-  def one(file: pathlib.Path) -> Any:
-    try:
-      return function(file)
-    except decoding.UnreadableError as error:
-      reasons[file] = str(error)
-      return None
-
-  values = map_files(one, [item.path for item in items])
-  return Attempts(
-    [
-      (item, value)
-      for item, value in zip(items, values, strict=True)
-      if item.path not in reasons
-    ],
-    [
-      *errors,
-      *((item, reasons[item.path]) for item in items if item.path in reasons),
-    ],
-  )
+def _reason_to_ignore(path: pathlib.Path, root: pathlib.Path) -> str:
+  """Returns why an entry is left out whatever it is, or `""`."""
+  if path.name.startswith("."):
+    return "hidden entries"
+  if not path.is_symlink():
+    return ""
+  try:
+    if path.resolve(strict=True).is_relative_to(root):
+      return ""
+  except FileNotFoundError:
+    return "links to missing files"
+  except (OSError, RuntimeError):  # RuntimeError before Python 3.13.
+    return "links that lead in a circle"
+  return "links that leave the folder"
 
 
-def common_shape(
-  headers: Sequence[decoding.Header], image_size: int, channels: int
-) -> tuple[list[int], list[str]]:
-  """Returns the shape of all decoded images, and notes on the conversions.
+def _entries(folder: pathlib.Path) -> list[pathlib.Path]:
+  try:
+    return sorted(folder.iterdir())
+  except OSError as error:
+    raise UserError(
+      f"expected a readable folder at {folder}",
+      f"got: {error.strerror or error}",
+    ) from error
 
-  Args:
-    headers: of the image files.
-    image_size: rows and columns; 0 for the most frequent size.
-    channels: 1 or 3; 0 for 1 if all images are gray, else 3.
-  """
-  if not headers:
-    return [image_size or 1, image_size or 1, channels or 3], []
-  sizes = collections.Counter(
-    (header.height, header.width) for header in headers
-  )
-  height, width = max(sizes, key=lambda size: (sizes[size], size))
-  if image_size:
-    height = width = image_size
-  channels = channels or (1 if all(header.is_gray for header in headers) else 3)
-  notes = []
-  total = len(headers)
-  others = total - sizes[height, width]
+
+def describe_left_out(counts: Mapping[str, int]) -> list[str]:
+  """Returns notes on the entries that `listing` left out, by their reason."""
+  ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+  listed, others = ordered[:MAX_LISTED], ordered[MAX_LISTED:]
   if others:
-    notes.append(
-      f"{others} of {total} images are scaled and cropped to {height} rows and "
-      f"{width} columns ({image_size=})"
-    )
-  target_mode = "L" if channels == 1 else "RGB"
-  modes = collections.Counter(header.mode for header in headers)
-  del modes[target_mode]
-  if modes:
-    formats = ", ".join(
-      f"{count} {mode}" for mode, count in sorted(modes.items())
-    )
-    notes.append(
-      f"{sum(modes.values())} of {total} images are converted to "
-      f"{target_mode} ({formats}; {channels=})"
-    )
-  return [height, width, channels], notes
-
-
-def report_unreadable(parts: Mapping[str, Attempts], on_bad: str) -> list[str]:
-  """Returns a note on the skipped images, if there are any.
-
-  Args:
-    parts: results by split.
-    on_bad: `"error"` or `"skip"`.
-
-  Raises:
-    UserError: `on_bad` is "error", or a class has no readable image.
-  """
-  errors, empty = [], set()
-  for part in parts.values():
-    errors += [(str(item.path), reason) for item, reason in part.errors]
-    readable = {item.label for item, _ in part.results}
-    empty |= {
-      str(item.path.parent)
-      for item, _ in part.errors
-      if item.label not in readable
-    }
-  every = bad_examples.shorten(sorted(empty))
-  return bad_examples.report(
-    errors,
-    on_bad,
-    noun="unreadable images",
-    expected=f"expected readable images{every and ' in ' + every}",
-    remedy="fix or remove them"
-    + ("" if empty else ', or skip them with on_bad="skip"'),
-    empty=bool(empty),
-  )
+    listed.append(("other entries", sum(count for _, count in others)))
+  return [f"{count} {reason} were ignored" for reason, count in listed]

@@ -1,31 +1,36 @@
-"""Parsing of CSV files into rows of text."""
+"""Parsing of CSV files into rows of text, within bounds."""
 
+import collections
 import csv
-import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dlcore.errors import UserError, nearest
 
+MAX_COLUMNS = 1 << 16
+"""Columns of a file."""
 
-class File(NamedTuple):
-  """A table as text."""
+MAX_ROW = 1 << 24
+"""Characters of a row, its quoted line breaks included."""
+
+
+class Table(NamedTuple):
+  """A CSV file, whose rows are read when they are needed."""
 
   path: pathlib.Path
-  header: list[str]
-  lines: list[tuple[int, list[str]]]
-  """Line number in the file, from 1, and fields of each row."""
+
+  header: dict[str, int]
+  """Position of each column by its name."""
+
+  delimiter: str
 
 
 class Row(NamedTuple):
   """The selected cells of one row."""
 
-  where: str
-  """File and line, `"file.csv:2"`."""
-
-  names: Sequence[str]
-  """Names of the columns."""
+  line: int
+  """Number of its first line in the file, from 1."""
 
   cells: list[str]
 
@@ -33,95 +38,76 @@ class Row(NamedTuple):
   """Reason why the row as a whole is malformed, or `""`."""
 
 
-def read_file(path: pathlib.Path) -> File:
-  """Parses a CSV file whose first line names the columns.
+def open_table(path: pathlib.Path) -> Table:
+  """Reads the first line of a CSV file, which names the columns.
 
   Raises:
-    UserError: the file is missing, unreadable, empty or not UTF-8 text, or its
-      first line does not name every column.
+    UserError: the file is missing, unreadable or not UTF-8 text, has no rows
+      below the first line, or that line does not name every column or names
+      more than 65,536.
   """
   if not path.is_file():
     raise UserError("expected a CSV file", f"got no file at {str(path)!r}")
-  try:
-    text = path.read_text("utf-8-sig")
-  except OSError as error:
+  delimiter = _delimiter(path)
+  rows = _parse(path, delimiter)
+  _, names = next(rows, (0, []))
+  if len(names) > MAX_COLUMNS:
     raise UserError(
-      f"expected a readable file at {path}", f"got: {error.strerror or error}"
-    ) from error
-  except UnicodeDecodeError as error:
-    raise UserError(
-      f"expected UTF-8 text in {path}", f"got {error}", "save it as UTF-8"
-    ) from error
-  # A quoted field may span several lines, so a row starts on the line after
-  # the end of the previous row.
-  lines, previous_end = [], 0
-  reader = csv.reader(
-    io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True
-  )
-  try:
-    for fields in reader:
-      if any(map(str.strip, fields)):
-        lines.append((previous_end + 1, [field.strip() for field in fields]))
-      previous_end = reader.line_num
-  except csv.Error as error:
-    raise UserError(
-      f"expected a table in {path}", f"got line {reader.line_num}: {error}"
-    ) from error
-  if len(lines) < 2:
+      f"expected at most {MAX_COLUMNS:,} columns in {path}",
+      f"got {len(names):,}",
+      "split the table, or store the numbers as arrays (.npz)",
+    )
+  if not names or next(rows, None) is None:
     raise UserError(
       f"expected a line of column names and rows below it in {path}",
-      "got no rows" if lines else "got an empty file",
+      "got no rows" if names else "got an empty file",
     )
-  (_, header), *lines = lines
-  repeated = sorted({name for name in header if header.count(name) > 1})
-  if repeated or "" in header or None not in map(number, header):
+  counts = collections.Counter(names)
+  repeated = sorted(name for name, count in counts.items() if count > 1)
+  if repeated or "" in counts or None not in map(number, names):
     raise UserError(
       f"expected a name for every column in the first line of {path}",
-      f"got {repeated[0]!r} twice" if repeated else f"got {', '.join(header)}",
+      f"got {repeated[0]!r} twice"
+      if repeated
+      else f"got {_shorten(', '.join(names))}",
       "name each column once",
     )
-  return File(path, header, lines)
+  header = {name: position for position, name in enumerate(names)}
+  return Table(path, header, delimiter)
 
 
-def _delimiter(text: str) -> str:
-  """Returns the separator that occurs most often in the first line."""
-  first = next(iter(text.split("\n")), "")
-  return max(",;\t", key=first.count)
-
-
-def column_positions(file: File, names: Sequence[str]) -> list[int]:
-  """Returns the positions of columns in the file.
+def check_columns(table: Table, names: Sequence[str]) -> None:
+  """Checks that names are columns of a table.
 
   Raises:
-    UserError: a name is not a column of the file.
+    UserError: one is not; names the nearest column.
   """
   for name in names:
-    if name not in file.header:
+    if name not in table.header:
+      hint = nearest(str(name), table.header)
       raise UserError(
-        f"expected a column {name!r} in {file.path}",
-        f"got the columns {', '.join(file.header)}",
-        nearest(str(name), file.header),
+        f"expected a column {name!r} in {table.path}",
+        f"got the columns {_shorten(', '.join(table.header))}",
+        _shorten(hint),
       )
-  return [file.header.index(name) for name in names]
 
 
-def read_rows(file: File, names: Sequence[str]) -> list[Row]:
-  """Returns the cells of the named columns for every row."""
-  positions, count = column_positions(file, names), len(file.header)
-  rows = []
-  for line, fields in file.lines:
-    ragged = len(fields) != count
-    rows.append(
-      Row(
-        where=f"{file.path}:{line}",
-        names=names,
-        cells=[""] * len(positions)
-        if ragged
-        else [fields[i] for i in positions],
-        error=f"{len(fields)} fields in place of {count}" if ragged else "",
-      )
-    )
-  return rows
+def read_rows(table: Table, names: Sequence[str]) -> Iterator[Row]:
+  """Yields the cells of the named columns for every row.
+
+  Raises:
+    UserError: a name is not a column, or the file is not a CSV file.
+  """
+  check_columns(table, names)
+  positions = [table.header[name] for name in names]
+  count, rows = len(table.header), _parse(table.path, table.delimiter)
+  next(rows, None)
+  for line, fields in rows:
+    if len(fields) == count:
+      yield Row(line, [fields[position] for position in positions], "")
+    else:
+      error = f"{len(fields)} fields in place of {count}"
+      yield Row(line, [""] * len(positions), error)
 
 
 def number(cell: str) -> float | None:
@@ -130,3 +116,61 @@ def number(cell: str) -> float | None:
     return None if "_" in cell else float(cell)
   except ValueError:
     return None
+
+
+def _delimiter(path: pathlib.Path) -> str:
+  """Returns the separator that occurs most often in the first line."""
+  for first in _lines(path):
+    return max(",;\t", key=first.count)
+  return ","
+
+
+def _parse(
+  path: pathlib.Path, delimiter: str
+) -> Iterator[tuple[int, list[str]]]:
+  """Yields line number, from 1, and stripped fields of the rows with text."""
+  # A quoted field may span several lines, so a row starts on the line after
+  # the end of the previous row.
+  previous_end, length = 0, 0
+
+  def lines() -> Iterator[str]:
+    nonlocal length
+    for line in _lines(path):
+      length += len(line)
+      if length > MAX_ROW:
+        raise csv.Error(f"more than {MAX_ROW:,} characters in a row")
+      yield line
+
+  reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+  try:
+    for fields in reader:
+      if any(map(str.strip, fields)):
+        yield previous_end + 1, [field.strip() for field in fields]
+      previous_end, length = reader.line_num, 0
+  except csv.Error as error:
+    raise UserError(
+      f"expected a table in {path}", f"got line {previous_end + 1}: {error}"
+    ) from error
+
+
+def _lines(path: pathlib.Path) -> Iterator[str]:
+  """Yields the lines of a text file; long ones arrive in pieces.
+
+  A quoted field keeps its line breaks, as newlines.
+  """
+  try:
+    with path.open(encoding="utf-8-sig") as file:
+      while line := file.readline(MAX_ROW + 1):
+        yield line
+  except OSError as error:
+    raise UserError(
+      f"expected a readable file at {path}", f"got: {error.strerror or error}"
+    ) from error
+  except UnicodeDecodeError as error:
+    raise UserError(
+      f"expected UTF-8 text in {path}", f"got {error}", "save it as UTF-8"
+    ) from error
+
+
+def _shorten(text: str) -> str:
+  return text if len(text) <= 400 else f"{text[:400]} ..."

@@ -1,28 +1,22 @@
 """Loading of CSV files with a header line as training data."""
 
+import dataclasses
 import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from dlcore.data import bad_examples, cache, split
-from dlcore.data.source import Splits, hash_rows
+from dlcore.data.source import Arrays, Splits, hash_rows
+from dlcore.data.tables import encoding
 from dlcore.data.tables.csv_text import (
-  File,
-  Row,
-  column_positions,
-  read_file,
+  Table,
+  check_columns,
+  open_table,
   read_rows,
-)
-from dlcore.data.tables.encoding import (
-  are_classes,
-  class_encoder,
-  distinct_values,
-  encoder,
-  to_arrays,
 )
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.errors import UserError, check_choice, nearest
@@ -40,6 +34,7 @@ def table_csv(
   columns: tuple = (),
   categorical: tuple = (),
   task: str = "auto",
+  shift: bool = True,
   on_bad: str = "error",
   valid_fraction: float = 0.1,
   test_fraction: float = 0.2,
@@ -48,7 +43,8 @@ def table_csv(
   """Loads a table with numeric or categorical columns and one target column.
 
   The files are UTF-8 with column names in the first line. Fields are separated
-  by comma, semicolon or tab.
+  by comma, semicolon or tab. The bounds are 65,536 columns, 2^24 characters in
+  a row, 10,000 categories in a column and 2^27 numbers.
 
   Args:
     path: one file, which is split by a hash of the rows. Alternatively pass
@@ -58,7 +54,10 @@ def table_csv(
     categorical: the input columns that are encoded one-hot.
     task: `"classification"`, `"regression"` or `"auto"`, which is
       classification if the target contains text or at most 20 distinct
-      integers.
+      integers. Numbers of equal value such as "1" and "1.0" are one class.
+    shift: whether to subtract a constant from numeric columns that float32
+      would round by more than a millionth of their standard deviation, such
+      as times since 1970. Predictions of the target are in its own units.
     on_bad: how to handle rows with empty cells, text in place of a number,
       non-finite numbers or a wrong number of fields: `"error"` lists them,
       `"skip"` drops them.
@@ -77,6 +76,7 @@ def table_csv(
     "columns": columns,
     "categorical": categorical,
     "task": task,
+    "shift": shift,
     "on_bad": on_bad,
     "valid_fraction": valid_fraction,
     "test_fraction": test_fraction,
@@ -93,6 +93,19 @@ def table_csv(
   )
 
 
+class Split(NamedTuple):
+  """The selected columns of a file."""
+
+  table: Table
+
+  names: list[str]
+  """The input columns and the target."""
+
+  def rows(self):
+    """Returns an iterator over the rows."""
+    return read_rows(self.table, self.names)
+
+
 def _build(
   paths: Mapping[str, pathlib.Path],
   *,
@@ -100,93 +113,169 @@ def _build(
   columns: Sequence[str],
   categorical: Sequence[str],
   task: str,
+  shift: bool,
   on_bad: str,
   valid_fraction: float,
   test_fraction: float,
 ) -> Splits:
   """Reads and splits the tables; see `table_csv`."""
-  files = {name: read_file(file) for name, file in paths.items()}
-  names = _input_columns(files["train"], target, columns, categorical)
-  rows = {
-    name: read_rows(file, [*names, target]) for name, file in files.items()
+  tables = {name: open_table(file) for name, file in paths.items()}
+  names = _input_columns(tables["train"], target, columns, categorical)
+  files = {
+    name: Split(table, [*names, target]) for name, table in tables.items()
   }
-  schema, notes = _describe(rows, names, categorical, task)
-  encoders: list[Any] = [encoder(part.categories) for part in schema.encoding]
+  schema, notes = _describe(files, categorical, task)
+  encoders = [part.encoder for part in schema.encoding]
   encoders.append(
-    class_encoder(schema.classes) if schema.classes else encoder(None)
+    encoding.category_encoder(schema.classes)
+    if schema.classes
+    else encoding.number_encoder
   )
-  parts, errors = {}, []
-  for name, part in rows.items():
-    parts[name], bad = to_arrays(part, encoders, schema.target)
-    errors += bad
+  encoded = {
+    name: encoding.encode(file.rows(), file.names, encoders)
+    for name, file in files.items()
+  }
   skipped = bad_examples.report(
-    errors,
+    [
+      (f"{files[name].table.path}:{line}", reason)
+      for name, part in encoded.items()
+      for line, reason in part.errors
+    ],
     on_bad,
     noun="bad rows",
     expected="expected a number or a category in every cell of the table",
     remedy="fix them, select other columns, name text columns in categorical, "
     'or skip them with on_bad="skip"',
-    empty=not all(len(arrays["features"]) for arrays in parts.values()),
+    empty=not all(len(part.lines) for part in encoded.values()),
   )
+  values = {name: part.values for name, part in encoded.items()}
+  # A held out row may decide an offset, which changes no more than rounding.
+  if shift:
+    schema = _with_offsets(schema, values["train"])
+  parts = {name: _to_arrays(part, schema) for name, part in values.items()}
   return split.make(
     parts,
     schema,
     name="table_csv",
-    notes=[*notes, *skipped],
-    hashes=hash_rows(np.column_stack(list(parts["train"].values()))),
+    notes=[*notes, *schema.describe_offsets(target), *skipped],
+    hashes=_hashes(values["train"], parts["train"], schema),
     valid_fraction=valid_fraction,
     test_fraction=test_fraction,
   )
 
 
+def _hashes(
+  values: np.ndarray, train: Arrays, schema: TableSchema
+) -> list[str]:
+  """Returns a hash of each training row, which decides its split."""
+  if schema.offsets or schema.target_offset:
+    return hash_rows(values)  # Rounded to float32, some would be equal.
+  hashes = []
+  for start in range(0, len(values), 1024):  # A piece may become float64.
+    piece = [array[start : start + 1024] for array in train.values()]
+    hashes += hash_rows(np.column_stack(piece))
+  return hashes
+
+
+def _to_arrays(values: np.ndarray, schema: TableSchema) -> Arrays:
+  """Returns features and target, label (int32) or target (float32).
+
+  Args:
+    values: float64 `[N, P]` with the target in the last column.
+    schema: with the offsets to subtract.
+  """
+  features = encoding.to_features(values[:, :-1], schema.widths, schema.offsets)
+  target = values[:, -1] - (schema.target_offset or 0.0)
+  dtype = np.int32 if schema.target == "label" else np.float32
+  return {"features": features, schema.target: target.astype(dtype)}
+
+
+def _with_offsets(schema: TableSchema, values: np.ndarray) -> TableSchema:
+  """Returns `schema` with the offsets that the training rows need."""
+  offsets = []
+  for column, width in enumerate(schema.widths):
+    numeric = width is None
+    offset = encoding.offset(values[:, column]) if numeric else 0.0
+    offsets += [offset] * (width or 1)
+  target = 0.0 if schema.classes else encoding.offset(values[:, -1])
+  return dataclasses.replace(
+    schema,
+    offsets=tuple(offsets) if any(offsets) else None,
+    target_offset=target or None,
+  )
+
+
 def _describe(
-  rows: Mapping[str, Sequence[Row]],
-  names: Sequence[str],
-  categorical: Sequence[str],
-  task: str,
+  files: Mapping[str, Split], categorical: Sequence[str], task: str
 ) -> tuple[TableSchema, list[str]]:
   """Returns the schema without statistics, and notes for the user.
 
   Args:
-    rows: of every split, with the target in the last cell.
-    names: the input columns.
+    files: of every split.
     categorical: see `table_csv`.
     task: likewise.
   """
-  train = rows["train"]
-  encoding = tuple(
-    Column(
-      name, distinct_values(train, position) if name in categorical else None
-    )
-    for position, name in enumerate(names)
-  )
-  features = tuple(name for column in encoding for name in column.features)
-  values = {name: distinct_values(part, -1) for name, part in rows.items()}
+  train = files["train"]
+  *names, target = train.names
+  chosen = set(categorical)
+  positions = [i for i, name in enumerate(names) if name in chosen]
+  *distinct, targets = encoding.distinct_values(train.rows(), [*positions, -1])
+  known, notes = {}, []
+  for position, cells in zip(positions, distinct, strict=True):
+    name = names[position]
+    known[name], equal = _categories(name, cells)
+    notes += equal
+  columns = tuple(Column(name, known.get(name)) for name in names)
+  features = tuple(name for column in columns for name in column.features)
+  schema = TableSchema(columns=features, encoding=columns, target="target")
   if task == "regression" or (
-    task == "auto" and not are_classes(values["train"])
+    task == "auto" and not encoding.are_classes(encoding.categories(targets))
   ):
-    return TableSchema(target="target", columns=features, encoding=encoding), []
-  schema = TableSchema(
-    target="label",
-    classes=values["train"],
-    columns=features,
-    encoding=encoding,
+    return schema, notes
+  classes, equal = _categories(target, targets)
+  replace = encoding.same_category(classes)
+  others = {
+    name: replace(*encoding.distinct_values(file.rows(), [-1]))
+    for name, file in files.items()
+    if name != "train"
+  }
+  missing = split.compare_classes({"train": classes, **others})
+  schema = dataclasses.replace(schema, target="label", classes=classes)
+  return schema, [*notes, *equal, *missing]
+
+
+def _categories(
+  column: str, distinct: set[str]
+) -> tuple[tuple[str, ...], list[str]]:
+  """Returns the categories of a column, and a note on cells of equal value."""
+  names = encoding.categories(distinct)
+  encoding.check_categories(column, len(names))
+  groups = encoding.equal_values(distinct)
+  if not groups:
+    return names, []
+  listed = bad_examples.shorten(
+    (" and ".join(map(repr, group)) for group in groups), "; "
   )
-  return schema, split.compare_classes(values)
+  apart = (
+    "are different, as others are text"
+    if len(names) == len(distinct)
+    else "count as one"
+  )
+  return names, [f"equal numbers in {column!r} {apart}: {listed}"]
 
 
 def _input_columns(
-  file: File, target: str, columns: Sequence[str], categorical: Sequence[str]
+  table: Table, target: str, columns: Sequence[str], categorical: Sequence[str]
 ) -> list[str]:
   """Returns the names of the input columns."""
   if not target:
     raise UserError(
       "expected target to name the column to predict",
       "got nothing",
-      nearest("", file.header),
+      nearest("", table.header),
     )
-  column_positions(file, [target, *columns, *categorical])
-  names = list(columns) or [name for name in file.header if name != target]
+  check_columns(table, [target, *columns, *categorical])
+  names = list(columns) or [name for name in table.header if name != target]
   if not names or target in names or set(categorical) - set(names):
     raise UserError(
       "expected columns without the target, and categorical among them",

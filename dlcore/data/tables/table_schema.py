@@ -1,16 +1,23 @@
 """The schema of tables, and reading of CSV files for prediction."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from dlcore.data import json_fields
+from dlcore.data import bad_examples, json_fields
 from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
-from dlcore.data.tables.csv_text import read_file, read_rows
-from dlcore.data.tables.encoding import encode, encoder
+from dlcore.data.tables.csv_text import Row, open_table, read_rows
+from dlcore.data.tables.encoding import (
+  Encoder,
+  category_encoder,
+  encode,
+  number_encoder,
+  to_features,
+)
 from dlcore.errors import UserError
 
 
@@ -28,6 +35,13 @@ class Column(NamedTuple):
     if self.categories is None:
       return (self.name,)
     return tuple(f"{self.name}={category}" for category in self.categories)
+
+  @property
+  def encoder(self) -> Encoder:
+    """Function from a cell to a number or the position of its category."""
+    if self.categories is None:
+      return number_encoder
+    return category_encoder(self.categories)
 
 
 def _columns(value: Any) -> tuple[Column, ...]:
@@ -53,6 +67,7 @@ class TableSchema(Schema):
     **Schema.parsers,
     "columns": json_fields.names,
     "encoding": _columns,
+    "offsets": json_fields.numbers,
   }
 
   input: str = "features"
@@ -63,6 +78,32 @@ class TableSchema(Schema):
   encoding: tuple[Column, ...] = ()
   """Columns of the file; empty if each feature is a column of numbers."""
 
+  offsets: tuple[float, ...] | None = None
+  """Number that is subtracted from each of the F features in float64, before
+  it is rounded to float32. `normalization` is that of the differences."""
+
+  @property
+  def file_columns(self) -> tuple[Column, ...]:
+    """The columns of a file that are read."""
+    return self.encoding or tuple(map(Column, self.columns))
+
+  @property
+  def widths(self) -> tuple[int | None, ...]:
+    """Number of categories of each of these columns, None for a number."""
+    every = [column.categories for column in self.file_columns]
+    return tuple(None if names is None else len(names) for names in every)
+
+  def describe_offsets(self, target: str) -> list[str]:
+    """Returns a note on the offsets; `target` is the name of its column."""
+    offsets = dict(zip(self.columns, self.offsets or (), strict=False))
+    offsets[target] = self.target_offset or 0.0
+    listed = bad_examples.shorten(
+      f"{value!r} from {name!r}" for name, value in offsets.items() if value
+    )
+    if not listed:
+      return []
+    return [f"subtracted before the rounding to float32: {listed}"]
+
   def read(
     self, paths: Sequence[Path], info: DataInfo, rows: int
   ) -> Iterator[ReadBatch]:
@@ -72,15 +113,13 @@ class TableSchema(Schema):
     """
     for path in paths:
       try:
-        features, names, errors = read_table(path, self)
+        rows_of_file = _open_rows(path, self)
+        while piece := list(itertools.islice(rows_of_file, rows)):
+          features, names, errors = _encode(piece, path, self)
+          arrays = {self.input: features} if names else None
+          yield ReadBatch(names, arrays, errors)
       except UserError as error:
         yield ReadBatch([], None, [(str(path), "; ".join(error.lines))])
-        continue
-      if errors:
-        yield ReadBatch([], None, errors)
-      for start in range(0, len(names), rows):
-        part = slice(start, start + rows)
-        yield ReadBatch(names[part], {self.input: features[part]}, [])
 
   def position(self, name: str, place: Sequence[int]) -> str:
     """Returns the name of the column for a message."""
@@ -101,6 +140,8 @@ class TableSchema(Schema):
     width = sum(len(column.features) for column in self.encoding)
     if self.encoding and width != shape[0]:
       raise ValueError(f"encoding={width} of {shape[0]} features")
+    if self.offsets is not None and len(self.offsets) != shape[0]:
+      raise ValueError(f"offsets={len(self.offsets)} of {shape[0]} features")
 
   def to_json(self) -> dict[str, Any]:
     """Returns the fields as JSON data."""
@@ -132,12 +173,26 @@ def read_table(
   Raises:
     UserError: there is no such table, or a column is missing.
   """
-  file = read_file(Path(path))
-  columns = schema.encoding or tuple(map(Column, schema.columns))
-  rows = read_rows(file, [column.name for column in columns])
-  values, readable, errors = encode(
-    rows, [encoder(column.categories) for column in columns]
+  return _encode(_open_rows(Path(path), schema), path, schema)
+
+
+def _open_rows(path: Path, schema: TableSchema) -> Iterator[Row]:
+  """Yields the cells of the columns that `schema` reads."""
+  names = [column.name for column in schema.file_columns]
+  return read_rows(open_table(path), names)
+
+
+def _encode(
+  rows: Iterable[Row], path: Path | str, schema: TableSchema
+) -> tuple[np.ndarray, list[str], list[tuple[str, str]]]:
+  columns = schema.file_columns
+  values, lines, errors = encode(
+    rows,
+    [column.name for column in columns],
+    [column.encoder for column in columns],
   )
-  # Without a readable row the width of `values` is not that of the features.
-  features = values.astype(np.float32).reshape(-1, len(schema.columns))
-  return features, [row.where for row in readable], errors
+  return (
+    to_features(values, schema.widths, schema.offsets),
+    [f"{path}:{line}" for line in lines],
+    [(f"{path}:{line}", reason) for line, reason in errors],
+  )

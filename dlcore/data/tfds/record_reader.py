@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,12 @@ class Features(NamedTuple):
   def is_image(self) -> bool:
     """Whether the input is an encoded image."""
     return isinstance(self.schema, ImageSchema)
+
+  @property
+  def value_range(self) -> tuple[float, ...] | None:
+    """The argument of `decoding.decode`."""
+    schema = self.schema
+    return schema.value_range if isinstance(schema, ImageSchema) else None
 
 
 class Reader:
@@ -125,7 +131,9 @@ class Reader:
   def _input(self, example: Mapping[str, Any]) -> np.ndarray:
     value = example[self.features.input_feature]
     if self.features.is_image:
-      return decoding.decode(value, self.features.shape)
+      return decoding.decode(
+        value, self.features.shape, self.features.value_range
+      )
     return np.asarray(value, np.float32).reshape(-1)
 
 
@@ -134,8 +142,8 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
 
   Args:
     builder: a prepared builder of TFDS.
-    selection: `builder`, `data_dir`, `input_feature`, `target_feature` and
-      `image_size` of `tfds_source`.
+    selection: `builder`, `data_dir`, `input_feature`, `target_feature`,
+      `image_size` and `value_range` of `tfds_source`.
   """
   features = _describe(builder, selection)
   sizes = {
@@ -208,12 +216,43 @@ def _describe(builder, selection: Mapping[str, Any]) -> Features:
   if isinstance(target, tfds.features.ClassLabel):
     fields = {"target": "label", "classes": tuple(target.names)}
   if is_image:
-    schema: Schema = ImageSchema(**fields)
+    limits = _value_range(info.name, source, selection["value_range"])
+    schema: Schema = ImageSchema(**fields, value_range=limits)
   else:
     schema = ArraySchema(input="features", **fields)
     shape = (math.prod(shape),)
   dtype = "uint8" if is_image else "float32"
   return Features(info.name, *names, shape, dtype, schema)
+
+
+def _value_range(
+  name: str, feature: Any, value_range: Sequence[float]
+) -> tuple[float, ...] | None:
+  """Returns the values that become 0 and 255, None for images of 8 bits.
+
+  Raises:
+    UserError: images of 16 bits need a range of values, or others have more
+      than 8 bits, of which Pillow reads the upper 8 alone.
+  """
+  if value_range and not decoding.is_range(value_range):
+    raise UserError(
+      "expected value_range to be two increasing numbers", f"got {value_range}"
+    )
+  bits = 8 * np.dtype(feature.np_dtype).itemsize
+  if bits == 8:
+    return None
+  if bits != 16 or feature.shape[2] != 1:
+    raise UserError(
+      f"expected images of 8 bits, or gray ones of 16, in {name}",
+      f"got {feature.shape[2]} channels of {bits} bits",
+    )
+  if not value_range:
+    raise UserError(
+      f"expected value_range, as the images of {name} have {bits} bits",
+      "got ()",
+      "for example value_range=(0, 65535)",
+    )
+  return tuple(value_range)
 
 
 def _shape(

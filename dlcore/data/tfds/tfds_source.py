@@ -35,6 +35,7 @@ def tfds_source(
   download: bool = True,
   verify: bool = True,
   image_size: int = 0,
+  value_range: tuple = (),
   valid_fraction: float = 0.1,
   in_memory_limit: int = IN_MEMORY_LIMIT,
   cache_dir: str = "",
@@ -58,6 +59,8 @@ def tfds_source(
     verify: False accepts files in `manual_dir` whose checksums differ.
     image_size: rows and columns of the images, 0 for their own size; required
       if the images differ in size.
+    value_range: values that become 0 and 255 in gray images of 16 bits, which
+      require it.
     valid_fraction: share of train to hold out if there is no validation
       split, stratified by class; 0 for no validation split.
     in_memory_limit: bytes; a larger data set is streamed.
@@ -82,6 +85,7 @@ def tfds_source(
     "input_feature": input_feature,
     "target_feature": target_feature,
     "image_size": image_size,
+    "value_range": value_range,
   }
   prepare = functools.partial(
     preparation.prepared_builder,

@@ -1,0 +1,96 @@
+"""Reading of many image files, and the report of unreadable ones."""
+
+import concurrent.futures
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dlcore.data import bad_examples
+from dlcore.data.images import decoding
+from dlcore.data.images.listing import Item
+
+
+class Attempts(NamedTuple):
+  """Results of reading the images of a split."""
+
+  results: list[tuple[Item, Any]]
+  errors: list[tuple[Item, str]]
+  """Unreadable images and the reasons."""
+
+
+def in_threads(
+  function: Callable[[pathlib.Path], Any], files: Sequence[pathlib.Path]
+) -> list[Any]:
+  """Returns `function(file)` for every file, computed in threads."""
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    return list(threads.map(function, files))
+
+
+def attempt(
+  function: Callable[[pathlib.Path], Any],
+  items: Sequence[Item],
+  errors: Sequence[tuple[Item, str]] = (),
+  map_files: Callable[..., list[Any]] = in_threads,
+) -> Attempts:
+  """Calls `function(path)` for every item and collects results and errors.
+
+  Args:
+    function: never returns None.
+    items: the image files.
+    errors: of earlier calls, to which the new ones are added.
+    map_files: `(function, files) -> results`, such as `cache.per_file`. Errors
+      are not cached, as permissions and disks may be repaired.
+  """
+  reasons = {}
+
+  def one(file: pathlib.Path) -> Any:
+    try:
+      return function(file)
+    except decoding.UnreadableError as error:
+      reasons[file] = str(error)
+      return None
+
+  values = map_files(one, [item.path for item in items])
+  return Attempts(
+    [
+      (item, value)
+      for item, value in zip(items, values, strict=True)
+      if item.path not in reasons
+    ],
+    [
+      *errors,
+      *((item, reasons[item.path]) for item in items if item.path in reasons),
+    ],
+  )
+
+
+def report_unreadable(parts: Mapping[str, Attempts], on_bad: str) -> list[str]:
+  """Returns a note on the skipped images, if there are any.
+
+  Args:
+    parts: results by split.
+    on_bad: `"error"` or `"skip"`.
+
+  Raises:
+    UserError: `on_bad` is "error", or a class has no readable image.
+  """
+  errors, empty = [], set()
+  for part in parts.values():
+    errors += [(str(item.path), reason) for item, reason in part.errors]
+    readable = {item.label for item, _ in part.results}
+    empty |= {
+      str(item.path.parent)
+      for item, _ in part.errors
+      if item.label not in readable
+    }
+  every = bad_examples.shorten(sorted(empty))
+  return bad_examples.report(
+    errors,
+    on_bad,
+    noun="unreadable images",
+    expected=f"expected readable images{every and ' in ' + every}",
+    remedy="fix or remove them"
+    + ("" if empty else ', or skip them with on_bad="skip"'),
+    empty=bool(empty),
+  )
