@@ -101,7 +101,7 @@ def test_experiments_and_reports_know_no_row_by_name(path):
     id(child)
     for node in ast.walk(tree)
     if isinstance(node, ast.Assign)
-    and getattr(node.targets[0], "id", "") == "DEFAULTS"
+    and getattr(node.targets[0], "id", "") in ("ADDED", "DEFAULTS")
     for child in ast.walk(node)
   }
   literals = {

@@ -1,4 +1,4 @@
-"""Config keys that were renamed in version 0.2.
+"""Config keys that were renamed or added in version 0.2.
 
 On the command line and in a config file an old key is an error that gives
 the new one. The config.json of an older run is upgraded when it is read.
@@ -63,6 +63,16 @@ BY_ENTRY: dict[str, dict[str, dict[str, str]]] = {
 """New settings by old settings, by section and by the entry of its table."""
 
 
+ADDED = {
+  "data": {
+    "image_folder": {"value_range": [0, 65535]},
+    "table_csv": {"shift": False},
+  }
+}
+"""Settings that older runs lack, by section and entry, with the values that
+keep their data as it was."""
+
+
 def renamed(path: str, entries: Mapping[str, str]) -> str | None:
   """Returns the new path of a renamed config key, None for other keys.
 
@@ -94,6 +104,10 @@ def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
       _move(tree, f"{section}.{old}", f"{section}.{new}")
   for old, new in COMMON.items():
     _move(tree, old, new)
+  for section, entries in ADDED.items():
+    values = _section(tree, section)
+    for key, value in entries.get(str(values.get("name")), {}).items():
+      values.setdefault(key, value)
   return tree
 
 

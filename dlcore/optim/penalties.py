@@ -10,12 +10,11 @@ from dlcore.optim.settings import Number, check, is_zero
 from dlcore.trees import flatten
 from dlcore.typing import Array, Params
 
-NO_DECAY = (
-  r"(bias|scale|(^|/)(class_token|position|position_embedding/embedding))$"
-)
+NO_DECAY = r"(bias|scale|(^|/)(class_token|position))$"
 """Regex over the paths of parameters without weight decay.
 
-Biases, norms, class tokens and position embeddings, as in timm and big_vision.
+Biases, norms, and the class token and position embedding of ViT, as in timm and
+big_vision. Those of BERT and GPT-2 are decayed, as in their publications.
 """
 
 

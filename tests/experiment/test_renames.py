@@ -127,3 +127,14 @@ def test_a_former_path_of_another_entry_has_no_new_one():
 )
 def test_an_upgrade_leaves_invalid_content_to_the_reader(content):
   assert renames.upgrade(content) == content
+
+
+@pytest.mark.parametrize(
+  ("name", "key", "value"),
+  [("image_folder", "value_range", [0, 65535]), ("table_csv", "shift", False)],
+)
+def test_a_run_without_a_setting_keeps_its_data_as_it_was(name, key, value):
+  assert renames.upgrade({"data": {"name": name}})["data"][key] == value
+  other = {"data": {"name": name, key: "other"}}
+  assert renames.upgrade(other) == other
+  assert key not in renames.upgrade({"data": {"name": "digits"}})["data"]

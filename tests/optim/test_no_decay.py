@@ -11,8 +11,6 @@ import pytest
 from dlcore import models, optim, trees
 
 POSITIONS = {
-  models.Bert: {"position_embedding/embedding"},
-  models.GPT2: {"position_embedding/embedding"},
   models.ViT: {"class_token", "position"},
 }
 FAST = {"bert_base", "gpt2", "llama3_2_1b", "mlp", "resnet18", "vit_tiny"}
@@ -50,11 +48,12 @@ def test_vectors_class_tokens_and_position_embeddings_are_not_decayed(name):
 
 
 def test_the_decay_of_a_model_that_contains_another_excludes_the_same():
-  for path in ("class_token", "position", "position_embedding/embedding"):
+  for path in ("class_token", "position"):
     assert is_excluded(path)
     assert is_excluded(f"encoder/{path}")
   for path in (
     "word_embedding/embedding",
+    "position_embedding/embedding",
     "position_kernel",
     "position/kernel",
   ):

@@ -44,7 +44,7 @@ def trajectory(task, steps, batches=None, **state_settings):
   if state_settings.get("guard"):
     step = training.guard(step)
   if state_settings.get("metrics"):
-    step = training.accumulate_metrics(step, LOG_EVERY)
+    step = training.sum_metrics(step, LOG_EVERY)
   step, states, logs = jax.jit(step), [state], []
   for batch in batches:
     state, log = step(state, batch)
