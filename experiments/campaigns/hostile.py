@@ -71,6 +71,7 @@ PREPARATION = worker.Bounds(600.0, 8 << 30)
 """Of the valid inputs."""
 
 COUNT = flags.DEFINE_integer("count", 4000, "number of inputs")
+FIRST = flags.DEFINE_integer("first", 0, "number of the first input")
 SEED = flags.DEFINE_integer("seed", 0, "seed of the inputs")
 ONLY = flags.DEFINE_list("only", [], "numbers of the inputs to repeat")
 ONLY_KINDS = flags.DEFINE_list("kinds", [], "kinds of inputs (default: all)")
@@ -86,7 +87,9 @@ def main():
   folder.mkdir(parents=True, exist_ok=True)
   os.environ["DLCORE_CACHE"] = str(folder / "dlcore_cache")
   kinds = {name: lookup(KINDS, name, "kind") for name in ONLY_KINDS.value}
-  numbers = list(map(int, ONLY.value)) or range(COUNT.value)
+  numbers = list(map(int, ONLY.value)) or range(
+    FIRST.value, FIRST.value + COUNT.value
+  )
   started = worker.write_stubs(folder)
   preload(folder)
   prepare(folder, started)

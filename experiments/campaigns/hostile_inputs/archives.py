@@ -117,7 +117,7 @@ def pickled(folder: Path, generator: random.Random, valid: Path) -> Case:
   path = folder / "a.npz"
   value = np.array([Call()], object)
   names = [*arrays(), "features"]
-  np.savez(path, allow_pickle=True, **dict.fromkeys(names, value))
+  np.savez(path, **dict.fromkeys(names, value))  # pyright: ignore
   if generator.random() < 0.3:
     shutil.copy(path, folder / "b.safetensors")
     path = folder / "b.safetensors"
@@ -183,10 +183,10 @@ def mutate(folder: Path, generator: random.Random, valid: Path) -> Case:
   path = folder / "a.npz"
   features = np.ones((40, 4), np.float32)
   save = generator.choice((np.savez, np.savez_compressed))
-  save(path, features=features, **arrays())
+  save(path, features=features, **arrays())  # pyright: ignore
   as_weights = generator.random() < 0.7
   if as_weights:
-    save(path, **arrays())
+    save(path, **arrays())  # pyright: ignore
   if generator.random() < 0.1:
     mutate_entry(path, generator)
     return either(path, generator)

@@ -28,8 +28,7 @@ def folder_case(folder: Path, **settings: Any) -> Case:
     splits = data.load(
       "image_folder",
       path=str(folder),
-      cache_dir=str(folder.parent / "cache"),
-      **settings,
+      **{"cache_dir": str(folder.parent / "cache"), **settings},
     )
     data.read_all(splits.train)
     return splits
@@ -241,7 +240,7 @@ def mutate(folder: Path, generator: random.Random, valid: Path) -> Case:
     """Compares the pixels, if the checksum of a chunk does not fit."""
     if not has_damaged_chunk(path.read_bytes()):
       return ""
-    every = np.concatenate([s.arrays["image"] for s in splits if s])
+    every = np.concatenate([data.read_all(s)["image"] for s in splits if s])
     same = any(np.array_equal(image[..., 0], before) for image in every)
     return "" if same else "other pixels from a chunk with another checksum"
 

@@ -51,7 +51,8 @@ def depth(folder: Path, generator: random.Random, valid: Path) -> Case:
   inner = nested(1000, '{"sequence":{"feature":', "}}").replace(":}", ":{}}")
   text = path.read_text().rstrip()[:-1]
   choices = (deep, f'{text}, "x": {deep}}}', f'{text}, "splits": {deep}}}',
-             f'{text}, "featuresDict": {inner}}}', "", "[]", "null")  # fmt: skip
+             f'{text}, "featuresDict": {inner}}}',
+             "", "[]", "null")  # fmt: skip
   path.write_text(generator.choice(choices))
   return load_case(folder)
 

@@ -17,7 +17,8 @@ VALUES = ("-1", "0", "2147483647", "2147483648", "9223372036854775808", "1e300",
           "1e-320", "nan", "inf", "-inf", "", "None", "()", "(,)", "x",
           "lambda: 1", "'", "\\x00", "٣", "1_0", "0x10", "1e400", "1j", "True",
           "__import__('os').system('gs')", "(1,)*10**9", "9**9**9",
-          "(2147483648,)", "(8,)", "((8,),)", "{}", "[1]")  # fmt: skip
+          "(2147483648,)", "(8,)", "((8,),)", "{}", "[1]",
+          "9" * 5000)  # fmt: skip
 
 NAMES = ("adafactor", "adam", "adan", "lamb", "lars", "lion", "muon", "rmsprop",
          "sgd", "radam", "schedule_free_adamw", "sam", "novograd")  # fmt: skip
@@ -69,7 +70,8 @@ def number(folder: Path, generator: random.Random, valid: Path) -> Case:
   known = leaves(valid)
   path = generator.choice([name for name in names if name in known])
   text = generator.choice(
-    (str(2**31 - 1), str(2**31), str(2**32), str(2**63), str(10**18), "1e38", "1e39",
+    (str(2**31 - 1), str(2**31), str(2**32), str(2**63), str(10**18),
+     "1e38", "1e39",
      str(digits(generator)), str(digits(generator)), "-1", "1e308", "1e-45")
   )  # fmt: skip
   return train(folder, valid, f"--config.{path}={text}")

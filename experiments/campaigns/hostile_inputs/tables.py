@@ -12,7 +12,17 @@ from hostile_inputs.mutations import mutate_bytes, mutate_entry
 from dlcore import data
 
 CELLS = (
-  *("nan", "inf", "-inf", "1e400", "1e-400", "0x10", "1_000", "٣", "１２"),
+  *(
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "1e-400",
+    "0x10",
+    "1_000",
+    "٣",
+    "\uff11\uff12",
+  ),
   *("", " ", "\0", '"', "'", "=1+1", "1.7976931348623157e308", "3.5e38"),
   *(
     "20240131",
@@ -33,8 +43,12 @@ def table_case(path: Path, **settings: Any) -> Case:
   def call() -> data.Splits:
     return data.load(
       "table_csv",
-      cache_dir=str(path.parent / "cache"),
-      **{"path": str(path), "target": "answer", **settings},
+      **{
+        "path": str(path),
+        "target": "answer",
+        "cache_dir": str(path.parent / "cache"),
+        **settings,
+      },
     )
 
   return Case(call)
@@ -118,7 +132,7 @@ def header(folder: Path, generator: random.Random, valid: Path) -> Case:
 
 def entry(folder: Path, generator: random.Random, valid: Path) -> Case:
   """A path that is not a plain file."""
-  path = shutil.copy(valid / "table.csv", folder / "table.csv")
+  path = Path(shutil.copy(valid / "table.csv", folder / "table.csv"))
   match generator.randrange(5):
     case 0:
       return table_case(Path("/dev/zero"), cache_dir=str(folder / "cache"))
@@ -139,7 +153,7 @@ def entry(folder: Path, generator: random.Random, valid: Path) -> Case:
 
 def settings(folder: Path, generator: random.Random, valid: Path) -> Case:
   """Extreme settings."""
-  path = shutil.copy(valid / "table.csv", folder / "table.csv")
+  path = Path(shutil.copy(valid / "table.csv", folder / "table.csv"))
   name, value = generator.choice(
     (
       ("valid_fraction", generator.choice((-1, 1, 2, 1e300, float("nan")))),
@@ -157,7 +171,7 @@ def settings(folder: Path, generator: random.Random, valid: Path) -> Case:
 
 def mutate(folder: Path, generator: random.Random, valid: Path) -> Case:
   """A table that was mutated."""
-  path = shutil.copy(valid / "table.csv", folder / "table.csv")
+  path = Path(shutil.copy(valid / "table.csv", folder / "table.csv"))
   (mutate_entry if generator.random() < 0.1 else mutate_bytes)(path, generator)
   on_bad = generator.choice(("error", "skip"))
   chosen = generator.choice(((), ("x",)))

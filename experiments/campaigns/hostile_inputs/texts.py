@@ -126,8 +126,14 @@ def extreme(content: dict[str, Any], generator: random.Random) -> None:
     *(v for v in content.values() if isinstance(v, dict) and v),
   ]
   place = generator.choice(places)
-  padding = {"strategy": {"Fixed": 2**40}, "direction": "Left", "pad_to_multiple_of": 0,
-             "pad_id": 2**32 - 1, "pad_type_id": 0, "pad_token": "[PAD]"}  # fmt: skip
+  padding = {
+    "strategy": {"Fixed": 2**40},
+    "direction": "Left",
+    "pad_to_multiple_of": 0,
+    "pad_id": 2**32 - 1,
+    "pad_type_id": 0,
+    "pad_token": "[PAD]",
+  }
   truncation = {
     "direction": "Right",
     "max_length": 0,

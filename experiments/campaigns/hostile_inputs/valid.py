@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hostile_inputs import images
+from hostile_inputs import images, tables, texts
 
 from dlcore import data, experiment, models, transfer
 
@@ -63,7 +63,19 @@ def make(folder: Path) -> None:
     expected[name] = {
       step: experiment.evaluate(run, step=step) for step in steps
     }
+  _check(folder)
   (folder / "expected.json").write_text(json.dumps(expected))
+
+
+def _check(folder: Path) -> None:
+  """Reads the valid inputs, so that a refusal is due to a mutation alone."""
+  for path in sorted((folder / "weights").iterdir()):
+    transfer.from_pretrained(path)
+  for path in sorted((folder / "texts").iterdir()):
+    texts.text_case(path, ("deep learning",)).call()
+  cache = str(folder / "cache")
+  images.folder_case(folder / "pictures", cache_dir=cache).call()
+  tables.table_case(folder / "table.csv", cache_dir=cache).call()
 
 
 def _settings(folder: Path) -> dict[str, dict[str, Any]]:
@@ -164,12 +176,14 @@ def _weights(folder: Path) -> None:
       jax.random.key(0),
       *models.example_inputs(model, like),
     )
-    generator = np.random.default_rng(0)
-    arrays = jax.tree.map(
-      lambda leaf: generator.normal(size=leaf.shape).astype(leaf.dtype),
-      variables,
-    )
+    arrays = jax.tree.map(_numbers, variables)
     transfer.save_pretrained(folder / name, model, arrays)
+
+
+def _numbers(leaf: Any) -> np.ndarray:
+  """Returns random numbers of the shape and dtype of a leaf."""
+  numbers = np.random.default_rng(0).normal(size=leaf.shape)
+  return numbers.astype(leaf.dtype)
 
 
 def _records(folder: Path) -> None:

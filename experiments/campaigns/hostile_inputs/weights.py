@@ -61,6 +61,7 @@ def header(folder: Path, generator: random.Random, valid: Path) -> Case:
   entries, content = parts(root / FILE)
   text = json.dumps(entries)
   deep = generator.choice((900, 100_000))
+  many = {"dtype": "F32", "shape": [digits(generator)], "data_offsets": [0, 4]}
   choices = (
     (nested(deep), -1),
     (
@@ -70,11 +71,7 @@ def header(folder: Path, generator: random.Random, valid: Path) -> Case:
       + "}",
       -1,
     ),
-    (
-      text[:-1]
-      + f', "x": {{"dtype": "F32", "shape": [{digits(generator)}], "data_offsets": [0, 4]}}}}',
-      -1,
-    ),
+    (f'{text[:-1]}, "x": {json.dumps(many)}}}', -1),
     (text[:-1] + "," + text[1:], -1),
     (text, 2**63),
     (text, 2**64 - 1),

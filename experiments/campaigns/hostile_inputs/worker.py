@@ -22,9 +22,11 @@ OUTCOMES = ("worked", "refused", "traceback", "hang", "memory", "abort",
             "foreign", "silent")  # fmt: skip
 BAD = OUTCOMES[2:]
 MISTAKE = command.EXIT_CODES["mistake"]
-PROGRAMS = ("gs", "gswin32c", "convert", "magick", "identify", "inkscape", "dot",
-            "ffmpeg", "djpeg", "cjpeg", "ppmquant", "display", "xdg-open", "file",
-            "gzip", "tar", "unzip", "curl", "wget", "git", "nvcc")  # fmt: skip
+PROGRAMS = (
+  *("gs", "gswin32c", "convert", "magick", "identify", "inkscape", "dot"),
+  *("ffmpeg", "djpeg", "cjpeg", "ppmquant", "display", "xdg-open", "file"),
+  *("gzip", "tar", "unzip", "curl", "wget", "git", "nvcc"),
+)
 """Stubs, first on the PATH, that record that they were started."""
 
 EVENTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn",
@@ -87,9 +89,11 @@ def call(
     os.environ["PATH"] = f"{started.parent / 'programs'}:{os.environ['PATH']}"
     _work(make, folder, bounds, send)
   os.close(send)
-  outcome = _watch(process, receive, bounds)
+  outcome = _watch(process, receive, folder, bounds)
   if started.exists():
-    return outcome._replace(name="foreign", reason=started.read_text()[:200])
+    return outcome._replace(
+      name="foreign", reason=started.read_text()[:200].strip()
+    )
   if outcome.name == "abort":
     text = _read(folder / "stderr")
     lines = [line for line in text.splitlines() if line.strip()]
@@ -98,10 +102,10 @@ def call(
   return outcome
 
 
-def _watch(process: int, receive: int, bounds: Bounds) -> Outcome:
+def _watch(process: int, receive: int, folder: Path, bounds: Bounds) -> Outcome:
   """Waits for a worker; kills it when it exceeds a bound."""
   os.set_blocking(receive, False)
-  content, begin, wall, killed = b"", None, 0.0, ""
+  content, begin, wall, waited, killed = b"", None, 0.0, 0.0, ""
   while True:
     done, status, usage = os.wait4(process, os.WNOHANG)
     content += _drain(receive)
@@ -110,26 +114,27 @@ def _watch(process: int, receive: int, bounds: Bounds) -> Outcome:
     if begin is None and b"\n" in content:
       begin, wall = _cpu(process), time.monotonic()
     if begin is not None and not killed:
-      late = time.monotonic() - wall > WALL * bounds.seconds
-      if late or _cpu(process) - begin > bounds.seconds:
+      waited = time.monotonic() - wall
+      if max(_cpu(process) - begin, waited / WALL) > bounds.seconds:
         killed = "hang"
       elif _status(process, "VmRSS") > bounds.memory:
         killed = "memory"
       if killed:
         os.killpg(process, signal.SIGKILL)
-    time.sleep(0.005)
+    time.sleep(0.01)
   os.close(receive)
   lines = content.splitlines()
   spent = usage.ru_utime + usage.ru_stime - (begin or 0.0)
   if killed:
-    return Outcome(killed, f"killed after {spent:.1f} s", seconds=spent)
+    reason = f"killed after {spent:.1f} CPU seconds, {waited:.1f} s in all"
+    return Outcome(killed, reason, seconds=spent)
   if len(lines) > 1:
     outcome = Outcome(*json.loads(lines[1]))
     if outcome.peak > bounds.memory:
       return outcome._replace(name="memory", reason=f"{outcome.peak:,} bytes")
     return outcome
   if not lines:
-    return Outcome("invalid", "the input was not made")
+    return Outcome("invalid", _read(folder / "stderr").strip()[-200:])
   if os.WIFSIGNALED(status):
     reason = signal.Signals(os.WTERMSIG(status)).name
   else:
@@ -191,7 +196,7 @@ def _work(
     traceback.print_exc()
     os._exit(1)
   Path("/proc/self/clear_refs").write_text("5")  # Resets the peak.
-  resource.setrlimit(resource.RLIMIT_AS, (4 * bounds.memory,) * 2)
+  resource.setrlimit(resource.RLIMIT_AS, (4 * bounds.memory, 4 * bounds.memory))
   foreign: list[str] = []
   _audit(foreign)
   os.write(send, b"ready\n")
