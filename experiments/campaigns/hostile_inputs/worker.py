@@ -2,6 +2,7 @@
 
 import faulthandler
 import json
+import logging
 import os
 import random
 import resource
@@ -219,6 +220,9 @@ def _redirect(folder: Path) -> None:
     file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, number)
     os.close(file)
+  sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+  sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+  logging.getLogger("dlcore").handlers.clear()  # They hold the parent's stream.
   faulthandler.enable(os.fdopen(os.dup(2), "w"))
 
 
