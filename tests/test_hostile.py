@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax  # noqa: F401  Imported before the forks, which then need not.
@@ -39,6 +40,10 @@ def fail():
   raise ValueError("unexpected")
 
 
+def wait():
+  time.sleep(60)
+
+
 def loop():
   while True:
     pass
@@ -61,6 +66,7 @@ OUTCOMES = {
   "refused": refuse,
   "traceback": fail,
   "hang": loop,
+  "hang without use of the CPU": wait,
   "memory": allocate,
   "abort": os.abort,
   "foreign": start,
@@ -72,7 +78,7 @@ OUTCOMES = {
 def test_the_outcome_of_a_call(name, inputs, tmp_path):
   worker, case = inputs.worker, inputs.case
   started = worker.write_stubs(tmp_path)
-  bounds = worker.Bounds(seconds=2.0, memory=1 << 29)
+  bounds = worker.Bounds(seconds=1.0, memory=1 << 29)
   outcome = worker.call(
     lambda: case.Case(OUTCOMES[name]), tmp_path, bounds, started
   )

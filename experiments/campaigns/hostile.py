@@ -13,7 +13,7 @@ user reads it: by a script, `data.load`, `transfer.from_pretrained` or
   worked     it ended without an error
   refused    it stopped with an error of at most three lines, exit code 2
   traceback  an exception that is no UserError, or a longer error: a defect
-  hang       more than --seconds of CPU time, or eight times as long: a defect
+  hang       more than --seconds of CPU time, or that long without any: a defect
   memory     more than --memory GiB resident: a defect
   abort      the process died by a signal or without a result: a defect
   foreign    a program was started, or a class of a pickle loaded: a defect

@@ -34,8 +34,9 @@ EVENTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn",
           "pickle.find_class")  # fmt: skip
 """Audit events of foreign code."""
 
-WALL = 8
-"""Wall time over CPU time, both bounded: this many times the latter."""
+WALL = 30
+"""Bound on the wall time over that on the CPU time. Blocked processes end
+sooner: after the latter without use of the CPU."""
 
 
 class Bounds(NamedTuple):
@@ -107,6 +108,7 @@ def _watch(process: int, receive: int, folder: Path, bounds: Bounds) -> Outcome:
   """Waits for a worker; kills it when it exceeds a bound."""
   os.set_blocking(receive, False)
   content, begin, wall, waited, killed = b"", None, 0.0, 0.0, ""
+  last = active = 0.0
   while True:
     done, status, usage = os.wait4(process, os.WNOHANG)
     content += _drain(receive)
@@ -114,9 +116,13 @@ def _watch(process: int, receive: int, folder: Path, bounds: Bounds) -> Outcome:
       break
     if begin is None and b"\n" in content:
       begin, wall = _cpu(process), time.monotonic()
+      last, active = begin, wall
     if begin is not None and not killed:
-      waited = time.monotonic() - wall
-      if max(_cpu(process) - begin, waited / WALL) > bounds.seconds:
+      now, used = time.monotonic(), _cpu(process)
+      waited = now - wall
+      if used > last:
+        last, active = used, now
+      if max(used - begin, now - active, waited / WALL) > bounds.seconds:
         killed = "hang"
       elif _status(process, "VmRSS") > bounds.memory:
         killed = "memory"
