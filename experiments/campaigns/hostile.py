@@ -53,7 +53,7 @@ from hostile_inputs import (
 )
 from hostile_inputs.case import ROOT, Case, Kind
 
-from dlcore import command
+from dlcore import command, storage
 from dlcore.errors import UserError, lookup
 from dlcore.provenance import provenance
 
@@ -84,22 +84,8 @@ OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
 def main():
   """Runs the campaign and prints the table."""
   folder = Path(WORKDIR.value).absolute()
-  folder.mkdir(parents=True, exist_ok=True)
-  os.environ["DLCORE_CACHE"] = str(folder / "dlcore_cache")
-  kinds = {name: lookup(KINDS, name, "kind") for name in ONLY_KINDS.value}
-  numbers = list(map(int, ONLY.value)) or range(
-    FIRST.value, FIRST.value + COUNT.value
-  )
-  started = worker.write_stubs(folder)
-  preload(folder)
-  prepare(folder, started)
-  bounds = worker.Bounds(SECONDS.value, int(MEMORY.value * 2**30))
-  campaign = Campaign(folder, SEED.value, bounds, started)
-  for number in numbers:
-    kind, _, _ = worker.case_of(SEED.value, number, KINDS)
-    if not kinds or kind in kinds:
-      campaign.call(number, keep=bool(ONLY.value))
-  result = campaign.result()
+  with storage.locked(folder):
+    result = measure(folder)
   if OUTPUT.value:
     Path(OUTPUT.value).write_text(json.dumps(result, indent=1) + "\n")
   print(json.dumps(result))
@@ -109,6 +95,24 @@ def main():
       f"got {len(result['bad'])} of {result['inputs']} that were not: "
       f"{result['bad'][0]}",
     )
+
+
+def measure(folder: Path) -> dict:
+  """Reads the inputs that the flags select, and returns the counts."""
+  os.environ["DLCORE_CACHE"] = str(folder / "dlcore_cache")
+  kinds = {name: lookup(KINDS, name, "kind") for name in ONLY_KINDS.value}
+  every = range(FIRST.value, FIRST.value + COUNT.value)
+  numbers = list(map(int, ONLY.value)) or every
+  started = worker.write_stubs(folder)
+  preload(folder)
+  prepare(folder, started)
+  bounds = worker.Bounds(SECONDS.value, int(MEMORY.value * 2**30))
+  campaign = Campaign(folder, SEED.value, bounds, started)
+  for number in numbers:
+    kind, _, _ = worker.case_of(SEED.value, number, KINDS)
+    if not kinds or kind in kinds:
+      campaign.call(number, keep=bool(ONLY.value))
+  return campaign.result()
 
 
 def preload(folder: Path) -> None:
