@@ -1,7 +1,12 @@
 """Tests run offline, on the CPU, with eight virtual devices."""
 
 import os
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
+
+import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Most of the time goes into compiling programs that run once or a few times.
@@ -15,3 +20,32 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
   os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+@pytest.fixture
+def peak_memory():
+  """Returns a function that runs a program in a process of its own.
+
+  `peak_memory(program) -> (lines of its output, peak memory in kB)`.
+  """
+  if not Path("/proc/self/status").exists():
+    pytest.skip("the peak memory of a process is read from Linux's /proc")
+  # Not ru_maxrss, which begins with the peak of the parent process.
+  measure = """
+import re
+status = open("/proc/self/status").read()
+print(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
+"""
+
+  def run(program: str) -> tuple[list[str], int]:
+    done = subprocess.run(
+      [sys.executable, "-c", program + measure],
+      capture_output=True,
+      text=True,
+      check=True,
+      timeout=300,
+    )
+    *lines, peak = done.stdout.splitlines()
+    return lines, int(peak)
+
+  return run

@@ -88,7 +88,7 @@ def special_ids(
 def tokenizer_settings(
   folder: Path, link_root: Path | None = None
 ) -> dict[str, Any]:
-  """Returns the settings beside a tokenizer, merged as in transformers.
+  """Returns the settings of a tokenizer's folder, merged as in transformers.
 
   Older folders, whose settings do not list the added tokens, have a separate
   file of special tokens.

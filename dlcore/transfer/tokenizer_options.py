@@ -1,4 +1,4 @@
-"""Settings beside a tokenizer.json that change ids: applied, or refused.
+"""Settings of tokenizer_config.json that change ids: applied, or refused.
 
 Transformers applies most of them when it loads a folder, so a tokenizer.json
 that contradicts them gives other ids there.
@@ -55,7 +55,7 @@ def side(
   Args:
     name: "padding_side" or "truncation_side".
     saved: the padding or truncation of the tokenizer.json.
-    config: the settings beside it, which take precedence.
+    config: the settings of its folder, which take precedence.
     folder: of both files, for the message.
 
   Raises:

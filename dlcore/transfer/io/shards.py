@@ -34,7 +34,7 @@ def open_index(path: Path, link_root: Path | None) -> Sharded:
   """Opens the files of an index and compares their array names with it.
 
   Args:
-    path: path of the index, beside its files.
+    path: path of the index, in the folder of its files.
     link_root: see `files.open_plain`.
 
   Raises:

@@ -40,10 +40,10 @@ class Weights(NamedTuple):
   """By published name."""
 
   config: dict[str, Any] | None = None
-  """Content of the config.json beside them; None if there is none."""
+  """Content of config.json in the same folder, or None."""
 
   generation: dict[str, Any] | None = None
-  """Content of the generation_config.json beside them."""
+  """Content of generation_config.json in the same folder."""
 
   @property
   def published(self) -> dict[str, dict[str, Any]]:
@@ -163,7 +163,7 @@ def _folder(folder: Path, link_root: Path | None = None) -> Weights:
   """Opens a folder of config.json and safetensors, in one or several files."""
   single, index = folder / SINGLE, folder / INDEX
   settings = [read_settings(folder, n, link_root) for n in (CONFIG, GENERATION)]
-  # As transformers does: an index beside the single file is out of date.
+  # As transformers does: an index next to a single file is out of date.
   if single.exists() or single.is_symlink():
     return Weights(safetensors.File(single, link_root), *settings)
   if index.exists() or index.is_symlink():

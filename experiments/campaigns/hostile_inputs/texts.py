@@ -167,7 +167,7 @@ def depth(folder: Path, generator: random.Random, valid: Path) -> Case:
 
 
 def config(folder: Path, generator: random.Random, valid: Path) -> Case:
-  """Extreme settings beside the tokenizer."""
+  """Extreme settings in tokenizer_config.json."""
   root = write(folder, generator, valid)
   names = ("pad_token", "padding_side", "clean_up_tokenization_spaces",
            "added_tokens_decoder", "model_max_length", "eos_token")  # fmt: skip
