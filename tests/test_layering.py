@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = (
   {"typing", "errors"},
   {"filesystem"},
-  {"trees", "provenance"},
+  {"backend", "trees", "provenance"},
   {"task"},
   {"storage"},
   {"layers", "losses", "metrics", "optim", "augment", "data", "report_arrays"},
