@@ -1,18 +1,20 @@
 """Loads published weights into the variables of a model.
 
 `io/sources.py` opens the files; `selection.py` selects the family, whose rules
-(`families/`) map published names to the model's paths; `loading.py` reads and
+(`families/`) map published names to the model's paths; `loader.py` reads and
 checks one array at a time; `stacked_blocks.py` copies it into a leaf of the
 variables.
 """
 
+import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from dlcore import trees
 from dlcore.errors import (
@@ -22,21 +24,30 @@ from dlcore.errors import (
   check_settings,
 )
 from dlcore.transfer import (
+  argument_checks,
   array_checks,
   config_checks,
+  load_errors,
   published_json,
   selection,
   stacked_blocks,
 )
+from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import Family
 from dlcore.transfer.io import sources
+from dlcore.transfer.io.sources import Weights
 from dlcore.transfer.load_report import Report
-from dlcore.transfer.loading import Loading
-from dlcore.transfer.stacked_blocks import Slot
+from dlcore.transfer.stacked_blocks import Initialize, LeafSlice
+from dlcore.transfer.weight_loader import WeightLoader
 from dlcore.typing import PyTree
 
-HEADS = ("published", "reinitialized")
+log = logging.getLogger("dlcore")
+
+HEAD_CHOICES = ("published", "reinitialized")
 """Values of `head`."""
+
+CLASSLESS = (None, "lm", "mlm")
+"""Values of a model's field `head` with outputs other than classes."""
 
 INTERNAL = ("name", "parent")
 """Fields of modules that Flax sets."""
@@ -79,51 +90,49 @@ def load_pretrained(
     UserError: the source cannot be read or fails a check, a value is not
       finite, or a missing, unused or reshaped array is not allowed.
   """
+  signature = "transfer.load_pretrained(source, model, variables)"
+  argument_checks.check_path("source", source, signature)
+  argument_checks.check_model(model, signature)
+  argument_checks.check_variables(variables, signature)
   check_pattern("allow", allow)
-  check_choice("head", head, HEADS)
+  check_choice("head", head, HEAD_CHOICES)
   weights = sources.open_weights(source)
-  config_checks.check_not_quantized(weights.config or {})
-  leaves = trees.flatten(variables)
-  slots = stacked_blocks.slots(leaves)
-  names = list(weights.arrays)
-  if family:
-    naming = selection.by_name(family, model, slots)
-  else:
-    naming = selection.infer(weights.config, names, model, slots)
-  loading = Loading(str(source), naming, slots, names)
-  loading.check_names(allow)
-  if weights.config:
-    loading.differing = config_checks.differences(
-      weights.config, naming.family, model, allow
-    )
-  if head == "reinitialized":
-    loading.skip_head()
-  else:
-    loading.skip_mismatched_head(weights.arrays)
-  builder = stacked_blocks.LeafBuilder(leaves)
-  for path, name, array in loading.read(weights.arrays, leaves, allow):
-    array_checks.check_finite(name, builder.fill(slots[path], array))
-    builder.close(slots[path])
-  loading.check_duplicates(weights.arrays)
-  unchanged = [
-    slots[path] for path in (*loading.reinitialized, *loading.missing)
-  ]
-  _check_initialized(leaves, unchanged)
-  for slot in unchanged:
-    builder.close(slot)
-  report = loading.report(weights.published)
-  return trees.restore(variables, builder.leaves), report
+  return _load(
+    weights,
+    str(source),
+    model,
+    variables,
+    family=family,
+    allow=allow,
+    head=head,
+    initialize=_require_variables,
+  )
 
 
 def from_pretrained(
-  folder: str | Path, *, allow: str = "", **fields: Any
+  folder: str | Path, *, allow: str = "", seed: int = 0, **fields: Any
 ) -> tuple[Any, PyTree]:
   """Creates the model of a folder's config.json and loads its weights.
 
+  With `num_classes` or `head`, the model has a new output layer for
+  fine-tuning, which is initialized at random, like layers before it that the
+  weights lack, such as a pooler. A published layer of the same shape is loaded.
+
+    model, variables = transfer.from_pretrained(folder, num_classes=3)
+    task = tasks.classification(model)
+    initial = transfer.initial(variables)
+    result = training.fit(task, tx, train, steps=steps, initial=initial)
+
+  The logger "dlcore" reports each array as in `Report`: all of them at level
+  INFO, and those that were initialized at random at level WARNING.
+
   Args:
     folder: a folder with config.json and safetensors, or `hf:org/name`.
-    allow: see `load_pretrained`.
-    **fields: fields of the model to change, such as `dtype`.
+    allow: see `load_pretrained`. Paths that may be missing are initialized at
+      random.
+    seed: of the random initialization.
+    **fields: fields of the model to change, such as `dtype`. `num_classes`
+      alone implies `head="classifier"` if the published model has no classes.
 
   Returns:
     `(model, variables)`. The model has the head of the `architectures` in
@@ -135,43 +144,37 @@ def from_pretrained(
     UserError: the folder cannot be read, belongs to no known family, or lacks
       an array of the model.
   """
+  argument_checks.check_path(
+    "folder", folder, "transfer.from_pretrained(folder)"
+  )
+  check_pattern("allow", allow)
   weights = sources.open_weights(folder)
-  config = weights.config or {}
-  family = selection.required_family(config, folder)
-  try:
-    config_checks.check_integers(config)
-    config_checks.check_not_quantized(config)
-    model = _build(family, config, fields)
-    check_settings(type(model), fields, type(model).__name__, INTERNAL)
-    model = model.clone(**fields)
-    if "pooler" not in fields and _lacks_pooler(model, weights.arrays):
-      model = model.clone(pooler=False)
-    config_checks.check_sizes(model, weights.arrays)
-    inputs = family.inputs(config)
-    for example in inputs:
-      size = math.prod(example.shape)
-      config_checks.check_limit("input", size, config_checks.MAX_INTEGER)
-    variables = jax.eval_shape(
-      partial(model.init, train=False),
-      jax.random.key(0),
-      *inputs,
-    )
-  except config_checks.INVALID as error:
-    raise UserError(
-      f"expected a complete config.json in {folder}",
-      f"got {type(error).__name__}: {error}",
-      "download the folder again",
-    ) from error
+  family = selection.required_family(weights.config, folder)
+  model, inputs, shapes = _create(family, weights, folder, fields)
+  initializer = _Initializer(
+    model,
+    inputs,
+    seed,
+    allow=None if {"head", "num_classes"} & fields.keys() else allow,
+  )
   changed = [rf"^model\.{name}$" for name in fields]
-  allow = "|".join(filter(None, [allow, *changed]))
-  variables, report = load_pretrained(folder, model, variables, allow=allow)
-  for path, change in report.reshaped.items():
+  variables, report = _load(
+    weights,
+    str(folder),
+    model,
+    shapes,
+    allow="|".join(filter(None, [allow, *changed])),
+    initialize=initializer,
+  )
+  if report.reshaped:
+    changes = [f"{path} {note}" for path, note in report.reshaped.items()]
     raise UserError(
       f"expected a config.json in {folder} that matches the weights",
-      f"got another shape of {path}: {change}",
-      "create the model, and load the weights by transfer.load_pretrained",
+      f"got {len(changes)} of other shapes: {load_errors.listed(changes)}",
+      selection.CREATE,
     )
-  published_json.remember(model, weights.published)
+  _log(report, seed)
+  published_json.remember(model, report.published)
   return model, variables
 
 
@@ -188,38 +191,180 @@ def read_published(source: str | Path) -> dict[str, dict[str, Any]]:
   Raises:
     UserError: the source cannot be read.
   """
+  argument_checks.check_path(
+    "source", source, "transfer.read_published(source)"
+  )
   return sources.open_weights(source).published
 
 
-def _build(
-  family: Family, config: Mapping[str, Any], fields: Mapping[str, Any]
-) -> Any:
-  """Returns the model of a config.json, maybe with another head.
+def _load(
+  weights: Weights,
+  source: str,
+  model: Any,
+  variables: PyTree,
+  *,
+  family: str = "",
+  allow: str,
+  head: str = "published",
+  initialize: Initialize,
+) -> tuple[PyTree, Report]:
+  """Returns variables with published weights, and the report.
 
-  With `head=None` the config.json may name a head that dlcore lacks.
+  Args:
+    weights: the opened source.
+    source: where the weights come from, for the report.
+    model, variables, family, allow, head: see `load_pretrained`.
+    initialize: initial values of arrays of which `variables` has only shapes.
   """
+  config_checks.check_not_quantized(weights.config or {})
+  leaves = trees.flatten(variables)
+  slices = stacked_blocks.slices(leaves)
+  names = list(weights.arrays)
+  if family:
+    selected = selection.by_name(family, model, slices)
+  else:
+    selected = selection.infer(weights.config, names, model, slices)
+  loader = WeightLoader(source, selected, slices, names, allow)
+  loader.check_names()
+  if weights.config:
+    loader.differing = config_checks.differences(
+      weights.config, selected.family, model, allow
+    )
+  if head == "reinitialized":
+    loader.skip_head()
+  else:
+    loader.skip_mismatched_head(weights.arrays)
+  builder = stacked_blocks.LeafBuilder(leaves)
+  for path, name, array in loader.read(weights.arrays, leaves):
+    array_checks.check_finite(name, builder.fill(slices[path], array))
+    builder.close(slices[path])
+  loader.check_duplicates(weights.arrays)
+  initial = [*loader.reinitialized, *loader.missing]
+  builder.keep_initial({path: slices[path] for path in initial}, initialize)
+  report = loader.report(weights.published)
+  return trees.restore(variables, builder.leaves), report
+
+
+def _create(
+  family: Family,
+  weights: Weights,
+  folder: str | Path,
+  fields: Mapping[str, Any],
+) -> tuple[Any, tuple[Any, ...], PyTree]:
+  """Returns the model of a config.json, its inputs and the shapes of variables.
+
+  Args:
+    family: family of the config.json.
+    weights: arrays and config.json of the folder.
+    folder: the folder, for messages.
+    fields: fields of the model to change.
+
+  Raises:
+    UserError: the config.json is invalid or has sizes above the weights'.
+  """
+  config = weights.config or {}
   try:
-    return family.build(config)
-  except UserError:
-    if "head" not in fields or fields["head"] is not None:
-      raise
-    return family.build({**config, "architectures": None})
+    config_checks.check_integers(config)
+    config_checks.check_not_quantized(config)
+    model = _build(family, config, weights.arrays, fields)
+    config_checks.check_sizes(model, weights.arrays)
+    inputs = family.inputs(config)
+    for example in inputs:
+      size = math.prod(example.shape)
+      config_checks.check_limit("input", size, config_checks.MAX_INTEGER)
+    init = partial(model.init, train=False)
+    return model, inputs, jax.eval_shape(init, jax.random.key(0), *inputs)
+  except config_checks.INVALID as error:
+    raise UserError(
+      f"expected a complete config.json in {folder}",
+      f"got {type(error).__name__}: {error}",
+      "download the folder again",
+    ) from error
 
 
-def _lacks_pooler(model: Any, names: Iterable[str]) -> bool:
-  """Returns whether a base model was published without its pooler."""
-  has_pooler = getattr(model, "pooler", False) and model.head is None
-  return has_pooler and not any("pooler." in name for name in names)
+def _build(
+  family: Family,
+  config: Mapping[str, Any],
+  names: Collection[str],
+  fields: Mapping[str, Any],
+) -> Any:
+  """Returns the model of a config.json with some fields changed.
+
+  Args:
+    family: family of the config.json.
+    config: content of the config.json. If `fields` has a head, it may name one
+      that dlcore lacks.
+    names: published names.
+    fields: fields of the model to change.
+  """
+  if "head" in fields:
+    config = family.with_head(config, fields["head"])
+  model = family.build(config)
+  check_settings(type(model), fields, type(model).__name__, INTERNAL)
+  if fields.get("num_classes") and model.clone(**fields).head in CLASSLESS:
+    return _build(family, config, names, {**fields, "head": "classifier"})
+  return family.match_names(model, names).clone(**fields)
 
 
-def _check_initialized(
-  leaves: Mapping[str, Any], unchanged: Iterable[Slot]
-) -> None:
-  """Checks that leaves that are not loaded are arrays, not only shapes."""
-  for slot in unchanged:
-    if isinstance(leaves[slot.leaf], jax.ShapeDtypeStruct):
-      raise UserError(
-        "expected weights for every array of the model",
-        f"got none for {slot.leaf}",
-        "call model.init, and pass its variables to transfer.load_pretrained",
-      )
+def _require_variables(slices: Mapping[str, LeafSlice]) -> Mapping[str, Any]:
+  """Raises a `UserError` for arrays that are not loaded and have no values."""
+  raise UserError(
+    "expected weights for every array of the model",
+    f"got none for {load_errors.listed(list(slices))}",
+    "call model.init, and pass its variables to transfer.load_pretrained",
+  )
+
+
+class _Initializer(NamedTuple):
+  """Initializes the arrays of a model that a folder lacks at random."""
+
+  model: Any
+  inputs: tuple[jax.ShapeDtypeStruct, ...]
+  seed: int
+
+  allow: str | None
+  """Regex over the paths that may be initialized; None allows all."""
+
+  def __call__(self, slices: Mapping[str, LeafSlice]) -> Mapping[str, Any]:
+    """Returns the leaves of `model.init` that contain the slices, by path.
+
+    Raises:
+      UserError: a path is not allowed.
+    """
+    refused = [
+      path
+      for path in slices
+      if self.allow is not None and not is_allowed(self.allow, path)
+    ]
+    if refused:
+      raise _not_published(refused)
+    paths = {part.leaf for part in slices.values()}
+
+    def initialize(key, *inputs):
+      leaves = trees.flatten(self.model.init(key, *inputs, train=False))
+      return {path: leaves[path] for path in paths}
+
+    inputs = [np.zeros(example.shape, example.dtype) for example in self.inputs]
+    return jax.jit(initialize)(jax.random.key(self.seed), *inputs)
+
+
+def _not_published(paths: Sequence[str]) -> UserError:
+  """Returns the error for a head or optional layers that a folder lacks."""
+  layers = dict.fromkeys(path.rpartition("/")[0] for path in paths)
+  allow = "|".join(f"^{layer}/" for layer in layers)
+  return UserError(
+    "expected weights for every array of the model",
+    f"got none for {load_errors.listed(paths)}",
+    f"to initialize them at random, pass {allow=}, or num_classes=N for a new "
+    "output layer",
+  )
+
+
+def _log(report: Report, seed: int) -> None:
+  """Logs a report, and a warning about arrays that are not published."""
+  for line in str(report).splitlines():
+    log.info("%s", line)
+  initial = [*report.reinitialized, *report.missing]
+  if initial:
+    names = load_errors.listed(initial)
+    log.warning("initialized at random with seed %s: %s", seed, names)
