@@ -8,6 +8,10 @@ MAX_LENGTH = 240
 """Limits of a suggestion. A longer one would mean weights of another model."""
 
 
+PLAIN = re.compile(r"[\w./:+-]+", flags=re.ASCII)
+"""Names that a suggestion can contain; those of a file are not trusted."""
+
+
 def allow_pattern(names: Collection[str], others: Iterable[str]) -> str:
   """Returns a regex that matches all of `names` and none of `others`.
 
@@ -19,16 +23,18 @@ def allow_pattern(names: Collection[str], others: Iterable[str]) -> str:
     others: all other paths and published names.
 
   Returns:
-    The regex for `load_pretrained(allow=)`, "" if it would be too long or not
-    printable.
+    The regex for `load_pretrained(allow=)`, "" if it would be too long, or if
+    a name has unusual characters.
   """
+  if not all(map(PLAIN.fullmatch, names)):
+    return ""
   groups = [[name] for name in names]
   if len(names) > 2:
     groups = _groups(names, others)
   patterns = [_pattern(group) for group in groups]
   pattern = "|".join(patterns)
   is_short = len(patterns) <= MAX_PATTERNS and len(pattern) <= MAX_LENGTH
-  return pattern if is_short and pattern.isprintable() else ""
+  return pattern if is_short else ""
 
 
 def _groups(names: Iterable[str], others: Iterable[str]) -> list[list[str]]:
@@ -60,4 +66,5 @@ def _prefixes(name: str) -> list[str]:
 
 
 def _escape(name: str) -> str:
-  return re.escape(name).replace(r"\-", "-")
+  """Returns a regex without backslashes, which Python and shells interpret."""
+  return re.sub(r"[.+]", r"[\g<0>]", name)

@@ -8,7 +8,7 @@ variables.
 
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from dlcore.transfer import (
   selection,
   stacked_blocks,
 )
+from dlcore.transfer.allow_pattern import allow_pattern
 from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import Family
 from dlcore.transfer.io import sources
@@ -155,6 +156,7 @@ def from_pretrained(
     model,
     inputs,
     seed,
+    stacked_blocks.slices(trees.flatten(shapes)),
     allow=None if {"head", "num_classes"} & fields.keys() else allow,
   )
   changed = [rf"^model\.{name}$" for name in fields]
@@ -301,7 +303,8 @@ def _build(
     config = family.with_head(config, fields["head"])
   model = family.build(config)
   check_settings(type(model), fields, type(model).__name__, INTERNAL)
-  if fields.get("num_classes") and model.clone(**fields).head in CLASSLESS:
+  has_classes = getattr(model, "head", "classifier") not in CLASSLESS
+  if fields.get("num_classes") and "head" not in fields and not has_classes:
     return _build(family, config, names, {**fields, "head": "classifier"})
   return family.match_names(model, names).clone(**fields)
 
@@ -322,6 +325,9 @@ class _Initializer(NamedTuple):
   inputs: tuple[jax.ShapeDtypeStruct, ...]
   seed: int
 
+  paths: Collection[str]
+  """All paths of the model."""
+
   allow: str | None
   """Regex over the paths that may be initialized; None allows all."""
 
@@ -337,7 +343,7 @@ class _Initializer(NamedTuple):
       if self.allow is not None and not is_allowed(self.allow, path)
     ]
     if refused:
-      raise _not_published(refused)
+      raise _not_published(refused, self.paths)
     paths = {part.leaf for part in slices.values()}
 
     def initialize(key, *inputs):
@@ -348,10 +354,12 @@ class _Initializer(NamedTuple):
     return jax.jit(initialize)(jax.random.key(self.seed), *inputs)
 
 
-def _not_published(paths: Sequence[str]) -> UserError:
+def _not_published(
+  paths: Sequence[str], model_paths: Iterable[str]
+) -> UserError:
   """Returns the error for a head or optional layers that a folder lacks."""
-  layers = dict.fromkeys(path.rpartition("/")[0] for path in paths)
-  allow = "|".join(f"^{layer}/" for layer in layers)
+  others = [path for path in model_paths if path not in paths]
+  allow = allow_pattern(paths, others)
   return UserError(
     "expected weights for every array of the model",
     f"got none for {load_errors.listed(paths)}",

@@ -100,7 +100,7 @@ def _unknown_head(name: Any, architectures: Mapping[str, Any]) -> UserError:
 
 
 def without_missing_pooler(model: Any, names: Collection[str]) -> Any:
-  """Returns a base without a pooler if none was published; see `match_names`."""
+  """Returns a base without its pooler if none was published."""
   if model.head is None and not any("pooler." in name for name in names):
     return model.clone(pooler=False)
   return model
