@@ -1,7 +1,7 @@
 """Errors of weights that do not match a model, in three lines each."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlcore.errors import UserError
 from dlcore.transfer.allow_pattern import allow_pattern
@@ -52,21 +52,41 @@ def mismatched_names(
   )
 
 
+class Misshapen(NamedTuple):
+  """An array whose shape is not the model's."""
+
+  path: str
+  shape: tuple[int, ...]
+
+  name: str
+  """Published name."""
+
+  published: tuple[int, ...]
+  """Shape in the source, in the order of the model's axes if it has them."""
+
+  reason: str
+
+
 def mismatched_shapes(
-  misshapen: Mapping[str, str], num_matches: int, others: Iterable[str]
+  arrays: Sequence[Misshapen], num_matches: int, others: Iterable[str]
 ) -> UserError:
   """Returns the error for arrays of other shapes than the model's.
 
   Args:
-    misshapen: both shapes by the model's path.
+    arrays: all of them.
     num_matches: number of arrays of the right shape.
     others: all other paths and published names.
   """
-  allow = allow_pattern(misshapen, others)
+  expected = [f"the shape {list(a.shape)} of {a.path}" for a in arrays]
+  got = [
+    f"{list(a.published)} of the published {files.quoted(a.name)}"
+    + (f" ({a.reason})" if a.reason else "")
+    for a in arrays
+  ]
+  allow = allow_pattern([array.path for array in arrays], others)
   return UserError(
-    "expected arrays with the shapes of the model",
-    f"got {len(misshapen)} of other shapes: "
-    f"{listed([f'{path} {note}' for path, note in misshapen.items()])}",
+    f"expected {listed(expected)}",
+    f"got {listed(got)}",
     f"change the model, or keep the initialization: pass {allow=}"
     if allow and num_matches
     else "change the fields of the model, or choose other weights",

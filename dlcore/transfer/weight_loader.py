@@ -12,6 +12,7 @@ from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
+from dlcore.transfer.load_errors import Misshapen
 from dlcore.transfer.load_report import Report, nearest_names
 from dlcore.transfer.published_json import Published
 from dlcore.transfer.selection import SelectedFamily, source_names
@@ -146,7 +147,7 @@ class WeightLoader:
     Raises:
       UserError: the dtype of an array or the shapes of some do not match.
     """
-    misshapen: dict[str, str] = {}
+    misshapen: list[Misshapen] = []
     for read in self.reads:
       wanted = [path for path in read.paths if self._is_wanted(path)]
       if not wanted:
@@ -168,9 +169,8 @@ class WeightLoader:
         if reshaped is not None and not misshapen:
           yield path, name, reshaped
     if misshapen:
-      raise load_errors.mismatched_shapes(
-        misshapen, len(self.matched), self._other_names(misshapen)
-      )
+      others = self._other_names({array.path for array in misshapen})
+      raise load_errors.mismatched_shapes(misshapen, len(self.matched), others)
 
   def check_duplicates(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Checks that published arrays that share one of the model's are equal.
@@ -189,7 +189,7 @@ class WeightLoader:
         )
 
   def _reshape(
-    self, path: str, name: str, array: np.ndarray, misshapen: dict[str, str]
+    self, path: str, name: str, array: np.ndarray, misshapen: list[Misshapen]
   ) -> np.ndarray | None:
     """Returns the array in the model's shape, None if that is impossible."""
     shape = self.slices[path].shape
@@ -210,18 +210,15 @@ class WeightLoader:
     path: str,
     name: str,
     array: np.ndarray,
-    misshapen: dict[str, str],
+    misshapen: list[Misshapen],
     error: ValueError,
   ) -> None:
     """Adds a path to `missing` if `allow` matches it, else to `misshapen`."""
     if is_allowed(self.allow, path):
       self.missing.append(path)
       return
-    reason = f" ({error})" if str(error) else ""
-    misshapen[path] = (
-      f"is {list(self.slices[path].shape)} in the model, but "
-      f"{list(array.shape)} in {files.quoted(name)}{reason}"
-    )
+    shape = self.slices[path].shape
+    misshapen.append(Misshapen(path, shape, name, array.shape, str(error)))
 
   def report(self, published: Published) -> Report:
     """Returns the report.
