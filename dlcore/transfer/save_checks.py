@@ -52,10 +52,15 @@ def check_arrays(
       jax.random.key(0),
       *family.inputs(config),
     )
-  except INVALID as error:
+  except (UserError, *INVALID) as error:
+    message = (
+      "; ".join(error.lines)
+      if isinstance(error, UserError)
+      else f"{type(error).__name__}: {files.first_line(error)}"
+    )
     raise UserError(
       "expected config to describe the model",
-      f"got {type(error).__name__}: {files.first_line(error)}",
+      f"got {message}",
       "remove the entries of config that describe the arrays",
     ) from error
   expected = stacked_blocks.slices(trees.flatten(variables))

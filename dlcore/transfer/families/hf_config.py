@@ -177,7 +177,7 @@ class HfConfig(NamedTuple):
       raise UserError(
         f"expected a model with head={known} in the family {self.model_type!r}",
         f"got head={head!r}",
-        f"choose one of these heads, or {config_fields.ANOTHER}",
+        "choose one of these heads, or family='dlcore' to save the model",
       )
     return heads[head]
 
