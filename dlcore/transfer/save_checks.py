@@ -11,8 +11,10 @@ from dlcore import trees
 from dlcore.errors import UserError
 from dlcore.transfer import load_errors, stacked_blocks
 from dlcore.transfer.config_checks import INVALID
-from dlcore.transfer.families import Family
+from dlcore.transfer.families import Family, name_rules
+from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files
+from dlcore.transfer.selection import SelectedFamily
 
 
 def check_family(name: str, model_type: str) -> None:
@@ -26,6 +28,27 @@ def check_family(name: str, model_type: str) -> None:
       f"expected a model of the family {name!r}",
       f"got one of the family {model_type!r}",
       f"choose family={model_type!r}",
+    )
+
+
+def check_names(
+  selected: SelectedFamily, arrays: Mapping[str, np.ndarray]
+) -> None:
+  """Checks that the family has a name for every array.
+
+  Args:
+    selected: the family and its name rules for the model.
+    arrays: the model's arrays by path.
+
+  Raises:
+    UserError: there are arrays without a name.
+  """
+  unnamed = [p for p in arrays if not name_rules.names(selected.rules, p)]
+  if unnamed:
+    raise UserError(
+      f"expected a model whose arrays all have names in {selected.name}",
+      f"got others: {load_errors.listed(unnamed)}",
+      f"choose family={OWN!r}",
     )
 
 

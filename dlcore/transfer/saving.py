@@ -16,10 +16,11 @@ from dlcore.transfer import (
   selection,
   stacked_blocks,
 )
-from dlcore.transfer.families import Family, name_rules, own
+from dlcore.transfer.families import name_rules, own
 from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files, safetensors, sources
 from dlcore.transfer.published_json import Published
+from dlcore.transfer.selection import SelectedFamily
 from dlcore.typing import PyTree
 
 
@@ -71,25 +72,16 @@ def save_pretrained(
     published = published_json.remembered(model)
   name = family or _default_family(model, published, arrays)
   selected = selection.by_name(name, model, arrays)
-  model = selected.family.match_arrays(model, arrays)
   if _family_of(published) != name:
     published = {}
-  entries = _entries(name, model, published, selected.family)
-  entries = {**selected.family.describe_inputs(entries, arrays)}
-  entries |= config or {}
+  entries = _entries(selected, model, arrays, published) | dict(config or {})
   save_checks.check_family(name, entries["model_type"])
-  if channels is not None and name != OWN:
-    save_checks.check_channels(selected.family, entries, channels)
-  try:
-    renamed = name_rules.save(selected.rules, arrays)
-  except (KeyError, ValueError) as error:
-    raise UserError(
-      f"expected a model whose arrays all have names in {name}",
-      f"got a {type(model).__name__}: {error}",
-      f"choose family={OWN!r}",
-    ) from error
+  save_checks.check_names(selected, arrays)
   if name != OWN or own.is_complete(entries):
     save_checks.check_arrays(arrays, selected.family, entries)
+  if name != OWN and channels is not None:
+    save_checks.check_channels(selected.family, entries, channels)
+  renamed = name_rules.save(selected.rules, arrays)
   renamed |= _batch_counters(renamed)
   entries = published_json.with_dtype(entries, renamed) | dict(config or {})
   path = Path(folder)
@@ -107,14 +99,20 @@ def _write_json(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def _entries(
-  name: str, model: Any, published: Published, family: Family
+  selected: SelectedFamily,
+  model: Any,
+  arrays: Mapping[str, np.ndarray],
+  published: Published,
 ) -> dict[str, Any]:
   """Returns the config.json of a model, with the published entries."""
+  name, family, _ = selected
+  model = family.match_arrays(model, arrays)
   entries = {"model_type": name, **family.describe(model)}
   save_checks.check_family(name, entries["model_type"])
   if name == OWN:
     return {**published_json.merge_own(model, published, family), **entries}
-  return published_json.merge(entries, published, family)
+  entries = published_json.merge(entries, published, family)
+  return dict(family.describe_inputs(entries, arrays))
 
 
 def _batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
