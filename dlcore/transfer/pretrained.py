@@ -7,38 +7,30 @@ variables.
 """
 
 import logging
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import jax
-import numpy as np
+from typing import Any
 
 from dlcore import trees
 from dlcore.errors import (
   UserError,
   check_choice,
   check_pattern,
-  check_settings,
 )
 from dlcore.transfer import (
   argument_checks,
   array_checks,
   config_checks,
   load_errors,
+  missing_weights,
+  model_creation,
   published_json,
   selection,
   stacked_blocks,
 )
-from dlcore.transfer.allow_pattern import allow_pattern
-from dlcore.transfer.config_checks import is_allowed
-from dlcore.transfer.families import Family
 from dlcore.transfer.io import sources
 from dlcore.transfer.io.sources import Weights
 from dlcore.transfer.load_report import Report
-from dlcore.transfer.stacked_blocks import Initialize, LeafSlice
+from dlcore.transfer.stacked_blocks import Initialize
 from dlcore.transfer.weight_loader import WeightLoader
 from dlcore.typing import PyTree
 
@@ -46,12 +38,6 @@ log = logging.getLogger("dlcore")
 
 HEAD_CHOICES = ("published", "reinitialized")
 """Values of `head`."""
-
-CLASSLESS = (None, "lm", "mlm")
-"""Values of a model's field `head` with outputs other than classes."""
-
-INTERNAL = ("name", "parent")
-"""Fields of modules that Flax sets."""
 
 
 def load_pretrained(
@@ -106,7 +92,7 @@ def load_pretrained(
     family=family,
     allow=allow,
     head=head,
-    initialize=_require_variables,
+    initialize=missing_weights.require_variables,
   )
 
 
@@ -134,6 +120,7 @@ def from_pretrained(
     seed: of the random initialization.
     **fields: fields of the model to change, such as `dtype`. `num_classes`
       alone implies `head="classifier"` if the published model has no classes.
+      `image_size` resizes the position table of a ViT.
 
   Returns:
     `(model, variables)`. The model has the head of the `architectures` in
@@ -151,8 +138,8 @@ def from_pretrained(
   check_pattern("allow", allow)
   weights = sources.open_weights(folder)
   family = selection.required_family(weights.config, folder)
-  model, inputs, shapes = _create(family, weights, folder, fields)
-  initializer = _Initializer(
+  model, inputs, shapes = model_creation.create(family, weights, folder, fields)
+  initializer = missing_weights.Initializer(
     model,
     inputs,
     seed,
@@ -168,7 +155,7 @@ def from_pretrained(
     allow="|".join(filter(None, [allow, *changed])),
     initialize=initializer,
   )
-  if report.reshaped:
+  if report.reshaped and "image_size" not in fields:
     changes = [f"{path} {note}" for path, note in report.reshaped.items()]
     raise UserError(
       f"expected a config.json in {folder} that matches the weights",
@@ -245,127 +232,6 @@ def _load(
   builder.keep_initial({path: slices[path] for path in initial}, initialize)
   report = loader.report(weights.published)
   return trees.restore(variables, builder.leaves), report
-
-
-def _create(
-  family: Family,
-  weights: Weights,
-  folder: str | Path,
-  fields: Mapping[str, Any],
-) -> tuple[Any, tuple[Any, ...], PyTree]:
-  """Returns the model of a config.json, its inputs and the shapes of variables.
-
-  Args:
-    family: family of the config.json.
-    weights: arrays and config.json of the folder.
-    folder: the folder, for messages.
-    fields: fields of the model to change.
-
-  Raises:
-    UserError: the config.json is invalid or has sizes above the weights'.
-  """
-  config = weights.config or {}
-  try:
-    config_checks.check_integers(config)
-    config_checks.check_not_quantized(config)
-    model = _build(family, config, weights.arrays, fields)
-    config_checks.check_sizes(model, weights.arrays)
-    inputs = family.inputs(config)
-    for example in inputs:
-      size = math.prod(example.shape)
-      config_checks.check_limit("input", size, config_checks.MAX_INTEGER)
-    init = partial(model.init, train=False)
-    return model, inputs, jax.eval_shape(init, jax.random.key(0), *inputs)
-  except config_checks.INVALID as error:
-    raise UserError(
-      f"expected a complete config.json in {folder}",
-      f"got {type(error).__name__}: {error}",
-      "download the folder again",
-    ) from error
-
-
-def _build(
-  family: Family,
-  config: Mapping[str, Any],
-  names: Collection[str],
-  fields: Mapping[str, Any],
-) -> Any:
-  """Returns the model of a config.json with some fields changed.
-
-  Args:
-    family: family of the config.json.
-    config: content of the config.json. If `fields` has a head, it may name one
-      that dlcore lacks.
-    names: published names.
-    fields: fields of the model to change.
-  """
-  if "head" in fields:
-    config = family.with_head(config, fields["head"])
-  model = family.build(config)
-  check_settings(type(model), fields, type(model).__name__, INTERNAL)
-  has_classes = getattr(model, "head", "classifier") not in CLASSLESS
-  if fields.get("num_classes") and "head" not in fields and not has_classes:
-    return _build(family, config, names, {**fields, "head": "classifier"})
-  return family.match_names(model, names).clone(**fields)
-
-
-def _require_variables(slices: Mapping[str, LeafSlice]) -> Mapping[str, Any]:
-  """Raises a `UserError` for arrays that are not loaded and have no values."""
-  raise UserError(
-    "expected weights for every array of the model",
-    f"got none for {load_errors.listed(list(slices))}",
-    "call model.init, and pass its variables to transfer.load_pretrained",
-  )
-
-
-class _Initializer(NamedTuple):
-  """Initializes the arrays of a model that a folder lacks at random."""
-
-  model: Any
-  inputs: tuple[jax.ShapeDtypeStruct, ...]
-  seed: int
-
-  paths: Collection[str]
-  """All paths of the model."""
-
-  allow: str | None
-  """Regex over the paths that may be initialized; None allows all."""
-
-  def __call__(self, slices: Mapping[str, LeafSlice]) -> Mapping[str, Any]:
-    """Returns the leaves of `model.init` that contain the slices, by path.
-
-    Raises:
-      UserError: a path is not allowed.
-    """
-    refused = [
-      path
-      for path in slices
-      if self.allow is not None and not is_allowed(self.allow, path)
-    ]
-    if refused:
-      raise _not_published(refused, self.paths)
-    paths = {part.leaf for part in slices.values()}
-
-    def initialize(key, *inputs):
-      leaves = trees.flatten(self.model.init(key, *inputs, train=False))
-      return {path: leaves[path] for path in paths}
-
-    inputs = [np.zeros(example.shape, example.dtype) for example in self.inputs]
-    return jax.jit(initialize)(jax.random.key(self.seed), *inputs)
-
-
-def _not_published(
-  paths: Sequence[str], model_paths: Iterable[str]
-) -> UserError:
-  """Returns the error for a head or optional layers that a folder lacks."""
-  others = [path for path in model_paths if path not in paths]
-  allow = allow_pattern(paths, others)
-  return UserError(
-    "expected weights for every array of the model",
-    f"got none for {load_errors.listed(paths)}",
-    f"to initialize them at random, pass {allow=}, or num_classes=N for a new "
-    "output layer",
-  )
 
 
 def _log(report: Report, seed: int) -> None:

@@ -137,6 +137,16 @@ def test_new_heads_are_possible_in_every_format(tmp_path):
     assert differing(loaded, variables) == HEAD, family
 
 
+def test_another_image_size_resizes_the_positions(tmp_path, caplog):
+  _, published = written(tmp_path, "vit_tiny", IMAGES, **VIT)
+  caplog.set_level("INFO", "dlcore")
+  model, variables = transfer.from_pretrained(tmp_path, image_size=16)
+  assert model.image_size == 16
+  assert variables["params"]["position"].shape == (1, 17, 8)
+  assert differing(variables, published) == {"params/position"}
+  assert "[1, 5, 8] to [1, 17, 8], resized" in caplog.text
+
+
 def test_the_class_names_of_the_old_head_are_not_written(tmp_path):
   written(tmp_path / "a", "vit_tiny", IMAGES, **VIT)
   path = tmp_path / "a" / "config.json"
