@@ -1,9 +1,10 @@
 """Loads published weights into the variables of a model.
 
-`io/sources.py` opens the files; `selection.py` selects the family, whose rules
-(`families/`) map published names to the model's paths; `loader.py` reads and
-checks one array at a time; `stacked_blocks.py` copies it into a leaf of the
-variables.
+`io/sources.py` opens the files, and `model_creation.py` creates the model of a
+config.json. `selection.py` selects the family, whose rules (`families/`) map
+published names to the model's paths. `weight_loader.py` reads and checks one
+array at a time, and `stacked_blocks.py` copies it into a leaf of the variables.
+`missing_weights.py` initializes the others.
 """
 
 import logging

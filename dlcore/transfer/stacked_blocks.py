@@ -116,7 +116,7 @@ class LeafBuilder:
     buffer = _aligned_empty(old.shape, old.dtype)
     is_stacked = part.index != (...,)
     if is_stacked and not isinstance(old, jax.ShapeDtypeStruct):
-      buffer[...] = old  # Slots that are not filled keep the old values.
+      buffer[...] = old  # Slices that are not loaded keep the old values.
     return buffer
 
 

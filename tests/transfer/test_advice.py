@@ -130,6 +130,21 @@ def test_a_head_that_dlcore_lacks_can_be_left_out(name, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, weights, variables)
 
 
+def test_the_base_of_a_model_for_multiple_choice_needs_no_allow(tmp_path):
+  fields = {**TEXT, "head": "classifier", "num_classes": 1}
+  model = models.create("bert_base", **fields)
+  variables = initialized(model, IDS)
+  transfer.save_pretrained(tmp_path, model, variables)
+  path = tmp_path / "config.json"
+  config = json.loads(path.read_text())
+  config["architectures"] = ["BertForMultipleChoice"]
+  path.write_text(json.dumps(config))
+  with pytest.raises(UserError, match="pass head=None$"):
+    transfer.from_pretrained(tmp_path)
+  base, _ = transfer.from_pretrained(tmp_path, head=None)
+  assert base.head is None
+
+
 CLAIMS = [[64, 10**9], [10**9, 64], [64, 10**9, 0], [2**31, 2**31], [10**18]]
 
 

@@ -95,7 +95,7 @@ def _unknown_head(name: Any, architectures: Mapping[str, Any]) -> UserError:
   return UserError(
     f"expected a head that dlcore has: {', '.join(architectures)}",
     f"got {files.quoted(name)} in the architectures of config.json",
-    f"load the model without it: pass head=None{allow}",
+    f"load the model with another head or without one: pass head=None{allow}",
   )
 
 
