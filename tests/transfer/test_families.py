@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from small_models import IDS, TEXT, initialized, written
 
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
@@ -14,32 +15,6 @@ from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import safetensors
 
 KEY = jax.random.key(0)
-IDS = np.zeros((1, 4), np.int32)
-TEXT = {
-  "vocab_size": 11,
-  "width": 8,
-  "depth": 1,
-  "num_heads": 2,
-  "mlp_dim": 12,
-  "max_length": 8,
-}
-
-
-def initialized(model, *inputs):
-  """Returns variables of a model, initialized by NumPy."""
-  generator = np.random.default_rng(0)
-  shapes = jax.eval_shape(lambda: model.init(KEY, *inputs, train=False))
-  return jax.tree.map(
-    lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes
-  )
-
-
-def written(folder, name, *inputs, family="", **fields):
-  """Writes a small model in published names; returns it and its variables."""
-  model = models.create(name, **fields)
-  variables = initialized(model, *(inputs or (IDS,)))
-  transfer.save_pretrained(folder, model, variables, family=family)
-  return model, variables
 
 
 def read(path):

@@ -7,20 +7,12 @@ import textwrap
 import jax
 import numpy as np
 import pytest
+from small_models import IDS, TEXT, written
 
 from dlcore import data, models, optim, tasks, training, transfer, trees
 from dlcore.errors import UserError
 from dlcore.transfer.io import safetensors
 
-IDS = np.zeros((1, 4), np.int32)
-TEXT = {
-  "vocab_size": 11,
-  "width": 8,
-  "depth": 1,
-  "num_heads": 2,
-  "mlp_dim": 12,
-  "max_length": 8,
-}
 IMAGES = np.zeros((1, 8, 8, 1), np.float32)
 VIT = {
   "patch_size": 4,
@@ -30,20 +22,6 @@ VIT = {
   "image_size": 8,
   "num_classes": 5,
 }
-
-
-def written(folder, name, inputs, *, family="", **fields):
-  """Writes a small model; returns it and its variables."""
-  model = models.create(name, **fields)
-  generator = np.random.default_rng(0)
-  shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), inputs, train=False)
-  )
-  variables = jax.tree.map(
-    lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes
-  )
-  transfer.save_pretrained(folder, model, variables, family=family)
-  return model, variables
 
 
 def without(folder, part):

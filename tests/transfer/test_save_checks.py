@@ -5,32 +5,14 @@ import json
 import jax
 import numpy as np
 import pytest
+from small_models import IDS, TEXT, initialized
 
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
 from dlcore.transfer import selection
 from dlcore.transfer.io import safetensors
 
-IDS = np.zeros((1, 4), np.int32)
-TEXT = {
-  "vocab_size": 11,
-  "width": 8,
-  "depth": 1,
-  "num_heads": 2,
-  "mlp_dim": 12,
-  "max_length": 8,
-}
 LAYER = "params/block_0/attention/query/bias"
-
-
-def initialized(model, *inputs):
-  generator = np.random.default_rng(0)
-  shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), *inputs, train=False)
-  )
-  return jax.tree.map(
-    lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes
-  )
 
 
 @pytest.fixture(scope="module")
