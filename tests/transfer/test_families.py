@@ -134,6 +134,22 @@ def test_fields_without_an_effect_on_shapes_are_compared(
   assert getattr(loaded, setting) == settings[setting]
 
 
+def test_all_fields_that_differ_are_in_one_error(tmp_path):
+  own = {**TEXT, "head": None}
+  written(tmp_path, "bert_base", **own)
+  settings = {"activation": "relu", "num_heads": 4}
+  model = models.create("bert_base", **{**own, **settings})
+  variables = initialized(model, IDS)
+  with pytest.raises(UserError) as error:
+    transfer.load_pretrained(tmp_path, model, variables)
+  for name, value in settings.items():
+    assert f"{name}=" in error.value.lines[0]
+    assert f"{name}={value!r}" in error.value.lines[1]
+  allow = error.value.lines[2].split("allow='")[1].removesuffix("'")
+  _, report = transfer.load_pretrained(tmp_path, model, variables, allow=allow)
+  assert set(report.differing) == set(settings)
+
+
 @pytest.mark.parametrize("family", transfer.FAMILIES)
 def test_every_family_refuses_the_models_of_the_others(family, tmp_path):
   safetensors.write(tmp_path / "w.safetensors", {"x": np.zeros(1, np.float32)})
