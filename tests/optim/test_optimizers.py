@@ -86,6 +86,7 @@ def test_decay_is_decoupled_and_excludes_biases_and_norms(name):
     np.testing.assert_allclose(change, -2 * decrease, rtol=1e-4, atol=rounding)
 
 
+@pytest.mark.fast_cases("adafactor", "adamw", "lars", "muon", "prodigy", "sgd")
 @pytest.mark.parametrize("name", NAMES)
 def test_updates_are_finite_for_every_finite_gradient(name):
   settings = inspect.signature(optim.OPTIMIZERS[name]).parameters

@@ -73,6 +73,7 @@ def test_a_schedule_free_run_has_the_statistics_of_its_average():
   assert np.abs(raw["mean"] - mean).max() > 1e-3 * scale
 
 
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_equals_straight(tmp_path, monkeypatch):
   straight = train(tmp_path / "straight")
   add = Monitor.add
@@ -97,6 +98,7 @@ def test_the_model_that_is_evaluated_is_the_returned_one(tmp_path):
   assert lines[-1]["loss"] == pytest.approx(values["loss"], rel=1e-5)
 
 
+@pytest.mark.slow  # So do all collections, in test_collections.py.
 def test_jit_and_pmap_give_the_same_statistics():
   def statistics(compiler):
     net = problem.Net(
