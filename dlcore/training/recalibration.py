@@ -4,16 +4,13 @@ The running statistics of batch norm belong to the weights of each step. An
 average of weights (arXiv:1803.05407) needs statistics of its own.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
 from dlcore import sharding
 from dlcore.task import Task
 from dlcore.training.feed import Feed
-from dlcore.training.programs import gather
+from dlcore.training.programs import Program, compile_by_length
 from dlcore.training.state import State, step_key
 from dlcore.typing import Array, Batch, PyTree
 
@@ -36,17 +33,15 @@ class Recalibration:
     """Takes the task, the devices, and whether `compile` and calls do work."""
     self._task, self._partitioner = task, partitioner
     self._enabled = enabled
-    self._programs: dict[int | None, Callable] = {}
+    self._programs: dict[int | None, Program] = {}
 
   def compile(self, state: State, feed: Feed) -> None:
     """Compiles the program for every length of the order."""
     if not self._enabled or STATISTICS not in state.average:
       return
-    for length, batch in feed.examples().items():
-      cut = partial(gather, sequences=feed.sequences, length=length)
-      self._programs[length] = self._partitioner.compile(
-        partial(self._measure, cut), state, feed.arrays, batch, donate=False
-      )
+    self._programs = compile_by_length(
+      self._partitioner, self._measure, state, feed, donate=False
+    )
 
   def __call__(self, state: State, feed: Feed) -> State:
     """Returns the state with statistics of its averaged parameters."""
@@ -66,10 +61,7 @@ class Recalibration:
     mean = jax.tree.map(lambda leaf: leaf / len(indices), total)
     return state.replace(average={**state.average, STATISTICS: mean})
 
-  def _measure(
-    self, cut: Callable, state: State, arrays: Batch, rows: Batch
-  ) -> tuple[State, PyTree]:
-    batch = cut(arrays, rows)
+  def _measure(self, state: State, batch: Batch) -> tuple[State, PyTree]:
     prepare_key, loss_key = jax.random.split(step_key(state))
     params = state.average["params"]
     model_state, batch = self._task.prepare(
