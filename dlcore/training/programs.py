@@ -1,6 +1,7 @@
 """The compiled programs of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -10,8 +11,8 @@ from dlcore.training.state import State
 from dlcore.training.step import Step
 from dlcore.typing import Batch
 
-Program = Callable[[State, Batch, Batch], tuple[State, dict]]
-"""`(state, arrays, batch) -> (state, log)` of one dispatch."""
+Program = Callable[[State, Batch, Batch], tuple[State, Any]]
+"""`(state, arrays, batch) -> (state, results)`, such as the log of a step."""
 
 
 def gather(
@@ -67,7 +68,7 @@ def compile_programs(
 
 def compile_by_length(
   partitioner: sharding.Partitioner,
-  function: Step,
+  function: Callable[[State, Batch], tuple[State, Any]],
   state: State,
   feed: Feed,
   **options,
