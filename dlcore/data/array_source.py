@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,14 +19,16 @@ from dlcore.data.info import (
   describe_inputs,
 )
 from dlcore.data.source import Arrays, Source, take_rows
-from dlcore.errors import UserError
+from dlcore.errors import UserError, nearest
 
 INPUTS = ("image", "features", TOKENS)
 """Names that `from_arrays` recognizes as the main input."""
 
+INTEGER_INPUTS = (TOKENS, "token_type_ids", "decoder_input_ids")
+"""Inputs with values that index an embedding."""
+
 TARGETS = ("label", "target")
 """Names that `from_arrays` recognizes as the target."""
-
 
 MAX_ROUNDING = 1e-5
 """Rounding to float32, in deviations of a column, above which columns are
@@ -57,24 +60,26 @@ def from_arrays(
       `attention_mask`, `token_type_ids` and `decoder_input_ids` are further
       inputs of `input_ids`.
     target: the array to predict; by default `label` or `target`.
-    classes: names of the classes, if `label` holds their numbers.
+    classes: names of the classes, if the target holds their numbers.
     normalization: `{"mean": [...], "std": [...]}` of the input over the
       training split, per channel for images (on the scale 0 to 1), per column
       for tables.
-    target_normalization: `{"mean": m, "std": s}` of a regression's target.
+    target_normalization: `{"mean": m, "std": s}` of a regression's target
+      `[N]`, or `{"mean": [...], "std": [...]}` of the columns of one `[N, K]`.
     sequences: arrays `[N, T, ...]` that are cut to the length of a batch. By
       default, if there are `lengths`: the main input, `attention_mask`,
       `token_type_ids` and, without a decoder, a target of T values.
-    schema: description by a kind of data, such as `ImageSchema()`, by default
-      `ArraySchema()`; the arguments above replace its fields.
+    schema: of the kind of data, such as `ImageSchema()`; by default
+      `ArraySchema()`. The arguments above replace its fields.
     notes: sentences for the user, such as the number of skipped examples.
     lengths: int `[N]`, tokens or frames of each example.
 
   Raises:
-    UserError: the arrays are empty or differ in length, a value is NaN or
-      infinite, a label is not a number or out of range, or float32, in which
-      models compute, would merge numbers of 64 bits.
-    ValueError: the arrays contradict the schema.
+    UserError: the arrays are empty or differ in length, there is no array of
+      a name that an argument or the schema gives, a value is NaN or infinite, a
+      label or token id is not an integer in range, or float32, in which models
+      compute, would merge numbers of 64 bits.
+    ValueError: the arrays contradict the schema in another way.
   """
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   size = _size(arrays, name)
@@ -84,10 +89,13 @@ def from_arrays(
     "classes": None if classes is None else tuple(map(str, classes)),
     "normalization": normalization and _lists(normalization),
     "target_normalization": target_normalization
-    and {key: float(value) for key, value in target_normalization.items()},
+    and {
+      key: np.squeeze(np.asarray(value, np.float64)).tolist()
+      for key, value in target_normalization.items()
+    },
     "sequences": None if sequences is None else tuple(sequences),
   }
-  schema = _completed(arrays, schema or ArraySchema(), fields)
+  schema = _completed(arrays, schema or ArraySchema(), fields, name)
   if lengths is not None:
     lengths = _checked_lengths(lengths, arrays, schema)
     if sequences is None and not schema.sequences:
@@ -95,7 +103,11 @@ def from_arrays(
       schema = dataclasses.replace(schema, sequences=sequences)
   inputs = describe_inputs(arrays, schema.input)
   schema.validate(inputs)
+  _check_target_statistics(arrays, schema)
   check_values(arrays, schema, name)
+  if schema.input == TOKENS and schema.vocab_size is None:
+    vocab_size = 1 + int(arrays[TOKENS].max())
+    schema = dataclasses.replace(schema, vocab_size=vocab_size)
   _check_rounding(arrays, schema, name)
   info = DataInfo(
     name=name,
@@ -130,19 +142,38 @@ def _lists(statistics: Normalization) -> dict[str, list[float]]:
 
 
 def _completed(
-  arrays: Arrays, schema: Schema, fields: Mapping[str, Any]
+  arrays: Arrays, schema: Schema, fields: Mapping[str, Any], data_name: str
 ) -> Schema:
   """Returns `schema` with `fields` and the recognized names of `arrays`."""
   fields = {name: value for name, value in fields.items() if value is not None}
   schema = dataclasses.replace(schema, **fields)
   for field, names in (("input", INPUTS), ("target", TARGETS)):
-    if getattr(schema, field) not in arrays and field not in fields:
+    name = getattr(schema, field)
+    chosen = field in fields or name != getattr(type(schema), field)
+    if name not in arrays and not chosen:
       present = next((name for name in names if name in arrays), "")
       schema = dataclasses.replace(schema, **{field: present})
-  for name in {schema.input, schema.target, *schema.sequences} - {""}:
-    if name not in arrays:
-      raise ValueError(f"expected an array {name!r} among {sorted(arrays)}")
+  names = {schema.input, schema.target, *schema.sequences} - {""}
+  if schema.classes and not schema.target:
+    names.add("label")
+  for name in sorted(names - arrays.keys()):
+    raise UserError(
+      f"expected an array {name!r} in {data_name}, by its schema",
+      f"got the arrays {', '.join(sorted(arrays))}",
+      nearest(name, arrays),
+    )
   return schema
+
+
+def _check_target_statistics(arrays: Arrays, schema: Schema) -> None:
+  statistics = schema.target_normalization or {}
+  shapes = {np.shape(value) for value in statistics.values()}
+  columns = arrays[schema.target].shape[1:][-1:] if schema.target else ()
+  if shapes not in (set(), {()}, {columns}):
+    raise ValueError(
+      "expected target_normalization of two numbers, or of two lists for a "
+      f"target [N, K], got the shapes {sorted(shapes)} for {columns}"
+    )
 
 
 def _checked_lengths(
@@ -186,7 +217,7 @@ def _sequences(arrays: Arrays, schema: Schema) -> tuple[str, ...]:
 
 
 def check_values(batch: Arrays, schema: Schema, name: str) -> None:
-  """Checks that numbers are finite and labels are classes.
+  """Checks that numbers are finite, and labels and token ids in range.
 
   Args:
     batch: arrays `[B, ...]` by name.
@@ -194,8 +225,8 @@ def check_values(batch: Arrays, schema: Schema, name: str) -> None:
     name: of the data set, for the message.
 
   Raises:
-    UserError: a number is NaN or infinite, or a label is not a number or out
-      of range.
+    UserError: a number is NaN or infinite, a label is not a number or out of
+      range, or a token id is not an integer or out of range.
   """
   for array_name, array in batch.items():
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -215,13 +246,38 @@ def check_values(batch: Arrays, schema: Schema, name: str) -> None:
         "encode the class names as numbers, such as np.unique(labels, "
         "return_inverse=True)",
       )
-    wrong = np.argwhere((labels < 0) | (labels >= count))
+    bad = (labels < 0) | (labels >= count)
+    if labels.ndim == 1:  # Several labels may be probabilities.
+      bad |= labels != np.floor(labels)
+    wrong = np.argwhere(bad)
     if len(wrong):
       raise UserError(
-        f"expected labels from 0 to {count - 1} in {name}",
+        f"expected integer labels from 0 to {count - 1} in {name}",
         f"got {labels[tuple(wrong[0])]} in row {wrong[0][0]} "
         f"({len(wrong)} such labels)",
         "fix or remove those rows",
+      )
+  if schema.input == TOKENS:
+    _check_ids(batch, schema.vocab_size, name)
+
+
+def _check_ids(batch: Arrays, vocab_size: int | None, name: str) -> None:
+  """Checks the dtype and the range of token ids and token types."""
+  for array_name in batch.keys() & set(INTEGER_INPUTS):
+    ids = batch[array_name]
+    if ids.dtype.kind not in "iu":
+      raise UserError(
+        f"expected integers in {array_name!r} of {name}",
+        f"got the dtype {ids.dtype}",
+        f"convert them, such as {array_name}.astype(np.int32)",
+      )
+    limit = vocab_size if array_name == TOKENS else None
+    if ids.min() < 0 or (limit and ids.max() >= limit):
+      most = f" to {limit - 1:,}, by its vocab_size" if limit else ""
+      raise UserError(
+        f"expected {array_name!r} of {name} from 0{most}",
+        f"got {ids.min():,} to {ids.max():,}",
+        "mask padding by attention_mask, or correct vocab_size",
       )
 
 
@@ -257,6 +313,24 @@ def _rounding(values: np.ndarray) -> tuple[float, float]:
 
 
 def _checksum(arrays: Arrays, lengths: np.ndarray | None) -> str:
+  """Returns the checksum of names, dtypes, shapes and bytes."""
+  specs = [
+    (name, str(array.dtype), array.shape) for name, array in arrays.items()
+  ]
+  text = json.dumps([sorted(specs), lengths is not None])
+  digest = hashlib.sha256(text.encode())
+  digest.update(_sha256_of_bytes(arrays, lengths).encode())
+  return digest.hexdigest()
+
+
+def sha256_v0_1(source: Source) -> str:
+  """Returns the checksum that version 0.1 recorded, of the bytes alone."""
+  if source.arrays is None:
+    return source.info.sha256
+  return _sha256_of_bytes(source.arrays, source.lengths)
+
+
+def _sha256_of_bytes(arrays: Arrays, lengths: np.ndarray | None) -> str:
   digest = hashlib.sha256()
   for name in sorted(arrays):
     digest.update(np.ascontiguousarray(arrays[name]))

@@ -21,8 +21,9 @@ from dlcore.data.source import Source, Splits
 from dlcore.errors import UserError
 from dlcore.filesystem import parse_json, write_atomic
 
-VERSION = 2
-"""Version of the decoders, raised if the same files give other arrays."""
+VERSION = 3
+"""Version of the decoders, raised if the same files give other arrays or
+checksums."""
 
 LENGTHS = "lengths of sequences"
 """Name of the file of `Source.lengths`, which no array has."""

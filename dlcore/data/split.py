@@ -1,5 +1,9 @@
-"""Splitting of a data set into train, valid and test."""
+"""Creation of the splits of a data set: train, valid and test.
 
+Which examples are held out of train is decided in `holdout`.
+"""
+
+import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -11,31 +15,43 @@ import numpy as np
 from dlcore.data.array_source import from_arrays
 from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
-from dlcore.data.info import DataInfo, Inputs, Schema, describe_inputs
+from dlcore.data.info import (
+  TOKENS,
+  DataInfo,
+  Inputs,
+  Schema,
+  describe_inputs,
+)
 from dlcore.data.normalization import with_sampled_statistics, with_statistics
 from dlcore.data.source import (
   Arrays,
   ReadRows,
   Source,
   Splits,
+  hash_rows,
   take_rows,
 )
 from dlcore.errors import UserError
 
 
-def make(
+def make_splits(
   parts: Mapping[str, Arrays],
   schema: Schema,
   *,
   name: str,
   notes: Sequence[str] = (),
-  hashes: Sequence[str] | np.ndarray,
+  hashes: Sequence[str] | np.ndarray | None = None,
   valid_fraction: float = 0.1,
   test_fraction: float = 0.0,
 ) -> Splits:
-  """Creates the splits of a data set that fits in memory.
+  """Creates the sources of all splits of a data set that fits in memory.
 
-  A held out split may lack a rare class of train; a note reports this.
+  Example: `make_splits({"train": {"image": images, "label": labels}},
+  ImageSchema(classes=("cat", "dog")), name="pets", test_fraction=0.2)`
+
+  Missing splits are held out of train by `hold_out`, and all sources have the
+  statistics of train. A held out split may lack a rare class of train; a note
+  reports this.
 
   Args:
     parts: arrays `[N, ...]` of `"train"` and, if the data set has them, of
@@ -43,16 +59,27 @@ def make(
     schema: without statistics, which come from the training split.
     name: of the data set.
     notes: sentences for the user.
-    hashes: a string per example of train, which decides the split.
+    hashes: a string per example of train, which decides the split; by default
+      a hash of its arrays.
     valid_fraction: share of train to hold out if there is no `"valid"`.
     test_fraction: share of train to hold out if there is no `"test"`.
+
+  Raises:
+    UserError: a fraction is out of range or leaves a split without examples;
+      see `from_arrays` for the others.
   """
   train = parts["train"]
+  if hashes is None:
+    columns = [hash_rows(np.asarray(array)) for array in train.values()]
+    hashes = list(map("".join, zip(*columns, strict=True)))
   rows, missing = _divide(
     parts, schema, hashes, train.get("label"), valid_fraction, test_fraction
   )
   parts = {**parts, **{name: take_rows(train, rows[name]) for name in rows}}
   schema = with_statistics(schema, parts["train"])
+  if TOKENS in train and schema.vocab_size is None:
+    largest = max(int(part[TOKENS].max()) for part in parts.values())
+    schema = dataclasses.replace(schema, vocab_size=1 + largest)
   return Splits(
     **{
       split: from_arrays(
@@ -85,10 +112,10 @@ def make_streamed(
   valid_fraction: float = 0.1,
   test_fraction: float = 0.0,
 ) -> Splits:
-  """Creates the splits of a data set that is read by index; see `make`.
+  """Creates the splits of a data set that is read by index; see `make_splits`.
 
-  The splits equal those of `make`; the statistics come from at most 2,000
-  examples of train.
+  The splits equal those of `make_splits`; the statistics come from at most
+  2,000 examples of train.
   """
   train = parts["train"]
   rows, missing = _divide(

@@ -89,7 +89,8 @@ def _rows(
   count = inputs.shape[1]
   columns = schema(run, "columns") or []
   if len(columns) != count:
-    columns = [f"feature {index}" for index in range(count)]
+    noun = "token" if schema(run, "input") == "input_ids" else "feature"
+    columns = [f"{noun} {index}" for index in range(count)]
   rows = [
     [*answer, *(markup.format_number(value) for value in row.tolist())]
     for answer, row in zip(answers, inputs[:, :MAX_COLUMNS], strict=True)

@@ -181,7 +181,7 @@ def _check_data(info: DataInfo) -> None:
       "expected data with an array 'label' of classes for classification",
       f"got {info.name!r}, with {len(classes)} classes and the target "
       f"{target!r}",
-      "choose a task for this target",
+      "rename the array and name its classes, or choose another task",
     )
   if len(classes) < 2:
     raise UserError(

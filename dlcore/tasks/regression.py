@@ -108,7 +108,7 @@ def _check_data(info: DataInfo) -> None:
     raise UserError(
       "expected data with an array 'target' of numbers for regression",
       f"got {info.name!r}, whose target is {target!r}",
-      "choose a task for this target",
+      "rename the array, or choose another task",
     )
 
 

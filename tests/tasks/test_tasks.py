@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dlcore import models, tasks
+from dlcore import data, models, tasks
 from dlcore.errors import UserError
 from dlcore.tasks import model_calls
 
@@ -135,6 +135,21 @@ def test_a_target_may_be_a_column():
   wide = {**batch, "target": np.ones((2, 2), np.float32)}
   with pytest.raises(UserError, match="one number for every example"):
     task.loss(params, model_state, wide, KEY)
+
+
+def test_token_ids_outside_of_the_vocabulary_are_refused_before_training():
+  arrays = {"input_ids": IDS, "label": np.zeros(len(IDS), np.int32)}
+  info = data.from_arrays(arrays, classes=("a", "b")).info
+  kind = tasks.TASKS["classification"]
+  settings = {**SMALL, "num_classes": 2, "max_length": 4}
+  vocab_size = int(IDS.max()) + 1
+  for name in ("bert_base", "gpt2"):
+    model = models.create(name, **settings | {"vocab_size": vocab_size})
+    assert kind.build(model, info)
+    model = models.create(name, **settings | {"vocab_size": vocab_size - 1})
+    with pytest.raises(UserError, match=f"vocab_size={vocab_size}") as caught:
+      kind.build(model, info)
+    assert len(caught.value.lines) == 3
 
 
 def test_class_weights_may_be_an_array():

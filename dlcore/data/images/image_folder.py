@@ -247,7 +247,7 @@ def _in_memory(
   for name, part in parts.items():
     labels = _labels(part, schema.classes)
     arrays[name] = {"image": _stack(part), "label": labels}
-  return split.make(
+  return split.make_splits(
     arrays,
     schema,
     name="image_folder",
