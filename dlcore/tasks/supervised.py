@@ -146,9 +146,9 @@ def _total(
   """
   values, factors = values if isinstance(values, tuple) else (values, None)
   size, shape = outputs.shape[0], jnp.shape(values)
-  same = factors is None or jnp.shape(factors) == shape
-  if shape[:1] != (size,) or not same:
-    others = "" if same else f", and weights of {jnp.shape(factors)}"
+  of_weights = shape if factors is None else jnp.shape(factors)
+  if shape[:1] != (size,) or of_weights != shape:
+    others = "" if of_weights == shape else f", and weights of {of_weights}"
     raise UserError(
       f"expected {name} to be values [B, ...], with B = {size}, and weights of "
       "the same shape, if any",

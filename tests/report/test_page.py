@@ -366,7 +366,7 @@ def test_mistakes_show_texts(tmp_path):
 def test_mistakes_of_token_ids_have_columns_of_tokens(tmp_path, name, title):
   path = folder(tmp_path / "run", inputs=(3,))
   content = json.loads((path / "assets/data.json").read_text())
-  content["schema"] = {**content.get("schema", {}), "input": name}
+  content["inputs"] = {name: {"shape": [3], "dtype": "int32"}}
   write_json(path / "assets/data.json", content)
   assert f">{title}</th>" in written(path)
 
