@@ -82,7 +82,7 @@ def from_arrays(
     ValueError: the arrays contradict the schema in another way.
   """
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
-  size = _size(arrays, name)
+  size = count_examples(arrays, name)
   fields = {
     "input": input,
     "target": target,
@@ -121,8 +121,12 @@ def from_arrays(
   return Source(size, arrays, read, info, lengths)
 
 
-def _size(arrays: Arrays, name: str) -> int:
-  """Returns the number of examples, N."""
+def count_examples(arrays: Arrays, name: str) -> int:
+  """Returns the number of examples, N.
+
+  Raises:
+    UserError: it is 0, or the arrays differ in it; `name` is that of the data.
+  """
   sizes = {array.shape[:1] for array in arrays.values()}
   if len(sizes) != 1 or not all(map(all, sizes)) or () in sizes:
     shapes = {key: list(array.shape) for key, array in arrays.items()}

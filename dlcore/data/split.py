@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.data.array_source import from_arrays
+from dlcore.data.array_source import count_examples, from_arrays
 from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
 from dlcore.data.info import (
@@ -31,7 +31,7 @@ from dlcore.data.source import (
   hash_rows,
   take_rows,
 )
-from dlcore.errors import UserError
+from dlcore.errors import UserError, check_names
 
 
 def make_splits(
@@ -68,10 +68,18 @@ def make_splits(
     UserError: a fraction is out of range or leaves a split without examples;
       see `from_arrays` for the others.
   """
+  check_names("make_splits(parts)", parts, Splits._fields)
+  parts = {
+    split: {name: np.asarray(array) for name, array in arrays.items()}
+    for split, arrays in parts.items()
+  }
   train = parts["train"]
+  size = count_examples(train, name)
   if hashes is None:
-    columns = [hash_rows(np.asarray(array)) for array in train.values()]
-    hashes = list(map("".join, zip(*columns, strict=True)))
+    columns = zip(*map(hash_rows, train.values()), strict=True)
+    hashes = list(map("".join, columns))
+  if len(hashes) != size:
+    raise ValueError(f"expected {size} hashes, got {len(hashes)}")
   rows, missing = _divide(
     parts, schema, hashes, train.get("label"), valid_fraction, test_fraction
   )

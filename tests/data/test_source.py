@@ -189,6 +189,21 @@ def test_splits_of_arrays_need_no_hashes_and_do_not_depend_on_the_order():
   assert [len(part) for part in split(rows)] == [14, 2, 4]
 
 
+def test_splits_of_malformed_parts_are_refused():
+  features = np.zeros((4, 1), np.float32)
+  schema = data.ArraySchema()
+
+  def split(parts, **settings):
+    return data.make_splits(parts, schema, name="own", **settings)
+
+  with pytest.raises(UserError, match="did you mean 'valid'"):
+    split({"train": {"features": features}, "vald": {"features": features}})
+  with pytest.raises(UserError, match="the same N above 0 in own"):
+    split({"train": {"features": features, "label": [0, 1]}})
+  with pytest.raises(ValueError, match="expected 4 hashes, got 3"):
+    split({"train": {"features": features}}, hashes="abc")
+
+
 def test_token_ids_come_with_their_masks():
   ids = np.ones((3, 4), np.int32)
   arrays = {"input_ids": ids, "attention_mask": ids, "target": ids}
