@@ -227,8 +227,8 @@ def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:
         "add examples of it to train, or remove it",
       )
     if missing:
-      names = shorten(sorted(map(repr, missing)))
-      notes.append(f"{split} has no examples of the classes {names}")
+      listed = shorten(sorted(map(repr, missing)))
+      notes.append(f"{split} has no examples of the classes {listed}")
   return notes
 
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from dlcore import augment, losses, report_arrays
 from dlcore.data import DataInfo
+from dlcore.data.info import Normalization
+from dlcore.data.source import Arrays
 from dlcore.errors import UserError, check_choice
 from dlcore.task import Task
 from dlcore.tasks import supervised
-from dlcore.tasks.kind import Arrays, TaskKind
-from dlcore.tasks.model_calls import Normalization
+from dlcore.tasks.kind import TaskKind
 from dlcore.typing import Array, Batch
 
 

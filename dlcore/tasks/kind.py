@@ -6,14 +6,10 @@ A kind of task is a row of `tasks.TASKS`; a kind of data is a `data.Schema`.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dlcore.data import DataInfo
+from dlcore.data.source import Arrays
 from dlcore.errors import UserError, check_settings
 from dlcore.task import Task
-
-Arrays = Mapping[str, np.ndarray]
-"""Arrays `[N, ...]` by name."""
 
 INPUT_ARGUMENTS: Mapping[str, Callable[[DataInfo], Any]] = {
   "input": lambda info: info.schema.input,
@@ -62,8 +58,9 @@ class TaskKind(NamedTuple):
     """
     _check_vocabulary(model, info)
     arguments = {k: read(info) for k, read in self.data_arguments.items()}
+    arguments |= settings
     check_settings(self.make, arguments, "`make` of this kind of task")
-    return self.make(model, **arguments, **settings)
+    return self.make(model, **arguments)
 
 
 def _check_vocabulary(model: Any, info: DataInfo) -> None:

@@ -8,15 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore import layers
+from dlcore.data.info import TOKENS, Normalization
 from dlcore.errors import UserError
 from dlcore.task import CARRY, FROZEN
 from dlcore.typing import Array, Batch, ModelState, Params
-
-Normalization = Mapping[str, Any]
-"""`{"mean": [...], "std": [...]}` over the last axis of the input."""
-
-TOKENS = "input_ids"
-"""The array of a batch that holds token ids, int `[B, T]`."""
 
 TOKEN_ARGUMENTS = {"attention_mask": 1, "token_type_ids": 0}
 """The arrays of a batch that a model takes with token ids, if the batch has
@@ -30,7 +25,8 @@ def make_inputs(
 
   Args:
     name: of the input array: `"image"`, `"features"`, or `TOKENS`.
-    normalization: subtracted mean and dividing deviation, or None.
+    normalization: subtracted mean and dividing deviation over the last axis, or
+      None.
 
   Returns:
     `batch -> float32 [B, ...]`: unsigned pixels are scaled to 0 to 1 and

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from dlcore.data.info import Normalization
 from dlcore.errors import UserError
 from dlcore.metrics import weighted, weights
 from dlcore.task import Task, no_metrics
@@ -33,7 +34,7 @@ def make_task(
   loss: Callable[[Array, Batch], Values],
   metrics: Callable[[Array, Batch], Mapping[str, Values]],
   predict: Callable[[Array], Mapping[str, Array]],
-  normalization: model_calls.Normalization | None = None,
+  normalization: Normalization | None = None,
   output_shape: Sequence[str | int] = ("B", "C"),
   views: Sequence[Callable[[Array], Sequence[Array]]] = (),
   combine: Callable[[Sequence[Array]], Array] = mean_outputs,

@@ -150,6 +150,8 @@ def test_token_ids_outside_of_the_vocabulary_are_refused_before_training():
     with pytest.raises(UserError, match=f"vocab_size={vocab_size}") as caught:
       kind.build(model, info)
     assert len(caught.value.lines) == 3
+  with pytest.raises(UserError, match="did you mean 'label_smoothing'"):
+    kind.build(models.create("mlp"), info, label_smothing=0.1)
 
 
 def test_class_weights_may_be_an_array():
