@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.data.array_source import count_examples, from_arrays
+from dlcore.data.array_checks import count_examples
+from dlcore.data.array_source import from_arrays
 from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
 from dlcore.data.info import (

@@ -226,7 +226,9 @@ def test_sequences_are_the_arrays_with_one_value_per_token():
   assert source.info.schema.sequences == ("input_ids",)
 
 
-@pytest.mark.parametrize("lengths", [[1, 2], [1, 2, 5], [1, 2, -1], [1, 2, 3]])
+@pytest.mark.parametrize(
+  "lengths", [[1, 2], [1, 2, 5], [1, 2, -1], [1, 2, 3], [1, 2, 3.5]]
+)
 def test_lengths_that_cut_tokens_are_refused(lengths):
   ids = np.ones((3, 4), np.int32)
   with pytest.raises(ValueError, match="lengths"):

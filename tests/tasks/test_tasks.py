@@ -164,6 +164,9 @@ def test_class_weights_may_be_an_array():
     {"class_weights": {0: 1.0}},
     {"class_weights": 1.0},
     {"label_smoothing": "0.1"},
+    {"label_smoothing": -0.1},
+    {"label_smoothing": 5},
+    {"label_smoothing": float("nan")},
   ):
     with pytest.raises(UserError, match="expected"):
       tasks.classification(model, input="features", **settings)

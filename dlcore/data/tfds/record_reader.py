@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore.data.array_checks import check_values
 from dlcore.data.array_schema import ArraySchema
-from dlcore.data.array_source import check_values
 from dlcore.data.images import decoding
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import Schema
