@@ -45,11 +45,11 @@ def check_values(batch: Arrays, schema: Schema, name: str) -> None:
   """
   for array_name, array in batch.items():
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-      row, *place = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
-      position = schema.position(array_name, place)
+      row, *index = (int(i) for i in np.argwhere(~np.isfinite(array))[0])
+      position = schema.position(array_name, index)
       raise UserError(
         f"expected finite numbers in {name}",
-        f"got {array[(row, *place)]} in {array_name!r}, row {row}{position}",
+        f"got {array[(row, *index)]} in {array_name!r}, row {row}{position}",
         "fix or remove that row",
       )
   if schema.target in batch and schema.classes:

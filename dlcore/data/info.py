@@ -136,10 +136,10 @@ class Schema:
     """
     raise NotImplementedError
 
-  def position(self, name: str, place: Sequence[int]) -> str:
-    """Returns the position inside one example of `name` for a message."""
+  def position(self, name: str, index: Sequence[int]) -> str:
+    """Returns the position inside of one example of `name`, for a message."""
     del name
-    return f", position {', '.join(map(str, place))}" if place else ""
+    return f", position {', '.join(map(str, index))}" if index else ""
 
   def validate(self, inputs: Inputs) -> None:
     """Checks the fields against each other and the shapes of the inputs.

@@ -110,8 +110,8 @@ def _repeated(size: int, count: int, stream: int) -> np.ndarray:
   """Returns `count` rows of `size` examples, int32, each as often as others."""
   repeats, rest = divmod(count, size)
   extra = np.sort(permutation(0, 0, size, stream)[:rest])
-  everyone = np.tile(np.arange(size, dtype=np.int32), repeats)
-  return np.concatenate([everyone, extra])
+  repeated = np.tile(np.arange(size, dtype=np.int32), repeats)
+  return np.concatenate([repeated, extra])
 
 
 def _read(
