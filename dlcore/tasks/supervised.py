@@ -163,20 +163,9 @@ def _total(
   return weighted(values, mask * factors)
 
 
-class _NamedArrays(dict):
-  """A batch whose error for a missing array lists its arrays."""
-
-  def __missing__(self, name: str) -> Array:
-    raise UserError(
-      f"expected an array {name!r} in the batch",
-      f"got {', '.join(sorted(self))}",
-      "choose data with this array, or another task",
-    )
-
-
 def _mask_batch(batch: Batch) -> Batch:
   """Returns the batch with zeros in the rows that its mask excludes."""
-  return _NamedArrays(
+  return model_calls.NamedArrays(
     (
       name,
       array
