@@ -9,13 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data.array_checks import (
-  check_rounding,
-  check_target_statistics,
-  check_values,
-  checked_lengths,
-  count_examples,
-)
 from dlcore.data.array_schema import ArraySchema
 from dlcore.data.info import (
   TOKEN_INPUTS,
@@ -26,6 +19,13 @@ from dlcore.data.info import (
   describe_inputs,
 )
 from dlcore.data.source import Arrays, Source, take_rows
+from dlcore.data.value_checks import (
+  check_rounding,
+  check_target_statistics,
+  check_values,
+  checked_lengths,
+  count_examples,
+)
 from dlcore.errors import UserError, nearest
 
 INPUTS = ("image", "features", TOKENS)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.data.array_checks import count_examples
 from dlcore.data.array_source import from_arrays
 from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
@@ -32,6 +31,7 @@ from dlcore.data.source import (
   hash_rows,
   take_rows,
 )
+from dlcore.data.value_checks import count_examples
 from dlcore.errors import UserError, check_names
 
 
