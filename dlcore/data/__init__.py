@@ -42,7 +42,7 @@ from dlcore.data.serialization import (
   info_to_json,
 )
 from dlcore.data.source import Source, Splits, hash_rows
-from dlcore.data.split import make_splits
+from dlcore.data.split import make_splits, share_vocabulary
 from dlcore.data.subset import limit
 from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
@@ -127,4 +127,4 @@ def load(name: str, **settings: Any) -> Splits:
     )
   for note in splits.train.info.notes:
     logging.getLogger("dlcore").warning(note)
-  return splits
+  return share_vocabulary(splits)

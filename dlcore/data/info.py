@@ -117,8 +117,8 @@ class Schema:
   """Arrays `[N, T, ...]` whose axis 1 is cut to the length of a batch."""
 
   vocab_size: int | None = None
-  """Number of token ids, V; by default one more than the largest id of the
-  source. None without token ids."""
+  """Number of token ids, V; by default one more than the largest id of all
+  splits. None without token ids."""
 
   def read(
     self, paths: Sequence[Path], info: DataInfo, rows: int

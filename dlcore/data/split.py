@@ -15,13 +15,7 @@ import numpy as np
 from dlcore.data.array_source import from_arrays
 from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
-from dlcore.data.info import (
-  TOKENS,
-  DataInfo,
-  Inputs,
-  Schema,
-  describe_inputs,
-)
+from dlcore.data.info import DataInfo, Inputs, Schema, describe_inputs
 from dlcore.data.normalization import with_sampled_statistics, with_statistics
 from dlcore.data.source import (
   Arrays,
@@ -86,10 +80,7 @@ def make_splits(
   )
   parts = {**parts, **{name: take_rows(train, rows[name]) for name in rows}}
   schema = with_statistics(schema, parts["train"])
-  if TOKENS in train and schema.vocab_size is None:
-    largest = max(int(part[TOKENS].max()) for part in parts.values())
-    schema = dataclasses.replace(schema, vocab_size=1 + largest)
-  return Splits(
+  splits = Splits(
     **{
       split: from_arrays(
         arrays, name=name, schema=schema, notes=[*notes, *missing]
@@ -97,6 +88,19 @@ def make_splits(
       for split, arrays in parts.items()
     }
   )
+  return share_vocabulary(splits)
+
+
+def share_vocabulary(splits: Splits) -> Splits:
+  """Returns `splits` with the largest `vocab_size` of all in every schema."""
+  sources = {name: part for name, part in splits._asdict().items() if part}
+  sizes = [part.info.schema.vocab_size or 0 for part in sources.values()]
+  if not any(sizes):
+    return splits
+  for name, part in sources.items():
+    schema = dataclasses.replace(part.info.schema, vocab_size=max(sizes))
+    sources[name] = part._replace(info=part.info._replace(schema=schema))
+  return Splits(**sources)
 
 
 class Stream(NamedTuple):

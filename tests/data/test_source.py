@@ -160,7 +160,7 @@ def test_token_ids_are_integers_of_the_vocabulary(name, ids, got):
   assert len(caught.value.lines) == 3
 
 
-def test_the_vocabulary_covers_the_ids_of_all_splits():
+def test_the_vocabulary_covers_the_ids_of_all_splits(monkeypatch):
   ids = np.arange(20, dtype=np.int32).reshape(10, 2)
   arrays = {"input_ids": ids, "label": np.zeros(10, np.int32)}
   assert data.from_arrays(arrays).info.schema.vocab_size == 20
@@ -171,6 +171,10 @@ def test_the_vocabulary_covers_the_ids_of_all_splits():
   )
   assert [part.info.schema.vocab_size for part in splits] == [39] * 3
   assert data.limit(splits.train, 2).info.schema.vocab_size == 39
+  separate = data.Splits(*map(data.from_arrays, (arrays, arrays, test)))
+  monkeypatch.setitem(data.DATASETS, "ids", lambda: separate)
+  sizes = [part.info.schema.vocab_size for part in data.load("ids")]
+  assert sizes == [39] * 3
 
 
 def test_splits_of_arrays_need_no_hashes_and_do_not_depend_on_the_order():
