@@ -69,7 +69,7 @@ class LayerStatistics:
     if not self._every:
       return
     self._programs = compile_by_length(
-      self._partitioner, self._measure, state, feed, donate=False
+      self._partitioner, self._measure, state, feed, updates_state=False
     )
 
   def measure(
@@ -86,11 +86,10 @@ class LayerStatistics:
     batch = dispatch.batch
     if dispatch.count > 1:
       batch = jax.tree.map(lambda rows: rows[0], batch)
-    program = self._programs[dispatch.length]
-    _, values = program(state, feed.arrays, batch)
+    values = self._programs[dispatch.length](state, feed.arrays, batch)
     return dict(zip(self._names, np.asarray(values).tolist(), strict=True))
 
-  def _measure(self, state: State, batch: Batch) -> tuple[State, Array]:
+  def _measure(self, state: State, batch: Batch) -> Array:
     update = self._update(state, batch)
     values = _norms(update.grads, update.updates, state.params)
     values |= {
@@ -100,7 +99,7 @@ class LayerStatistics:
     }
     self._names = list(values)  # While `compile` traces this function.
     # One array: each one that is fetched costs some 10 us.
-    return state, jnp.stack([jnp.float32(value) for value in values.values()])
+    return jnp.stack([jnp.float32(value) for value in values.values()])
 
 
 def record_activations(task: Task) -> Task:

@@ -11,8 +11,8 @@ from dlcore.training.state import State
 from dlcore.training.step import Step
 from dlcore.typing import Batch
 
-Program = Callable[[State, Batch, Batch], tuple[State, Any]]
-"""`(state, arrays, batch) -> (state, results)`, such as the log of a step."""
+Program = Callable[[State, Batch, Batch], Any]
+"""`(state, arrays, batch) -> results`: of a step `(state, log)`."""
 
 
 def gather(
@@ -68,7 +68,7 @@ def compile_programs(
 
 def compile_by_length(
   partitioner: sharding.Partitioner,
-  function: Callable[[State, Batch], tuple[State, Any]],
+  function: Callable[[State, Batch], Any],
   state: State,
   feed: Feed,
   **options,
@@ -77,7 +77,7 @@ def compile_by_length(
 
   Args:
     partitioner: the devices.
-    function: `(state, batch) -> (state, results)`.
+    function: `(state, batch) -> results`.
     state: an example.
     feed: gives the shapes of the batches.
     **options: of `Partitioner.compile`.

@@ -51,7 +51,7 @@ class Progress:
       flush=True,
     )
 
-  def validate(self, split: str, values: Mapping[str, float]) -> None:
+  def show_validation(self, split: str, values: Mapping[str, float]) -> None:
     """Takes the metrics of an evaluation, to show them from now on."""
     metrics = (f"{name} {value:.4f}  " for name, value in values.items())
     self._validation = f"{split}: {''.join(metrics)}"

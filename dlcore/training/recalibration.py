@@ -40,7 +40,7 @@ class Recalibration:
     if not self._enabled or STATISTICS not in state.average:
       return
     self._programs = compile_by_length(
-      self._partitioner, self._measure, state, feed, donate=False
+      self._partitioner, self._measure, state, feed, updates_state=False
     )
 
   def __call__(self, state: State, feed: Feed) -> State:
@@ -48,20 +48,26 @@ class Recalibration:
     if not self._programs:
       return state
     stop = int(state.batch_index)
-    total, indices = None, range(max(stop - NUM_BATCHES, 0), stop)
-    for index in indices:
+    total, count = None, 0.0
+    for index in range(max(stop - NUM_BATCHES, 0), stop):
       dispatch = feed.dispatch(index)
       at_batch = state.replace(
         batch_index=self._partitioner.replicate(jnp.int32(index))
       )
       program = self._programs[dispatch.length]
-      _, statistics = program(at_batch, feed.arrays, dispatch.batch)
+      statistics, is_finite = program(at_batch, feed.arrays, dispatch.batch)
       total = statistics if total is None else _add(total, statistics)
-      jax.block_until_ready(total)
-    mean = jax.tree.map(lambda leaf: leaf / len(indices), total)
+      count += float(is_finite)
+    if count == 0:
+      return state
+    mean = jax.tree.map(lambda leaf: leaf / count, total)
     return state.replace(average={**state.average, STATISTICS: mean})
 
-  def _measure(self, state: State, batch: Batch) -> tuple[State, PyTree]:
+  def _measure(self, state: State, batch: Batch) -> tuple[PyTree, Array]:
+    """Returns the statistics of a batch, and 1; zeros if they are not finite.
+
+    The loop skips updates that are not finite, so their batches count neither.
+    """
     prepare_key, loss_key = jax.random.split(step_key(state))
     params = state.average["params"]
     model_state, batch = self._task.prepare(
@@ -86,7 +92,13 @@ class Recalibration:
     )
     if axis_name:
       statistics = jax.lax.pmean(statistics, axis_name)
-    return state, statistics
+    is_finite = jnp.stack(
+      [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(statistics)]
+    ).all()
+    statistics = jax.tree.map(
+      lambda leaf: jnp.where(is_finite, leaf, 0), statistics
+    )
+    return statistics, is_finite
 
 
 def _batch_statistics(zero: Array, one: Array, running: Array) -> Array:

@@ -132,6 +132,6 @@ def test_a_plateau_never_raises_a_rate_that_roll_backs_lowered():
 )
 def test_a_setting_that_validation_decides_needs_a_validation_split(setting):
   with pytest.raises(
-    UserError, match=f"by which {next(iter(setting))} decides"
+    UserError, match=f"expected valid for {next(iter(setting))}"
   ):
     problem.fit(valid={}, **setting)
