@@ -3,6 +3,7 @@
 import numpy as np
 
 from dlcore.report import markup, png
+from dlcore.report.json_values import as_mapping
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, schema
 
@@ -89,7 +90,9 @@ def _rows(
   count = inputs.shape[1]
   columns = schema(run, "columns") or []
   if len(columns) != count:
-    columns = [f"feature {index}" for index in range(count)]
+    is_text = "input_ids" in as_mapping(run.data.get("inputs"))
+    noun = "token" if is_text else "feature"
+    columns = [f"{noun} {index}" for index in range(count)]
   rows = [
     [*answer, *(markup.format_number(value) for value in row.tolist())]
     for answer, row in zip(answers, inputs[:, :MAX_COLUMNS], strict=True)

@@ -12,7 +12,8 @@ import pytest
 from jax import export
 from PIL import Image
 
-from dlcore import experiment, storage, transfer, trees
+from dlcore import data, experiment, storage, transfer, trees
+from dlcore.errors import UserError
 from dlcore.experiment import RunFolder, defaults
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +152,17 @@ def test_an_export_of_version_0_1_is_a_source_of_initial_weights(
   experiment.train(config, tmp_path / "run", progress=False)
   count = len(trees.flatten(exported))
   assert f"matched   {count} of {count} arrays" in caplog.text
+
+
+def test_checksums_of_the_bytes_alone_are_recognized(tmp_path):
+  train, _, test = data.load("digits")
+  recorded = {"size": train.size, "sha256": data.sha256_v0_1(train)}
+  folder = RunFolder(tmp_path)
+  folder.write_json("assets/data.json", {"splits": {"train": recorded}})
+  folder.compare_checksums({"train": train})
+  for other in (test, None):
+    with pytest.raises(UserError, match="the train data"):
+      folder.compare_checksums({"train": other})
 
 
 @every_run
