@@ -132,4 +132,4 @@ class Family(NamedTuple):
     [Mapping[str, Any], Mapping[str, np.ndarray]], Mapping[str, Any]
   ] = lambda config, arrays: config
   """`(config, arrays by path) -> config`, with the entries for the inputs, such
-  as the number of image channels, which are no fields of the model."""
+  as the number of image channels, which are not fields of the model."""

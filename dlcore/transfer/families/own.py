@@ -135,5 +135,5 @@ FAMILY = Family(
   describe=lambda model: {},
   inputs=_inputs,
 )
-"""The rules are made from the paths of a model. The caller of `save_pretrained`
-passes the entries of config.json."""
+"""`selection.by_name` makes the rules from the paths of a model. The caller of
+`save_pretrained` passes the entries of config.json."""
