@@ -2,6 +2,7 @@
 
 from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.families.own import OWN, current_fields
+from dlcore.transfer.initialization import initial
 from dlcore.transfer.load_report import Report
 from dlcore.transfer.pretrained import (
   from_pretrained,
@@ -25,6 +26,7 @@ __all__ = [
   "default_family",
   "export_stablehlo",
   "from_pretrained",
+  "initial",
   "load_pretrained",
   "load_special_ids",
   "load_tokenizer",

@@ -16,27 +16,22 @@ CHUNK = 1 << 20
 """Number of values that are checked at a time."""
 
 
-def split(read: Read, name: str, array: np.ndarray) -> tuple[np.ndarray, ...]:
+def split(read: Read, array: np.ndarray) -> tuple[np.ndarray, ...]:
   """Returns the model's arrays that a published array contains.
 
   Args:
     read: the rule that applies.
-    name: published name in the source, for the message.
     array: the published array.
 
   Raises:
-    UserError: the array does not have the axes of the rule.
+    ValueError: the array does not have the axes of the rule.
   """
   try:
     arrays = read.layout.load(array)
-    if len(arrays) != len(read.paths):
-      raise ValueError(f"{len(arrays)} parts instead of {len(read.paths)}")
-  except (ValueError, IndexError, TypeError) as error:
-    raise UserError(
-      f"expected another shape of the published array {files.quoted(name)}",
-      f"got {list(array.shape)}: {error}",
-      "choose weights of this model, or another family",
-    ) from error
+  except (IndexError, TypeError) as error:
+    raise ValueError(files.first_line(error)) from error
+  if len(arrays) != len(read.paths):
+    raise ValueError(f"{len(arrays)} parts instead of {len(read.paths)}")
   return arrays
 
 

@@ -102,7 +102,7 @@ def differences(
   """
   try:
     # Weights of a model with another head may be loaded, so it is left out.
-    published = family.build({**config, "architectures": None})
+    published = family.build(family.with_head(config, None))
   except INVALID:
     return {}  # An incomplete config.json; only the weights can be checked.
   except UserError as error:
@@ -113,20 +113,32 @@ def differences(
       " ".join(error.lines[1:]),
       "pass the path of the weights alone, or allow='^config.json$'",
     ) from error
-  fields = {}
-  for name in compared_fields(published):
-    expected, value = _value(published, name), _value(model, name)
-    unused = name == "tie_embeddings" and model.head != "lm"
-    if expected == value or unused:
-      continue
-    fields[name] = f"{expected!r} published, {value!r} here"
-    if name not in APPROXIMATE and not is_allowed(allow, f"model.{name}"):
-      raise UserError(
-        f"expected a model with {name}={expected!r}, as in config.json",
-        f"got {value!r}",
-        f"set it, or pass allow='^model.{name}$'",
-      )
-  return fields
+  fields = {
+    name: (_value(published, name), _value(model, name))
+    for name in compared_fields(published)
+    if name != "tie_embeddings" or model.head == "lm"
+  }
+  fields = {name: pair for name, pair in fields.items() if pair[0] != pair[1]}
+  refused = [
+    name
+    for name in fields
+    if name not in APPROXIMATE and not is_allowed(allow, f"model.{name}")
+  ]
+  if refused:
+    expected, got = (
+      ", ".join(f"{name}={fields[name][i]!r}" for name in refused)
+      for i in (0, 1)
+    )
+    patterns = "|".join(f"^model.{name}$" for name in refused)
+    raise UserError(
+      f"expected a model with {expected}, as in config.json",
+      f"got {got}",
+      f"set the published values, or pass allow='{patterns}'",
+    )
+  return {
+    name: f"{expected!r} published, {value!r} here"
+    for name, (expected, value) in fields.items()
+  }
 
 
 def compared_fields(model: Any) -> list[str]:

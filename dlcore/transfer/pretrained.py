@@ -1,45 +1,44 @@
 """Loads published weights into the variables of a model.
 
-`io/sources.py` opens the files; `selection.py` selects the family, whose rules
-(`families/`) map published names to the model's paths; `loading.py` reads and
-checks one array at a time; `stacked_blocks.py` copies it into a leaf of the
-variables.
+`io/sources.py` opens the files, and `model_creation.py` creates the model of a
+config.json. `selection.py` selects the family, whose rules (`families/`) map
+published names to the model's paths. `weight_loader.py` reads and checks one
+array at a time, and `stacked_blocks.py` copies it into a leaf of the variables.
+`missing_weights.py` initializes the others.
 """
 
-import math
-from collections.abc import Iterable, Mapping
-from functools import partial
+import logging
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from dlcore import trees
 from dlcore.errors import (
   UserError,
   check_choice,
   check_pattern,
-  check_settings,
 )
 from dlcore.transfer import (
+  argument_checks,
   array_checks,
   config_checks,
+  load_errors,
+  missing_weights,
+  model_creation,
   published_json,
   selection,
   stacked_blocks,
 )
-from dlcore.transfer.families import Family
 from dlcore.transfer.io import sources
+from dlcore.transfer.io.sources import Weights
 from dlcore.transfer.load_report import Report
-from dlcore.transfer.loading import Loading
-from dlcore.transfer.stacked_blocks import Slot
+from dlcore.transfer.stacked_blocks import Initialize
+from dlcore.transfer.weight_loader import WeightLoader
 from dlcore.typing import PyTree
 
-HEADS = ("published", "reinitialized")
-"""Values of `head`."""
+log = logging.getLogger("dlcore")
 
-INTERNAL = ("name", "parent")
-"""Fields of modules that Flax sets."""
+HEAD_CHOICES = ("published", "reinitialized")
+"""Values of `head`."""
 
 
 def load_pretrained(
@@ -79,51 +78,50 @@ def load_pretrained(
     UserError: the source cannot be read or fails a check, a value is not
       finite, or a missing, unused or reshaped array is not allowed.
   """
+  signature = "transfer.load_pretrained(source, model, variables)"
+  argument_checks.check_path("source", source, signature)
+  argument_checks.check_model(model, signature)
+  argument_checks.check_variables(variables, signature)
   check_pattern("allow", allow)
-  check_choice("head", head, HEADS)
+  check_choice("head", head, HEAD_CHOICES)
   weights = sources.open_weights(source)
-  config_checks.check_not_quantized(weights.config or {})
-  leaves = trees.flatten(variables)
-  slots = stacked_blocks.slots(leaves)
-  names = list(weights.arrays)
-  if family:
-    naming = selection.by_name(family, model, slots)
-  else:
-    naming = selection.infer(weights.config, names, model, slots)
-  loading = Loading(str(source), naming, slots, names)
-  loading.check_names(allow)
-  if weights.config:
-    loading.differing = config_checks.differences(
-      weights.config, naming.family, model, allow
-    )
-  if head == "reinitialized":
-    loading.skip_head()
-  else:
-    loading.skip_mismatched_head(weights.arrays)
-  builder = stacked_blocks.LeafBuilder(leaves)
-  for path, name, array in loading.read(weights.arrays, leaves, allow):
-    array_checks.check_finite(name, builder.fill(slots[path], array))
-    builder.close(slots[path])
-  loading.check_duplicates(weights.arrays)
-  unchanged = [
-    slots[path] for path in (*loading.reinitialized, *loading.missing)
-  ]
-  _check_initialized(leaves, unchanged)
-  for slot in unchanged:
-    builder.close(slot)
-  report = loading.report(weights.published)
-  return trees.restore(variables, builder.leaves), report
+  return _load(
+    weights,
+    str(source),
+    model,
+    variables,
+    family=family,
+    allow=allow,
+    head=head,
+    initialize=missing_weights.require_variables,
+  )
 
 
 def from_pretrained(
-  folder: str | Path, *, allow: str = "", **fields: Any
+  folder: str | Path, *, allow: str = "", seed: int = 0, **fields: Any
 ) -> tuple[Any, PyTree]:
   """Creates the model of a folder's config.json and loads its weights.
 
+  With `num_classes` or `head`, the model has a new output layer for
+  fine-tuning, which is initialized at random, like layers before it that the
+  weights lack, such as a pooler. A published layer of the same shape is loaded.
+
+    model, variables = transfer.from_pretrained(folder, num_classes=3)
+    task = tasks.classification(model)
+    initial = transfer.initial(variables)
+    result = training.fit(task, tx, train, steps=steps, initial=initial)
+
+  The logger "dlcore" reports each array as in `Report`: all of them at level
+  INFO, and those that were initialized at random at level WARNING.
+
   Args:
     folder: a folder with config.json and safetensors, or `hf:org/name`.
-    allow: see `load_pretrained`.
-    **fields: fields of the model to change, such as `dtype`.
+    allow: see `load_pretrained`. Paths that may be missing are initialized at
+      random.
+    seed: of the random initialization.
+    **fields: fields of the model to change, such as `dtype`. `num_classes`
+      alone implies `head="classifier"` if the published model has no classes.
+      `image_size` resizes the position table of a ViT.
 
   Returns:
     `(model, variables)`. The model has the head of the `architectures` in
@@ -135,43 +133,38 @@ def from_pretrained(
     UserError: the folder cannot be read, belongs to no known family, or lacks
       an array of the model.
   """
+  argument_checks.check_path(
+    "folder", folder, "transfer.from_pretrained(folder)"
+  )
+  check_pattern("allow", allow)
   weights = sources.open_weights(folder)
-  config = weights.config or {}
-  family = selection.required_family(config, folder)
-  try:
-    config_checks.check_integers(config)
-    config_checks.check_not_quantized(config)
-    model = _build(family, config, fields)
-    check_settings(type(model), fields, type(model).__name__, INTERNAL)
-    model = model.clone(**fields)
-    if "pooler" not in fields and _lacks_pooler(model, weights.arrays):
-      model = model.clone(pooler=False)
-    config_checks.check_sizes(model, weights.arrays)
-    inputs = family.inputs(config)
-    for example in inputs:
-      size = math.prod(example.shape)
-      config_checks.check_limit("input", size, config_checks.MAX_INTEGER)
-    variables = jax.eval_shape(
-      partial(model.init, train=False),
-      jax.random.key(0),
-      *inputs,
-    )
-  except config_checks.INVALID as error:
-    raise UserError(
-      f"expected a complete config.json in {folder}",
-      f"got {type(error).__name__}: {error}",
-      "download the folder again",
-    ) from error
+  family = selection.required_family(weights.config, folder)
+  model, inputs, shapes = model_creation.create(family, weights, folder, fields)
+  initializer = missing_weights.Initializer(
+    model,
+    inputs,
+    seed,
+    stacked_blocks.slices(trees.flatten(shapes)),
+    allow=None if {"head", "num_classes"} & fields.keys() else allow,
+  )
   changed = [rf"^model\.{name}$" for name in fields]
-  allow = "|".join(filter(None, [allow, *changed]))
-  variables, report = load_pretrained(folder, model, variables, allow=allow)
-  for path, change in report.reshaped.items():
+  variables, report = _load(
+    weights,
+    str(folder),
+    model,
+    shapes,
+    allow="|".join(filter(None, [allow, *changed])),
+    initialize=initializer,
+  )
+  if report.reshaped and "image_size" not in fields:
+    changes = [f"{path} {note}" for path, note in report.reshaped.items()]
     raise UserError(
       f"expected a config.json in {folder} that matches the weights",
-      f"got another shape of {path}: {change}",
-      "create the model, and load the weights by transfer.load_pretrained",
+      f"got {len(changes)} of other shapes: {load_errors.listed(changes)}",
+      selection.CREATE,
     )
-  published_json.remember(model, weights.published)
+  _log(report, seed)
+  published_json.remember(model, report.published)
   return model, variables
 
 
@@ -188,38 +181,65 @@ def read_published(source: str | Path) -> dict[str, dict[str, Any]]:
   Raises:
     UserError: the source cannot be read.
   """
+  argument_checks.check_path(
+    "source", source, "transfer.read_published(source)"
+  )
   return sources.open_weights(source).published
 
 
-def _build(
-  family: Family, config: Mapping[str, Any], fields: Mapping[str, Any]
-) -> Any:
-  """Returns the model of a config.json, maybe with another head.
+def _load(
+  weights: Weights,
+  source: str,
+  model: Any,
+  variables: PyTree,
+  *,
+  family: str = "",
+  allow: str,
+  head: str = "published",
+  initialize: Initialize,
+) -> tuple[PyTree, Report]:
+  """Returns variables with published weights, and the report.
 
-  With `head=None` the config.json may name a head that dlcore lacks.
+  Args:
+    weights: the opened source.
+    source: where the weights come from, for the report.
+    model, variables, family, allow, head: see `load_pretrained`.
+    initialize: initial values of arrays of which `variables` has only shapes.
   """
-  try:
-    return family.build(config)
-  except UserError:
-    if "head" not in fields or fields["head"] is not None:
-      raise
-    return family.build({**config, "architectures": None})
+  config_checks.check_not_quantized(weights.config or {})
+  leaves = trees.flatten(variables)
+  slices = stacked_blocks.slices(leaves)
+  names = list(weights.arrays)
+  if family:
+    selected = selection.by_name(family, model, slices)
+  else:
+    selected = selection.infer(weights.config, names, model, slices)
+  loader = WeightLoader(source, selected, slices, names, allow)
+  loader.check_names()
+  if weights.config:
+    loader.differing = config_checks.differences(
+      weights.config, selected.family, model, allow
+    )
+  if head == "reinitialized":
+    loader.skip_head()
+  else:
+    loader.skip_mismatched_head(weights.arrays)
+  builder = stacked_blocks.LeafBuilder(leaves)
+  for path, name, array in loader.read(weights.arrays, leaves):
+    array_checks.check_finite(name, builder.fill(slices[path], array))
+    builder.close(slices[path])
+  loader.check_duplicates(weights.arrays)
+  initial = [*loader.reinitialized, *loader.missing]
+  builder.keep_initial({path: slices[path] for path in initial}, initialize)
+  report = loader.report(weights.published)
+  return trees.restore(variables, builder.leaves), report
 
 
-def _lacks_pooler(model: Any, names: Iterable[str]) -> bool:
-  """Returns whether a base model was published without its pooler."""
-  has_pooler = getattr(model, "pooler", False) and model.head is None
-  return has_pooler and not any("pooler." in name for name in names)
-
-
-def _check_initialized(
-  leaves: Mapping[str, Any], unchanged: Iterable[Slot]
-) -> None:
-  """Checks that leaves that are not loaded are arrays, not only shapes."""
-  for slot in unchanged:
-    if isinstance(leaves[slot.leaf], jax.ShapeDtypeStruct):
-      raise UserError(
-        "expected weights for every array of the model",
-        f"got none for {slot.leaf}",
-        "call model.init, and pass its variables to transfer.load_pretrained",
-      )
+def _log(report: Report, seed: int) -> None:
+  """Logs a report, and a warning about arrays that are not published."""
+  for line in str(report).splitlines():
+    log.info("%s", line)
+  initial = [*report.reinitialized, *report.missing]
+  if initial:
+    names = load_errors.listed(initial)
+    log.warning("initialized at random with seed %s: %s", seed, names)

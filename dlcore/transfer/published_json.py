@@ -1,4 +1,4 @@
-"""The JSON files that came with weights: what describes no array is kept.
+"""Keeps the entries of JSON files that came with weights.
 
 A config.json also has end-of-sequence ids, class names and entries that dlcore
 does not read. They are written again with the weights, unless they contradict
@@ -99,7 +99,7 @@ def _with_inverse_labels(kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(family: Family, config: Mapping[str, Any]) -> Any:
-  """Returns the description of the model of a config.json, None for none."""
+  """Returns the description of the model of a config.json, None if invalid."""
   try:
     return family.describe(family.build(config))
   except (UserError, *INVALID):

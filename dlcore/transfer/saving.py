@@ -1,7 +1,6 @@
 """Writes weights in published names."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,18 @@ import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError
-from dlcore.transfer import published_json, selection, stacked_blocks
-from dlcore.transfer.families import Family, name_rules
+from dlcore.transfer import (
+  argument_checks,
+  published_json,
+  save_checks,
+  selection,
+  stacked_blocks,
+)
+from dlcore.transfer.families import name_rules, own
 from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files, safetensors, sources
 from dlcore.transfer.published_json import Published
+from dlcore.transfer.selection import SelectedFamily
 from dlcore.typing import PyTree
 
 
@@ -39,8 +45,9 @@ def save_pretrained(
     model: the module.
     variables: variables of the module.
     config: additional entries of config.json. For the family "dlcore"
-      `{"model": {"name", "num_classes", ...}, "input": shape}`.
-    channels: number of image channels, by default that of the first
+      `{"model": {"name", "num_classes", ...}, "input": shape without B}`, which
+      `from_pretrained` requires.
+    channels: number of image channels, which must be that of the first
       convolution.
     family: a key of `FAMILIES`, or "dlcore" for dlcore's own paths. By default
       that of the published config.json, or `default_family(model)`.
@@ -52,29 +59,29 @@ def save_pretrained(
     The name of the family.
 
   Raises:
-    UserError: the family has no such model, or no name for an array, or the
-      folder is not writable.
+    UserError: the family has no such model, or no name for an array; an array
+      of the model is missing or has another shape; `config` contradicts them;
+      or the folder is not writable.
   """
+  signature = "transfer.save_pretrained(folder, model, variables)"
+  argument_checks.check_path("folder", folder, signature)
+  argument_checks.check_model(model, signature)
+  argument_checks.check_variables(variables, signature)
   arrays = stacked_blocks.unstack(trees.flatten(variables))
   if published is None:
     published = published_json.remembered(model)
-  model = _with_image_size(model, arrays)
-  name = family or default_family(model, published)
-  naming = selection.by_name(name, model, arrays)
+  name = family or _default_family(model, published, arrays)
+  selected = selection.by_name(name, model, arrays)
   if _family_of(published) != name:
     published = {}
-  entries = _entries(name, model, published, naming.family)
-  channels = _num_channels(arrays) if channels is None else channels
-  if channels is not None and name != OWN:
-    entries = _with_channels(entries, channels, naming.family)
-  try:
-    renamed = name_rules.save(naming.rules, arrays)
-  except ValueError as error:
-    raise UserError(
-      f"expected a model whose arrays all have names in {name}",
-      f"got a {type(model).__name__}: {error}",
-      f"choose family={OWN!r}",
-    ) from error
+  entries = _entries(selected, model, arrays, published) | dict(config or {})
+  save_checks.check_family(name, entries["model_type"])
+  save_checks.check_names(selected, arrays)
+  if name != OWN or own.is_complete(entries):
+    save_checks.check_arrays(arrays, selected.family, entries)
+  if name != OWN and channels is not None:
+    save_checks.check_channels(selected.family, entries, channels)
+  renamed = name_rules.save(selected.rules, arrays)
   renamed |= _batch_counters(renamed)
   entries = published_json.with_dtype(entries, renamed) | dict(config or {})
   path = Path(folder)
@@ -92,66 +99,20 @@ def _write_json(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def _entries(
-  name: str, model: Any, published: Published, family: Family
+  selected: SelectedFamily,
+  model: Any,
+  arrays: Mapping[str, np.ndarray],
+  published: Published,
 ) -> dict[str, Any]:
   """Returns the config.json of a model, with the published entries."""
+  name, family, _ = selected
+  model = family.match_arrays(model, arrays)
   entries = {"model_type": name, **family.describe(model)}
-  _check_family(name, entries["model_type"])
+  save_checks.check_family(name, entries["model_type"])
   if name == OWN:
     return {**published_json.merge_own(model, published, family), **entries}
-  return published_json.merge(entries, published, family)
-
-
-def _check_family(name: str, model_type: str) -> None:
-  """Checks that a family describes a model under its own name.
-
-  Raises:
-    UserError: the model belongs to another family.
-  """
-  if model_type != name:
-    raise UserError(
-      f"expected a model of the family {name!r}",
-      f"got one of the family {model_type!r}",
-      f"choose family={model_type!r}",
-    )
-
-
-FIRST_CONVOLUTIONS = ("patches", "stem/conv", "stem_conv", "conv_0")
-"""Paths of the layers that see the images."""
-
-
-def _num_channels(arrays: Mapping[str, np.ndarray]) -> int | None:
-  """Returns the number of image channels, None without images."""
-  paths = (f"params/{layer}/kernel" for layer in FIRST_CONVOLUTIONS)
-  return next((arrays[p].shape[2] for p in paths if p in arrays), None)
-
-
-def _with_image_size(model: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-  """Returns a ViT with the image size of its position table.
-
-  Applies to a ViT without an image size and a table of square images. Other
-  models are returned unchanged.
-  """
-  table = arrays.get("params/position")
-  if getattr(model, "image_size", None) != 0 or table is None:
-    return model
-  patches = table.shape[1] - (model.pool == "class")
-  side = math.isqrt(patches)
-  if side**2 != patches:
-    return model
-  return model.clone(image_size=side * model.patch_size)
-
-
-def _with_channels(
-  entries: Mapping[str, Any], channels: int, family: Family
-) -> dict[str, Any]:
-  """Returns a config.json of transformers or timm for a number of channels."""
-  if family.inputs(entries)[0].shape[-1] == channels:
-    return dict(entries)
-  if "architecture" in entries:
-    arguments = {**entries.get("model_args", {}), "in_chans": channels}
-    return {**entries, "model_args": arguments}
-  return {**entries, "num_channels": channels}
+  entries = published_json.merge(entries, published, family)
+  return dict(family.describe_inputs(entries, arrays))
 
 
 def _batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -174,13 +135,22 @@ def default_family(model: Any, published: Published | None = None) -> str:
     model: the module.
     published: the JSON files that came with the weights, whose family is first.
   """
-  first = _family_of(published or {})
+  argument_checks.check_model(model, "transfer.default_family(model)")
+  return _default_family(model, published or {}, {})
+
+
+def _default_family(
+  model: Any, published: Published, arrays: Mapping[str, np.ndarray]
+) -> str:
+  """Returns the default family of a model with the fields that arrays imply."""
+  first = _family_of(published)
   if first == OWN:
     return OWN
   names = [first] if first in selection.FAMILIES else []
   for name in (*names, *selection.candidate_names(model)):
+    family = selection.FAMILIES[name]
     try:
-      selection.FAMILIES[name].describe(model)
+      family.describe(family.match_arrays(model, arrays))
     except UserError:
       continue
     return name

@@ -10,8 +10,17 @@ from dlcore.transfer.families.name_rules import Rule
 from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files
 
+TIMM = "timm/"
+"""Prefix of the families whose config.json has an architecture of timm."""
 
-class Naming(NamedTuple):
+CREATE = (
+  "create the model by models.create, and load the weights by "
+  "transfer.load_pretrained"
+)
+"""Third line of the error for weights whose model is not known."""
+
+
+class SelectedFamily(NamedTuple):
   """A family, and its name rules for one model."""
 
   name: str
@@ -19,8 +28,8 @@ class Naming(NamedTuple):
   rules: Sequence[Rule]
 
 
-def by_name(name: str, model: Any, paths: Iterable[str]) -> Naming:
-  """Returns the naming of the family `name` for a model.
+def by_name(name: str, model: Any, paths: Iterable[str]) -> SelectedFamily:
+  """Returns the family `name`, with its rules for a model.
 
   Args:
     name: key of `FAMILIES`, or "dlcore".
@@ -31,7 +40,7 @@ def by_name(name: str, model: Any, paths: Iterable[str]) -> Naming:
     UserError: the family does not exist, or has no such models.
   """
   if name == OWN:
-    return Naming(OWN, own.FAMILY, [Rule(path, path) for path in paths])
+    return SelectedFamily(OWN, own.FAMILY, [Rule(path, path) for path in paths])
   family = lookup({**FAMILIES, OWN: own.FAMILY}, name, "family of weights")
   if not isinstance(model, family.model):
     raise UserError(
@@ -39,7 +48,7 @@ def by_name(name: str, model: Any, paths: Iterable[str]) -> Naming:
       f"got a {type(model).__name__}",
       "choose another model or another family",
     )
-  return Naming(name, family, family.rules(model))
+  return SelectedFamily(name, family, family.rules(model))
 
 
 def infer(
@@ -47,8 +56,8 @@ def infer(
   names: Collection[str],
   model: Any,
   paths: Collection[str],
-) -> Naming:
-  """Returns the naming of a config.json, or the one that matches most names.
+) -> SelectedFamily:
+  """Returns the family of a config.json, or the one that matches most names.
 
   Args:
     config: content of the config.json, if there is one.
@@ -66,7 +75,7 @@ def infer(
   if any(name.startswith("params/") for name in names):
     return by_name(OWN, model, paths)
   candidates = [by_name(name, model, paths) for name in candidate_names(model)]
-  scores = [_num_reads(naming, names, paths) for naming in candidates]
+  scores = [_num_reads(selected, names, paths) for selected in candidates]
   if max(scores, default=0) > 0:
     return candidates[scores.index(max(scores))]
   examples = ", ".join(files.quoted(name) for name in list(names)[:3])
@@ -112,9 +121,17 @@ def config_family(config: Mapping[str, Any] | None) -> str | None:
   if isinstance(model_type := config.get("model_type"), str):
     return model_type
   architecture = str(config.get("architecture", ""))
-  stems = (name.removeprefix("timm/") for name in FAMILIES if "timm/" in name)
-  matches = [stem for stem in stems if stem in architecture]
-  return f"timm/{max(matches, key=len)}" if matches else None
+  matches = [
+    name
+    for name, family in FAMILIES.items()
+    if name.startswith(TIMM) and family.has_architecture(architecture)
+  ]
+  # ViT and DeiT are one family of two names.
+  return max(
+    matches,
+    key=lambda name: architecture.startswith(name.removeprefix(TIMM)),
+    default=None,
+  )
 
 
 def required_family(config: Mapping[str, Any] | None, folder: Any) -> Family:
@@ -124,17 +141,21 @@ def required_family(config: Mapping[str, Any] | None, folder: Any) -> Family:
     UserError: there is no config.json, or it does not name a known family.
   """
   name = config_family(config)
-  if name is None:
-    architecture = (config or {}).get("architecture")
+  if name is not None:
+    _check_known(name)
+    if name == OWN:
+      own.check_complete(config or {}, folder)
+    return {**FAMILIES, OWN: own.FAMILY}[name]
+  expected = f"expected a config.json of a known model in {folder}"
+  if config is None:
+    raise UserError(expected, "got none", CREATE)
+  if architecture := config.get("architecture"):
     raise UserError(
-      f"expected a config.json of a known model in {folder}",
-      f"got the architecture {architecture!r}"
-      if architecture
-      else "got no model_type",
-      "create the model, and load the weights by transfer.load_pretrained",
+      expected,
+      f"got the architecture {files.quoted(architecture)}",
+      UNSUPPORTED,
     )
-  _check_known(name)
-  return {**FAMILIES, OWN: own.FAMILY}[name]
+  raise UserError(expected, "got no model_type", CREATE)
 
 
 def _check_known(name: str) -> None:
@@ -153,19 +174,21 @@ def _check_known(name: str) -> None:
     )
 
 
-def source_names(naming: Naming, names: Collection[str]) -> dict[str, str]:
+def source_names(
+  selected: SelectedFamily, names: Collection[str]
+) -> dict[str, str]:
   """Returns the names in a source by the names in the rules.
 
   They differ by the family's prefix if the source has a head and the model has
   none, or the reverse.
   """
-  prefix = naming.family.prefix
+  prefix = selected.family.prefix
   if not prefix:
     return {name: name for name in names}
-  sources = {name: name for name in names if _is_known(naming.rules, name)}
+  sources = {name: name for name in names if _is_known(selected.rules, name)}
   for name in names:
     others = [prefix + name, name.removeprefix(prefix)]
-    known = [o for o in others if _is_known(naming.rules, o)]
+    known = [o for o in others if _is_known(selected.rules, o)]
     key = known[0] if known and known[0] not in sources else name
     sources.setdefault(key, name)
   return sources
@@ -178,7 +201,7 @@ def _is_known(rules: Sequence[Rule], name: str) -> bool:
 
 
 def _num_reads(
-  naming: Naming, names: Collection[str], paths: Collection[str]
+  selected: SelectedFamily, names: Collection[str], paths: Collection[str]
 ) -> int:
-  renamed = source_names(naming, names)
-  return len(name_rules.plan(naming.rules, renamed, paths).reads)
+  renamed = source_names(selected, names)
+  return len(name_rules.assign(selected.rules, renamed, paths).reads)

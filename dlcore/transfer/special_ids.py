@@ -33,14 +33,14 @@ class SpecialIds(NamedTuple):
 def load_special_ids(source: str | Path) -> SpecialIds:
   """Reads the ids of generation_config.json, config.json and the tokenizer.
 
-  The first file with an entry counts, in this order. A negative id stands for
-  none.
+  The first file with an entry counts, in this order. A negative id
+  stands for the absence of one.
 
   Args:
     source: a folder with one of the files, or `hf:org/name`.
 
   Raises:
-    UserError: a file is invalid, or an entry is no id.
+    UserError: a file is invalid, or an entry is not an id.
   """
   path, link_root = sources.locate(source)
   if not path.is_dir():
@@ -70,8 +70,8 @@ def special_ids(
   ]
 
   def ids(key: str) -> tuple[int, ...]:
-    found = (_ids(path, key, content.get(key)) for path, content in settings)
-    return next(filter(None, found), ())
+    entries = (_ids(path, key, content.get(key)) for path, content in settings)
+    return next(filter(None, entries), ())
 
   eos_ids = ids("eos_token_id")
   if not eos_ids:

@@ -26,6 +26,7 @@ FAMILY = Family(
   ignored=r"num_batches_tracked$",
   prefix="resnet.",
   model=ResNet,
+  describe_inputs=FAMILIES["resnet"].describe_inputs,
 )
 
 

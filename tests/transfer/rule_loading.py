@@ -25,7 +25,7 @@ class Loaded(NamedTuple):
 
 def load(rules, published, paths):
   """Returns the arrays of `paths` from published arrays by name."""
-  plan = name_rules.plan(rules, published, paths)
+  plan = name_rules.assign(rules, published, paths)
   arrays, names = {}, {}
   for read in plan.reads:
     pieces = read.layout.load(published[read.name])

@@ -7,26 +7,15 @@ import zipfile
 import jax
 import numpy as np
 import pytest
+from small_models import IDS, TEXT, initialized
 
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import npz, safetensors
 
-IDS = np.zeros((1, 4), np.int32)
 SERIES = np.zeros((1, 4, 3), np.float32)
-TEXT = {"vocab_size": 11, "width": 8, "depth": 1, "num_heads": 2, "mlp_dim": 12}
 ONE = {"x": np.zeros(1, np.float32)}
-
-
-def initialized(model, *inputs):
-  generator = np.random.default_rng(0)
-  shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), *inputs, train=False)
-  )
-  return jax.tree.map(
-    lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes
-  )
 
 
 def refused(source, *expected, model=None, **settings):
@@ -128,6 +117,21 @@ def test_a_head_that_dlcore_lacks_can_be_left_out(name, tmp_path):
   )
   assert loaded == model.clone(num_classes=loaded.num_classes)
   jax.tree.map(np.testing.assert_array_equal, weights, variables)
+
+
+def test_the_base_of_a_model_for_multiple_choice_needs_no_allow(tmp_path):
+  fields = {**TEXT, "head": "classifier", "num_classes": 1}
+  model = models.create("bert_base", **fields)
+  variables = initialized(model, IDS)
+  transfer.save_pretrained(tmp_path, model, variables)
+  path = tmp_path / "config.json"
+  config = json.loads(path.read_text())
+  config["architectures"] = ["BertForMultipleChoice"]
+  path.write_text(json.dumps(config))
+  with pytest.raises(UserError, match=r"pass head=None$"):
+    transfer.from_pretrained(tmp_path)
+  base, _ = transfer.from_pretrained(tmp_path, head=None)
+  assert base.head is None
 
 
 CLAIMS = [[64, 10**9], [10**9, 64], [64, 10**9, 0], [2**31, 2**31], [10**18]]

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from small_models import IDS, TEXT, initialized, written
 
 from dlcore import models, transfer, trees
 from dlcore.errors import UserError
@@ -14,32 +15,6 @@ from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import safetensors
 
 KEY = jax.random.key(0)
-IDS = np.zeros((1, 4), np.int32)
-TEXT = {
-  "vocab_size": 11,
-  "width": 8,
-  "depth": 1,
-  "num_heads": 2,
-  "mlp_dim": 12,
-  "max_length": 8,
-}
-
-
-def initialized(model, *inputs):
-  """Returns variables of a model, initialized by NumPy."""
-  generator = np.random.default_rng(0)
-  shapes = jax.eval_shape(lambda: model.init(KEY, *inputs, train=False))
-  return jax.tree.map(
-    lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes
-  )
-
-
-def written(folder, name, *inputs, family="", **fields):
-  """Writes a small model in published names; returns it and its variables."""
-  model = models.create(name, **fields)
-  variables = initialized(model, *(inputs or (IDS,)))
-  transfer.save_pretrained(folder, model, variables, family=family)
-  return model, variables
 
 
 def read(path):
@@ -157,6 +132,22 @@ def test_fields_without_an_effect_on_shapes_are_compared(
   # A field that is passed by name may differ.
   loaded, _ = transfer.from_pretrained(tmp_path, **settings)
   assert getattr(loaded, setting) == settings[setting]
+
+
+def test_all_fields_that_differ_are_in_one_error(tmp_path):
+  own = {**TEXT, "head": None}
+  written(tmp_path, "bert_base", **own)
+  settings = {"activation": "relu", "num_heads": 4}
+  model = models.create("bert_base", **{**own, **settings})
+  variables = initialized(model, IDS)
+  with pytest.raises(UserError) as error:
+    transfer.load_pretrained(tmp_path, model, variables)
+  for name, value in settings.items():
+    assert f"{name}=" in error.value.lines[0]
+    assert f"{name}={value!r}" in error.value.lines[1]
+  allow = error.value.lines[2].split("allow='")[1].removesuffix("'")
+  _, report = transfer.load_pretrained(tmp_path, model, variables, allow=allow)
+  assert set(report.differing) == set(settings)
 
 
 @pytest.mark.parametrize("family", transfer.FAMILIES)

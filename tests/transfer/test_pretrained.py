@@ -23,6 +23,7 @@ def _family(monkeypatch):
 
 
 TABLE = {"test": published.FAMILY}
+MLP = models.create("mlp", num_classes=2)
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ def test_a_family_resizes_its_own_arrays(folder, monkeypatch):
     return array[: shape[0]]
 
   family = published.FAMILY._replace(
-    resize={"stem/norm": crop}, head="^params/(?!stem)|stage|conv"
+    resize={"stem/norm": crop}, output_layer="^params/(?!stem)|stage|conv"
   )
   monkeypatch.setitem(TABLE, "test", family)
   model, variables = published.resnet(width=2)
@@ -214,7 +215,7 @@ def test_missing_and_unused_names_are_reported_with_the_nearest(
   path = file(tmp_path, arrays)
   refused(path, "missing 'params/stem/norm/scale' (nearest: 'bn1.wieght')")
   refused(path, "unused 'bn1.wieght' (nearest: 'params/stem/norm/scale')")
-  refused(path, r"allow='^params/stem/norm/scale$|^bn1\.wieght$'")
+  refused(path, r"allow='^params/stem/norm/scale$|^bn1[.]wieght$'")
   refused(path, "unused 'bn1.wieght'", allow="norm/scale$")
   model, variables = published.resnet()
   loaded, report = transfer.load_pretrained(
@@ -536,13 +537,13 @@ def test_scanned_blocks_are_loaded_and_saved_separately(tmp_path):
   like = trees.map_with_path(
     lambda _, leaf: np.full(leaf.shape, 7, np.float32), {"params": stacked}
   )
-  loaded, _ = transfer.load_pretrained(path, None, like)
+  loaded, _ = transfer.load_pretrained(path, MLP, like)
   equal(
     loaded, trees.map_with_path(lambda _, a: np.float32(a), {"params": stacked})
   )
   del flat["params/encoder/block_1/norm/scale"]
   loaded, report = transfer.load_pretrained(
-    file(tmp_path, flat), None, like, allow="block_1"
+    file(tmp_path, flat), MLP, like, allow="block_1"
   )
   scale = loaded["params"]["encoder"]["blocks"]["norm"]["scale"]
   np.testing.assert_array_equal(scale[1], np.full(4, 7))
@@ -581,8 +582,15 @@ def test_image_channels_other_than_three_are_written(tmp_path, monkeypatch):
   equal(loaded, variables)
   transfer.save_pretrained(tmp_path, model, variables)
   equal(transfer.from_pretrained(tmp_path)[1], variables)
+  with pytest.raises(UserError, match="expected channels=1"):
+    transfer.save_pretrained(tmp_path, model, variables, channels=3)
   timm = published.FAMILY._replace(
-    describe=lambda model: {"architecture": "x", "model_args": {"a": 1}}
+    describe=lambda model: {
+      **published.FAMILY.describe(model),
+      "model_args": {"a": 1},
+    },
+    inputs=FAMILIES["timm/resnet"].inputs,
+    describe_inputs=FAMILIES["timm/resnet"].describe_inputs,
   )
   monkeypatch.setitem(TABLE, "test", timm)
   transfer.save_pretrained(tmp_path, model, variables, channels=1)

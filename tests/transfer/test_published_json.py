@@ -6,13 +6,11 @@ import pickle
 import jax
 import numpy as np
 import pytest
+from small_models import IDS, TEXT, initialized
 
 from dlcore import models, transfer
 from dlcore.transfer.io import safetensors
 
-IDS = np.zeros((1, 4), np.int32)
-TEXT = {"vocab_size": 11, "width": 8, "depth": 1, "num_heads": 2, "mlp_dim": 12}
-TEXT["max_length"] = 8
 IMAGES = {"patch_size": 4, "width": 8, "depth": 1, "num_heads": 2}
 UNKNOWN = {
   "eos_token_id": [3, 4],
@@ -23,16 +21,6 @@ UNKNOWN = {
   "an_entry_of_the_future": [1, {"a": None}],
 }
 GENERATION = {"eos_token_id": [3, 4], "temperature": 0.6}
-
-
-def initialized(model, *inputs):
-  generator = np.random.default_rng(0)
-  shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), *inputs, train=False)
-  )
-  return jax.tree.map(
-    lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes
-  )
 
 
 def config_of(folder):

@@ -84,7 +84,7 @@ def test_a_template_matches_the_names_that_it_fills(template, name, indices):
 def test_planning_needs_names_only():
   rules = [Rule("w.{i}", "params/block_{i}/kernel")]
   paths = ["params/block_0/kernel", "params/block_1/kernel"]
-  plan = name_rules.plan(rules, ["w.1", "v"], paths)
+  plan = name_rules.assign(rules, ["w.1", "v"], paths)
   assert [read[:2] for read in plan.reads] == [("w.1", (paths[1],))]
   assert plan.missing == paths[:1]
   assert plan.unused == ["v"]

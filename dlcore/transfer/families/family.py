@@ -1,6 +1,6 @@
 """The description of one family of published weights."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -51,6 +51,18 @@ def images(
   return (jax.ShapeDtypeStruct((1, rows, columns, channels), np.float32),)
 
 
+def num_channels(arrays: Mapping[str, np.ndarray], layer: str) -> int | None:
+  """Returns the image channels that a convolution reads, None without it.
+
+  Args:
+    arrays: the model's arrays by path.
+    layer: path of the convolution, without the collection; kernels are
+      `[Y, X, C, F]`.
+  """
+  kernel = arrays.get(f"params/{layer}/kernel")
+  return None if kernel is None else kernel.shape[2]
+
+
 class Family(NamedTuple):
   """A family of models, with the parameter names of one library."""
 
@@ -82,7 +94,7 @@ class Family(NamedTuple):
   """Resizing of arrays whose shape differs, such as position tables, by regex
   over the model's paths."""
 
-  head: str = r"^params/head/"
+  output_layer: str = r"^params/head/"
   """Regex over the model's paths of the output layer, which keeps its
   initialization if the source has none of its shape."""
 
@@ -93,3 +105,31 @@ class Family(NamedTuple):
 
   inputs: Callable[[Mapping[str, Any]], tuple[Any, ...]] = image_inputs
   """`config -> shapes and dtypes` of the inputs of the model's `init`."""
+
+  has_architecture: Callable[[str], bool] = lambda name: False
+  """Whether the family builds an `architecture` of a timm config.json, which
+  has no `model_type`."""
+
+  with_head: Callable[[Mapping[str, Any], str | None], Mapping[str, Any]] = (
+    lambda config, head: config
+  )
+  """`(config, head) -> config` for another value of the model's field `head`,
+  if other fields depend on it."""
+
+  match_names: Callable[[Any, Collection[str]], Any] = lambda model, names: (
+    model
+  )
+  """`(model, published names) -> model`, without layers that config.json
+  implies and that some published files lack."""
+
+  match_arrays: Callable[[Any, Mapping[str, np.ndarray]], Any] = (
+    lambda model, arrays: model
+  )
+  """`(model, arrays by path) -> model`, with fields that only its arrays
+  determine, such as the image size of a ViT."""
+
+  describe_inputs: Callable[
+    [Mapping[str, Any], Mapping[str, np.ndarray]], Mapping[str, Any]
+  ] = lambda config, arrays: config
+  """`(config, arrays by path) -> config`, with the entries for the inputs, such
+  as the number of image channels, which are not fields of the model."""

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from dlcore.models.bert import Bert
 from dlcore.transfer.families.config_fields import Field
 from dlcore.transfer.families.family import token_inputs
-from dlcore.transfer.families.hf_config import ENCODER, HfConfig
+from dlcore.transfer.families.hf_config import (
+  ENCODER,
+  HfConfig,
+  without_missing_pooler,
+)
 from dlcore.transfer.families.layer_rules import (
   attention,
   dense,
@@ -114,4 +118,5 @@ FAMILY = CONFIG.family(
   ),
   inputs=token_inputs,
   optional=OPTIONAL_LAYERS,
+  match_names=without_missing_pooler,
 )

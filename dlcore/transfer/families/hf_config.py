@@ -1,12 +1,14 @@
 """The config.json of Hugging Face's transformers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from dlcore.errors import UserError, lookup, nearest
 from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import Field
-from dlcore.transfer.families.family import Family
+from dlcore.transfer.families.family import Family, num_channels
 from dlcore.transfer.families.name_rules import Rule
 from dlcore.transfer.io import files
 
@@ -77,21 +79,31 @@ ENCODER = (
 """Rows that encoders of text and of images share."""
 
 
-HEADS = {"QuestionAnswering": "^qa_outputs", "MultipleChoice": "^classifier"}
-"""Regex over the published names of heads that dlcore lacks, by the end of the
-name of the class."""
+UNSUPPORTED_HEADS = {
+  "QuestionAnswering": " and allow='^qa_outputs'",
+  "MultipleChoice": "",  # Its names are those of a classifier.
+}
+"""Additional argument that loads the base of a model with a head that dlcore
+lacks, by the end of the name of the class."""
 
 
 def _unknown_head(name: Any, architectures: Mapping[str, Any]) -> UserError:
   """Returns the error for a class of transformers that dlcore lacks."""
   _, _, head = str(name).rpartition("For")
-  pattern = HEADS.get(head, "REGEX")
+  others = ", and as allow the names that the next error lists"
+  allow = UNSUPPORTED_HEADS.get(head, others)
   return UserError(
     f"expected a head that dlcore has: {', '.join(architectures)}",
     f"got {files.quoted(name)} in the architectures of config.json",
-    "load the model without it: pass head=None, and the names of its head as "
-    f"allow={pattern!r}",
+    f"load the model with another head or without one: pass head=None{allow}",
   )
+
+
+def without_missing_pooler(model: Any, names: Collection[str]) -> Any:
+  """Returns a base without its pooler if none was published."""
+  if model.head is None and not any("pooler." in name for name in names):
+    return model.clone(pooler=False)
+  return model
 
 
 class HfConfig(NamedTuple):
@@ -122,6 +134,9 @@ class HfConfig(NamedTuple):
   """Head that must share the embedding table, whose `tie_word_embeddings` is
   not a field of the model."""
 
+  first_layer: str = ""
+  """Path of the convolution that reads the images."""
+
   def build(self, config: Mapping[str, Any]) -> Any:
     """Returns the model that a config.json describes.
 
@@ -138,20 +153,51 @@ class HfConfig(NamedTuple):
     fields = config_fields.load_fields(self.fields, config)
     return self.model(**{**of_head, **self.constants, **fields})
 
+  def with_head(
+    self, config: Mapping[str, Any], head: str | None
+  ) -> dict[str, Any]:
+    """Returns a config.json with the class of another head.
+
+    Raises:
+      UserError: transformers has no class with this head.
+    """
+    return {**config, "architectures": [self._architecture(head)]}
+
+  def _architecture(self, head: str | None) -> str:
+    """Returns the first class with a head.
+
+    Raises:
+      UserError: there is none.
+    """
+    heads: dict[str | None, str] = {}
+    for name, fields in self.architectures.items():
+      heads.setdefault(fields["head"], name)
+    if head not in heads:
+      known = " or ".join(repr(head) for head in heads)
+      raise UserError(
+        f"expected a model with head={known} in the family {self.model_type!r}",
+        f"got head={head!r}",
+        "choose one of these heads, or family='dlcore' to save the model",
+      )
+    return heads[head]
+
+  def describe_inputs(
+    self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+  ) -> Mapping[str, Any]:
+    """Returns a config.json with the `num_channels` of images, unless 3."""
+    channels = num_channels(arrays, self.first_layer)
+    if channels in (None, config.get("num_channels", 3)):
+      return config
+    return {**config, "num_channels": channels}
+
   def describe(self, model: Any) -> dict[str, Any]:
     """Returns the config.json from which transformers builds the model.
-
-    `num_channels` of images is not a field of the models; transformers' default
-    is 3.
 
     Raises:
       UserError: transformers has no such model.
     """
-    name, of_head = next(
-      (name, fields)
-      for name, fields in self.architectures.items()
-      if fields["head"] == model.head
-    )
+    name = self._architecture(model.head)
+    of_head = self.architectures[name]
     config_fields.check_constants(model, {**of_head, **self.constants})
     return {
       "architectures": [name],
@@ -175,5 +221,7 @@ class HfConfig(NamedTuple):
       self.describe,
       model=self.model,
       prefix=self.prefix,
+      with_head=self.with_head,
+      describe_inputs=self.describe_inputs,
       **fields,
     )

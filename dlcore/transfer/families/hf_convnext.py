@@ -33,6 +33,7 @@ CONFIG = HfConfig(
   ),
   constants={"kernel_size": 7},
   supported={"hidden_act": "gelu"},
+  first_layer="stem_conv",
 )
 
 

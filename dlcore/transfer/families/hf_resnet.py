@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlcore.errors import UserError
+from dlcore.errors import UserError, lookup
 from dlcore.models.resnet import ResNet
 from dlcore.transfer.families.config_fields import (
   SEQUENCE,
@@ -42,7 +42,7 @@ def _load_width(sizes: Sequence[int], config: Mapping[str, Any]) -> int:
 
 
 def _save_width(width: int, model: ResNet) -> list[int]:
-  first = EXPANSION[model.block] * width
+  first = lookup(EXPANSION, model.block, "block") * width
   return [first << i for i in range(len(model.stages))]
 
 
@@ -74,6 +74,7 @@ CONFIG = HfConfig(
     "downsample_in_first_stage": False,
     "downsample_in_bottleneck": False,
   },
+  first_layer="stem/conv",
 )
 
 

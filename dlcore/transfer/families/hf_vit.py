@@ -10,7 +10,11 @@ from dlcore.layers import resize_table
 from dlcore.models.vit import ViT
 from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import Field
-from dlcore.transfer.families.hf_config import ENCODER, HfConfig
+from dlcore.transfer.families.hf_config import (
+  ENCODER,
+  HfConfig,
+  without_missing_pooler,
+)
 from dlcore.transfer.families.layer_rules import attention, dense, norm
 from dlcore.transfer.families.name_rules import CONV, Rule
 
@@ -55,6 +59,7 @@ CONFIG = HfConfig(
   ),
   constants={"pool": "class"},
   supported={"pooler_act": "tanh"},
+  first_layer="patches",
 )
 
 
@@ -112,9 +117,26 @@ def _grid(length: int) -> tuple[int, tuple[int, int]]:
   raise ValueError(f"{length} positions are not a square grid")
 
 
+def match_arrays(model: ViT, arrays: Mapping[str, np.ndarray]) -> ViT:
+  """Returns a model with an image size of 0 with that of its positions.
+
+  Tables of images that are not square leave the model unchanged.
+  """
+  table = arrays.get("params/position")
+  if model.image_size != 0 or table is None:
+    return model
+  patches = table.shape[1] - (model.pool == "class")
+  side = math.isqrt(patches)
+  if side**2 != patches:
+    return model
+  return model.clone(image_size=side * model.patch_size)
+
+
 FAMILY = CONFIG.family(
   rules,
   ignored=r"(^|\.)embeddings\.mask_token$",
   resize=resize("bicubic"),
   optional=OPTIONAL_LAYERS,
+  match_names=without_missing_pooler,
+  match_arrays=match_arrays,
 )

@@ -125,7 +125,7 @@ class Read(NamedTuple):
   layout: Layout
 
 
-class Plan(NamedTuple):
+class Assignment(NamedTuple):
   """Assignment of published arrays to the model's paths."""
 
   reads: list[Read]
@@ -137,9 +137,9 @@ class Plan(NamedTuple):
   """Published names without a path in the model."""
 
 
-def plan(
+def assign(
   rules: Sequence[Rule], published: Collection[str], paths: Iterable[str]
-) -> Plan:
+) -> Assignment:
   """Assigns published names to the model's paths, without reading an array.
 
   Args:
@@ -169,7 +169,7 @@ def plan(
       missing.append(path)
   used = {read.name for read in reads.values()}
   unused = [name for name in published if name not in used]
-  return Plan(list(reads.values()), missing, unused)
+  return Assignment(list(reads.values()), missing, unused)
 
 
 def save(

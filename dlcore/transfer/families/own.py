@@ -84,18 +84,37 @@ def current_fields(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
   return {renamed.get(key, key): value for key, value in fields.items()}
 
 
-def _build(config: Mapping[str, Any]) -> Any:
-  """Returns the model of the config.json of an export.
+COMPLETE = ("model", "input")
+"""Entries of a config.json that describes a model."""
+
+
+def is_complete(config: Mapping[str, Any]) -> bool:
+  """Returns whether a config.json describes a model and its inputs."""
+  return all(key in config for key in COMPLETE)
+
+
+def check_complete(config: Mapping[str, Any], folder: Any) -> None:
+  """Checks that a config.json describes a model, which is optional.
+
+  Args:
+    config: content of a config.json of this family.
+    folder: its folder, for the message.
 
   Raises:
-    UserError: the config.json was written without a model.
+    UserError: it was written without a model or without the shape of inputs.
   """
-  if "model" not in config:
+  if not is_complete(config):
+    missing = [repr(key) for key in COMPLETE if key not in config]
     raise UserError(
-      "expected a config.json with an entry 'model'",
-      "got one without it",
-      "create the model, and load the weights by transfer.load_pretrained",
+      f"expected a config.json with 'model' and 'input' in {folder}",
+      f"got one without {' and '.join(missing)}",
+      "create the model, and load the weights by transfer.load_pretrained, or "
+      "save them again with config={'model': ..., 'input': ...}",
     )
+
+
+def _build(config: Mapping[str, Any]) -> Any:
+  """Returns the model that a config.json with an entry `model` describes."""
   fields = {key: _tuples(value) for key, value in config["model"].items()}
   name = fields.pop("name")
   return models.create(name, **current_fields(name, fields))
@@ -116,5 +135,5 @@ FAMILY = Family(
   describe=lambda model: {},
   inputs=_inputs,
 )
-"""The rules are made from the paths of a model. The caller of `save_pretrained`
-passes the entries of config.json."""
+"""`selection.by_name` makes the rules from the paths of a model. The caller of
+`save_pretrained` passes the entries of config.json."""

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 
 from dlcore.errors import UserError
 from dlcore.models.convnext import ConvNeXt
+from dlcore.transfer.families.architecture_config import (
+  STAGES,
+  ArchitectureConfig,
+)
 from dlcore.transfer.families.config_fields import (
   SEQUENCE,
   UNSUPPORTED,
@@ -11,7 +15,6 @@ from dlcore.transfer.families.config_fields import (
 )
 from dlcore.transfer.families.layer_rules import dense, norm
 from dlcore.transfer.families.name_rules import CONV, Rule
-from dlcore.transfer.families.timm_config import STAGES, TimmConfig
 
 
 def _patch_size(size: int, _) -> int:
@@ -27,7 +30,7 @@ def _patch_size(size: int, _) -> int:
 
 DEPTHS_TINY, DEPTHS = (3, 3, 9, 3), (3, 3, 27, 3)
 
-CONFIG = TimmConfig(
+CONFIG = ArchitectureConfig(
   ConvNeXt,
   {
     "convnext_tiny": {"depths": DEPTHS_TINY, "widths": (96, 192, 384, 768)},
@@ -43,6 +46,7 @@ CONFIG = TimmConfig(
     Field("ls_init_value", "layer_scale", 1e-6, nonzero=True),
   ),
   constants={"eps": 1e-6},
+  first_layer="stem_conv",
 )
 
 

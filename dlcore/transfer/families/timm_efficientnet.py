@@ -6,13 +6,13 @@ Architectures with the prefix "tf_" have Google's weights.
 from collections.abc import Sequence
 
 from dlcore.models.efficientnet import EfficientNetLite
+from dlcore.transfer.families.architecture_config import ArchitectureConfig
 from dlcore.transfer.families.layer_rules import (
   BATCH_COUNTERS,
   conv_norm,
   dense,
 )
 from dlcore.transfer.families.name_rules import Rule
-from dlcore.transfer.families.timm_config import TimmConfig
 
 FACTORS: dict[str, tuple[float, float]] = {
   "efficientnet_lite0": (1.0, 1.0),
@@ -29,13 +29,14 @@ ORIGINS = {
 }
 """Fields by prefix of the architecture."""
 
-CONFIG = TimmConfig(
+CONFIG = ArchitectureConfig(
   EfficientNetLite,
   {
     prefix + name: {"width_factor": width, "depth_factor": depth, **fields}
     for prefix, fields in ORIGINS.items()
     for name, (width, depth) in FACTORS.items()
   },
+  first_layer="stem/conv",
 )
 
 

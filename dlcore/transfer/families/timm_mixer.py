@@ -1,12 +1,19 @@
 """MLP-Mixer in timm: names and config.json."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dlcore.models.mixer import Mixer
+from dlcore.transfer.families.architecture_config import (
+  ArchitectureConfig,
+  inputs,
+  with_arguments,
+)
 from dlcore.transfer.families.layer_rules import dense, norm
 from dlcore.transfer.families.name_rules import CONV, Rule
-from dlcore.transfer.families.timm_config import TimmConfig
 
 
 def _sizes(patch_size: int, depth: int, width: int) -> dict[str, Any]:
@@ -19,7 +26,7 @@ def _sizes(patch_size: int, depth: int, width: int) -> dict[str, Any]:
   }
 
 
-CONFIG = TimmConfig(
+CONFIG = ArchitectureConfig(
   Mixer,
   {
     "mixer_s16_224": _sizes(16, 8, 512),
@@ -29,6 +36,7 @@ CONFIG = TimmConfig(
     "mixer_l16_224": _sizes(16, 24, 1024),
     "mixer_l32_224": _sizes(32, 24, 1024),
   },
+  first_layer="patches",
 )
 
 
@@ -49,4 +57,23 @@ def rules(model: Mixer) -> Sequence[Rule]:
   )
 
 
-FAMILY = CONFIG.family(rules)
+def describe_inputs(
+  config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Mapping[str, Any]:
+  """Returns a config.json with channels and size of square images.
+
+  The image size is not a field of the model: it determines the number of
+  tokens, the input width of the MLP over tokens.
+  """
+  config = CONFIG.describe_inputs(config, arrays)
+  kernel = arrays.get("params/block_0/tokens/in/kernel")
+  if kernel is None:
+    return config
+  patch_size = CONFIG.build(config).patch_size
+  size = math.isqrt(kernel.shape[0]) * patch_size
+  if inputs(config)[0].shape[1] == size:
+    return config
+  return with_arguments(config, img_size=size)
+
+
+FAMILY = CONFIG.family(rules, describe_inputs=describe_inputs)

@@ -5,19 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from dlcore.errors import UserError
 from dlcore.models.vit import ViT
-from dlcore.transfer.families import config_fields, hf_vit, timm_config
+from dlcore.transfer.families import architecture_config, config_fields, hf_vit
 from dlcore.transfer.families.config_fields import UNSUPPORTED, Field, mlp_dim
-from dlcore.transfer.families.family import Family, images
+from dlcore.transfer.families.family import Family, images, num_channels
 from dlcore.transfer.families.layer_rules import dense, fused_attention, norm
 from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, fused
-
-NAME = re.compile(
-  r"(vit|deit)_(?P<size>[a-z]+)_patch(?P<patch>\d+)_(?P<image>\d+)(\..*)?"
-)
-"""Architectures of timm. DeiT III differs: it scales its residual branches."""
 
 SIZES: dict[str, dict[str, int]] = {
   "tiny": {"embed_dim": 192, "num_heads": 3},
@@ -26,6 +22,12 @@ SIZES: dict[str, dict[str, int]] = {
   "large": {"embed_dim": 1024, "num_heads": 16, "depth": 24},
 }
 """Arguments by the size in the name of the architecture."""
+
+NAME = re.compile(
+  rf"(vit|deit)_(?P<size>{'|'.join(SIZES)})_patch(?P<patch>\d+)_(?P<image>\d+)"
+  r"(\..*)?"
+)
+"""Architectures of timm. DeiT III differs: it scales its residual branches."""
 
 FIELDS = (
   Field("img_size", "image_size", nonzero=True),
@@ -83,8 +85,8 @@ def build(config: Mapping[str, Any]) -> ViT:
   Raises:
     UserError: dlcore has no such model.
   """
-  name = NAME.fullmatch(config.get("architecture", ""))
-  if name is None or name["size"] not in SIZES:
+  name = NAME.fullmatch(str(config.get("architecture", "")))
+  if name is None:
     raise UserError(
       f"expected a ViT of timm of size {', '.join(SIZES)}, such as "
       "'vit_tiny_patch16_224'",
@@ -96,32 +98,47 @@ def build(config: Mapping[str, Any]) -> ViT:
     "patch_size": int(name["patch"]),
     "img_size": int(name["image"]),
     **SIZES[name["size"]],
-    **timm_config.known_arguments(config, known),
+    **architecture_config.known_arguments(config, known),
   }
   config_fields.check_entries({**config, **arguments}, SUPPORTED)
   fields = config_fields.load_fields(FIELDS, arguments)
-  return ViT(**timm_config.head(config), **CONSTANTS, **fields)
+  return ViT(**architecture_config.head_fields(config), **CONSTANTS, **fields)
 
 
 def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
   """Returns the input of `init`, float32 images `[1, Y, X, C]`."""
-  channels = timm_config.effective_arguments(config).get("in_chans", 3)
+  channels = architecture_config.effective_arguments(config).get("in_chans", 3)
   return images(build(config).image_size, channels)
 
 
 def describe(model: ViT) -> dict[str, Any]:
-  """Returns the config.json of a model; see `TimmConfig.describe`.
+  """Returns the config.json of a model; see `ArchitectureConfig.describe`.
 
   All sizes are in `model_args`.
   """
   config_fields.check_constants(model, CONSTANTS)
   return {
     "architecture": "vit_base_patch16_224",
-    "num_classes": timm_config.num_classes(model),
+    "num_classes": architecture_config.num_classes(model),
     "num_features": model.width,
     "global_pool": "token",
     "model_args": config_fields.save_fields(FIELDS, model),
   }
+
+
+def has_architecture(name: str) -> bool:
+  """Returns whether an architecture is a ViT of one of the sizes."""
+  return NAME.fullmatch(name) is not None
+
+
+def describe_inputs(
+  config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Mapping[str, Any]:
+  """Returns a config.json with the argument `in_chans`, unless default."""
+  channels = num_channels(arrays, "patches")
+  if channels in (None, inputs(config)[0].shape[-1]):
+    return config
+  return architecture_config.with_arguments(config, in_chans=channels)
 
 
 FAMILY = Family(
@@ -132,4 +149,7 @@ FAMILY = Family(
   resize=hf_vit.resize("antialiased"),
   inputs=inputs,
   optional=hf_vit.OPTIONAL_LAYERS,
+  has_architecture=has_architecture,
+  match_arrays=hf_vit.match_arrays,
+  describe_inputs=describe_inputs,
 )

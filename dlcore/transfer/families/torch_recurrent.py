@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dlcore.errors import UserError
+from dlcore.errors import UserError, check_choice
 from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import (
@@ -108,10 +108,11 @@ def build(config: Mapping[str, Any]) -> RecurrentNetwork:
 def describe(model: RecurrentNetwork) -> dict[str, Any]:
   """Returns the arguments of torch.nn's layers and the entries `build` reads.
 
-  `input_size` of a time series is not a field of the models; it is the last
-  axis of `weight_ih_l0`.
+  Raises:
+    UserError: torch.nn has no such cell.
   """
   model_types = {cell: kind for kind, cell in CELLS.items()}
+  check_choice("cell", model.cell, model_types)
   model_type, nonlinearity = model_types[model.cell]
   return {
     "architectures": [model_type.removeprefix("torch/").upper()],
@@ -134,6 +135,19 @@ def inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
   return (jax.ShapeDtypeStruct(shape, np.float32),)
 
 
+def describe_inputs(
+  config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Mapping[str, Any]:
+  """Returns a config.json with the `input_size` of a time series.
+
+  It is not a field of the model, but the first axis of the kernel.
+  """
+  kernel = arrays.get("params/recurrent/layer_0_forward/input_kernel")
+  if kernel is None or config.get("vocab_size") is not None:
+    return config
+  return {**config, "input_size": kernel.shape[0]}
+
+
 FAMILY = Family(
   rules,
   build,
@@ -142,4 +156,5 @@ FAMILY = Family(
   model=RecurrentNetwork,
   inferred=False,
   inputs=inputs,
+  describe_inputs=describe_inputs,
 )

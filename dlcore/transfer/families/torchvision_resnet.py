@@ -5,6 +5,10 @@ from collections.abc import Sequence
 
 from dlcore.errors import UserError
 from dlcore.models.resnet import ResNet
+from dlcore.transfer.families.architecture_config import (
+  STAGES,
+  ArchitectureConfig,
+)
 from dlcore.transfer.families.config_fields import (
   ANOTHER,
   UNSUPPORTED,
@@ -17,7 +21,6 @@ from dlcore.transfer.families.layer_rules import (
   dense,
 )
 from dlcore.transfer.families.name_rules import Rule
-from dlcore.transfer.families.timm_config import STAGES, TimmConfig
 
 STEM_WIDTH = 64
 """Channels of the stem, which no argument of these libraries changes."""
@@ -46,7 +49,7 @@ def _save_channels(_, model: ResNet) -> list[int]:
   return [model.width << i for i in range(len(model.stages))]
 
 
-CONFIG = TimmConfig(
+CONFIG = ArchitectureConfig(
   ResNet,
   {
     "resnet18": {"stages": (2, 2, 2, 2), "block": "basic"},
@@ -61,6 +64,7 @@ CONFIG = TimmConfig(
     Field("channels", "stem_width", (), _load_stem_width, _save_channels),
   ),
   constants=CONSTANTS,
+  first_layer="stem/conv",
 )
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from dlcore.models.vgg import VGG
+from dlcore.transfer.families.architecture_config import ArchitectureConfig
 from dlcore.transfer.families.layer_rules import (
   BATCH_COUNTERS,
   batch_norm,
   dense,
 )
 from dlcore.transfer.families.name_rules import CONV, DENSE, Rule, flattened
-from dlcore.transfer.families.timm_config import TimmConfig
 
 STAGES = {
   "vgg11": ((64,), (128,), (256, 256), (512, 512), (512, 512)),
@@ -19,13 +19,14 @@ STAGES = {
 }
 """Stages by architecture; with batch norm, `_bn` follows the name."""
 
-CONFIG = TimmConfig(
+CONFIG = ArchitectureConfig(
   VGG,
   {
     name + suffix: {"stages": stages, "batch_norm": bool(suffix)}
     for suffix in ("", "_bn")
     for name, stages in STAGES.items()
   },
+  first_layer="conv_0",
 )
 
 

@@ -58,7 +58,7 @@ class Tensor(NamedTuple):
 
 
 class File(Mapping[str, np.ndarray]):
-  """The arrays of a file by name, as read-only views made on access."""
+  """The arrays of a file by name, as read-only views of the mapped file."""
 
   def __init__(self, path: str | Path, link_root: Path | None = None):
     """Checks the complete header and maps the file.

@@ -1,30 +1,31 @@
 """One load of weights: the plan, the arrays and the report."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.transfer import array_checks, published_json
+from dlcore.transfer import array_checks, load_errors, published_json
 from dlcore.transfer.config_checks import is_allowed
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
+from dlcore.transfer.load_errors import Misshapen
 from dlcore.transfer.load_report import Report, nearest_names
 from dlcore.transfer.published_json import Published
-from dlcore.transfer.selection import Naming, source_names
-from dlcore.transfer.stacked_blocks import Slot
+from dlcore.transfer.selection import SelectedFamily, source_names
+from dlcore.transfer.stacked_blocks import LeafSlice
 
 
-class Loading:
+class WeightLoader:
   """Plan of one load, and the outcome for each array.
 
   Attributes:
     reads: published arrays to read, under the names of the rules.
     source_names: names in the source by the names of the rules.
-    slots: arrays of the model by path.
+    slices: arrays of the model by path.
     matched, reshaped, differing, reinitialized, missing, skipped, unused: see
       `Report`.
     duplicates: path of each further published name of a shared array.
@@ -33,21 +34,24 @@ class Loading:
   def __init__(
     self,
     source: str,
-    naming: Naming,
-    slots: Mapping[str, Slot],
+    selected: SelectedFamily,
+    slices: Mapping[str, LeafSlice],
     names: Collection[str],
+    allow: str,
   ):
     """Plans the load from names alone; no array is read.
 
     Args:
       source: where the weights come from, for the report.
-      naming: the family of the source and its name rules for the model.
-      slots: arrays of the model by path.
+      selected: the family of the source and its name rules for the model.
+      slices: arrays of the model by path.
       names: published names.
+      allow: see `load_pretrained`.
     """
-    self.source, self.naming, self.slots = source, naming, slots
-    self.source_names = source_names(naming, names)
-    plan = name_rules.plan(naming.rules, self.source_names, slots)
+    self.source, self.selected, self.slices = source, selected, slices
+    self.allow = allow
+    self.source_names = source_names(selected, names)
+    plan = name_rules.assign(selected.rules, self.source_names, slices)
     self.reads = plan.reads
     self.matched: dict[str, str] = {}
     self.reshaped: dict[str, str] = {}
@@ -60,10 +64,10 @@ class Loading:
     self._classify_unused(plan, names)
 
   def _classify_unused(
-    self, plan: name_rules.Plan, names: Collection[str]
+    self, plan: name_rules.Assignment, names: Collection[str]
   ) -> None:
     """Sets `duplicates`, `skipped` and `unused`."""
-    rules, ignored = self.naming.rules, self.naming.family.ignored
+    rules, ignored = self.selected.rules, self.selected.family.ignored
     assigned = {path for read in plan.reads for path in read.paths}
     self.duplicates: dict[str, str] = {}
     self.skipped: list[str] = []
@@ -84,7 +88,7 @@ class Loading:
 
   def skip_head(self) -> None:
     """Keeps the initialization of the head, even if the source has one."""
-    heads = filter(self._is_head, self.slots)
+    heads = filter(self._is_head, self.slices)
     self.reinitialized |= dict.fromkeys(heads, "as requested")
 
   def skip_mismatched_head(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -93,68 +97,80 @@ class Loading:
       if not any(map(self._is_head, read.paths)):
         continue
       name = self.source_names[read.name]
-      pieces = array_checks.split(read, name, arrays[name])
+      try:
+        pieces = array_checks.split(read, arrays[name])
+      except ValueError:
+        continue  # Reported with the other arrays of the wrong shape.
       for path, piece in zip(read.paths, pieces, strict=True):
-        if self._is_head(path) and piece.shape != self.slots[path].shape:
-          shape = list(self.slots[path].shape)
+        if self._is_head(path) and piece.shape != self.slices[path].shape:
+          shape = list(self.slices[path].shape)
           self.reinitialized[path] = (
             f"{list(piece.shape)} published, {shape} here"
           )
     layers = {
       _layer(path) for path in self.reinitialized if self._is_head(path)
     }
-    for path in filter(self._is_head, self.slots):
+    for path in filter(self._is_head, self.slices):
       if _layer(path) in layers:
         self.reinitialized.setdefault(path, "with the rest of its layer")
 
-  def check_names(self, allow: str) -> None:
+  def check_names(self) -> None:
     """Checks that missing and unused names are allowed.
-
-    Args:
-      allow: see `load_pretrained`.
 
     Raises:
       UserError: one is not; the message has its nearest name.
     """
-    problems = [
-      (problem, name)
-      for problem, names in (("missing", self.missing), ("unused", self.unused))
-      for name in names
-      if not is_allowed(allow, name)
-    ]
-    if problems:
-      raise self._mismatch(problems)
+    missing, unused = (
+      [name for name in names if not is_allowed(self.allow, name)]
+      for names in (self.missing, self.unused)
+    )
+    if missing or unused:
+      raise load_errors.mismatched_names(
+        f"expected the arrays of the model in {self.source}, in the format of "
+        f"{self.selected.name}",
+        len(self.reads),
+        missing,
+        unused,
+        self._other_names({*missing, *unused}),
+        self._hints(),
+      )
 
   def read(
-    self,
-    arrays: Mapping[str, np.ndarray],
-    leaves: Mapping[str, Any],
-    allow: str,
+    self, arrays: Mapping[str, np.ndarray], leaves: Mapping[str, Any]
   ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yields `(the model's path, published name, array)`, one array at a time.
 
     Args:
       arrays: published arrays by name.
       leaves: leaves of the model by path, for their dtypes.
-      allow: see `load_pretrained`.
 
     Raises:
-      UserError: the dtype or the shape of an array does not match.
+      UserError: the dtype of an array or the shapes of some do not match.
     """
+    misshapen: list[Misshapen] = []
     for read in self.reads:
-      if all(path in self.reinitialized for path in read.paths):
+      wanted = [path for path in read.paths if self._is_wanted(path)]
+      if not wanted:
         continue
       name = self.source_names[read.name]
       array = arrays[name]
-      pieces = array_checks.split(read, name, array)
+      try:
+        pieces = array_checks.split(read, array)
+      except ValueError as error:
+        for path in wanted:
+          self._reject(path, name, array, misshapen, error)
+        continue
       for path, piece in zip(read.paths, pieces, strict=True):
-        if path not in self.slots or path in self.reinitialized:
+        if path not in wanted:
           continue
-        dtype = np.dtype(leaves[self.slots[path].leaf].dtype)
+        dtype = np.dtype(leaves[self.slices[path].leaf].dtype)
         array_checks.check_dtype(name, array.dtype, dtype)
-        reshaped = self._reshape(path, name, piece, allow)
-        if reshaped is not None:
+        reshaped = self._reshape(path, name, piece, misshapen)
+        if reshaped is not None and not misshapen:
           yield path, name, reshaped
+    if misshapen:
+      others = self._other_names({array.path for array in misshapen})
+      raise load_errors.mismatched_shapes(misshapen, len(self.matched), others)
 
   def check_duplicates(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Checks that published arrays that share one of the model's are equal.
@@ -173,29 +189,36 @@ class Loading:
         )
 
   def _reshape(
-    self, path: str, name: str, array: np.ndarray, allow: str
+    self, path: str, name: str, array: np.ndarray, misshapen: list[Misshapen]
   ) -> np.ndarray | None:
-    """Returns the array in the model's shape, None if it is not loaded."""
-    shape = self.slots[path].shape
+    """Returns the array in the model's shape, None if that is impossible."""
+    shape = self.slices[path].shape
     try:
       array, note = array_checks.reshape(
-        array, path, shape, self.naming.family.resize
+        array, path, shape, self.selected.family.resize
       )
     except ValueError as error:
-      if is_allowed(allow, path):
-        self.missing.append(path)
-        return None
-      raise UserError(
-        f"expected the shape {list(shape)} of {path}",
-        f"got {list(array.shape)} of the published {files.quoted(name)}"
-        + (f": {error}" if str(error) else ""),
-        "change the model, or keep the initialization: "
-        f"{_allow_argument([path])}",
-      ) from error
+      self._reject(path, name, array, misshapen, error)
+      return None
     self.matched[path] = name
     if note:
       self.reshaped[path] = note
     return array
+
+  def _reject(
+    self,
+    path: str,
+    name: str,
+    array: np.ndarray,
+    misshapen: list[Misshapen],
+    error: ValueError,
+  ) -> None:
+    """Adds a path to `missing` if `allow` matches it, else to `misshapen`."""
+    if is_allowed(self.allow, path):
+      self.missing.append(path)
+      return
+    shape = self.slices[path].shape
+    misshapen.append(Misshapen(path, shape, name, array.shape, str(error)))
 
   def report(self, published: Published) -> Report:
     """Returns the report.
@@ -207,7 +230,7 @@ class Loading:
       published = published_json.without_labels(published)
     return Report(
       source=self.source,
-      family=self.naming.name,
+      family=self.selected.name,
       matched=self.matched,
       reshaped=self.reshaped,
       reinitialized=self.reinitialized,
@@ -220,46 +243,29 @@ class Loading:
     )
 
   def _hints(self) -> dict[str, str]:
+    """Returns `Report.hints`."""
     expected = {}
     for path in self.missing:
-      if names := name_rules.names(self.naming.rules, path):
+      if names := name_rules.names(self.selected.rules, path):
         expected[path] = names[0]
     return nearest_names(expected, self.unused)
 
-  def _mismatch(self, problems: Sequence[tuple[str, str]]) -> UserError:
-    hints = self._hints()
-    lines = []
-    for problem, name in problems[:2]:
-      hint = f" (nearest: {files.quoted(hints[name])})" if name in hints else ""
-      lines.append(f"{problem} {files.quoted(name)}{hint}")
-    if problems[2:]:
-      lines.append(f"{len(problems) - 2} more")
-    return UserError(
-      f"expected the arrays of the model in {self.source}, in the format of "
-      f"{self.naming.name}",
-      f"got {len(self.reads)} that match; {'; '.join(lines)}",
-      "choose other weights, or pass "
-      f"{_allow_argument([name for _, name in problems])}",
-    )
+  def _other_names(self, names: Collection[str]) -> list[str]:
+    """Returns all paths and published names other than `names`."""
+    every = (*self.slices, *self.source_names.values())
+    return [name for name in every if name not in names]
+
+  def _is_wanted(self, path: str) -> bool:
+    return path in self.slices and path not in self.reinitialized
 
   def _is_optional(self, path: str) -> bool:
-    pattern = self.naming.family.optional
+    pattern = self.selected.family.optional
     matches = bool(pattern and re.search(pattern, path))
     return matches or self._is_head(path)
 
   def _is_head(self, path: str) -> bool:
-    return bool(re.search(self.naming.family.head, path))
+    return bool(re.search(self.selected.family.output_layer, path))
 
 
 def _layer(path: str) -> str:
   return path.rsplit("/", 1)[0]
-
-
-def _allow_argument(names: Sequence[str]) -> str:
-  """Returns `allow='REGEX'` for these names; for many, a regex of prefixes."""
-  plain = [name for name in names if re.fullmatch(r"[\w./-]+", name)]
-  patterns = [f"^{re.escape(name)}$" for name in plain]
-  if len(patterns) > 2:  # ^cls\. or ^params/pooler/
-    starts = (re.match(r"(params/)?[^./]*[./]?", name) for name in plain)
-    patterns = sorted({f"^{re.escape(start[0])}" for start in starts if start})
-  return f"allow='{'|'.join(patterns[:4])}'"

@@ -1,7 +1,7 @@
-"""The config.json of timm, which we also write for torchvision's names.
+"""The config.json of timm, which dlcore also writes for torchvision's names.
 
-It contains an `architecture`, the `num_classes`, and in `model_args` the
-arguments that differ from the architecture's.
+Its `architecture` is the name of a model with all its sizes. `model_args` has
+the arguments that differ from them, and `num_classes` is 0 without a head.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from dlcore.errors import UserError, nearest
 from dlcore.transfer.families import config_fields
@@ -18,7 +19,7 @@ from dlcore.transfer.families.config_fields import (
   UNSUPPORTED,
   Field,
 )
-from dlcore.transfer.families.family import Family, images
+from dlcore.transfer.families.family import Family, images, num_channels
 
 INPUT = {"img_size", "in_chans"}
 """Arguments that the models infer from the first image."""
@@ -39,7 +40,7 @@ NOT_IN_ARCHITECTURE = {*TRAINING, "head", "num_classes"} - {"layer_scale"}
 """Fields of the models that do not identify an architecture."""
 
 
-class TimmConfig(NamedTuple):
+class ArchitectureConfig(NamedTuple):
   """Table of the architectures of one class of models."""
 
   model: type
@@ -54,13 +55,20 @@ class TimmConfig(NamedTuple):
   constants: Mapping[str, Any] = {}
   """Fields of the model that have one value in this family."""
 
+  first_layer: str = ""
+  """Path of the convolution that reads the images."""
+
+  def has_architecture(self, name: str) -> bool:
+    """Returns whether the table has an architecture, of any training recipe."""
+    return without_recipe(name) in self.architectures
+
   def build(self, config: Mapping[str, Any]) -> Any:
     """Returns the model that a config.json describes.
 
     Raises:
       UserError: dlcore has no such model.
     """
-    name = architecture(config)
+    name = without_recipe(str(config.get("architecture", "")))
     if name not in self.architectures:
       # Without the nearest name: models of similar names differ.
       raise UserError(
@@ -73,12 +81,12 @@ class TimmConfig(NamedTuple):
     arguments = known_arguments(config, known)
     rows = [row for row in self.arguments if row.key in arguments]
     changed = config_fields.load_fields(rows, arguments)
-    return self.model(**head(config), **{**self.constants, **fields, **changed})
+    return self.model(
+      **head_fields(config), **{**self.constants, **fields, **changed}
+    )
 
   def describe(self, model: Any) -> dict[str, Any]:
     """Returns the config.json from which timm builds the model.
-
-    `in_chans` is not a field of the models; timm's default is 3.
 
     Raises:
       UserError: timm has no such model.
@@ -113,8 +121,23 @@ class TimmConfig(NamedTuple):
 
   def family(self, rules: Callable[..., Any], **fields: Any) -> Family:
     """Returns the family of this table and these name rules."""
-    fields = {"inputs": inputs, "model": self.model, **fields}
+    fields = {
+      "inputs": inputs,
+      "model": self.model,
+      "has_architecture": self.has_architecture,
+      "describe_inputs": self.describe_inputs,
+      **fields,
+    }
     return Family(rules, self.build, self.describe, **fields)
+
+  def describe_inputs(
+    self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+  ) -> Mapping[str, Any]:
+    """Returns a config.json with the argument `in_chans`, unless default."""
+    channels = num_channels(arrays, self.first_layer)
+    if channels in (None, inputs(config)[0].shape[-1]):
+      return config
+    return with_arguments(config, in_chans=channels)
 
 
 def _save_stages(stages: Sequence[int], _) -> list[int]:
@@ -127,9 +150,14 @@ STAGES = (lambda stages, _: tuple(stages), _save_stages)
 """`load` and `save` of the number of blocks of each stage."""
 
 
-def architecture(config: Mapping[str, Any]) -> str:
-  """Returns the architecture without the training recipe after its dot."""
-  return str(config.get("architecture", "")).partition(".")[0]
+def without_recipe(architecture: str) -> str:
+  """Returns an architecture without the training recipe after its dot."""
+  return architecture.partition(".")[0]
+
+
+def with_arguments(config: Mapping[str, Any], **arguments: Any) -> dict:
+  """Returns a config.json with additional `model_args`."""
+  return {**config, "model_args": {**config.get("model_args", {}), **arguments}}
 
 
 def effective_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +191,7 @@ def known_arguments(
   return {k: v for k, v in arguments.items() if k in known}
 
 
-def head(config: Mapping[str, Any]) -> dict[str, Any]:
+def head_fields(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the model's fields of the head; a model with 0 classes has none."""
   count = config.get("num_classes", 1000)
   return {"num_classes": count or 1, "head": "classifier" if count else None}

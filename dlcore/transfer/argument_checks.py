@@ -1,0 +1,71 @@
+"""Checks of the types of arguments, which are easily swapped."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dlcore.errors import UserError
+from dlcore.transfer.io import files
+
+
+def check_path(argument: str, value: Any, signature: str) -> None:
+  """Checks that an argument is a path or the name of a source.
+
+  Args:
+    argument: name of the argument.
+    value: its value.
+    signature: the call with its positional arguments, for the message.
+
+  Raises:
+    UserError: it is not a string or a `Path`.
+  """
+  if not isinstance(value, str | Path):
+    raise UserError(
+      f"expected {argument} to be a path",
+      f"got {_type(value)}",
+      f"call {signature}",
+    )
+
+
+def check_model(model: Any, signature: str) -> None:
+  """Checks that a model is an instance of a Flax module.
+
+  Raises:
+    UserError: it is not; see `check_path` for the arguments.
+  """
+  if isinstance(model, str):
+    raise UserError(
+      "expected model to be a module",
+      f"got the string {files.quoted(model)}",
+      f"create it by models.create(NAME, num_classes=...); call {signature}",
+    )
+  if isinstance(model, type) or not hasattr(model, "apply"):
+    raise UserError(
+      "expected model to be a module",
+      f"got {_type(model)}",
+      f"call {signature}",
+    )
+
+
+def check_variables(variables: Any, signature: str) -> None:
+  """Checks that variables are the collections of `model.init`.
+
+  Raises:
+    UserError: they are not; see `check_path` for the arguments.
+  """
+  expected = 'expected variables to be {"params": ..., ...} of model.init'
+  if not isinstance(variables, Mapping):
+    raise UserError(expected, f"got {_type(variables)}", f"call {signature}")
+  if variables and "params" not in variables:
+    raise UserError(
+      expected,
+      f"got the keys {files.quoted(list(variables))}",
+      'pass all variables; parameters alone are {"params": params}',
+    )
+
+
+def _type(value: Any) -> str:
+  """Returns the type of a value, or the name of a class."""
+  if isinstance(value, type):
+    return f"the class {value.__name__}"
+  return f"a value of type {type(value).__name__}"

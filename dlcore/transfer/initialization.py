@@ -1,0 +1,73 @@
+"""Initial variables of a training run from those of a model."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from dlcore import trees
+from dlcore.errors import UserError
+from dlcore.task import CARRY, FROZEN, merge_frozen
+from dlcore.transfer import argument_checks, load_errors
+from dlcore.typing import ModelState, Params, PyTree
+
+
+def initial(
+  variables: PyTree,
+) -> Callable[[Params, ModelState], tuple[Params, ModelState]]:
+  """Returns the argument `initial` of `training.fit` for these variables.
+
+  Works for tasks with frozen parameters too. See `from_pretrained` for an
+  example.
+
+  Args:
+    variables: variables of the task's model, such as those that
+      `from_pretrained` or `load_pretrained` returns.
+
+  Returns:
+    `(params, model_state) -> (params, model_state)`, which copies the variables
+    and converts them to the dtypes of its arguments.
+
+  Raises:
+    UserError: they are not variables; the function that is returned raises it
+      if names or shapes differ from the task's.
+  """
+  argument_checks.check_variables(variables, "transfer.initial(variables)")
+  values = trees.flatten(variables)
+
+  def replace(
+    params: Params, model_state: ModelState
+  ) -> tuple[Params, ModelState]:
+    _check_equal_shapes(
+      trees.flatten(merge_frozen(params, model_state)), values
+    )
+
+    def value(path: str, leaf: Any) -> Any:
+      collection, _, name = path.partition("/")
+      if collection == CARRY:
+        return leaf
+      source = "params" if collection == FROZEN else collection
+      # A copy: the trainer donates the buffers of its state.
+      return jnp.array(values[f"{source}/{name}"], leaf.dtype)
+
+    new = trees.map_with_path(value, {"params": params, **model_state})
+    return new.pop("params"), new
+
+  return replace
+
+
+def _check_equal_shapes(
+  expected: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+  """Checks that variables have the paths and the shapes of a task.
+
+  Raises:
+    UserError: they differ.
+  """
+  differences = load_errors.shape_differences(expected, values)
+  if differences:
+    raise UserError(
+      "expected the variables of the task's model",
+      f"got others: {load_errors.listed(differences)}",
+      "make the task with the model to which the variables belong",
+    )

@@ -1,0 +1,83 @@
+"""Creates the model of a config.json, which is not trusted."""
+
+import math
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from dlcore.errors import UserError, check_settings
+from dlcore.transfer import config_checks
+from dlcore.transfer.families import Family
+from dlcore.transfer.io.sources import Weights
+from dlcore.typing import PyTree
+
+CLASSLESS = (None, "lm", "mlm")
+"""Values of a model's field `head` with outputs other than classes."""
+
+INTERNAL = ("name", "parent")
+"""Fields of modules that Flax sets."""
+
+
+def create(
+  family: Family,
+  weights: Weights,
+  folder: str | Path,
+  fields: Mapping[str, Any],
+) -> tuple[Any, tuple[Any, ...], PyTree]:
+  """Returns the model of a config.json, its inputs and the shapes of variables.
+
+  Args:
+    family: family of the config.json.
+    weights: arrays and config.json of the folder.
+    folder: the folder, for messages.
+    fields: fields of the model to change.
+
+  Raises:
+    UserError: the config.json is invalid or has sizes above the weights'.
+  """
+  config = weights.config or {}
+  try:
+    config_checks.check_integers(config)
+    config_checks.check_not_quantized(config)
+    model = _build(family, config, weights.arrays, fields)
+    config_checks.check_sizes(model, weights.arrays)
+    inputs = family.inputs(config)
+    for example in inputs:
+      size = math.prod(example.shape)
+      config_checks.check_limit("input", size, config_checks.MAX_INTEGER)
+    init = partial(model.init, train=False)
+    return model, inputs, jax.eval_shape(init, jax.random.key(0), *inputs)
+  except config_checks.INVALID as error:
+    raise UserError(
+      f"expected a complete config.json in {folder}",
+      f"got {type(error).__name__}: {error}",
+      "download the folder again",
+    ) from error
+
+
+def _build(
+  family: Family,
+  config: Mapping[str, Any],
+  names: Collection[str],
+  fields: Mapping[str, Any],
+) -> Any:
+  """Returns the model of a config.json with some fields changed.
+
+  Args:
+    family: family of the config.json.
+    config: content of the config.json. If `fields` has a head, it may name one
+      that dlcore lacks.
+    names: published names.
+    fields: fields of the model to change.
+  """
+  if "head" in fields:
+    config = family.with_head(config, fields["head"])
+  model = family.build(config)
+  check_settings(type(model), fields, type(model).__name__, INTERNAL)
+  has_classes = getattr(model, "head", "classifier") not in CLASSLESS
+  if fields.get("num_classes") and "head" not in fields and not has_classes:
+    return _build(family, config, names, {**fields, "head": "classifier"})
+  return family.match_names(model, names).clone(**fields)
