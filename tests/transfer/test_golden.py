@@ -21,7 +21,7 @@ from golden import (
   positional,
 )
 
-from dlcore import transfer
+from dlcore import models, transfer
 from dlcore.errors import UserError
 from dlcore.transfer import FAMILIES, selection
 from dlcore.transfer.families import name_rules
@@ -39,12 +39,12 @@ FAST = {
   *("bert_mlm", "distilbert_classifier", "vit_resized", "npz_vit_base"),
   *("gpt2_lm", "llama_scaled", "qwen2_untied"),
   *("marian_apart", "transformer_pre_norm"),
-  *("convnext_classifier", "timm_mixer_small", "torchvision_vgg_plain"),
+  *("timm_mixer_small", "torchvision_vgg_plain"),
   *("timm_efficientnet_lite_google", "timm_resnet_bottleneck"),
   *("torch_gru_stacked", "torch_lstm_lm", "torch_rnn_relu"),
 }
-"""Files whose results are compared in the fast tier: one of each architecture.
-Compiling the others takes most of a minute."""
+"""Files whose results are compared in the fast tier: one of each architecture
+but ConvNeXt. Compiling the others takes most of a minute, ConvNeXt 7 s."""
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -91,7 +91,7 @@ def test_every_gradient_equals_that_of_pytorch(computed):
 def test_the_fast_tier_has_results_of_every_model():
   assert set(NAMES) >= FAST
   every = {family_of(name).model for name in NAMES}
-  assert {family_of(name).model for name in FAST} == every
+  assert {family_of(name).model for name in FAST} == every - {models.ConvNeXt}
 
 
 def test_every_weight_is_loaded_and_saved_bit_for_bit(case):

@@ -48,14 +48,10 @@ TEXTS = {
 }
 
 
+@pytest.mark.fast_cases("bert_base", "gpt2")
 @pytest.mark.parametrize(
   "name",
-  [
-    name
-    if name in ("bert_base", "gpt2")
-    else pytest.param(name, marks=pytest.mark.slow)
-    for name in TEXTS
-  ],
+  TEXTS,
 )
 def test_a_folder_is_written_as_it_was_read(name, tmp_path):
   inputs = (IDS, IDS) if name == "marian" else (IDS,)

@@ -26,19 +26,20 @@ def variables(model, *inputs):
   )
 
 
-SLOW = pytest.mark.slow
 SEARCH = functools.partial(generation.beam_search, num_beams=2)
 START = {"decoder_start_id": 1}
 
 
+@pytest.mark.fast_cases("gpt2")
 @pytest.mark.parametrize(
   ("model", "settings", "decode"),
   [
     (GPT2, {}, generation.generate),
+    (GPT2, {}, SEARCH),
+    (SEQ2SEQ, START, generation.generate),
     (SEQ2SEQ, START, SEARCH),
-    pytest.param(GPT2, {}, SEARCH, marks=SLOW),
-    pytest.param(SEQ2SEQ, START, generation.generate, marks=SLOW),
   ],
+  ids=["gpt2", "gpt2 search", "seq2seq", "seq2seq search"],
 )
 def test_generation_is_exported_for_every_batch_size(model, settings, decode):
   weights = variables(model, *([IDS] * (1 + len(settings))))
