@@ -27,6 +27,7 @@ from dlcore import (
 )
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.defaults import own_settings
+from dlcore.experiment.folder import PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
 from dlcore.task import FROZEN, Task, merge_frozen
 from dlcore.trees import flatten, nest
@@ -87,7 +88,7 @@ class Experiment:
         penalty=optim.penalty(
           optimizer["l1"], optimizer["l2"], optimizer["no_decay"]
         ),
-        initial=load_initial(self.config["init"], self.model),
+        initial=load_initial(self.config["init"], self.model, workdir),
         plateau=plateau(optimizer["schedule"]),
         compiler=section["compile"],
         devices=self.devices,
@@ -235,13 +236,16 @@ def plateau(section: Mapping[str, Any]) -> training.Plateau | None:
 
 
 def load_initial(
-  section: Mapping[str, Any], model: Any
+  section: Mapping[str, Any], model: Any, workdir: Path
 ) -> Callable[[Params, ModelState], tuple[Params, ModelState]] | None:
   """Returns a function that loads pretrained weights, or None.
+
+  It also writes `assets/published.json`, which `export` reads.
 
   Args:
     section: the config's section `init`.
     model: the model that `init.source` is loaded into.
+    workdir: the run folder.
   """
   if not section["source"]:
     return None
@@ -254,6 +258,10 @@ def load_initial(
       )
     for line in str(report).splitlines():
       log.info("%s", line)
+    # A source that is a run passes on the files with which it began.
+    source = RunFolder(Path(section["source"]).expanduser())
+    published = report.published or source.published()
+    RunFolder(workdir).write_json(PUBLISHED, published)
     return split_variables(params, model_state, variables)
 
   return load

@@ -13,7 +13,9 @@ from dlcore.experiment.build import build_task
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.restoring import restore_variables
 from dlcore.task import Task
+from dlcore.transfer import published_json
 from dlcore.transfer.io import files
+from dlcore.transfer.io.sources import CONFIG
 from dlcore.typing import Array, ModelState, Params
 
 
@@ -50,7 +52,8 @@ def export(
   step = folder.select_step(step)
   state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   variables = restore_variables(task, info, state, folder.path)
-  return write(_Run(config, info, model, task, *variables), output, family)
+  run = _Run(config, info, folder.published(), model, task, *variables)
+  return write(run, output, family)
 
 
 class _Run(NamedTuple):
@@ -58,6 +61,7 @@ class _Run(NamedTuple):
 
   config: Mapping[str, Any]
   info: data.DataInfo
+  published: Mapping[str, Mapping[str, Any]]
   model: Any
   task: Task
   params: Params
@@ -69,11 +73,14 @@ def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
   model, is_image = run.model, len(shape) == 3
   if is_image and getattr(model, "image_size", None) == 0:
     model = model.clone(image_size=tuple(shape[:2]))
-  family = family or transfer.default_family(model)
+  published, classes = run.published, _class_names(run)
+  if classes:
+    published = published_json.without_labels(published)
+  family = family or transfer.default_family(model, published)
   if family == transfer.OWN:
     settings = _own_config(run)
-  else:  # Only transformers has a place for labels.
-    settings = {} if "/" in family else _labels(run.info.schema.classes)
+  else:
+    settings = _labels(classes, family) if classes else {}
   transfer.save_pretrained(
     Path(output),
     model,
@@ -81,6 +88,7 @@ def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
     config=settings,
     channels=shape[-1] if is_image else None,
     family=family,
+    published=published,
   )
   return f"{output}: model.safetensors and config.json of the family {family}"
 
@@ -93,9 +101,23 @@ def _own_config(run: _Run) -> dict[str, Any]:
   return {"model": section, "input": list(shape)}
 
 
-def _labels(classes: tuple[str, ...]) -> dict[str, Any]:
-  """Returns the class names in the fields of transformers."""
-  if not classes:
+def _class_names(run: _Run) -> tuple[str, ...]:
+  """Returns the class names to write, empty to keep those of the weights.
+
+  Names that are only the numbers of the classes do not replace others. Those
+  of the weights are present only if their head was loaded.
+  """
+  classes, config = run.info.schema.classes, run.published.get(CONFIG, {})
+  numbers = tuple(map(str, range(len(classes))))
+  labeled = "id2label" in config or "label_names" in config
+  return () if labeled and classes == numbers else classes
+
+
+def _labels(classes: tuple[str, ...], family: str) -> dict[str, Any]:
+  """Returns the class names in the fields of the library of a family."""
+  if family.startswith("timm/"):
+    return {"label_names": list(classes)}
+  if "/" in family:  # Of torchvision, which has no config.json.
     return {}
   labels = dict(enumerate(classes))
   return {

@@ -35,6 +35,7 @@ checksums are compared, its reading, and the settings of logs and saves."""
 MAX_JSON_BYTES = 1 << 26
 
 CONFIG, DATA, SUMMARY = "config.json", "assets/data.json", "summary.json"
+PUBLISHED = "assets/published.json"
 
 
 class RunFolder:
@@ -71,6 +72,8 @@ class RunFolder:
         return  # The trainer refuses to continue it; nothing is rewritten.
     elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
       self.config()  # Do not overwrite a file that dlcore did not write.
+    if not self.has_checkpoints() and (self.path / PUBLISHED).exists():
+      self.write_json(PUBLISHED, {})  # Of an attempt that made no step.
     self.write_json(CONFIG, config)
 
   def describe(
@@ -151,6 +154,27 @@ class RunFolder:
         f"got {error}",
         "put a good copy back, or train in another --workdir",
       ) from error
+
+  def published(self) -> dict[str, dict[str, Any]]:
+    """Returns the JSON files that came with the weights of `init.source`.
+
+    Returns:
+      Their content by file name, see `transfer.read_published`. Empty for a
+      source without such files, and for runs of older versions.
+
+    Raises:
+      UserError: the file is malformed.
+    """
+    if not (self.path / PUBLISHED).exists():
+      return {}
+    content = self.read_json(PUBLISHED)
+    if not all(isinstance(entries, dict) for entries in content.values()):
+      raise UserError(
+        f"expected {self.path / PUBLISHED} as training wrote it",
+        "got other values than the objects of JSON files",
+        "put a good copy back, or remove it",
+      )
+    return content
 
   def has_checkpoints(self) -> bool:
     """Returns whether there are checkpoints, damaged or not."""
