@@ -1,5 +1,6 @@
 """Exports the model of a run for other libraries."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +35,9 @@ def export(
     format_name: "safetensors" writes a folder with config.json and
       model.safetensors in published names, see `transfer.save_pretrained`;
       "stablehlo" a file with the prediction function, see
-      `transfer.export_stablehlo`.
+      `transfer.export_stablehlo`. Offsets of a table are not part of the
+      function, which takes and returns float32: they are in a second file,
+      `output` with `.json` added.
     output: the folder or file to write.
     family: the family of names; by default the one that such models have.
     step: the checkpoint; None for the best.
@@ -94,11 +97,16 @@ def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
 
 
 def _own_config(run: _Run) -> dict[str, Any]:
-  """Returns the settings that rebuild a model without a family of names."""
+  """Returns the settings that rebuild a model without a family of names.
+
+  The schema has the statistics and offsets that turn data into inputs and
+  outputs into predictions, and the class names.
+  """
   section = dict(run.config["model"])
   section["num_classes"] = run.model.num_classes
   shape, _ = run.info.inputs[run.info.schema.input]
-  return {"model": section, "input": list(shape)}
+  schema = run.info.schema.to_json()
+  return {"model": section, "input": list(shape), "schema": schema}
 
 
 def _class_names(run: _Run) -> tuple[str, ...]:
@@ -117,7 +125,7 @@ def _labels(classes: tuple[str, ...], family: str) -> dict[str, Any]:
   """Returns the class names in the fields of the library of a family."""
   if family.startswith("timm/"):
     return {"label_names": list(classes)}
-  if "/" in family:  # Of torchvision, which has no config.json.
+  if "/" in family:  # The other libraries have no place for them.
     return {}
   labels = dict(enumerate(classes))
   return {
@@ -146,7 +154,20 @@ def _write_stablehlo(run: _Run, output: str | Path, family: str) -> str:
     for name, (shape, dtype) in inputs.items()
   )
   platforms = ", ".join(transfer.PLATFORMS)
-  return f"{output}: {arguments} to predictions, for {platforms}"
+  text = f"{output}: {arguments} to predictions, for {platforms}"
+  return "\n".join([text, *_write_offsets(run.info.schema, f"{output}.json")])
+
+
+def _write_offsets(schema: data.Schema, path: str) -> list[str]:
+  """Writes the schema of data with offsets; returns a line about it."""
+  content = schema.to_json()
+  if not {"offsets", "target_offset"} & content.keys():
+    return []
+  files.write(Path(path), f"{json.dumps(content, indent=1)}\n".encode())
+  return [
+    f"{path}: the schema of the data. In float64, subtract its offsets from "
+    "the columns and add its target_offset to the predictions"
+  ]
 
 
 FORMATS = {"safetensors": _write_safetensors, "stablehlo": _write_stablehlo}
