@@ -11,26 +11,9 @@ import numpy as np
 from dlcore import data, storage
 from dlcore.errors import UserError
 from dlcore.experiment import defaults, renames
-from dlcore.optim.schedules import depends_on_steps
+from dlcore.experiment.config_comparison import compare_configs
 
 T = TypeVar("T")
-
-UNCOMPARED = (
-  "data.cache_dir",
-  "data.data_dir",
-  "data.download",
-  "data.manual_dir",
-  "data.path",
-  "data.test",
-  "data.train",
-  "data.valid",
-  "data.workers",
-  "training.keep_every",
-  "training.layer_statistics_every",
-  "training.log_every",
-)
-"""Leaves that change no number of a run: the location of the data, whose
-checksums are compared, its reading, and the settings of logs and saves."""
 
 MAX_JSON_BYTES = 1 << 26
 
@@ -67,7 +50,7 @@ class RunFolder:
       UserError: the folder holds a run of another config, or other files.
     """
     if self.has_checkpoints():
-      _compare_configs(self.config(), config, self.path)
+      compare_configs(self.config(), config, self.path)
       if storage.is_version_0_1(self.checkpoints):
         return  # The trainer refuses to continue it; nothing is rewritten.
     elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
@@ -244,41 +227,6 @@ class RunFolder:
 def checksum(info: data.DataInfo) -> dict[str, Any]:
   """Returns the size and the checksum of a split, as `data.json` has them."""
   return {"size": info.size, "sha256": info.sha256}
-
-
-def _compare_configs(
-  old: Mapping[str, Any], new: Mapping[str, Any], path: Path
-) -> None:
-  before, after = defaults.leaves(old), defaults.leaves(new)
-  uncompared = set(UNCOMPARED)
-  if not depends_on_steps(new["optim"]["schedule"]["name"]):
-    uncompared |= _extended(before, after)
-  both = sorted(before.keys() & after.keys() - uncompared)
-  # A changed name comes first: it explains the settings that come and go.
-  differing = [key for key in both if before[key] != after[key]]
-  differing.sort(key=lambda key: not key.endswith("name"))
-  if differing:
-    raise UserError(
-      f"expected the config of the run in {path}",
-      "; ".join(
-        f"{key}: {before[key]!r} in the run, {after[key]!r} now"
-        for key in differing[:2]
-      ),
-      "choose another --workdir, or take the changes back",
-    )
-
-
-def _extended(before: Mapping, after: Mapping) -> set[str]:
-  """Returns the leaves that may differ if the run is only made longer.
-
-  `training.steps` decides if it is not 0, otherwise `training.epochs` does.
-  """
-  steps, epochs = "training.steps", "training.epochs"
-  if before[steps] and after[steps] >= before[steps]:
-    return {steps, epochs}
-  if not before[steps] and not after[steps] and after[epochs] >= before[epochs]:
-    return {epochs}
-  return set()
 
 
 def _describe_checksum(split: Mapping[str, Any] | None) -> str:

@@ -44,7 +44,7 @@ def train(
   progress: bool = True,
   phases: Phases | None = None,
 ) -> dict[str, Any]:
-  """Trains an experiment, or continues it; a finished one is returned.
+  """Trains an experiment, or continues it if it is not finished.
 
   The test split is evaluated once, after the last step, with the checkpoint
   that the validation split chose.
@@ -187,7 +187,7 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
 def _evaluate_best(
   folder: RunFolder, experiment: Experiment, best: State
 ) -> dict[str, float]:
-  """Returns validation and test metrics, and keeps arrays for the report."""
+  """Returns validation and test metrics, and writes arrays for the report."""
   variables = training.evaluation_variables(best)
   sources = experiment.sources()
   evaluators = {
@@ -199,15 +199,16 @@ def _evaluate_best(
   for split, evaluator in evaluators.items():
     values = evaluator.evaluate(*variables) or {}
     metrics |= {f"{split}/{name}": value for name, value in values.items()}
-  for split, evaluator in list(evaluators.items())[-1:]:
+  if evaluators:  # The report shows predictions on the last of them.
+    split, evaluator = list(evaluators.items())[-1]
     rows = evaluator.predict(*variables)
-    _keep(folder, experiment, split, sources[split], rows)
+    _write_predictions(folder, experiment, split, sources[split], rows)
     if features := _feature_maps(experiment, sources[split], variables):
       folder.write_arrays(FEATURES, features)
   return metrics
 
 
-def _keep(
+def _write_predictions(
   folder: RunFolder,
   experiment: Experiment,
   split: str,
@@ -223,11 +224,11 @@ def _keep(
 
   targets = data.read_all(source, exclude=info.inputs)
   arrays = kind.report_arrays(split, rows, targets, read_inputs)
-  kept = {name: np.asarray(array) for name, array in arrays.items()}
-  for name in [name for name, array in kept.items() if array.dtype == object]:
+  arrays = {name: np.asarray(array) for name, array in arrays.items()}
+  written = {k: array for k, array in arrays.items() if array.dtype != object}
+  for name in arrays.keys() - written.keys():
     log.warning("the report omits %r, which is not an array", name)
-    del kept[name]
-  folder.write_arrays(PREDICTIONS, kept)
+  folder.write_arrays(PREDICTIONS, written)
 
 
 def _feature_maps(
