@@ -55,8 +55,6 @@ class RunFolder:
         return  # The trainer refuses to continue it; nothing is rewritten.
     elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
       self.config()  # Do not overwrite a file that dlcore did not write.
-    if not self.has_checkpoints() and (self.path / PUBLISHED).exists():
-      self.write_json(PUBLISHED, {})  # Of an attempt that made no step.
     self.write_json(CONFIG, config)
 
   def describe(
@@ -146,9 +144,11 @@ class RunFolder:
       source without such files, and for runs of older versions.
 
     Raises:
-      UserError: the file is malformed.
+      UserError: the file or the config is malformed.
     """
     if not (self.path / PUBLISHED).exists():
+      return {}
+    if not self.config()["init"]["source"]:  # Of an attempt that made no step.
       return {}
     content = self.read_json(PUBLISHED)
     if not all(isinstance(entries, dict) for entries in content.values()):
