@@ -106,7 +106,9 @@ def test_a_run_that_begins_with_a_run_inherits_them(run, tmp_path):
   ("name", "head", "labels"),
   [
     ("names", "published", ("low", "high")),
-    ("numbers", "reinitialized", ("0", "1")),
+    pytest.param(
+      *("numbers", "reinitialized", ("0", "1")), marks=pytest.mark.slow
+    ),
   ],
 )
 def test_labels_of_the_weights_do_not_replace_those_of_the_data(
