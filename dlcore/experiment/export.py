@@ -3,21 +3,18 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from dlcore import data, storage, transfer
+from dlcore import data, transfer
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.build import build_task
-from dlcore.experiment.folder import RunFolder
-from dlcore.experiment.restoring import restore_variables
-from dlcore.task import Task
+from dlcore.experiment.restoring import RestoredRun, restore_run
 from dlcore.transfer import published_json
 from dlcore.transfer.io import files
 from dlcore.transfer.io.sources import CONFIG
-from dlcore.typing import Array, ModelState, Params
+from dlcore.typing import Array
 
 
 def export(
@@ -29,6 +26,9 @@ def export(
   step: int | None = None,
 ) -> str:
   """Writes the best checkpoint of a run, or that of a step, in another format.
+
+  Entries of the config.json of `init.source` that describe no array, such as
+  special ids, are written too.
 
   Args:
     workdir: the run folder; nothing else is needed.
@@ -49,35 +49,18 @@ def export(
     UserError: the folder is not a run, or the output cannot be written.
   """
   write = lookup(FORMATS, format_name, "format")
-  folder = RunFolder(workdir)
-  config, info = folder.config(), folder.info()
-  model, task = build_task(config, info)
-  step = folder.select_step(step)
-  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
-  variables = restore_variables(task, info, state, folder.path)
-  run = _Run(config, info, folder.published(), model, task, *variables)
-  return write(run, output, family)
+  return write(restore_run(workdir, step), output, family)
 
 
-class _Run(NamedTuple):
-  """The parts of a run, rebuilt, and its variables."""
-
-  config: Mapping[str, Any]
-  info: data.DataInfo
-  published: Mapping[str, Mapping[str, Any]]
-  model: Any
-  task: Task
-  params: Params
-  model_state: ModelState
-
-
-def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
+def _write_safetensors(
+  run: RestoredRun, output: str | Path, family: str
+) -> str:
   shape, _ = run.info.inputs[run.info.schema.input]
   model, is_image = run.model, len(shape) == 3
   if is_image and getattr(model, "image_size", None) == 0:
     model = model.clone(image_size=tuple(shape[:2]))
-  published, classes = run.published, _class_names(run)
-  if classes:
+  published = run.folder.published()
+  if classes := _class_names(run.info, published.get(CONFIG, {})):
     published = published_json.without_labels(published)
   family = family or transfer.default_family(model, published)
   if family == transfer.OWN:
@@ -96,7 +79,7 @@ def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
   return f"{output}: model.safetensors and config.json of the family {family}"
 
 
-def _own_config(run: _Run) -> dict[str, Any]:
+def _own_config(run: RestoredRun) -> dict[str, Any]:
   """Returns the settings that rebuild a model without a family of names.
 
   The schema has the statistics and offsets that turn data into inputs and
@@ -109,13 +92,19 @@ def _own_config(run: _Run) -> dict[str, Any]:
   return {"model": section, "input": list(shape), "schema": schema}
 
 
-def _class_names(run: _Run) -> tuple[str, ...]:
+def _class_names(
+  info: data.DataInfo, config: Mapping[str, Any]
+) -> tuple[str, ...]:
   """Returns the class names to write, empty to keep those of the weights.
 
   Names that are only the numbers of the classes do not replace others. Those
   of the weights are present only if their head was loaded.
+
+  Args:
+    info: of the data.
+    config: the config.json that came with the weights, or `{}`.
   """
-  classes, config = run.info.schema.classes, run.published.get(CONFIG, {})
+  classes = info.schema.classes
   numbers = tuple(map(str, range(len(classes))))
   labeled = "id2label" in config or "label_names" in config
   return () if labeled and classes == numbers else classes
@@ -134,7 +123,7 @@ def _labels(classes: tuple[str, ...], family: str) -> dict[str, Any]:
   }
 
 
-def _write_stablehlo(run: _Run, output: str | Path, family: str) -> str:
+def _write_stablehlo(run: RestoredRun, output: str | Path, family: str) -> str:
   if family:
     raise UserError(
       "expected no --family with stablehlo, which has no names",
