@@ -63,7 +63,11 @@ class Task(NamedTuple):
     tuple[tuple[Array, Array], tuple[ModelState, Metrics]],
   ]
   """`(params, model_state, batch, key) -> ((total, weight), (model_state,
-  metrics))`."""
+  metrics))`, each metric a (sum, count) pair.
+
+  A metric named `loss` takes the place of total / weight in the log: it has no
+  penalty, so that it compares with the loss of an evaluation.
+  """
 
   evaluate: Callable[
     [Params, ModelState, Batch, Array], tuple[ModelState, Metrics]

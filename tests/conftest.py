@@ -22,6 +22,15 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
   os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
+@pytest.hookimpl(tryfirst=True)  # Before `-m` selects.
+def pytest_collection_modifyitems(items):
+  """Marks the cases that `fast_cases` does not name as slow."""
+  for item in items:
+    fast = item.get_closest_marker("fast_cases")
+    if fast and item.callspec.id not in fast.args:
+      item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def peak_memory():
   """Returns a function that runs a program in a process of its own.

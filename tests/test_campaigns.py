@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import peers, tax
+from campaigns.mutation import sites
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,3 +53,27 @@ def test_the_tax_is_measured():
   ]
   parts = (make_task, make_source, size, 100, per_call)
   assert tax.measure_ratio(*parts, repeats=1)["ratio"] > 0
+
+
+def test_a_mutant_changes_one_expression_and_no_text_for_people(tmp_path):
+  source = tmp_path / "module.py"
+  source.write_text(
+    'def f(x: int = 1) -> float:\n  """Adds 1."""\n  log.info("%d", 2)\n'
+    "  if x < 3 and x:\n    x += max(x, -4)\n  return x * 0.5\n"
+  )
+  found = sites.find_sites(tmp_path, source)
+  changes = {(site.first_line, site.old, site.new) for site in found}
+  assert changes == {
+    (1, "1", "2"),
+    (3, 'log.info("%d", 2)', "pass"),
+    (4, "x < 3 and x", "not (x < 3 and x)"),
+    (4, "and", "or"),
+    (4, "<", "<="),
+    (4, "3", "4"),
+    (5, "x += max(x, -4)", "pass"),
+    (5, "max", "min"),
+    (5, "-", ""),
+    (5, "4", "5"),
+    (6, "*", "/"),
+    (6, "0.5", "1.0"),
+  }

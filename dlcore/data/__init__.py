@@ -1,12 +1,18 @@
-"""Data sets by name, local files, and batches of them."""
+"""Data sets by name, local files, and batches of them.
+
+A data set is a row of `DATASETS`, a function that returns `Splits`. Its kind of
+data, such as images, is a `Schema`, a row of `SCHEMAS`: the description of the
+arrays, and how new files of that kind are read.
+"""
 
 import functools
 import logging
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
 from dlcore.data.array_schema import ArraySchema
-from dlcore.data.array_source import from_arrays
+from dlcore.data.array_source import from_arrays, sha256_v0_1
 from dlcore.data.bucketing import bucketed
 from dlcore.data.holdout import hold_out
 from dlcore.data.images.digits import digits
@@ -35,13 +41,14 @@ from dlcore.data.serialization import (
   info_from_json,
   info_to_json,
 )
-from dlcore.data.source import Source, Splits
+from dlcore.data.source import Source, Splits, hash_rows
+from dlcore.data.split import make_splits, share_vocabulary
 from dlcore.data.subset import limit
 from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
-from dlcore.errors import check_settings, lookup
+from dlcore.errors import UserError, check_settings, lookup
 
 __all__ = [
   "DATASETS",
@@ -63,16 +70,19 @@ __all__ = [
   "cut",
   "evaluation_batches",
   "from_arrays",
+  "hash_rows",
   "hold_out",
   "in_order",
   "info_from_json",
   "info_to_json",
   "limit",
   "load",
+  "make_splits",
   "mix",
   "read_all",
   "rows_to_arrays",
   "sequential",
+  "sha256_v0_1",
   "shuffled",
   "weighted",
 ]
@@ -107,6 +117,14 @@ def load(name: str, **settings: Any) -> Splits:
   loader = lookup(DATASETS, name, "data set")
   check_settings(loader, settings, f"data set {name!r}")
   splits = loader(**settings)
+  if not isinstance(splits, Splits) or not all(
+    part is None or isinstance(part, Source) for part in splits
+  ):
+    raise UserError(
+      f"expected the row {name!r} of DATASETS to return data.Splits of sources",
+      f"got {reprlib.repr(splits)}",
+      "return data.Splits(train, valid, test), or call data.make_splits",
+    )
   for note in splits.train.info.notes:
     logging.getLogger("dlcore").warning(note)
-  return splits
+  return share_vocabulary(splits)

@@ -21,8 +21,9 @@ from dlcore.data.source import Source, Splits
 from dlcore.errors import UserError
 from dlcore.filesystem import parse_json, write_atomic
 
-VERSION = 2
-"""Version of the decoders, raised if the same files give other arrays."""
+VERSION = 3
+"""Version of the decoders, raised if the same files give other arrays or
+checksums."""
 
 LENGTHS = "lengths of sequences"
 """Name of the file of `Source.lengths`, which no array has."""
@@ -115,7 +116,7 @@ def per_file(
       results += threads.map(one, files[start : start + 4096])
   records = {at: record for at, record, valid in results if valid}
   if records != cached:
-    content = {"sum": _digest(records), "records": records}
+    content = {"checksum": _digest(records), "records": records}
     try:
       root.mkdir(parents=True, exist_ok=True)
       write_atomic(path, json.dumps(content).encode())
@@ -222,7 +223,7 @@ def _read_records(path: pathlib.Path) -> dict[str, list[Any]]:
   """Returns `[size, time, result]` by path, empty if absent or damaged."""
   try:
     content = parse_json(path.read_bytes())
-    if content["sum"] == _digest(content["records"]):
+    if content["checksum"] == _digest(content["records"]):
       return content["records"]
   except FileNotFoundError:
     return {}

@@ -1,4 +1,8 @@
-"""Selection of held out examples by hash."""
+"""Selection of held out examples by hash.
+
+`hold_out` selects one share of the examples, `divide` applies it for test and
+then valid, and `split.make_splits` creates the sources of the rows.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -15,7 +19,7 @@ def divide(
   valid_fraction: float,
   test_fraction: float,
 ) -> dict[str, np.ndarray]:
-  """Divides examples into train and, for positive fractions, valid and test.
+  """Returns the rows of train and, for positive fractions, of valid and test.
 
   The test examples are chosen first, so they do not depend on
   `valid_fraction`, which is a share of the rest.
@@ -61,10 +65,11 @@ def hold_out(
   labels: np.ndarray | None,
   fraction: float,
 ) -> np.ndarray:
-  """Selects a stratified share of the examples by hash.
+  """Returns a mask of a stratified share of the examples, selected by hash.
 
-  The selection depends on the content only, not on the order of the examples
-  nor on a seed.
+  `make_splits` applies it to the splits that a data set lacks; call it to
+  select others, such as a second validation set. The selection depends on the
+  content only, not on the order of the examples nor on a seed.
 
   Args:
     hashes: a string per example, of its content or its name.

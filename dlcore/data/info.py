@@ -36,9 +36,10 @@ class DataInfo(NamedTuple):
   """Number of examples, N."""
 
   sha256: str
-  """Checksum of the arrays. For a streamed image folder it covers the names
-  and bytes of the files, for a streamed TFDS set the names of the examples
-  alone, so there it does not detect other content of the same size."""
+  """Checksum of the names, dtypes, shapes and bytes of the arrays. For a
+  streamed image folder it covers the names and bytes of the files, for a
+  streamed TFDS set the names of the examples alone, so there it does not detect
+  other content of the same size."""
 
   inputs: Inputs
   """Arrays that the model reads: `{"image": ((28, 28, 1), "uint8")}`."""
@@ -47,7 +48,7 @@ class DataInfo(NamedTuple):
   """Sentences for the user, such as the number of skipped examples."""
 
   schema: "Schema"
-  """Description of the arrays, of a class that the kind of data defines."""
+  """Description of the arrays, of the class of the kind of data."""
 
   def max_rows(self, limit: int) -> int:
     """Returns the largest batch size up to `limit` that fits in 256 MiB."""
@@ -69,19 +70,24 @@ class ReadBatch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Schema:
-  """Names, classes and statistics of the arrays of a source."""
+  """Names, classes and statistics of the arrays of a source.
+
+  A kind of data, such as images, is a subclass. (A kind of task, see
+  `tasks.TaskKind`, is independent of it.)
+  """
 
   kind: ClassVar[str] = ""
-  """Key of the class in `serialization.SCHEMAS`."""
+  """The kind of data, the key of the class in `data.SCHEMAS`."""
 
   parsers: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
     "input": json_fields.text,
     "target": json_fields.text,
     "classes": json_fields.names,
     "normalization": json_fields.statistics,
-    "target_normalization": json_fields.scalar_statistics,
+    "target_normalization": json_fields.target_statistics,
     "target_offset": json_fields.number,
     "sequences": json_fields.names,
+    "vocab_size": json_fields.count,
   }
   """Function that checks and converts the JSON value of each field."""
 
@@ -89,7 +95,8 @@ class Schema:
   """Name of the main input array, `""` if it is unknown."""
 
   target: str = ""
-  """Name of the array to predict, `"label"` or `"target"`; `""` without one."""
+  """Name of the array to predict, such as `"label"` or `"target"`; `""` without
+  one."""
 
   classes: tuple[str, ...] = ()
   """Class names in the order of the labels; empty without classes."""
@@ -99,7 +106,8 @@ class Schema:
   channel of an image (on the scale 0 to 1) or per column of a table."""
 
   target_normalization: Normalization | None = None
-  """Mean and standard deviation of the target of a regression, two floats."""
+  """Mean and standard deviation of the target of a regression: two floats, or
+  two lists for a target `[N, K]`, per column."""
 
   target_offset: float | None = None
   """Number that was subtracted from the target in float64, before it was
@@ -107,6 +115,10 @@ class Schema:
 
   sequences: tuple[str, ...] = ()
   """Arrays `[N, T, ...]` whose axis 1 is cut to the length of a batch."""
+
+  vocab_size: int | None = None
+  """Number of token ids, V; by default one more than the largest id of all
+  splits. None without token ids."""
 
   def read(
     self, paths: Sequence[Path], info: DataInfo, rows: int
@@ -124,10 +136,10 @@ class Schema:
     """
     raise NotImplementedError
 
-  def position(self, name: str, place: Sequence[int]) -> str:
-    """Returns the position inside one example of `name` for a message."""
+  def position(self, name: str, index: Sequence[int]) -> str:
+    """Returns the position inside of one example of `name`, for a message."""
     del name
-    return f", position {', '.join(map(str, place))}" if place else ""
+    return f", position {', '.join(map(str, index))}" if index else ""
 
   def validate(self, inputs: Inputs) -> None:
     """Checks the fields against each other and the shapes of the inputs.

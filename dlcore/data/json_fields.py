@@ -80,13 +80,15 @@ def statistics(value: Any) -> dict[str, list[float]]:
   }
 
 
-def scalar_statistics(value: Any) -> dict[str, float]:
-  """Returns a mean and a positive standard deviation."""
+def target_statistics(value: Any) -> dict[str, Any]:
+  """Returns a mean and a positive standard deviation, or a list of each."""
+  if isinstance(value["mean"], list):
+    return statistics(value)
   return {"mean": _finite(value["mean"]), "std": _positive(value["std"])}
 
 
 def check_statistics(value: Mapping[str, Any], size: int) -> None:
-  """Checks that both lists of `normalization` have `size` numbers.
+  """Checks that both lists of a normalization have `size` numbers.
 
   Raises:
     ValueError: they have another length.

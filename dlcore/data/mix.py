@@ -1,11 +1,11 @@
 """Mixtures of several sources by weights."""
 
-import dataclasses
 import functools
 import hashlib
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from fractions import Fraction
 from typing import Any
 
@@ -30,7 +30,8 @@ def mix(*parts: tuple[Source, float]) -> Source:
   every source has its exact share, up to one example. The examples of
   oversampled sources repeat; if the repetitions are not an integer, a fixed
   random part of the source occurs once more than the rest. The statistics are
-  those of the mixture, unless all parts have the same or none. If all parts
+  those of the mixture, unless all parts have the same or none, and the
+  vocabulary is the largest. If all parts
   are in memory and repetition at most doubles their size, so is the mixture;
   otherwise it is streamed.
 
@@ -109,8 +110,8 @@ def _repeated(size: int, count: int, stream: int) -> np.ndarray:
   """Returns `count` rows of `size` examples, int32, each as often as others."""
   repeats, rest = divmod(count, size)
   extra = np.sort(permutation(0, 0, size, stream)[:rest])
-  everyone = np.tile(np.arange(size, dtype=np.int32), repeats)
-  return np.concatenate([everyone, extra])
+  repeated = np.tile(np.arange(size, dtype=np.int32), repeats)
+  return np.concatenate([repeated, extra])
 
 
 def _read(
@@ -172,8 +173,11 @@ def _schema(
   size: int,
 ) -> Schema:
   """Returns the schema of the mixture, with its own statistics."""
-  schema = sources[0].info.schema
-  if all(source.info.schema == schema for source in sources):
+  schemas = [source.info.schema for source in sources]
+  vocab_size = max(part.vocab_size or 0 for part in schemas) or None
+  schemas = [replace(part, vocab_size=vocab_size) for part in schemas]
+  schema = schemas[0]
+  if all(part == schema for part in schemas):
     return schema
   if arrays is not None:
     return with_statistics(schema, arrays)
@@ -197,11 +201,11 @@ def _check_same(first: Source, other: Source) -> None:
 def _comparable(source: Source) -> dict[str, Any]:
   """Returns the properties in which the parts of a mixture agree."""
   schema = source.info.schema
-  names = {field.name for field in dataclasses.fields(schema)}
-  fields = sorted(names - {"normalization", "target_normalization"})
+  names = {field.name for field in fields(schema)}
+  names -= {"normalization", "target_normalization", "vocab_size"}
   return {
     "kind": schema.kind,
-    **{name: getattr(schema, name) for name in fields},
+    **{name: getattr(schema, name) for name in sorted(names)},
     "inputs": dict(source.info.inputs),
     "lengths": source.lengths is not None,
     "arrays": source.arrays and _specs(source.arrays),

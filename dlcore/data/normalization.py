@@ -19,7 +19,7 @@ def with_statistics(schema: Schema, train: Arrays) -> Schema:
   Args:
     schema: of the source.
     train: arrays `[N, ...]`. `image` and `features` give `normalization`,
-      `target` gives `target_normalization`.
+      `target` gives `target_normalization`, per column if it is `[N, K]`.
   """
   return dataclasses.replace(schema, **statistics(train))
 
@@ -65,8 +65,11 @@ def statistics(train: Arrays) -> dict[str, Any]:
     width = features.shape[-1] if features.ndim > 1 else 1
     moments["normalization"] = _lists(*_columns(features.reshape(-1, width)))
   if "target" in train:
-    mean, std = _columns(train["target"].reshape(-1))
-    moments["target_normalization"] = {"mean": float(mean), "std": float(std)}
+    target = train["target"]
+    columns = target.shape[-1:] if target.shape[1:] not in ((), (1,)) else ()
+    moments["target_normalization"] = _lists(
+      *_columns(target.reshape(-1, *columns))
+    )
   return moments
 
 
@@ -107,7 +110,7 @@ def _moments(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return mean, np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1.0 / 255.0)
 
 
-def _lists(mean: np.ndarray, std: np.ndarray) -> dict[str, list[float]]:
+def _lists(mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
   return {"mean": mean.tolist(), "std": std.tolist()}
 
 

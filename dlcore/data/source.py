@@ -43,9 +43,9 @@ class Source(NamedTuple):
     classes = len(info.schema.classes)
     if target:
       inputs += f" -> {target}" + (f" ({classes} classes)" if classes else "")
-    place = "streamed" if self.arrays is None else "in memory"
+    storage = "streamed" if self.arrays is None else "in memory"
     return (
-      f"Source({info.name}: {self.size:,} examples {place}, "
+      f"Source({info.name}: {self.size:,} examples {storage}, "
       f"{inputs or 'unknown inputs'}, sha256 {info.sha256[:12]})"
     )
 

@@ -1,5 +1,9 @@
-"""Splitting of a data set into train, valid and test."""
+"""Creation of the splits of a data set: train, valid and test.
 
+Which examples are held out of train is decided in `holdout`.
+"""
+
+import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -18,24 +22,31 @@ from dlcore.data.source import (
   ReadRows,
   Source,
   Splits,
+  hash_rows,
   take_rows,
 )
-from dlcore.errors import UserError
+from dlcore.data.value_checks import count_examples
+from dlcore.errors import UserError, check_names
 
 
-def make(
+def make_splits(
   parts: Mapping[str, Arrays],
   schema: Schema,
   *,
   name: str,
   notes: Sequence[str] = (),
-  hashes: Sequence[str] | np.ndarray,
+  hashes: Sequence[str] | np.ndarray | None = None,
   valid_fraction: float = 0.1,
   test_fraction: float = 0.0,
 ) -> Splits:
-  """Creates the splits of a data set that fits in memory.
+  """Creates the sources of all splits of a data set that fits in memory.
 
-  A held out split may lack a rare class of train; a note reports this.
+  Example: `make_splits({"train": {"image": images, "label": labels}},
+  ImageSchema(classes=("cat", "dog")), name="pets", test_fraction=0.2)`
+
+  Missing splits are held out of train by `hold_out`, and all sources have the
+  statistics of train. A held out split may lack a rare class of train; a note
+  reports this.
 
   Args:
     parts: arrays `[N, ...]` of `"train"` and, if the data set has them, of
@@ -43,17 +54,33 @@ def make(
     schema: without statistics, which come from the training split.
     name: of the data set.
     notes: sentences for the user.
-    hashes: a string per example of train, which decides the split.
+    hashes: a string per example of train, which decides the split; by default
+      a hash of its arrays.
     valid_fraction: share of train to hold out if there is no `"valid"`.
     test_fraction: share of train to hold out if there is no `"test"`.
+
+  Raises:
+    UserError: a fraction is out of range or leaves a split without examples;
+      see `from_arrays` for the others.
   """
+  check_names("make_splits(parts)", parts, Splits._fields)
+  parts = {
+    split: {name: np.asarray(array) for name, array in arrays.items()}
+    for split, arrays in parts.items()
+  }
   train = parts["train"]
+  size = count_examples(train, name)
+  if hashes is None:
+    columns = zip(*map(hash_rows, train.values()), strict=True)
+    hashes = list(map("".join, columns))
+  if len(hashes) != size:
+    raise ValueError(f"expected {size} hashes, got {len(hashes)}")
   rows, missing = _divide(
     parts, schema, hashes, train.get("label"), valid_fraction, test_fraction
   )
   parts = {**parts, **{name: take_rows(train, rows[name]) for name in rows}}
   schema = with_statistics(schema, parts["train"])
-  return Splits(
+  splits = Splits(
     **{
       split: from_arrays(
         arrays, name=name, schema=schema, notes=[*notes, *missing]
@@ -61,6 +88,19 @@ def make(
       for split, arrays in parts.items()
     }
   )
+  return share_vocabulary(splits)
+
+
+def share_vocabulary(splits: Splits) -> Splits:
+  """Returns `splits` with the largest `vocab_size` of all in every schema."""
+  sources = {name: part for name, part in splits._asdict().items() if part}
+  sizes = [part.info.schema.vocab_size or 0 for part in sources.values()]
+  if not any(sizes):
+    return splits
+  for name, part in sources.items():
+    schema = dataclasses.replace(part.info.schema, vocab_size=max(sizes))
+    sources[name] = part._replace(info=part.info._replace(schema=schema))
+  return Splits(**sources)
 
 
 class Stream(NamedTuple):
@@ -85,10 +125,10 @@ def make_streamed(
   valid_fraction: float = 0.1,
   test_fraction: float = 0.0,
 ) -> Splits:
-  """Creates the splits of a data set that is read by index; see `make`.
+  """Creates the splits of a data set that is read by index; see `make_splits`.
 
-  The splits equal those of `make`; the statistics come from at most 2,000
-  examples of train.
+  The splits equal those of `make_splits`; the statistics come from at most
+  2,000 examples of train.
   """
   train = parts["train"]
   rows, missing = _divide(
@@ -192,8 +232,8 @@ def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:
         "add examples of it to train, or remove it",
       )
     if missing:
-      names = shorten(sorted(map(repr, missing)))
-      notes.append(f"{split} has no examples of the classes {names}")
+      listed = shorten(sorted(map(repr, missing)))
+      notes.append(f"{split} has no examples of the classes {listed}")
   return notes
 
 

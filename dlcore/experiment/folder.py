@@ -57,39 +57,37 @@ class RunFolder:
       self.config()  # Do not overwrite a file that dlcore did not write.
     self.write_json(CONFIG, config)
 
-  def describe(
-    self, info: data.DataInfo, splits: Mapping[str, data.DataInfo]
-  ) -> None:
+  def describe(self, splits: Mapping[str, data.Source]) -> None:
     """Writes `assets/data.json`, or compares it with the run's.
 
     Args:
-      info: of the training data.
-      splits: of every split.
+      splits: the sources by name; `"train"` is described.
 
     Raises:
       UserError: the data is not that with which the run began.
     """
-    checksums = {name: checksum(split) for name, split in splits.items()}
     if (self.path / DATA).exists() and self.has_checkpoints():
       absent = dict.fromkeys(self.splits())
-      self.compare_checksums({**absent, **checksums})
+      self.compare_checksums({**absent, **splits})
       if storage.is_version_0_1(self.checkpoints):
         return
-    content = {**data.info_to_json(info), "splits": checksums}
-    self.write_json(DATA, content)
+    checksums = {name: _checksum(split) for name, split in splits.items()}
+    content = data.info_to_json(splits["train"].info)
+    self.write_json(DATA, {**content, "splits": checksums})
 
-  def compare_checksums(self, checksums: Mapping[str, Any]) -> None:
+  def compare_checksums(self, splits: Mapping[str, data.Source | None]) -> None:
     """Compares splits of the data with those of the run.
 
     Args:
-      checksums: `{"size", "sha256"}` by split, or None if it is absent.
+      splits: the sources by name, None for one that is absent.
 
     Raises:
       UserError: one differs.
     """
     recorded = self.splits()
-    for split, current in checksums.items():
-      if recorded.get(split) != current:
+    for split, source in splits.items():
+      current = source and _checksum(source)
+      if not _is_same(recorded.get(split), source):
         raise UserError(
           f"expected the {split} data with which the run in {self.path} "
           f"began: {_describe_checksum(recorded.get(split))}",
@@ -224,9 +222,22 @@ class RunFolder:
     )
 
 
-def checksum(info: data.DataInfo) -> dict[str, Any]:
+def _checksum(source: data.Source) -> dict[str, Any]:
   """Returns the size and the checksum of a split, as `data.json` has them."""
-  return {"size": info.size, "sha256": info.sha256}
+  return {"size": source.info.size, "sha256": source.info.sha256}
+
+
+def _is_same(
+  recorded: Mapping[str, Any] | None, source: data.Source | None
+) -> bool:
+  """Returns whether `source` has the checksum of this or an earlier version."""
+  if source is None or recorded is None:
+    return source is recorded
+  current = _checksum(source)
+  return recorded == current or recorded == {
+    **current,
+    "sha256": data.sha256_v0_1(source),
+  }
 
 
 def _describe_checksum(split: Mapping[str, Any] | None) -> str:

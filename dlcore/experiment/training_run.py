@@ -19,7 +19,7 @@ from dlcore import (
 from dlcore.errors import UserError, lookup
 from dlcore.experiment import report_files
 from dlcore.experiment.build import Experiment, build
-from dlcore.experiment.folder import SUMMARY, RunFolder, checksum
+from dlcore.experiment.folder import SUMMARY, RunFolder
 from dlcore.experiment.restoring import restore_variables
 from dlcore.storage import checksums
 from dlcore.training import Phases, State
@@ -64,8 +64,7 @@ def train(
     with phases("data"):
       experiment = build(config)
     _check_profile(profile, experiment.steps)
-    infos = {name: s.info for name, s in experiment.sources().items()}
-    folder.describe(experiment.splits.train.info, infos)
+    folder.describe(experiment.sources())
     if finished := _read_finished(folder, experiment.steps):
       return finished
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
@@ -126,7 +125,7 @@ def evaluate(
   experiment = build(config)
   variables = restore_variables(experiment.task, info, state, folder.path)
   source = experiment.sources()[split]
-  folder.compare_checksums({split: checksum(source.info)})
+  folder.compare_checksums({split: source})
   values = experiment.evaluator(source).evaluate(*variables)
   return {"split": split, "step": step, **(values or {})}
 

@@ -125,7 +125,7 @@ def create(
   whole = inject_learning_rate(_as_schedule(learning_rate), chain)
 
   def init(params: Params) -> PyTree:
-    check_rules_match(rates, params)
+    check_rules_match(rates, layers, params)
     return whole.init(params)
 
   return whole._replace(init=init)

@@ -63,7 +63,8 @@ def applied_rate(opt_state: PyTree) -> Array | None:
 
   Args:
     opt_state: state of an optimizer made by `optim.create`, or of one wrapped
-      by `optax.inject_hyperparams`; it may be nested in other states.
+      by `optax.inject_hyperparams`; it may be nested in other states, of which
+      the first one counts.
 
   Returns:
     A float32 scalar, `learning_rate * rate_scale` without the multipliers of
@@ -86,7 +87,8 @@ def applied_rate(opt_state: PyTree) -> Array | None:
 def takes_rate_scale(opt_state: PyTree) -> bool:
   """Returns whether the optimizer uses the argument `rate_scale`.
 
-  Those of `optim.create` do; a plain Optax one ignores it.
+  Those of `optim.create` do; a plain Optax one ignores it. For several in
+  `optax.partition`, use `optim.create` for all or for none of them.
   """
 
   def is_state(node: Any) -> bool:
@@ -142,21 +144,28 @@ def path_multipliers(
 
 
 def check_rules_match(
-  rates: Sequence[tuple[str, Number]], params: PyTree
+  rates: Sequence[tuple[str, Number]], layers: Sequence[str], params: PyTree
 ) -> None:
-  """Checks that every rule of `path_multipliers` matches a parameter.
+  """Checks that the rules of `path_multipliers` match parameters.
 
   Raises:
-    UserError: one does not, such as a misspelled name of a layer.
+    UserError: a pattern of `rates` matches none, such as a misspelled name of
+      a layer, or no pattern of `layers` does. Some of `layers` may be frozen.
   """
-  for pattern, _ in rates:
-    paths = list(flatten(params))
-    if not any(re.search(pattern, path) for path in paths):
+  paths = list(flatten(params))
+
+  def check_match(name: str, *patterns: str) -> None:
+    if not any(re.search(p, path) for p in patterns for path in paths):
       raise UserError(
-        "expected the patterns of rates to match trained parameters",
-        f"got {pattern!r}, which matches none",
-        nearest(pattern, {path.split("/")[0] for path in paths}),
+        f"expected the patterns of {name} to match trained parameters",
+        f"got {', '.join(map(repr, patterns))}, which matches none",
+        nearest(patterns[0], {path.split("/")[0] for path in paths}),
       )
+
+  for pattern, _ in rates:
+    check_match("rates", pattern)
+  if layers:
+    check_match("layers", *layers)
 
 
 def layer_multipliers(

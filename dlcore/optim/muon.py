@@ -36,14 +36,15 @@ def muon(
     eps: added to the norm of matrices, and to Adam's divisor.
     adam_b1: decay of Adam's average of gradients.
     adam_b2: decay of Adam's average of squared gradients.
-    adam_params: regex over the paths of matrices that Adam updates.
+    adam_params: regex over the paths of matrices that Adam updates; an empty
+      one matches none.
     consistent_rms: root mean square of an update of a square matrix (Liu et al.
       2025, arXiv:2502.16982).
   """
 
   def label(path: str, leaf: Array) -> str:
-    is_matrix = leaf.ndim in (2, 4) and not re.search(adam_params, path)
-    return "muon" if is_matrix else "adam"
+    by_adam = bool(adam_params) and re.search(adam_params, path)
+    return "muon" if leaf.ndim in (2, 4) and not by_adam else "adam"
 
   def labels(params: Params) -> PyTree:
     return map_with_path(label, params)

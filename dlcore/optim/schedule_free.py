@@ -56,10 +56,25 @@ def evaluation_params(opt_state: PyTree, params: Params) -> Params:
     opt_state: of any optimizer, possibly nested in other states.
     params: of the same step.
   """
-  states = _schedule_free_states(opt_state)
-  if not states:
-    return params
-  return optax.contrib.schedule_free_eval_params(states[0], params)
+  for state in _schedule_free_states(opt_state):
+    params = _average(state, params)
+  return params
+
+
+def _average(state: optax.contrib.ScheduleFreeState, params: Params) -> Params:
+  """Returns `params` with the average in the place of those of an optimizer.
+
+  In `optax.partition`, an optimizer masks the parameters of the others.
+  """
+
+  def solve(z, y):  # y = b1 x + (1 - b1) z, of which x is the average.
+    if isinstance(z, optax.MaskedNode):
+      return y
+    return ((y - (1 - state.b1) * z) / state.b1).astype(y.dtype)
+
+  return jax.tree.map(
+    solve, state.z, params, is_leaf=lambda z: isinstance(z, optax.MaskedNode)
+  )
 
 
 def is_schedule_free(opt_state: PyTree) -> bool:

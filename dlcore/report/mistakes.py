@@ -3,6 +3,7 @@
 import numpy as np
 
 from dlcore.report import markup, png
+from dlcore.report.json_values import as_mapping
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, offsets, schema, target_offset
 
@@ -101,7 +102,9 @@ def _rows(
   count = inputs.shape[1]
   columns = schema(run, "columns") or []
   if len(columns) != count:
-    columns = [f"feature {index}" for index in range(count)]
+    is_text = "input_ids" in as_mapping(run.data.get("inputs"))
+    noun = "token" if is_text else "feature"
+    columns = [f"{noun} {index}" for index in range(count)]
   shifts = offsets(run, count)[:MAX_COLUMNS]
   rows = [
     [*answer, *map(_shifted, row.tolist(), shifts)]

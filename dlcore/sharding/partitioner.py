@@ -96,7 +96,7 @@ class Partitioner:
     batch: Batch,
     *,
     num_steps: int = 1,
-    donate: bool = True,
+    updates_state: bool = True,
   ) -> Callable:
     """Compiles `step(state, arrays, batch) -> (state, log)` ahead of time.
 
@@ -107,9 +107,10 @@ class Partitioner:
       batch: an example of the NumPy arrays `[B, ...]` of one step.
       num_steps: with more than 1, the compiled program takes batches
         `[num_steps, B, ...]` and returns logs with that leading axis.
-      donate: whether the program may reuse the memory of its input state.
+      updates_state: whether the program returns a state, in the memory of its
+        input; False if `step` is a measurement that returns its values alone.
     """
-    donated = (0,) if donate else ()
+    donated = (0,) if updates_state else ()
     if num_steps > 1:
       step = _repeat(step)
       batch = jax.tree.map(lambda rows: np.stack([rows] * num_steps), batch)
@@ -122,7 +123,7 @@ class Partitioner:
     jitted = jax.jit(
       step,
       in_shardings=(layout, whole, rows),
-      out_shardings=(layout, whole),
+      out_shardings=(layout, whole) if updates_state else whole,
       donate_argnums=donated,
     )
     lowered = jitted.lower(state, arrays, batch)
@@ -145,7 +146,7 @@ class Partitioner:
       step,
       axis_name=DATA_AXIS,
       in_axes=(state_axes, None, axis),
-      out_axes=(state_axes, None),
+      out_axes=(state_axes, None) if donated else None,
       devices=list(self.mesh.devices.flat),
       donate_argnums=donated,
     )
@@ -179,7 +180,10 @@ class Partitioner:
       if not has_carry:
         return compiled(state, arrays, shard(batch))
       state = reshape_carry(state, split_rows)
-      state, log = compiled(state, arrays, shard(batch))
+      result = compiled(state, arrays, shard(batch))
+      if not donated:
+        return result
+      state, log = result
       return reshape_carry(state, join_rows), log
 
     return call
@@ -193,10 +197,12 @@ def partitioner(
   """Returns a partitioner for batches over `devices`, by default all.
 
   Raises:
-    UserError: `batch_size` is not divisible by the number of devices, or the
-      compiler is unknown.
+    UserError: `batch_size` is not divisible by the number of devices, there is
+      no device, or the compiler is unknown.
   """
   devices = jax.devices() if devices is None else devices
+  if not devices:
+    raise UserError("expected one device or more", f"got {devices=}")
   if compiler not in COMPILERS:
     raise UserError(
       "expected compiler to be 'jit' or 'pmap'", f"got {compiler!r}"

@@ -108,14 +108,22 @@ class Checkpoints:
     """Copies `tree` from the devices, to be written in the background.
 
     Args:
-      step: number of the checkpoint; the latest one may be saved again.
+      step: number of the checkpoint, at least `latest`, which may be saved
+        again.
       tree: `{"state": ..., "decisions": ...}` of arrays.
       keep: steps to keep in addition to the latest two.
       before: called in the background before this checkpoint is written.
 
     Raises:
-      UserError: an earlier save failed.
+      UserError: `step` is below `latest`, or an earlier save failed.
     """
+    if self.latest is not None and step < self.latest:
+      raise UserError(
+        f"expected step to be at least {self.latest}, the latest in "
+        f"{self.folder}",
+        f"got {step}",
+        "choose another folder, or remove the later checkpoints",
+      )
     if self._interval == 0:
       self.wait()
     elif self._writing is not None and self._writing.done():

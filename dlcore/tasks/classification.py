@@ -11,11 +11,12 @@ import numpy as np
 
 from dlcore import augment, losses, report_arrays
 from dlcore.data import DataInfo
+from dlcore.data.info import Normalization
+from dlcore.data.source import Arrays
 from dlcore.errors import UserError, check_choice
 from dlcore.task import Task
 from dlcore.tasks import supervised
-from dlcore.tasks.kind import Arrays, TaskKind
-from dlcore.tasks.model_calls import Normalization
+from dlcore.tasks.kind import TaskKind
 from dlcore.typing import Array, Batch
 
 
@@ -181,7 +182,7 @@ def _check_data(info: DataInfo) -> None:
       "expected data with an array 'label' of classes for classification",
       f"got {info.name!r}, with {len(classes)} classes and the target "
       f"{target!r}",
-      "choose a task for this target",
+      "rename the array and name its classes, or choose another task",
     )
   if len(classes) < 2:
     raise UserError(

@@ -1,16 +1,15 @@
-"""Kinds of tasks: all that scripts, run folders and reports need of a task."""
+"""Kinds of tasks: all that scripts, run folders and reports need of a task.
+
+A kind of task is a row of `tasks.TASKS`; a kind of data is a `data.Schema`.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dlcore.data import DataInfo
-from dlcore.errors import check_settings
+from dlcore.data.source import Arrays
+from dlcore.errors import UserError, check_settings
 from dlcore.task import Task
-
-Arrays = Mapping[str, np.ndarray]
-"""Arrays `[N, ...]` by name."""
 
 INPUT_ARGUMENTS: Mapping[str, Callable[[DataInfo], Any]] = {
   "input": lambda info: info.schema.input,
@@ -51,7 +50,25 @@ class TaskKind(NamedTuple):
   shows; `dlcore.report_arrays` lists their names."""
 
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
-    """Returns the task for data that `info` describes."""
+    """Returns the task for data that `info` describes.
+
+    Raises:
+      UserError: the model lacks some of the token ids of the data, or a
+        setting is out of range.
+    """
+    _check_vocabulary(model, info)
     arguments = {k: read(info) for k, read in self.data_arguments.items()}
+    arguments |= settings
     check_settings(self.make, arguments, "`make` of this kind of task")
-    return self.make(model, **arguments, **settings)
+    return self.make(model, **arguments)
+
+
+def _check_vocabulary(model: Any, info: DataInfo) -> None:
+  needed, size = info.schema.vocab_size, getattr(model, "vocab_size", None)
+  if needed and size is not None and size < needed:
+    raise UserError(
+      f"expected a model with vocab_size of at least {needed}, since the token "
+      f"ids of {info.name!r} go up to {needed - 1}",
+      f"got {size}",
+      f"set the model's vocab_size={needed}",
+    )

@@ -8,19 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore import layers
-from dlcore.errors import UserError
+from dlcore.data.info import TOKENS, Normalization
+from dlcore.errors import UserError, nearest
 from dlcore.task import CARRY, FROZEN
 from dlcore.typing import Array, Batch, ModelState, Params
-
-Normalization = Mapping[str, Any]
-"""`{"mean": [...], "std": [...]}` over the last axis of the input."""
-
-TOKENS = "input_ids"
-"""The array of a batch that holds token ids, int `[B, T]`."""
 
 TOKEN_ARGUMENTS = {"attention_mask": 1, "token_type_ids": 0}
 """The arrays of a batch that a model takes with token ids, if the batch has
 them, and the value that fills them in masked rows."""
+
+
+class NamedArrays(dict):
+  """A batch whose error for a missing array has the names of its arrays."""
+
+  def __missing__(self, name: str) -> Array:
+    hint = nearest(name, self)
+    raise UserError(
+      f"expected an array {name!r} in the batch",
+      f"got {', '.join(sorted(self))}",
+      hint
+      if hint.startswith("did")
+      else "choose data with this array, or another task",
+    )
 
 
 def make_inputs(
@@ -30,21 +39,22 @@ def make_inputs(
 
   Args:
     name: of the input array: `"image"`, `"features"`, or `TOKENS`.
-    normalization: subtracted mean and dividing deviation, or None.
+    normalization: subtracted mean and dividing deviation over the last axis, or
+      None.
 
   Returns:
     `batch -> float32 [B, ...]`: unsigned pixels are scaled to 0 to 1 and
     normalized. Rows that the batch's mask excludes become zeros, so that a NaN
     in them reaches no gradient. Token ids are returned unchanged.
   """
-  if name == TOKENS:
-    return lambda batch: mask_rows(jnp.asarray(batch[name]), batch)
   if normalization:
     mean = np.asarray(normalization["mean"], np.float32)
     inverse = 1 / np.asarray(normalization["std"], np.float32)
 
   def inputs(batch: Batch) -> Array:
-    raw = jnp.asarray(batch[name])
+    raw = jnp.asarray(NamedArrays(batch)[name])
+    if name == TOKENS:
+      return mask_rows(raw, batch)
     values = raw.astype(jnp.float32)
     if name == "image" and jnp.issubdtype(raw.dtype, jnp.unsignedinteger):
       values = values / jnp.iinfo(raw.dtype).max

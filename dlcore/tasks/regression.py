@@ -8,11 +8,12 @@ import jax.numpy as jnp
 
 from dlcore import losses, metrics, report_arrays
 from dlcore.data import DataInfo
+from dlcore.data.info import Normalization
+from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.tasks import supervised
-from dlcore.tasks.kind import INPUT_ARGUMENTS, Arrays, TaskKind
-from dlcore.tasks.model_calls import Normalization
+from dlcore.tasks.kind import INPUT_ARGUMENTS, TaskKind
 from dlcore.typing import Array, Batch, Metrics
 
 
@@ -108,7 +109,7 @@ def _check_data(info: DataInfo) -> None:
     raise UserError(
       "expected data with an array 'target' of numbers for regression",
       f"got {info.name!r}, whose target is {target!r}",
-      "choose a task for this target",
+      "rename the array, or choose another task",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from dlcore.data.info import Normalization
 from dlcore.errors import UserError
 from dlcore.metrics import weighted, weights
 from dlcore.task import Task, no_metrics
@@ -33,7 +34,7 @@ def make_task(
   loss: Callable[[Array, Batch], Values],
   metrics: Callable[[Array, Batch], Mapping[str, Values]],
   predict: Callable[[Array], Mapping[str, Array]],
-  normalization: model_calls.Normalization | None = None,
+  normalization: Normalization | None = None,
   output_shape: Sequence[str | int] = ("B", "C"),
   views: Sequence[Callable[[Array], Sequence[Array]]] = (),
   combine: Callable[[Sequence[Array]], Array] = mean_outputs,
@@ -146,9 +147,9 @@ def _total(
   """
   values, factors = values if isinstance(values, tuple) else (values, None)
   size, shape = outputs.shape[0], jnp.shape(values)
-  same = factors is None or jnp.shape(factors) == shape
-  if shape[:1] != (size,) or not same:
-    others = "" if same else f", and weights of {jnp.shape(factors)}"
+  of_weights = shape if factors is None else jnp.shape(factors)
+  if shape[:1] != (size,) or of_weights != shape:
+    others = "" if of_weights == shape else f", and weights of {of_weights}"
     raise UserError(
       f"expected {name} to be values [B, ...], with B = {size}, and weights of "
       "the same shape, if any",
@@ -162,20 +163,9 @@ def _total(
   return weighted(values, mask * factors)
 
 
-class _NamedArrays(dict):
-  """A batch whose error for a missing array lists its arrays."""
-
-  def __missing__(self, name: str) -> Array:
-    raise UserError(
-      f"expected an array {name!r} in the batch",
-      f"got {', '.join(sorted(self))}",
-      "choose data with this array, or another task",
-    )
-
-
 def _mask_batch(batch: Batch) -> Batch:
   """Returns the batch with zeros in the rows that its mask excludes."""
-  return _NamedArrays(
+  return model_calls.NamedArrays(
     (
       name,
       array

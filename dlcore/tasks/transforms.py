@@ -1,4 +1,4 @@
-"""Functions that take a task and return a task."""
+"""Transformations of tasks, and the variables of a trained model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -80,8 +80,16 @@ def freeze(task: Task, pattern: str) -> Task:
     new_state, batch = task.prepare(whole, rest, batch, key)
     return _refreeze(new_state, model_state), batch
 
+  def variables(params: Params, model_state: ModelState):
+    return task.variables(*_thaw(params, model_state))
+
   return task._replace(
-    init=init, loss=loss, evaluate=evaluate, predict=predict, prepare=prepare
+    init=init,
+    loss=loss,
+    evaluate=evaluate,
+    predict=predict,
+    prepare=prepare,
+    variables=variables,
   )
 
 

@@ -1,9 +1,11 @@
 """The ranges of the arguments of `fit`, and how they fit together."""
 
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
+from dlcore.data import Order
 from dlcore.errors import UserError
 from dlcore.training.decisions import Plateau
 
@@ -11,7 +13,7 @@ RANGES: dict[str, tuple[float, float]] = {
   "steps": (1, math.inf),
   "seed": (0, 2**32 - 1),  # JAX would drop the higher bits.
   "batch_size": (1, math.inf),
-  "ema": (0, 1 - 1e-9),
+  "ema": (0, 0.999_999_999),
   "accumulate": (1, math.inf),
   "patience": (0, math.inf),
   "min_delta": (0, math.inf),
@@ -30,29 +32,50 @@ RANGES: dict[str, tuple[float, float]] = {
 """The least and the greatest value of the numbers that `fit` takes."""
 
 
+REAL = ("ema", "min_delta", "spike_factor")
+"""The numbers that need not be integers."""
+
+
 def check_ranges(arguments: Mapping[str, Any]) -> None:
   """Checks the arguments of `fit` that are numbers.
 
   Raises:
-    UserError: one is out of range.
+    UserError: one has another type, or is out of range.
   """
-  for name in RANGES.keys() & arguments.keys():
-    least, greatest = RANGES[name]
-    if not least <= arguments[name] <= greatest:
+  for name, (least, greatest) in RANGES.items():
+    value = arguments[name]
+    kind, noun = numbers.Integral, "an integer"
+    if name in REAL:
+      kind, noun = numbers.Real, "a number"
+    if not isinstance(value, kind) or isinstance(value, bool):
+      raise UserError(f"expected {name} to be {noun}", f"got {value!r}")
+    if not least <= value <= greatest:
       most = "" if greatest == math.inf else f" and at most {greatest}"
       raise UserError(
-        f"expected {name} of at least {least}{most}", f"got {arguments[name]}"
+        f"expected {name} of at least {least}{most}", f"got {value}"
       )
+  profile = arguments["profile"]
+  if profile is not None and not 0 <= profile[0] < profile[1]:
+    raise UserError(
+      "expected profile as (first, last) with 0 <= first < last",
+      f"got {profile}",
+    )
 
 
 def check_batch(
-  batch_size: int, size: int, num_devices: int, accumulate: int
+  order: Order, size: int, num_devices: int, accumulate: int
 ) -> None:
-  """Checks that a batch fits the data and divides into micro-batches.
+  """Checks that batches fit the data and divide into micro-batches.
 
   Raises:
-    UserError: it does not.
+    UserError: they do not.
   """
+  if order.size > size:
+    raise UserError(
+      f"expected an order of the {size} training examples",
+      f"got one of {order.size}",
+    )
+  batch_size = order.batch_size
   if batch_size > size:
     raise UserError(
       f"expected a batch of at most {size} examples, the whole training set",
@@ -87,7 +110,7 @@ def check_validation(
   used = " and ".join(name for name, value in names.items() if value)
   if used and not valid:
     raise UserError(
-      f"expected valid, by which {used} decides",
+      f"expected valid for {used}",
       f"got {valid}",
       "give a validation split, or leave the setting out",
     )
@@ -97,11 +120,11 @@ def check_progress(steps: int, step: int) -> None:
   """Checks that a run is not past `steps` already.
 
   Raises:
-    UserError: it has.
+    UserError: it is.
   """
   if step > steps:
     raise UserError(
       f"expected steps of at least {step}, which the run has made",
       f"got {steps}",
-      "choose another workdir, or take the change back",
+      "choose another workdir, or undo the change",
     )

@@ -142,8 +142,9 @@ def fit(
       order of several lengths it is 1.
     compiler: `"jit"` or `"pmap"`.
     devices: by default all.
-    profile: `(first, last)` steps of a `jax.profiler` trace, written to the
-      folder `profile` in `workdir`, or in the current folder without one.
+    profile: `(first, last)`: a `jax.profiler` trace of the steps after `first`
+      up to `last`, written to the folder `profile` in `workdir`, or in the
+      current folder without one.
     progress: whether to show progress on standard error.
     phases: adds up the wall time by phase.
 
@@ -164,7 +165,7 @@ def fit(
   order = order or data.shuffled(train.size, batch_size)
   partitioner = sharding.partitioner(order.batch_size, compiler, devices)
   axis_name = partitioner.axis_name
-  checks.check_batch(order.batch_size, train.size, partitioner.size, accumulate)
+  checks.check_batch(order, train.size, partitioner.size, accumulate)
   intervals = Intervals.create(
     steps,
     steps_per_epoch=train.size // order.batch_size,

@@ -15,6 +15,8 @@ class Intervals(NamedTuple):
   """The last step."""
 
   eval_every: int
+  """Steps between evaluations; another one follows the last step."""
+
   checkpoint_every: int
   """Steps between saves; 0 for a save at each evaluation."""
 
@@ -55,9 +57,11 @@ class Intervals(NamedTuple):
 
   def saves(self, step: int) -> bool:
     """Returns whether a save follows `step`, the best or not."""
-    every = (self.checkpoint_every or self.eval_every, self.keep_every)
-    due = any(step % interval == 0 for interval in every if interval)
-    return step > 0 and (due or step == self.steps)
+    every = (self.checkpoint_every, self.keep_every)
+    due = any(step > 0 == step % interval for interval in every if interval)
+    if not self.checkpoint_every:
+      due |= self.evaluates(step)
+    return due or step == self.steps
 
   def next_pause(self, step: int) -> int:
     """Returns the first step after `step` that evaluates or saves."""

@@ -1,8 +1,5 @@
 """Norms of the gradient, the update and the activations of every layer."""
 
-from collections.abc import Callable
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +8,7 @@ import optax
 from dlcore import layers, sharding, trees
 from dlcore.task import Task
 from dlcore.training.feed import Dispatch, Feed
-from dlcore.training.programs import gather
+from dlcore.training.programs import Program, compile_by_length
 from dlcore.training.state import State
 from dlcore.training.update import Penalty, make_update
 from dlcore.typing import Array, Batch, Params
@@ -58,7 +55,8 @@ class LayerStatistics:
       accumulate=accumulate,
       axis_name=partitioner.axis_name,
     )
-    self._programs: dict[int | None, tuple[Callable, list[str]]] = {}
+    self._programs: dict[int | None, Program] = {}
+    self._names: list[str] = []
 
   def is_due(self, step: int, count: int) -> bool:
     """Returns whether a dispatch of `count` steps after `step` is measured."""
@@ -70,17 +68,9 @@ class LayerStatistics:
     """Compiles the measurement for every length of the order."""
     if not self._every:
       return
-    for length, batch in feed.examples().items():
-      cut = partial(gather, sequences=feed.sequences, length=length)
-      names: list[str] = []
-      program = self._partitioner.compile(
-        partial(self._measure, cut, names),
-        state,
-        feed.arrays,
-        batch,
-        donate=False,
-      )
-      self._programs[length] = program, names
+    self._programs = compile_by_length(
+      self._partitioner, self._measure, state, feed, updates_state=False
+    )
 
   def measure(
     self, state: State, feed: Feed, dispatch: Dispatch
@@ -96,28 +86,20 @@ class LayerStatistics:
     batch = dispatch.batch
     if dispatch.count > 1:
       batch = jax.tree.map(lambda rows: rows[0], batch)
-    program, names = self._programs[dispatch.length]
-    _, values = program(state, feed.arrays, batch)
-    return dict(zip(names, np.asarray(values).tolist(), strict=True))
+    values = self._programs[dispatch.length](state, feed.arrays, batch)
+    return dict(zip(self._names, np.asarray(values).tolist(), strict=True))
 
-  def _measure(
-    self,
-    cut: Callable,
-    names: list[str],
-    state: State,
-    arrays: Batch,
-    rows: Batch,
-  ) -> tuple[State, Array]:
-    update = self._update(state, cut(arrays, rows))
+  def _measure(self, state: State, batch: Batch) -> Array:
+    update = self._update(state, batch)
     values = _norms(update.grads, update.updates, state.params)
     values |= {
       name: jnp.sqrt(total / count)
       for name, (total, count) in update.metrics.items()
       if name.startswith(ACTIVATION)
     }
-    names[:] = values
+    self._names = list(values)  # While `compile` traces this function.
     # One array: each one that is fetched costs some 10 us.
-    return state, jnp.stack([jnp.float32(value) for value in values.values()])
+    return jnp.stack([jnp.float32(value) for value in values.values()])
 
 
 def record_activations(task: Task) -> Task:

@@ -88,7 +88,7 @@ class Monitor:
     for split, values in results.items():
       self._metric_log.write(step, split, values)
     for split, values in list(results.items())[:1]:
-      self._progress.validate(split, values)
+      self._progress.show_validation(split, values)
 
   def flush(self) -> None:
     """Waits for all steps that were added, and writes their lines."""

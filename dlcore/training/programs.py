@@ -1,7 +1,7 @@
 """The compiled programs of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from typing import Any
 
 import jax
 
@@ -11,8 +11,8 @@ from dlcore.training.state import State
 from dlcore.training.step import Step
 from dlcore.typing import Batch
 
-Program = Callable[[State, Batch, Batch], tuple[State, dict]]
-"""`(state, arrays, batch) -> (state, log)` of one dispatch."""
+Program = Callable[[State, Batch, Batch], Any]
+"""`(state, arrays, batch) -> results`: of a step `(state, log)`."""
 
 
 def gather(
@@ -57,17 +57,38 @@ def compile_programs(
   Returns:
     Programs by number of steps and length.
   """
-  compiled = {}
-  if not counts:
-    return compiled
-  for length, batch in feed.examples().items():
-    cut = partial(gather, sequences=feed.sequences, length=length)
+  return {
+    (count, length): program
+    for count in counts
+    for length, program in compile_by_length(
+      partitioner, step, state, feed, num_steps=count
+    ).items()
+  }
 
-    def run(state: State, arrays: Batch, rows: Batch, cut=cut):
-      return step(state, cut(arrays, rows))
 
-    for count in counts:
-      compiled[count, length] = partitioner.compile(
-        run, state, feed.arrays, batch, num_steps=count
-      )
-  return compiled
+def compile_by_length(
+  partitioner: sharding.Partitioner,
+  function: Callable[[State, Batch], Any],
+  state: State,
+  feed: Feed,
+  **options,
+) -> dict[int | None, Program]:
+  """Compiles `function` for every length of the order of `feed`.
+
+  Args:
+    partitioner: the devices.
+    function: `(state, batch) -> results`.
+    state: an example.
+    feed: gives the shapes of the batches.
+    **options: of `Partitioner.compile`.
+  """
+  programs = {}
+  for length, rows in feed.examples().items():
+
+    def run(state: State, arrays: Batch, rows: Batch, length=length):
+      return function(state, gather(arrays, rows, feed.sequences, length))
+
+    programs[length] = partitioner.compile(
+      run, state, feed.arrays, rows, **options
+    )
+  return programs

@@ -14,12 +14,13 @@ class Progress:
   def __init__(self, steps: int, first_step: int, *, enabled: bool):
     """Starts at `first_step` of `steps`; silent unless `enabled`."""
     self._steps = steps
-    self._enabled = enabled and sys.stderr is not None
+    stream = sys.stderr if enabled else None  # None also if it is closed.
+    self._enabled = stream is not None
     self._first: tuple[float, int] | None = None
     self._printed = time.monotonic()
     self._validation = ""
     self._bar = None
-    if self._enabled and sys.stderr.isatty():
+    if stream is not None and stream.isatty():
       self._bar, self._task = _create_bar(steps, first_step)
 
   def update(self, step: int, loss: float, rate: float) -> None:
@@ -50,7 +51,7 @@ class Progress:
       flush=True,
     )
 
-  def validate(self, split: str, values: Mapping[str, float]) -> None:
+  def show_validation(self, split: str, values: Mapping[str, float]) -> None:
     """Takes the metrics of an evaluation, to show them from now on."""
     metrics = (f"{name} {value:.4f}  " for name, value in values.items())
     self._validation = f"{split}: {''.join(metrics)}"

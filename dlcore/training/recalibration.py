@@ -4,16 +4,13 @@ The running statistics of batch norm belong to the weights of each step. An
 average of weights (arXiv:1803.05407) needs statistics of its own.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
 from dlcore import sharding
 from dlcore.task import Task
 from dlcore.training.feed import Feed
-from dlcore.training.programs import gather
+from dlcore.training.programs import Program, compile_by_length
 from dlcore.training.state import State, step_key
 from dlcore.typing import Array, Batch, PyTree
 
@@ -36,40 +33,41 @@ class Recalibration:
     """Takes the task, the devices, and whether `compile` and calls do work."""
     self._task, self._partitioner = task, partitioner
     self._enabled = enabled
-    self._programs: dict[int | None, Callable] = {}
+    self._programs: dict[int | None, Program] = {}
 
   def compile(self, state: State, feed: Feed) -> None:
     """Compiles the program for every length of the order."""
     if not self._enabled or STATISTICS not in state.average:
       return
-    for length, batch in feed.examples().items():
-      cut = partial(gather, sequences=feed.sequences, length=length)
-      self._programs[length] = self._partitioner.compile(
-        partial(self._measure, cut), state, feed.arrays, batch, donate=False
-      )
+    self._programs = compile_by_length(
+      self._partitioner, self._measure, state, feed, updates_state=False
+    )
 
   def __call__(self, state: State, feed: Feed) -> State:
     """Returns the state with statistics of its averaged parameters."""
     if not self._programs:
       return state
     stop = int(state.batch_index)
-    total, indices = None, range(max(stop - NUM_BATCHES, 0), stop)
-    for index in indices:
+    total, count = None, 0.0
+    for index in range(max(stop - NUM_BATCHES, 0), stop):
       dispatch = feed.dispatch(index)
       at_batch = state.replace(
         batch_index=self._partitioner.replicate(jnp.int32(index))
       )
       program = self._programs[dispatch.length]
-      _, statistics = program(at_batch, feed.arrays, dispatch.batch)
+      statistics, is_finite = program(at_batch, feed.arrays, dispatch.batch)
       total = statistics if total is None else _add(total, statistics)
-      jax.block_until_ready(total)
-    mean = jax.tree.map(lambda leaf: leaf / len(indices), total)
+      count += float(is_finite)
+    if count == 0:
+      return state
+    mean = jax.tree.map(lambda leaf: leaf / count, total)
     return state.replace(average={**state.average, STATISTICS: mean})
 
-  def _measure(
-    self, cut: Callable, state: State, arrays: Batch, rows: Batch
-  ) -> tuple[State, PyTree]:
-    batch = cut(arrays, rows)
+  def _measure(self, state: State, batch: Batch) -> tuple[PyTree, Array]:
+    """Returns the statistics of a batch, and 1; zeros if they are not finite.
+
+    The loop skips updates that are not finite, so their batches count neither.
+    """
     prepare_key, loss_key = jax.random.split(step_key(state))
     params = state.average["params"]
     model_state, batch = self._task.prepare(
@@ -94,7 +92,13 @@ class Recalibration:
     )
     if axis_name:
       statistics = jax.lax.pmean(statistics, axis_name)
-    return state, statistics
+    is_finite = jnp.stack(
+      [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(statistics)]
+    ).all()
+    statistics = jax.tree.map(
+      lambda leaf: jnp.where(is_finite, leaf, 0), statistics
+    )
+    return statistics, is_finite
 
 
 def _batch_statistics(zero: Array, one: Array, running: Array) -> Array:

@@ -10,6 +10,7 @@ import jax
 import optax
 
 from dlcore import data, optim, sharding, storage
+from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.training.decisions import check_best_by
 from dlcore.training.evaluation import Evaluator
@@ -91,6 +92,11 @@ def name_splits(
     return {}
   if isinstance(valid, data.Source):
     return {"valid": valid}
+  if not isinstance(valid, Mapping):
+    raise UserError(
+      "expected valid to be a source, or a mapping of sources by name",
+      f"got a value of type {type(valid).__name__}",
+    )
   return {f"valid/{name}": source for name, source in valid.items()}
 
 

@@ -13,7 +13,7 @@ class Stopped(Exception):
   def __init__(self, number: int, step: int, state: Any = None):
     """Takes the number of the signal, and the step and state at the stop.
 
-    In a notebook, `state` lets a run without a folder continue.
+    Of a run without a folder, `state` is the only result.
     """
     self.number = number
     self.step = step

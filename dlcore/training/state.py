@@ -146,10 +146,11 @@ def trees_to_average(state: State) -> dict[str, Any]:
   Batch statistics belong to the parameters that they were computed with, so
   averaged parameters need averaged statistics.
   """
-  trees_ = {"params": optim.evaluation_params(state.opt_state, state.params)}
+  params = optim.evaluation_params(state.opt_state, state.params)
+  averaged = {"params": params}
   if "batch_stats" in state.model_state:
-    trees_["batch_stats"] = state.model_state["batch_stats"]
-  return trees_
+    averaged["batch_stats"] = state.model_state["batch_stats"]
+  return averaged
 
 
 def evaluation_variables(state: State) -> tuple[Params, ModelState]:

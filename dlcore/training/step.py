@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from dlcore import optim
+from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.training.state import State, trees_to_average
 from dlcore.training.update import Penalty, make_update
@@ -83,6 +84,7 @@ def average(step: Step, decay: float) -> Step:
   """
 
   def averaging(state: State, batch: Batch):
+    _check_slot(state.average, "average", "average=True")
     new, log = step(state, batch)
     if decay == 0:
       return new.replace(average=trees_to_average(new)), log
@@ -125,6 +127,12 @@ def guard(
   """
 
   def guarded(state: State, batch: Batch):
+    spikes = bool(spike_factor)
+    _check_slot(
+      "norm" in state.guard if spikes else state.guard,
+      "guard",
+      f"guard=init_guard({'spikes=True' * spikes})",
+    )
     new, log = step(state, batch)
     counts, norm = state.guard, log["gradient_norm"]
     valid = jnp.isfinite(log["loss"]) & jnp.isfinite(norm)
@@ -162,6 +170,20 @@ def guard(
   return guarded
 
 
+def _check_slot(present: Any, wrapper: str, argument: str) -> None:
+  """Checks that the state has the arrays of a wrapper.
+
+  Raises:
+    UserError: it has not.
+  """
+  if not present:
+    raise UserError(
+      f"expected a state with the arrays of {wrapper}",
+      "got one without them",
+      f"create it with init_state(..., {argument})",
+    )
+
+
 def _follow_norm(
   counts: dict[str, Array], norm: Array, applied: Array
 ) -> dict[str, Array]:
@@ -189,6 +211,9 @@ def sum_metrics(step: Step, log_every: int) -> Step:
     applied = log.pop("applied", True)
     halted = state.guard.get("halted", False)
     continues = (state.step % log_every != 0) | halted
+    _check_slot(
+      state.metrics or not log["metrics"], "sum_metrics", "metrics=True"
+    )
     metrics = jax.tree.map(
       lambda old, value: (
         jnp.where(continues, old, 0) + jnp.where(applied, value, 0)

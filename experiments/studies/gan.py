@@ -102,10 +102,12 @@ def discriminator_task():
   return Task(init, loss, evaluate=unused, predict=unused)
 
 
-def make_iteration(tx):
+def make_iteration(tasks, optimizers):
   """Returns `(players, batch) -> (players, losses)`, one step of each."""
-  tasks = {"d": discriminator_task(), "g": generator_task()}
-  steps = {name: training.make_step(task, tx) for name, task in tasks.items()}
+  steps = {
+    name: training.make_step(task, optimizers[name])
+    for name, task in tasks.items()
+  }
 
   def iteration(players, batch):
     losses = {}
@@ -114,11 +116,11 @@ def make_iteration(tx):
       state = players[name].replace(model_state=frozen)
       state, log = steps[name](state, batch)
       # The other player's weights are not kept twice.
-      players |= {name: state.replace(model_state={FROZEN: {}})}
+      players = {**players, name: state.replace(model_state={FROZEN: {}})}
       losses[name] = log["loss"]
     return players, losses
 
-  return tasks, iteration
+  return iteration
 
 
 def distance(params, images):
@@ -134,16 +136,19 @@ def main(steps=3000):
   """Trains both players; returns the distance before and after."""
   train = data.load("digits").train
   images = train.read(np.arange(train.size))["image"]
-  tx = optim.create("adam", learning_rate=3e-4, b1=0.5)
+  tasks = {"d": discriminator_task(), "g": generator_task()}
+  optimizers = {
+    "d": optim.create("adam", learning_rate=3e-4, b1=0.5),
+    "g": optim.create("adam", learning_rate=3e-4, b1=0.5),
+  }
   order = data.shuffled(train.size, batch_size=64)
   example = next(data.batches(train, order, seed=0))
-  tasks, iteration = make_iteration(tx)
   players = {
-    name: training.init_state(task, tx, example, seed=seed)
+    name: training.init_state(task, optimizers[name], example, seed=seed)
     for seed, (name, task) in enumerate(tasks.items())
   }
   start = distance(players["g"].params, images)
-  iteration = jax.jit(iteration)
+  iteration = jax.jit(make_iteration(tasks, optimizers))
   for batch in data.batches(train, order, seed=0, stop=steps):
     players, losses = iteration(players, batch)
   print({name: round(float(loss), 3) for name, loss in losses.items()})

@@ -29,6 +29,8 @@ ON = {
   "cutout": 4,
 }
 MIXED = {"mixup": 0.8, "cutmix": 1.0}
+COMPILED = ("flip", "rotate", "crop", "contrast", "noise", "erase", "mixup")
+"""Augmentations whose programs the fast tier compiles."""
 SLOTS = jnp.arange(6)
 KEY = jax.random.key(1)
 
@@ -59,12 +61,10 @@ def test_every_augmentation_is_tested():
   assert MIXED.keys() == augment.MIXTURES.keys()
 
 
+# Shapes and dtypes of all are inferred without compiling below.
+@pytest.mark.fast_cases(*(f"float32-{name}" for name in COMPILED))
 @pytest.mark.parametrize("name", {**ON, **MIXED})
-@pytest.mark.parametrize(
-  # Shapes and dtypes of uint8 images are inferred without compiling below.
-  "dtype",
-  [pytest.param(np.uint8, marks=pytest.mark.slow), np.float32],
-)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_shape_range_and_dtype_are_kept_and_the_key_decides(
   program, photos, name, dtype
 ):
@@ -127,6 +127,7 @@ def test_all_augmentations_compose(photos):
   assert (out.shape, out.dtype) == (photos.shape, np.uint8)
 
 
+@pytest.mark.fast_cases(*COMPILED)
 @pytest.mark.parametrize("name", {**ON, **MIXED})
 def test_a_traced_value_acts_as_the_python_number_and_zero_as_the_identity(
   compiled, program, photos, name

@@ -37,6 +37,7 @@ def test_partners_share_one_mixture_and_their_shares_add_up_to_one(mixed, name):
   assert len(np.unique(share)) > 10  # Of 20; areas of pixels may coincide.
 
 
+@pytest.mark.fast_cases("settings1")
 @pytest.mark.parametrize("settings", [MIXED, {"mixup": 0.3}])
 def test_a_mixture_is_the_same_on_any_number_of_devices(
   mixed, photos, settings

@@ -35,6 +35,16 @@ def test_a_data_set_loads_and_its_info_survives_json(name):
   assert len(set(checksums)) == len(checksums)
 
 
+@pytest.mark.parametrize(
+  "returned", [None, data.load("digits").train, data.Splits({"label": [0]})]
+)
+def test_a_row_that_returns_no_splits_is_named(monkeypatch, returned):
+  monkeypatch.setitem(data.DATASETS, "own", lambda: returned)
+  with pytest.raises(UserError, match="'own' of DATASETS") as caught:
+    data.load("own")
+  assert len(caught.value.lines) == 3
+
+
 @pytest.mark.parametrize("name", sorted(data.DATASETS.keys() - NEED_FILES))
 def test_a_limit_selects_that_many_examples_and_a_misspelled_setting_is_refused(
   name,

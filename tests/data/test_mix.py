@@ -48,6 +48,14 @@ def test_every_example_occurs_and_repeats_differ_by_one(sizes):
     assert abs(len(part) - weight * mixed.size) <= 1
 
 
+def test_a_mixture_of_token_ids_has_the_larger_vocabulary():
+  ids = np.arange(10, dtype=np.int32)[:, None]
+  parts = [data.from_arrays({"input_ids": factor * ids}) for factor in (1, 2)]
+  mixed = data.mix((parts[0], 0.5), (parts[1], 0.5))
+  assert mixed.info.schema == parts[1].info.schema
+  assert mixed.info.schema.vocab_size == 19
+
+
 def test_a_streamed_mixture_equals_the_one_in_memory():
   parts = [_source(0, 60), _source(1000, 40)]
   resident = data.mix((parts[0], 0.5), (parts[1], 0.5))

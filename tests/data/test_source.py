@@ -73,11 +73,11 @@ def test_labels_that_are_text_are_refused():
     data.from_arrays(arrays, classes=["a", "b"])
 
 
-@pytest.mark.parametrize("label", [-1, 2])
+@pytest.mark.parametrize("label", [-1, 2, 0.5])
 def test_labels_out_of_range_are_refused(label):
   arrays = {
     "features": np.zeros((3, 1), np.float32),
-    "label": np.array([0, 1, label], np.int32),
+    "label": np.array([0, 1, label]),
   }
   with pytest.raises(UserError, match=f"got {label} in row 2"):
     data.from_arrays(arrays, classes=["a", "b"])
@@ -96,8 +96,116 @@ def test_input_and_target_are_recognized_by_name():
   info = data.from_arrays(other, input="x", target="y").info
   assert info.inputs == {"x": ((1,), "float32")}
   assert info.schema.target == "y"
-  with pytest.raises(ValueError, match="expected an array 'z' among"):
+  with pytest.raises(UserError, match="expected an array 'z'"):
     data.from_arrays(other, input="z")
+
+
+@pytest.mark.parametrize(
+  ("names", "settings"),
+  [
+    (("x", "label"), {"target": "lable"}),
+    (("x", "label"), {"schema": data.ArraySchema(target="lable")}),
+    (("x", "lable"), {"schema": data.ArraySchema(target="label")}),
+    (("x", "lable"), {"classes": ("a", "b")}),
+    (("x", "labels"), {"input": "x", "sequences": ["labls"]}),
+  ],
+)
+def test_a_misspelled_name_of_an_array_is_refused_with_the_nearest(
+  names, settings
+):
+  arrays = {name: np.zeros(3, np.int32) for name in names}
+  with pytest.raises(UserError, match="did you mean 'l") as caught:
+    data.from_arrays(arrays, name="own", **settings)
+  assert len(caught.value.lines) == 3
+
+
+@pytest.mark.parametrize(
+  "other",
+  [
+    {"b": np.arange(4, dtype=np.int32)},
+    {"a": np.arange(4, dtype=np.int32)[:, None]},
+    {"a": np.arange(4, dtype=np.uint32)},
+    {"a": np.array([0, 1, 2, 4], np.int32)},
+  ],
+)
+def test_the_checksum_covers_names_shapes_dtypes_and_values(other):
+  arrays = {"a": np.arange(4, dtype=np.int32)}
+  sha256 = data.from_arrays(arrays).info.sha256
+  assert data.from_arrays(dict(arrays)).info.sha256 == sha256
+  assert data.from_arrays(other).info.sha256 != sha256
+
+
+def test_the_checksum_does_not_depend_on_the_order_of_the_arrays():
+  arrays = {"a": np.arange(4), "b": np.ones(4)}
+  backwards = dict(reversed(arrays.items()))
+  one, two = map(data.from_arrays, (arrays, backwards))
+  assert one.info.sha256 == two.info.sha256
+
+
+@pytest.mark.parametrize(
+  ("name", "ids", "got"),
+  [
+    ("input_ids", [[0.0, 1.0]], "float64"),
+    ("input_ids", [[False, True]], "bool"),
+    ("token_type_ids", [[0.0, 1.0]], "float64"),
+    ("decoder_input_ids", [[-100, 1]], "got -100 to 1"),
+    ("input_ids", [[0, -1]], "got -1 to 0"),
+    ("input_ids", [[0, 9]], "got 0 to 9"),
+  ],
+)
+def test_token_ids_are_integers_of_the_vocabulary(name, ids, got):
+  arrays = {"input_ids": np.zeros((1, 2), np.int32), name: np.array(ids)}
+  with pytest.raises(UserError, match=got) as caught:
+    data.from_arrays(arrays, schema=data.ArraySchema(vocab_size=9))
+  assert len(caught.value.lines) == 3
+
+
+def test_the_vocabulary_covers_the_ids_of_all_splits(monkeypatch):
+  ids = np.arange(20, dtype=np.int32).reshape(10, 2)
+  arrays = {"input_ids": ids, "label": np.zeros(10, np.int32)}
+  assert data.from_arrays(arrays).info.schema.vocab_size == 20
+  schema = data.ArraySchema(classes=("a", "b"))
+  test = {**arrays, "input_ids": 2 * ids}
+  splits = data.make_splits(
+    {"train": arrays, "test": test}, schema, name="ids", valid_fraction=0.5
+  )
+  assert [part.info.schema.vocab_size for part in splits] == [39] * 3
+  assert data.limit(splits.train, 2).info.schema.vocab_size == 39
+  separate = data.Splits(*map(data.from_arrays, (arrays, arrays, test)))
+  monkeypatch.setitem(data.DATASETS, "ids", lambda: separate)
+  sizes = [part.info.schema.vocab_size for part in data.load("ids")]
+  assert sizes == [39] * 3
+
+
+def test_splits_of_arrays_need_no_hashes_and_do_not_depend_on_the_order():
+  features = np.arange(20, dtype=np.float32)[:, None]
+  schema = data.ArraySchema(classes=("a", "b"))
+
+  def split(rows):
+    arrays = {"features": features[rows], "label": rows % 2}
+    parts = data.make_splits(
+      {"train": arrays}, schema, name="own", test_fraction=0.2
+    )
+    return [sorted(part.arrays["features"].ravel()) for part in parts]
+
+  rows = np.arange(20)
+  assert split(rows) == split(rows[::-1])
+  assert [len(part) for part in split(rows)] == [14, 2, 4]
+
+
+def test_splits_of_malformed_parts_are_refused():
+  features = np.zeros((4, 1), np.float32)
+  schema = data.ArraySchema()
+
+  def split(parts, **settings):
+    return data.make_splits(parts, schema, name="own", **settings)
+
+  with pytest.raises(UserError, match="did you mean 'valid'"):
+    split({"train": {"features": features}, "vald": {"features": features}})
+  with pytest.raises(UserError, match="the same N above 0 in own"):
+    split({"train": {"features": features, "label": [0, 1]}})
+  with pytest.raises(ValueError, match="expected 4 hashes, got 3"):
+    split({"train": {"features": features}}, hashes="abc")
 
 
 def test_token_ids_come_with_their_masks():
@@ -122,7 +230,9 @@ def test_sequences_are_the_arrays_with_one_value_per_token():
   assert source.info.schema.sequences == ("input_ids",)
 
 
-@pytest.mark.parametrize("lengths", [[1, 2], [1, 2, 5], [1, 2, -1], [1, 2, 3]])
+@pytest.mark.parametrize(
+  "lengths", [[1, 2], [1, 2, 5], [1, 2, -1], [1, 2, 3], [1, 2, 3.5]]
+)
 def test_lengths_that_cut_tokens_are_refused(lengths):
   ids = np.ones((3, 4), np.int32)
   with pytest.raises(ValueError, match="lengths"):
@@ -139,7 +249,7 @@ def test_a_source_is_printed_in_one_line():
   source = data.load("digits").train
   assert repr(source) == (
     "Source(digits: 808 examples in memory, image uint8[8, 8, 1] -> label "
-    "(10 classes), sha256 18398daf4e74)"
+    "(10 classes), sha256 bfd47007a6d2)"
   )
   unknown = data.from_arrays({"x": np.zeros((3, 1))})
   assert "\n" not in repr(unknown._replace(arrays=None))
@@ -159,6 +269,22 @@ def test_a_constant_column_is_divided_by_one():
   actual = normalization.statistics({"features": features})["normalization"]
   assert actual["std"][0] == 1.0
   np.testing.assert_allclose(actual["mean"], [0.1, 3.0], rtol=1e-6)
+
+
+def test_statistics_of_several_targets_are_per_column():
+  target = np.array([[1.0, 100.0], [3.0, 300.0]], np.float32)
+  arrays = {"features": np.zeros((2, 1), np.float32), "target": target}
+  expected = {"mean": [2.0, 200.0], "std": [1.0, 100.0]}
+  actual = normalization.statistics(arrays)["target_normalization"]
+  assert actual == expected
+  settings = {"mean": target.mean(0), "std": target.std(0)}
+  source = data.from_arrays(arrays, target_normalization=settings)
+  assert source.info.schema.target_normalization == expected
+  for one in (target[:, 0], target[:, :1]):
+    scalars = normalization.statistics({"target": one})["target_normalization"]
+    assert scalars == {"mean": 2.0, "std": 1.0}
+    with pytest.raises(ValueError, match="target_normalization of two"):
+      data.from_arrays({**arrays, "target": one}, target_normalization=settings)
 
 
 def test_image_statistics_equal_those_of_the_floats():

@@ -355,6 +355,33 @@ def test_damaged_records_are_reported(tmp_path, small_cifar):
   _refused("delete", "cifar10", **small_cifar)
 
 
+@pytest.mark.parametrize(
+  ("name", "content", "reason"),
+  [
+    ("dataset_info.json", b"[" * 100_000, "nested too deeply"),
+    ("dataset_info.json", b'{"splits": 3}', "splits"),
+    ("dataset_info.json", b"\xff", "utf-8"),
+    ("features.json", b"null", "expected a JSON object"),
+    ("label.labels.txt", None, "larger than 4,194,304 bytes"),
+  ],
+)
+def test_damaged_metadata_is_reported(
+  tmp_path, small_cifar, name, content, reason
+):
+  data.load("cifar10", **small_cifar)
+  path = next(tmp_path.rglob(name))
+  if content is None:
+    with path.open("r+b") as file:
+      file.truncate(1 << 40)  # A sparse file.
+  else:
+    path.write_bytes(content)
+  settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
+  with pytest.raises(UserError, match=reason) as error:
+    data.load("cifar10", **settings)
+  assert "delete the folder" in error.value.lines[-1]
+  assert len(error.value.lines) == 3
+
+
 def test_an_unknown_feature_is_reported_with_the_nearest(small_cifar):
   _refused(
     "did you mean 'label'", "cifar10", target_feature="labl", **small_cifar

@@ -13,7 +13,8 @@ import pytest
 from jax import export
 from PIL import Image
 
-from dlcore import experiment, models, storage, transfer, trees
+from dlcore import data, experiment, models, storage, transfer, trees
+from dlcore.errors import UserError
 from dlcore.experiment import RunFolder, defaults
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +150,17 @@ def test_an_export_of_version_0_1_is_a_source_of_initial_weights():
   assert loaded.keys() == exported.keys()
   for path, leaf in exported.items():
     np.testing.assert_array_equal(leaf, loaded[path], err_msg=path)
+
+
+def test_checksums_of_the_bytes_alone_are_recognized(tmp_path):
+  train, _, test = data.load("digits")
+  recorded = {"size": train.size, "sha256": data.sha256_v0_1(train)}
+  folder = RunFolder(tmp_path)
+  folder.write_json("assets/data.json", {"splits": {"train": recorded}})
+  folder.compare_checksums({"train": train})
+  for other in (test, None):
+    with pytest.raises(UserError, match="the train data"):
+      folder.compare_checksums({"train": other})
 
 
 @every_run

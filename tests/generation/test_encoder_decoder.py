@@ -71,6 +71,7 @@ def test_with_a_cache_the_tokens_equal_those_of_a_full_forward_pass(sources):
   np.testing.assert_array_equal(output.ids, expected)
 
 
+@pytest.mark.fast_cases("seq2seq")
 def test_padding_of_the_source_does_not_change_the_output(sources):
   model, variables, ids, mask = sources
 

@@ -1,8 +1,7 @@
-"""Small image models, one of each class, and the tiers of test cases."""
+"""Small image models, one of each class."""
 
 import jax
 import numpy as np
-import pytest
 
 from dlcore import trees
 
@@ -46,9 +45,3 @@ def initialized(model, x, generator):
   key = jax.random.key(0)
   shapes = jax.eval_shape(lambda: model.init(key, x, train=False))
   return trees.map_with_path(sample, shapes)
-
-
-def tiers(cases, fast):
-  """Returns the cases; those that are not in `fast` run in the slow tier."""
-  slow = pytest.mark.slow
-  return [pytest.param(c, marks=() if c in fast else slow) for c in cases]

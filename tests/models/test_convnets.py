@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
-from small import initialized, tiers
+from small import initialized
 
 from dlcore import models
 from dlcore.errors import UserError
@@ -69,11 +69,9 @@ def test_features_and_head_compute_the_logits(name):
     np.testing.assert_allclose(by_hand, logits, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.fast_cases("mixer")
 @pytest.mark.parametrize(
-  "name",
-  tiers(
-    [name for name in SMALL if name not in ("resnet20", "vgg11")], {"mixer"}
-  ),
+  "name", [name for name in SMALL if name not in ("resnet20", "vgg11")]
 )
 def test_stochastic_depth_has_no_effect_in_eval_mode(name):
   model, variables, x = make(name)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import tiers
 
 from dlcore import models, trees
 from dlcore.errors import UserError
@@ -129,7 +128,8 @@ def test_scan_and_remat_preserve_the_gradient_which_is_nonzero_everywhere(case):
     assert np.abs(leaf - right[path]).max() <= 1e-4 * scale + 1e-7, path
 
 
-@pytest.mark.parametrize("case", tiers(TRAINED, {"gpt2"}))
+@pytest.mark.fast_cases("gpt2")
+@pytest.mark.parametrize("case", TRAINED)
 def test_one_batch_is_overfitted(case):
   model, variables = make(case)
   params = scanned(variables["params"])
@@ -140,7 +140,8 @@ def test_one_batch_is_overfitted(case):
   assert value < 0.05
 
 
-@pytest.mark.parametrize("case", tiers(CASES, COMPILED))
+@pytest.mark.fast_cases(*COMPILED)
+@pytest.mark.parametrize("case", CASES)
 def test_future_tokens_do_not_change_the_past(case):
   model, variables = make(case)
   model = model.clone(head=None)
@@ -163,7 +164,8 @@ def test_future_tokens_do_not_change_the_past(case):
   np.testing.assert_array_equal(depends, np.tri(len(ids), dtype=bool))
 
 
-@pytest.mark.parametrize("case", tiers(CASES, COMPILED))
+@pytest.mark.fast_cases(*COMPILED)
+@pytest.mark.parametrize("case", CASES)
 def test_padding_on_either_side_changes_nothing(case):
   model, variables = make(case)
   ids, *others = ids_of(model)
@@ -194,7 +196,8 @@ def test_jit_equals_no_jit(case):
   np.testing.assert_allclose(plain, compiled, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", tiers(CASES, {"gpt2", "transformer"}))
+@pytest.mark.fast_cases("gpt2", "transformer")
+@pytest.mark.parametrize("case", CASES)
 def test_bfloat16_is_finite_and_close(case):
   model, variables = make(case)
   ids = ids_of(model)

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import tiers
 
 from dlcore import models, trees
 from dlcore.errors import UserError
@@ -95,7 +94,8 @@ def assert_close(left, right, tolerance):
     assert np.abs(leaf - right[path]).max() < tolerance * scale, path
 
 
-@pytest.mark.parametrize("case", tiers(SHORT, {"vit_tiny"}))
+@pytest.mark.fast_cases("vit_tiny")
+@pytest.mark.parametrize("case", SHORT)
 def test_jit_equals_no_jit(case):
   model, variables, inputs = make(case)
   model = model.clone(depth=1)
@@ -105,7 +105,8 @@ def test_jit_equals_no_jit(case):
   assert_close(plain, compiled, 1e-5)
 
 
-@pytest.mark.parametrize("case", tiers(CASES, {"bert_base", "vit_tiny mean"}))
+@pytest.mark.fast_cases("bert_base", "vit_tiny mean")
+@pytest.mark.parametrize("case", CASES)
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   model, variables, inputs = make(case)
   model = model.clone(depth=1)
@@ -180,7 +181,8 @@ def test_a_scan_returns_the_same_intermediates():
   assert_close(scanned, plain, 1e-5)
 
 
-@pytest.mark.parametrize("case", tiers(SHORT, {"bert_base"}))
+@pytest.mark.fast_cases("bert_base")
+@pytest.mark.parametrize("case", SHORT)
 def test_bfloat16_is_finite_and_close(case):
   model, variables, inputs = make(case)
   exact = evaluate(model, variables, inputs)
@@ -190,7 +192,8 @@ def test_bfloat16_is_finite_and_close(case):
   assert np.abs(output - exact).max() < 0.05 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("case", tiers(SHORT, {"vit_tiny"}))
+@pytest.mark.slow  # tests/models/test_contract.py traces every rate.
+@pytest.mark.parametrize("case", SHORT)
 def test_traced_rates_give_the_same_output_as_python_numbers(case):
   model, variables, inputs = make(case)
   names = ["dropout", "attention_dropout"]
@@ -212,9 +215,8 @@ def test_traced_rates_give_the_same_output_as_python_numbers(case):
     assert np.abs(traced(single, 1) - plain).max() > 0.01
 
 
-@pytest.mark.parametrize(
-  "case", tiers(["bert_base", "bert_base tokens"], {"bert_base tokens"})
-)
+@pytest.mark.fast_cases("bert_base tokens")
+@pytest.mark.parametrize("case", ["bert_base", "bert_base tokens"])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_changes_nothing(case, side):
   model, variables, _ = make(case)

@@ -9,7 +9,7 @@ import optax
 import pytest
 import small
 from jax import export
-from small import initialized, tiers
+from small import initialized
 
 from dlcore import layers, models, trees
 from dlcore.errors import UserError
@@ -100,7 +100,8 @@ def test_logits_are_float32_and_variables_plain_dicts(case):
     model.apply(variables, x)
 
 
-@pytest.mark.parametrize("case", tiers(EACH, {"cnn", "mlp"}))
+@pytest.mark.fast_cases("cnn", "mlp")
+@pytest.mark.parametrize("case", EACH)
 def test_jit_equals_no_jit(case):
   model, variables, x = make(case)
   plain = model.apply(variables, x, train=False)
@@ -156,7 +157,8 @@ def split(variables):
   return extra.pop("params"), extra
 
 
-@pytest.mark.parametrize("case", tiers(SETTINGS, CHEAP))
+@pytest.mark.fast_cases(*CHEAP)
+@pytest.mark.parametrize("case", SETTINGS)
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   params, extra = split(make(case)[1])
   _, step = learner(case)
@@ -169,7 +171,8 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   assert value < 0.02
 
 
-@pytest.mark.parametrize("case", tiers(REGULARIZED, CHEAP))
+@pytest.mark.fast_cases(*CHEAP)
+@pytest.mark.parametrize("case", REGULARIZED)
 def test_remat_preserves_the_gradient(case):
   params, extra = split(make(case)[1])
   loss, step = learner(case)
@@ -188,7 +191,8 @@ def assert_same_gradient(left, right):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * scale + 1e-6)
 
 
-@pytest.mark.parametrize("case", tiers(EACH, CHEAP))
+@pytest.mark.fast_cases(*CHEAP)
+@pytest.mark.parametrize("case", EACH)
 def test_bfloat16_is_finite_and_close(case):
   model, variables, x = make(case)
   exact = evaluate(model, variables, x)
@@ -198,7 +202,8 @@ def test_bfloat16_is_finite_and_close(case):
   assert np.abs(logits - exact).max() < 0.05 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("case", tiers(REGULARIZED, CHEAP))
+@pytest.mark.fast_cases("cnn", "mlp")
+@pytest.mark.parametrize("case", REGULARIZED)
 def test_a_traced_dropout_rate_gives_the_same_output_as_a_number(case):
   model, variables, x = make(case)
   outputs = []
@@ -219,7 +224,8 @@ def test_a_traced_dropout_rate_gives_the_same_output_as_a_number(case):
   assert np.abs(outputs[0] - outputs[1]).max() > 0.01
 
 
-@pytest.mark.parametrize("case", tiers(EACH, {"cnn", "convnext_tiny"}))
+@pytest.mark.fast_cases("cnn", "convnext_tiny")
+@pytest.mark.parametrize("case", EACH)
 def test_the_gradient_lowers_for_every_platform(case):
   model, variables, x = make(case)
   gradient = jax.grad(

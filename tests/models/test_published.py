@@ -12,7 +12,7 @@ LANGUAGE_MODELS = (models.Bert, models.GPT2, models.Llama)
 FAST = (
   *("bert_base", "distilbert", "gpt2", "llama3_2_1b", "marian", "minilm_l6"),
   *("qwen2_0_5b", "smollm_135m", "transformer_base", "vit_tiny"),
-  *("convnext_tiny", "efficientnet_lite0", "mixer", "resnet18", "resnet20"),
+  *("convnext_tiny", "efficientnet_lite0", "mixer", "resnet18"),
   *("vgg11", "wide_resnet28_10"),
 )
 """One of each class and head whose `init` is traced within a second."""
@@ -23,13 +23,8 @@ UNPUBLISHED = {
 }
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
-    for name in models.PUBLISHED
-  ],
-)
+@pytest.mark.fast_cases(*FAST)
+@pytest.mark.parametrize("name", models.PUBLISHED)
 def test_models_have_the_published_parameter_counts(name):
   published = models.PUBLISHED[name]
   settings = dict(published.settings)

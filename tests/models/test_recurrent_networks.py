@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import tiers
 
 from dlcore import models, trees
 from dlcore.errors import UserError
@@ -127,7 +126,8 @@ def logits_of(case):
   return value_and_gradient(model, variables, np.ones_like(MASK), *inputs)[2]
 
 
-@pytest.mark.parametrize("case", tiers(CASES, COMPILED))
+@pytest.mark.fast_cases(*COMPILED)
+@pytest.mark.parametrize("case", CASES)
 def test_logits_are_float32_with_the_shape_of_the_head(case):
   model, variables, inputs = make(case)
   logits = logits_of(case)
@@ -152,7 +152,8 @@ def test_jit_equals_no_jit():
   )
 
 
-@pytest.mark.parametrize("case", tiers(CASES, COMPILED))
+@pytest.mark.fast_cases(*COMPILED)
+@pytest.mark.parametrize("case", CASES)
 def test_padding_has_no_effect_whatever_its_value(case):
   model, variables, inputs = make(case)
   filler = 0 if model.vocab_size else np.nan
@@ -171,9 +172,8 @@ def test_a_padded_row_equals_the_row_without_padding():
   np.testing.assert_allclose(padded[1:2], single, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-  "case", tiers(CASES, {"rnn classifier", "lstm tied", "seq2seq general"})
-)
+@pytest.mark.fast_cases("rnn classifier", "lstm tied", "seq2seq general")
+@pytest.mark.parametrize("case", CASES)
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   model, variables, inputs = make(case)
   tx = optax.adam(2e-2)
@@ -191,7 +191,8 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   assert value < 0.05
 
 
-@pytest.mark.parametrize("case", tiers(CASES, {"lstm tied", "seq2seq general"}))
+@pytest.mark.fast_cases("lstm tied", "seq2seq general")
+@pytest.mark.parametrize("case", CASES)
 def test_bfloat16_is_finite_and_close(case):
   model, variables, inputs = make(case)
   exact = logits_of(case)
@@ -201,10 +202,8 @@ def test_bfloat16_is_finite_and_close(case):
   assert np.abs(logits - exact).max() < 0.05 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize(
-  "case",
-  tiers(["rnn classifier", "lstm tied", "seq2seq dot"], {"rnn classifier"}),
-)
+@pytest.mark.fast_cases("rnn classifier")
+@pytest.mark.parametrize("case", ["rnn classifier", "lstm tied", "seq2seq dot"])
 def test_a_traced_dropout_rate_of_zero_equals_eval_mode(case):
   model, variables, inputs = make(case)
   without = train_apply(model, variables, 0.0, *inputs)
@@ -261,7 +260,8 @@ def test_decoding_one_token_at_a_time_equals_one_call():
   )
 
 
-@pytest.mark.parametrize("case", tiers(DECODERS, COMPILED))
+@pytest.mark.fast_cases(*COMPILED)
+@pytest.mark.parametrize("case", DECODERS)
 def test_decoding_a_target_one_token_at_a_time_equals_one_call(case):
   model, variables, (ids, target) = make(case)
   encode = functools.partial(model.apply, train=False, method="encode")
@@ -276,7 +276,8 @@ def test_decoding_a_target_one_token_at_a_time_equals_one_call(case):
   np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", tiers(DECODERS, COMPILED))
+@pytest.mark.fast_cases(*COMPILED)
+@pytest.mark.parametrize("case", DECODERS)
 def test_a_decoder_attends_to_unmasked_tokens_and_depends_on_its_past(case):
   model, variables, (ids, target) = make(case)
   run = jit(

@@ -25,20 +25,13 @@ def test_every_optimizer_and_schedule_has_a_formula():
 
 # With default settings Optax's version of these is wrong. The settings of all
 # are in the next test.
-FAST = {"adan", "amsgrad", "prodigy", "radam"}
-
-
-@pytest.mark.parametrize(
-  "name",
-  [
-    pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
-    for name in optim.OPTIMIZERS
-  ],
-)
+@pytest.mark.fast_cases("adan", "amsgrad", "prodigy", "radam")
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_every_optimizer_equals_its_formula(name):
   assert comparison.optimizer_difference(name, {}) <= TOLERANCE
 
 
+@pytest.mark.fast_cases("adamw", "lars", "muon", "nadam", "schedule_free_adamw")
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_every_setting_of_an_optimizer_has_its_place_in_the_formula(name):
   settings = comparison.optimizer_settings(name)

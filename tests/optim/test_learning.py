@@ -133,6 +133,7 @@ def test_every_optimizer_learns_digits(name):
 
 # States with moments, factored moments, an estimate of the rate, the momentum
 # of matrices, an average of iterates.
+@pytest.mark.fast_cases("adafactor", "schedule_free_sgd")
 @pytest.mark.parametrize(
   "name", ["adamw", "adafactor", "prodigy", "muon", "schedule_free_sgd"]
 )
@@ -152,6 +153,7 @@ def test_fit_trains_with_every_kind_of_state(name):
   assert total / count < BETTER
 
 
+@pytest.mark.fast_cases("cosine", "plateau")
 @pytest.mark.parametrize("name", optim.SCHEDULES)
 def test_every_schedule_learns_digits(name):
   settings = {"warmup_steps": 10} if name == "inverse_sqrt" else {}

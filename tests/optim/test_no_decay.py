@@ -30,13 +30,8 @@ def is_excluded(path):
   return re.search(optim.NO_DECAY, path) is not None
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
-    for name in models.MODELS
-  ],
-)
+@pytest.mark.fast_cases(*FAST)
+@pytest.mark.parametrize("name", models.MODELS)
 def test_vectors_class_tokens_and_position_embeddings_are_not_decayed(name):
   settings = {"vocab_size": 11} if name in ("gru", "lstm", "rnn") else {}
   model = models.create(name, num_classes=3, **settings)
@@ -67,7 +62,7 @@ def test_the_class_token_and_the_position_embedding_of_vit_keep_their_size():
   )
   tx = optim.create("adamw", learning_rate=1.0, weight_decay=0.5)
   zeros = optax.tree.zeros_like(params)
-  updates, _ = tx.update(zeros, tx.init(params), params)
+  updates, _ = jax.jit(tx.update)(zeros, tx.init(params), params)
   for path, update in trees.flatten(updates).items():
     kept = path.endswith(("bias", "scale", "class_token", "position"))
     np.testing.assert_array_equal(update, 0.0 if kept else -0.5, path)

@@ -86,6 +86,7 @@ def test_decay_is_decoupled_and_excludes_biases_and_norms(name):
     np.testing.assert_allclose(change, -2 * decrease, rtol=1e-4, atol=rounding)
 
 
+@pytest.mark.fast_cases("adafactor", "adamw", "lars", "muon", "prodigy", "sgd")
 @pytest.mark.parametrize("name", NAMES)
 def test_updates_are_finite_for_every_finite_gradient(name):
   settings = inspect.signature(optim.OPTIMIZERS[name]).parameters
@@ -199,6 +200,42 @@ def test_muon_orthogonalizes_matrices_and_updates_the_rest_by_adam():
     # Adam's first update is the rate; Nesterov momentum enlarges it.
     expected = RATE * (1 + 0.9 / 1.9)
     np.testing.assert_allclose(jnp.abs(leaf), expected, rtol=1e-4)
+
+
+def test_an_empty_pattern_of_muon_leaves_every_matrix_to_it():
+  kernels = {"dense_0": {"kernel": jnp.arange(12.0).reshape(4, 3)}}
+  matched, empty = (
+    optim.create("muon", learning_rate=RATE, adam_params=pattern)
+    for pattern in ("no match", "")
+  )
+  expected, _ = matched.update(kernels, matched.init(kernels), kernels)
+  actual, _ = empty.update(kernels, empty.init(kernels), kernels)
+  np.testing.assert_array_equal(
+    actual["dense_0"]["kernel"], expected["dense_0"]["kernel"]
+  )
+
+
+def test_schedule_free_in_a_partition_evaluates_its_own_average():
+  schedule_free = optim.create("schedule_free_sgd", learning_rate=0.2)
+  other = optim.create("sgd", learning_rate=0.1)
+  labels = {name: name if name == "head" else "rest" for name in tree()}
+  both = optax.partition({"head": schedule_free, "rest": other}, labels)
+
+  def train(tx):
+    """Returns the parameters after three updates, and those to evaluate."""
+    params = tree()
+    state = tx.init(params)
+    for seed in range(1, 4):
+      updates, state = tx.update(tree(seed), state, params)
+      params = optax.apply_updates(params, updates)
+    return params, optim.evaluation_params(state, params)
+
+  alone, plain = train(schedule_free)[1], train(other)[1]
+  params, averaged = train(both)
+  assert_close(averaged["head"], alone["head"])
+  rest = {name: leaf for name, leaf in averaged.items() if name != "head"}
+  assert_close(rest, {name: plain[name] for name in rest})
+  assert_close(rest, {name: params[name] for name in rest}, 0)
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])

@@ -199,3 +199,13 @@ def test_a_rule_of_rates_that_matches_nothing_is_refused():
   tx = optim.create("sgd", learning_rate=0.1, rates=(("haed", 10.0),))
   with pytest.raises(UserError, match="did you mean 'head'"):
     tx.init({"head": {"kernel": jnp.ones(2)}, "dense": {"bias": jnp.ones(2)}})
+
+
+def test_layers_of_which_none_matches_are_refused():
+  params = {"embed": {"kernel": jnp.ones(2)}, "head": {"bias": jnp.ones(2)}}
+  settings = {"learning_rate": 0.1, "layer_decay": 0.5}
+  tx = optim.create("sgd", layers=("embd", "hed"), **settings)
+  with pytest.raises(UserError, match="did you mean 'embed'"):
+    tx.init(params)
+  # One of them may be frozen.
+  optim.create("sgd", layers=("embd", "head"), **settings).init(params)

@@ -107,6 +107,7 @@ BASE = {
 CHANGED = {"eps": 0.5, "eps_root": 0.5, "estim_lr0": 1e-3}
 
 
+@pytest.mark.fast_cases("adafactor", "adamw", "lars", "muon", "prodigy", "sgd")
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_every_number_of_every_optimizer_may_be_traced(name):
   numbers = {"learning_rate": 0.1}
@@ -180,6 +181,7 @@ def test_every_number_of_create_and_penalty_may_be_traced():
   check_population(everything, NUMBERS, changed)
 
 
+@pytest.mark.slow  # test_population.py trains one in the fast tier.
 def test_a_population_equals_runs_with_python_floats():
   generator = np.random.default_rng(0)
   columns = {

@@ -388,6 +388,17 @@ def test_mistakes_show_texts(tmp_path):
   assert "&lt;/script&gt;&quot;&amp; 1</td>" in text
 
 
+@pytest.mark.parametrize(
+  ("name", "title"), [("input_ids", "token 0"), ("features", "feature 0")]
+)
+def test_mistakes_of_token_ids_have_columns_of_tokens(tmp_path, name, title):
+  path = folder(tmp_path / "run", inputs=(3,))
+  content = json.loads((path / "assets/data.json").read_text())
+  content["inputs"] = {name: {"shape": [3], "dtype": "int32"}}
+  write_json(path / "assets/data.json", content)
+  assert f">{title}</th>" in written(path)
+
+
 def test_runs_of_version_0_1_are_shown(tmp_path):
   folders = Path(__file__).parent.parent / "runs_v0_1"
   for name in ("cnn_ema", "table_adafactor"):

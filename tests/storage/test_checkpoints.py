@@ -117,6 +117,17 @@ def test_the_latest_step_can_be_saved_again(tmp_path):
   assert storage.read_checkpoint(tmp_path, 10)["decisions"]["best_step"] == 7
 
 
+def test_a_step_before_the_latest_is_refused(tmp_path):
+  with storage.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(60, run.after(60))
+  with (
+    storage.Checkpoints(tmp_path) as checkpoints,
+    pytest.raises(UserError, match="at least 60, the latest in"),
+  ):
+    checkpoints.save(20, run.after(20))
+  assert run.steps(tmp_path) == ["60"]
+
+
 def test_rolling_back_removes_later_steps_and_continues_there(tmp_path):
   with storage.Checkpoints(tmp_path, keep_every=10) as checkpoints:
     for step in (10, 20, 30):

@@ -69,6 +69,17 @@ def test_variables_are_those_of_the_whole_model():
   np.testing.assert_array_equal(variables["params"]["head"]["kernel"], head)
 
 
+def test_the_variables_of_a_task_of_ones_own_have_the_frozen_parameters():
+  task = tasks.classification(problem.Net())
+  own = task._replace(
+    variables=lambda params, state: {"params": {"model": params}, **state}
+  )
+  state = fit(steps=3)
+  variables = tasks.variables(tasks.freeze(own, TRUNK), state)
+  assert variables.keys() == {"params", "batch_stats"}
+  assert variables["params"]["model"].keys() == {"dense_0", "norm_0", "head"}
+
+
 @pytest.mark.slow
 def test_norms_and_penalties_are_those_of_trained_parameters(tmp_path):
   fit(tmp_path, steps=1, log_every=1, ema=0.0)

@@ -75,6 +75,13 @@ def test_outputs_of_another_shape_are_refused():
     task.evaluate(*variables, batch, KEY)
 
 
+def test_a_misspelled_input_is_refused_with_the_nearest():
+  task = tasks.classification(models.create("mlp"), input="imgae")
+  batch = {"image": np.ones((2, 4, 4, 1)), "label": np.zeros(2, int)}
+  with pytest.raises(UserError, match="did you mean 'image'"):
+    task.init(KEY, batch)
+
+
 def test_outputs_of_several_views_are_averaged():
   model = models.MLP(num_classes=1, widths=())
   settings = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dlcore import models, tasks
+from dlcore import data, models, tasks
 from dlcore.errors import UserError
 from dlcore.tasks import model_calls
 
@@ -137,6 +137,23 @@ def test_a_target_may_be_a_column():
     task.loss(params, model_state, wide, KEY)
 
 
+def test_token_ids_outside_of_the_vocabulary_are_refused_before_training():
+  arrays = {"input_ids": IDS, "label": np.zeros(len(IDS), np.int32)}
+  info = data.from_arrays(arrays, classes=("a", "b")).info
+  kind = tasks.TASKS["classification"]
+  settings = {**SMALL, "num_classes": 2, "max_length": 4}
+  vocab_size = int(IDS.max()) + 1
+  for name in ("bert_base", "gpt2"):
+    model = models.create(name, **settings | {"vocab_size": vocab_size})
+    assert kind.build(model, info)
+    model = models.create(name, **settings | {"vocab_size": vocab_size - 1})
+    with pytest.raises(UserError, match=f"vocab_size={vocab_size}") as caught:
+      kind.build(model, info)
+    assert len(caught.value.lines) == 3
+  with pytest.raises(UserError, match="did you mean 'label_smoothing'"):
+    kind.build(models.create("mlp"), info, label_smothing=0.1)
+
+
 def test_class_weights_may_be_an_array():
   model = models.MLP(num_classes=2, widths=())
   for weights in (np.array([1.0, 2.0]), (np.float32(1), np.int32(2)), [1, 2]):
@@ -147,6 +164,9 @@ def test_class_weights_may_be_an_array():
     {"class_weights": {0: 1.0}},
     {"class_weights": 1.0},
     {"label_smoothing": "0.1"},
+    {"label_smoothing": -0.1},
+    {"label_smoothing": 5},
+    {"label_smoothing": float("nan")},
   ):
     with pytest.raises(UserError, match="expected"):
       tasks.classification(model, input="features", **settings)

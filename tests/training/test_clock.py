@@ -131,13 +131,13 @@ def test_the_rate_of_any_optax_transformation_is_scaled(recorded):
   batch = next(data.batches(problem.source(50), data.shuffled(50, 16), 0, 0, 1))
   state = training.init_state(task, tx, batch)
   half = state.replace(rate_scale=jnp.float32(0.5))
-  update = training.make_update(task, tx)
+  update = jax.jit(training.make_update(task, tx))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, 2 * b, rtol=1e-6),
     update(state, batch).updates,
     update(half, batch).updates,
   )
-  _, log = training.make_step(task, tx)(half, batch)
+  _, log = jax.jit(training.make_step(task, tx))(half, batch)
   assert ("learning_rate" in log) == recorded
   if recorded:
     assert float(log["learning_rate"]) == pytest.approx(0.05)

@@ -25,6 +25,7 @@ def overfit(workdir, **settings):
   return problem.fit(workdir, augment=None, penalty=None, **settings)
 
 
+@pytest.mark.fast_cases("True")
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_patience_ends_the_run_and_returns_its_last_and_best_states(
   tmp_path, on_disk
@@ -131,6 +132,6 @@ def test_a_plateau_never_raises_a_rate_that_roll_backs_lowered():
 )
 def test_a_setting_that_validation_decides_needs_a_validation_split(setting):
   with pytest.raises(
-    UserError, match=f"by which {next(iter(setting))} decides"
+    UserError, match=f"expected valid for {next(iter(setting))}"
   ):
     problem.fit(valid={}, **setting)

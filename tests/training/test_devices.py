@@ -20,16 +20,9 @@ def test_eight_devices_equal_one(tmp_path):
   assert np.abs(one - eight).max() / np.abs(one).max() < 1e-5
 
 
-@pytest.mark.parametrize(
-  ("placement", "steps_per_call"),
-  [
-    ("device", 1),
-    *(
-      pytest.param(*settings, marks=pytest.mark.slow)
-      for settings in (("device", 5), ("stream", 1), ("stream", 5))
-    ),
-  ],
-)
+@pytest.mark.fast_cases("1-device")
+@pytest.mark.parametrize("placement", ["device", "stream"])
+@pytest.mark.parametrize("steps_per_call", [1, 5])
 def test_pmap_equals_jit(tmp_path, placement, steps_per_call):
   devices = jax.local_devices()
   jit_result, jit = losses(

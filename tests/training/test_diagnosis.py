@@ -47,6 +47,7 @@ def test_a_nan_in_the_data_is_reported_with_its_array_and_example(tmp_path):
   assert storage.newest_step(tmp_path / "checkpoints") == named - 1
 
 
+@pytest.mark.slow
 def test_the_step_and_layer_are_named_however_late_the_log_is_read():
   messages = []
   for log_every in (1, 7):

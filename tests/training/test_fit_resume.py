@@ -31,19 +31,9 @@ def assert_same_run(workdir, result, straight):
   assert problem.lines(workdir) == problem.lines(straight[0])
 
 
-@pytest.mark.parametrize(
-  ("placement", "stop"),
-  [
-    ("device", 13),
-    ("stream", 20),
-    *(
-      pytest.param(placement, stop, marks=pytest.mark.slow)
-      for placement, stop in (
-        *(("device", 1), ("device", 20), ("stream", 1), ("stream", 13)),
-      )
-    ),
-  ],
-)
+@pytest.mark.fast_cases("13-device")
+@pytest.mark.parametrize("placement", ["device", "stream"])
+@pytest.mark.parametrize("stop", [1, 13, 20])
 def test_sigterm_and_resume_equals_straight_in_every_leaf(
   straight, tmp_path, monkeypatch, placement, stop
 ):

@@ -197,7 +197,7 @@ def test_lines_of_progress_show_the_latest_validation(capsys, monkeypatch):
   monkeypatch.setattr(progress, "LINE_SECONDS", 0)
   shown = progress.Progress(100, 0, enabled=True)
   shown.update(10, 0.5, 1000.0)
-  shown.validate("valid", {"loss": 0.25, "accuracy": 0.9})
+  shown.show_validation("valid", {"loss": 0.25, "accuracy": 0.9})
   shown.update(20, 0.4, 1000.0)
   first, second = capsys.readouterr().err.splitlines()
   assert "valid" not in first

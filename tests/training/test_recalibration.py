@@ -52,17 +52,21 @@ def exact_statistics(params, batches):
   return np.mean(means, 0), np.mean(variances, 0)
 
 
-def test_a_schedule_free_run_has_the_statistics_of_its_average():
-  state = train().last
+def latest_images(state):
+  """Yields the augmented images, float64, of the latest 32 batches."""
   task = tasks.augmented(tasks.classification(problem.Net()), problem.AUGMENT)
-  batches = []
   for index in range(13, 45):
     rows = data.shuffled(50, 16)(0, index).index
     at_batch = state.replace(batch_index=jnp.int32(index))
     key = jax.random.split(training.state.step_key(at_batch))[0]
     batch = {**problem.source(50).read(rows), "index": rows}
     _, batch = task.prepare(state.average["params"], {}, batch, key)
-    batches.append(np.asarray(batch["image"], np.float64))
+    yield rows, np.asarray(batch["image"], np.float64)
+
+
+def test_a_schedule_free_run_has_the_statistics_of_its_average():
+  state = train().last
+  batches = [images for _, images in latest_images(state)]
   mean, variance = exact_statistics(state.average["params"], batches)
   statistics = state.average["batch_stats"]["norm_0"]
   scale = np.abs(mean).max()
@@ -73,6 +77,31 @@ def test_a_schedule_free_run_has_the_statistics_of_its_average():
   assert np.abs(raw["mean"] - mean).max() > 1e-3 * scale
 
 
+def test_batches_that_are_not_finite_do_not_count():
+  """The loop skips their updates."""
+
+  def break_example(task):
+    def prepare(params, model_state, batch, key):
+      model_state, batch = task.prepare(params, model_state, batch, key)
+      is_broken = (batch["index"] == 7)[:, None, None, None]
+      image = jnp.where(is_broken, 3e38, batch["image"].astype(jnp.float32))
+      return model_state, {**batch, "image": image}
+
+    return task._replace(prepare=prepare)
+
+  state = train(wrap=break_example, max_consecutive_skips=10).last
+  assert int(state.guard["skipped"]) > 3
+  batches = [  # Images of floats are not divided by 255.
+    255 * images for rows, images in latest_images(state) if 7 not in rows
+  ]
+  mean, variance = exact_statistics(state.average["params"], batches)
+  statistics = state.average["batch_stats"]["norm_0"]
+  scale = np.abs(mean).max()
+  assert np.abs(statistics["mean"] - mean).max() <= 1e-5 * scale
+  np.testing.assert_allclose(statistics["var"], variance, rtol=1e-3)
+
+
+@pytest.mark.slow
 def test_a_stopped_and_resumed_run_equals_straight(tmp_path, monkeypatch):
   straight = train(tmp_path / "straight")
   add = Monitor.add
@@ -97,6 +126,7 @@ def test_the_model_that_is_evaluated_is_the_returned_one(tmp_path):
   assert lines[-1]["loss"] == pytest.approx(values["loss"], rel=1e-5)
 
 
+@pytest.mark.slow  # So do all collections, in test_collections.py.
 def test_jit_and_pmap_give_the_same_statistics():
   def statistics(compiler):
     net = problem.Net(

@@ -9,7 +9,7 @@ import problem
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dlcore import optim, storage, tasks, training
+from dlcore import data, optim, storage, tasks, training
 from dlcore.errors import UserError
 from dlcore.training import checks
 
@@ -146,6 +146,24 @@ def test_profile_writes_a_trace_and_changes_no_bit(tmp_path):
 def test_a_setting_out_of_range_is_refused_by_name(name, value):
   with pytest.raises(UserError, match=f"expected {name} of at least"):
     problem.fit(**{name: value})
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"steps": "10"}, "expected steps to be an integer"),
+    ({"steps": 10.0}, "expected steps to be an integer"),
+    ({"eval_every": 2.5}, "expected eval_every to be an integer"),
+    ({"accumulate": True}, "expected accumulate to be an integer"),
+    ({"ema": "0.9"}, "expected ema to be a number"),
+    ({"profile": (10, 5)}, "profile as .first, last."),
+    ({"devices": []}, "one device or more"),
+    ({"order": data.shuffled(51, 16)}, "an order of the 50 training examples"),
+  ],
+)
+def test_a_value_of_another_kind_is_refused_by_name(settings, message):
+  with pytest.raises(UserError, match=message):
+    problem.fit(**settings)
 
 
 def test_every_number_of_fit_has_a_range():

@@ -7,6 +7,7 @@ import problem
 import pytest
 
 from dlcore import data, optim, tasks, training
+from dlcore.errors import UserError
 from dlcore.training import setup
 
 LOG_EVERY = 3
@@ -114,3 +115,22 @@ def test_a_halted_state_does_not_change(max_consecutive_skips):
     i >= halted for i in range(7)
   ]
   chex.assert_trees_all_equal(states[halted], states[-1])
+
+
+@pytest.mark.parametrize(
+  ("wrap", "argument"),
+  [
+    (lambda step: training.guard(step), "guard=init_guard()"),
+    (lambda step: training.guard(step, spike_factor=3.0), "spikes=True"),
+    (lambda step: training.average(step, 0.9), "average=True"),
+    (lambda step: training.sum_metrics(step, 5), "metrics=True"),
+  ],
+)
+def test_a_wrapper_names_the_argument_that_its_state_lacks(wrap, argument):
+  task = tasks.classification(problem.Net())
+  tx = optim.create("sgd", learning_rate=0.1)
+  batch = next(data.batches(problem.source(50), data.shuffled(50, 16), 0, 0, 1))
+  state = training.init_state(task, tx, batch)
+  with pytest.raises(UserError) as error:
+    jax.eval_shape(wrap(training.make_step(task, tx)), state, batch)
+  assert argument in error.value.lines[-1]

@@ -84,12 +84,12 @@ def report_unreadable(parts: Mapping[str, Attempts], on_bad: str) -> list[str]:
       for item, _ in part.errors
       if item.label not in readable
     }
-  every = bad_examples.shorten(sorted(empty))
+  listed = bad_examples.shorten(sorted(empty))
   return bad_examples.report(
     errors,
     on_bad,
     noun="unreadable images",
-    expected=f"expected readable images{every and ' in ' + every}",
+    expected=f"expected readable images{listed and ' in ' + listed}",
     remedy="fix or remove them"
     + ("" if empty else ', or skip them with on_bad="skip"'),
     empty=bool(empty),

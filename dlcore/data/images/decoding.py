@@ -52,6 +52,7 @@ READ_MODES = (*GRAY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
               "YCbCr", "LAB", "HSV")  # fmt: skip
 
 TRUNCATED = ";16"
+"""End of `Header.mode` if Pillow keeps only the upper 8 of 16 bits."""
 
 ORIENTATION = 0x0112
 """EXIF tag of the orientation of the camera."""
@@ -107,7 +108,7 @@ def value_range(file: pathlib.Path) -> tuple[int, int]:
   Raises:
     UnreadableError: it cannot be decoded.
   """
-  with _opened(file) as image, _turn(image):
+  with _opened(file) as image, _decoding_lock(image):
     values = np.asarray(image)
     return int(values.min()), int(values.max())
 
@@ -140,7 +141,7 @@ def decode(
   height, width, channels = shape
   if isinstance(file, bytes):
     file = io.BytesIO(file)
-  with _opened(file) as image, _turn(image):
+  with _opened(file) as image, _decoding_lock(image):
     if _orientation(image) != 1:
       image = ImageOps.exif_transpose(image)
     if image.mode in DEEP_MODES:
@@ -254,8 +255,8 @@ def _stream(file: pathlib.Path | BinaryIO) -> Iterator[BinaryIO]:
 _large_image = threading.Lock()
 
 
-def _turn(image) -> contextlib.AbstractContextManager:
-  """Returns a context in which the image may be decoded."""
+def _decoding_lock(image) -> contextlib.AbstractContextManager:
+  """Returns a lock for the decoding of a large image, else a null context."""
   large = image.width * image.height > LARGE_PIXELS
   return _large_image if large else contextlib.nullcontext()
 

@@ -19,7 +19,7 @@ def digits(*, valid_fraction: float = 0.1) -> Splits:
   images = np.rint(rows[:, :64] * (255 / 16)).astype(np.uint8)
   arrays = {"image": images.reshape(-1, 8, 8, 1), "label": rows[:, 64]}
   half = len(rows) // 2
-  return split.make(
+  return split.make_splits(
     {
       "train": {name: array[:half] for name, array in arrays.items()},
       "test": {name: array[half:] for name, array in arrays.items()},

@@ -217,10 +217,10 @@ def _find_range(
     **fractions,
   )
   kept = {items[row] for row in rows["train"]} & set(deep)
-  found = attempt(
+  attempts = attempt(
     decoding.value_range, sorted(kept), map_files=cached("image_range")
   )
-  ranges = [limits for _, limits in found.results]
+  ranges = [limits for _, limits in attempts.results]
   if not ranges:
     return decoding.FULL_RANGE
   low = min(low for low, _ in ranges)
@@ -247,7 +247,7 @@ def _in_memory(
   for name, part in parts.items():
     labels = _labels(part, schema.classes)
     arrays[name] = {"image": _stack(part), "label": labels}
-  return split.make(
+  return split.make_splits(
     arrays,
     schema,
     name="image_folder",

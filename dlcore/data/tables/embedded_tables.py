@@ -30,7 +30,7 @@ def breast_cancer(
       *(f"worst {name}" for name in measured),
     ),
   )
-  return split.make(
+  return split.make_splits(
     {"train": arrays},
     schema,
     name="breast_cancer",
@@ -58,7 +58,7 @@ def diabetes(
     target="target",
     columns=("age", "sex", "bmi", "bp", *(f"s{i}" for i in range(1, 7))),
   )
-  return split.make(
+  return split.make_splits(
     {"train": arrays},
     schema,
     name="diabetes",

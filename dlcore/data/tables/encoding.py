@@ -65,9 +65,9 @@ def distinct_values(
   """Returns the distinct cells of some columns, without empty ones."""
   values: list[set[str]] = [set() for _ in positions]
   for row in rows:
-    for found, position in zip(values, positions, strict=True):
-      found.add(row.cells[position])
-  return [found - {""} for found in values]
+    for cells, position in zip(values, positions, strict=True):
+      cells.add(row.cells[position])
+  return [cells - {""} for cells in values]
 
 
 def categories(distinct: Iterable[str]) -> tuple[str, ...]:

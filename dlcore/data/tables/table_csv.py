@@ -153,7 +153,7 @@ def _build(
   if shift:
     schema = _with_offsets(schema, values["train"])
   parts = {name: _to_arrays(part, schema) for name, part in values.items()}
-  return split.make(
+  return split.make_splits(
     parts,
     schema,
     name="table_csv",

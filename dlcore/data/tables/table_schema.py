@@ -121,11 +121,11 @@ class TableSchema(Schema):
       except UserError as error:
         yield ReadBatch([], None, [(str(path), "; ".join(error.lines))])
 
-  def position(self, name: str, place: Sequence[int]) -> str:
+  def position(self, name: str, index: Sequence[int]) -> str:
     """Returns the name of the column for a message."""
-    if name == self.input and len(place) == 1 and self.columns:
-      return f", column {self.columns[place[0]]!r}"
-    return super().position(name, place)
+    if name == self.input and len(index) == 1 and self.columns:
+      return f", column {self.columns[index[0]]!r}"
+    return super().position(name, index)
 
   def validate(self, inputs: Inputs) -> None:
     """Checks that the columns make the features of the model."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 
 from dlcore.data.tfds import stand_ins
+from dlcore.data.tfds.metadata import check_metadata, damaged
 from dlcore.errors import UserError, nearest
 from dlcore.filesystem import locked
 
@@ -61,6 +62,9 @@ def _builder(name: str, data_dir: pathlib.Path):
   import tensorflow_datasets as tfds
   from tensorflow_datasets.core import registered
 
+  folder = data_dir / name.split("/")[0].split(":")[0]
+  if name and folder.is_dir():
+    check_metadata(folder)
   try:
     with stand_ins.quiet():
       return tfds.builder(
@@ -80,6 +84,14 @@ def _builder(name: str, data_dir: pathlib.Path):
       f"got: {str(error).splitlines()[0]}",
       "install the missing package (TensorFlow is not used)",
     ) from error
+  except Exception as error:
+    # TFDS does not check what it reads, so any type may arise.
+    if not folder.is_dir():
+      raise
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+      cause = cause.__cause__
+    raise damaged(folder, " ".join(str(cause).split())[:200]) from error
 
 
 def _prepare(builder, manual_dir: str, *, download: bool, verify: bool) -> None:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlcore.data.array_schema import ArraySchema
-from dlcore.data.array_source import check_values
 from dlcore.data.images import decoding
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import Schema
 from dlcore.data.normalization import sample
 from dlcore.data.tfds import preparation
+from dlcore.data.value_checks import check_values
 from dlcore.errors import UserError, lookup
 
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}

@@ -142,7 +142,7 @@ def _build(
   # By position: TFDS's order of the examples is fixed.
   hashes = holdout.hash_names(map(str, range(len(readers["train"]))))
   if num_bytes <= in_memory_limit:
-    return split.make(
+    return split.make_splits(
       {name: _decode(reader) for name, reader in readers.items()},
       features.schema,
       name=features.name,
