@@ -35,7 +35,7 @@ def main():
   if len(folders) > 1 or report.is_group(first):
     print(report.compare(folders, output))
   else:
-    experiment.RunFolder(first).config()
+    experiment.RunFolder(first).config()  # An error if it is not a run.
     print(report.write(first, output))
 
 

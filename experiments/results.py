@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from absl import flags
-from tables import of_models
-from tables.markdown import as_table, is_ratio, measured, ratio
+from tables import of_campaigns, of_models
+from tables.markdown import Table, as_table, is_ratio, measured, ratio
 
-from dlcore import command, optim
+from dlcore import command
 from dlcore.errors import UserError
 from dlcore.models import PUBLISHED
-from dlcore.report import estimates
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results: experiments/results.py -->", "<!-- end -->"
@@ -129,234 +128,111 @@ def with_figures(config: str, results: dict) -> str:
   )
 
 
-def kills(result: dict) -> str:
-  """Returns the table of the killed runs."""
-  phases = ", ".join(f"{n} {name}" for name, n in result["by_phase"].items())
-  features = [k for k in result["by_kind"] if k not in optim.OPTIMIZERS]
-  optimizers = len(result["by_kind"]) - len(features)
-  kinds = "; ".join([*features, f"each of {optimizers} optimizers"])
-  rows = [
-    ("runs killed by SIGKILL and continued", result["runs"]),
-    ("kills, by the phase of the run", f"{result['kills']}: {phases}"),
-    ("kinds of runs", f"{len(result['by_kind'])}: {kinds}"),
-    ("runs whose result differs in any bit", result["different"]),
-  ]
-  return as_table(
-    "Every leaf of the last checkpoint and every line of the log, compared "
-    f"with an undisturbed run, {measured(result)}:",
-    "experiments/campaigns/kills.py",
-    ("killed runs", ""),
-    rows,
-  )
-
-
-def faults(result: dict) -> str:
-  """Returns the table of the faults, by kind and outcome."""
-  outcomes = {
-    "exact": "equal to an undisturbed run",
-    "older": "equal, from an older checkpoint that the log reports",
-    "reported": "a lost file reported, the rest equal",
-    "refused": "refused in three lines",
-    "silent": "different without a message",
-    "trace": "a traceback",
-  }
-  rows = [
-    (kind, sum(counts.values()), *(counts.get(name, 0) for name in outcomes))
-    for kind, counts in result["table"].items()
-  ]
-  _, total, *counted = zip(*rows, strict=True)
-  rows.append(("all", sum(total), *map(sum, counted)))
-  return as_table(
-    f"{result['faults']} faults in the files of continued and finished runs, "
-    f"and in running processes, {measured(result)}:",
-    "experiments/campaigns/faults.py",
-    ("fault", "times", *outcomes.values()),
-    rows,
-  )
-
-
-def regularization(result: dict) -> str:
-  """Returns the table of the effects of regularization."""
-  plain = result["accuracy"]["plain"]
-  rows = []
-  for name, values in result["accuracy"].items():
-    mean, half, count = estimates.interval(values)
-    gains = [value - base for value, base in zip(values, plain, strict=True)]
-    gain, spread, _ = estimates.interval(gains)
-    rows.append(
-      (
-        name.replace("_", " "),
-        f"{100 * mean:.2f}% ± {100 * half:.2f}",
-        "" if name == "plain" else f"{100 * gain:+.2f} ± {100 * spread:.2f}",
-        count,
-      )
-    )
-  return as_table(
-    f"A CNN on {result['images']:,} images of MNIST, test accuracy after the "
-    f"last step, means over seeds with 95% intervals, {measured(result)}:",
-    "experiments/studies/regularization.py --manual_dir=DIR",
-    ("with", "accuracy", "points above plain, same seeds", "seeds"),
-    rows,
-  )
-
-
-def tax(result: dict) -> str:
-  """Returns the table of the trainer's overhead."""
-  rows = [
+def ratios(result: dict) -> list[tuple]:
+  """Returns the rows of a comparison of two times, by problem."""
+  return [
     (name, *ratio(result[name])) for name in result if is_ratio(result, name)
   ]
-  return as_table(
-    "Throughput of the whole loop, with log and checkpoints, over a bare "
-    f"jitted loop of the same step, {measured(result)}:",
-    "experiments/benchmark.py tax",
-    ("model", "ratio", "least to most"),
-    rows,
-  )
 
 
-def layer_statistics(result: dict) -> str:
-  """Returns the table of the cost of layer statistics."""
-  rows = [
-    (name, *ratio(result[name])) for name in result if is_ratio(result, name)
-  ]
-  return as_table(
-    "Time of a run with layer statistics (`training.layer_statistics_every`) "
-    f"over one without, {measured(result)}:",
-    "experiments/benchmark.py layer_statistics",
-    ("model", "ratio", "least to most"),
-    rows,
-  )
-
-
-def peers(result: dict) -> str:
-  """Returns the table of the comparison with PyTorch."""
-  rows = [
+def peers(result: dict) -> list[tuple]:
+  """Returns the rows of the comparison with PyTorch."""
+  return [
     (
       name,
-      result[name]["batch"],
-      f"{result[name]['dlcore_ms']:.2f} ms",
-      f"{result[name]['torch_ms']:.2f} ms",
-      *ratio(result[name]),
+      row["batch"],
+      f"{row['dlcore_ms']:.2f} ms",
+      f"{row['torch_ms']:.2f} ms",
+      *ratio(row),
     )
-    for name in result
+    for name, row in result.items()
     if is_ratio(result, name)
   ]
-  return as_table(
-    "A training step (forward, backward and AdamW) in float32 on "
-    f"{result['threads']} threads, alternating with PyTorch "
-    f"{result['torch']} and its fused AdamW: images of 28x28 (mlp, cnn) and "
-    "32x32 pixels, sequences of 100 tokens, recurrent layers of width 128, "
-    "and a transformer of 4 layers and width 128; jax "
-    f"{result['jax']}, {measured(result)}:",
-    "experiments/benchmark.py peers",
-    ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
-    rows,
-  )
 
 
-def inputs(result: dict) -> str:
-  """Returns the table of the data paths."""
-  paths = {
-    "device": "on the device, gathered there",
-    "memory": "in memory, gathered on the host",
-    "files": "PNG files 28x28, decoded in threads",
-    "files_workers": "PNG files 28x28, decoded in two processes",
-  }
-  rows = [(text, f"{result[name]:,}") for name, text in paths.items()]
-  return as_table(
-    f"Batches of 128 on the device, {measured(result)}:",
-    "experiments/benchmark.py input",
-    ("data", "examples/s"),
-    rows,
-  )
+INPUTS = {
+  "device": "on the device, gathered there",
+  "memory": "in memory, gathered on the host",
+  "files": "PNG files 28x28, decoded in threads",
+  "files_workers": "PNG files 28x28, decoded in two processes",
+}
+STARTS = {
+  "flax": "`import jax, flax.linen`",
+  "models": "`from dlcore import models`",
+  "cold": "`experiments/train.py` to its first step, empty compilation cache",
+  "warm": "the same with a warm cache",
+}
 
 
-def start(result: dict) -> str:
-  """Returns the table of the start-up times."""
-  measurements = {
-    "flax": "`import jax, flax.linen`",
-    "models": "`from dlcore import models`",
-    "cold": "`experiments/train.py` to its first step, empty compilation cache",
-    "warm": "the same with a warm cache",
-  }
-  rows = [
-    (text, f"{result[name]:.2f} s") for name, text in measurements.items()
-  ]
-  return as_table(
-    f"Medians over processes, {measured(result)}:",
-    "experiments/benchmark.py start",
-    ("start", "time"),
-    rows,
-  )
-
-
-def devices(result: dict) -> str:
-  """Returns the table of the agreement between devices."""
-  rows = [(name, f"{value:.1e}") for name, value in result["errors"].items()]
-  return as_table(
-    f"Largest difference of the losses of {result['steps']} steps, relative "
-    f"to the largest loss, {measured(result)}:",
-    "experiments/campaigns/devices.py",
-    ("compared", "difference"),
-    rows,
-  )
-
-
-def optimizers(result: dict) -> str:
-  """Returns the table of differences from the papers' formulas."""
-  rows = [
+def optimizers(result: dict) -> list[tuple]:
+  """Returns the rows of the differences from the papers' formulas."""
+  return [
     (kind, name, f"{values['default']:.1e}", f"{values['changed']:.1e}")
     for kind in ("optimizer", "schedule")
     for name, values in result[f"{kind}s"].items()
   ]
-  return as_table(
-    "Optimizers and schedules in float32, compared with their papers' formulas "
-    f"in float64: largest difference of a parameter's movement in "
-    f"{result['steps']} updates, or of a rate, relative to the largest entry, "
-    f"{measured(result)}:",
-    "experiments/campaigns/optimizers.py",
-    ("kind", "name", "default settings", "all settings changed"),
-    rows,
-  )
-
-
-def size(result: dict) -> str:
-  """Returns the table of the size of the code."""
-  before = f"{result['lines_before']:,} at {result['before']}"
-  rows = [
-    (
-      "files that run before the first step",
-      f"{len(result['files_before_first_step'])}, "
-      f"{len(result['files_in_fit_before_first_step'])} of them in `fit`",
-    ),
-    (
-      f"files that name a setting of `fit`, `{result['setting']}`",
-      len(result["files_with_setting"]),
-    ),
-    ("lines of dlcore/", f"{result['lines']:,} ({before})"),
-  ]
-  return as_table(
-    f"Size of the code, {measured(result)}:",
-    "experiments/studies/size.py --before=REF",
-    ("counted", ""),
-    rows,
-  )
 
 
 TABLES: dict[str, Callable[[dict], str]] = {
   "scores": scores,
-  "kills": kills,
-  "faults": faults,
-  "regularization": regularization,
-  "devices": devices,
-  "optimizers": optimizers,
+  "kills": of_campaigns.kills,
+  "faults": of_campaigns.faults,
+  "regularization": of_campaigns.regularization,
+  "devices": Table(
+    "Largest difference of the losses of {steps} steps, relative to the "
+    "largest loss",
+    "experiments/campaigns/devices.py",
+    ("compared", "difference"),
+    lambda result: [
+      (name, f"{value:.1e}") for name, value in result["errors"].items()
+    ],
+  ),
+  "optimizers": Table(
+    "Optimizers and schedules in float32, compared with their papers' formulas "
+    "in float64: largest difference of a parameter's movement in {steps} "
+    "updates, or of a rate, relative to the largest entry",
+    "experiments/campaigns/optimizers.py",
+    ("kind", "name", "default settings", "all settings changed"),
+    optimizers,
+  ),
   "parity": of_models.parity,
-  "tax": tax,
-  "layer_statistics": layer_statistics,
-  "peers": peers,
-  "input": inputs,
-  "start": start,
-  "size": size,
+  "tax": Table(
+    "Throughput of the whole loop, with log and checkpoints, over a bare "
+    "jitted loop of the same step",
+    "experiments/benchmark.py tax",
+    ("model", "ratio", "least to most"),
+    ratios,
+  ),
+  "layer_statistics": Table(
+    "Time of a run with layer statistics (`training.layer_statistics_every`) "
+    "over one without",
+    "experiments/benchmark.py layer_statistics",
+    ("model", "ratio", "least to most"),
+    ratios,
+  ),
+  "peers": Table(
+    "A training step (forward, backward and AdamW) in float32 on {threads} "
+    "threads, alternating with PyTorch {torch} and its fused AdamW: images of "
+    "28x28 (mlp, cnn) and 32x32 pixels, sequences of 100 tokens, recurrent "
+    "layers of width 128, and a transformer of 4 layers and width 128; jax "
+    "{jax}",
+    "experiments/benchmark.py peers",
+    ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
+    peers,
+  ),
+  "input": Table(
+    "Batches of 128 on the device",
+    "experiments/benchmark.py input",
+    ("data", "examples/s"),
+    lambda result: [(INPUTS[name], f"{result[name]:,}") for name in INPUTS],
+  ),
+  "start": Table(
+    "Medians over processes",
+    "experiments/benchmark.py start",
+    ("start", "time"),
+    lambda result: [(STARTS[name], f"{result[name]:.2f} s") for name in STARTS],
+  ),
+  "size": of_campaigns.size,
 }
 
 

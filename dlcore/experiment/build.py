@@ -5,7 +5,6 @@ Lower layers do not see the config.
 
 import dataclasses
 import inspect
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -23,21 +22,18 @@ from dlcore import (
   sharding,
   tasks,
   training,
-  transfer,
 )
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.defaults import own_settings
+from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.qualification import qualify
-from dlcore.task import FROZEN, Task, merge_frozen
-from dlcore.trees import flatten, nest
-from dlcore.typing import ModelState, Params, Schedule
+from dlcore.task import Task
+from dlcore.typing import Schedule
 
 MAX_STEPS = 2**31 - 1
 """The largest number of steps that an int32 counts."""
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-
-log = logging.getLogger("dlcore")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Experiment:
 
   def fit(self, workdir: Path, **display: Any) -> training.Result:
     """Trains in `workdir`, or continues; `display` goes to `training.fit`."""
-    section, where = self.config["training"], self.config["data"]
+    section, loading = self.config["training"], self.config["data"]
     optimizer = self.config["optim"]
     # Every leaf of `training` that is an argument of `fit`.
     fit_settings = {
@@ -81,13 +77,13 @@ class Experiment:
         **{**fit_settings, "steps": self.steps},
         seed=self.config["seed"],
         workdir=workdir,
-        batch_size=where["batch_size"],
-        placement=where["placement"],
-        workers=where["workers"],
+        batch_size=loading["batch_size"],
+        placement=loading["placement"],
+        workers=loading["workers"],
         penalty=optim.penalty(
           optimizer["l1"], optimizer["l2"], optimizer["no_decay"]
         ),
-        initial=load_initial(self.config["init"], self.model),
+        initial=load_initial(self.config["init"], self.model, workdir),
         plateau=plateau(optimizer["schedule"]),
         compiler=section["compile"],
         devices=self.devices,
@@ -227,55 +223,15 @@ def schedule(config: Mapping[str, Any], steps: int) -> Schedule:
 
 
 def plateau(section: Mapping[str, Any]) -> training.Plateau | None:
-  """Returns when the trainer lowers the rate, or None for other schedules."""
+  """Returns how the trainer lowers the rate, or None for other schedules.
+
+  Args:
+    section: the config's section `optim.schedule`.
+  """
   if section["name"] != "plateau":
     return None
   names = training.Plateau._fields
   return training.Plateau(**{name: section[name] for name in names})
-
-
-def load_initial(
-  section: Mapping[str, Any], model: Any
-) -> Callable[[Params, ModelState], tuple[Params, ModelState]] | None:
-  """Returns a function that loads pretrained weights, or None.
-
-  Args:
-    section: the config's section `init`.
-    model: the model that `init.source` is loaded into.
-  """
-  if not section["source"]:
-    return None
-
-  def load(params: Params, model_state: ModelState):
-    settings = {key: section[key] for key in section if key != "source"}
-    with qualify("init", section):
-      variables, report = transfer.load_pretrained(
-        section["source"], model, merge_frozen(params, model_state), **settings
-      )
-    for line in str(report).splitlines():
-      log.info("%s", line)
-    return split_variables(params, model_state, variables)
-
-  return load
-
-
-def split_variables(
-  params: Params, model_state: ModelState, variables: Mapping[str, Any]
-) -> tuple[Params, ModelState]:
-  """Returns `variables` of a model in the structure of a task's.
-
-  Args:
-    params: of the task, maybe abstract; the paths that are trained.
-    model_state: of the task; the other collections.
-    variables: `{"params": ..., **collections}`, of the model.
-  """
-  trained = flatten(params).keys()
-  flat = flatten(variables["params"])
-  others = {k: tree for k, tree in variables.items() if k != "params"}
-  new_state = {**model_state, **others}
-  if FROZEN in model_state:
-    new_state[FROZEN] = nest({k: flat[k] for k in flat.keys() - trained})
-  return nest({k: flat[k] for k in trained}), new_state
 
 
 def _numerics(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,6 +248,7 @@ def _numerics(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _devices(count: int) -> list[jax.Device]:
+  """Returns the first `count` devices, all for 0."""
   devices = jax.devices()
   if not 0 <= count <= len(devices):
     raise UserError(

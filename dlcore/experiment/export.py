@@ -1,20 +1,20 @@
 """Exports the model of a run for other libraries."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from dlcore import data, storage, transfer
+from dlcore import data, transfer
 from dlcore.errors import UserError, lookup
-from dlcore.experiment.build import build_task
-from dlcore.experiment.folder import RunFolder
-from dlcore.experiment.restoring import restore_variables
-from dlcore.task import Task
+from dlcore.experiment.restoring import RestoredRun, restore_run
+from dlcore.transfer import published_json
 from dlcore.transfer.io import files
-from dlcore.typing import Array, ModelState, Params
+from dlcore.transfer.io.sources import CONFIG
+from dlcore.typing import Array
 
 
 def export(
@@ -27,12 +27,17 @@ def export(
 ) -> str:
   """Writes the best checkpoint of a run, or that of a step, in another format.
 
+  Entries of the config.json of `init.source` that describe no array, such as
+  special ids, are written too.
+
   Args:
     workdir: the run folder; nothing else is needed.
     format_name: "safetensors" writes a folder with config.json and
       model.safetensors in published names, see `transfer.save_pretrained`;
       "stablehlo" a file with the prediction function, see
-      `transfer.export_stablehlo`.
+      `transfer.export_stablehlo`. Offsets of a table are not part of the
+      function, which takes and returns float32: they are in a second file,
+      `output` with `.json` added.
     output: the folder or file to write.
     family: the family of names; by default the one that such models have.
     step: the checkpoint; None for the best.
@@ -44,36 +49,24 @@ def export(
     UserError: the folder is not a run, or the output cannot be written.
   """
   write = lookup(FORMATS, format_name, "format")
-  folder = RunFolder(workdir)
-  config, info = folder.config(), folder.info()
-  model, task = build_task(config, info)
-  step = folder.select_step(step)
-  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
-  variables = restore_variables(task, info, state, folder.path)
-  return write(_Run(config, info, model, task, *variables), output, family)
+  return write(restore_run(workdir, step), output, family)
 
 
-class _Run(NamedTuple):
-  """The parts of a run, rebuilt, and its variables."""
-
-  config: Mapping[str, Any]
-  info: data.DataInfo
-  model: Any
-  task: Task
-  params: Params
-  model_state: ModelState
-
-
-def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
+def _write_safetensors(
+  run: RestoredRun, output: str | Path, family: str
+) -> str:
   shape, _ = run.info.inputs[run.info.schema.input]
   model, is_image = run.model, len(shape) == 3
   if is_image and getattr(model, "image_size", None) == 0:
     model = model.clone(image_size=tuple(shape[:2]))
-  family = family or transfer.default_family(model)
+  published = run.folder.published()
+  if classes := _class_names(run.info, published.get(CONFIG, {})):
+    published = published_json.without_labels(published)
+  family = family or transfer.default_family(model, published)
   if family == transfer.OWN:
     settings = _own_config(run)
-  else:  # Only transformers has a place for labels.
-    settings = {} if "/" in family else _labels(run.info.schema.classes)
+  else:
+    settings = _labels(classes, family) if classes else {}
   transfer.save_pretrained(
     Path(output),
     model,
@@ -81,21 +74,47 @@ def _write_safetensors(run: _Run, output: str | Path, family: str) -> str:
     config=settings,
     channels=shape[-1] if is_image else None,
     family=family,
+    published=published,
   )
   return f"{output}: model.safetensors and config.json of the family {family}"
 
 
-def _own_config(run: _Run) -> dict[str, Any]:
-  """Returns the settings that rebuild a model without a family of names."""
+def _own_config(run: RestoredRun) -> dict[str, Any]:
+  """Returns the settings that rebuild a model without a family of names.
+
+  The schema has the statistics and offsets that turn data into inputs and
+  outputs into predictions, and the class names.
+  """
   section = dict(run.config["model"])
   section["num_classes"] = run.model.num_classes
   shape, _ = run.info.inputs[run.info.schema.input]
-  return {"model": section, "input": list(shape)}
+  schema = run.info.schema.to_json()
+  return {"model": section, "input": list(shape), "schema": schema}
 
 
-def _labels(classes: tuple[str, ...]) -> dict[str, Any]:
-  """Returns the class names in the fields of transformers."""
-  if not classes:
+def _class_names(
+  info: data.DataInfo, config: Mapping[str, Any]
+) -> tuple[str, ...]:
+  """Returns the class names to write, empty to keep those of the weights.
+
+  Names that are only the numbers of the classes do not replace others. Those
+  of the weights are present only if their head was loaded.
+
+  Args:
+    info: of the data.
+    config: the config.json that came with the weights, or `{}`.
+  """
+  classes = info.schema.classes
+  numbers = tuple(map(str, range(len(classes))))
+  labeled = "id2label" in config or "label_names" in config
+  return () if labeled and classes == numbers else classes
+
+
+def _labels(classes: tuple[str, ...], family: str) -> dict[str, Any]:
+  """Returns the class names in the fields of the library of a family."""
+  if family.startswith("timm/"):
+    return {"label_names": list(classes)}
+  if "/" in family:  # The other libraries have no place for them.
     return {}
   labels = dict(enumerate(classes))
   return {
@@ -104,7 +123,7 @@ def _labels(classes: tuple[str, ...]) -> dict[str, Any]:
   }
 
 
-def _write_stablehlo(run: _Run, output: str | Path, family: str) -> str:
+def _write_stablehlo(run: RestoredRun, output: str | Path, family: str) -> str:
   if family:
     raise UserError(
       "expected no --family with stablehlo, which has no names",
@@ -124,7 +143,20 @@ def _write_stablehlo(run: _Run, output: str | Path, family: str) -> str:
     for name, (shape, dtype) in inputs.items()
   )
   platforms = ", ".join(transfer.PLATFORMS)
-  return f"{output}: {arguments} to predictions, for {platforms}"
+  text = f"{output}: {arguments} to predictions, for {platforms}"
+  return "\n".join([text, *_write_offsets(run.info.schema, f"{output}.json")])
+
+
+def _write_offsets(schema: data.Schema, path: str) -> list[str]:
+  """Writes the schema of data with offsets; returns a line about it."""
+  content = schema.to_json()
+  if not {"offsets", "target_offset"} & content.keys():
+    return []
+  files.write(Path(path), f"{json.dumps(content, indent=1)}\n".encode())
+  return [
+    f"{path}: the schema of the data. In float64, subtract its offsets from "
+    "the columns and add its target_offset to the predictions"
+  ]
 
 
 FORMATS = {"safetensors": _write_safetensors, "stablehlo": _write_stablehlo}

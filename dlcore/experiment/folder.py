@@ -11,30 +11,14 @@ import numpy as np
 from dlcore import data, storage
 from dlcore.errors import UserError
 from dlcore.experiment import defaults, renames
-from dlcore.optim.schedules import depends_on_steps
+from dlcore.experiment.config_comparison import compare_configs
 
 T = TypeVar("T")
-
-UNCOMPARED = (
-  "data.cache_dir",
-  "data.data_dir",
-  "data.download",
-  "data.manual_dir",
-  "data.path",
-  "data.test",
-  "data.train",
-  "data.valid",
-  "data.workers",
-  "training.keep_every",
-  "training.layer_statistics_every",
-  "training.log_every",
-)
-"""Leaves that change no number of a run: the location of the data, whose
-checksums are compared, its reading, and the settings of logs and saves."""
 
 MAX_JSON_BYTES = 1 << 26
 
 CONFIG, DATA, SUMMARY = "config.json", "assets/data.json", "summary.json"
+PUBLISHED = "assets/published.json"
 
 
 class RunFolder:
@@ -66,7 +50,7 @@ class RunFolder:
       UserError: the folder holds a run of another config, or other files.
     """
     if self.has_checkpoints():
-      _compare_configs(self.config(), config, self.path)
+      compare_configs(self.config(), config, self.path)
       if storage.is_version_0_1(self.checkpoints):
         return  # The trainer refuses to continue it; nothing is rewritten.
     elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
@@ -150,6 +134,29 @@ class RunFolder:
         "put a good copy back, or train in another --workdir",
       ) from error
 
+  def published(self) -> dict[str, dict[str, Any]]:
+    """Returns the JSON files that came with the weights of `init.source`.
+
+    Returns:
+      Their content by file name, see `transfer.read_published`. Empty for a
+      source without such files, and for runs of older versions.
+
+    Raises:
+      UserError: the file or the config is malformed.
+    """
+    if not (self.path / PUBLISHED).exists():
+      return {}
+    if not self.config()["init"]["source"]:  # Of an attempt that made no step.
+      return {}
+    content = self.read_json(PUBLISHED)
+    if not all(isinstance(entries, dict) for entries in content.values()):
+      raise UserError(
+        f"expected {self.path / PUBLISHED} as training wrote it",
+        "got other values than the objects of JSON files",
+        "put a good copy back, or remove it",
+      )
+    return content
+
   def has_checkpoints(self) -> bool:
     """Returns whether there are checkpoints, damaged or not."""
     return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
@@ -231,41 +238,6 @@ def _is_same(
     **current,
     "sha256": data.sha256_v0_1(source),
   }
-
-
-def _compare_configs(
-  old: Mapping[str, Any], new: Mapping[str, Any], path: Path
-) -> None:
-  before, after = defaults.leaves(old), defaults.leaves(new)
-  uncompared = set(UNCOMPARED)
-  if not depends_on_steps(new["optim"]["schedule"]["name"]):
-    uncompared |= _extended(before, after)
-  both = sorted(before.keys() & after.keys() - uncompared)
-  # A changed name comes first: it explains the settings that come and go.
-  differing = [key for key in both if before[key] != after[key]]
-  differing.sort(key=lambda key: not key.endswith("name"))
-  if differing:
-    raise UserError(
-      f"expected the config of the run in {path}",
-      "; ".join(
-        f"{key}: {before[key]!r} in the run, {after[key]!r} now"
-        for key in differing[:2]
-      ),
-      "choose another --workdir, or take the changes back",
-    )
-
-
-def _extended(before: Mapping, after: Mapping) -> set[str]:
-  """Returns the leaves that may differ if the run is only made longer.
-
-  `training.steps` decides if it is not 0, otherwise `training.epochs` does.
-  """
-  steps, epochs = "training.steps", "training.epochs"
-  if before[steps] and after[steps] >= before[steps]:
-    return {steps, epochs}
-  if not before[steps] and not after[steps] and after[epochs] >= before[epochs]:
-    return {epochs}
-  return set()
 
 
 def _describe_checksum(split: Mapping[str, Any] | None) -> str:

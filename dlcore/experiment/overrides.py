@@ -5,7 +5,7 @@ import inspect
 import runpy
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,16 @@ def read_config(
   """
   path, _, variant = file.partition(":")
   tree = defaults.complete(_load_config(Path(path), variant, near))
-  # Sorted, so that a section precedes its subsections, which its name resets.
-  names = sorted(key for key in overrides if key.split(".")[-1] == "name")
-  for key in names:
+  names = [key for key in overrides if key.split(".")[-1] == "name"]
+  # A section precedes its subsections, which its name resets.
+  for key in sorted(names, key=lambda key: key.count(".")):
     if overrides[key] != _leaf(tree, key):
       tree = defaults.select_entry(
         tree, key.removesuffix(".name"), overrides[key]
       )
-  for key in overrides.keys() - set(names):
-    _set_leaf(tree, key, _parse(_leaf(tree, key), overrides[key], key))
+  for key, text in overrides.items():
+    if key not in names:
+      _set_leaf(tree, key, _parse(_leaf(tree, key), text, key))
   name = "_".join(filter(None, [Path(path).stem, variant]))
   return defaults.complete(tree), name
 
@@ -82,7 +83,7 @@ def _load_config(path: Path, variant: str, near: Path) -> dict[str, Any]:
   return config.to_dict()
 
 
-def _execute(path: Path, function, *arguments) -> Any:
+def _execute(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
   """Calls code of a config file; errors contain the line number in it."""
   try:
     return function(*arguments)

@@ -8,11 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from dlcore import storage, tasks
+from dlcore import tasks
 from dlcore.errors import UserError
-from dlcore.experiment.build import build_task
-from dlcore.experiment.folder import RunFolder
-from dlcore.experiment.restoring import restore_variables
+from dlcore.experiment.restoring import restore_run
 
 ROWS = 256
 """The number of inputs that are read and predicted at a time."""
@@ -37,14 +35,9 @@ def predict(
     UserError: the folder is not a finished run, or a path does not exist.
   """
   files = _list_files(paths)
-  folder = RunFolder(workdir)
-  config, info = folder.config(), folder.info()
-  kind = tasks.TASKS[config["task"]["name"]]
-  _, task = build_task(config, info)
-  step = folder.select_step(step)
-  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
-  params, model_state = restore_variables(task, info, state, folder.path)
-  function = jax.jit(task.predict)
+  run = restore_run(workdir, step)
+  kind, info = tasks.TASKS[run.config["task"]["name"]], run.info
+  function = jax.jit(run.task.predict)
   key = jax.random.key(0)
   size = info.max_rows(ROWS)
   for names, arrays, errors in info.schema.read(files, info, size):
@@ -57,7 +50,7 @@ def predict(
       for name, array in arrays.items()
     }
     batch["index"] = np.arange(size, dtype=np.int32)
-    rows = jax.device_get(function(params, model_state, batch, key))
+    rows = jax.device_get(function(run.params, run.model_state, batch, key))
     for i, name in enumerate(names):
       row = {field: values[i] for field, values in rows.items()}
       fields = kind.to_json(row, info)

@@ -26,6 +26,8 @@ def qualify(
   try:
     yield
   except UserError as error:
+    if not leaves:
+      raise
     names = "|".join(map(re.escape, sorted(leaves, key=len, reverse=True)))
     # An argument follows "expected" or "set", or an equals sign follows it.
     argument = re.compile(

@@ -1,16 +1,49 @@
-"""Variables of a checkpoint in the structure that a task works with."""
+"""The parts of a run from its folder, and the variables of a checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from dlcore import data, trees
+from dlcore import data, storage, trees
 from dlcore.errors import UserError
+from dlcore.experiment.build import build_task
+from dlcore.experiment.folder import RunFolder
 from dlcore.task import CARRY, FROZEN, Task
 from dlcore.typing import ModelState, Params
+
+
+class RestoredRun(NamedTuple):
+  """The parts of a run, rebuilt without its data, and its variables."""
+
+  folder: RunFolder
+  config: Mapping[str, Any]
+  info: data.DataInfo
+  model: Any
+  task: Task
+  params: Params
+  model_state: ModelState
+
+
+def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
+  """Rebuilds a run from its folder.
+
+  Args:
+    workdir: the run folder; nothing else is needed.
+    step: the checkpoint; None for the best.
+
+  Raises:
+    UserError: the folder is not a run with a finished checkpoint.
+  """
+  folder = RunFolder(workdir)
+  config, info = folder.config(), folder.info()
+  model, task = build_task(config, info)
+  step = folder.select_step(step)
+  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
+  variables = restore_variables(task, info, state, folder.path)
+  return RestoredRun(folder, config, info, model, task, *variables)
 
 
 def restore_variables(

@@ -6,32 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from dlcore import (
   data,
-  models,
   provenance,
   report,
-  report_arrays,
   storage,
   tasks,
   training,
   trees,
 )
 from dlcore.errors import UserError, lookup
+from dlcore.experiment import report_files
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.folder import SUMMARY, RunFolder
 from dlcore.experiment.restoring import restore_variables
 from dlcore.storage import checksums
-from dlcore.tasks.model_calls import make_inputs
 from dlcore.training import Phases, State
 
 PRINTED = ("step", "best_step", "parameters", "seconds", "examples_per_second")
 """The numbers of a summary that the terminal shows."""
-
-PREDICTIONS = "assets/predictions.npz"
-FEATURES = "assets/features.npz"
 
 log = logging.getLogger("dlcore")
 
@@ -44,7 +38,7 @@ def train(
   progress: bool = True,
   phases: Phases | None = None,
 ) -> dict[str, Any]:
-  """Trains an experiment, or continues it; a finished one is returned.
+  """Trains an experiment, or continues it if it is not finished.
 
   The test split is evaluated once, after the last step, with the checkpoint
   that the validation split chose.
@@ -155,7 +149,7 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   """
   if not (folder.path / SUMMARY).exists():
     return None
-  for name in (PREDICTIONS, FEATURES):
+  for name in report_files.NAMES:
     if not storage.is_intact(folder.path, name):
       log.warning("writing again: %s, which was damaged", folder.path / name)
       return None
@@ -186,7 +180,7 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
 def _evaluate_best(
   folder: RunFolder, experiment: Experiment, best: State
 ) -> dict[str, float]:
-  """Returns validation and test metrics, and keeps arrays for the report."""
+  """Returns validation and test metrics, and writes arrays for the report."""
   variables = training.evaluation_variables(best)
   sources = experiment.sources()
   evaluators = {
@@ -198,56 +192,13 @@ def _evaluate_best(
   for split, evaluator in evaluators.items():
     values = evaluator.evaluate(*variables) or {}
     metrics |= {f"{split}/{name}": value for name, value in values.items()}
-  for split, evaluator in list(evaluators.items())[-1:]:
+  if evaluators:  # The report shows predictions on the last of them.
+    split, evaluator = list(evaluators.items())[-1]
     rows = evaluator.predict(*variables)
-    _keep(folder, experiment, split, sources[split], rows)
-    if features := _feature_maps(experiment, sources[split], variables):
-      folder.write_arrays(FEATURES, features)
+    source = sources[split]
+    report_files.write_predictions(folder, experiment, split, source, rows)
+    report_files.write_features(folder, experiment, source, variables)
   return metrics
-
-
-def _keep(
-  folder: RunFolder,
-  experiment: Experiment,
-  split: str,
-  source: data.Source,
-  rows: Mapping[str, np.ndarray],
-) -> None:
-  """Writes the arrays that the report shows of the predictions on a split."""
-  info = source.info
-  kind = tasks.TASKS[experiment.config["task"]["name"]]
-
-  def read_inputs(indices: np.ndarray) -> np.ndarray:
-    return source.read(indices)[info.schema.input]
-
-  targets = data.read_all(source, exclude=info.inputs)
-  arrays = kind.report_arrays(split, rows, targets, read_inputs)
-  kept = {name: np.asarray(array) for name, array in arrays.items()}
-  for name in [name for name, array in kept.items() if array.dtype == object]:
-    log.warning("the report omits %r, which is not an array", name)
-    del kept[name]
-  folder.write_arrays(PREDICTIONS, kept)
-
-
-def _feature_maps(
-  experiment: Experiment, source: data.Source, variables: tuple
-) -> dict[str, np.ndarray]:
-  """Returns the filters and feature maps of one image, empty without any."""
-  info = source.info
-  if len(info.inputs[info.schema.input][0]) != 3:
-    return {}
-  image = source.read(np.zeros(1, np.int32))[info.schema.input]
-  inputs = make_inputs(info.schema.input, info.schema.normalization)
-  model_variables = experiment.task.variables(*variables)
-  maps = models.feature_maps(
-    experiment.model, model_variables, inputs({info.schema.input: image})
-  )
-  if not maps:
-    return {}
-  params = trees.flatten(model_variables["params"])
-  kernel = params[f"{next(iter(maps))}/kernel"]
-  rows = {path: np.asarray(rows[0]) for path, rows in maps.items()}
-  return report_arrays.features(image[0], np.asarray(kernel), rows)
 
 
 def _count_parameters(experiment: Experiment, state: State) -> int:

@@ -5,7 +5,7 @@ import numpy as np
 from dlcore.report import markup, png
 from dlcore.report.json_values import as_mapping
 from dlcore.report.markup import Markup, tag
-from dlcore.report.run import Run, class_names, schema
+from dlcore.report.run import Run, class_names, offsets, schema, target_offset
 
 MAX_EXAMPLES = 24
 MAX_COLUMNS = 8
@@ -33,9 +33,13 @@ def _number_answers(run: Run) -> list[tuple[str, str, str]]:
   arrays = run.arrays
   targets = arrays["worst_target"].tolist()
   predictions = arrays["worst_prediction"].tolist()
-  show = markup.format_number
+  offset, show = target_offset(run), markup.format_number
   return [
-    (show(target), show(prediction), show(prediction - target))
+    (
+      _shifted(target, offset),
+      _shifted(prediction, offset),
+      show(prediction - target),
+    )
     for target, prediction in zip(targets, predictions, strict=True)
   ]
 
@@ -60,6 +64,14 @@ def _answers(run: Run, name: str) -> list[str]:
     return array.tolist()
   names = class_names(run, 1 + int(array.max()))
   return [names[index] for index in array]
+
+
+def _shifted(value: float, offset: float) -> str:
+  """Returns `value + offset` with the digits of `value`."""
+  if not offset:
+    return markup.format_number(value)
+  digits = len(f"{value:.4g}".partition("e")[0].partition(".")[2])
+  return markup.with_minus(f"{value + offset:,.{digits}f}")
 
 
 def _card(image: np.ndarray, answer: tuple[str, str, str]) -> Markup:
@@ -93,8 +105,9 @@ def _rows(
     is_text = "input_ids" in as_mapping(run.data.get("inputs"))
     noun = "token" if is_text else "feature"
     columns = [f"{noun} {index}" for index in range(count)]
+  shifts = offsets(run, count)[:MAX_COLUMNS]
   rows = [
-    [*answer, *(markup.format_number(value) for value in row.tolist())]
+    [*answer, *map(_shifted, row.tolist(), shifts)]
     for answer, row in zip(answers, inputs[:, :MAX_COLUMNS], strict=True)
   ]
   head += columns[:MAX_COLUMNS]

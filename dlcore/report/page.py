@@ -10,6 +10,7 @@ from dlcore.errors import UserError
 from dlcore.report import (
   classes,
   comparison,
+  comparison_curves,
   convolutions,
   curves,
   groups,
@@ -65,7 +66,7 @@ COMPARISON_SECTIONS: tuple[
   interval_plot.intervals,
   comparison.results,
   paired_tests.tests,
-  comparison.curves,
+  comparison_curves.curves,
   comparison.differences,
   comparison.runs,
 )

@@ -15,7 +15,8 @@ import numpy as np
 
 from dlcore import storage
 from dlcore.report import array_reader, curve_reader
-from dlcore.report.json_values import as_mapping
+from dlcore.report.array_reader import MAX_VALUE
+from dlcore.report.json_values import as_mapping, as_number
 
 MAX_JSON_BYTES = 2**24
 ERRORS = (
@@ -117,12 +118,31 @@ def read(workdir: Path, *, with_arrays: bool = True) -> Run:
 
 
 def schema(run: Run, key: str) -> list | None:
-  """Returns a list from the description of the data, such as its classes.
-
-  Version 0.1 stored it directly in `data.json`, later versions in its schema.
-  """
-  value = as_mapping(run.data.get("schema")).get(key, run.data.get(key))
+  """Returns a list from the description of the data, such as its classes."""
+  value = _schema_field(run, key)
   return value if isinstance(value, list) else None
+
+
+def target_offset(run: Run) -> float:
+  """Returns the number that was subtracted from the target, 0 for none."""
+  return _as_offset(_schema_field(run, "target_offset"))
+
+
+def offsets(run: Run, count: int) -> list[float]:
+  """Returns the numbers that were subtracted from `count` input columns."""
+  values = list(map(_as_offset, schema(run, "offsets") or []))
+  return values if len(values) == count else [0.0] * count
+
+
+def _as_offset(value: object) -> float:
+  """Returns a JSON value as a float, 0 if it is not a finite number."""
+  number = as_number(value)
+  return number if number is not None and abs(number) < MAX_VALUE else 0.0
+
+
+def _schema_field(run: Run, key: str) -> Any:
+  """Returns a field of the schema; version 0.1 stored it in `data.json`."""
+  return as_mapping(run.data.get("schema")).get(key, run.data.get(key))
 
 
 def class_names(run: Run, count: int) -> list[str]:

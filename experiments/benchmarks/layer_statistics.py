@@ -20,10 +20,14 @@ measurements."""
 
 def measure(repeats: int) -> dict:
   """Returns the ratio of the times, with / without, by problem."""
-  return {name: _ratio(*parts, repeats) for name, parts in PROBLEMS.items()}
+  return {
+    name: _ratio(*parts, repeats=repeats) for name, parts in PROBLEMS.items()
+  }
 
 
-def _ratio(make_task, make_source, batch_size, steps, per_call, every, repeats):
+def _ratio(
+  make_task, make_source, batch_size, steps, per_call, every, *, repeats
+):
   task, source = make_task(), make_source()
   rows = []
   for _ in range(repeats + 1):

@@ -77,7 +77,7 @@ PEERS = {
 def measure(repeats: int) -> dict:
   """Returns milliseconds a step and the ratio PyTorch / dlcore, by model."""
   try:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
   except ImportError:
     raise UserError(
       "expected an installed PyTorch",
@@ -115,7 +115,7 @@ def time_dlcore(peer: Peer, source: Source) -> Callable[[], float]:
   devices = jax.devices()[:1]
   partitioner = sharding.partitioner(peer.batch, devices=devices)
   tx = problems.optimizer()
-  arrays = partitioner.replicate(dict(source.arrays))
+  arrays = partitioner.replicate(data.read_all(source))
   batches = _batches(peer, source.size)
   example = {**source.read(batches[0]), "index": batches[0]}
   state = partitioner.put_state(training.init_state(task, tx, example))
@@ -143,11 +143,12 @@ def time_torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
   """Returns the same for PyTorch."""
   name = source.info.schema.input
   images = name == "image"
-  array = source.arrays[name]
+  arrays = data.read_all(source)
+  array = arrays[name]
   inputs = torch.from_numpy(
     array.transpose(0, 3, 1, 2).copy() if images else array
   )
-  labels = torch.from_numpy(source.arrays["label"]).long()
+  labels = torch.from_numpy(arrays["label"]).long()
   last, first = torch.channels_last, torch.contiguous_format
   layout = last if peer.channels_last else first
   model = peer.torch(torch).to(memory_format=layout).train()

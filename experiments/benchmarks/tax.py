@@ -30,7 +30,8 @@ def measure(repeats: int) -> dict:
   the saves counts, that of the evaluations does not.
   """
   return {
-    name: measure_ratio(*parts, repeats) for name, parts in PROBLEMS.items()
+    name: measure_ratio(*parts, repeats=repeats)
+    for name, parts in PROBLEMS.items()
   }
 
 
@@ -40,6 +41,7 @@ def measure_ratio(
   batch_size: int,
   steps: int,
   per_call: int,
+  *,
   repeats: int,
 ) -> dict:
   """Returns the median, least and greatest ratio of one problem."""

@@ -8,8 +8,11 @@ arXiv:1406.2661, with the non-saturating loss of section 3). Radford et al.
 2016, arXiv:1511.06434, for the optimizer: Adam with b1 = 0.5.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -40,7 +43,12 @@ class Discriminator(nn.Module):
     return nn.Dense(1)(nn.leaky_relu(nn.Dense(128)(x), 0.2))[:, 0]
 
 
-def generate(params, key, size):
+def unused(*_) -> Any:
+  """Stands for `evaluate` and `predict`, which a train step does not call."""
+  raise NotImplementedError
+
+
+def generate(params, key, size) -> Any:
   """Returns `size` images of the generator."""
   latents = jax.random.normal(key, (size, LATENT))
   return Generator().apply({"params": params}, latents)
@@ -70,7 +78,7 @@ def generator_task():
     logits = discriminate(model_state[FROZEN], images)
     return cross_entropy(logits, real=True), (model_state, {})
 
-  return Task(init, loss, evaluate=None, predict=None)
+  return Task(init, loss, evaluate=unused, predict=unused)
 
 
 def discriminator_task():
@@ -91,7 +99,7 @@ def discriminator_task():
     other, more = cross_entropy(discriminate(params, fake), real=False)
     return (total + other, weight + more), (model_state, {})
 
-  return Task(init, loss, evaluate=None, predict=None)
+  return Task(init, loss, evaluate=unused, predict=unused)
 
 
 def make_iteration(tasks, optimizers):
@@ -127,6 +135,7 @@ def distance(params, images):
 def main(steps=3000):
   """Trains both players; returns the distance before and after."""
   train = data.load("digits").train
+  images = train.read(np.arange(train.size))["image"]
   tasks = {"d": discriminator_task(), "g": generator_task()}
   optimizers = {
     "d": optim.create("adam", learning_rate=3e-4, b1=0.5),
@@ -138,12 +147,12 @@ def main(steps=3000):
     name: training.init_state(task, optimizers[name], example, seed=seed)
     for seed, (name, task) in enumerate(tasks.items())
   }
-  start = distance(players["g"].params, train.arrays["image"])
+  start = distance(players["g"].params, images)
   iteration = jax.jit(make_iteration(tasks, optimizers))
   for batch in data.batches(train, order, seed=0, stop=steps):
     players, losses = iteration(players, batch)
   print({name: round(float(loss), 3) for name, loss in losses.items()})
-  return start, distance(players["g"].params, train.arrays["image"])
+  return start, distance(players["g"].params, images)
 
 
 if __name__ == "__main__":

@@ -61,11 +61,8 @@ def robust_regression(model):
 
 def main(steps=500):
   """Trains, and returns the mean absolute error before and after."""
-  task, train, valid = (
-    robust_regression(Wave()),
-    points(1000, 0),
-    points(200, 1),
-  )
+  task = robust_regression(Wave())
+  train, valid = points(1000, seed=0), points(200, seed=1)
   tx = optim.create("adam", learning_rate=1e-2)
   evaluate = training.Evaluator(task, valid)
   before = training.fit(task, tx, train, steps=1, progress=False).last

@@ -1,6 +1,23 @@
 """Markdown tables of the README."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+
+class Table(NamedTuple):
+  """A table of one measurement; calling it with a result formats it."""
+
+  caption: str
+  """May have keys of the result in braces."""
+
+  command: str
+  head: Sequence[str]
+  rows: Callable[[dict], Iterable[Sequence]]
+
+  def __call__(self, result: dict) -> str:
+    """Returns the table, with the machine and date in its caption."""
+    caption = f"{self.caption.format_map(result)}, {measured(result)}:"
+    return as_table(caption, self.command, self.head, self.rows(result))
 
 
 def as_table(

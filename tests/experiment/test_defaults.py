@@ -70,6 +70,17 @@ def test_a_name_reads_its_own_settings_in_any_order(empty_config):
   assert tree["model"]["widths"] == (3,)
 
 
+def test_the_first_of_several_mistakes_is_reported(empty_config):
+  wrong = [f"training.{name}" for name in ("stepz", "epoch", "emma", "sead")]
+  for keys in (wrong, wrong[::-1]):
+    overrides = dict.fromkeys(keys, "1")
+    with pytest.raises(UserError, match=rf"--config\.{keys[0]}\n") as error:
+      experiment.read_config(
+        str(empty_config), overrides, near=empty_config.parent
+      )
+    assert len(error.value.lines) <= 3
+
+
 @pytest.mark.parametrize(
   ("key", "text", "value"),
   [

@@ -236,6 +236,7 @@ def test_the_plateau_of_a_config_lowers_the_rate(tmp_path):
       "model": {"name": "mlp", "widths": (8,)},
       "training": {"steps": 150, "eval_every": 5, "log_every": 5},
       "optim": {"learning_rate": 0.05, "schedule": schedule},
+      "sharding": {"devices": 1},
     }
   )
   experiment.train(config, tmp_path, progress=False)

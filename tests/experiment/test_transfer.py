@@ -1,5 +1,6 @@
 """Initial weights from files and runs, and exports of runs."""
 
+import json
 import shutil
 
 import numpy as np
@@ -101,6 +102,61 @@ def test_predictions_run_without_dlcore(run, shell, tmp_path):
   for count in (1, 3):
     got = predict.call(image=images[:count])["probabilities"]
     np.testing.assert_allclose(got, want["probabilities"][:count], rtol=1e-5)
+
+
+def test_exports_of_a_table_with_offsets_reproduce_its_predictions(tmp_path):
+  pytest.importorskip("flatbuffers")
+  from jax import export
+
+  rows = [(1_700_000_000 + i, 5e9 + 3 * i) for i in range(60)]
+  lines = [f"{x},{y}" for x, y in rows]
+  (tmp_path / "own.csv").write_text("\n".join(["x,y", *lines]) + "\n")
+  config = experiment.complete(
+    {
+      "data": {
+        "name": "table_csv",
+        "path": str(tmp_path / "own.csv"),
+        "target": "y",
+        "cache_dir": str(tmp_path / "cache"),
+        "batch_size": 8,
+      },
+      "task": {"name": "regression"},
+      "model": {"name": "mlp", "widths": (4,)},
+      "training": {"steps": 2},
+      "sharding": {"devices": 1},
+    }
+  )
+  experiment.train(config, tmp_path / "run", progress=False)
+  expected = [
+    line["prediction"]
+    for line in experiment.predict(
+      tmp_path / "run", [str(tmp_path / "own.csv")]
+    )
+  ]
+  x = np.array([[x] for x, _ in rows], np.float64)
+  text = experiment.export(tmp_path / "run", "stablehlo", tmp_path / "a")
+  assert "subtract its offsets" in text
+  schema = json.loads((tmp_path / "a.json").read_text())
+  shifted = (x - schema["offsets"]).astype(np.float32)
+  program = export.deserialize(bytearray((tmp_path / "a").read_bytes()))
+  predicted = program.call(features=shifted)["prediction"]
+  predicted = np.asarray(predicted, np.float64) + schema["target_offset"]
+  np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-3)
+  assert abs(np.mean(expected) - 5e9) < 1000
+
+  experiment.export(tmp_path / "run", "safetensors", tmp_path / "b")
+  assert json.loads((tmp_path / "b/config.json").read_text())["schema"] == (
+    schema
+  )
+  model, variables = transfer.from_pretrained(tmp_path / "b")
+  inputs = shifted - np.float32(schema["normalization"]["mean"])
+  outputs = model.apply(
+    variables, inputs / np.float32(schema["normalization"]["std"]), train=False
+  )
+  scale = schema["target_normalization"]
+  predicted = np.asarray(outputs[:, 0], np.float64) * scale["std"]
+  predicted += scale["mean"] + schema["target_offset"]
+  np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from campaigns.formulas import comparison, optimizers, schedules
+from campaigns.formulas import comparison, momentum, optimizers, schedules
 
 from dlcore import optim
 from dlcore.optim.adan import scale_by_adan
@@ -111,6 +111,6 @@ def test_matrices_are_orthogonalized_with_the_precision_of_float32(shape):
   x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
   # Compiled as in a training step, Optax's batched products lose 1e-5.
   actual = jax.jit(orthogonalize)(x)
-  expected = optimizers.newton_schulz(x.astype(float))
+  expected = momentum.newton_schulz(x.astype(float))
   error = np.abs(actual - expected).max() / np.abs(expected).max()
   assert error <= 3e-6

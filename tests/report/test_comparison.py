@@ -12,7 +12,7 @@ from dlcore import report
 from dlcore.errors import UserError
 from dlcore.report import (
   axes,
-  comparison,
+  comparison_curves,
   config_tree,
   curve_reader,
   groups,
@@ -163,7 +163,7 @@ def test_the_mean_of_curves_ignores_those_that_end_earlier():
     curve_reader.Curve(steps, np.array([1.0, 2.0, 3.0])),
     curve_reader.Curve(steps[:2], np.array([3.0, 6.0])),
   ]
-  x, mean, low, high = comparison.over_seeds(found)
+  x, mean, low, high = comparison_curves.over_seeds(found)
   assert x.tolist() == [1, 2, 3]
   assert mean.tolist() == [2, 4, 3]
   assert (low.tolist(), high.tolist()) == ([1, 2, 3], [3, 6, 3])

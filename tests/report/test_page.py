@@ -282,6 +282,34 @@ def test_columns_of_a_table_are_named_in_both_formats(tmp_path):
     assert ">height</th>" in written(path)
 
 
+def test_numbers_of_a_table_with_offsets_are_in_its_own_units(tmp_path):
+  path = folder(tmp_path / "run", inputs=(2,), regression=True)
+  # The target is from -2.6 to 2.2, and the columns are from 0 to 1.
+  schema = {
+    "columns": ["time", "weight"],
+    "offsets": [1.7e9, 0.0],
+    "target_offset": 20_250_100.5,
+  }
+  write_json(path / "assets/data.json", {"schema": schema})
+  text = written(path)
+  largest, axes = text.partition("Largest errors")[2], text.count("20,250,100")
+  cells = re.findall("<td[^>]*>([^<]*)</td>", largest)[:5]
+  true, predicted, error, time, weight = cells
+  for cell in (true, predicted):
+    assert abs(float(cell.replace(",", "")) - 20_250_100.5) < 10
+    assert "." in cell
+  assert abs(float(error.replace("\N{MINUS SIGN}", "-"))) < 10
+  assert time.startswith(("1,700,000,000.", "1,700,000,001."))
+  assert 0 <= float(weight) <= 1
+  assert axes >= 2
+  assert "true \N{MINUS SIGN} 20,250,100" in text
+  assert "values minus 20,250,100." in text
+  for damaged in ("x", [1], True, 1e300, None):
+    schema |= {"offsets": [damaged, 0.0], "target_offset": damaged}
+    write_json(path / "assets/data.json", {"schema": schema})
+    assert "omitted" not in written(path)
+
+
 def test_every_validation_set_is_a_line_of_its_own(tmp_path):
   path = folder(tmp_path / "run")
   with (path / "metrics.jsonl").open("a") as file:

@@ -16,7 +16,8 @@ import optax
 
 from dlcore import optim, trees
 
-from .optimizers import FORMULAS, Memory
+from .memory import Memory
+from .optimizers import FORMULAS
 from .schedules import SCHEDULES
 
 STEPS = 60

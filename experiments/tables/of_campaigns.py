@@ -1,0 +1,103 @@
+"""The tables of kills, faults, regularization and the size of the code."""
+
+import math
+
+from tables.markdown import as_table, measured
+
+from dlcore import optim
+from dlcore.report import estimates
+
+
+def kills(result: dict) -> str:
+  """Returns the table of the killed runs."""
+  phases = ", ".join(f"{n} {name}" for name, n in result["by_phase"].items())
+  features = [k for k in result["by_kind"] if k not in optim.OPTIMIZERS]
+  optimizers = len(result["by_kind"]) - len(features)
+  kinds = "; ".join([*features, f"each of {optimizers} optimizers"])
+  rows = [
+    ("runs killed by SIGKILL and continued", result["runs"]),
+    ("kills, by the phase of the run", f"{result['kills']}: {phases}"),
+    ("kinds of runs", f"{len(result['by_kind'])}: {kinds}"),
+    ("runs whose result differs in any bit", result["different"]),
+  ]
+  return as_table(
+    "Every leaf of the last checkpoint and every line of the log, compared "
+    f"with an undisturbed run, {measured(result)}:",
+    "experiments/campaigns/kills.py",
+    ("killed runs", ""),
+    rows,
+  )
+
+
+def faults(result: dict) -> str:
+  """Returns the table of the faults, by kind and outcome."""
+  outcomes = {
+    "exact": "equal to an undisturbed run",
+    "older": "equal, from an older checkpoint that the log reports",
+    "reported": "a lost file reported, the rest equal",
+    "refused": "refused in three lines",
+    "silent": "different without a message",
+    "trace": "a traceback",
+  }
+  rows = [
+    (kind, sum(counts.values()), *(counts.get(name, 0) for name in outcomes))
+    for kind, counts in result["table"].items()
+  ]
+  _, total, *counted = zip(*rows, strict=True)
+  rows.append(("all", sum(total), *map(sum, counted)))
+  return as_table(
+    f"{result['faults']} faults in the files of continued and finished runs, "
+    f"and in running processes, {measured(result)}:",
+    "experiments/campaigns/faults.py",
+    ("fault", "times", *outcomes.values()),
+    rows,
+  )
+
+
+def regularization(result: dict) -> str:
+  """Returns the table of the effects of regularization."""
+  plain = result["accuracy"]["plain"]
+  rows = []
+  for name, values in result["accuracy"].items():
+    accuracy = estimates.interval(values)
+    gains = [value - base for value, base in zip(values, plain, strict=True)]
+    gain, half, _ = estimates.interval(gains)
+    spread = math.nan if half is None else half  # Of a single seed.
+    rows.append(
+      (
+        name.replace("_", " "),
+        estimates.format_estimate("accuracy", accuracy),
+        "" if name == "plain" else f"{100 * gain:+.2f} ± {100 * spread:.2f}",
+        accuracy.count,
+      )
+    )
+  return as_table(
+    f"A CNN on {result['images']:,} images of MNIST, test accuracy after the "
+    f"last step, means over seeds with 95% intervals, {measured(result)}:",
+    "experiments/studies/regularization.py --manual_dir=DIR",
+    ("with", "accuracy", "points above plain, same seeds", "seeds"),
+    rows,
+  )
+
+
+def size(result: dict) -> str:
+  """Returns the table of the size of the code."""
+  before = f"{result['lines_before']:,} at {result['before']}"
+  rows = [
+    (
+      "files that run before the first step",
+      f"{len(result['files_before_first_step'])}, "
+      f"{len(result['files_in_fit_before_first_step'])} of them in `fit`",
+    ),
+    (
+      f"files that name a setting of `fit`, `{result['setting']}`",
+      len(result["files_with_setting"]),
+    ),
+    ("lines of dlcore/", f"{result['lines']:,} ({before})"),
+  ]
+  return as_table(
+    f"Size of the code, {measured(result)}:",
+    "experiments/studies/size.py --before=REF",
+    ("counted", ""),
+    rows,
+  )
