@@ -166,10 +166,18 @@ STARTS = {
 
 def optimizers(result: dict) -> list[tuple]:
   """Returns the rows of the differences from the papers' formulas."""
+
+  def greatest(kind: str, settings: str) -> str:
+    name = max(result[kind], key=lambda name: result[kind][name][settings])
+    return f"{result[kind][name][settings]:.1e} ({name})"
+
   return [
-    (kind, name, f"{values['default']:.1e}", f"{values['changed']:.1e}")
-    for kind in ("optimizer", "schedule")
-    for name, values in result[f"{kind}s"].items()
+    (
+      f"{len(result[kind])} {kind}",
+      greatest(kind, "default"),
+      greatest(kind, "changed"),
+    )
+    for kind in ("optimizers", "schedules")
   ]
 
 
@@ -192,7 +200,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "in float64: largest difference of a parameter's movement in {steps} "
     "updates, or of a rate, relative to the largest entry",
     "experiments/campaigns/optimizers.py",
-    ("kind", "name", "default settings", "all settings changed"),
+    ("compared", "default settings", "all settings changed"),
     optimizers,
   ),
   "parity": of_models.parity,

@@ -13,7 +13,7 @@ from dlcore.typing import ModelState, Params
 
 NAMES = PREDICTIONS, FEATURES = "assets/predictions.npz", "assets/features.npz"
 
-log = logging.getLogger("dlcore")
+logger = logging.getLogger("dlcore")
 
 
 def write_predictions(
@@ -35,7 +35,7 @@ def write_predictions(
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   written = {k: array for k, array in arrays.items() if array.dtype != object}
   for name in filter(lambda name: name not in written, arrays):
-    log.warning("the report omits %r, which is not an array", name)
+    logger.warning("the report omits %r, which is not an array", name)
   folder.write_arrays(PREDICTIONS, written)
 
 

@@ -10,7 +10,7 @@ from dlcore.errors import UserError
 from dlcore.experiment.training_run import train
 from dlcore.training import RANGES, Phases
 
-log = logging.getLogger("dlcore")
+logger = logging.getLogger("dlcore")
 
 
 def train_seeds(
@@ -60,7 +60,7 @@ def train_seeds(
   for index, seed in enumerate(range(first, last + 1), 1):
     folder = workdir / f"seed_{seed}"
     if progress:
-      log.info("seed %d (%d of %d): %s", seed, index, count, folder)
+      logger.info("seed %d (%d of %d): %s", seed, index, count, folder)
     results[seed] = train(
       {**config, "seed": seed}, folder, progress=progress, phases=phases
     )

@@ -27,7 +27,7 @@ from dlcore.training import Phases, State
 PRINTED = ("step", "best_step", "parameters", "seconds", "examples_per_second")
 """The numbers of a summary that the terminal shows."""
 
-log = logging.getLogger("dlcore")
+logger = logging.getLogger("dlcore")
 
 
 def train(
@@ -151,12 +151,12 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
     return None
   for name in report_files.NAMES:
     if not storage.is_intact(folder.path, name):
-      log.warning("writing again: %s, which was damaged", folder.path / name)
+      logger.warning("writing again: %s, which was damaged", folder.path / name)
       return None
   try:
     summary = folder.read_json(SUMMARY)
   except UserError as error:
-    log.warning("writing again: %s", "; ".join(error.lines[:2]))
+    logger.warning("writing again: %s", "; ".join(error.lines[:2]))
     return None
   numbers = [summary.get(name) for name in PRINTED]
   complete = all(isinstance(number, int | float) for number in numbers)
@@ -168,7 +168,7 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   if not (finished and complete and restorable):
     return None
   if not storage.is_intact(folder.path, checksums.LOG):
-    log.warning(
+    logger.warning(
       "%s differs from its checksum: lines are changed or missing",
       folder.path / checksums.LOG,
     )

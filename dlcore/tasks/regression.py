@@ -99,7 +99,7 @@ def _check_data(info: DataInfo) -> None:
   if classes:
     remedy = "use the task 'classification'"
     if all(map(_is_number, classes)):
-      remedy += ', or read a table with data.task="regression"'
+      remedy = f'read a table with data.task="regression", or {remedy}'
     raise UserError(
       "expected data with a number as its target for regression",
       f"got {info.name!r}, which has {len(classes)} classes",

@@ -15,10 +15,10 @@ from dlcore.task import CARRY
 from dlcore.training.state import State
 from dlcore.typing import PyTree
 
-log = logging.getLogger("dlcore")
+logger = logging.getLogger("dlcore")
 
 ROLL_BACK_SCALE = np.float32(0.5)
-"""Factor of the learning rate after a roll-back."""
+"""Factor of the learning rate after a rollback."""
 
 
 class Decisions(NamedTuple):
@@ -43,13 +43,13 @@ class Decisions(NamedTuple):
   last lowered the learning rate."""
 
   saved_step: np.int32 = np.int32(-1)
-  """The step to which a roll-back returns."""
+  """The step to which a rollback returns."""
 
   rollbacks: np.int32 = np.int32(0)
-  """The number of roll-backs since the last progress."""
+  """The number of rollbacks since the last progress."""
 
   rollback_step: np.int32 = np.int32(-1)
-  """The step at which the last roll-back began."""
+  """The step at which the last rollback began."""
 
 
 class Plateau(NamedTuple):
@@ -141,7 +141,7 @@ def lower_rate(
   if plateau is None or decisions.plateau_evals < max(plateau.patience, 1):
     return decisions, scale
   lowered = max(scale * np.float32(plateau.factor), plateau.min_scale)
-  # Roll-backs may have lowered it below the minimum of the plateau.
+  # Rollbacks may have lowered it below the minimum of the plateau.
   scale = min(scale, np.float32(lowered))
   return decisions._replace(plateau_evals=np.int32(0)), scale
 
@@ -152,7 +152,7 @@ def is_exhausted(decisions: Decisions, patience: int) -> bool:
 
 
 def record_save(decisions: Decisions, step: int) -> Decisions:
-  """Records a save to return to; progress clears the count of roll-backs."""
+  """Records a save to return to; progress clears the count of rollbacks."""
   if step >= decisions.rollback_step:
     decisions = decisions._replace(rollbacks=np.int32(0))
   return decisions._replace(saved_step=np.int32(step))
@@ -189,7 +189,7 @@ def skip_failed_batches(
   )
   if carry is not None:
     state = state.replace(model_state={**state.model_state, CARRY: carry})
-  log.warning(
+  logger.warning(
     "step %d: %d updates in a row were skipped; rolling back to step %d, "
     "skipping the batches before %d, with %g of the learning rate",
     int(failed.step),

@@ -35,7 +35,7 @@ from dlcore.training.state import State
 from dlcore.training.state_initializer import Initial, StateInitializer
 from dlcore.training.update import Penalty
 
-log = logging.getLogger("dlcore")
+logger = logging.getLogger("dlcore")
 
 
 class Result(NamedTuple):
@@ -86,7 +86,9 @@ def fit(
 
   Batches and random keys are functions of (seed, batch index), and everything
   that a decision depends on is in the checkpoint: a run that was stopped in
-  any way and continued ends with the same bits as one that was not.
+  any way and continued ends with the same bits as one that was not. Functions
+  cannot be compared: continue with the same `task` and `tx`, or choose another
+  `workdir`. (`experiments/train.py` compares the whole config.)
 
   Args:
     task: the learning problem.
@@ -258,7 +260,7 @@ def fit(
     stack.callback(monitor.close)
     profiler = stack.enter_context(Profiler(profile, folder))
     dispatches = feed.dispatches(state, intervals)
-    stack.callback(lambda: dispatches.close())  # A roll-back rebinds it.
+    stack.callback(lambda: dispatches.close())  # A rollback rebinds it.
     stop = stack.enter_context(stop_requests())
     unsaved = False
 
@@ -298,7 +300,7 @@ def fit(
           state = state.replace(rate_scale=partitioner.replicate(scale))
           unsaved = True
 
-      # 4. Save. A save at a stop is not a target of roll-backs, since a run
+      # 4. Save. A save at a stop is not a target of rollbacks, since a run
       # that is not stopped does not have it.
       stopping = bool(stop)
       done = step == steps or is_exhausted(decisions, patience)
@@ -354,7 +356,7 @@ def fit(
         checkpoints.wait()
         saved = checkpoints.load(best_step, initializer.template)
         if saved is None:
-          log.warning(
+          logger.warning(
             "the checkpoint of step %d, the best, is damaged or missing: "
             "returning the last state as the best",
             best_step,

@@ -15,7 +15,7 @@ from dlcore.training.memory import NullLog
 from dlcore.training.phases import Phases
 from dlcore.training.progress import Progress
 
-log = logging.getLogger("dlcore")
+logger = logging.getLogger("dlcore")
 
 MAX_IN_FLIGHT = 64
 """The most dispatches that are in flight before the loop waits for one."""
@@ -98,7 +98,7 @@ class Monitor:
       self._read(*self._pending.popleft(), now=not self._pending)
 
   def reset(self) -> None:
-    """Drops the logs of all pending steps, for a roll-back."""
+    """Drops the logs of all pending steps, for a rollback."""
     self.halted = False
     self._pending.clear()
     self._unfetched = None
@@ -128,7 +128,7 @@ class Monitor:
       values = jax.tree.map(lambda leaf: np.asarray(leaf)[None], values)
     self.halted |= bool(values.pop("halted")[-1])
     skipped = int(values.pop("skipped")[-1])
-    if not self.halted:  # The roll-back reports the others.
+    if not self.halted:  # The rollback reports the others.
       self._warn(last, skipped)
     self._skipped = skipped
     self._measure_rate(last)
@@ -152,7 +152,7 @@ class Monitor:
   def _warn(self, step: int, skipped: int) -> None:
     """Warns about skipped updates."""
     if skipped > self._skipped:
-      log.warning(
+      logger.warning(
         "skipped updates whose loss or gradient was not finite, or spiked: %d "
         "up to step %d",
         skipped,

@@ -18,7 +18,7 @@ from dlcore.typing import Array, Batch, Metrics, ModelState, Params, PyTree
 class State:
   """The state of a run; every leaf is an array.
 
-  The decisions of the host (best step, patience, roll-backs) are not in it,
+  The decisions of the host (best step, patience, rollbacks) are not in it,
   see `Decisions`.
   """
 
@@ -28,7 +28,7 @@ class State:
 
   batch_index: Array
   """int32: the next batch; batches and keys are functions of it. It differs
-  from `step` after a roll-back, which skips batches."""
+  from `step` after a rollback, which skips batches."""
 
   params: Params
   model_state: ModelState
@@ -41,7 +41,7 @@ class State:
   """uint32: the raw data of the run's random key."""
 
   rate_scale: Array
-  """float32: factor of the learning rate, set by plateaus and roll-backs."""
+  """float32: factor of the learning rate, set by plateaus and rollbacks."""
 
   hparams: dict[str, Array]
   """Numbers that vary between the members of a population, by name; empty in

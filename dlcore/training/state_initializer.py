@@ -93,6 +93,6 @@ class StateInitializer:
 
   @functools.cached_property
   def _create(self) -> Create:
-    """The compiled `create`: a roll-back does not compile it again."""
+    """The compiled `create`: a rollback does not compile it again."""
     options = self.partitioner.init_compiler_options
     return jax.jit(self.create, compiler_options=options)

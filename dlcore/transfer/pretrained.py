@@ -35,7 +35,7 @@ from dlcore.transfer.stacked_blocks import Initialize
 from dlcore.transfer.weight_loader import WeightLoader
 from dlcore.typing import PyTree
 
-log = logging.getLogger("dlcore")
+logger = logging.getLogger("dlcore")
 
 HEAD_CHOICES = ("published", "reinitialized")
 """Values of `head`."""
@@ -238,8 +238,8 @@ def _load(
 def _log(report: Report, seed: int) -> None:
   """Logs a report, and a warning about arrays that are not published."""
   for line in str(report).splitlines():
-    log.info("%s", line)
+    logger.info("%s", line)
   initial = [*report.reinitialized, *report.missing]
   if initial:
     names = load_errors.listed(initial)
-    log.warning("initialized at random with seed %s: %s", seed, names)
+    logger.warning("initialized at random with seed %s: %s", seed, names)

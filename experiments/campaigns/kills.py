@@ -63,7 +63,7 @@ KINDS: dict[str, dict] = {
     "training.spike_factor": 1.5,
     "training.max_consecutive_skips": 2,
     "training.max_rollbacks": 1000,
-    # A roll-back returns to the last save, so saves must be at fixed steps.
+    # A rollback returns to the last save, so saves must be at fixed steps.
     "training.checkpoint_every": 25,
   },
   **{

@@ -124,7 +124,7 @@ def test_a_roll_back_scales_the_logged_and_applied_rate(tmp_path):
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_the_rate_of_any_optax_transformation_is_scaled(recorded):
-  """Such as after a roll-back, whether its rate is in the log or not."""
+  """Such as after a rollback, whether its rate is in the log or not."""
   make = optax.inject_hyperparams(optax.adam) if recorded else optax.adam
   tx = optax.chain(optax.clip_by_global_norm(1.0), make(learning_rate=0.1))
   task = tasks.classification(problem.Net(dropout=0.0))

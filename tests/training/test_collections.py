@@ -196,7 +196,7 @@ def test_a_roll_back_resets_the_carry(compiler):
     def loss(params, model_state, batch, key):
       (total, weight), rest = task.loss(params, model_state, batch, key)
       bad = model_state["counter"]["updates"] == 4
-      # After the roll-back to step 4 the counter is 4 again, and the batch
+      # After the rollback to step 4 the counter is 4 again, and the batch
       # another one.
       bad &= jnp.any(batch["index"] % EPOCH == 1)
       return (jnp.where(bad, jnp.nan, total), weight), rest

@@ -81,7 +81,7 @@ def test_flush_reports_a_halt_in_the_last_step(overlap):
 
 
 def test_skips_are_reported_once(caplog):
-  """Those of a roll-back are reported by the roll-back."""
+  """Those of a rollback are reported by the rollback."""
   skips = [0, 1, 1, 2, 3, 3, 4]
   with monitored(None, log_every=1, overlap=False) as reader:
     for step, skipped in enumerate(skips):

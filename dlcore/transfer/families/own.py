@@ -2,7 +2,7 @@
 
 Names of arrays are the paths of variables. Its config.json is
 `{"model_type": "dlcore", "model": {"name": ..., field: value, ...}, "input":
-shape without B}`.
+shape without B}`; of a run it also has the `schema` of its data.
 """
 
 import functools

@@ -22,7 +22,7 @@ NAME = re.compile(
 )
 """Repository names that the hub's client accepts; old ones have no `org/`."""
 
-log = logging.getLogger("dlcore")
+logger = logging.getLogger("dlcore")
 
 
 def download(
@@ -69,7 +69,7 @@ def download(
     sizes = _file_sizes(huggingface_hub, repository, revision or None)
     new = [key for key in sizes if not folder or not (folder / key).exists()]
     total = sum(sizes[key] for key in new)
-    log.info("downloading hf:%s: %.1f MB", name, total / 1e6)
+    logger.info("downloading hf:%s: %.1f MB", name, total / 1e6)
     return Path(huggingface_hub.snapshot_download(**request))
   except UserError:
     raise
