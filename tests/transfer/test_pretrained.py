@@ -505,11 +505,30 @@ def test_npz_archives_are_loaded_by_the_same_rules(folder, tmp_path):
   assert report.family == "test"
 
 
-def test_the_format_of_dlcore_has_the_paths_as_names(tmp_path):
-  model = models.create("mlp", num_classes=3, widths=(4, 5))
-  x = np.ones((2, 6), np.float32)
+@pytest.mark.parametrize(
+  ("config", "dtype"),
+  [
+    ({"name": "mlp", "num_classes": 3, "widths": [4, 5]}, np.float32),
+    (
+      {
+        "name": "gru",
+        "num_classes": 3,
+        "vocab_size": 9,
+        "width": 4,
+        "depth": 1,
+      },
+      np.int32,
+    ),
+  ],
+)
+def test_the_format_of_dlcore_has_the_paths_as_names(tmp_path, config, dtype):
+  fields = {
+    key: tuple(value) if isinstance(value, list) else value
+    for key, value in config.items()
+  }
+  model = models.create(**fields)
+  x = np.ones((2, 6), dtype)
   variables = model.init(jax.random.key(0), x, train=False)
-  config = {"name": "mlp", "num_classes": 3, "widths": [4, 5]}
   name = transfer.save_pretrained(
     tmp_path, model, variables, config={"model": config, "input": [6]}
   )

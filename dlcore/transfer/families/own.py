@@ -126,7 +126,8 @@ def _tuples(value: Any) -> Any:
 
 
 def _inputs(config: Mapping[str, Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
-  return (jax.ShapeDtypeStruct((1, *config["input"]), np.float32),)
+  like = jax.ShapeDtypeStruct((1, *config["input"]), np.float32)
+  return models.example_inputs(_build(config), like)
 
 
 FAMILY = Family(
