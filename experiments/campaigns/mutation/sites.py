@@ -1,7 +1,7 @@
 """Small changes of a source file, each of which should fail a test."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ FUNCTIONS = {
   "zeros": "ones",
   "zeros_like": "ones_like",
 }
+Node = ast.stmt | ast.expr
 MESSAGES = ("UserError", "warning", "info", "debug")
 """Calls whose arguments are text for people."""
 
@@ -107,7 +108,8 @@ class _Finder(ast.NodeVisitor):
   def visit_BoolOp(self, node: ast.BoolOp) -> None:
     pair = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
     if len(node.values) == 2:
-      self._between(*node.values, *pair)
+      left, right = node.values
+      self._between(left, right, *pair)
     self.generic_visit(node)
 
   def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
@@ -171,18 +173,20 @@ class _Finder(ast.NodeVisitor):
     if at >= 0:
       self._add(left, at, at + len(old), new, last=right)
 
-  def _replace(self, node: ast.stmt | ast.expr, new: str) -> None:
+  def _replace(self, node: Node, new: str) -> None:
     self._add(node, self._start(node), self._stop(node), new)
 
   def _add(self, node, start: int, stop: int, new: str, last=None) -> None:
     lines = node.lineno, (last or node).end_lineno
     self.changes.append((*lines, start, stop, self._text[start:stop], new))
 
-  def _start(self, node: ast.AST) -> int:
+  def _start(self, node: Node) -> int:
     return self._offset(node.lineno, node.col_offset)
 
-  def _stop(self, node: ast.AST) -> int:
-    return self._offset(node.end_lineno, node.end_col_offset)
+  def _stop(self, node: Node) -> int:
+    line, column = node.end_lineno, node.end_col_offset
+    assert line is not None and column is not None  # Parsed, not made.
+    return self._offset(line, column)
 
   def _offset(self, line: int, column: int) -> int:
     """Returns the position of a UTF-8 column in the text."""
@@ -198,7 +202,7 @@ def _is_valid(text: str) -> bool:
   return True
 
 
-def sites_of(root: Path, packages: list[str]) -> Iterator[Site]:
+def sites_of(root: Path, packages: Sequence[str]) -> Iterator[Site]:
   """Yields the mutants of all files of some packages, sorted by file."""
   for package in packages:
     for path in sorted((root / "dlcore" / package).rglob("*.py")):
