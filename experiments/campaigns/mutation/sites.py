@@ -185,7 +185,8 @@ class _Finder(ast.NodeVisitor):
 
   def _stop(self, node: Node) -> int:
     line, column = node.end_lineno, node.end_col_offset
-    assert line is not None and column is not None  # Parsed, not made.
+    assert line is not None  # Nodes of a parser have an end.
+    assert column is not None
     return self._offset(line, column)
 
   def _offset(self, line: int, column: int) -> int:
