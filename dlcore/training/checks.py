@@ -9,25 +9,28 @@ from dlcore.data import Order
 from dlcore.errors import UserError
 from dlcore.training.decisions import Plateau
 
+MAX_COUNT = 2**31 - 1
+"""The greatest int32: steps and counts are numbers in compiled programs."""
+
 RANGES: dict[str, tuple[float, float]] = {
-  "steps": (1, math.inf),
+  "steps": (1, MAX_COUNT),
   "seed": (0, 2**32 - 1),  # JAX would drop the higher bits.
-  "batch_size": (1, math.inf),
+  "batch_size": (1, MAX_COUNT),
   "ema": (0, 0.999_999_999),
-  "accumulate": (1, math.inf),
-  "patience": (0, math.inf),
+  "accumulate": (1, MAX_COUNT),
+  "patience": (0, MAX_COUNT),
   "min_delta": (0, math.inf),
   "spike_factor": (0, math.inf),
-  "max_consecutive_skips": (1, math.inf),
-  "max_rollbacks": (0, math.inf),
-  "log_every": (1, math.inf),
-  "layer_statistics_every": (0, math.inf),
-  "eval_every": (0, math.inf),
-  "checkpoint_every": (0, math.inf),
-  "keep_every": (0, math.inf),
-  "eval_batch_size": (1, math.inf),
-  "workers": (0, math.inf),
-  "steps_per_call": (0, math.inf),
+  "max_consecutive_skips": (1, MAX_COUNT),
+  "max_rollbacks": (0, MAX_COUNT),
+  "log_every": (1, MAX_COUNT),
+  "layer_statistics_every": (0, MAX_COUNT),
+  "eval_every": (0, MAX_COUNT),
+  "checkpoint_every": (0, MAX_COUNT),
+  "keep_every": (0, MAX_COUNT),
+  "eval_batch_size": (1, MAX_COUNT),
+  "workers": (0, MAX_COUNT),
+  "steps_per_call": (0, MAX_COUNT),
 }
 """The least and the greatest value of the numbers that `fit` takes."""
 

@@ -141,7 +141,10 @@ def test_profile_writes_a_trace_and_changes_no_bit(tmp_path):
 
 @pytest.mark.parametrize(
   ("name", "value"),
-  [("steps", 0), ("ema", 1.0), ("spike_factor", -1.0), ("keep_every", -1)],
+  [
+    *(("steps", 0), ("ema", 1.0), ("spike_factor", -1.0), ("keep_every", -1)),
+    *(("log_every", 2**31), ("max_consecutive_skips", 10**30)),
+  ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(name, value):
   with pytest.raises(UserError, match=f"expected {name} of at least"):
