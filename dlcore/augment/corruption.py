@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dlcore.augment.pixels import (
+  MAX_PIXELS,
   Transform,
   cast_like,
   check_range,
@@ -94,7 +95,7 @@ def cutout(pixels: Array | int) -> Transform:
   Args:
     pixels: side of the square.
   """
-  check_range("cutout", pixels, 0, math.inf, " pixels")
+  check_range("cutout", pixels, 0, MAX_PIXELS, " pixels")
 
   def apply(key: Array, image: Array) -> Array:
     rows, columns = image.shape[:2]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dlcore.augment.pixels import (
+  MAX_PIXELS,
   Transform,
   check_range,
   is_static,
@@ -37,7 +38,7 @@ def crop(pixels: Array | int) -> Transform:
 
 
 def _random_window(name: str, pixels: Array | int, mode: str) -> Transform:
-  check_range(name, pixels, 0, math.inf, " pixels")
+  check_range(name, pixels, 0, MAX_PIXELS, " pixels")
 
   def apply(key: Array, image: Array) -> Array:
     # The padding must be static: a traced number gets the largest one.

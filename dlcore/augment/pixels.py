@@ -1,9 +1,11 @@
 """Arithmetic of pixels: ranges of dtypes, rounding, sampling, settings."""
 
+import numbers
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from dlcore.errors import UserError
@@ -84,11 +86,21 @@ def is_static(value: Array | float) -> bool:
   return not isinstance(value, jax.Array)
 
 
+MAX_PIXELS = 65_535
+"""The greatest distance in an image."""
+
+
 def check_range(
   name: str, value: Array | float, low: float, high: float, unit: str = ""
 ) -> None:
-  """Raises a UserError if a setting is out of range; ignores tracers."""
-  if not isinstance(value, Tracer) and not low <= value <= high:
+  """Raises a UserError unless a setting is a tracer or a number in range."""
+  if isinstance(value, Tracer):
+    return
+  is_number = np.ndim(value) == 0 and isinstance(
+    value, numbers.Real | np.ndarray | jax.Array
+  )
+  if not is_number or not low <= value <= high:
     raise UserError(
-      f"expected {name} from {low:g} to {high:g}{unit}", f"got {value}"
+      f"expected {name} from {low:g} to {high:g}{unit}",
+      f"got {value!r:.60}",
     )

@@ -154,6 +154,9 @@ def _check_rules(
   Raises:
     UserError: names the argument and shows its form.
   """
+  for name, rules in (("rates", rates), ("layers", layers)):
+    if not isinstance(rules, Sequence) or isinstance(rules, str):
+      raise UserError(f"expected {name} to be a tuple", f"got {rules!r}")
   for rule in rates:
     match rule:
       case (str(pattern), jax.Array()):

@@ -1,6 +1,7 @@
 """Ranges of the settings of optimizers, schedules, clipping and penalties."""
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,13 +25,16 @@ class Range(NamedTuple):
   """Whether the value must be known when the program is traced."""
 
 
-NOT_NEGATIVE = Range(">= 0", lambda x: 0 <= x < math.inf)
-POSITIVE = Range("above 0", lambda x: 0 < x < math.inf)
+MAX_FLOAT = float(np.finfo(np.float32).max)
+MAX_INT = 2**31 - 1
+
+NOT_NEGATIVE = Range(">= 0", lambda x: 0 <= x <= MAX_FLOAT)
+POSITIVE = Range("above 0", lambda x: 0 < x <= MAX_FLOAT)
 # An infinite limit is off, as 0 is.
-LIMIT = Range(">= 0", lambda x: x >= 0)
+LIMIT = Range(">= 0", lambda x: 0 <= x <= MAX_FLOAT or x == math.inf)
 SHARE = Range("from 0 to 1", lambda x: 0 <= x <= 1)
 STATIC_SHARE = SHARE._replace(static=True)
-COUNT = Range(">= 1", lambda x: 1 <= x < math.inf, static=True)
+COUNT = Range(">= 1", lambda x: 1 <= x <= MAX_INT, static=True)
 # The arithmetic is float32, where 0.99999999 is 1.
 DECAY = Range(
   "from 0 to below 1 (in float32)",
@@ -40,10 +44,12 @@ DECAY = Range(
 INTERPOLATION = Range("above 0 and below 1", lambda x: 1e-6 <= x <= 1 - 1e-6)
 # A gradient's norm is at most 2e19, or its square would overflow: divided by
 # 1e-16 it stays finite, even if a long average is divided by a short one.
-DIVISOR = Range("of at least 1e-16", lambda x: 1e-16 <= x < math.inf)
+DIVISOR = Range("of at least 1e-16", lambda x: 1e-16 <= x <= MAX_FLOAT)
 
 RANGES: dict[str, Range] = {
-  "adafactor.eps": Range("of at least 1e-30", lambda x: 1e-30 <= x < math.inf),
+  "adafactor.eps": Range(
+    "of at least 1e-30", lambda x: 1e-30 <= x <= MAX_FLOAT
+  ),
   "adam_b1": DECAY,
   "adam_b2": DECAY,
   "alpha": NOT_NEGATIVE,
@@ -92,7 +98,7 @@ RANGES: dict[str, Range] = {
   "steps": COUNT,
   "trust_coefficient": POSITIVE,
   "warmup": STATIC_SHARE,
-  "warmup_steps": NOT_NEGATIVE._replace(static=True),
+  "warmup_steps": Range(">= 0", lambda x: 0 <= x <= MAX_INT, static=True),
   "weight_decay": NOT_NEGATIVE,
 }
 """Ranges by argument, or by `entry.argument` where an entry has its own.
@@ -102,22 +108,31 @@ schedule exceeds its peak.
 """
 
 
+SEQUENCES = ("betas", "boundaries")
+"""Arguments that are tuples of numbers."""
+
+
 def check(settings: Mapping[str, Any], entry: str = "") -> None:
-  """Checks the range of concrete numbers; traced numbers pass.
+  """Checks the type and the range of concrete numbers; traced numbers pass.
 
   Args:
-    settings: numbers, or tuples of numbers, by argument.
+    settings: numbers, and tuples of numbers for `SEQUENCES`, by argument.
     entry: name of the optimizer or schedule that `settings` belong to.
 
   Raises:
-    UserError: a number is out of its range, or is a JAX array although the
-      program depends on its value.
+    UserError: a value is not a number, a number is out of its range, or it is a
+      JAX array although the program depends on its value.
   """
   for name, value in settings.items():
     limits = RANGES.get(f"{entry}.{name}") or RANGES.get(name)
     if limits is None:
       continue
-    for number in value if isinstance(value, tuple | list) else (value,):
+    values = (value,)
+    if name in SEQUENCES:
+      if not isinstance(value, tuple | list):
+        raise UserError(f"expected {name} to be a tuple", f"got {value!r}")
+      values = value
+    for number in values:
       if isinstance(number, jax.Array):
         if limits.static:
           raise UserError(
@@ -125,14 +140,23 @@ def check(settings: Mapping[str, Any], entry: str = "") -> None:
             f"got {number!r}",
           )
       elif not _holds(limits, number):
-        raise UserError(f"expected {name} {limits.words}", f"got {value!r}")
+        raise UserError(
+          f"expected {name} {limits.words}",
+          f"got {value!r:.60}",
+          *(("write it as a float",) if _is_large(number) else ()),
+        )
 
 
 def _holds(limits: Range, number: Any) -> bool:
-  try:
-    return bool(limits.holds(number))
-  except TypeError:
+  is_number = isinstance(number, numbers.Real | np.ndarray)
+  if not is_number or np.ndim(number) or _is_large(number):
     return False
+  return bool(limits.holds(number))
+
+
+def _is_large(number: Any) -> bool:
+  """Returns whether JAX refuses an integer, whose type is int32."""
+  return isinstance(number, numbers.Integral) and abs(number) > MAX_INT
 
 
 def is_zero(number: Any) -> bool:

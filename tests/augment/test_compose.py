@@ -213,3 +213,10 @@ def test_data_that_cannot_be_augmented_is_rejected(
   batch = {name: arrays[name] for name in names}
   with pytest.raises(UserError, match=message):
     augment.compose(settings)(KEY, batch)
+
+
+@pytest.mark.parametrize("value", ["x", None, (1,), 10**400, math.nan])
+@pytest.mark.parametrize("name", {**ON, **MIXED})
+def test_a_setting_that_is_not_a_number_in_range_is_refused(name, value):
+  with pytest.raises(UserError):
+    augment.compose({name: value})

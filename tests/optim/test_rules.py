@@ -209,3 +209,21 @@ def test_layers_of_which_none_matches_are_refused():
     tx.init(params)
   # One of them may be frozen.
   optim.create("sgd", layers=("embd", "head"), **settings).init(params)
+
+
+@pytest.mark.parametrize("value", [2**31, 10**400, 1e39, (1,), "x", None])
+@pytest.mark.parametrize("name", ["l2", "clip_norm", "weight_decay", "eps"])
+def test_a_number_that_float32_or_int32_cannot_hold_is_refused(name, value):
+  with pytest.raises(UserError, match=f"expected {name}") as error:
+    if name == "l2":
+      optim.penalty(l2=value)
+    else:
+      optim.create("adamw", learning_rate=0.1, **{name: value})
+  assert all(len(line) < 100 for line in error.value.lines)
+
+
+@pytest.mark.parametrize("name", ["rates", "layers"])
+@pytest.mark.parametrize("value", [3, None, "head"])
+def test_rules_that_are_not_tuples_are_refused(name, value):
+  with pytest.raises(UserError, match=f"expected {name} to be a tuple"):
+    optim.create("sgd", learning_rate=0.1, **{name: value})
