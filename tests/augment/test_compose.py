@@ -1,6 +1,7 @@
 """Every augmentation of the tables under the same tests, and composition."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp

@@ -1,5 +1,7 @@
 """Rules over parameter paths, bounds on the gradient, penalties."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -214,11 +216,10 @@ def test_layers_of_which_none_matches_are_refused():
 @pytest.mark.parametrize("value", [2**31, 10**400, 1e39, (1,), "x", None])
 @pytest.mark.parametrize("name", ["l2", "clip_norm", "weight_decay", "eps"])
 def test_a_number_that_float32_or_int32_cannot_hold_is_refused(name, value):
+  create = functools.partial(optim.create, "adamw", learning_rate=0.1)
+  make = optim.penalty if name == "l2" else create
   with pytest.raises(UserError, match=f"expected {name}") as error:
-    if name == "l2":
-      optim.penalty(l2=value)
-    else:
-      optim.create("adamw", learning_rate=0.1, **{name: value})
+    make(**{name: value})
   assert all(len(line) < 100 for line in error.value.lines)
 
 
