@@ -9,6 +9,7 @@ from dlcore.augment.pixels import (
   MAX_PIXELS,
   Transform,
   check_range,
+  check_switch,
   is_static,
   uniform,
   warp,
@@ -60,7 +61,7 @@ def _random_window(name: str, pixels: Array | int, mode: str) -> Transform:
 
 def flip(switch: bool) -> Transform:
   """Mirrors an image left to right with probability 1/2."""
-  del switch
+  check_switch("flip", switch)
 
   def apply(key: Array, image: Array) -> Array:
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)

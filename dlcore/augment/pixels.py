@@ -86,6 +86,14 @@ def is_static(value: Array | float) -> bool:
   return not isinstance(value, jax.Array)
 
 
+def check_switch(name: str, value: Array | bool) -> None:
+  """Raises a UserError unless a setting is a tracer or a Boolean."""
+  if not isinstance(value, Tracer | bool | np.bool_):
+    raise UserError(
+      f"expected {name} to be True or False", f"got {value!r:.60}"
+    )
+
+
 MAX_PIXELS = 65_535
 """The greatest distance in an image."""
 

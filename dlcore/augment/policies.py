@@ -14,6 +14,7 @@ from dlcore.augment.pixels import (
   Transform,
   cast_like,
   check_range,
+  check_switch,
   max_value,
   warp,
 )
@@ -47,7 +48,7 @@ def trivialaugment(switch: bool) -> Transform:
 
   Müller and Hutter 2021, arXiv:2103.10158, with its wide ranges.
   """
-  del switch
+  check_switch("trivialaugment", switch)
 
   def apply(key: Array, image: Array) -> Array:
     strength_key, operation_key = jax.random.split(key)
