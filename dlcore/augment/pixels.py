@@ -110,5 +110,5 @@ def check_range(
   if not is_number or not low <= value <= high:
     raise UserError(
       f"expected {name} from {low:g} to {high:g}{unit}",
-      f"got {value!r:.60}",
+      f"got {value!s:.60}",
     )
