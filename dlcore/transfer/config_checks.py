@@ -114,11 +114,11 @@ def differences(
       "pass the path of the weights alone, or allow='^config.json$'",
     ) from error
   fields = {
-    name: (_value(published, name), _value(model, name))
-    for name in compared_fields(published)
-    if name != "tie_embeddings" or model.head == "lm"
+    name: (value, _value(model, name))
+    for name, value in compared_fields(published).items()
+    if value != _value(model, name)
+    and (name != "tie_embeddings" or model.head == "lm")
   }
-  fields = {name: pair for name, pair in fields.items() if pair[0] != pair[1]}
   refused = [
     name
     for name in fields
@@ -141,10 +141,14 @@ def differences(
   }
 
 
-def compared_fields(model: Any) -> list[str]:
+def compared_fields(model: Any) -> dict[str, Any]:
   """Returns the fields that change the outputs, but no names or shapes."""
   names = [field.name for field in dataclasses.fields(model)]
-  return [name for name in names if name not in (*TRAINING, *SHAPES)]
+  return {
+    name: _value(model, name)
+    for name in names
+    if name not in (*TRAINING, *SHAPES)
+  }
 
 
 def _value(model: Any, name: str) -> Any:
@@ -170,7 +174,9 @@ def check_integers(config: Mapping[str, Any]) -> None:
     containers = [v for v in values if isinstance(v, Mapping | list)]
     for value in values:
       if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise ValueError(f"the number {files.quoted(value)}")
+        raise ValueError(
+          f"an integer above {MAX_INTEGER:,}: {files.quoted(value)}"
+        )
     values = [
       item
       for container in containers
@@ -213,4 +219,6 @@ def check_limit(name: str, number: int, limit: int) -> None:
     ValueError: the number exceeds the limit.
   """
   if number and number > limit:
-    raise ValueError(f"{name}={number:,}, above {limit:,}")
+    raise ValueError(
+      f"{name}={number:,}, which exceeds the {limit:,} of the weights"
+    )

@@ -14,7 +14,7 @@ from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
 from dlcore.transfer.load_errors import Misshapen
 from dlcore.transfer.load_report import Report, nearest_names
-from dlcore.transfer.published_json import Published
+from dlcore.transfer.published_json import PublishedJson
 from dlcore.transfer.selection import SelectedFamily, source_names
 from dlcore.transfer.stacked_blocks import LeafSlice
 
@@ -220,7 +220,7 @@ class WeightLoader:
     shape = self.slices[path].shape
     misshapen.append(Misshapen(path, shape, name, array.shape, str(error)))
 
-  def report(self, published: Published) -> Report:
+  def report(self, published: PublishedJson) -> Report:
     """Returns the report.
 
     Args:
