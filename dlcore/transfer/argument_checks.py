@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dlcore.errors import UserError
 from dlcore.transfer.io import files, sources
 
@@ -64,15 +66,26 @@ def check_variables(variables: Any, signature: str) -> None:
     )
 
 
+def check_integer(argument: str, value: Any) -> None:
+  """Checks that an argument is a Python or NumPy integer.
+
+  Raises:
+    UserError: it is not.
+  """
+  if not isinstance(value, int | np.integer) or isinstance(value, bool):
+    raise UserError(
+      f"expected {argument} to be an integer", f"got {files.quoted(value)}"
+    )
+
+
 def check_entries(argument: str, value: Any) -> None:
   """Checks that an argument is a mapping of entries by name.
 
   Raises:
     UserError: it is not.
   """
-  if not isinstance(value, Mapping) or not all(
-    isinstance(k, str) for k in value
-  ):
+  is_mapping = isinstance(value, Mapping)
+  if not is_mapping or not all(isinstance(key, str) for key in value):
     raise UserError(
       f"expected {argument} to be entries of a JSON object by name",
       f"got {files.quoted(value)}",

@@ -107,7 +107,7 @@ def from_pretrained(
   weights lack, such as a pooler. A published layer of the same shape is loaded.
 
     model, variables = transfer.from_pretrained(folder, num_classes=3)
-    task = tasks.classification(model)
+    task = tasks.classification(model, input="input_ids")  # of images: "image"
     initial = transfer.initial(variables)
     result = training.fit(task, tx, train, steps=steps, initial=initial)
 
@@ -137,6 +137,7 @@ def from_pretrained(
     "folder", folder, "transfer.from_pretrained(folder)"
   )
   check_pattern("allow", allow)
+  argument_checks.check_integer("seed", seed)
   weights = sources.open_weights(folder)
   family = selection.required_family(weights.config, folder)
   model, inputs, shapes = model_creation.create(family, weights, folder, fields)
