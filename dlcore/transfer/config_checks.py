@@ -1,13 +1,13 @@
 """Checks of a config.json, which is not trusted, against weights and model."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.transfer.allow_pattern import is_allowed
 from dlcore.transfer.families import Family
 from dlcore.transfer.families.config_fields import TRAINING
 from dlcore.transfer.io import files
@@ -155,11 +155,6 @@ def _value(model: Any, name: str) -> Any:
   """Returns a field. A number of heads of 0 stands for `num_heads`."""
   value = getattr(model, name, None)
   return model.num_heads if value == 0 and name.endswith("_heads") else value
-
-
-def is_allowed(allow: str, name: str) -> bool:
-  """Returns whether the regex `allow` of `load_pretrained` matches a name."""
-  return bool(allow and re.search(allow, name))
 
 
 def check_integers(config: Mapping[str, Any]) -> None:

@@ -80,7 +80,8 @@ def _build(
     config = family.with_head(config, fields["head"])
   model = family.build(config)
   check_settings(type(model), fields, type(model).__name__, INTERNAL)
-  has_classes = getattr(model, "head", "classifier") not in CLASSLESS
-  if "num_classes" in fields and "head" not in fields and not has_classes:
+  is_classless = getattr(model, "head", "classifier") in CLASSLESS
+  num_classes = fields.get("num_classes")
+  if num_classes is not None and "head" not in fields and is_classless:
     return _build(family, config, names, {**fields, "head": "classifier"})
   return family.match_names(model, names).clone(**fields)

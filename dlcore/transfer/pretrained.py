@@ -146,7 +146,8 @@ def from_pretrained(
     inputs,
     seed,
     stacked_blocks.slices(trees.flatten(shapes)),
-    allow=None if {"head", "num_classes"} & fields.keys() else allow,
+    allow=allow,
+    allow_all=bool({"head", "num_classes"} & fields.keys()),
   )
   changed = [rf"^model\.{name}$" for name in fields]
   variables, report = _load(
@@ -217,8 +218,9 @@ def _load(
     selected = selection.infer(weights.config, names, model, slices)
   loader = WeightLoader(source, selected, slices, names, allow)
   loader.check_names()
+  differing: dict[str, str] = {}
   if weights.config:
-    loader.differing = config_checks.differences(
+    differing = config_checks.differences(
       weights.config, selected.family, model, allow
     )
   if head == "reinitialized":
@@ -232,7 +234,7 @@ def _load(
   loader.check_duplicates(weights.arrays)
   initial = [*loader.reinitialized, *loader.missing]
   builder.keep_initial({path: slices[path] for path in initial}, initialize)
-  report = loader.report(weights.published)
+  report = loader.report(weights.published, differing)
   return trees.restore(variables, builder.leaves), report
 
 

@@ -93,6 +93,31 @@ def test_the_model_of_an_own_config_is_compared(tmp_path):
       )
 
 
+def test_own_models_of_token_ids_are_read_with_their_model(tmp_path):
+  fields = {"vocab_size": 11, "width": 8, "depth": 1}
+  for name, inputs in (("gpt2", (IDS,)), ("seq2seq", (IDS, IDS))):
+    others = {"num_heads": 2, "max_length": 8} if name == "gpt2" else {}
+    own = {"name": name, **fields, **others}
+    model = models.create(**own)
+    variables = initialized(model, *inputs)
+    config = {"model": own, "input": [4]}
+    transfer.save_pretrained(
+      tmp_path, model, variables, family="dlcore", config=config
+    )
+    loaded, again = transfer.from_pretrained(tmp_path)
+    assert loaded == model
+    jax.tree.map(np.testing.assert_array_equal, again, variables)
+
+
+def test_sizes_without_an_architecture_are_three_short_lines(tmp_path):
+  model = models.create("convnext_tiny", depths=(1, 1, 1, 1))
+  variables = {"params": {"x": np.zeros(1, np.float32)}}
+  with pytest.raises(UserError, match=r"got depths=\(1, 1, 1, 1\)") as error:
+    transfer.save_pretrained(tmp_path, model, variables, family="timm/convnext")
+  assert len(error.value.lines) == 3
+  assert all(line.isprintable() for line in error.value.lines)
+
+
 @pytest.mark.parametrize(
   "published",
   [{"model_type": "bert"}, {"config.json": 3}, ["config.json"], 3],
@@ -182,6 +207,8 @@ def test_swapped_arguments_are_three_lines(bert, tmp_path):
     lambda: transfer.save_pretrained(path, model, variables["params"]),
     lambda: transfer.default_family(path),
     lambda: transfer.read_published(model),
+    lambda: transfer.load_tokenizer(None),
+    lambda: transfer.load_special_ids(None),
     lambda: transfer.initial(model),
   ]
   for number, call in enumerate(calls):
