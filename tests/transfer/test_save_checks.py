@@ -131,7 +131,10 @@ def test_a_refused_save_leaves_the_folder_as_it_was(bert, tmp_path):
   transfer.save_pretrained(tmp_path, model, variables)
   before = {path: path.read_bytes() for path in tmp_path.iterdir()}
   others = changed(variables, **{LAYER: np.ones(8, np.float32)})
-  generation = {"generation_config.json": {"x": {1}}}
+  generation = {
+    "config.json": {"model_type": "bert"},
+    "generation_config.json": {"x": {1}},
+  }
   for arguments in ({"config": {"x": {1}}}, {"published": generation}):
     with pytest.raises(UserError, match="expected JSON in"):
       transfer.save_pretrained(tmp_path, model, others, **arguments)
