@@ -111,7 +111,9 @@ def test_own_models_of_token_ids_are_read_with_their_model(tmp_path):
 
 def test_sizes_without_an_architecture_are_listed():
   model = models.create("efficientnet_lite0", depth_factor=1.5)
-  with pytest.raises(UserError, match="got depth_factor=1.5, unlike") as error:
+  with pytest.raises(
+    UserError, match=r"got depth_factor=1\.5, unlike"
+  ) as error:
     transfer.FAMILIES["timm/efficientnet_lite"].describe(model)
   assert all(line.isprintable() for line in error.value.lines)
 
