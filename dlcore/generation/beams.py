@@ -73,17 +73,18 @@ def beam_search(
       search prefers short sequences (Wu et al. 2016, arXiv:1609.08144,
       section 7, with the length for its length plus 5).
     eos_ids: ids that end a sequence and belong to it.
-    pad_id: the id after the end of a sequence.
+    pad_id: the id after the end of a sequence, an integer.
     suppress_tokens: ids that are never generated.
 
   Raises:
-    UserError: an argument is out of range, or an id outside of the vocabulary.
+    UserError: an argument is out of range, or one of `eos_ids` or
+      `suppress_tokens` outside of the vocabulary.
   """
   validation.check_positive_integer("num_beams", num_beams)
   validation.check_number(
     "a finite length_penalty >= 0", length_penalty, 0, validation.LARGEST
   )
-  validation.token_ids("pad_id", pad_id)
+  validation.token_id("pad_id", pad_id)
   eos = validation.token_ids("eos_ids", eos_ids)
   state = suppress(state, suppress_tokens)
   batch, length = state.ids.shape[0], state.max_new_tokens

@@ -85,7 +85,7 @@ def suppress(
     suppress_tokens: ids that are never generated.
 
   Raises:
-    UserError: an id is outside of the vocabulary.
+    UserError: an id is outside of the vocabulary, or all of it is suppressed.
   """
   suppressed = validation.token_ids("suppress_tokens", suppress_tokens)
   if not suppressed.size:
@@ -93,9 +93,7 @@ def suppress(
 
   def step(cache, ids):
     cache, logits = state.step(cache, ids)
-    validation.check_in_vocabulary(
-      "suppress_tokens", suppressed, logits.shape[-1]
-    )
+    validation.check_suppressed(suppressed, logits.shape[-1])
     return cache, logits.at[:, suppressed].set(-jnp.inf)
 
   return state._replace(step=step)
@@ -109,6 +107,7 @@ def _prefill_decoder(
   max_new_tokens: int,
 ) -> DecodingState:
   batch, length = ids.shape
+  validation.check_positions(model, length, max_new_tokens)
   if mask is None:
     mask = jnp.ones((batch, length), bool)
   # Padding moves to the left, so that all sequences end in the last column.

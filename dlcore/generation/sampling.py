@@ -48,20 +48,27 @@ def generate(
     key: random key; required unless the sampler is `greedy`.
     eos_ids: ids that end a sequence and belong to it; those of a published
       folder are `transfer.load_tokenizer(folder).eos_ids`.
-    pad_id: the id after the end of a sequence.
+    pad_id: the id after the end of a sequence, an integer.
     suppress_tokens: ids that are never generated.
 
   Raises:
-    UserError: the key is missing, or an id is outside of the vocabulary.
+    UserError: the key is missing, `sampler` is not a sampler, or one of
+      `eos_ids` or `suppress_tokens` is outside of the vocabulary.
   """
   sampler = greedy if sampler is None else sampler
+  if not callable(sampler) or sampler is sampling:
+    raise UserError(
+      "expected sampler to be a function (key, logits) -> id",
+      f"got {'sampling itself' if sampler is sampling else repr(sampler)}",
+      "call generation.sampling(...), or leave it out for greedy decoding",
+    )
   if sampler is not greedy and key is None:
     raise UserError(
       "expected a key for the sampler",
       "got key=None, with which every call would return the same tokens",
       "pass key=jax.random.key(seed)",
     )
-  validation.token_ids("pad_id", pad_id)
+  validation.token_id("pad_id", pad_id)
   eos = validation.token_ids("eos_ids", eos_ids)
   state = suppress(state, suppress_tokens)
   key = jax.random.key(0) if key is None else key

@@ -69,6 +69,18 @@ def token_ids(name: str, ids: Any) -> Array | np.ndarray:
   return x
 
 
+def token_id(name: str, id_: Any) -> Array | np.ndarray:
+  """Returns one id as an array `[1]`.
+
+  Raises:
+    UserError: it is not an integer.
+  """
+  ids = token_ids(name, id_)
+  if np.ndim(id_):
+    raise UserError(f"expected {name} to be one token id", f"got {id_!r}")
+  return ids
+
+
 def check_in_vocabulary(
   name: str, ids: Array | np.ndarray, vocab_size: int
 ) -> None:
@@ -92,6 +104,48 @@ def check_in_vocabulary(
     )
 
 
+def check_suppressed(ids: Array | np.ndarray, vocab_size: int) -> None:
+  """Checks that ids are in the vocabulary, and that they are not all of it.
+
+  Args:
+    ids: int `[N]`, the argument `suppress_tokens`.
+    vocab_size: V.
+
+  Raises:
+    UserError: an id is out of range, or no token is left.
+  """
+  check_in_vocabulary("suppress_tokens", ids, vocab_size)
+  if not _is_traced(ids) and np.unique(ids).size == vocab_size:
+    raise UserError(
+      "expected suppress_tokens to leave a token of the vocabulary",
+      f"got all {vocab_size} ids",
+      "remove the ids that may be generated",
+    )
+
+
+def check_positions(model: Any, length: int, max_new_tokens: int) -> None:
+  """Checks that prompts of T tokens and their continuations fit the model.
+
+  Args:
+    model: the decoder-only module; one without `max_length` has no limit.
+    length: T.
+    max_new_tokens: the argument. The last token is not an input.
+
+  Raises:
+    UserError: they exceed `max_length`.
+  """
+  max_length = getattr(model, "max_length", None)
+  if max_length is None or length + max_new_tokens - 1 <= max_length:
+    return
+  rest = max_length - length + 1
+  raise UserError(
+    f"expected a prompt and max_new_tokens of at most {max_length} positions "
+    "together",
+    f"got {length} + {max_new_tokens} - 1",
+    f"reduce max_new_tokens to {rest}" if rest > 0 else "truncate the prompts",
+  )
+
+
 def check_predicts_tokens(model: Any) -> None:
   """Checks that the model has a language modeling head.
 
@@ -102,6 +156,7 @@ def check_predicts_tokens(model: Any) -> None:
     raise UserError(
       'expected a model that predicts tokens, with head="lm"',
       f"got head={model.head!r}",
+      "load it by transfer.from_pretrained(folder, head='lm')",
     )
 
 
@@ -130,7 +185,7 @@ def start_id(model: Any, decoder_start_id: Any) -> Array | np.ndarray | None:
       "got None",
       "pass the id that starts target sequences, for Marian its pad_id",
     )
-  return token_ids("decoder_start_id", decoder_start_id)
+  return token_id("decoder_start_id", decoder_start_id)
 
 
 def prompts(

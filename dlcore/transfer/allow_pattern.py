@@ -1,4 +1,4 @@
-"""The `allow` that an error suggests: exactly the names of the problem."""
+"""The regex `allow` of `load_pretrained`, and suggestions of one in errors."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -10,6 +10,11 @@ MAX_LENGTH = 240
 
 PLAIN = re.compile(r"[\w./:+-]+", flags=re.ASCII)
 """Names that a suggestion can contain; those of a file are not trusted."""
+
+
+def is_allowed(allow: str, name: str) -> bool:
+  """Returns whether the regex `allow` of `load_pretrained` matches a name."""
+  return bool(allow and re.search(allow, name))
 
 
 def allow_pattern(names: Collection[str], others: Iterable[str]) -> str:

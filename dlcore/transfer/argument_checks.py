@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dlcore.errors import UserError
-from dlcore.transfer.io import files
+from dlcore.transfer.io import files, sources
 
 
 def check_path(argument: str, value: Any, signature: str) -> None:
@@ -62,6 +64,50 @@ def check_variables(variables: Any, signature: str) -> None:
       f"got the keys {files.quoted(list(variables))}",
       'pass all variables; parameters alone are {"params": params}',
     )
+
+
+def check_integer(argument: str, value: Any) -> None:
+  """Checks that an argument is a Python or NumPy integer.
+
+  Raises:
+    UserError: it is not.
+  """
+  if not isinstance(value, int | np.integer) or isinstance(value, bool):
+    raise UserError(
+      f"expected {argument} to be an integer", f"got {files.quoted(value)}"
+    )
+
+
+def check_entries(argument: str, value: Any) -> None:
+  """Checks that an argument is a mapping of entries by name.
+
+  Raises:
+    UserError: it is not.
+  """
+  is_mapping = isinstance(value, Mapping)
+  if not is_mapping or not all(isinstance(key, str) for key in value):
+    raise UserError(
+      f"expected {argument} to be entries of a JSON object by name",
+      f"got {files.quoted(value)}",
+      'pass a dict, such as {"eos_token_id": 2}',
+    )
+
+
+def check_published(published: Any) -> None:
+  """Checks that an argument is the content of JSON files by file name.
+
+  Raises:
+    UserError: it is not, or has other files.
+  """
+  names = (sources.CONFIG, sources.GENERATION)
+  if not isinstance(published, Mapping) or not set(published) <= set(names):
+    raise UserError(
+      f"expected published to have the keys {' and '.join(map(repr, names))}",
+      f"got {files.quoted(published)}",
+      "pass published=transfer.read_published(folder)",
+    )
+  for name, entries in published.items():
+    check_entries(f"published[{name!r}]", entries)
 
 
 def _type(value: Any) -> str:

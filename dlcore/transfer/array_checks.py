@@ -76,9 +76,9 @@ def check_dtype(name: str, dtype: np.dtype, expected: np.dtype) -> None:
   """
   if _is_float(dtype) != _is_float(expected):
     raise UserError(
-      f"expected {expected} in the published array {files.quoted(name)}",
+      f"expected {expected} in the array {files.quoted(name)}",
       f"got {dtype}",
-      "choose the original weights, which are not quantized",
+      "choose weights that are not quantized",
     )
 
 
@@ -92,7 +92,7 @@ def check_finite(name: str, array: np.ndarray) -> None:
   starts = range(0, values.size, CHUNK)
   if not all(np.isfinite(values[i : i + CHUNK]).all() for i in starts):
     raise UserError(
-      f"expected finite values in the published array {files.quoted(name)}",
+      f"expected finite values in the array {files.quoted(name)}",
       "got NaN or infinite values",
       "download or train the weights again",
     )

@@ -1,13 +1,13 @@
 """Checks of a config.json, which is not trusted, against weights and model."""
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.transfer.allow_pattern import is_allowed
 from dlcore.transfer.families import Family
 from dlcore.transfer.families.config_fields import TRAINING
 from dlcore.transfer.io import files
@@ -114,11 +114,11 @@ def differences(
       "pass the path of the weights alone, or allow='^config.json$'",
     ) from error
   fields = {
-    name: (_value(published, name), _value(model, name))
-    for name in compared_fields(published)
-    if name != "tie_embeddings" or model.head == "lm"
+    name: (value, _value(model, name))
+    for name, value in compared_fields(published).items()
+    if value != _value(model, name)
+    and (name != "tie_embeddings" or model.head == "lm")
   }
-  fields = {name: pair for name, pair in fields.items() if pair[0] != pair[1]}
   refused = [
     name
     for name in fields
@@ -141,21 +141,20 @@ def differences(
   }
 
 
-def compared_fields(model: Any) -> list[str]:
+def compared_fields(model: Any) -> dict[str, Any]:
   """Returns the fields that change the outputs, but no names or shapes."""
   names = [field.name for field in dataclasses.fields(model)]
-  return [name for name in names if name not in (*TRAINING, *SHAPES)]
+  return {
+    name: _value(model, name)
+    for name in names
+    if name not in (*TRAINING, *SHAPES)
+  }
 
 
 def _value(model: Any, name: str) -> Any:
   """Returns a field. A number of heads of 0 stands for `num_heads`."""
   value = getattr(model, name, None)
   return model.num_heads if value == 0 and name.endswith("_heads") else value
-
-
-def is_allowed(allow: str, name: str) -> bool:
-  """Returns whether the regex `allow` of `load_pretrained` matches a name."""
-  return bool(allow and re.search(allow, name))
 
 
 def check_integers(config: Mapping[str, Any]) -> None:
@@ -170,7 +169,9 @@ def check_integers(config: Mapping[str, Any]) -> None:
     containers = [v for v in values if isinstance(v, Mapping | list)]
     for value in values:
       if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise ValueError(f"the number {files.quoted(value)}")
+        raise ValueError(
+          f"an integer above {MAX_INTEGER:,}: {files.quoted(value)}"
+        )
     values = [
       item
       for container in containers
@@ -213,4 +214,6 @@ def check_limit(name: str, number: int, limit: int) -> None:
     ValueError: the number exceeds the limit.
   """
   if number and number > limit:
-    raise ValueError(f"{name}={number:,}, above {limit:,}")
+    raise ValueError(
+      f"{name}={number:,}, which exceeds the {limit:,} of the weights"
+    )

@@ -68,6 +68,6 @@ def _check_equal_shapes(
   if differences:
     raise UserError(
       "expected the variables of the task's model",
-      f"got others: {load_errors.listed(differences)}",
+      f"got differences: {load_errors.listed(differences)}",
       "make the task with the model to which the variables belong",
     )

@@ -102,11 +102,11 @@ def shape_differences(
     expected: arrays or shapes by path.
     actual: others by path.
   """
-  differences = [f"no {path}" for path in expected if path not in actual]
+  differences = [f"missing {path}" for path in expected if path not in actual]
   differences += [
     f"{path} {list(actual[path].shape)} instead of {list(leaf.shape)}"
     for path, leaf in expected.items()
     if path in actual and tuple(actual[path].shape) != tuple(leaf.shape)
   ]
-  differences += [f"an additional {p}" for p in actual if p not in expected]
+  differences += [f"additional {p}" for p in actual if p not in expected]
   return differences

@@ -9,8 +9,7 @@ import numpy as np
 from dlcore import trees
 from dlcore.errors import UserError
 from dlcore.transfer import load_errors
-from dlcore.transfer.allow_pattern import allow_pattern
-from dlcore.transfer.config_checks import is_allowed
+from dlcore.transfer.allow_pattern import allow_pattern, is_allowed
 from dlcore.transfer.stacked_blocks import LeafSlice
 
 
@@ -33,8 +32,11 @@ class Initializer(NamedTuple):
   paths: Collection[str]
   """All paths of the model."""
 
-  allow: str | None
-  """Regex over the paths that may be initialized; None allows all."""
+  allow: str
+  """Regex over the paths that may be initialized."""
+
+  allow_all: bool
+  """Whether all paths may be initialized."""
 
   def __call__(self, slices: Mapping[str, LeafSlice]) -> Mapping[str, Any]:
     """Returns the leaves of `model.init` that contain the slices, by path.
@@ -45,7 +47,7 @@ class Initializer(NamedTuple):
     refused = [
       path
       for path in slices
-      if self.allow is not None and not is_allowed(self.allow, path)
+      if not (self.allow_all or is_allowed(self.allow, path))
     ]
     if refused:
       raise _not_published(refused, self.paths)

@@ -47,12 +47,15 @@ def create(
     inputs = family.inputs(config)
     for example in inputs:
       size = math.prod(example.shape)
-      config_checks.check_limit("input", size, config_checks.MAX_INTEGER)
+      if size > config_checks.MAX_INTEGER:
+        raise ValueError(
+          f"inputs of shape {example.shape}, which are too large"
+        )
     init = partial(model.init, train=False)
     return model, inputs, jax.eval_shape(init, jax.random.key(0), *inputs)
   except config_checks.INVALID as error:
     raise UserError(
-      f"expected a complete config.json in {folder}",
+      f"expected a valid config.json that matches the weights in {folder}",
       f"got {type(error).__name__}: {error}",
       "download the folder again",
     ) from error
@@ -77,7 +80,8 @@ def _build(
     config = family.with_head(config, fields["head"])
   model = family.build(config)
   check_settings(type(model), fields, type(model).__name__, INTERNAL)
-  has_classes = getattr(model, "head", "classifier") not in CLASSLESS
-  if fields.get("num_classes") and "head" not in fields and not has_classes:
+  is_classless = getattr(model, "head", "classifier") in CLASSLESS
+  num_classes = fields.get("num_classes")
+  if num_classes is not None and "head" not in fields and is_classless:
     return _build(family, config, names, {**fields, "head": "classifier"})
   return family.match_names(model, names).clone(**fields)

@@ -107,7 +107,7 @@ def from_pretrained(
   weights lack, such as a pooler. A published layer of the same shape is loaded.
 
     model, variables = transfer.from_pretrained(folder, num_classes=3)
-    task = tasks.classification(model)
+    task = tasks.classification(model, input="input_ids")  # of images: "image"
     initial = transfer.initial(variables)
     result = training.fit(task, tx, train, steps=steps, initial=initial)
 
@@ -137,6 +137,7 @@ def from_pretrained(
     "folder", folder, "transfer.from_pretrained(folder)"
   )
   check_pattern("allow", allow)
+  argument_checks.check_integer("seed", seed)
   weights = sources.open_weights(folder)
   family = selection.required_family(weights.config, folder)
   model, inputs, shapes = model_creation.create(family, weights, folder, fields)
@@ -145,7 +146,8 @@ def from_pretrained(
     inputs,
     seed,
     stacked_blocks.slices(trees.flatten(shapes)),
-    allow=None if {"head", "num_classes"} & fields.keys() else allow,
+    allow=allow,
+    allow_all=bool({"head", "num_classes"} & fields.keys()),
   )
   changed = [rf"^model\.{name}$" for name in fields]
   variables, report = _load(
@@ -216,8 +218,9 @@ def _load(
     selected = selection.infer(weights.config, names, model, slices)
   loader = WeightLoader(source, selected, slices, names, allow)
   loader.check_names()
+  differing: dict[str, str] = {}
   if weights.config:
-    loader.differing = config_checks.differences(
+    differing = config_checks.differences(
       weights.config, selected.family, model, allow
     )
   if head == "reinitialized":
@@ -231,7 +234,7 @@ def _load(
   loader.check_duplicates(weights.arrays)
   initial = [*loader.reinitialized, *loader.missing]
   builder.keep_initial({path: slices[path] for path in initial}, initialize)
-  report = loader.report(weights.published)
+  report = loader.report(weights.published, differing)
   return trees.restore(variables, builder.leaves), report
 
 

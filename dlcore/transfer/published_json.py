@@ -16,7 +16,7 @@ from dlcore.transfer.config_checks import INVALID
 from dlcore.transfer.families import Family
 from dlcore.transfer.io import sources
 
-Published = Mapping[str, Mapping[str, Any]]
+PublishedJson = Mapping[str, Mapping[str, Any]]
 """Content of config.json and generation_config.json by file name."""
 
 FROM_MODEL = ("architectures", "model_type")
@@ -37,7 +37,7 @@ DTYPES = ("dtype", "torch_dtype")
 ATTRIBUTE = "_published_json"
 
 
-def remember(model: Any, published: Published) -> None:
+def remember(model: Any, published: PublishedJson) -> None:
   """Stores the files that came with the weights of a module.
 
   The attribute belongs to this object: a clone of it does not have it.
@@ -45,12 +45,12 @@ def remember(model: Any, published: Published) -> None:
   object.__setattr__(model, ATTRIBUTE, published)
 
 
-def remembered(model: Any) -> Published:
+def remembered(model: Any) -> PublishedJson:
   """Returns the files that `remember` stored, or `{}`."""
   return getattr(model, ATTRIBUTE, {})
 
 
-def without_labels(published: Published) -> Published:
+def without_labels(published: PublishedJson) -> PublishedJson:
   """Returns the files without class names, for weights with a new head."""
   return {
     file: {key: value for key, value in entries.items() if key not in LABELS}
@@ -59,7 +59,7 @@ def without_labels(published: Published) -> Published:
 
 
 def merge(
-  entries: Mapping[str, Any], published: Published, family: Family
+  entries: Mapping[str, Any], published: PublishedJson, family: Family
 ) -> dict[str, Any]:
   """Adds published entries of config.json to those that describe a model.
 
@@ -106,7 +106,7 @@ def _describe(family: Family, config: Mapping[str, Any]) -> Any:
     return None
 
 
-def merge_own(model: Any, published: Published, family: Family) -> dict:
+def merge_own(model: Any, published: PublishedJson, family: Family) -> dict:
   """Returns the published config.json of dlcore's own family for a model.
 
   Fields in which the model differs from the published one replace its fields.

@@ -9,11 +9,16 @@ import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError
-from dlcore.transfer import load_errors, stacked_blocks
+from dlcore.transfer import (
+  array_checks,
+  config_checks,
+  load_errors,
+  stacked_blocks,
+)
 from dlcore.transfer.config_checks import INVALID
 from dlcore.transfer.families import Family, name_rules
 from dlcore.transfer.families.own import OWN
-from dlcore.transfer.io import files
+from dlcore.transfer.io import files, safetensors
 from dlcore.transfer.selection import SelectedFamily
 
 
@@ -31,7 +36,7 @@ def check_family(name: str, model_type: str) -> None:
     )
 
 
-def check_names(
+def check_all_named(
   selected: SelectedFamily, arrays: Mapping[str, np.ndarray]
 ) -> None:
   """Checks that the family has a name for every array.
@@ -52,26 +57,31 @@ def check_names(
     )
 
 
-def check_arrays(
+def check_model(
+  model: Any,
   arrays: Mapping[str, np.ndarray],
   family: Family,
   config: Mapping[str, Any],
 ) -> None:
-  """Checks that arrays are those of the model that a config.json describes.
+  """Checks that a config.json describes a model and its arrays.
 
   Args:
+    model: the module, with the fields that its arrays determine.
     arrays: the model's arrays by path.
     family: family of the config.json.
     config: content of the config.json, with the entries of the inputs.
 
   Raises:
-    UserError: the config.json is invalid, or an array is missing, additional or
-      has another shape.
+    UserError: the config.json is invalid or describes another model, or an
+      array is missing, additional or of another shape or dtype.
   """
+  expected = "expected config to describe the model"
+  remedy = "remove the entries of config that describe the model"
   try:
-    model = family.build(config)
+    config_checks.check_integers(config)
+    built = family.build(config)
     variables = jax.eval_shape(
-      partial(model.init, train=False),
+      partial(built.init, train=False),
       jax.random.key(0),
       *family.inputs(config),
     )
@@ -82,19 +92,55 @@ def check_arrays(
       else f"{type(error).__name__}: {files.first_line(error)}"
     )
     raise UserError(
-      "expected config to describe the model",
-      f"got {message}",
-      "remove the entries of config that describe the arrays",
+      expected, f"got an invalid value: {message}", remedy
     ) from error
-  expected = stacked_blocks.slices(trees.flatten(variables))
-  if differences := load_errors.shape_differences(expected, arrays):
+  leaves = trees.flatten(variables)
+  slices = stacked_blocks.slices(leaves)
+  if differences := load_errors.shape_differences(slices, arrays):
     raise UserError(
-      f"expected the variables of the {type(model).__name__} that config.json "
+      f"expected the variables of the {type(built).__name__} that config.json "
       "describes",
-      f"got others: {load_errors.listed(differences)}",
+      f"got differences: {load_errors.listed(differences)}",
       "pass the model to which the variables belong, and no entries of config "
       "that contradict it",
     )
+  described, actual = (_described(family, m) for m in (built, model))
+  if described != actual:
+    differences = [
+      f"{key}={described.get(key)!r} instead of {actual.get(key)!r}"
+      for key in described | actual
+      if described.get(key) != actual.get(key)
+    ]
+    got = f"got differences: {load_errors.listed(differences)}"
+    raise UserError(expected, got, remedy)
+  for path, part in slices.items():
+    dtype = np.dtype(leaves[part.leaf].dtype)
+    array_checks.check_dtype(path, arrays[path].dtype, dtype)
+
+
+def _described(family: Family, model: Any) -> dict[str, Any]:
+  """Returns the entries that describe a model, or its fields if none do."""
+  return family.describe(model) or config_checks.compared_fields(model)
+
+
+def check_values(arrays: Mapping[str, np.ndarray]) -> None:
+  """Checks that arrays can be written, and that the loader accepts them.
+
+  Args:
+    arrays: by published name.
+
+  Raises:
+    UserError: safetensors lacks the dtype of an array, or a value is NaN or
+      infinite.
+  """
+  for name, array in arrays.items():
+    if array.dtype not in safetensors.NAMES:
+      raise UserError(
+        f"expected a dtype of safetensors in the array {files.quoted(name)}",
+        f"got {array.dtype}",
+        "convert it to float32",
+      )
+    array_checks.check_finite(name, array)
 
 
 def check_channels(

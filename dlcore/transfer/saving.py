@@ -19,7 +19,7 @@ from dlcore.transfer import (
 from dlcore.transfer.families import name_rules, own
 from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files, safetensors, sources
-from dlcore.transfer.published_json import Published
+from dlcore.transfer.published_json import PublishedJson
 from dlcore.transfer.selection import SelectedFamily
 from dlcore.typing import PyTree
 
@@ -32,13 +32,13 @@ def save_pretrained(
   config: Mapping[str, Any] | None = None,
   channels: int | None = None,
   family: str = "",
-  published: Published | None = None,
+  published: PublishedJson | None = None,
 ) -> str:
   """Writes `model.safetensors` and `config.json` in published names.
 
   Weights that were loaded from float32 are written bit for bit. Entries of the
   config.json that came with them are kept unless they contradict the model, and
-  so is their generation_config.json.
+  so is their generation_config.json. No file is written if a check fails.
 
   Args:
     folder: created if it does not exist.
@@ -60,13 +60,16 @@ def save_pretrained(
 
   Raises:
     UserError: the family has no such model, or no name for an array; an array
-      of the model is missing or has another shape; `config` contradicts them;
-      or the folder is not writable.
+      of the model is missing, not finite, or of another shape or dtype;
+      `config` contradicts the model, or an entry is not JSON; or the folder is
+      not writable.
   """
   signature = "transfer.save_pretrained(folder, model, variables)"
   argument_checks.check_path("folder", folder, signature)
   argument_checks.check_model(model, signature)
   argument_checks.check_variables(variables, signature)
+  argument_checks.check_entries("config", config or {})
+  argument_checks.check_published(published or {})
   arrays = stacked_blocks.unstack(trees.flatten(variables))
   if published is None:
     published = published_json.remembered(model)
@@ -74,39 +77,54 @@ def save_pretrained(
   selected = selection.by_name(name, model, arrays)
   if _family_of(published) != name:
     published = {}
+  model = selected.family.match_arrays(model, arrays)
   entries = _entries(selected, model, arrays, published) | dict(config or {})
   save_checks.check_family(name, entries["model_type"])
-  save_checks.check_names(selected, arrays)
+  save_checks.check_all_named(selected, arrays)
   if name != OWN or own.is_complete(entries):
-    save_checks.check_arrays(arrays, selected.family, entries)
+    save_checks.check_model(model, arrays, selected.family, entries)
   if name != OWN and channels is not None:
     save_checks.check_channels(selected.family, entries, channels)
   renamed = name_rules.save(selected.rules, arrays)
   renamed |= _batch_counters(renamed)
   entries = published_json.with_dtype(entries, renamed) | dict(config or {})
+  save_checks.check_values(renamed)
+  contents = {sources.CONFIG: _encoded("config", entries)}
+  if generation := published.get(sources.GENERATION):
+    contents[sources.GENERATION] = _encoded("published", generation)
   path = Path(folder)
   # Transformers rejects files without the metadata of PyTorch.
   safetensors.write(path / sources.SINGLE, renamed, {"format": "pt"})
-  _write_json(path / sources.CONFIG, entries)
-  if generation := published.get(sources.GENERATION):
-    _write_json(path / sources.GENERATION, generation)
+  for file, content in contents.items():
+    files.write(path / file, content)
   return name
 
 
-def _write_json(path: Path, entries: Mapping[str, Any]) -> None:
-  text = json.dumps(entries, indent=2, sort_keys=True)
-  files.write(path, f"{text}\n".encode())
+def _encoded(argument: str, entries: Mapping[str, Any]) -> bytes:
+  """Returns the content of a JSON file that the loader accepts.
+
+  Raises:
+    UserError: a value of the argument is not JSON, such as NaN or an array.
+  """
+  try:
+    text = json.dumps(entries, indent=2, sort_keys=True, allow_nan=False)
+  except (TypeError, ValueError) as error:
+    raise UserError(
+      f"expected JSON in {argument}: strings, finite numbers, lists, objects",
+      f"got an error: {files.first_line(error)}",
+      "convert or remove the value",
+    ) from error
+  return f"{text}\n".encode()
 
 
 def _entries(
   selected: SelectedFamily,
   model: Any,
   arrays: Mapping[str, np.ndarray],
-  published: Published,
+  published: PublishedJson,
 ) -> dict[str, Any]:
   """Returns the config.json of a model, with the published entries."""
   name, family, _ = selected
-  model = family.match_arrays(model, arrays)
   entries = {"model_type": name, **family.describe(model)}
   save_checks.check_family(name, entries["model_type"])
   if name == OWN:
@@ -128,7 +146,7 @@ def _batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
   }
 
 
-def default_family(model: Any, published: Published | None = None) -> str:
+def default_family(model: Any, published: PublishedJson | None = None) -> str:
   """Returns the first family that can express a model, else "dlcore".
 
   Args:
@@ -140,7 +158,7 @@ def default_family(model: Any, published: Published | None = None) -> str:
 
 
 def _default_family(
-  model: Any, published: Published, arrays: Mapping[str, np.ndarray]
+  model: Any, published: PublishedJson, arrays: Mapping[str, np.ndarray]
 ) -> str:
   """Returns the default family of a model with the fields that arrays imply."""
   first = _family_of(published)
@@ -157,6 +175,6 @@ def _default_family(
   return OWN
 
 
-def _family_of(published: Published) -> str | None:
+def _family_of(published: PublishedJson) -> str | None:
   """Returns the family that the published config.json names, or None."""
   return selection.config_family(published.get(sources.CONFIG))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlcore.errors import UserError
+from dlcore.transfer import argument_checks
 from dlcore.transfer.io import files, sources
 
 TOKENIZER = "tokenizer.json"
@@ -33,8 +34,8 @@ class SpecialIds(NamedTuple):
 def load_special_ids(source: str | Path) -> SpecialIds:
   """Reads the ids of generation_config.json, config.json and the tokenizer.
 
-  The first file with an entry counts, in this order. A negative id
-  stands for the absence of one.
+  The first file that has an entry takes precedence, in this order. A negative
+  id means none.
 
   Args:
     source: a folder with one of the files, or `hf:org/name`.
@@ -42,6 +43,8 @@ def load_special_ids(source: str | Path) -> SpecialIds:
   Raises:
     UserError: a file is invalid, or an entry is not an id.
   """
+  signature = "transfer.load_special_ids(source)"
+  argument_checks.check_path("source", source, signature)
   path, link_root = sources.locate(source)
   if not path.is_dir():
     raise sources.not_found(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.transfer import tokenizer_checks
+from dlcore.transfer import argument_checks, tokenizer_checks
 from dlcore.transfer import tokenizer_options as options
 from dlcore.transfer.io import files, sources
 from dlcore.transfer.special_ids import (
@@ -163,6 +163,8 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     UserError: the file is missing or invalid, or the package `tokenizers` is
       not installed.
   """
+  signature = "transfer.load_tokenizer(source)"
+  argument_checks.check_path("source", source, signature)
   try:
     import tokenizers
   except ImportError:

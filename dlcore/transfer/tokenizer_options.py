@@ -36,8 +36,7 @@ def pad_id(
 ) -> int:
   """Returns the id of the padding token.
 
-  Without one, that of the end of sequences, which is no part of a text; without
-  either 0.
+  Falls back to the first end-of-sequence id, then to 0.
   """
   token = token_content(config.get("pad_token"))
   id_ = None if token is None else inner.token_to_id(token)

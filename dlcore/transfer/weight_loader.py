@@ -8,13 +8,13 @@ import numpy as np
 
 from dlcore.errors import UserError
 from dlcore.transfer import array_checks, load_errors, published_json
-from dlcore.transfer.config_checks import is_allowed
+from dlcore.transfer.allow_pattern import is_allowed
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.io import files
 from dlcore.transfer.load_errors import Misshapen
 from dlcore.transfer.load_report import Report, nearest_names
-from dlcore.transfer.published_json import Published
+from dlcore.transfer.published_json import PublishedJson
 from dlcore.transfer.selection import SelectedFamily, source_names
 from dlcore.transfer.stacked_blocks import LeafSlice
 
@@ -22,12 +22,15 @@ from dlcore.transfer.stacked_blocks import LeafSlice
 class WeightLoader:
   """Plan of one load, and the outcome for each array.
 
+  Call `check_names`, then `skip_head` or `skip_mismatched_head`, then exhaust
+  `read`, which sets `matched`, `reshaped` and `missing`, and only then
+  `check_duplicates` and `report`.
+
   Attributes:
     reads: published arrays to read, under the names of the rules.
     source_names: names in the source by the names of the rules.
     slices: arrays of the model by path.
-    matched, reshaped, differing, reinitialized, missing, skipped, unused: see
-      `Report`.
+    matched, reshaped, reinitialized, missing, skipped, unused: see `Report`.
     duplicates: path of each further published name of a shared array.
   """
 
@@ -55,7 +58,6 @@ class WeightLoader:
     self.reads = plan.reads
     self.matched: dict[str, str] = {}
     self.reshaped: dict[str, str] = {}
-    self.differing: dict[str, str] = {}
     optional = filter(self._is_optional, plan.missing)
     self.reinitialized = dict.fromkeys(optional, "not published")
     self.missing = [
@@ -220,11 +222,14 @@ class WeightLoader:
     shape = self.slices[path].shape
     misshapen.append(Misshapen(path, shape, name, array.shape, str(error)))
 
-  def report(self, published: Published) -> Report:
+  def report(
+    self, published: PublishedJson, differing: Mapping[str, str]
+  ) -> Report:
     """Returns the report.
 
     Args:
       published: the JSON files that came with the weights.
+      differing: see `Report`.
     """
     if any(map(self._is_head, self.reinitialized)):
       published = published_json.without_labels(published)
@@ -234,7 +239,7 @@ class WeightLoader:
       matched=self.matched,
       reshaped=self.reshaped,
       reinitialized=self.reinitialized,
-      differing=self.differing,
+      differing=differing,
       missing=tuple(self.missing),
       unused=tuple(self.unused),
       skipped=tuple(self.skipped),

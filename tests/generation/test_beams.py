@@ -101,6 +101,8 @@ def test_invalid_settings_raise(chains, settings, message):
     ({"eos_ids": None}, "eos_ids to be token ids"),
     ({"pad_id": 1.5}, "pad_id to be token ids"),
     ({"pad_id": None}, "pad_id to be token ids"),
+    ({"pad_id": (0, 1)}, "pad_id to be one token id"),
+    ({"suppress_tokens": range(4)}, "suppress_tokens to leave a token"),
     ({"suppress_tokens": (1, 4)}, "suppress_tokens from 0 to 3"),
     ({"suppress_tokens": 1.5}, "suppress_tokens to be token ids"),
   ],

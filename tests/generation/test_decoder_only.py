@@ -141,8 +141,14 @@ def test_a_sequence_does_not_depend_on_the_others_of_its_batch(
 @pytest.mark.parametrize("prompts", ["gpt2"], indirect=True)
 def test_more_tokens_than_positions_raise_before_anything_is_computed(prompts):
   model, variables, ids, _ = prompts
-  with pytest.raises(UserError, match="at most 20 tokens"):
+  with pytest.raises(UserError, match="at most 20 positions") as error:
     prefill(model, variables, ids, max_new_tokens=17)
+  assert error.value.lines[1:] == (
+    "got 5 + 17 - 1",
+    "reduce max_new_tokens to 16",
+  )
+  with pytest.raises(UserError, match="truncate the prompts"):
+    prefill(model, variables, np.ones((1, 30), int), max_new_tokens=1)
 
 
 IDS = np.ones((2, 4), int)

@@ -64,6 +64,12 @@ def test_invalid_settings_raise(settings, message):
     sampling(**settings)
 
 
+@pytest.mark.parametrize("sampler", ["greedy", sampling])
+def test_a_sampler_that_is_not_a_function_of_logits_raises(chains, sampler):
+  with pytest.raises(UserError, match=r"call generation\.sampling"):
+    generate(chains(4), sampler=sampler, key=KEY)
+
+
 def test_sampling_without_a_key_raises(chains):
   with pytest.raises(UserError, match="a key"):
     generate(chains(4), sampler=sampling())

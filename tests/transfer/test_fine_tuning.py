@@ -90,6 +90,19 @@ def test_classes_replace_the_head_of_an_encoder(head, tmp_path):
   assert tokens.head == "tokens"
 
 
+def test_zero_classes_are_refused(tmp_path):
+  fields = {**VIT, "num_classes": None, "head": None}
+  written(tmp_path, "vit_tiny", IMAGES, **fields)
+  with pytest.raises(UserError, match="num_classes"):
+    transfer.from_pretrained(tmp_path, num_classes=0)
+
+
+@pytest.mark.parametrize("seed", ["x", 1.5, True, None])
+def test_a_seed_is_an_integer(seed, tmp_path):
+  with pytest.raises(UserError, match="expected seed to be an integer"):
+    transfer.from_pretrained(tmp_path, seed=seed)
+
+
 def test_a_new_head_sets_the_fields_that_depend_on_it(tmp_path):
   fields = {**VIT, "num_classes": None}
   written(tmp_path, "vit_tiny", IMAGES, **fields, head=None, pooler=True)
@@ -173,7 +186,8 @@ def test_the_suggested_allow_initializes_a_missing_layer(tmp_path):
 
 
 def test_the_example_of_fine_tuning_trains_from_the_weights(tmp_path):
-  _, published = written(tmp_path, "vit_tiny", IMAGES, **VIT)
+  fields = {**TEXT, "head": "classifier", "num_classes": 5}
+  _, published = written(tmp_path, "bert_base", **fields)
   paragraphs = inspect.getdoc(transfer.from_pretrained).split("\n\n")
   (code,) = (p for p in paragraphs if "transfer.initial(" in p)
   generator = np.random.default_rng(0)
@@ -186,7 +200,7 @@ def test_the_example_of_fine_tuning_trains_from_the_weights(tmp_path):
     "steps": 2,
     "train": data.from_arrays(
       {
-        "image": generator.integers(0, 255, (128, 8, 8, 1), np.uint8),
+        "input_ids": generator.integers(0, 11, (128, 4)),
         "label": generator.integers(0, 3, 128),
       },
     ),

@@ -417,7 +417,7 @@ CONFIGS = {
   ),
   "a number too large for a size": (
     {"model_type": "test", "num_labels": 10**18, "depths": [1, 1], "width": 4},
-    "the number 1000000000000000000",
+    "above 2,147,483,647: 1000000000000000000",
   ),
   "a deep list": (
     {

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 from small_models import IDS, TEXT, initialized
@@ -30,12 +31,19 @@ def changed(variables, **arrays):
 @pytest.mark.parametrize(
   ("arrays", "expected"),
   [
-    ({LAYER: None}, f"no {LAYER}"),
+    ({LAYER: None}, f"missing {LAYER}"),
     ({LAYER: np.zeros(9)}, rf"{LAYER} \[9\] instead of \[8\]"),
-    ({"params/head/kernel": None, "params/head/bias": None}, "no params/head"),
+    (
+      {"params/head/kernel": None, "params/head/bias": None},
+      "missing params/head",
+    ),
+    ({LAYER: np.full(8, np.nan)}, "got NaN"),
+    ({LAYER: np.zeros(8, np.int32)}, "got int32"),
+    ({LAYER: np.zeros(8, np.complex64)}, "got complex64"),
+    ({LAYER: np.zeros(8, ml_dtypes.float8_e5m2)}, "got float8_e5m2"),
   ],
 )
-def test_missing_and_misshapen_parameters_are_not_written(
+def test_parameters_that_the_loader_would_refuse_are_not_written(
   arrays, expected, bert, tmp_path
 ):
   model, variables = bert
@@ -51,7 +59,15 @@ def test_missing_and_misshapen_parameters_are_not_written(
     ({"model_type": "gpt2"}, "expected a model of the family 'bert'"),
     ({"hidden_size": 16}, "instead of"),
     ({"hidden_size": "wide"}, "expected config to describe the model"),
-    ({"architectures": ["BertModel"]}, "an additional params/head"),
+    ({"architectures": ["BertModel"]}, "additional params/head"),
+    (
+      {"num_attention_heads": 4, "hidden_act": "relu"},
+      "num_attention_heads=4 instead of 2; hidden_act='relu' instead of 'gelu'",
+    ),
+    ({"x": np.float32(1)}, "expected JSON in config"),
+    ({"x": float("nan")}, "expected JSON in config"),
+    ({"x": 2**31}, "an integer above 2,147,483,647"),
+    ([1], "expected config to be entries"),
   ],
 )
 def test_entries_that_contradict_the_model_are_not_written(
@@ -69,11 +85,62 @@ def test_entries_that_contradict_the_model_are_not_written(
 def test_the_model_of_an_own_config_is_compared(tmp_path):
   model = models.create("mlp", num_classes=3, widths=(4,))
   variables = initialized(model, np.zeros((1, 6), np.float32))
-  own = {"name": "mlp", "num_classes": 3, "widths": [5]}
-  with pytest.raises(UserError, match="instead of"):
+  for field in ({"widths": [5]}, {"widths": [4], "activation": "tanh"}):
+    own = {"name": "mlp", "num_classes": 3, **field}
+    with pytest.raises(UserError, match="instead of"):
+      transfer.save_pretrained(
+        tmp_path, model, variables, config={"model": own, "input": [6]}
+      )
+
+
+def test_own_models_of_token_ids_are_read_with_their_model(tmp_path):
+  fields = {"vocab_size": 11, "width": 8, "depth": 1}
+  for name, inputs in (("gpt2", (IDS,)), ("seq2seq", (IDS, IDS))):
+    others = {"num_heads": 2, "max_length": 8} if name == "gpt2" else {}
+    own = {"name": name, **fields, **others}
+    model = models.create(**own)
+    variables = initialized(model, *inputs)
+    config = {"model": own, "input": [4]}
     transfer.save_pretrained(
-      tmp_path, model, variables, config={"model": own, "input": [6]}
+      tmp_path, model, variables, family="dlcore", config=config
     )
+    loaded, again = transfer.from_pretrained(tmp_path)
+    assert loaded == model
+    jax.tree.map(np.testing.assert_array_equal, again, variables)
+
+
+def test_sizes_without_an_architecture_are_listed():
+  model = models.create("efficientnet_lite0", depth_factor=1.5)
+  with pytest.raises(
+    UserError, match=r"got depth_factor=1\.5, unlike"
+  ) as error:
+    transfer.FAMILIES["timm/efficientnet_lite"].describe(model)
+  assert all(line.isprintable() for line in error.value.lines)
+
+
+@pytest.mark.parametrize(
+  "published",
+  [{"model_type": "bert"}, {"config.json": 3}, ["config.json"], 3],
+)
+def test_published_is_the_content_of_files_by_name(published, bert, tmp_path):
+  with pytest.raises(UserError, match="expected published") as error:
+    transfer.save_pretrained(tmp_path, *bert, published=published)
+  assert len(error.value.lines) == 3
+
+
+def test_a_refused_save_leaves_the_folder_as_it_was(bert, tmp_path):
+  model, variables = bert
+  transfer.save_pretrained(tmp_path, model, variables)
+  before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+  others = changed(variables, **{LAYER: np.ones(8, np.float32)})
+  generation = {
+    "config.json": {"model_type": "bert"},
+    "generation_config.json": {"x": {1}},
+  }
+  for arguments in ({"config": {"x": {1}}}, {"published": generation}):
+    with pytest.raises(UserError, match="expected JSON in"):
+      transfer.save_pretrained(tmp_path, model, others, **arguments)
+  assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_own_weights_without_a_model_in_config_need_the_model(tmp_path):
@@ -143,6 +210,8 @@ def test_swapped_arguments_are_three_lines(bert, tmp_path):
     lambda: transfer.save_pretrained(path, model, variables["params"]),
     lambda: transfer.default_family(path),
     lambda: transfer.read_published(model),
+    lambda: transfer.load_tokenizer(None),
+    lambda: transfer.load_special_ids(None),
     lambda: transfer.initial(model),
   ]
   for number, call in enumerate(calls):

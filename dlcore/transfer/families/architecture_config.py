@@ -14,7 +14,7 @@ import numpy as np
 from dlcore.errors import UserError, nearest
 from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import (
-  ANOTHER,
+  ANOTHER_FAMILY,
   TRAINING,
   UNSUPPORTED,
   Field,
@@ -101,8 +101,8 @@ class ArchitectureConfig(NamedTuple):
     if not possible:
       raise UserError(
         f"expected the sizes of one of {', '.join(self.architectures)}",
-        f"got {model}",
-        ANOTHER,
+        f"got {self._closest(model, differing)}",
+        ANOTHER_FAMILY,
       )
     name = min(possible, key=lambda name: len(differing[name]))
     config = {"architecture": name, "num_classes": num_classes(model)}
@@ -110,6 +110,13 @@ class ArchitectureConfig(NamedTuple):
       arguments = config_fields.save_fields(self.arguments, model)
       config["model_args"] = arguments
     return config
+
+  def _closest(self, model: Any, differing: Mapping[str, set[str]]) -> str:
+    """Returns the fields that differ from the closest architecture's."""
+    name = min(differing, key=lambda name: len(differing[name]))
+    fields = sorted(differing[name] - {row.name for row in self.arguments})
+    values = [f"{field}={getattr(model, field)!r}" for field in fields]
+    return f"{', '.join(values)}, unlike {name}"
 
   def _differing(self, model: Any, fields: Mapping[str, Any]) -> set[str]:
     """Returns the names of the fields that differ from an architecture's."""
@@ -142,7 +149,7 @@ class ArchitectureConfig(NamedTuple):
 
 def _save_stages(stages: Sequence[int], _) -> list[int]:
   if len(stages) != 4:
-    raise UserError("expected four stages", f"got {stages}", ANOTHER)
+    raise UserError("expected four stages", f"got {stages}", ANOTHER_FAMILY)
   return list(stages)
 
 

@@ -11,7 +11,8 @@ from dlcore.errors import UserError
 UNSUPPORTED = "dlcore has no such model: choose weights of another one"
 """Third line of the error for a model that dlcore cannot represent."""
 
-ANOTHER = "choose another family; 'dlcore' can express every model"
+ANOTHER_FAMILY = "choose another family; 'dlcore' can express every model"
+"""Third line of the error for a model that a family cannot express."""
 
 TRAINING = (
   "activation_dropout",
@@ -108,7 +109,7 @@ def save_fields(rows: Sequence[Field], model: Any) -> dict[str, Any]:
       raise UserError(
         f"expected a model with a nonzero {row.name} for this family",
         f"got {row.name}={value!r}",
-        f"set {row.name}, or {ANOTHER}",
+        f"set {row.name}, or {ANOTHER_FAMILY}",
       )
     entry = row.save(value, model)
     if entries.setdefault(row.key, entry) != entry:
@@ -152,5 +153,5 @@ def check_constants(model: Any, constants: Mapping[str, Any]) -> None:
       raise UserError(
         f"expected a model with {name}={value!r} for this family",
         f"got {name}={getattr(model, name)!r}",
-        f"set {name}, or {ANOTHER}",
+        f"set {name}, or {ANOTHER_FAMILY}",
       )

@@ -175,9 +175,9 @@ class HfConfig(NamedTuple):
     if head not in heads:
       known = " or ".join(repr(head) for head in heads)
       raise UserError(
-        f"expected a model with head={known} in the family {self.model_type!r}",
+        f"expected head={known} in the family {self.model_type!r}",
         f"got head={head!r}",
-        "choose one of these heads, or family='dlcore' to save the model",
+        "choose one of these heads",
       )
     return heads[head]
 
@@ -196,7 +196,13 @@ class HfConfig(NamedTuple):
     Raises:
       UserError: transformers has no such model.
     """
-    name = self._architecture(model.head)
+    try:
+      name = self._architecture(model.head)
+    except UserError as error:
+      expected, got, remedy = error.lines
+      raise UserError(
+        expected, got, f"{remedy}, or family='dlcore' to save the model"
+      ) from error
     of_head = self.architectures[name]
     config_fields.check_constants(model, {**of_head, **self.constants})
     return {

@@ -1,4 +1,8 @@
-"""ViT and DeiT in timm: names and config.json."""
+"""ViT and DeiT in timm: names and config.json.
+
+The sizes are parsed from the name of the architecture, so there is no
+`ArchitectureConfig` with a table of names.
+"""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ from dlcore.transfer.families.architecture_config import (
   ArchitectureConfig,
 )
 from dlcore.transfer.families.config_fields import (
-  ANOTHER,
+  ANOTHER_FAMILY,
   UNSUPPORTED,
   Field,
 )
@@ -44,7 +44,7 @@ def _save_channels(_, model: ResNet) -> list[int]:
   stem_width = model.stem_width or model.width
   if stem_width != STEM_WIDTH:
     raise UserError(
-      f"expected stem_width={STEM_WIDTH}", f"got {stem_width}", ANOTHER
+      f"expected stem_width={STEM_WIDTH}", f"got {stem_width}", ANOTHER_FAMILY
     )
   return [model.width << i for i in range(len(model.stages))]
 

@@ -24,7 +24,7 @@ KINDS = "biuf"
 VOID_BFLOAT16 = np.dtype("V2")
 """Dtype under which NumPy, which lacks bfloat16, stores it."""
 
-MAX_EXPANSION = 16
+MAX_COMPRESSION_RATIO = 16
 """Limit of uncompressed over compressed size. Weights barely compress; only
 zeros do."""
 
@@ -116,7 +116,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     members[name] = entry
   total = sum(entry.file_size for entry in entries)
   packed = files.byte_size(archive.fp)  # pyright: ignore  An open file.
-  if total > MAX_EXPANSION * packed + EXPANSION_SLACK:
+  if total > MAX_COMPRESSION_RATIO * packed + EXPANSION_SLACK:
     raise ValueError(f"{packed:,} bytes that expand to {total:,}")
   return members
 
