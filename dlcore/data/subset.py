@@ -48,7 +48,7 @@ def limit(train: Source, size: int) -> Source:
   schema, _ = with_sampled_statistics(info.schema, read, size)
   names = [f"{info.sha256} {row}" for row in rows]
   part = Stream(read, names)
-  source = from_stream(part, info.name, info.inputs, info.notes, schema)
+  source = from_stream(part, info._replace(schema=schema))
   return source._replace(lengths=lengths)
 
 
