@@ -54,8 +54,12 @@ def _grid(cells: Mapping[str, str], width: int) -> list[str]:
   """Returns the lines of a table of `split/metric`: a row for each split."""
   names = list(dict.fromkeys(key.rpartition("/")[2] for key in cells))
   splits = list(dict.fromkeys(key.rpartition("/")[0] for key in cells))
-  lines = ["".join([f"{'':10}", *(f"{name:>{width}}" for name in names)])]
+  table = [["", *names]]
   for split in splits:
-    row = [cells.get(f"{split}/{name}", "") for name in names]
-    lines.append("".join([f"{split:10}", *(f"{n:>{width}}" for n in row)]))
-  return lines
+    table.append([split, *(cells.get(f"{split}/{n}", "") for n in names)])
+  widths = [max(width, len(name) + 2) for name in names]
+  first = max(10, *(len(split) + 2 for split in splits))
+  return [
+    row[0].ljust(first) + "".join(map(str.rjust, row[1:], widths))
+    for row in table
+  ]

@@ -26,7 +26,7 @@ def _infos():
   mask = (np.arange(4) < np.array([[1], [4], [4]])).astype(np.int32)
   arrays = {"input_ids": ids, "attention_mask": mask, "label": ids[:, 0]}
   tokens = data.from_arrays(
-    arrays, name="ids", classes="abc", lengths=[1, 4, 4], notes=["a note"]
+    arrays, name="ids", classes=("a", "b", "c"), lengths=[1, 4, 4], notes=["a note"]
   )
   return {
     "images": data.load("digits").train.info,
