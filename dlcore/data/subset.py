@@ -15,8 +15,8 @@ from dlcore.errors import UserError
 def limit(train: Source, size: int) -> Source:
   """Selects a fixed subset of the training examples.
 
-  Every class keeps its share if the labels are in memory. The statistics that
-  `train` has are replaced by those of the subset.
+  Every class keeps its share if the labels are in memory. The statistics are
+  those of the subset, in place of any that were passed to `from_arrays`.
 
   Args:
     train: the examples to select from.

@@ -57,9 +57,11 @@ def _grid(cells: Mapping[str, str], width: int) -> list[str]:
   table = [["", *names]]
   for split in splits:
     table.append([split, *(cells.get(f"{split}/{n}", "") for n in names)])
-  widths = [max(width, len(name) + 2) for name in names]
-  first = max(10, *(len(split) + 2 for split in splits))
+  widths = [
+    max(least, *(len(cell) + 2 for cell in column))
+    for least, *column in zip([10] + len(names) * [width], *table, strict=True)
+  ]
   return [
-    row[0].ljust(first) + "".join(map(str.rjust, row[1:], widths))
+    row[0].ljust(widths[0]) + "".join(map(str.rjust, row[1:], widths[1:]))
     for row in table
   ]
