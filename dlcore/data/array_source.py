@@ -137,6 +137,7 @@ def _completed(
   """Returns `schema` with `fields` and the recognized names of `arrays`."""
   fields = {name: value for name, value in fields.items() if value is not None}
   schema = dataclasses.replace(schema, **fields)
+  schema = dataclasses.replace(schema, **_serializable(schema, data_name))
   for field, names in (("input", INPUTS), ("target", TARGETS)):
     name = getattr(schema, field)
     chosen = field in fields or name != getattr(type(schema), field)
@@ -144,7 +145,7 @@ def _completed(
       present = next((name for name in names if name in arrays), "")
       schema = dataclasses.replace(schema, **{field: present})
   names = {schema.input, schema.target, *schema.sequences} - {""}
-  if len(schema.classes) and not schema.target:
+  if schema.classes and not schema.target:
     names.add("label")
   for name in sorted(names - arrays.keys()):
     raise UserError(
@@ -152,7 +153,7 @@ def _completed(
       f"got the arrays {', '.join(sorted(arrays))}",
       nearest(name, arrays),
     )
-  return dataclasses.replace(schema, **_serializable(schema, data_name))
+  return schema
 
 
 def _serializable(schema: Schema, data_name: str) -> dict[str, Any]:

@@ -400,7 +400,7 @@ def test_labels_of_other_dtypes_become_integers(dtype):
   assert labels.tolist() == [0, 1, 1]
   assert source.info.targets == {"label": ((), "int32")}
   several = {**arrays, "label": arrays["label"][:, None]}
-  kept = data.from_arrays(several, classes=("a",)).arrays["label"]
+  kept = data.from_arrays(several, classes=("a", "b")).arrays["label"]
   assert kept.dtype == dtype
 
 
@@ -455,7 +455,9 @@ def test_splits_have_inputs_of_one_dtype_but_of_any_shape():
   def split(test):
     parts = {"train": {"image": np.zeros((4, 2, 2, 1), np.uint8)}}
     parts["test"] = {"image": test}
-    return data.make_splits(parts, data.ArraySchema(), name="own")
+    return data.make_splits(
+      parts, data.ArraySchema(), name="own", valid_fraction=0.5
+    )
 
   assert split(np.zeros((4, 3, 3, 1), np.uint8)).test.size == 4
   with pytest.raises(UserError, match="train and test\ngot dtypes"):
