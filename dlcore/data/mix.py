@@ -57,8 +57,8 @@ def mix(*parts: tuple[Source, float]) -> Source:
   sources = [source for source, _ in parts]
   shares = _shares([weight for _, weight in parts])
   for source in sources[1:]:
-    parts = _comparable(sources[0]), _comparable(source)
-    check_same(*parts, names=(sources[0].info.name, source.info.name))
+    pair = _comparable(sources[0]), _comparable(source)
+    check_same(*pair, names=(sources[0].info.name, source.info.name))
   counts = _counts([source.size for source in sources], shares)
   rows = [
     _repeated(source.size, count, stream)
