@@ -10,7 +10,7 @@ task only decides which of them its `TaskKind.report_arrays` returns:
                                     for each class; NaN leaves a cell empty
   histogram/TITLE                   numbers `[N]`: a histogram each
   worst_input, worst_prediction     the worst examples, see `worst_examples`,
-                                    with worst_label (classes or texts) or
+                                    with worst_label (classes or strings) or
                                     worst_target (numbers)
   split                             the split that all of them describe
 

@@ -42,7 +42,7 @@ from dlcore.data.serialization import (
   info_to_json,
 )
 from dlcore.data.source import Source, Splits, hash_rows
-from dlcore.data.split import make_splits, share_vocabulary
+from dlcore.data.split import check_splits, make_splits, share_vocabulary
 from dlcore.data.subset import limit
 from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
@@ -112,7 +112,8 @@ def load(name: str, **settings: Any) -> Splits:
     **settings: keyword arguments of that entry.
 
   Raises:
-    UserError: the name or a setting is unknown, or the data is malformed.
+    UserError: the name or a setting is unknown, the data is malformed, or the
+      splits differ in their input, its dtype, the target or the classes.
   """
   loader = lookup(DATASETS, name, "data set")
   check_settings(loader, settings, f"data set {name!r}")
@@ -127,4 +128,5 @@ def load(name: str, **settings: Any) -> Splits:
     )
   for note in splits.train.info.notes:
     logging.getLogger("dlcore").warning(note)
+  check_splits(splits)
   return share_vocabulary(splits)

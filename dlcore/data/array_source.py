@@ -17,6 +17,7 @@ from dlcore.data.info import (
   Normalization,
   Schema,
   describe_inputs,
+  describe_targets,
 )
 from dlcore.data.source import Arrays, Source, take_rows
 from dlcore.data.value_checks import (
@@ -25,6 +26,7 @@ from dlcore.data.value_checks import (
   check_values,
   checked_lengths,
   count_examples,
+  integer_labels,
 )
 from dlcore.errors import UserError, nearest
 
@@ -33,6 +35,9 @@ INPUTS = ("image", "features", TOKENS)
 
 TARGETS = ("label", "target")
 """Names that `from_arrays` recognizes as the target."""
+
+RESERVED = ("begins", "index", "mask", "partner_label", "share", "slot")
+"""Arrays that the loader and augmentations add to a batch."""
 
 
 def from_arrays(
@@ -76,24 +81,27 @@ def from_arrays(
 
   Raises:
     UserError: the arrays are empty or differ in length, there is no array of
-      a name that an argument or the schema gives, a value is NaN or infinite, a
-      label or token id is not an integer in range, or float32, in which models
-      compute, would merge numbers of 64 bits.
+      a name that an argument or the schema gives, a name is one of `RESERVED`,
+      two classes have the same name, a value is NaN or infinite, a label or
+      token id is not an integer in range, or float32, in which models compute,
+      would merge numbers of 64 bits.
     ValueError: the arrays contradict the schema in another way.
   """
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   size = count_examples(arrays, name)
+  for reserved in sorted(arrays.keys() & set(RESERVED)):
+    raise UserError(
+      f"expected arrays of other names than {', '.join(RESERVED)} in {name}",
+      f"got {reserved!r}",
+      "rename it; the loader and augmentations create these arrays",
+    )
   fields = {
     "input": input,
     "target": target,
-    "classes": None if classes is None else tuple(map(str, classes)),
-    "normalization": normalization and _lists(normalization),
-    "target_normalization": target_normalization
-    and {
-      key: np.squeeze(np.asarray(value, np.float64)).tolist()
-      for key, value in target_normalization.items()
-    },
-    "sequences": None if sequences is None else tuple(sequences),
+    "classes": classes,
+    "normalization": normalization,
+    "target_normalization": target_normalization,
+    "sequences": sequences,
   }
   schema = _completed(arrays, schema or ArraySchema(), fields, name)
   if lengths is not None:
@@ -105,6 +113,7 @@ def from_arrays(
   schema.validate(inputs)
   check_target_statistics(arrays, schema)
   check_values(arrays, schema, name)
+  arrays = integer_labels(arrays, schema)
   if schema.input == TOKENS and schema.vocab_size is None:
     vocab_size = 1 + int(arrays[TOKENS].max())
     schema = dataclasses.replace(schema, vocab_size=vocab_size)
@@ -116,16 +125,10 @@ def from_arrays(
     inputs=inputs,
     notes=tuple(notes),
     schema=schema,
+    targets=describe_targets(arrays, inputs),
   )
   read = functools.partial(take_rows, arrays)
   return Source(size, arrays, read, info, lengths)
-
-
-def _lists(statistics: Normalization) -> dict[str, list[float]]:
-  return {
-    name: np.asarray(values, np.float64).reshape(-1).tolist()
-    for name, values in statistics.items()
-  }
 
 
 def _completed(
@@ -134,6 +137,7 @@ def _completed(
   """Returns `schema` with `fields` and the recognized names of `arrays`."""
   fields = {name: value for name, value in fields.items() if value is not None}
   schema = dataclasses.replace(schema, **fields)
+  schema = dataclasses.replace(schema, **_serializable(schema, data_name))
   for field, names in (("input", INPUTS), ("target", TARGETS)):
     name = getattr(schema, field)
     chosen = field in fields or name != getattr(type(schema), field)
@@ -150,6 +154,41 @@ def _completed(
       nearest(name, arrays),
     )
   return schema
+
+
+def _serializable(schema: Schema, data_name: str) -> dict[str, Any]:
+  """Returns the fields of `schema` that may be arrays, as Python objects."""
+  lists, scalars = schema.normalization, schema.target_normalization
+  return {
+    "classes": _class_names(schema.classes, data_name),
+    "normalization": lists
+    and {k: np.asarray(v, float).ravel().tolist() for k, v in lists.items()},
+    "target_normalization": scalars
+    and {
+      k: np.asarray(v, float).squeeze().tolist() for k, v in scalars.items()
+    },
+    "sequences": tuple(schema.sequences),
+    "vocab_size": schema.vocab_size and int(schema.vocab_size),
+  }
+
+
+def _class_names(classes: Any, data_name: str) -> tuple[str, ...]:
+  """Returns the class names as strings.
+
+  Raises:
+    UserError: they are a single string, no sequence, or not distinct.
+  """
+  if isinstance(classes, str) or not np.iterable(classes):
+    raise UserError(
+      f"expected a sequence of class names in {data_name}", f"got {classes!r}"
+    )
+  names = tuple(map(str, classes))
+  if len(set(names)) < len(names):
+    twice = next(name for name in names if names.count(name) > 1)
+    raise UserError(
+      f"expected distinct class names in {data_name}", f"got {twice!r} twice"
+    )
+  return names
 
 
 def _sequences(arrays: Arrays, schema: Schema) -> tuple[str, ...]:

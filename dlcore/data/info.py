@@ -50,6 +50,10 @@ class DataInfo(NamedTuple):
   schema: "Schema"
   """Description of the arrays, of the class of the kind of data."""
 
+  targets: Inputs = {}  # noqa: RUF012  not modified
+  """The other arrays, as `inputs`: `{"label": ((), "int32")}`. Empty if they
+  are unknown, as in run folders of earlier versions."""
+
   def max_rows(self, limit: int) -> int:
     """Returns the largest batch size up to `limit` that fits in 256 MiB."""
     return max(1, min(limit, MAX_BATCH_BYTES // max(1, example_bytes(self))))
@@ -212,8 +216,25 @@ def describe_inputs(
       `token_type_ids` and `decoder_input_ids`.
   """
   names = TOKEN_INPUTS if name == TOKENS else (name,)
+  return _describe({key: arrays[key] for key in names if key in arrays})
+
+
+def describe_targets(
+  arrays: Mapping[str, np.ndarray], inputs: Inputs
+) -> dict[str, tuple[tuple[int, ...], str]]:
+  """Returns shape and dtype of each array of numbers that is not an input."""
+  others = {name: arrays[name] for name in arrays if name not in inputs}
   return {
-    key: (tuple(arrays[key].shape[1:]), str(arrays[key].dtype))
-    for key in names
-    if key in arrays
+    name: spec
+    for name, spec in _describe(others).items()
+    if spec[1] in json_fields.DTYPES and 0 not in spec[0]
+  }
+
+
+def _describe(
+  arrays: Mapping[str, np.ndarray],
+) -> dict[str, tuple[tuple[int, ...], str]]:
+  return {
+    name: (tuple(array.shape[1:]), str(array.dtype))
+    for name, array in arrays.items()
   }

@@ -14,7 +14,13 @@ import numpy as np
 from dlcore.data.info import DataInfo, Schema
 from dlcore.data.normalization import with_sampled_statistics, with_statistics
 from dlcore.data.order import permutation
-from dlcore.data.source import Arrays, ReadRows, Source, take_rows
+from dlcore.data.source import (
+  Arrays,
+  ReadRows,
+  Source,
+  check_same,
+  take_rows,
+)
 from dlcore.errors import UserError
 
 MAX_GROWTH = 2.0
@@ -31,9 +37,8 @@ def mix(*parts: tuple[Source, float]) -> Source:
   oversampled sources repeat; if the repetitions are not an integer, a fixed
   random part of the source occurs once more than the rest. The statistics are
   those of the mixture, unless all parts have the same or none, and the
-  vocabulary is the largest. If all parts
-  are in memory and repetition at most doubles their size, so is the mixture;
-  otherwise it is streamed.
+  vocabulary is the largest. If all parts are in memory and repetition at most
+  doubles their size, so is the mixture; otherwise it is streamed.
 
   Args:
     *parts: pairs (source, weight). The weights are positive and are divided by
@@ -52,7 +57,8 @@ def mix(*parts: tuple[Source, float]) -> Source:
   sources = [source for source, _ in parts]
   shares = _shares([weight for _, weight in parts])
   for source in sources[1:]:
-    _check_same(sources[0], source)
+    pair = _comparable(sources[0]), _comparable(source)
+    check_same(*pair, names=(sources[0].info.name, source.info.name))
   counts = _counts([source.size for source in sources], shares)
   rows = [
     _repeated(source.size, count, stream)
@@ -72,6 +78,7 @@ def mix(*parts: tuple[Source, float]) -> Source:
     inputs=first.inputs,
     notes=_notes(sources, counts),
     schema=_schema(sources, arrays, read, size),
+    targets=first.targets,
   )
   return Source(size, arrays, read, info, _lengths(sources, rows))
 
@@ -184,32 +191,21 @@ def _schema(
   return with_sampled_statistics(schema, read, size)[0]
 
 
-def _check_same(first: Source, other: Source) -> None:
-  """Checks that two sources have the same arrays and the same schema."""
-  for field, one in _comparable(first).items():
-    two = _comparable(other).get(field)
-    # The arrays of a streamed source are unknown.
-    if one != two and not (field == "arrays" and None in (one, two)):
-      raise UserError(
-        "expected sources with the same arrays and classes to mix",
-        f"got {field} {one} in {first.info.name} and {two} in "
-        f"{other.info.name}",
-        "convert one of them",
-      )
-
-
 def _comparable(source: Source) -> dict[str, Any]:
   """Returns the properties in which the parts of a mixture agree."""
   schema = source.info.schema
   names = {field.name for field in fields(schema)}
   names -= {"normalization", "target_normalization", "vocab_size"}
-  return {
+  properties = {
     "kind": schema.kind,
     **{name: getattr(schema, name) for name in sorted(names)},
     "inputs": dict(source.info.inputs),
     "lengths": source.lengths is not None,
-    "arrays": source.arrays and _specs(source.arrays),
   }
+  # The arrays of a streamed source are unknown.
+  if source.arrays is not None:
+    properties["arrays"] = _specs(source.arrays)
+  return properties
 
 
 def _specs(arrays: Arrays) -> dict[str, str]:

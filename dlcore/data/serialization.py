@@ -6,7 +6,7 @@ from typing import Any
 from dlcore.data import json_fields
 from dlcore.data.array_schema import ArraySchema
 from dlcore.data.images.image_schema import ImageSchema
-from dlcore.data.info import DataInfo, Schema
+from dlcore.data.info import DataInfo, Inputs, Schema
 from dlcore.data.tables.table_schema import TableSchema
 
 SCHEMAS: dict[str, type[Schema]] = {
@@ -37,12 +37,17 @@ def info_to_json(info: DataInfo) -> dict[str, Any]:
     "name": info.name,
     "size": info.size,
     "sha256": info.sha256,
-    "inputs": {
-      name: {"shape": list(shape), "dtype": dtype}
-      for name, (shape, dtype) in info.inputs.items()
-    },
+    "inputs": _specs(info.inputs),
+    "targets": _specs(info.targets),
     "notes": list(info.notes),
     "schema": info.schema.to_json(),
+  }
+
+
+def _specs(arrays: Inputs) -> dict[str, Any]:
+  return {
+    name: {"shape": list(shape), "dtype": dtype}
+    for name, (shape, dtype) in arrays.items()
   }
 
 
@@ -58,6 +63,7 @@ def info_from_json(content: Mapping[str, Any]) -> DataInfo:
   """
   if "schema" not in content:
     content = _from_v0_1(content)
+  content = {"targets": {}, **content}  # Earlier versions did not write them.
   values = {
     name: json_fields.parse(name, parser, content.get(name))
     for name, parser in _PARSERS.items()
@@ -98,6 +104,7 @@ _PARSERS = {
   "size": json_fields.count,
   "sha256": json_fields.text,
   "inputs": json_fields.inputs,
+  "targets": json_fields.inputs,
   "notes": json_fields.names,
   "schema": _object,
 }

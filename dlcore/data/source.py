@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dlcore.data.info import DataInfo
+from dlcore.errors import UserError
 
 Arrays = Mapping[str, np.ndarray]
 """Arrays `[N, ...]` by name."""
@@ -56,6 +57,28 @@ class Splits(NamedTuple):
   train: Source
   valid: Source | None = None
   test: Source | None = None
+
+
+def check_same(
+  ones: Mapping[str, Any], others: Mapping[str, Any], names: tuple[str, str]
+) -> None:
+  """Checks that two sources are equal in the properties that both have.
+
+  Args:
+    ones: properties by name, such as `classes`.
+    others: those of the other source.
+    names: of the two sources, for the message.
+
+  Raises:
+    UserError: they differ in one.
+  """
+  for field, one in ones.items():
+    if field in others and one != others[field]:
+      raise UserError(
+        f"expected the same arrays and classes in {names[0]} and {names[1]}",
+        f"got {field} {one} and {others[field]}",
+        "convert one of them",
+      )
 
 
 def take_rows(arrays: Arrays, indices: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,18 +15,24 @@ import numpy as np
 from dlcore.data.array_source import from_arrays
 from dlcore.data.bad_examples import shorten
 from dlcore.data.holdout import divide
-from dlcore.data.info import DataInfo, Inputs, Schema, describe_inputs
+from dlcore.data.info import (
+  DataInfo,
+  Schema,
+  describe_inputs,
+  describe_targets,
+)
 from dlcore.data.normalization import with_sampled_statistics, with_statistics
 from dlcore.data.source import (
   Arrays,
   ReadRows,
   Source,
   Splits,
+  check_same,
   hash_rows,
   take_rows,
 )
 from dlcore.data.value_checks import count_examples
-from dlcore.errors import UserError, check_names
+from dlcore.errors import UserError, nearest
 
 
 def make_splits(
@@ -60,10 +66,16 @@ def make_splits(
     test_fraction: share of train to hold out if there is no `"test"`.
 
   Raises:
-    UserError: a fraction is out of range or leaves a split without examples;
-      see `from_arrays` for the others.
+    UserError: a fraction is out of range or leaves a split without examples,
+      or a split has another input, target or dtype; see `from_arrays` for the
+      others.
   """
-  check_names("make_splits(parts)", parts, Splits._fields)
+  for split in parts.keys() - set(Splits._fields) or {"train"} - parts.keys():
+    raise UserError(
+      "expected parts with 'train' and optionally 'valid' and 'test'",
+      f"got {', '.join(map(repr, parts)) or 'no parts'}",
+      nearest(split, Splits._fields),
+    )
   parts = {
     split: {name: np.asarray(array) for name, array in arrays.items()}
     for split, arrays in parts.items()
@@ -88,7 +100,33 @@ def make_splits(
       for split, arrays in parts.items()
     }
   )
+  check_splits(splits)
   return share_vocabulary(splits)
+
+
+def check_splits(splits: Splits) -> None:
+  """Checks that all splits have the arrays and classes of train.
+
+  Shapes may differ.
+
+  Raises:
+    UserError: the input, its dtype, the target or the classes differ.
+  """
+  for name, source in splits._asdict().items():
+    if source:
+      parts = _comparable(splits.train), _comparable(source)
+      check_same(*parts, names=("train", name))
+
+
+def _comparable(source: Source) -> dict[str, Any]:
+  """Returns the properties in which the splits of a data set agree."""
+  info = source.info
+  return {
+    "input": info.schema.input,
+    "target": info.schema.target,
+    "classes": info.schema.classes,
+    "dtypes": {name: dtype for name, (_, dtype) in info.inputs.items()},
+  }
 
 
 def share_vocabulary(splits: Splits) -> Splits:
@@ -145,11 +183,17 @@ def make_streamed(
   kept = parts["train"]
   schema, first = with_sampled_statistics(schema, kept.read, len(kept.names))
   inputs = describe_inputs(first, schema.input)
+  info = DataInfo(
+    name=name,
+    size=0,
+    sha256="",
+    inputs=inputs,
+    notes=(*notes, *missing),
+    schema=schema,
+    targets=describe_targets(first, inputs),
+  )
   return Splits(
-    **{
-      split: from_stream(part, name, inputs, [*notes, *missing], schema)
-      for split, part in parts.items()
-    }
+    **{split: from_stream(part, info) for split, part in parts.items()}
   )
 
 
@@ -160,23 +204,15 @@ def read_rows(
   return read(rows[indices])
 
 
-def from_stream(
-  part: Stream,
-  name: str,
-  inputs: Inputs,
-  notes: Sequence[str],
-  schema: Schema,
-) -> Source:
-  """Creates a source that is read by index."""
+def from_stream(part: Stream, info: DataInfo) -> Source:
+  """Creates a source that is read by index.
+
+  Args:
+    part: the examples.
+    info: of the data set; `size` and `sha256` are replaced by those of `part`.
+  """
   digest = hashlib.sha256("\n".join(part.names).encode("utf-8", "replace"))
-  info = DataInfo(
-    name=name,
-    size=len(part.names),
-    sha256=digest.hexdigest(),
-    inputs=inputs,
-    notes=tuple(notes),
-    schema=schema,
-  )
+  info = info._replace(size=len(part.names), sha256=digest.hexdigest())
   return Source(info.size, None, part.read, info)
 
 
@@ -202,7 +238,7 @@ def _divide(
   notes = []
   if len(schema.classes) == 1:
     notes.append(f"all examples have the class {schema.classes[0]!r}")
-  if labels is None or not schema.classes:
+  if labels is None or labels.ndim != 1 or not schema.classes:
     return rows, notes
   names = dict(enumerate(schema.classes))
   classes = {

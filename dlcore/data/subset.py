@@ -16,7 +16,7 @@ def limit(train: Source, size: int) -> Source:
   """Selects a fixed subset of the training examples.
 
   Every class keeps its share if the labels are in memory. The statistics are
-  those of the subset.
+  those of the subset, in place of any that were passed to `from_arrays`.
 
   Args:
     train: the examples to select from.
@@ -48,7 +48,7 @@ def limit(train: Source, size: int) -> Source:
   schema, _ = with_sampled_statistics(info.schema, read, size)
   names = [f"{info.sha256} {row}" for row in rows]
   part = Stream(read, names)
-  source = from_stream(part, info.name, info.inputs, info.notes, schema)
+  source = from_stream(part, info._replace(schema=schema))
   return source._replace(lengths=lengths)
 
 

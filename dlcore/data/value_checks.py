@@ -58,6 +58,14 @@ def check_values(batch: Arrays, schema: Schema, name: str) -> None:
     _check_ids(batch, schema.vocab_size, name)
 
 
+def integer_labels(arrays: Arrays, schema: Schema) -> Arrays:
+  """Returns `arrays` with bool and float class labels `[N]` as int32."""
+  labels = arrays.get(schema.target) if schema.classes else None
+  if labels is None or labels.ndim != 1 or labels.dtype.kind not in "bf":
+    return arrays
+  return {**arrays, schema.target: labels.astype(np.int32)}
+
+
 def _check_labels(labels: np.ndarray, schema: Schema, name: str) -> None:
   largest = len(schema.classes) - 1
   if labels.dtype.kind not in "biuf":

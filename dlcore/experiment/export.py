@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from dlcore import data, transfer
 from dlcore.errors import UserError, lookup
@@ -134,9 +133,11 @@ def _write_stablehlo(run: RestoredRun, output: str | Path, family: str) -> str:
     key = jax.random.key(0)
     return run.task.predict(run.params, run.model_state, inputs, key)
 
-  inputs = run.info.inputs
-  examples = {k: (shape, np.dtype(d)) for k, (shape, d) in inputs.items()}
-  program = transfer.export_stablehlo(predict, examples)
+  inputs = {
+    name: (shape, jax.dtypes.canonicalize_dtype(dtype))
+    for name, (shape, dtype) in run.info.inputs.items()
+  }
+  program = transfer.export_stablehlo(predict, inputs)
   files.write(Path(output), program)
   arguments = ", ".join(
     f"{name} {['B', *shape]} of {dtype}".replace("'", "")

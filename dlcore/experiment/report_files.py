@@ -27,11 +27,11 @@ def write_predictions(
   info = source.info
   kind = tasks.TASKS[experiment.config["task"]["name"]]
 
-  def read_inputs(indices: np.ndarray) -> np.ndarray:
+  def read(indices: np.ndarray) -> np.ndarray:
     return source.read(indices)[info.schema.input]
 
   targets = data.read_all(source, exclude=info.inputs)
-  arrays = kind.report_arrays(split, rows, targets, read_inputs)
+  arrays = kind.report_arrays(split, rows, targets, info, read)
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   written = {k: array for k, array in arrays.items() if array.dtype != object}
   for name in filter(lambda name: name not in written, arrays):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from dlcore import data, storage, trees
 from dlcore.errors import UserError
@@ -62,8 +61,10 @@ def restore_variables(
   Raises:
     UserError: they belong to another model, or to other data.
   """
+  # JAX would warn about 64 bits, which it converts to 32.
+  dtype_of = jax.dtypes.canonicalize_dtype
   batch = {
-    name: jax.ShapeDtypeStruct((1, *shape), np.dtype(dtype))
+    name: jax.ShapeDtypeStruct((1, *shape), dtype_of(dtype))
     for name, (shape, dtype) in info.inputs.items()
   }
   template = jax.eval_shape(task.init, jax.random.key(0), batch)

@@ -54,8 +54,14 @@ def _grid(cells: Mapping[str, str], width: int) -> list[str]:
   """Returns the lines of a table of `split/metric`: a row for each split."""
   names = list(dict.fromkeys(key.rpartition("/")[2] for key in cells))
   splits = list(dict.fromkeys(key.rpartition("/")[0] for key in cells))
-  lines = ["".join([f"{'':10}", *(f"{name:>{width}}" for name in names)])]
+  table = [["", *names]]
   for split in splits:
-    row = [cells.get(f"{split}/{name}", "") for name in names]
-    lines.append("".join([f"{split:10}", *(f"{n:>{width}}" for n in row)]))
-  return lines
+    table.append([split, *(cells.get(f"{split}/{n}", "") for n in names)])
+  widths = [
+    max(least, *(len(cell) + 2 for cell in column))
+    for least, *column in zip([10] + len(names) * [width], *table, strict=True)
+  ]
+  return [
+    row[0].ljust(widths[0]) + "".join(map(str.rjust, row[1:], widths[1:]))
+    for row in table
+  ]

@@ -35,11 +35,11 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
 
   Args:
     path: of an NPZ file.
-    remarks: gets one if arrays are unknown, or if the worst examples or a named
-      array are malformed, which are omitted then.
+    remarks: gets one if arrays are unknown, and for the rows `[N]`, the worst
+      examples or a named array if they are malformed, which are omitted then.
 
   Raises:
-    ValueError: an array has another length or dtype, or is out of range.
+    ValueError: the file is too large or is not an NPZ file of numbers.
   """
   arrays = _read(path)
   named = {
@@ -52,16 +52,17 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
     remarks.append(f"predictions.npz: unknown arrays are omitted: {names}")
   arrays = {name: arrays[name] for name in arrays if name in known}
   worst = {name: arrays.pop(name) for name in [*arrays] if WORST in name}
-  _check_rows({name: arrays[name] for name in arrays if name in ROWS})
-  try:
-    rows = {k.removeprefix(WORST): v for k, v in worst.items() if k != INPUT}
-    _check_rows(rows, texts=True)
-    if INPUT in worst:
-      _check_inputs(worst[INPUT], {len(array) for array in worst.values()})
-  except ValueError as error:
-    remarks.append(f"the worst examples are omitted: {error}")
-    worst = {}
-  return {**arrays, **_checked_named(named, remarks), **worst}
+  rows = {name: arrays.pop(name) for name in [*arrays] if name in ROWS}
+  for title, group, check in (
+    ("predictions", rows, _check_rows),
+    ("worst examples", worst, _check_worst),
+  ):
+    try:
+      check(group)
+    except ValueError as error:
+      remarks.append(f"the {title} are omitted: {error}")
+      group.clear()
+  return {**arrays, **rows, **_checked_named(named, remarks), **worst}
 
 
 def read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
@@ -100,14 +101,22 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return {name: archive[name] for name in archive.files}
 
 
+def _check_worst(worst: Mapping[str, np.ndarray]) -> None:
+  """Checks the inputs, labels and predictions of the worst examples."""
+  rows = {k.removeprefix(WORST): v for k, v in worst.items() if k != INPUT}
+  _check_rows(rows, strings=True)
+  if INPUT in worst:
+    _check_inputs(worst[INPUT], {len(array) for array in worst.values()})
+
+
 def _check_rows(
-  arrays: Mapping[str, np.ndarray], *, texts: bool = False
+  arrays: Mapping[str, np.ndarray], *, strings: bool = False
 ) -> None:
   """Checks lengths, dtypes and ranges of arrays of `ROWS`.
 
   Args:
     arrays: by name.
-    texts: whether labels and predictions may be texts.
+    strings: whether labels and predictions may be strings.
 
   Raises:
     ValueError: an array is not as expected.
@@ -116,7 +125,7 @@ def _check_rows(
   for name, array in arrays.items():
     if array.ndim != 1 or array.size == 0 or len(shapes) > 1:
       raise ValueError(f"{name} has shape {array.shape}")
-    if array.dtype.kind == "U" and texts:
+    if array.dtype.kind == "U" and strings:
       continue
     is_class = name == "label" or (name == "prediction" and "label" in arrays)
     if array.dtype.kind not in ("iu" if is_class or name == "index" else "f"):
@@ -132,6 +141,10 @@ def _checked_named(
 ) -> dict[str, np.ndarray]:
   """Returns the arrays of `NAMED` that are well-formed, the first 64."""
   good = {}
+  if len(arrays) > MAX_NAMED:
+    remarks.append(
+      f"the arrays after the first {MAX_NAMED} of {len(arrays):,} are omitted"
+    )
   for name, array in list(arrays.items())[:MAX_NAMED]:
     fits = array.ndim == 1 and array.size > 0 and array.dtype.kind in "iuf"
     if fits:

@@ -58,7 +58,7 @@ def _class_answers(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _answers(run: Run, name: str) -> list[str]:
-  """Returns an array of texts, or of classes by their names."""
+  """Returns an array of strings, or of classes by their names."""
   array = run.arrays[name]
   if array.dtype.kind == "U":
     return array.tolist()
@@ -91,7 +91,7 @@ def _rows(
   answers: list[tuple[str, str, str]],
   measure: str,
 ) -> list[Markup]:
-  """Returns a table of texts `[M]`, or of numbers `[M, D]` by column."""
+  """Returns a table of strings `[M]`, or of numbers `[M, D]` by column."""
   head = ["true", "predicted", measure]
   numeric = measure == "error"
   if inputs.ndim == 1:

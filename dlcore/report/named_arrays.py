@@ -13,14 +13,16 @@ MAX_ROWS = 100
 
 def histograms(run: Run) -> Markup:
   """Returns a histogram of every array `histogram/TITLE`."""
+  arrays = run.named(HISTOGRAM)
   charts = [
     plots.histogram(title, values.astype(float), "value")
-    for title, values in run.named(HISTOGRAM).items()
+    for title, values in list(arrays.items())[:MAX_CHARTS]
   ]
-  return markup.section(
-    f"Distributions, {run.split}",
-    tag("div", *charts[:MAX_CHARTS], class_="charts"),
-  )
+  parts = [tag("div", *charts, class_="charts")]
+  if len(arrays) > MAX_CHARTS:
+    note = f"The first {MAX_CHARTS} of {len(arrays):,} histograms."
+    parts.insert(0, tag("p", note, class_="note"))
+  return markup.section(f"Distributions, {run.split}", *parts)
 
 
 def by_class(run: Run) -> Markup:

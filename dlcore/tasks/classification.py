@@ -40,8 +40,8 @@ def classification(
       also `attention_mask` and `token_type_ids`, if the batch has them.
     normalization: mean and deviation of the input, see
       `model_calls.make_inputs`.
-    label_smoothing: 0 to 1 (Szegedy et al. 2016, arXiv:1512.00567); may be
-      traced.
+    label_smoothing: 0 to below 1 (Szegedy et al. 2016, arXiv:1512.00567); may
+      be traced.
     class_weights: weight of each class in the training loss; empty for 1.
     views: some of `augment.VIEWS`. Evaluation and prediction average the
       probabilities over all of them, `("crops", "flip")` over ten.
@@ -202,8 +202,13 @@ def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
 
 
 def _report_arrays(
-  split: str, rows: Arrays, targets: Arrays, read: Callable
+  split: str,
+  rows: Arrays,
+  targets: Arrays,
+  info: DataInfo,
+  read: report_arrays.Read,
 ) -> Arrays:
+  del info
   return report_arrays.classification(
     split, targets["label"], rows["probabilities"], read
   )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from dlcore.data import DataInfo
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError, check_settings
+from dlcore.report_arrays import Read
 from dlcore.task import Task
 
 INPUT_ARGUMENTS: Mapping[str, Callable[[DataInfo], Any]] = {
@@ -19,10 +20,10 @@ INPUT_ARGUMENTS: Mapping[str, Callable[[DataInfo], Any]] = {
 
 
 def no_arrays(
-  split: str, rows: Arrays, targets: Arrays, read_inputs: Callable
+  split: str, rows: Arrays, targets: Arrays, info: DataInfo, read: Read
 ) -> Arrays:
   """Returns an empty dict: the default of `TaskKind.report_arrays`."""
-  del split, rows, targets, read_inputs
+  del split, rows, targets, info, read
   return {}
 
 
@@ -37,7 +38,8 @@ class TaskKind(NamedTuple):
   """Arguments of the model that come from the data, such as `num_classes`."""
 
   check_data: Callable[[DataInfo], None]
-  """Raises a `UserError` for data that the task cannot learn from."""
+  """Raises a `UserError` for data that the task cannot learn from. It runs
+  for stored runs too: those of earlier versions have no `info.targets`."""
 
   to_json: Callable[[Arrays, DataInfo], dict[str, Any]]
   """`(one prediction, info)` -> the fields of a JSON object."""
@@ -45,20 +47,29 @@ class TaskKind(NamedTuple):
   data_arguments: Mapping[str, Callable[[DataInfo], Any]] = INPUT_ARGUMENTS
   """The keywords of `make` that come from the data."""
 
-  report_arrays: Callable[[str, Arrays, Arrays, Callable], Arrays] = no_arrays
-  """`(split, predictions, targets, read_inputs)` -> the arrays that the report
-  shows; `dlcore.report_arrays` lists their names."""
+  report_arrays: Callable[[str, Arrays, Arrays, DataInfo, Read], Arrays] = (
+    no_arrays
+  )
+  """`(split, predictions, targets, info, read)` -> the arrays that the report
+  shows; `dlcore.report_arrays` lists their names. `read` returns the inputs of
+  some examples."""
 
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
     """Returns the task for data that `info` describes.
 
     Raises:
-      UserError: the model lacks some of the token ids of the data, or a
-        setting is out of range.
+      UserError: the data has no main input, the model lacks some of its token
+        ids, or a setting is out of range.
     """
     _check_vocabulary(model, info)
-    arguments = {k: read(info) for k, read in self.data_arguments.items()}
+    arguments = {k: get(info) for k, get in self.data_arguments.items()}
     arguments |= settings
+    if arguments.get("input") == "":
+      raise UserError(
+        f"expected a main input in {info.name!r}: image, features or input_ids",
+        "got none of them",
+        "pass input=NAME to from_arrays or to the schema",
+      )
     check_settings(self.make, arguments, "`make` of this kind of task")
     return self.make(model, **arguments)
 

@@ -28,7 +28,8 @@ class NamedArrays(dict):
       f"got {', '.join(sorted(self))}",
       hint
       if hint.startswith("did")
-      else "choose data with this array, or another task",
+      else "choose data with this array, or pass another name to the task, "
+      "such as input='input_ids'",
     )
 
 

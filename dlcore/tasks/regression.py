@@ -1,7 +1,6 @@
 """Regression: one number for every example."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -80,7 +79,7 @@ def _column(target: Array) -> Array:
   if target.ndim != 1 and target.shape[1:] != (1,):
     raise UserError(
       "expected one number for every example, a target [B]",
-      f"got one of shape {target.shape}",
+      f"got one of shape {list(target.shape)}",
     )
   return target.reshape(target.shape[0])
 
@@ -126,8 +125,13 @@ def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
 
 
 def _report_arrays(
-  split: str, rows: Arrays, targets: Arrays, read: Callable
+  split: str,
+  rows: Arrays,
+  targets: Arrays,
+  info: DataInfo,
+  read: report_arrays.Read,
 ) -> Arrays:
+  del info
   return report_arrays.regression(
     split, targets["target"], rows["prediction"], read
   )

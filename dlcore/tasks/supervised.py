@@ -8,6 +8,7 @@ and the prediction. `regression` is the shortest example.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from dlcore.data.info import Normalization
@@ -39,6 +40,7 @@ def make_task(
   views: Sequence[Callable[[Array], Sequence[Array]]] = (),
   combine: Callable[[Sequence[Array]], Array] = mean_outputs,
   derived: Callable[[Metrics], dict[str, float]] = no_metrics,
+  score: Callable[[Any, Any], dict[str, float]] | None = None,
 ) -> Task:
   """Returns a task from functions of the outputs of a model.
 
@@ -53,8 +55,8 @@ def make_task(
     loss: `(outputs, batch) -> values [B, ...]`, with weights if examples or
       positions do not count alike.
     metrics: `(outputs, batch) -> {name: values [B, ...]}`, for training and
-      evaluation. A name that starts with an underscore is an input of
-      `derived` only.
+      evaluation; the values are summed over all axes. A name that starts with
+      an underscore is an input of `derived` only.
     predict: `outputs -> {name: [B, ...]}`, one row for each example.
     normalization: mean and deviation of the input, see
       `model_calls.make_inputs`.
@@ -64,6 +66,7 @@ def make_task(
     combine: the outputs of all versions -> the outputs that `metrics` and
       `predict` receive in evaluation and prediction.
     derived: see `Task.derived`.
+    score: see `Task.score`.
 
   Raises:
     UserError: from the functions of the task, if the model takes other inputs
@@ -86,7 +89,14 @@ def make_task(
     return outputs, model_state
 
   def sums(outputs: Array, batch: Batch) -> Metrics:
-    values = metrics(outputs, batch)
+    values = _checked_mapping("metrics", metrics(outputs, batch))
+    for name in values:
+      if "/" in name:
+        raise UserError(
+          "expected metric names without '/', which separates the split",
+          f"got {name!r}",
+          f"use {name.replace('/', '_')!r}",
+        )
     return {
       name: _total(f"metric {name!r}", value, outputs, batch)
       for name, value in values.items()
@@ -121,12 +131,7 @@ def make_task(
   def predict_rows(params: Params, model_state: ModelState, batch: Batch, key):
     del key
     rows = predict(combined(params, model_state, batch))
-    if not isinstance(rows, Mapping):
-      raise UserError(
-        "expected predict to return arrays [B, ...] by name",
-        f"got {type(rows).__name__}",
-      )
-    return dict(rows)
+    return dict(_checked_mapping("predict", rows))
 
   return Task(
     init=init,
@@ -134,6 +139,19 @@ def make_task(
     evaluate=evaluate,
     predict=predict_rows,
     derived=derived,
+    score=score,
+  )
+
+
+def _checked_mapping(name: str, values: Any) -> Mapping[str, Any]:
+  """Returns the result of the function `name`, which has to be a mapping."""
+  if isinstance(values, Mapping):
+    return values
+  got = type(values).__name__
+  if isinstance(values, jax.Array):  # Or a tracer.
+    got = "an array"
+  raise UserError(
+    f"expected {name} to return arrays [B, ...] by name", f"got {got}"
   )
 
 

@@ -35,7 +35,7 @@ def gather(
       array = array[:, :length]
     return array.at[rows["index"]].get(mode="promise_in_bounds")
 
-  return {**rows, **{name: take(name, a) for name, a in arrays.items()}}
+  return {**{name: take(name, a) for name, a in arrays.items()}, **rows}
 
 
 def compile_programs(

@@ -26,7 +26,11 @@ def _infos():
   mask = (np.arange(4) < np.array([[1], [4], [4]])).astype(np.int32)
   arrays = {"input_ids": ids, "attention_mask": mask, "label": ids[:, 0]}
   tokens = data.from_arrays(
-    arrays, name="ids", classes="abc", lengths=[1, 4, 4], notes=["a note"]
+    arrays,
+    name="ids",
+    classes=("a", "b", "c"),
+    lengths=[1, 4, 4],
+    notes=["a note"],
   )
   return {
     "images": data.load("digits").train.info,
@@ -48,6 +52,28 @@ def test_the_info_survives_json(kind):
   info = _infos()[kind]
   assert info.schema.kind == kind
   assert type(info.schema) is data.SCHEMAS[kind]
+  content = json.loads(json.dumps(data.info_to_json(info)))
+  assert data.info_from_json(content) == info
+
+
+def test_the_info_of_an_earlier_version_has_no_targets():
+  info = _infos()["arrays"]
+  assert info.targets == {"label": ((), "int32")}
+  content = data.info_to_json(info)
+  del content["targets"]
+  assert data.info_from_json(content) == info._replace(targets={})
+
+
+def test_fields_that_are_arrays_survive_json():
+  ids = np.arange(4)[:, None]
+  schema = data.ArraySchema(
+    classes=np.array([0, 1]),
+    vocab_size=ids.max() + 1,
+    normalization={"mean": np.zeros(1), "std": np.ones(1, np.float32)},
+  )
+  arrays = {"input_ids": ids, "label": ids[:, 0] % 2}
+  info = data.from_arrays(arrays, schema=schema).info
+  assert info.schema.classes == ("0", "1")
   content = json.loads(json.dumps(data.info_to_json(info)))
   assert data.info_from_json(content) == info
 
@@ -84,7 +110,7 @@ def test_the_data_of_version_0_1_is_unchanged(name):
   splits = data.load(V0_1[name]["name"])
   info = data.info_from_json(V0_1[name])
   sha256 = data.sha256_v0_1(splits.train)
-  assert splits.train.info._replace(sha256=sha256) == info
+  assert splits.train.info._replace(sha256=sha256, targets={}) == info
   for split, entry in V0_1[name]["splits"].items():
     source = getattr(splits, split)
     assert (source.size, data.sha256_v0_1(source)) == tuple(entry.values())
@@ -158,6 +184,13 @@ HOSTILE = {
   ],
   "schema": [None, [], {}, {"kind": "pickle"}, {"kind": ["images"]}],
 }
+HOSTILE["targets"] = [
+  None,
+  [],
+  {"label": None},
+  {"label": {"shape": [2**40, 2**40], "dtype": "uint8"}},
+  {"label": {"shape": [], "dtype": "object"}},
+]
 HOSTILE_SCHEMA = {
   "input": ["features", 3, None],
   "target": [3, None],

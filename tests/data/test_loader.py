@@ -1,11 +1,13 @@
 import threading
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dlcore import data
 from dlcore.errors import UserError
+from dlcore.training import programs
 
 
 @pytest.fixture
@@ -142,3 +144,17 @@ def test_errors_of_the_data_are_raised_through_the_threads(sources):
   with pytest.raises(UserError, match="got a bad one") as caught:
     next(data.batches(source, ORDER, 0))
   assert len(caught.value.lines) == 3
+
+
+def test_arrays_of_the_loader_replace_those_of_a_source_on_every_path(sources):
+  resident, _ = sources
+  arrays = {**resident.arrays, "slot": np.full(23, 9, np.int32)}
+  streamed = resident._replace(
+    arrays=None, read=lambda rows: {k: a[rows] for k, a in arrays.items()}
+  )
+  batch = next(data.batches(streamed, ORDER, 0, 0, 1))
+  rows = data.rows_to_arrays(ORDER(0, 0), mask=False)
+  on_device = {name: jnp.asarray(array) for name, array in arrays.items()}
+  gathered = programs.gather(on_device, rows)
+  for result in (batch, gathered):
+    assert result["slot"].tolist() == [0, 1, 2, 3]

@@ -363,3 +363,102 @@ def test_numbers_that_float32_keeps_apart_are_accepted():
     1,
   )
   data.from_arrays({"features": features, "target": np.arange(50)})
+
+
+@pytest.mark.parametrize("name", ["begins", "index", "mask", "share", "slot"])
+def test_names_of_the_loader_and_of_augmentations_are_refused(name):
+  arrays = {"features": np.zeros((3, 1)), name: np.ones(3)}
+  with pytest.raises(UserError, match=f"got {name!r}\nrename it") as caught:
+    data.from_arrays(arrays)
+  assert len(caught.value.lines) == 3
+
+
+@pytest.mark.parametrize(
+  ("classes", "message"),
+  [
+    ("ab", "a sequence of class names in own\ngot 'ab'"),
+    (2, "got 2"),
+    (("a", "b", "a"), "distinct class names in own\ngot 'a' twice"),
+    ((1, "1"), "got '1' twice"),
+  ],
+)
+def test_class_names_are_distinct_strings(classes, message):
+  arrays = {"features": np.zeros((3, 1)), "label": np.array([0, 1, 0])}
+  with pytest.raises(UserError, match=message):
+    data.from_arrays(arrays, name="own", classes=classes)
+  schema = data.ArraySchema(classes=classes)
+  with pytest.raises(UserError, match=message):
+    data.from_arrays(arrays, name="own", schema=schema)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float32, np.float64])
+def test_labels_of_other_dtypes_become_integers(dtype):
+  arrays = {"features": np.zeros((3, 1)), "label": np.array([0, 1, 1], dtype)}
+  source = data.from_arrays(arrays, classes=("a", "b"))
+  labels = source.read(np.arange(3))["label"]
+  assert labels.dtype == np.int32
+  assert labels.tolist() == [0, 1, 1]
+  assert source.info.targets == {"label": ((), "int32")}
+  several = {**arrays, "label": arrays["label"][:, None]}
+  kept = data.from_arrays(several, classes=("a", "b")).arrays["label"]
+  assert kept.dtype == dtype
+
+
+def test_soft_labels_are_split():
+  labels = np.random.default_rng(0).dirichlet((1, 1), 20)
+  arrays = {"features": np.arange(20.0)[:, None], "label": labels}
+  schema = data.ArraySchema(classes=("a", "b"))
+  splits = data.make_splits({"train": arrays}, schema, name="soft")
+  assert splits.train.size == 18
+  assert splits.train.info.targets == {"label": ((2,), "float64")}
+
+
+@pytest.mark.parametrize(
+  ("parts", "got"),
+  [
+    (("test",), "got 'test'"),
+    (("training",), "got 'training'\ndid you mean 'train'"),
+    ((), "got no parts"),
+  ],
+)
+def test_parts_without_train_are_refused(parts, got):
+  arrays = {"features": np.zeros((4, 1))}
+  parts = dict.fromkeys(parts, arrays)
+  with pytest.raises(UserError, match=f"'valid' and 'test'\n{got}"):
+    data.make_splits(parts, data.ArraySchema(), name="own")
+
+
+@pytest.mark.parametrize(
+  ("changes", "field"),
+  [
+    ({"classes": ("b", "a")}, "classes"),
+    ({"target": "other"}, "target"),
+    ({"input": "other", "target": "label"}, "input"),
+  ],
+)
+def test_splits_that_disagree_are_refused(monkeypatch, changes, field):
+  arrays = {
+    "features": np.zeros((4, 1)),
+    "label": np.array([0, 1, 0, 1]),
+    "other": np.zeros(4, np.int32),
+  }
+  train, valid = (
+    data.from_arrays(arrays, **{"classes": ("a", "b"), **settings})
+    for settings in ({}, changes)
+  )
+  monkeypatch.setitem(data.DATASETS, "own", lambda: data.Splits(train, valid))
+  with pytest.raises(UserError, match=f"train and valid\ngot {field}"):
+    data.load("own")
+
+
+def test_splits_have_inputs_of_one_dtype_but_of_any_shape():
+  def split(test):
+    parts = {"train": {"image": np.zeros((4, 2, 2, 1), np.uint8)}}
+    parts["test"] = {"image": test}
+    return data.make_splits(
+      parts, data.ArraySchema(), name="own", valid_fraction=0.5
+    )
+
+  assert split(np.zeros((4, 3, 3, 1), np.uint8)).test.size == 4
+  with pytest.raises(UserError, match="train and test\ngot dtypes"):
+    split(np.zeros((4, 2, 2, 1), np.float32))

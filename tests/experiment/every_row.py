@@ -38,6 +38,12 @@ class Row(NamedTuple):
   settings: Mapping[str, Any]
   outcomes: Mapping[str, str] = ALL
 
+  task: str = "classification"
+  """A task that fits the data set."""
+
+  model: Mapping[str, Any] = {"name": "mlp", "widths": (8,)}
+  """A model that fits the data set."""
+
 
 TEXT = {
   "vocab_size": 20,
@@ -152,7 +158,7 @@ DATASETS = {
   "breast_cancer": Row("breast_cancer", {}),
   "cifar10": Row("cifar10", OFFLINE, refused("manual_dir")),
   "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
-  "diabetes": Row("diabetes", {}),
+  "diabetes": Row("diabetes", {}, task="regression"),
   "digits": Row("digits", {}),
   "fashion_mnist": Row("fashion_mnist", OFFLINE, refused("manual_dir")),
   "image_folder": Row("image_folder", {}, refused("data.path")),

@@ -238,8 +238,7 @@ def test_every_data_set_works_or_names_its_setting(name, tmp_path, shell):
   settings = dict(row.settings)
   if "data_dir" in experiment.complete({"data": {"name": name}})["data"]:
     settings["data_dir"] = str(tmp_path / "data")
-  task = "regression" if name == "diabetes" else "classification"
-  config = complete(name, data={**settings}, task={"name": task})
+  config = complete(name, row.model, data=settings, task={"name": row.task})
   if row.outcomes["train"] == WORKS:
     trace_step(config)
     return

@@ -198,15 +198,24 @@ def test_a_truncated_line_and_values_that_are_not_finite_are_tolerated(
     ("label", np.full(60, -1, np.int32)),
     ("prediction", np.zeros(59, np.int32)),
     ("probability", np.full(60, np.nan, np.float32)),
-    ("label", np.array([{}] * 60, object)),
   ],
 )
 def test_predictions_out_of_range_are_omitted(tmp_path, key, value):
   path = folder(tmp_path / "run")
+  save_arrays(path, **{key: value, "histogram/x": np.arange(5.0)})
+  content = run.read(path)
+  assert not {"label", "prediction", "probability"} & content.arrays.keys()
+  assert {"histogram/x", "worst_input"} < content.arrays.keys()
+  assert len(content.remarks) == 1
+
+
+def test_a_file_with_python_objects_is_not_read(tmp_path):
+  path = folder(tmp_path / "run")
   file = path / "assets/predictions.npz"
   with np.load(file) as archive:
     arrays = dict(archive)
-  np.savez(file, allow_pickle=True, **{**arrays, key: value})
+  objects = np.array([{}] * 60, object)
+  np.savez(file, allow_pickle=True, **{**arrays, "label": objects})
   content = run.read(path)
   assert content.arrays == {}
   assert len(content.remarks) == 1
@@ -358,6 +367,15 @@ def test_unknown_arrays_are_omitted_with_a_remark(tmp_path):
   text = written(path)
   assert "predictions.npz: unknown arrays are omitted: attention" in text
   assert {"Classes, test", "Worst mistakes"} < set(titles(text))
+
+
+def test_arrays_beyond_the_limits_are_mentioned(tmp_path):
+  path = folder(tmp_path / "run")
+  names = [f"histogram/h{i:03d}" for i in range(70)]
+  save_arrays(path, **dict.fromkeys(names, np.arange(5.0)))
+  text = written(path)
+  assert "the arrays after the first 64 of 70 are omitted" in text
+  assert "The first 24 of 64 histograms." in text
 
 
 @pytest.mark.parametrize(

@@ -87,5 +87,6 @@ def test_the_arrays_for_the_report_are_arrays(case):
   def read_inputs(rows):
     return source.read(rows)[source.info.schema.input]
 
-  arrays = kind.report_arrays("test", rows, batch, read_inputs)
+  info = source.info
+  arrays = kind.report_arrays("test", rows, batch, info, read_inputs)
   assert all(np.asarray(array).dtype != object for array in arrays.values())

@@ -47,6 +47,13 @@ def multilabel(model, *, input="features", normalization=None, threshold=0.5):  
       "_actual": actual,
     }
 
+  def predict(logits):
+    probabilities = jax.nn.sigmoid(logits)
+    return {
+      "probabilities": probabilities,
+      "predicted": probabilities > threshold,
+    }
+
   def derived(sums):
     counts = [sums[name][0] for name in ("_hits", "_predicted", "_actual")]
     return {"f1": metrics.f1(*counts)}
@@ -56,7 +63,7 @@ def multilabel(model, *, input="features", normalization=None, threshold=0.5):  
     input=input,
     loss=loss,
     metrics=measure,
-    predict=lambda logits: {"probabilities": jax.nn.sigmoid(logits)},
+    predict=predict,
     normalization=normalization,
     derived=derived,
   )
@@ -68,22 +75,30 @@ def check_data(info):
       "expected data with an array 'tags' of several labels",
       f"got {info.name!r}, whose target is {info.schema.target!r}",
     )
+  num_classes = len(info.schema.classes)
+  shape, _ = info.targets.get("tags", ((num_classes,), ""))
+  if shape != (num_classes,):
+    raise UserError(
+      f"expected a column of 'tags' for each of {num_classes} classes",
+      f"got the shape {['N', *shape]}",
+    )
 
 
 def to_json(row, info):
+  names = np.array(info.schema.classes)
   probabilities = map(float, row["probabilities"])
   named = dict(zip(info.schema.classes, probabilities, strict=True))
-  return {"tags": [name for name in named if named[name] > 0.5], **named}
+  return {"tags": names[row["predicted"]].tolist(), **named}
 
 
-def kept_arrays(split, rows, targets, read_inputs):
-  probabilities, actual = rows["probabilities"], targets["tags"] > 0
-  predicted = probabilities > 0.5
+def kept_arrays(split, rows, targets, info, read):
+  predicted, actual = rows["predicted"], targets["tags"] > 0
+  names = np.array(info.schema.classes)
   with np.errstate(invalid="ignore"):
     recall = (predicted & actual).sum(0) / actual.sum(0)
   wrong = (predicted != actual).sum(1)
   words = {
-    name: np.array([" ".join(np.array(NAMES)[row]) for row in table])
+    name: np.array([" ".join(names[row]) for row in table])
     for name, table in (("label", actual), ("prediction", predicted))
   }
   worst = np.argsort(-wrong, kind="stable")[: (wrong > 0).sum()]
@@ -92,7 +107,7 @@ def kept_arrays(split, rows, targets, read_inputs):
     "by_class/examples": actual.sum(0),
     "by_class/recall": recall,
     "histogram/wrong labels of an example": wrong,
-    **report_arrays.worst_examples(words, worst, read_inputs),
+    **report_arrays.worst_examples(words, worst, read),
   }
 
 
@@ -185,7 +200,7 @@ def test_a_kind_without_arrays_has_a_page_of_the_other_sections(
   trained, tmp_path
 ):
   folder = shutil.copytree(trained[0], tmp_path / "run")
-  arrays = no_arrays("test", {}, {}, None)
+  arrays = no_arrays("test", {}, {}, fruit().test.info, np.zeros)
   experiment.RunFolder(folder).write_arrays("assets/predictions.npz", arrays)
   report.write(folder)
   text = (folder / "report.html").read_text()
@@ -231,6 +246,11 @@ def test_the_other_kinds_refuse_its_data_and_it_refuses_theirs():
         kind.check_data(info)
   with pytest.raises(UserError, match="'tags'"):
     check_data(data.load("digits").train.info)
+  four = {"features": np.zeros((2, 4)), "tags": np.zeros((2, 4), np.uint8)}
+  wide = data.from_arrays(four, target="tags", classes=NAMES)
+  with pytest.raises(UserError, match=r"'N', 4\]"):
+    check_data(wide.info)
+  check_data(wide.info._replace(targets={}))  # Of a stored run.
 
 
 def test_a_nan_in_a_masked_row_reaches_no_gradient():

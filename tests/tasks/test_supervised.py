@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from dlcore import losses, models, tasks
+from dlcore import data, losses, models, tasks
 from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
@@ -122,7 +122,10 @@ def flat_task(**changes):
     ({"metrics": lambda o, b: {"x": (o.sum(), 3.0)}}, "metric 'x'"),
     ({"loss": lambda o, b: (o[:, 0], o)}, "weights of the same shape"),
     ({"loss": lambda o, b: o[:, 0] - b["target"]}, "an array 'target'"),
-    ({"predict": lambda o: o}, "predict to return arrays"),
+    ({"metrics": lambda o, b: {"recall/a": o}}, "use 'recall_a'"),
+    ({"metrics": lambda o, b: o}, "metrics to return .*\ngot an array"),
+    ({"predict": lambda o: o}, "predict to return .*\ngot an array"),
+    ({"predict": lambda o: [o]}, "got list"),
   ],
 )
 def test_mistakes_in_the_functions_of_a_kind_are_explained(changes, message):
@@ -132,3 +135,36 @@ def test_mistakes_in_the_functions_of_a_kind_are_explained(changes, message):
   function = task.predict if "predict" in changes else task.loss
   with pytest.raises(UserError, match=message):
     function(params, model_state, batch, KEY)
+
+
+def test_the_result_of_a_traced_function_is_named_as_an_array():
+  task = flat_task(predict=lambda o: o)
+  batch = {"features": np.ones((5, 3), np.float32)}
+  params, model_state = task.init(KEY, batch)
+  with pytest.raises(UserError, match="got an array"):
+    jax.eval_shape(task.predict, params, model_state, batch, KEY)
+
+
+def test_a_score_becomes_that_of_the_task():
+  def score(predictions, targets):
+    return {"auc": 0.5}
+
+  assert flat_task(score=score).score is score
+  assert flat_task().score is None
+
+
+def test_data_without_a_main_input_is_refused():
+  arrays = {"x": np.ones((4, 2)), "label": np.array([0, 1, 0, 1])}
+  info = data.from_arrays(arrays, classes=("a", "b")).info
+  kind = tasks.TASKS["classification"]
+  with pytest.raises(UserError, match="main input in 'arrays'") as caught:
+    kind.build(models.create("mlp", num_classes=2), info)
+  assert len(caught.value.lines) == 3
+
+
+def test_the_error_for_another_input_names_the_argument_of_the_task():
+  model = models.create("lstm", vocab_size=9, width=4, num_classes=2)
+  task = tasks.classification(model)
+  batch = {"input_ids": np.ones((2, 3), int), "label": np.zeros(2, int)}
+  with pytest.raises(UserError, match="such as input='input_ids'"):
+    task.init(KEY, batch)

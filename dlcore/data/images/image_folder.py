@@ -52,8 +52,9 @@ def image_folder(
 
   Args:
     path: a folder with `train/CLASS/*` and optionally `valid/` and `test/`, or
-      with `CLASS/*`, which is split by a hash of the names. Alternatively pass
-    train, valid, test: a folder per split; missing ones are held out of train.
+      with `CLASS/*`, which is split by a hash of the names.
+    train, valid, test: in place of `path`, a folder per split; missing ones are
+      held out of train.
     image_size: rows and columns; 0 for the most frequent size.
     channels: 1 or 3; 0 for 1 if all images are gray, else 3.
     value_range: values of gray images of 16 or 32 bits that become 0 and 255;

@@ -58,4 +58,8 @@ class ImageSchema(Schema):
     shape, dtype = inputs.get(self.input, ((), ""))
     is_image = dtype == "uint8" and len(shape) == 3 and shape[2] in (1, 3)
     if not is_image or shape[0] * shape[1] > decoding.MAX_PIXELS:
-      raise ValueError(f"inputs={self.input}: {dtype}{list(shape)}, not images")
+      raise ValueError(
+        f"expected inputs of ImageSchema to be uint8 images [Y, X, C] with C 1 "
+        f"or 3, got {self.input!r} of {dtype}{list(shape)}: convert them, or "
+        "use ArraySchema()"
+      )

@@ -47,8 +47,9 @@ def table_csv(
   a row, 10,000 categories in a column and 2^27 numbers.
 
   Args:
-    path: one file, which is split by a hash of the rows. Alternatively pass
-    train, valid, test: a file per split; missing ones are held out of train.
+    path: one file, which is split by a hash of the rows.
+    train, valid, test: in place of `path`, a file per split; missing ones are
+      held out of train.
     target: the column to predict.
     columns: the input columns; empty for all but the target.
     categorical: the input columns that are encoded one-hot.
