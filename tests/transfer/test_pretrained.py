@@ -438,7 +438,7 @@ CONFIGS = {
       **{"model_type": "test", "num_labels": 5, "depths": [1, 1], "width": 4},
       **{"image_size": 10**9},
     },
-    "input=3,000",
+    "(1, 1000000000, 1000000000, 3), which are too large",
   ),
   "another depth": (
     {"model_type": "test", "num_labels": 5, "depths": [1, 2], "width": 4},
