@@ -82,6 +82,7 @@ def test_shape_range_and_dtype_are_kept_and_the_key_decides(
   assert (first != images).any()
 
 
+@pytest.mark.fast_cases(*COMPILED)
 @pytest.mark.parametrize("name", ON)
 def test_an_augmentation_depends_on_the_slot_and_not_on_other_images(
   program, photos, name

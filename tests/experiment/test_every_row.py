@@ -118,7 +118,7 @@ def test_the_table_has_every_row():
     assert row.outcomes.keys() == set(every_row.SCRIPTS)
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", with_slow_rest(models.MODELS))
 def test_every_model_has_a_summary_and_a_step_or_a_reason(name, tmp_path):
   config, outcomes = model_config(name), every_row.MODELS[name].outcomes
   assert "parameters" in experiment.summary(config)

@@ -129,6 +129,7 @@ def test_a_run_of_a_version_without_the_file_is_exported(run, tmp_path):
   assert generation is None
 
 
+@pytest.mark.slow
 def test_an_attempt_that_failed_leaves_no_entries(weights, tmp_path):
   workdir = tmp_path / "run"
   fine_tune(weights, workdir)

@@ -43,6 +43,7 @@ def run(request, tmp_path):
 every_run = pytest.mark.parametrize("run", NAMES, indirect=True)
 
 
+@pytest.mark.slow  # Predictions are compared in the fast tier.
 def test_evaluate_returns_the_numbers_of_version_0_1():
   # In a process without the XLA flags of the tests, as the numbers were made.
   result = subprocess.run(

@@ -63,6 +63,7 @@ def state(model, variables, ids, mask):
   )
 
 
+@pytest.mark.fast_cases("transformer")
 def test_with_a_cache_the_tokens_equal_those_of_a_full_forward_pass(sources):
   model, variables, ids, mask = sources
   run = jit(lambda variables: generate(state(model, variables, ids, mask)))

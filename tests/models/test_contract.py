@@ -211,6 +211,7 @@ def test_logits_are_not_rounded_to_half_precision(name):
   assert ":f32[" in output, last
 
 
+@pytest.mark.fast_cases("-1-gpt2", "11-gpt2", "11-lstm")
 @pytest.mark.parametrize("name", ["bert_base", "gpt2", "lstm"])
 @pytest.mark.parametrize("wrong", [-1, 11])
 def test_an_id_out_of_range_returns_nan(name, wrong):
@@ -283,6 +284,7 @@ RATES = [
 ]
 
 
+@pytest.mark.fast_cases(*(f"{name}-dropout" for name in MODELS))
 @pytest.mark.parametrize(("name", "rate"), RATES)
 def test_every_rate_may_be_traced_and_a_python_zero_costs_nothing(name, rate):
   own = {"num_classes": 3} | MODELS[name]

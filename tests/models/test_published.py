@@ -12,8 +12,7 @@ LANGUAGE_MODELS = (models.Bert, models.GPT2, models.Llama)
 FAST = (
   *("bert_base", "distilbert", "gpt2", "llama3_2_1b", "marian", "minilm_l6"),
   *("qwen2_0_5b", "smollm_135m", "transformer_base", "vit_tiny"),
-  *("convnext_tiny", "efficientnet_lite0", "mixer", "resnet18"),
-  *("vgg11", "wide_resnet28_10"),
+  *("convnext_tiny", "efficientnet_lite0", "mixer", "resnet18", "vgg11"),
 )
 """One of each class and head whose `init` is traced within a second."""
 

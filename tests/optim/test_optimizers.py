@@ -73,6 +73,7 @@ def assert_close(actual, expected, tolerance=1e-6):
 DECREASE = {"lamb": RATE, "lars": RATE * 1e-3, "prodigy": RATE * DECAY * 1e-6}
 
 
+@pytest.mark.fast_cases("adafactor", "adamw", "lars", "muon", "prodigy", "sgd")
 @pytest.mark.parametrize("name", NAMES)
 def test_decay_is_decoupled_and_excludes_biases_and_norms(name):
   init, update = compiled(name)

@@ -20,7 +20,7 @@ def test_eight_devices_equal_one(tmp_path):
   assert np.abs(one - eight).max() / np.abs(one).max() < 1e-5
 
 
-@pytest.mark.fast_cases("1-device")
+@pytest.mark.slow  # test_collections.py compares both in the fast tier.
 @pytest.mark.parametrize("placement", ["device", "stream"])
 @pytest.mark.parametrize("steps_per_call", [1, 5])
 def test_pmap_equals_jit(tmp_path, placement, steps_per_call):

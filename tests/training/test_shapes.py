@@ -116,6 +116,7 @@ def test_cutting_to_a_length_changes_nothing(straight):
     assert np.abs(cut - leaf).max() <= 1e-4 * np.abs(leaf).max(), path
 
 
+@pytest.mark.slow
 def test_the_step_is_traced_once_for_each_length(tmp_path, monkeypatch):
   traced = []
   make = setup.make_step

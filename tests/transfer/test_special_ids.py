@@ -81,6 +81,7 @@ def test_a_missing_folder_is_refused(tmp_path):
   assert len(error.value.lines) == 3
 
 
+@pytest.mark.slow
 def test_generation_of_a_loaded_folder_stops_and_its_text_has_no_padding(
   folder,
 ):
