@@ -27,6 +27,7 @@ class Range(NamedTuple):
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 MAX_INT = 2**31 - 1
+LARGEST = f"an integer is at most {MAX_INT}, a float at most {MAX_FLOAT:.1e}"
 
 NOT_NEGATIVE = Range(">= 0", lambda x: 0 <= x <= MAX_FLOAT)
 POSITIVE = Range("above 0", lambda x: 0 < x <= MAX_FLOAT)
@@ -143,20 +144,23 @@ def check(settings: Mapping[str, Any], entry: str = "") -> None:
         raise UserError(
           f"expected {name} {limits.words}",
           f"got {value!r:.60}",
-          *(("write it as a float",) if _is_large(number) else ()),
+          *((LARGEST,) if _is_too_large(number) else ()),
         )
 
 
 def _holds(limits: Range, number: Any) -> bool:
   is_number = isinstance(number, numbers.Real | np.ndarray)
-  if not is_number or np.ndim(number) or _is_large(number):
+  if not is_number or np.ndim(number) or _is_too_large(number):
     return False
   return bool(limits.holds(number))
 
 
-def _is_large(number: Any) -> bool:
-  """Returns whether JAX refuses an integer, whose type is int32."""
-  return isinstance(number, numbers.Integral) and abs(number) > MAX_INT
+def _is_too_large(number: Any) -> bool:
+  """Returns whether int32 or float32 cannot hold a finite number."""
+  if not isinstance(number, numbers.Real) or number == math.inf:
+    return False
+  is_integer = isinstance(number, numbers.Integral)
+  return abs(number) > (MAX_INT if is_integer else MAX_FLOAT)
 
 
 def is_zero(number: Any) -> bool:
