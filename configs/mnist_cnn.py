@@ -5,9 +5,9 @@
 The data is downloaded once, or read from the folder of the four original files
 with --config.data.manual_dir=DIR.
 
-Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-28, commit
-172a139: test accuracy 99.42% (deviation 0.05 over 3 seeds) in 257 to 297 s
-from the command to its exit, on a machine with other jobs.
+Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29, commit
+020d6a9: test accuracy 99.46% (deviation 0.05 over 3 seeds) in 110 to 131 s
+from the command to its exit.
 """
 
 from dlcore import experiment
