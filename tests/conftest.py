@@ -37,6 +37,7 @@ def peak_memory():
 
   `peak_memory(program) -> (lines of its output, peak memory in kB)`.
   """
+  # Of a child process, only Linux reports the peak without that of its parent.
   if not Path("/proc/self/status").exists():
     pytest.skip("the peak memory of a process is read from Linux's /proc")
   # Not ru_maxrss, which begins with the peak of the parent process.

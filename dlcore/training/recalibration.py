@@ -64,9 +64,10 @@ class Recalibration:
     return state.replace(average={**state.average, STATISTICS: mean})
 
   def _measure(self, state: State, batch: Batch) -> tuple[PyTree, Array]:
-    """Returns the statistics of a batch, and 1; zeros if they are not finite.
+    """Returns the statistics of a batch and whether they are finite.
 
-    The loop skips updates that are not finite, so their batches count neither.
+    Statistics that are not finite are replaced by zeros: the loop skips such
+    updates, so their batches are not counted.
     """
     prepare_key, loss_key = jax.random.split(step_key(state))
     params = state.average["params"]

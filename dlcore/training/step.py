@@ -84,7 +84,7 @@ def average(step: Step, decay: float) -> Step:
   """
 
   def averaging(state: State, batch: Batch):
-    _check_slot(state.average, "average", "average=True")
+    _check_has_arrays(state.average, "average", "average=True")
     new, log = step(state, batch)
     if decay == 0:
       return new.replace(average=trees_to_average(new)), log
@@ -128,7 +128,7 @@ def guard(
 
   def guarded(state: State, batch: Batch):
     spikes = bool(spike_factor)
-    _check_slot(
+    _check_has_arrays(
       "norm" in state.guard if spikes else state.guard,
       "guard",
       f"guard=init_guard({'spikes=True' * spikes})",
@@ -170,11 +170,11 @@ def guard(
   return guarded
 
 
-def _check_slot(present: Any, wrapper: str, argument: str) -> None:
+def _check_has_arrays(present: Any, wrapper: str, argument: str) -> None:
   """Checks that the state has the arrays of a wrapper.
 
   Raises:
-    UserError: it has not.
+    UserError: it lacks them.
   """
   if not present:
     raise UserError(
@@ -211,7 +211,7 @@ def sum_metrics(step: Step, log_every: int) -> Step:
     applied = log.pop("applied", True)
     halted = state.guard.get("halted", False)
     continues = (state.step % log_every != 0) | halted
-    _check_slot(
+    _check_has_arrays(
       state.metrics or not log["metrics"], "sum_metrics", "metrics=True"
     )
     metrics = jax.tree.map(

@@ -30,8 +30,8 @@ class LeafSlice(NamedTuple):
 
 
 Initialize = Callable[[Mapping[str, LeafSlice]], Mapping[str, Any]]
-"""`slices by path -> leaves by path`: initial values of the leaves to which the
-slices belong; a `UserError` if there are none."""
+"""`slices by path -> leaves by path`: initial values of the leaves that contain
+the slices. Raises `UserError` if missing parameters are not allowed."""
 
 
 def slices(leaves: Mapping[str, Any]) -> dict[str, LeafSlice]:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax import export
+from small_models import initialized
 
 from dlcore import generation, models, transfer
 from dlcore.errors import UserError
@@ -14,16 +15,6 @@ SMALL = {"vocab_size": 19, "width": 16, "depth": 1, "mlp_dim": 24}
 GPT2 = models.GPT2(**SMALL, num_heads=2, max_length=20)
 SEQ2SEQ = models.Seq2Seq(vocab_size=19, target_vocab_size=13, width=16, depth=1)
 IDS = np.random.default_rng(0).integers(1, 19, (3, 5), np.int32)
-
-
-def variables(model, *inputs):
-  generator = np.random.default_rng(0)
-  shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), *inputs, train=False)
-  )
-  return jax.tree.map(
-    lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes
-  )
 
 
 SEARCH = functools.partial(generation.beam_search, num_beams=2)
@@ -42,7 +33,7 @@ START = {"decoder_start_id": 1}
   ids=["gpt2", "gpt2 search", "seq2seq", "seq2seq search"],
 )
 def test_generation_is_exported_for_every_batch_size(model, settings, decode):
-  weights = variables(model, *([IDS] * (1 + len(settings))))
+  weights = initialized(model, *([IDS] * (1 + len(settings))))
 
   def run(ids, mask):
     state = generation.prefill(

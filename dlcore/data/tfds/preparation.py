@@ -85,7 +85,7 @@ def _builder(name: str, data_dir: pathlib.Path):
       "install the missing package (TensorFlow is not used)",
     ) from error
   except Exception as error:
-    # TFDS does not check what it reads, so any type may arise.
+    # TFDS does not validate its metadata, so damage can raise any exception.
     if not folder.is_dir():
       raise
     cause: BaseException = error
