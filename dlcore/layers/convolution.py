@@ -12,6 +12,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from dlcore.layers import convolution_primitive
 from dlcore.typing import Array
 
 Padding = str | Sequence[tuple[int, int]]
@@ -30,7 +31,8 @@ def convolution(
 
   The result and its derivatives of any order and mode equal those of
   `lax.conv_general_dilated`, which is used on GPU and TPU. On CPU other
-  formulations are used where they are faster; see `_forward`.
+  formulations are used where they are faster; see `convolution_primitive` and
+  `_forward`.
 
   Args:
     x: `[B, Y, X, C]`.
@@ -43,9 +45,19 @@ def convolution(
   Returns:
     `[B, Y', X', F]` with the dtype of `x`.
   """
-  pads = padding if isinstance(padding, str) else tuple(map(tuple, padding))
-  settings = (tuple(strides), pads, tuple(dilation), groups)
-  return _convolution(x, kernel, *settings)
+  window = [
+    (size - 1) * step + 1
+    for size, step in zip(kernel.shape[:2], dilation, strict=True)
+  ]
+  if isinstance(padding, str):
+    padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
+  pads = tuple(map(tuple, padding))
+  strides, dilation = tuple(strides), tuple(dilation)
+  if (*dilation, groups) == (1, 1, 1):
+    plain = {"strides": strides, "pads": pads}
+    if convolution_primitive.is_suited(x, kernel, **plain):
+      return convolution_primitive.convolve(x, kernel, **plain)
+  return _convolution(x, kernel, strides, pads, dilation, groups)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
@@ -131,9 +143,6 @@ def _shift_and_sum(x, kernel, strides, padding, dilation, groups):
   del groups
   (size_y, size_x), (dilation_y, dilation_x) = kernel.shape[:2], dilation
   extent_y, extent_x = (size_y - 1) * dilation_y, (size_x - 1) * dilation_x
-  if isinstance(padding, str):
-    window = (extent_y + 1, extent_x + 1)
-    padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
   x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
   (stride_y, stride_x), (rows, columns) = strides, x.shape[1:3]
   return sum(
