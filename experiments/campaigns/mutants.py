@@ -31,7 +31,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import flags
-from mutation.sites import Site, executable_lines, sites_of
+from mutation.sites import Site, sites_of
 from mutation.tree import Tree
 
 from dlcore import command
@@ -238,13 +238,9 @@ def tests_of(site: Site, lines: dict[str, list[str]]) -> set[str]:
   Lines of a module or class run when it is imported, before any test: theirs
   are the tests of the whole module.
   """
-  executable = executable_lines((ROOT / site.path).read_text())
-  numbers = executable & {*range(site.first_line, site.last_line + 1)}
-  if not numbers:  # Constants inside of a longer expression.
-    numbers = {max(n for n in executable if n < site.first_line)}
   tests = {
     test
-    for number in numbers
+    for number in range(site.first_line, site.last_line + 1)
     for test in lines.get(f"{site.path}:{number}", ())
   }
   if tests == {""}:

@@ -1,4 +1,4 @@
-"""The tables of kills, faults, mutants, regularization and the size of the code."""
+"""The tables of kills, faults, mutants, regularization and size of the code."""
 
 import collections
 import math
@@ -63,9 +63,8 @@ def mutants(result: dict) -> str:
     for name in (package, "all"):
       packages[name][site["outcome"]] += 1
   rows = []
-  for name, counts in sorted(
-    packages.items(), key=lambda item: item[0] == "all"
-  ):
+  for name in (*sorted(packages.keys() - {"all"}), "all"):
+    counts = packages[name]
     died = counts["killed"] + counts["timeout"]
     unnoticed = counts["survived"] + counts["uncovered"]
     share = f"{died / counts.total():.0%}"

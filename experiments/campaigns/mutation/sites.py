@@ -1,7 +1,6 @@
 """Small changes of a source file, each of which should fail a test."""
 
 import ast
-import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -70,16 +69,6 @@ class Site(NamedTuple):
     start = mutated.rfind("\n", 0, self.start) + 1
     stop = mutated.find("\n", self.start + len(self.new))
     return mutated[start:stop].strip()
-
-
-def executable_lines(text: str) -> set[int]:
-  """Returns the lines at which Python reports the execution of a file."""
-  lines, codes = set(), [compile(text, "", "exec")]
-  while codes:
-    code = codes.pop()
-    lines |= {line for *_, line in code.co_lines() if line}
-    codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-  return lines
 
 
 def find_sites(root: Path, path: Path) -> list[Site]:

@@ -52,6 +52,7 @@ def run_tests(
   plugin = _Plugin(frozenset(left_out), sender)
   process = FORK.Process(target=_run_pytest, args=(tests, plugin))
   process.start()
+  assert process.pid is not None  # It has started.
   process.join(seconds)
   code = process.exitcode
   with contextlib.suppress(ProcessLookupError):

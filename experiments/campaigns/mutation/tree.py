@@ -45,8 +45,8 @@ class Tree:
       stdout=subprocess.PIPE,
       text=True,
     )
+    assert server.stdout is not None  # It is a pipe.
     self._requests, self._answers = server.stdin, server.stdout
-    assert self._answers is not None
 
   @contextlib.contextmanager
   def mutated(self, site: Site) -> Iterator[None]:
