@@ -140,11 +140,9 @@ def judge_all(
     UserError: a test that failed with a mutant fails without it, too.
   """
   # Programs that a mutant does not change are compiled once.
-  os.environ |= {
-    "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-  }
+  os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "cache"))
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+  os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
   coverage = measure_coverage(folder)
   trees: queue.SimpleQueue[Tree] = queue.SimpleQueue()
   for index in range(PROCESSES.value):
