@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from dlcore import augment
@@ -26,6 +27,15 @@ def test_strength_zero_is_the_identity_and_one_can_remove_everything(
 def test_saturation_does_not_change_gray_images(photos):
   gray = jnp.repeat(jnp.asarray(photos[0, ..., :1]), 3, -1)
   np.testing.assert_allclose(augment.saturation(0.9)(KEY, gray), gray, atol=1)
+
+
+def test_gray_is_that_of_pillow(photos):
+  expected = [Image.fromarray(photo).convert("L") for photo in photos]
+  for photo, gray in zip(photos, expected, strict=True):
+    actual = color.gray(jnp.asarray(photo, jnp.float32))
+    assert actual.shape == photo.shape
+    for channel in range(3):
+      np.testing.assert_allclose(actual[..., channel], gray, atol=0.51)
 
 
 def test_blend_interpolates_and_extrapolates():
