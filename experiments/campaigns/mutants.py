@@ -5,7 +5,7 @@
 First the whole suite runs once and records which test executes which line
 (--coverage names a file that keeps the result). Then every sampled mutant gets
 the tests that execute its lines, the quickest first, and, if they pass, the
-files of all of these tests. A mutant is
+other quick tests of their files. A mutant is
 
   killed      a test failed
   timeout     the tests took ten times as long as without it, or longer
@@ -20,6 +20,7 @@ another result. Needs Python 3.12 or later.
 
 import collections
 import concurrent.futures
+import itertools
 import json
 import os
 import queue
@@ -29,6 +30,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from mutation.sites import Site, sites_of
@@ -45,11 +47,11 @@ PACKAGES = (
   *("optim", "storage", "tasks", "training"),
 )
 QUICKEST = (10, 60)
-"""Numbers of quickest tests that run for a mutant before whole files do."""
+"""Numbers of quickest tests that run for a mutant before all others do."""
 
 SLOW_SECONDS = 5.0
-"""In whole files, a test that takes longer runs only if it executes the line.
-Others run too: they may share a compiled function with a test that does."""
+"""Time below which the other tests of the same files run, too: they may share
+a fixture or a compiled function with a test that executes the line."""
 
 OUTCOMES = ("killed", "timeout", "equivalent", "survived", "uncovered")
 Outcome = dict[str, str]
@@ -175,7 +177,7 @@ def judge_all(
     )
 
 
-def measure_coverage(folder: Path) -> dict:
+def measure_coverage(folder: Path) -> dict[str, Any]:
   """Returns the line coverage of both tiers, see `line_coverage`."""
   path = Path(COVERAGE.value) if COVERAGE.value else folder / "coverage.json"
   if not path.exists():
@@ -195,7 +197,7 @@ def measure_coverage(folder: Path) -> dict:
   return json.loads(path.read_text())
 
 
-def merge(paths: Iterable[Path]) -> dict:
+def merge(paths: Iterable[Path]) -> dict[str, Any]:
   """Returns the line coverage of several processes."""
   lines, seconds = collections.defaultdict(set), {}
   for path in paths:
@@ -209,25 +211,26 @@ def merge(paths: Iterable[Path]) -> dict:
   }
 
 
-def try_tests(tree: Tree, site: Site, coverage: dict) -> Outcome:
-  """Runs the tests of the mutated lines, then the whole of their files."""
+def try_tests(tree: Tree, site: Site, coverage: dict[str, Any]) -> Outcome:
+  """Runs the tests of the mutated lines, then others of their files."""
   seconds = collections.defaultdict(float, coverage["seconds"])
   tests = tests_of(site, coverage["lines"])
   if not tests:
     return {"outcome": "uncovered", "test": ""}
+  files = {test.split("::")[0] for test in tests}
+  others = {
+    test
+    for test, time in coverage["seconds"].items()
+    if test.split("::")[0] in files and time < SLOW_SECONDS
+  }
   quickest = sorted(tests, key=seconds.__getitem__)
-  for start, stop in zip((0, *QUICKEST), QUICKEST, strict=False):
-    if chosen := quickest[start:stop]:
-      outcome = tree.run_tests(
-        chosen, 10 * sum(map(seconds.__getitem__, chosen))
-      )
+  stages = [quickest[a:b] for a, b in itertools.pairwise((0, *QUICKEST))]
+  for stage in (*stages, [*quickest[QUICKEST[-1] :], *sorted(others - tests)]):
+    if stage:
+      outcome = tree.run_tests(stage, 10 * sum(map(seconds.__getitem__, stage)))
       if outcome["outcome"] != "survived":
         return outcome
-  files = {test.split("::")[0] for test in tests}
-  others = [t for t in seconds if t.split("::")[0] in files and t not in tests]
-  left_out = [test for test in others if seconds[test] > SLOW_SECONDS]
-  time = sum(seconds[test] for test in {*tests, *others}.difference(left_out))
-  return tree.run_tests(sorted(files), 10 * time, left_out)
+  return {"outcome": "survived", "test": ""}
 
 
 def tests_of(site: Site, lines: dict[str, list[str]]) -> set[str]:
