@@ -163,13 +163,15 @@ def judge_all(
     )
     return outcome
 
-  failed = set()
+  failed: set[str] = set()
   with concurrent.futures.ThreadPoolExecutor(PROCESSES.value) as pool:
     for site, outcome in zip(sites, pool.map(judge, sites), strict=True):
       yield site, outcome
       failed |= {outcome["test"]} - {""}
-  again = failed and trees.get().run_tests(sorted(failed), seconds=3600)
-  if again and again["outcome"] != "survived":
+  if not failed:
+    return
+  again = trees.get().run_tests(sorted(failed), seconds=3600)
+  if again["outcome"] != "survived":
     raise UserError(
       "expected tests that fail because of a mutant to pass without it",
       f"got a failure of {again['test']}",

@@ -98,6 +98,17 @@ def test_skips_are_reported_once(caplog):
   ]
 
 
+@pytest.mark.parametrize(("before", "reports"), [(0, 1), (1, 0)])
+def test_a_skip_in_the_first_step_is_reported_unless_it_was(
+  before, reports, caplog
+):
+  settings = {"skipped": before} if before else {}
+  with monitored(None, log_every=1, **settings) as reader:
+    reader.add(0, 1, {**entry(0), "skipped": jnp.int32(1)})
+    reader.flush()
+  assert len(caplog.records) == reports
+
+
 def test_few_steps_are_in_flight_if_each_takes_long(monkeypatch):
   clock = iter(range(1000))
   monkeypatch.setattr(monitor.time, "monotonic", lambda: next(clock))
