@@ -12,9 +12,11 @@ other quick tests of their files. A mutant is
   equivalent  every test passed; mutation/equivalent.json states why none fails
   survived    every test passed
   uncovered   no test executes the line
+  pending     the quickest tests passed; --quick leaves the others to a second
+              call without it, which continues the --output of the first
 
 At the end, the tests that failed must pass without a mutant. --output holds the
-result so far, and a second call continues it; --mutants repeats the mutants of
+result so far, and another call continues it; --mutants repeats the mutants of
 another result. Needs Python 3.12 or later.
 """
 
@@ -53,7 +55,9 @@ SLOW_SECONDS = 5.0
 """Time below which the other tests of the same files run, too: they may share
 a fixture or a compiled function with a test that executes the line."""
 
-OUTCOMES = ("killed", "timeout", "equivalent", "survived", "uncovered")
+OUTCOMES = (
+  *("killed", "timeout", "equivalent", "survived", "uncovered", "pending"),
+)
 Outcome = dict[str, str]
 """`{"outcome": one of OUTCOMES, "test": the first one that failed}`."""
 
@@ -62,6 +66,7 @@ SEED = flags.DEFINE_integer("seed", 0, "seed of the sample")
 PROCESSES = flags.DEFINE_integer("processes", 2, "mutants at a time")
 COVERAGE = flags.DEFINE_string("coverage", "", "a file of the line coverage")
 MUTANTS = flags.DEFINE_string("mutants", "", "a result whose mutants to repeat")
+QUICK = flags.DEFINE_bool("quick", False, "stop after the quickest tests")
 OUTPUT = flags.DEFINE_string("output", "", "a file for the result")
 
 
@@ -76,7 +81,12 @@ def main():
   head = {**provenance(ROOT), "seed": SEED.value}
   sites = sample_sites()
   outcomes = read_outcomes(OUTPUT.value)
-  if missing := [site for site in sites if site not in outcomes]:
+  pending = {"outcome": "pending"}
+  if missing := [
+    site
+    for site in sites
+    if outcomes.get(site, pending)["outcome"] == "pending"
+  ]:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
       for site, outcome in judge_all(missing, Path(folder)):
         outcomes[site] = outcome
@@ -227,12 +237,14 @@ def try_tests(tree: Tree, site: Site, coverage: dict[str, Any]) -> Outcome:
   }
   quickest = sorted(tests, key=seconds.__getitem__)
   stages = [quickest[a:b] for a, b in itertools.pairwise((0, *QUICKEST))]
-  for stage in (*stages, [*quickest[QUICKEST[-1] :], *sorted(others - tests)]):
+  if not QUICK.value:
+    stages.append([*quickest[QUICKEST[-1] :], *sorted(others - tests)])
+  for stage in stages:
     if stage:
       outcome = tree.run_tests(stage, 10 * sum(map(seconds.__getitem__, stage)))
       if outcome["outcome"] != "survived":
         return outcome
-  return {"outcome": "survived", "test": ""}
+  return {"outcome": "pending" if QUICK.value else "survived", "test": ""}
 
 
 def tests_of(site: Site, lines: dict[str, list[str]]) -> set[str]:
