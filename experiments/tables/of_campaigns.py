@@ -1,5 +1,6 @@
-"""The tables of kills, faults, regularization and the size of the code."""
+"""The tables of kills, faults, mutants, regularization and size of the code."""
 
+import collections
 import math
 
 from tables.markdown import as_table, measured
@@ -50,6 +51,32 @@ def faults(result: dict) -> str:
     f"and in running processes, {measured(result)}:",
     "experiments/campaigns/faults.py",
     ("fault", "times", *outcomes.values()),
+    rows,
+  )
+
+
+def mutants(result: dict) -> str:
+  """Returns the table of the mutants, by package and outcome."""
+  packages = collections.defaultdict(collections.Counter)
+  for site in result["sites"]:
+    _, package, *_ = site["path"].split("/")
+    for name in (package, "all"):
+      packages[name][site["outcome"]] += 1
+  rows = []
+  for name in (*sorted(packages.keys() - {"all"}), "all"):
+    counts = packages[name]
+    died = counts["killed"] + counts["timeout"]
+    unnoticed = counts["survived"] + counts["uncovered"]
+    share = f"{died / counts.total():.0%}"
+    rows.append((name, died, share, counts["equivalent"], unnoticed))
+  return as_table(
+    f"{result['mutants']} random changes of single expressions, each with the "
+    "tests that execute its line; a change is equivalent if a line of "
+    "`mutation/equivalent.json` argues that no test can fail, "
+    f"{measured(result)}:",
+    f"experiments/campaigns/mutants.py --count={result['mutants']} "
+    f"--seed={result['seed']}",
+    ("package", "a test fails", "share", "equivalent", "unnoticed"),
     rows,
   )
 
