@@ -27,7 +27,8 @@ def clean(folder: Path) -> int | None:
     UserError: there are finished steps, but all of them are damaged.
   """
   for path in folder.glob(f"*{REPLACED}"):
-    _settle(path)
+    if path.name.removesuffix(REPLACED).isdecimal():
+      _settle(path)
   finished = finished_steps(folder)
   newest = newest_step(folder)
   if finished and newest is None:

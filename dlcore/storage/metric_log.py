@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.json_file import parse_json
 from dlcore.storage import checksums
 from dlcore.storage.tensorboard import EventWriter
 
@@ -105,6 +106,6 @@ def truncate(path: Path, step: int) -> bytes:
 
 def _is_until(line: bytes, step: int) -> bool:
   try:
-    return json.loads(line)["step"] <= step
-  except (ValueError, LookupError, TypeError, RecursionError):
+    return parse_json(line)["step"] <= step
+  except (ValueError, LookupError, TypeError):
     return False

@@ -358,7 +358,7 @@ def test_damaged_records_are_reported(tmp_path, small_cifar):
 @pytest.mark.parametrize(
   ("name", "content", "reason"),
   [
-    ("dataset_info.json", b"[" * 100_000, "nested too deeply"),
+    ("dataset_info.json", b"[" * 100_000, "nested more than 64 deep"),
     ("dataset_info.json", b'{"splits": 3}', "splits"),
     ("dataset_info.json", b"\xff", "utf-8"),
     ("features.json", b"null", "expected a JSON object"),

@@ -173,6 +173,16 @@ def test_a_kill_while_a_step_is_replaced_loses_nothing(finished, copied, half):
   manifest.verify(folder / "40")
 
 
+@pytest.mark.parametrize("name", [".replaced", "x.replaced"])
+def test_an_entry_that_replaces_no_step_is_left_alone(copied, name):
+  folder = copied / "checkpoints"
+  (folder / name).mkdir()
+  (folder / "x").mkdir()
+  with storage.Checkpoints(folder) as checkpoints:
+    assert checkpoints.latest == 40
+  assert run.steps(folder) == sorted(["30", "40", name, "x"])
+
+
 def test_the_best_step_is_the_newest_where_it_is_damaged(tmp_path, caplog):
   folder = tmp_path / "checkpoints"
   with storage.Checkpoints(folder) as checkpoints:
