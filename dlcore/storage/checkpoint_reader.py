@@ -126,10 +126,17 @@ def finished_steps(folder: Path) -> list[int]:
   if not folder.is_dir():
     return []
   return [
-    int(path.name)
+    step
     for path in folder.iterdir()
-    if path.name.isdecimal() and os.path.lexists(path / manifest.NAME)
+    if (step := number(path.name)) is not None
+    and os.path.lexists(path / manifest.NAME)
   ]
+
+
+def number(name: str) -> int | None:
+  """Returns the step of a folder's name, None for other names, as `007`."""
+  is_step = name.isdecimal() and name == str(int(name))
+  return int(name) if is_step else None
 
 
 def _check(folder: Path, step: int) -> None:
@@ -183,7 +190,7 @@ def _load(item: Path) -> dict[str, Any]:
       raise UserError(
         f"expected a checkpoint of Orbax at {item}", _first_line(error), remedy
       ) from error
-    if size > _memory():  # Allocating them would abort the process.
+    if size > manifest.memory():  # Allocating them would abort the process.
       raise UserError(
         f"expected a checkpoint at {item} that fits into memory",
         f"got arrays of {size / 1e9:,.0f} GB in all",
@@ -204,11 +211,6 @@ def _load(item: Path) -> dict[str, Any]:
 def _num_bytes(leaf: Any) -> int:
   """Returns the size of an array that Orbax's metadata describes."""
   return math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
-
-
-def _memory() -> int:
-  """Returns the physical memory in bytes."""
-  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _first_line(error: Exception) -> str:

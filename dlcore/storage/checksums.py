@@ -23,6 +23,12 @@ LOG = "metrics.jsonl"
 MAX_BYTES = 1 << 22
 """Size above which `sha256.json` is not read."""
 
+MAX_FILE_BYTES = 1 << 32
+"""Size above which a file is not compared but refused."""
+
+MAX_DIGITS = 20
+"""Digits of a step; Python does not convert strings of thousands."""
+
 MAX_MARKS = 4
 """Number of saves for which a mark of the log is kept."""
 
@@ -83,7 +89,8 @@ def is_intact(workdir: Path, name: str) -> bool:
   if not isinstance(recorded, list):
     return True
   path = workdir / name
-  return path.is_file() and _digest(path) in recorded
+  fits = path.is_file() and path.stat().st_size <= MAX_FILE_BYTES
+  return fits and _digest(path) in recorded
 
 
 def add_mark(workdir: Path, step: int, size: int, digest: str) -> None:
@@ -111,10 +118,16 @@ def is_log_intact(workdir: Path, step: int) -> bool:
     return True
   path = workdir / LOG
   size, digest = mark
-  if not path.is_file() or path.stat().st_size < size:
+  if not path.is_file():
     return False
+  if not size <= path.stat().st_size <= MAX_FILE_BYTES:
+    return False
+  actual = hashlib.sha256()
   with path.open("rb") as file:
-    return hashlib.sha256(file.read(size)).hexdigest() == digest
+    while size > 0 and (piece := file.read(min(size, 1 << 20))):
+      actual.update(piece)
+      size -= len(piece)
+  return actual.hexdigest() == digest
 
 
 def _allow(workdir: Path, name: str, new: Path) -> None:
@@ -135,6 +148,7 @@ def _marks(checksums: dict[str, Any]) -> dict[str, tuple[int, str]]:
     step: (mark[0], mark[1])
     for step, mark in (marks if isinstance(marks, dict) else {}).items()
     if step.isdecimal()
+    and len(step) <= MAX_DIGITS
     and isinstance(mark, list)
     and len(mark) == 2
     and type(mark[0]) is int

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from dlcore.errors import UserError
 from dlcore.storage import manifest
-from dlcore.storage.checkpoint_reader import finished_steps, newest_step
+from dlcore.storage.checkpoint_reader import (
+  finished_steps,
+  newest_step,
+  number,
+)
 
 REPLACED = ".replaced"
 """Suffix of a step that is kept until its replacement is finished."""
@@ -27,7 +31,7 @@ def clean(folder: Path) -> int | None:
     UserError: there are finished steps, but all of them are damaged.
   """
   for path in folder.glob(f"*{REPLACED}"):
-    if path.name.removesuffix(REPLACED).isdecimal():
+    if number(path.name.removesuffix(REPLACED)) is not None:
       _settle(path)
   finished = finished_steps(folder)
   newest = newest_step(folder)
@@ -38,11 +42,10 @@ def clean(folder: Path) -> int | None:
       "restore the folder from a copy, or remove it to start again",
     )
   for path in folder.iterdir():
-    if not path.name.isdecimal():
+    step = number(path.name)
+    if step is None or (newest is not None and step <= newest):
       continue
-    if newest is not None and int(path.name) <= newest:
-      continue
-    if int(path.name) in finished:
+    if step in finished:
       _move_out(path)
     else:
       remove(path)

@@ -113,9 +113,10 @@ def test_broken_checksums_are_skipped_with_a_warning(content, tmp_path, caplog):
 
 
 MALFORMED = [None, 7, [], {"10": 1}, {"x": [1, "a"]}, {"10": [-1, "a"]}]
+MALFORMED += [{"9" * 5000: [1, "a"]}]
 
 
-@pytest.mark.parametrize("marks", MALFORMED, ids=str)
+@pytest.mark.parametrize("marks", MALFORMED, ids=range(len(MALFORMED)))
 def test_malformed_marks_of_the_log_are_ignored(marks, tmp_path):
   (tmp_path / checksums.NAME).write_text(json.dumps({checksums.LOG: marks}))
   assert is_intact(tmp_path, checksums.LOG)

@@ -79,8 +79,15 @@ def link_manifest(step):
   (step / manifest.NAME).symlink_to(step.parent.parent / "elsewhere")
 
 
+def enlarge(step):
+  file = next(p for p in step.rglob("*") if p.is_file())
+  with file.open("r+b") as stream:
+    stream.truncate(1 << 40)  # A sparse file, whose checksum takes hours.
+
+
 FAULTS = (
   flip,
+  enlarge,
   truncate,
   remove,
   link,
@@ -173,8 +180,8 @@ def test_a_kill_while_a_step_is_replaced_loses_nothing(finished, copied, half):
   manifest.verify(folder / "40")
 
 
-@pytest.mark.parametrize("name", [".replaced", "x.replaced"])
-def test_an_entry_that_replaces_no_step_is_left_alone(copied, name):
+@pytest.mark.parametrize("name", [".replaced", "x.replaced", "٩٩٩", "099"])
+def test_an_entry_of_another_name_than_a_step_is_left_alone(copied, name):
   folder = copied / "checkpoints"
   (folder / name).mkdir()
   (folder / "x").mkdir()
