@@ -127,8 +127,11 @@ def vocabulary_ids(tokenizer: Mapping[str, Any]) -> dict[Any, Any]:
   model = tokenizer.get("model")
   vocab = model.get("vocab") if isinstance(model, dict) else None
   if isinstance(vocab, list):  # Of Unigram: pairs of token and score.
-    rows = enumerate(vocab)
-    vocab = {row[0]: i for i, row in rows if isinstance(row, list) and row}
+    vocab = {
+      row[0]: i
+      for i, row in enumerate(vocab)
+      if isinstance(row, list) and row and isinstance(row[0], str)
+    }
   ids: dict[Any, Any] = dict(vocab) if isinstance(vocab, dict) else {}
   added = tokenizer.get("added_tokens")
   for token in added if isinstance(added, list) else []:

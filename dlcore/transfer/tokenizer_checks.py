@@ -131,7 +131,7 @@ def check_ids(tokenizer: Mapping[str, Any]) -> None:
     raise ValueError(f"the pad_id {files.quoted(pad_id)}")
   for part in _parts(tokenizer.get("post_processor")):
     for id_ in _template_ids(part):
-      if id_ not in ids:
+      if type(id_) is not int or id_ not in ids:
         raise ValueError(
           f"a template with the id {files.quoted(id_)}, which no token has"
         )
@@ -199,11 +199,12 @@ def check_expansion(tokenizer: Mapping[str, Any], library: Any) -> None:
 def _expansion(part: Mapping[str, Any], library: Any) -> float:
   """Returns the number of characters that a replacement makes of one."""
   content, pattern = part.get("content"), _object(part.get("pattern"))
-  if not isinstance(content, str) or not pattern:
+  text = pattern.get("String", "")
+  if not all(isinstance(s, str) for s in (content, text)) or not pattern:
     return 1.0  # The library rejects it.
-  if len(content) > MAX_EXPANSION * len(pattern.get("String") or " "):
+  if len(content) > MAX_EXPANSION * max(1, len(text)):
     return math.inf
-  if text := pattern.get("String"):
+  if text:
     return max(1.0, len(content) / len(text))
   regex = pattern.get("Regex", "")
   replaced = call(

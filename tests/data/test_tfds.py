@@ -362,6 +362,8 @@ def test_damaged_records_are_reported(tmp_path, small_cifar):
     ("dataset_info.json", b'{"splits": 3}', "splits"),
     ("dataset_info.json", b"\xff", "utf-8"),
     ("features.json", b"null", "expected a JSON object"),
+    ("features.json", b'{"a": [{"type": "mine.A"}]}', "module: 'mine.A'"),
+    ("features.json", b'{"pythonClassName": "mine.A"}', "module: 'mine.A'"),
     ("label.labels.txt", None, "larger than 4,194,304 bytes"),
   ],
 )
