@@ -68,7 +68,7 @@ def _check_classes(content: dict[str, Any]) -> None:
       values += value.values()
       for key in CLASS_NAMES:
         name = value.get(key)
-        module = name.rpartition(".")[0] if isinstance(name, str) else "sys"
-        is_own = module.startswith("tensorflow_datasets.")
-        if not is_own and module not in sys.modules:
+        module = name.rpartition(".")[0] if isinstance(name, str) else ""
+        own = module.startswith("tensorflow_datasets.") or module in sys.modules
+        if module and not own:
           raise ValueError(f"a class of another module: {name!r:.80}")
