@@ -120,7 +120,7 @@ def per_file(
     try:
       root.mkdir(parents=True, exist_ok=True)
       write_atomic(path, json.dumps(content).encode())
-    except OSError as error:
+    except (OSError, UserError) as error:
       logger.warning("cannot cache results in %s: %s", root, error)
   return [value for _, (*_, value), _ in results]
 
@@ -151,7 +151,7 @@ def _stamp(file: pathlib.Path) -> list[int]:
   """Returns size and modification time of a file, `[-1, -1]` without one."""
   try:
     state = file.stat()
-  except OSError:
+  except (OSError, ValueError):  # ValueError for a null byte in the path.
     return [-1, -1]
   return [state.st_size, state.st_mtime_ns]
 

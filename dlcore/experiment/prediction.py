@@ -1,6 +1,7 @@
 """Predictions of a run for new files."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,11 @@ def _list_files(paths: Sequence[str]) -> list[Path]:
   """
   files = []
   for path in map(Path, paths):
-    if not path.exists():
+    if not os.path.exists(path):
       raise UserError(
         "expected files or folders to predict", f"got {path}: no such file"
       )
-    if path.is_dir():
+    if os.path.isdir(path):
       every = (file for file in path.rglob("*") if file.is_file())
       visible = sorted(f for f in every if not f.name.startswith("."))
       if not visible:

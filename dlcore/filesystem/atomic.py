@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from dlcore.errors import UserError
+
 STALE_SECONDS = 3600.0
 """Age at which the temporary file of a killed process is removed."""
 
@@ -32,8 +34,15 @@ def write_atomic(
       renamed.
 
   Raises:
-    OSError: the disk is full, or the folder is missing or not writable.
+    UserError: there is a folder at `path`.
+    OSError: the disk is full, or the parent is missing or not writable.
   """
+  if path.is_dir() and not path.is_symlink():
+    raise UserError(
+      f"expected to write a file at {path}",
+      "got a folder of that name",
+      "move it away, or remove it",
+    )
   temporary = temporary_path(path)
   temporary.unlink(missing_ok=True)  # It may be a link to another file.
   try:
@@ -51,6 +60,22 @@ def write_atomic(
   finally:
     temporary.unlink(missing_ok=True)
   _remove_stale(path)
+
+
+def make_folder(path: Path) -> None:
+  """Creates a folder, unless it exists.
+
+  Raises:
+    UserError: there is a link or a file at `path`.
+    OSError: the disk is full, or the parent is missing or not writable.
+  """
+  if path.is_symlink() or (path.exists() and not path.is_dir()):
+    raise UserError(
+      f"expected a folder at {path}",
+      f"got a {'link' if path.is_symlink() else 'file'}",
+      "move it away, or remove it",
+    )
+  path.mkdir(exist_ok=True)
 
 
 def temporary_path(path: Path) -> Path:

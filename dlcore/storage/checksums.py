@@ -14,8 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from dlcore.errors import UserError
-from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.atomic import make_folder, write_atomic
 from dlcore.filesystem.json_file import read_json
 
 NAME = "sha256.json"
@@ -46,17 +45,12 @@ def write_file(
     content: see `write_atomic`.
 
   Raises:
-    UserError: the parent folder is a link out of the run folder.
+    UserError: the parent folder is a link or a file, or the file a folder.
     OSError: see `write_atomic`.
   """
   path = workdir / name
-  path.parent.mkdir(exist_ok=True)
-  if path.parent.resolve() != (workdir.resolve() / name).parent:
-    raise UserError(
-      f"expected a folder at {path.parent}",
-      "got a link to another folder",
-      "replace the link by a folder",
-    )
+  if path.parent != workdir:
+    make_folder(path.parent)
   write_atomic(path, content, before=lambda new: _allow(workdir, name, new))
 
 
@@ -69,7 +63,8 @@ def checked_path(workdir: Path, name: str) -> Path:
       differs from the recorded checksum. The message is the reason alone.
   """
   path = workdir / name
-  if path.resolve() != workdir.resolve() / name:
+  actual, real = os.path.realpath(path), os.path.realpath(workdir)
+  if path.is_symlink() or actual != os.path.join(real, name):
     raise ValueError("it is a link")
   if not path.exists():
     raise FileNotFoundError(2, os.strerror(2), str(path))

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from dlcore.errors import UserError
+from dlcore.filesystem.atomic import make_folder
 from dlcore.storage import manifest
 from dlcore.storage.checkpoint_reader import (
   finished_steps,
@@ -72,7 +73,7 @@ def _settle(replaced: Path) -> None:
 
 def _move_out(step_folder: Path) -> None:
   target = step_folder.parent.parent / "damaged" / step_folder.name
-  target.parent.mkdir(exist_ok=True)
+  make_folder(target.parent)
   remove(target)
   step_folder.rename(target)
   logger.warning("moved the damaged checkpoint to %s", target)

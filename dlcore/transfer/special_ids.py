@@ -1,5 +1,6 @@
 """Token ids of a published folder that generation needs."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ def load_special_ids(source: str | Path) -> SpecialIds:
   signature = "transfer.load_special_ids(source)"
   argument_checks.check_path("source", source, signature)
   path, link_root = sources.locate(source)
-  if not path.is_dir():
+  if not os.path.isdir(path):
     raise sources.not_found(
       source, f"expected a folder with {sources.CONFIG}, or hf:ORG/NAME"
     )

@@ -1,5 +1,6 @@
 """Tokenizers of published folders, by the package `tokenizers`."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -174,14 +175,14 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
       "pip install 'dlcore[hub]'",
     ) from None
   path, link_root = sources.locate(source)
-  if not (path.exists() or path.is_symlink()):
+  if not os.path.lexists(path):
     raise sources.not_found(
       source, f"expected a folder with {TOKENIZER}, that file, or hf:ORG/NAME"
     )
   folder, path = (
-    (path, path / TOKENIZER) if path.is_dir() else (path.parent, path)
+    (path, path / TOKENIZER) if os.path.isdir(path) else (path.parent, path)
   )
-  if not (path.exists() or path.is_symlink()):
+  if not os.path.lexists(path):
     raise _missing(folder, link_root)
 
   inner = files.parse_file(

@@ -124,6 +124,13 @@ def test_a_second_damaged_copy_replaces_the_first(copied):
   assert run.steps(copied / "damaged") == ["40"]
 
 
+def test_a_damaged_copy_is_not_moved_below_a_file(copied):
+  flip(copied / "checkpoints" / "40")
+  (copied / "damaged").write_text("")
+  with pytest.raises(UserError, match="expected a folder at"):
+    run.train(copied)
+
+
 def test_a_step_without_manifest_is_unfinished_and_needs_no_warning(
   finished, copied, caplog
 ):

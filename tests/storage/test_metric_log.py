@@ -156,6 +156,20 @@ def test_a_long_line_is_removed_in_little_memory(tmp_path):
   assert path.read_text() == '{"step": 1, "split": "train"}\n'
 
 
+def test_a_folder_in_place_of_the_log_is_refused(tmp_path):
+  (tmp_path / "metrics.jsonl").mkdir()
+  with pytest.raises(UserError, match="expected to write a file at"):
+    MetricLog(tmp_path, 0)
+
+
+def test_a_file_in_place_of_the_folder_of_events_is_refused(tmp_path):
+  (tmp_path / "tensorboard").write_text("")
+  log = MetricLog(tmp_path, 0)
+  with pytest.raises(UserError, match="expected a folder at"):
+    log.write(1, "train", {"loss": 1.0})
+  log.close()
+
+
 def test_a_log_larger_than_any_that_is_written_is_refused(tmp_path):
   path = tmp_path / "metrics.jsonl"
   with path.open("wb") as file:

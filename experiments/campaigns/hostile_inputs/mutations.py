@@ -81,7 +81,7 @@ def mutate_json(path: Path, generator: random.Random) -> None:
   """Changes, removes, moves or repeats a value of a JSON file."""
   try:
     content = json.loads(path.read_text())
-  except ValueError:
+  except (ValueError, RecursionError):  # It may be mutated already.
     mutate_bytes(path, generator)
     return
   if generator.random() < 0.1:
