@@ -120,7 +120,7 @@ def per_file(
     try:
       root.mkdir(parents=True, exist_ok=True)
       write_atomic(path, json.dumps(content).encode())
-    except (OSError, UserError) as error:
+    except OSError as error:
       logger.warning("cannot cache results in %s: %s", root, error)
   return [value for _, (*_, value), _ in results]
 

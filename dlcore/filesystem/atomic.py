@@ -34,15 +34,9 @@ def write_atomic(
       renamed.
 
   Raises:
-    UserError: there is a folder at `path`.
-    OSError: the disk is full, or the parent is missing or not writable.
+    OSError: the disk is full, the parent is missing or not writable, or `path`
+      is a folder.
   """
-  if path.is_dir() and not path.is_symlink():
-    raise UserError(
-      f"expected to write a file at {path}",
-      "got a folder of that name",
-      "move it away, or remove it",
-    )
   temporary = temporary_path(path)
   temporary.unlink(missing_ok=True)  # It may be a link to another file.
   try:
@@ -60,6 +54,20 @@ def write_atomic(
   finally:
     temporary.unlink(missing_ok=True)
   _remove_stale(path)
+
+
+def check_no_folder(path: Path) -> None:
+  """Checks that a file can be written at `path`.
+
+  Raises:
+    UserError: there is a folder.
+  """
+  if path.is_dir() and not path.is_symlink():
+    raise UserError(
+      f"expected to write a file at {path}",
+      "got a folder of that name",
+      "move it away, or remove it",
+    )
 
 
 def make_folder(path: Path) -> None:

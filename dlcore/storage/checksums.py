@@ -14,7 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from dlcore.filesystem.atomic import make_folder, write_atomic
+from dlcore.filesystem.atomic import (
+  check_no_folder,
+  make_folder,
+  write_atomic,
+)
 from dlcore.filesystem.json_file import read_json
 
 NAME = "sha256.json"
@@ -51,6 +55,7 @@ def write_file(
   path = workdir / name
   if path.parent != workdir:
     make_folder(path.parent)
+  check_no_folder(path)
   write_atomic(path, content, before=lambda new: _allow(workdir, name, new))
 
 
@@ -165,6 +170,7 @@ def _read(workdir: Path) -> dict[str, Any]:
 
 def _write(workdir: Path, checksums: dict[str, Any]) -> None:
   text = json.dumps(checksums, indent=1, sort_keys=True)
+  check_no_folder(workdir / NAME)
   write_atomic(workdir / NAME, text.encode())
 
 

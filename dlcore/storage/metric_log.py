@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from dlcore.errors import UserError
-from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.atomic import check_no_folder, write_atomic
 from dlcore.filesystem.json_file import parse_json
 from dlcore.storage import checksums
 from dlcore.storage.tensorboard import EventWriter
@@ -107,6 +107,7 @@ def truncate(path: Path, step: int) -> bytes:
   """
   lines = _lines(path) if path.is_file() else []
   content = b"".join(line + b"\n" for line in lines if _is_until(line, step))
+  check_no_folder(path)
   write_atomic(path, content)
   return content
 
