@@ -384,6 +384,17 @@ def test_damaged_metadata_is_reported(
   assert len(error.value.lines) == 3
 
 
+def test_a_data_set_without_training_examples_is_refused(tmp_path, small_cifar):
+  data.load("cifar10", **small_cifar)
+  path = next(tmp_path.rglob("dataset_info.json"))
+  content = json.loads(path.read_text())
+  for split in content["splits"]:
+    split["shardLengths"] = ["0"]
+  path.write_text(json.dumps(content))
+  settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
+  _refused("a train split with examples", "cifar10", **settings)
+
+
 def test_an_unknown_feature_is_reported_with_the_nearest(small_cifar):
   _refused(
     "did you mean 'label'", "cifar10", target_feature="labl", **small_cifar

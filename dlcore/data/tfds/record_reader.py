@@ -149,9 +149,10 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
   sizes = {
     name: info.num_examples for name, info in builder.info.splits.items()
   }
-  if "train" not in sizes:
+  if not sizes.get("train"):
     raise UserError(
-      f"expected {features.name} to have a train split", f"got {sorted(sizes)}"
+      f"expected {features.name} to have a train split with examples",
+      f"got {sizes}",
     )
   where = selection["builder"], selection["data_dir"]
   readers = {
