@@ -1,5 +1,6 @@
 import gzip
 import io
+import json
 import pathlib
 import pickle
 import socket
