@@ -190,7 +190,9 @@ def _load(item: Path) -> dict[str, Any]:
       raise UserError(
         f"expected a checkpoint of Orbax at {item}", _first_line(error), remedy
       ) from error
-    if size > manifest.memory():  # Allocating them would abort the process.
+    if (
+      size > manifest.physical_memory()
+    ):  # Allocating them would abort the process.
       raise UserError(
         f"expected a checkpoint at {item} that fits into memory",
         f"got arrays of {size / 1e9:,.0f} GB in all",

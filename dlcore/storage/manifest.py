@@ -54,7 +54,7 @@ def verify(step_folder: Path) -> None:
       raise DamagedCheckpoint(f"the sha256 of {name} differs from its manifest")
 
 
-def memory() -> int:
+def physical_memory() -> int:
   """Returns the physical memory in bytes."""
   return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -71,7 +71,7 @@ def _checksums(step_folder: Path) -> dict[str, str]:
         raise DamagedCheckpoint(f"{relative} is a link or not a plain file")
       if name in files and not _is_manifest(name):
         size = path.stat().st_size
-        if size > memory():  # A sparse file takes hours, and no space.
+        if size > physical_memory():  # A sparse file takes hours, and no space.
           raise DamagedCheckpoint(f"{relative} has {size:,} bytes")
         with path.open("rb") as file:
           digest = hashlib.file_digest(file, "sha256").hexdigest()
