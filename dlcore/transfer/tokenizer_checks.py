@@ -200,7 +200,7 @@ def _expansion(part: Mapping[str, Any], library: Any) -> float:
   """Returns the number of characters that a replacement makes of one."""
   content, pattern = part.get("content"), _object(part.get("pattern"))
   text = pattern.get("String", "")
-  if not all(isinstance(s, str) for s in (content, text)) or not pattern:
+  if not isinstance(content, str) or not isinstance(text, str) or not pattern:
     return 1.0  # The library rejects it.
   if len(content) > MAX_EXPANSION * max(1, len(text)):
     return math.inf
