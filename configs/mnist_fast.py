@@ -6,9 +6,9 @@ Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29, commit
 f11cdd8: test accuracy 99.10% (deviation 0.05 over 3 seeds) in 9 to 20 s from
 the command to its exit.
 
-In bfloat16 on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-28,
-commit 172a139: test accuracy 99.12% (deviation 0.10 over 3 seeds) in 20 to 28
-s from the command to its exit, on a machine with other jobs.
+In bfloat16 on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29,
+commit 4e6f68d: test accuracy 99.11% (deviation 0.07 over 3 seeds) in 12 to 16
+s from the command to its exit.
 """
 
 from dlcore import experiment

@@ -12,6 +12,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # Most of the time goes into compiling programs that run once or a few times.
 os.environ["XLA_FLAGS"] = (
   "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+  " --xla_cpu_parallel_codegen_split_count=1"
 )
 # Many tests train the same small programs: each is compiled once a session.
 # Workers and scripts that tests start inherit the folder.

@@ -88,6 +88,7 @@ def write_inputs(run, folder):
 
 
 @every_run
+@pytest.mark.fast_cases("cnn_ema", "table_adafactor")
 def test_predict_and_both_exports_agree(run, shell, tmp_path):
   write_inputs(run, tmp_path / "inputs")
   answer = shell("predict", f"--workdir={run}", "inputs")

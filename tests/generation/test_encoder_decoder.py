@@ -88,6 +88,7 @@ def test_padding_of_the_source_does_not_change_the_output(sources):
       np.testing.assert_array_equal(one[0], several[row])
 
 
+@pytest.mark.fast_cases("transformer")
 def test_the_score_of_a_beam_equals_that_of_a_full_forward_pass(sources):
   model, variables, ids, mask = sources
   search = functools.partial(beam_search, num_beams=3, eos_ids=(2, 5))

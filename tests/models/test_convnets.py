@@ -49,6 +49,7 @@ def make(name, **settings):
 
 
 @pytest.mark.parametrize("name", SMALL)
+@pytest.mark.fast_cases("convnext_tiny", "resnet20", "vgg11")
 def test_features_and_head_compute_the_logits(name):
   model, variables, x = make(name)
 

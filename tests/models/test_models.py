@@ -157,7 +157,7 @@ def split(variables):
   return extra.pop("params"), extra
 
 
-@pytest.mark.fast_cases(*CHEAP)
+@pytest.mark.fast_cases("mlp", "resnet20")
 @pytest.mark.parametrize("case", SETTINGS)
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   params, extra = split(make(case)[1])

@@ -276,7 +276,7 @@ def test_decoding_a_target_one_token_at_a_time_equals_one_call(case):
   np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.fast_cases(*COMPILED)
+@pytest.mark.fast_cases("seq2seq general")
 @pytest.mark.parametrize("case", DECODERS)
 def test_a_decoder_attends_to_unmasked_tokens_and_depends_on_its_past(case):
   model, variables, (ids, target) = make(case)

@@ -108,6 +108,9 @@ def test_updates_are_finite_for_every_finite_gradient(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.fast_cases(
+  "adadelta", "adamw", "lamb", "lion", "muon", "schedule_free_adamw"
+)
 def test_updates_are_proportional_to_rate_scale(name):
   init, update = compiled(name)
   params = tree()

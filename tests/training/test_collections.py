@@ -142,6 +142,7 @@ def on_one_device():
     {"steps_per_call": 4},
   ],
 )
+@pytest.mark.fast_cases("settings0-pmap", "settings1-jit", "settings2-pmap")
 def test_eight_devices_agree_with_one_in_every_collection(compiler, settings):
   one = on_one_device()
   eight = fit(devices=8, compiler=compiler, **settings)

@@ -162,6 +162,7 @@ def test_nothing_is_compiled_after_the_handlers_are_installed(
     ("stream", 6),
   ],
 )
+@pytest.mark.fast_cases("device-5")
 def test_resume_in_the_middle_equals_straight(
   straight, tmp_path, monkeypatch, placement, stop
 ):

@@ -69,6 +69,7 @@ def test_a_seed_decides_the_initial_state():
 
 
 @pytest.mark.parametrize("names", [("easy", "hard"), ("hard", "easy")])
+@pytest.mark.fast_cases("names1")
 def test_the_first_of_several_validation_sets_decides(tmp_path, names):
   random = problem.source(30, seed=3)
   labels = np.random.default_rng(7).permutation(random.arrays["label"])

@@ -44,6 +44,7 @@ def train(accumulate, devices, compiler="jit"):
     pytest.param("pmap", 2, marks=pytest.mark.slow),
   ],
 )
+@pytest.mark.fast_cases("pmap-4")
 def test_micro_batches_give_the_gradient_of_the_whole(accumulate, compiler):
   whole, cut = train(1, 1), train(accumulate, 4, compiler)
   for path, leaf in whole.items():
