@@ -89,7 +89,8 @@ def make_folder(path: Path) -> None:
 def temporary_path(path: Path) -> Path:
   """Returns the path of this process's temporary file for `path`."""
   # Two processes may write one page or one cache entry at the same time.
-  return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  # Not by `with_name`, which fails for "/" and ".".
+  return path.parent / f".{path.name}.{os.getpid()}.tmp"
 
 
 def _remove_stale(path: Path) -> None:

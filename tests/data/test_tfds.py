@@ -1,6 +1,7 @@
 import gzip
 import io
 import json
+import os
 import pathlib
 import pickle
 import socket
@@ -385,15 +386,27 @@ def test_damaged_metadata_is_reported(
   assert len(error.value.lines) == 3
 
 
-def test_a_data_set_without_training_examples_is_refused(tmp_path, small_cifar):
+@pytest.mark.parametrize(("train", "test"), [("0", "0"), ("20", "-5")])
+def test_a_data_set_without_examples_is_refused(
+  train, test, tmp_path, small_cifar
+):
   data.load("cifar10", **small_cifar)
   path = next(tmp_path.rglob("dataset_info.json"))
   content = json.loads(path.read_text())
   for split in content["splits"]:
-    split["shardLengths"] = ["0"]
+    split["shardLengths"] = [{"train": train, "test": test}[split["name"]]]
   path.write_text(json.dumps(content))
   settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
   _refused("a train split with examples", "cifar10", **settings)
+
+
+def test_records_that_are_a_pipe_are_refused(tmp_path, small_cifar):
+  data.load("cifar10", **small_cifar)
+  records = next(tmp_path.rglob("*train.array_record*"))
+  records.unlink()
+  os.mkfifo(records)
+  settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
+  _refused("not a plain file", "cifar10", **settings)
 
 
 def test_an_unknown_feature_is_reported_with_the_nearest(small_cifar):

@@ -1,5 +1,6 @@
 """Checks of the metadata of prepared data sets, which TFDS reads unbounded."""
 
+import os
 import pathlib
 import sys
 from typing import Any
@@ -20,6 +21,8 @@ PATTERNS = ("*.json", "*.labels.txt")
 def check_metadata(folder: pathlib.Path) -> None:
   """Checks the size and the syntax of all metadata files in a folder.
 
+  Records must be plain files too, since opening a pipe would wait.
+
   Args:
     folder: of all configs and versions of a data set; it may be missing.
 
@@ -27,6 +30,10 @@ def check_metadata(folder: pathlib.Path) -> None:
     UserError: a file is too large, not a plain file or not valid, or names a
       class of a module that is neither of TFDS nor imported already.
   """
+  for path in folder.rglob("*"):
+    is_plain = os.path.isfile(path) or os.path.isdir(path)
+    if os.path.exists(path) and not is_plain:
+      raise damaged(path, "it is not a plain file")
   for pattern in PATTERNS:
     for path in sorted(folder.rglob(pattern)):
       try:

@@ -159,7 +159,7 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
   sizes = {
     name: info.num_examples for name, info in builder.info.splits.items()
   }
-  if not sizes.get("train"):
+  if sizes.get("train", 0) < 1 or min(sizes.values()) < 0:
     raise UserError(
       f"expected {features.name} to have a train split with examples",
       f"got {sizes}",
