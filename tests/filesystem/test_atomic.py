@@ -37,7 +37,7 @@ def test_an_error_keeps_the_old_content_and_no_temporary_file(tmp_path):
 
 def test_a_path_without_a_name_is_an_error_of_the_system(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  with pytest.raises(OSError, match="busy|directory"):
+  with pytest.raises(OSError, match=r"busy|directory"):
     write_atomic(Path("."), b"new")
   assert names(tmp_path) == []
 
