@@ -3,6 +3,7 @@
 from dlcore.filesystem.atomic import make_folder, write_atomic
 from dlcore.filesystem.json_file import open_plain, parse_json, read_json
 from dlcore.filesystem.lock import locked
+from dlcore.filesystem.printable import printable
 from dlcore.filesystem.zip_file import open_zip
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
   "open_plain",
   "open_zip",
   "parse_json",
+  "printable",
   "read_json",
   "write_atomic",
 ]

@@ -1,9 +1,11 @@
 """Reading checkpoints, after every byte was compared with the manifest."""
 
 import contextlib
+import functools
 import logging
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -157,6 +159,21 @@ def _check(folder: Path, step: int) -> None:
     ) from damage
 
 
+@functools.cache  # Once in a process.
+def _mute_late_callbacks() -> None:
+  """Mutes TensorStore's callbacks that follow a failed read, in its threads.
+
+  Orbax has closed the event loop by then, so that each would print a traceback.
+  """
+  report = sys.unraisablehook
+
+  def hook(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+      report(unraisable)
+
+  sys.unraisablehook = hook
+
+
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
   """Mutes Orbax's warning that an item has no metadata of a whole step."""
@@ -182,6 +199,7 @@ def _load(item: Path) -> dict[str, Any]:
   import orbax.checkpoint as ocp  # Late: the import takes 1 s.
 
   remedy = "choose another step, or restore the folder from a copy"
+  _mute_late_callbacks()
   with _without_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
     try:
       tree = checkpointer.metadata(item.absolute()).item_metadata.tree

@@ -92,8 +92,9 @@ class Tokenizer:
 
     Raises:
       UserError: `texts` is a string or contains other values, the number of
-        pairs differs from that of texts, `max_length` has no room for a token,
-        or the tokenizer fails, for example without an unknown token.
+        pairs differs from that of texts, `max_length` has no room for a token
+        or cuts off too much of a pair, or the tokenizer fails, for example
+        without an unknown token.
     """
     if isinstance(texts, str) or (pairs and len(pairs) != len(texts)):
       raise UserError(
@@ -105,8 +106,10 @@ class Tokenizer:
         "pass one text as [text], and one pair for each text",
       )
     self.inner.no_padding()
-    self._set_truncation(max_length, bool(pairs), add_special_tokens)
+    self.inner.no_truncation()
     tokenizer_checks.check_strings([*texts, *pairs])
+    tokenizer_checks.check_pairs(self.inner, texts, pairs, max_length)
+    self._set_truncation(max_length, bool(pairs), add_special_tokens)
     batch = list(zip(texts, pairs, strict=True)) if pairs else list(texts)
     rows = tokenizer_checks.call(
       lambda: self.inner.encode_batch(
@@ -140,7 +143,6 @@ class Tokenizer:
     self, max_length: int, has_pairs: bool, add_special_tokens: bool
   ) -> None:
     if not max_length:
-      self.inner.no_truncation()
       return
     special = self.inner.num_special_tokens_to_add(has_pairs)
     minimum = 1 + add_special_tokens * special

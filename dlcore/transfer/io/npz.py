@@ -5,6 +5,7 @@ actual number of bytes before an array is allocated. Nothing is unpickled.
 """
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,7 @@ DAMAGE = (
   OSError,
   RuntimeError,
   NotImplementedError,
+  tokenize.TokenError,  # Of a header that is not Python.
   zipfile.BadZipFile,
   zlib.error,
 )

@@ -113,7 +113,7 @@ def mutate_json(path: Path, generator: random.Random) -> None:
       holder[key] = (
         text[:at] + chr(generator.randrange(1, 0x500)) + text[at + 1 :]
       )
-    case 5 if type(holder[key]) in (int, float):
+    case 5 if type(holder[key]) in (int, float) and abs(holder[key]) < 1e300:
       holder[key] *= generator.choice((-1, 0, 2, 10**6, 10**12, 0.5))
     case _:
       holder[key] = generator.choice(EXTREMES)

@@ -238,7 +238,9 @@ def _redirect(folder: Path) -> None:
     os.dup2(file, number)
     os.close(file)
   sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-  sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+  sys.stderr = os.fdopen(
+    2, "w", buffering=1, errors="backslashreplace", closefd=False
+  )
   logging.getLogger("dlcore").handlers.clear()  # They hold the parent's stream.
   faulthandler.enable(os.fdopen(os.dup(2), "w"))
 
