@@ -1,4 +1,4 @@
-"""The tables of kills, faults, mutants, regularization and size of the code."""
+"""The tables of the campaigns, of regularization and of the code's size."""
 
 import collections
 import math
@@ -77,6 +77,33 @@ def mutants(result: dict) -> str:
     f"experiments/campaigns/mutants.py --count={result['mutants']} "
     f"--seed={result['seed']}",
     ("package", "a test fails", "share", "equivalent", "unnoticed"),
+def hostile(result: dict) -> str:
+  """Returns the table of the hostile inputs, by kind and outcome."""
+  outcomes = {
+    "worked": "read",
+    "refused": "refused in three lines",
+    "traceback": "a traceback",
+    "hang": "a hang",
+    "memory": "too much memory",
+    "abort": "an abort",
+    "foreign": "a foreign program",
+    "silent": "wrong without a message",
+  }
+  rows = [
+    (kind, sum(counts.values()), *(counts.get(name, 0) for name in outcomes))
+    for kind, counts in result["table"].items()
+  ]
+  _, *columns = zip(*rows, strict=True)
+  rows.append(("all", *map(sum, columns)))
+  bounds = result["bounds"]
+  return as_table(
+    f"{result['inputs']:,} hostile inputs of the seeds "
+    f"{', '.join(result['seeds'])}, half of them valid files that were "
+    f"mutated at random, within {bounds['cpu_seconds']:.0f} CPU seconds and "
+    f"{bounds['resident_gib']:.0f} GiB each (most used: "
+    f"{result['peak_gib']:.1f} GiB), {measured(result)}:",
+    "experiments/campaigns/hostile.py",
+    ("kind", "inputs", *outcomes.values()),
     rows,
   )
 

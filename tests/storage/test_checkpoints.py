@@ -1,7 +1,9 @@
 """A checkpoint that was saved is restored bit for bit, or refused."""
 
 import json
+import sys
 import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -295,6 +297,23 @@ def test_half_precision_and_scalars_keep_their_bits(tmp_path):
     checkpoints.save(1, tree)
   restored = storage.restore(tmp_path, jax.tree.map(np.array, tree))
   run.assert_equal(restored, jax.tree.map(np.array, tree))
+
+
+def test_callbacks_after_a_failed_read_print_no_traceback(tmp_path):
+  with storage.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(0, run.first())
+  storage.read_checkpoint(tmp_path, 0)
+  error = RuntimeError("Event loop is closed")
+  # As in threads of TensorStore. Pytest raises an error that is reported.
+  sys.unraisablehook(
+    types.SimpleNamespace(
+      exc_type=type(error),
+      exc_value=error,
+      exc_traceback=None,
+      err_msg=None,
+      object=None,
+    )
+  )
 
 
 def test_the_manifest_lists_every_file_of_a_step(tmp_path):
