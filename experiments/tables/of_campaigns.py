@@ -77,6 +77,10 @@ def mutants(result: dict) -> str:
     f"experiments/campaigns/mutants.py --count={result['mutants']} "
     f"--seed={result['seed']}",
     ("package", "a test fails", "share", "equivalent", "unnoticed"),
+    rows,
+  )
+
+
 def hostile(result: dict) -> str:
   """Returns the table of the hostile inputs, by kind and outcome."""
   outcomes = {
