@@ -2,6 +2,9 @@
 
 import difflib
 import inspect
+import math
+import numbers
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
@@ -96,6 +99,43 @@ def check_settings(
     in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
   }.difference(exclude)
   check_names(what, settings, known)
+
+
+TYPES: dict[type, tuple[type, ...]] = {
+  bool: (bool,),
+  int: (numbers.Integral,),
+  float: (numbers.Real,),
+  str: (str, os.PathLike),
+  tuple: (tuple, list),
+}
+"""The types that are accepted for a default of a type."""
+
+
+def check_types(
+  function: Callable[..., Any], settings: Mapping[str, Any]
+) -> None:
+  """Checks the types of keyword arguments against those of their defaults.
+
+  Args:
+    function: a function whose defaults are of the types of a config; other
+      defaults are not compared.
+    settings: keyword arguments.
+
+  Raises:
+    UserError: a value is of another type, or a float is not finite.
+  """
+  parameters = inspect.signature(function).parameters
+  for name, value in settings.items():
+    default = parameters[name].default if name in parameters else None
+    accepted = TYPES.get(type(default), (object,))
+    is_flag = isinstance(value, bool) and type(default) in (int, float)
+    if not isinstance(value, accepted) or is_flag:
+      raise UserError(
+        f"expected {name} of type {type(default).__name__}",
+        f"got {value!r:.80}",
+      )
+    if isinstance(value, float) and not math.isfinite(value):
+      raise UserError(f"expected a finite {name}", f"got {value}")
 
 
 def check_names(

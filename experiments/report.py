@@ -11,6 +11,7 @@ from absl import flags
 
 from dlcore import command
 from dlcore.errors import UserError
+from dlcore.filesystem import printable
 
 OUTPUT = flags.DEFINE_string(
   "output",
@@ -33,10 +34,10 @@ def main():
   has_output = OUTPUT.value is not None
   output = Path(command.required(OUTPUT) if has_output else default)
   if len(folders) > 1 or report.is_group(first):
-    print(report.compare(folders, output))
+    print(printable(report.compare(folders, output)))
   else:
     experiment.RunFolder(first).config()  # An error if it is not a run.
-    print(report.write(first, output))
+    print(printable(report.write(first, output)))
 
 
 if __name__ == "__main__":

@@ -185,6 +185,8 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "scores": scores,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,
+  "mutants": of_campaigns.mutants,
+  "hostile": of_campaigns.hostile,
   "regularization": of_campaigns.regularization,
   "devices": Table(
     "Largest difference of the losses of {steps} steps, relative to the "

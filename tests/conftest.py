@@ -15,8 +15,9 @@ os.environ["XLA_FLAGS"] = (
   " --xla_cpu_parallel_codegen_split_count=1"
 )
 # Many tests train the same small programs: each is compiled once a session.
-# Workers and scripts that tests start inherit the folder.
-if "PYTEST_XDIST_WORKER" not in os.environ:
+# Workers and scripts that tests start inherit the folder, and a campaign shares
+# one among its mutants.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   CACHE = tempfile.TemporaryDirectory(prefix="dlcore-tests-")
   os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

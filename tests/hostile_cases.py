@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +45,15 @@ def wait():
   time.sleep(60)
 
 
+def suspend():
+  process = os.getpid()
+  if os.fork() == 0:
+    time.sleep(2)
+    os.kill(process, signal.SIGCONT)
+    os._exit(0)
+  os.kill(process, signal.SIGSTOP)
+
+
 def loop():
   while True:
     pass
@@ -63,6 +73,7 @@ def unpickle():
 
 OUTCOMES = {
   "worked": lambda: None,
+  "worked after a suspension": suspend,
   "refused": refuse,
   "traceback": fail,
   "hang": loop,

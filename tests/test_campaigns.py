@@ -77,3 +77,10 @@ def test_a_mutant_changes_one_expression_and_no_text_for_people(tmp_path):
     (6, "*", "/"),
     (6, "0.5", "1.0"),
   }
+  lines = {site.mutated_line(source.read_text()) for site in found}
+  assert {
+    "pass",
+    "if x < 4 and x:",
+    "x += max(x, 4)",
+    "return x / 0.5",
+  } <= lines

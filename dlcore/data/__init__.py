@@ -48,7 +48,7 @@ from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
-from dlcore.errors import UserError, check_settings, lookup
+from dlcore.errors import UserError, check_settings, check_types, lookup
 
 __all__ = [
   "DATASETS",
@@ -112,11 +112,13 @@ def load(name: str, **settings: Any) -> Splits:
     **settings: keyword arguments of that entry.
 
   Raises:
-    UserError: the name or a setting is unknown, the data is malformed, or the
-      splits differ in their input, its dtype, the target or the classes.
+    UserError: the name or a setting is unknown, a setting is of another type
+      than its default, the data is malformed, or the splits differ in their
+      input, its dtype, the target or the classes.
   """
   loader = lookup(DATASETS, name, "data set")
   check_settings(loader, settings, f"data set {name!r}")
+  check_types(loader, settings)
   splits = loader(**settings)
   if not isinstance(splits, Splits) or not all(
     part is None or isinstance(part, Source) for part in splits

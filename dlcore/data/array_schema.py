@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ DAMAGED = (
   OSError,
   RuntimeError,
   ValueError,
+  tokenize.TokenError,  # Of a header that is not Python.
   zipfile.BadZipFile,
   zlib.error,
 )

@@ -1,5 +1,6 @@
 """Sources of arrays in memory."""
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -184,7 +185,7 @@ def _class_names(classes: Any, data_name: str) -> tuple[str, ...]:
     )
   names = tuple(map(str, classes))
   if len(set(names)) < len(names):
-    twice = next(name for name in names if names.count(name) > 1)
+    twice, _ = collections.Counter(names).most_common(1)[0]
     raise UserError(
       f"expected distinct class names in {data_name}", f"got {twice!r} twice"
     )

@@ -151,7 +151,7 @@ def _stamp(file: pathlib.Path) -> list[int]:
   """Returns size and modification time of a file, `[-1, -1]` without one."""
   try:
     state = file.stat()
-  except OSError:
+  except (OSError, ValueError):  # ValueError for a null byte in the path.
     return [-1, -1]
   return [state.st_size, state.st_mtime_ns]
 

@@ -10,6 +10,7 @@ import jax
 from dlcore import data, transfer
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.restoring import RestoredRun, restore_run
+from dlcore.filesystem import printable
 from dlcore.transfer import published_json
 from dlcore.transfer.io import files
 from dlcore.transfer.io.sources import CONFIG
@@ -48,7 +49,7 @@ def export(
     UserError: the folder is not a run, or the output cannot be written.
   """
   write = lookup(FORMATS, format_name, "format")
-  return write(restore_run(workdir, step), output, family)
+  return printable(write(restore_run(workdir, step), output, family))
 
 
 def _write_safetensors(

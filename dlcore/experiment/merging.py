@@ -53,7 +53,7 @@ def typed(default: Any, value: Any, path: str) -> Any:
       f"{default!r}",
       f"got {value!r}",
     ) from None
-  except ValueError:
+  except (ValueError, OverflowError):  # A long integer in place of a float.
     raise UserError(
       f"expected finite numbers in config.{path}", f"got {value!r}"
     ) from None

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import runpy
 import traceback
 import warnings
@@ -48,9 +49,10 @@ def read_config(
 
 def _load_config(path: Path, variant: str, near: Path) -> dict[str, Any]:
   """Executes a config file, the user's own code, and calls its get_config."""
-  if not path.is_file():
-    folder = path if path.is_dir() else path.parent
-    folder = folder if any(folder.glob("*.py")) else near
+  if not os.path.isfile(path):
+    folder = path if os.path.isdir(path) else path.parent
+    has_configs = os.path.isdir(folder) and any(folder.glob("*.py"))
+    folder = folder if has_configs else near
     names = (entry.name for entry in folder.glob("*.py"))
     raise UserError(
       "expected the path of a config file",

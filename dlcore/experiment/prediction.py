@@ -1,19 +1,23 @@
 """Predictions of a run for new files."""
 
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from dlcore import tasks
+from dlcore import storage, tasks
 from dlcore.errors import UserError
-from dlcore.experiment.restoring import restore_run
+from dlcore.experiment.restoring import RestoredRun, restore_run
 
 ROWS = 256
-"""The number of inputs that are read and predicted at a time."""
+"""The number of inputs that are read and predicted at a time, at most."""
+
+MAX_BYTES = 1 << 30
+"""Temporary memory of a batch of more than one input."""
 
 
 def predict(
@@ -37,9 +41,7 @@ def predict(
   files = _list_files(paths)
   run = restore_run(workdir, step)
   kind, info = tasks.TASKS[run.config["task"]["name"]], run.info
-  function = jax.jit(run.task.predict)
-  key = jax.random.key(0)
-  size = info.max_rows(ROWS)
+  function, size = _compile(run, info.max_rows(ROWS))
   for names, arrays, errors in info.schema.read(files, info, size):
     yield from ({"input": name, "error": reason} for name, reason in errors)
     if arrays is None:
@@ -50,13 +52,56 @@ def predict(
       for name, array in arrays.items()
     }
     batch["index"] = np.arange(size, dtype=np.int32)
-    rows = jax.device_get(function(run.params, run.model_state, batch, key))
+    rows = jax.device_get(function(batch))
     for i, name in enumerate(names):
       row = {field: values[i] for field, values in rows.items()}
       fields = kind.to_json(row, info)
       if not _is_finite(fields):
         fields = {"error": "the prediction is not finite for this input"}
       yield {"input": name, **fields}
+
+
+def _compile(
+  run: RestoredRun, size: int
+) -> tuple[Callable[[Any], dict[str, Any]], int]:
+  """Compiles the prediction of a batch.
+
+  Args:
+    run: its model and variables.
+    size: the largest number of rows.
+
+  Returns:
+    The function of a batch, and its number of rows, so that the temporary
+    arrays fit in `MAX_BYTES`; 1 for larger inputs.
+
+  Raises:
+    UserError: one input takes more than an eighth of the memory.
+  """
+  task, dtype_of = run.task, jax.dtypes.canonicalize_dtype
+  arguments = (run.params, run.model_state)
+  key = jax.random.key(0)
+  while True:
+    batch = {
+      name: jax.ShapeDtypeStruct((size, *shape), dtype_of(dtype))
+      for name, (shape, dtype) in run.info.inputs.items()
+    }
+    batch["index"] = jax.ShapeDtypeStruct((size,), np.int32)
+    program = jax.jit(task.predict).lower(*arguments, batch, key).compile()
+    analysis = program.memory_analysis()  # None on some backends.
+    needed = analysis.temp_size_in_bytes if analysis else 0
+    if needed <= MAX_BYTES or size == 1:
+      break
+    size = max(1, size * MAX_BYTES // needed)
+  limit = max(MAX_BYTES, storage.physical_memory() // 8)
+  if needed > limit:
+    raise UserError(
+      f"expected one input to take at most {limit:,} bytes of memory, an "
+      f"eighth of all, in the model of {run.folder.path}",
+      f"got {needed:,} bytes for inputs of {dict(run.info.inputs)}",
+      "use a machine with more memory; if you edited data.json, put a good "
+      "copy back",
+    )
+  return lambda batch: program(*arguments, batch, key), size
 
 
 def _is_finite(value: Any) -> bool:
@@ -76,11 +121,11 @@ def _list_files(paths: Sequence[str]) -> list[Path]:
   """
   files = []
   for path in map(Path, paths):
-    if not path.exists():
+    if not os.path.exists(path):
       raise UserError(
         "expected files or folders to predict", f"got {path}: no such file"
       )
-    if path.is_dir():
+    if os.path.isdir(path):
       every = (file for file in path.rglob("*") if file.is_file())
       visible = sorted(f for f in every if not f.name.startswith("."))
       if not visible:

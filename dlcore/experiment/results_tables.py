@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcore import report
+from dlcore.filesystem import printable
 
 
 def results_table(result: Mapping[str, Any], workdir: str | Path) -> str:
@@ -18,7 +19,7 @@ def results_table(result: Mapping[str, Any], workdir: str | Path) -> str:
     f"{result['examples_per_second']:,.0f} examples/s",
     f"--workdir={workdir} holds the run; see {Path(workdir) / 'report.html'}",
   ]
-  return "\n".join(lines)
+  return printable("\n".join(lines))
 
 
 def seeds_table(
@@ -47,7 +48,7 @@ def seeds_table(
     f"{title}; {summaries[0]['parameters']:,} parameters, {seconds:.1f} s",
     f"--workdir={workdir} holds the runs; see {Path(workdir) / 'report.html'}",
   ]
-  return "\n".join(lines)
+  return printable("\n".join(lines))
 
 
 def _grid(cells: Mapping[str, str], width: int) -> list[str]:

@@ -1,15 +1,18 @@
 """Atomic files, bounded reading of JSON and archives, locks; no JAX."""
 
-from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.atomic import make_folder, write_atomic
 from dlcore.filesystem.json_file import open_plain, parse_json, read_json
 from dlcore.filesystem.lock import locked
+from dlcore.filesystem.printable import printable
 from dlcore.filesystem.zip_file import open_zip
 
 __all__ = [
   "locked",
+  "make_folder",
   "open_plain",
   "open_zip",
   "parse_json",
+  "printable",
   "read_json",
   "write_atomic",
 ]

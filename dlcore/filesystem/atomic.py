@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from dlcore.errors import UserError
+
 STALE_SECONDS = 3600.0
 """Age at which the temporary file of a killed process is removed."""
 
@@ -32,7 +34,8 @@ def write_atomic(
       renamed.
 
   Raises:
-    OSError: the disk is full, or the folder is missing or not writable.
+    OSError: the disk is full, the parent is missing or not writable, or `path`
+      is a folder.
   """
   temporary = temporary_path(path)
   temporary.unlink(missing_ok=True)  # It may be a link to another file.
@@ -53,10 +56,41 @@ def write_atomic(
   _remove_stale(path)
 
 
+def check_no_folder(path: Path) -> None:
+  """Checks that a file can be written at `path`.
+
+  Raises:
+    UserError: there is a folder.
+  """
+  if path.is_dir() and not path.is_symlink():
+    raise UserError(
+      f"expected to write a file at {path}",
+      "got a folder of that name",
+      "move it away, or remove it",
+    )
+
+
+def make_folder(path: Path) -> None:
+  """Creates a folder, unless it exists.
+
+  Raises:
+    UserError: there is a link or a file at `path`.
+    OSError: the disk is full, or the parent is missing or not writable.
+  """
+  if path.is_symlink() or (path.exists() and not path.is_dir()):
+    raise UserError(
+      f"expected a folder at {path}",
+      f"got a {'link' if path.is_symlink() else 'file'}",
+      "move it away, or remove it",
+    )
+  path.mkdir(exist_ok=True)
+
+
 def temporary_path(path: Path) -> Path:
   """Returns the path of this process's temporary file for `path`."""
   # Two processes may write one page or one cache entry at the same time.
-  return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  # Not by `with_name`, which fails for "/" and ".".
+  return path.parent / f".{path.name}.{os.getpid()}.tmp"
 
 
 def _remove_stale(path: Path) -> None:

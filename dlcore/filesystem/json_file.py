@@ -1,11 +1,16 @@
 """Bounded reading of JSON from plain files of untrusted sources."""
 
+import collections
 import errno
 import json
 import os
 import stat
 from pathlib import Path
 from typing import IO, Any
+
+MAX_DEPTH = 64
+"""Lists and objects inside of each other. Functions such as `json.dumps` and
+`repr` would fail at some hundreds."""
 
 
 def read_json(
@@ -64,7 +69,7 @@ def parse_json(
       NaN, Infinity and -Infinity. Python writes the latter; JSON lacks them.
 
   Raises:
-    ValueError: the bytes are not such JSON, or nested too deeply.
+    ValueError: the bytes are not such JSON, or nested more than 64 deep.
   """
   options: dict[str, Any] = {}
   if strict:
@@ -72,7 +77,8 @@ def parse_json(
   try:
     value = json.loads(content.decode("utf-8"), **options)
   except RecursionError:
-    raise ValueError("the JSON is nested too deeply") from None
+    raise _too_deep() from None
+  _check_depth(value)
   if not isinstance(value, expect):
     wanted = "object" if expect is dict else expect.__name__
     raise ValueError(
@@ -81,11 +87,32 @@ def parse_json(
   return value
 
 
+def _check_depth(value: Any) -> None:
+  containers = [value] if isinstance(value, dict | list) else []
+  for _ in range(MAX_DEPTH):
+    if not containers:
+      return
+    containers = [
+      item
+      for container in containers
+      for item in (
+        container.values() if isinstance(container, dict) else container
+      )
+      if isinstance(item, dict | list)
+    ]
+  if containers:
+    raise _too_deep()
+
+
+def _too_deep() -> ValueError:
+  return ValueError(f"the JSON is nested more than {MAX_DEPTH} deep")
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   value = dict(pairs)
   if len(value) < len(pairs):
-    names = [name for name, _ in pairs]
-    repeated = next(name for name in names if names.count(name) > 1)
+    counts = collections.Counter(name for name, _ in pairs)
+    repeated, _ = counts.most_common(1)[0]
     raise ValueError(f"the name {repeated[:60]!r} occurs twice in an object")
   return value
 

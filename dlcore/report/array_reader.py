@@ -1,14 +1,15 @@
 """Reads and checks the arrays that a run kept, from files of any origin."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from dlcore.filesystem import open_zip
 from dlcore.report_arrays import BY_CLASS, HISTOGRAM
 
 MAX_BYTES = 2**28
+MAX_MEMBERS = 1024
 MAX_CLASSES = 10_000
 MAX_PICTURES = 4096
 MAX_VALUE = 1e30
@@ -94,7 +95,10 @@ def read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
 def _read(path: Path) -> dict[str, np.ndarray]:
   if path.stat().st_size > MAX_BYTES:
     raise ValueError(f"the file is larger than {MAX_BYTES:,} bytes")
-  with zipfile.ZipFile(path) as archive:
+  with (
+    path.open("rb") as file,
+    open_zip(file, max_members=MAX_MEMBERS) as archive,
+  ):
     if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
       raise ValueError("the arrays are too large")
   with np.load(path, allow_pickle=False) as archive:

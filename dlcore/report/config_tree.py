@@ -31,9 +31,5 @@ def leaves(tree: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _format_setting(value: Any) -> str:
-  if isinstance(value, str):
-    return value[:MAX_LENGTH]
-  try:
-    return json.dumps(value)[:MAX_LENGTH]
-  except RecursionError:
-    return "nested too deeply"
+  text = value if isinstance(value, str) else json.dumps(value)
+  return text[:MAX_LENGTH]

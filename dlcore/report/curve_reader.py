@@ -1,12 +1,12 @@
 """Reads the metric log of a run as curves."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dlcore import storage
 from dlcore.report.json_values import as_number, as_numbers
 
 MAX_BYTES = 2**28
@@ -63,15 +63,12 @@ def read(path: Path, remarks: list[str]) -> dict[str, dict[str, Curve]]:
 
 def _lines(path: Path) -> Iterator[dict[str, Any] | None]:
   """Yields the object of each line, None for a malformed line."""
-  with path.open(encoding="utf-8", errors="replace") as file:
-    for text in file:
-      if not text.strip():
-        continue
+  with path.open("rb") as file:
+    for line in filter(bytes.strip, file):
       try:
-        line = json.loads(text)
-      except (ValueError, RecursionError):
-        line = None
-      yield line if isinstance(line, dict) else None
+        yield storage.parse_json(line)
+      except ValueError:
+        yield None
 
 
 def _thin(pairs: list[tuple[float, float]]) -> Curve:

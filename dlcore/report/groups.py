@@ -59,7 +59,10 @@ def read(folders: Sequence[str | Path]) -> Comparison:
     UserError: a folder contains no run, is repeated or belongs to another
       task.
   """
-  paths = [Path(folder).resolve() for folder in folders]
+  paths = [
+    Path(os.path.realpath(folder) if os.path.exists(folder) else folder)
+    for folder in folders
+  ]
   if len(paths) > MAX_GROUPS:
     raise UserError(
       f"expected at most {MAX_GROUPS} folders to compare", f"got {len(paths)}"
@@ -114,7 +117,7 @@ def _seed_folders(folder: Path, links: bool = False) -> list[Path]:
   try:
     paths = [path for path in folder.iterdir() if SEED.fullmatch(path.name)]
     paths = [path for path in paths if path.is_dir()]
-  except OSError:
+  except (OSError, ValueError):  # ValueError for a null byte in the path.
     return []
   paths = [path for path in paths if path.is_symlink() == links]
   return sorted(paths, key=lambda path: (int(path.name[5:]), path.name))
@@ -126,7 +129,7 @@ def _run_folders(folder: Path) -> list[Path]:
   if not runs:
     raise UserError(
       f"expected a run folder (config.json) or a group (seed_0) at {folder}",
-      "got neither" if folder.is_dir() else "got: no such folder",
+      "got neither" if os.path.isdir(folder) else "got: no such folder",
       "pass folders that experiments/train.py has written",
     )
   return runs

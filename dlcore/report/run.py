@@ -5,6 +5,7 @@ is read, links are not followed and nothing is unpickled.
 """
 
 import dataclasses
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -91,7 +92,7 @@ def read(workdir: Path, *, with_arrays: bool = True) -> Run:
     with_arrays: whether to read predictions and feature maps too, which may be
       large.
   """
-  workdir = workdir.resolve()
+  workdir = Path(os.path.realpath(workdir))
   remarks: list[str] = []
 
   def content(file: File) -> dict[str, Any]:

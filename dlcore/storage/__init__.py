@@ -14,6 +14,7 @@ from dlcore.storage.checkpoint_reader import (
 )
 from dlcore.storage.checkpoints import Checkpoints
 from dlcore.storage.checksums import checked_path, is_intact, write_file
+from dlcore.storage.manifest import physical_memory
 from dlcore.storage.metric_log import MetricLog
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
   "newest_step",
   "open_plain",
   "parse_json",
+  "physical_memory",
   "read_checkpoint",
   "read_json",
   "read_variables",

@@ -1,9 +1,11 @@
 """Reading checkpoints, after every byte was compared with the manifest."""
 
 import contextlib
+import functools
 import logging
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -126,10 +128,17 @@ def finished_steps(folder: Path) -> list[int]:
   if not folder.is_dir():
     return []
   return [
-    int(path.name)
+    step
     for path in folder.iterdir()
-    if path.name.isdecimal() and os.path.lexists(path / manifest.NAME)
+    if (step := number(path.name)) is not None
+    and os.path.lexists(path / manifest.NAME)
   ]
+
+
+def number(name: str) -> int | None:
+  """Returns the step of a folder's name, None for other names, as `007`."""
+  is_step = name.isdecimal() and name == str(int(name))
+  return int(name) if is_step else None
 
 
 def _check(folder: Path, step: int) -> None:
@@ -148,6 +157,21 @@ def _check(folder: Path, step: int) -> None:
       f"got a damaged one: {damage}",
       "choose another step, or restore the folder from a copy",
     ) from damage
+
+
+@functools.cache  # Once in a process.
+def _mute_late_callbacks() -> None:
+  """Mutes TensorStore's callbacks that follow a failed read, in its threads.
+
+  Orbax has closed the event loop by then, so that each would print a traceback.
+  """
+  report = sys.unraisablehook
+
+  def hook(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+      report(unraisable)
+
+  sys.unraisablehook = hook
 
 
 @contextlib.contextmanager
@@ -175,6 +199,7 @@ def _load(item: Path) -> dict[str, Any]:
   import orbax.checkpoint as ocp  # Late: the import takes 1 s.
 
   remedy = "choose another step, or restore the folder from a copy"
+  _mute_late_callbacks()
   with _without_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
     try:
       tree = checkpointer.metadata(item.absolute()).item_metadata.tree
@@ -183,7 +208,9 @@ def _load(item: Path) -> dict[str, Any]:
       raise UserError(
         f"expected a checkpoint of Orbax at {item}", _first_line(error), remedy
       ) from error
-    if size > _memory():  # Allocating them would abort the process.
+    if (
+      size > manifest.physical_memory()
+    ):  # Allocating them would abort the process.
       raise UserError(
         f"expected a checkpoint at {item} that fits into memory",
         f"got arrays of {size / 1e9:,.0f} GB in all",
@@ -204,11 +231,6 @@ def _load(item: Path) -> dict[str, Any]:
 def _num_bytes(leaf: Any) -> int:
   """Returns the size of an array that Orbax's metadata describes."""
   return math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize
-
-
-def _memory() -> int:
-  """Returns the physical memory in bytes."""
-  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _first_line(error: Exception) -> str:

@@ -14,14 +14,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from dlcore.errors import UserError
-from dlcore.filesystem.atomic import write_atomic
+from dlcore.filesystem.atomic import (
+  check_no_folder,
+  make_folder,
+  write_atomic,
+)
 from dlcore.filesystem.json_file import read_json
 
 NAME = "sha256.json"
 LOG = "metrics.jsonl"
 MAX_BYTES = 1 << 22
 """Size above which `sha256.json` is not read."""
+
+MAX_FILE_BYTES = 1 << 32
+"""Size above which a file is not compared but refused."""
+
+MAX_DIGITS = 20
+"""Digits of a step; Python does not convert strings of thousands."""
 
 MAX_MARKS = 4
 """Number of saves for which a mark of the log is kept."""
@@ -40,17 +49,13 @@ def write_file(
     content: see `write_atomic`.
 
   Raises:
-    UserError: the parent folder is a link out of the run folder.
+    UserError: the parent folder is a link or a file, or the file a folder.
     OSError: see `write_atomic`.
   """
   path = workdir / name
-  path.parent.mkdir(exist_ok=True)
-  if path.parent.resolve() != (workdir.resolve() / name).parent:
-    raise UserError(
-      f"expected a folder at {path.parent}",
-      "got a link to another folder",
-      "replace the link by a folder",
-    )
+  if path.parent != workdir:
+    make_folder(path.parent)
+  check_no_folder(path)
   write_atomic(path, content, before=lambda new: _allow(workdir, name, new))
 
 
@@ -63,7 +68,8 @@ def checked_path(workdir: Path, name: str) -> Path:
       differs from the recorded checksum. The message is the reason alone.
   """
   path = workdir / name
-  if path.resolve() != workdir.resolve() / name:
+  actual, real = os.path.realpath(path), os.path.realpath(workdir)
+  if path.is_symlink() or actual != os.path.join(real, name):
     raise ValueError("it is a link")
   if not path.exists():
     raise FileNotFoundError(2, os.strerror(2), str(path))
@@ -83,7 +89,8 @@ def is_intact(workdir: Path, name: str) -> bool:
   if not isinstance(recorded, list):
     return True
   path = workdir / name
-  return path.is_file() and _digest(path) in recorded
+  fits = path.is_file() and path.stat().st_size <= MAX_FILE_BYTES
+  return fits and _digest(path) in recorded
 
 
 def add_mark(workdir: Path, step: int, size: int, digest: str) -> None:
@@ -111,10 +118,16 @@ def is_log_intact(workdir: Path, step: int) -> bool:
     return True
   path = workdir / LOG
   size, digest = mark
-  if not path.is_file() or path.stat().st_size < size:
+  if not path.is_file():
     return False
+  if not size <= path.stat().st_size <= MAX_FILE_BYTES:
+    return False
+  actual = hashlib.sha256()
   with path.open("rb") as file:
-    return hashlib.sha256(file.read(size)).hexdigest() == digest
+    while size > 0 and (piece := file.read(min(size, 1 << 20))):
+      actual.update(piece)
+      size -= len(piece)
+  return actual.hexdigest() == digest
 
 
 def _allow(workdir: Path, name: str, new: Path) -> None:
@@ -135,6 +148,7 @@ def _marks(checksums: dict[str, Any]) -> dict[str, tuple[int, str]]:
     step: (mark[0], mark[1])
     for step, mark in (marks if isinstance(marks, dict) else {}).items()
     if step.isdecimal()
+    and len(step) <= MAX_DIGITS
     and isinstance(mark, list)
     and len(mark) == 2
     and type(mark[0]) is int
@@ -156,6 +170,7 @@ def _read(workdir: Path) -> dict[str, Any]:
 
 def _write(workdir: Path, checksums: dict[str, Any]) -> None:
   text = json.dumps(checksums, indent=1, sort_keys=True)
+  check_no_folder(workdir / NAME)
   write_atomic(workdir / NAME, text.encode())
 
 

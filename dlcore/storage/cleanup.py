@@ -5,8 +5,13 @@ import shutil
 from pathlib import Path
 
 from dlcore.errors import UserError
+from dlcore.filesystem.atomic import make_folder
 from dlcore.storage import manifest
-from dlcore.storage.checkpoint_reader import finished_steps, newest_step
+from dlcore.storage.checkpoint_reader import (
+  finished_steps,
+  newest_step,
+  number,
+)
 
 REPLACED = ".replaced"
 """Suffix of a step that is kept until its replacement is finished."""
@@ -27,7 +32,8 @@ def clean(folder: Path) -> int | None:
     UserError: there are finished steps, but all of them are damaged.
   """
   for path in folder.glob(f"*{REPLACED}"):
-    _settle(path)
+    if number(path.name.removesuffix(REPLACED)) is not None:
+      _settle(path)
   finished = finished_steps(folder)
   newest = newest_step(folder)
   if finished and newest is None:
@@ -37,11 +43,10 @@ def clean(folder: Path) -> int | None:
       "restore the folder from a copy, or remove it to start again",
     )
   for path in folder.iterdir():
-    if not path.name.isdecimal():
+    step = number(path.name)
+    if step is None or (newest is not None and step <= newest):
       continue
-    if newest is not None and int(path.name) <= newest:
-      continue
-    if int(path.name) in finished:
+    if step in finished:
       _move_out(path)
     else:
       remove(path)
@@ -68,7 +73,7 @@ def _settle(replaced: Path) -> None:
 
 def _move_out(step_folder: Path) -> None:
   target = step_folder.parent.parent / "damaged" / step_folder.name
-  target.parent.mkdir(exist_ok=True)
+  make_folder(target.parent)
   remove(target)
   step_folder.rename(target)
   logger.warning("moved the damaged checkpoint to %s", target)

@@ -31,8 +31,8 @@ def verify(step_folder: Path) -> None:
   """Compares every file of a step with the manifest.
 
   Raises:
-    DamagedCheckpoint: a file is missing, changed, added or a link, or the
-      folder has the number of another step.
+    DamagedCheckpoint: a file is missing, changed, added, a link or larger than
+      the memory, or the folder has the number of another step.
   """
   try:
     content = read_json(step_folder / NAME, max_bytes=MAX_BYTES)
@@ -54,6 +54,11 @@ def verify(step_folder: Path) -> None:
       raise DamagedCheckpoint(f"the sha256 of {name} differs from its manifest")
 
 
+def physical_memory() -> int:
+  """Returns the physical memory in bytes."""
+  return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _checksums(step_folder: Path) -> dict[str, str]:
   if step_folder.is_symlink():
     raise DamagedCheckpoint("it is a link")
@@ -65,6 +70,9 @@ def _checksums(step_folder: Path) -> dict[str, str]:
       if path.is_symlink() or not (path.is_file() or path.is_dir()):
         raise DamagedCheckpoint(f"{relative} is a link or not a plain file")
       if name in files and not _is_manifest(name):
+        size = path.stat().st_size
+        if size > physical_memory():  # A sparse file takes hours, and no space.
+          raise DamagedCheckpoint(f"{relative} has {size:,} bytes")
         with path.open("rb") as file:
           digest = hashlib.file_digest(file, "sha256").hexdigest()
         checksums[relative] = digest

@@ -5,13 +5,18 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from dlcore.filesystem.atomic import write_atomic
+from dlcore.errors import UserError
+from dlcore.filesystem.atomic import check_no_folder, write_atomic
+from dlcore.filesystem.json_file import parse_json
 from dlcore.storage import checksums
 from dlcore.storage.tensorboard import EventWriter
+
+MAX_LINE = 1 << 20
+"""Bytes of a line; longer ones are removed."""
 
 logger = logging.getLogger("dlcore")
 
@@ -96,15 +101,33 @@ def truncate(path: Path, step: int) -> bytes:
   """Removes lines after `step` and incomplete lines; returns the others.
 
   A link is replaced by a file with the content of its target.
+
+  Raises:
+    UserError: the file is larger than 4 GiB.
   """
-  lines = path.read_bytes().splitlines() if path.is_file() else []
+  lines = _lines(path) if path.is_file() else []
   content = b"".join(line + b"\n" for line in lines if _is_until(line, step))
+  check_no_folder(path)
   write_atomic(path, content)
   return content
 
 
+def _lines(path: Path) -> Iterator[bytes]:
+  """Yields the lines of a log; long ones arrive in pieces."""
+  size = path.stat().st_size
+  if size > checksums.MAX_FILE_BYTES:
+    raise UserError(
+      f"expected a log of at most {checksums.MAX_FILE_BYTES:,} bytes at {path}",
+      f"got {size:,} bytes",
+      "put a good copy back, or remove it",
+    )
+  with path.open("rb") as file:
+    while line := file.readline(MAX_LINE):
+      yield line.rstrip()
+
+
 def _is_until(line: bytes, step: int) -> bool:
   try:
-    return json.loads(line)["step"] <= step
-  except (ValueError, LookupError, TypeError, RecursionError):
+    return parse_json(line)["step"] <= step
+  except (ValueError, LookupError, TypeError):
     return False

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlcore.filesystem.atomic import make_folder
+
 FLUSH_SECONDS = 5.0
 """Seconds after which new events are visible to TensorBoard."""
 
@@ -29,7 +31,7 @@ class EventWriter:
     self._event = messages.Event
     if folder.is_symlink():
       folder.unlink()
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
     start = {"status": messages.SessionLog.START}
     self._write(step=step + 1, session_log=start)

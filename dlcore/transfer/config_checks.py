@@ -16,8 +16,6 @@ INVALID = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """Errors that invalid values of a config.json raise where they are used."""
 
 MAX_INTEGER = 2**31 - 1
-MAX_DEPTH = 64
-"""Limit of the depth of the lists and objects in a config.json."""
 
 DEPTHS = ("depth", "decoder_depth", "depths", "stages")
 """Fields of models that count blocks."""
@@ -161,11 +159,10 @@ def check_integers(config: Mapping[str, Any]) -> None:
   """Checks that all integers in a JSON object are possible sizes of arrays.
 
   Raises:
-    ValueError: an integer is larger than `MAX_INTEGER`, or lists and objects
-      are nested more than `MAX_DEPTH` deep.
+    ValueError: an integer is larger than `MAX_INTEGER`.
   """
   values: list[Any] = [config]
-  for _ in range(MAX_DEPTH):
+  while values:
     containers = [v for v in values if isinstance(v, Mapping | list)]
     for value in values:
       if isinstance(value, int) and abs(value) > MAX_INTEGER:
@@ -179,9 +176,6 @@ def check_integers(config: Mapping[str, Any]) -> None:
         container.values() if isinstance(container, Mapping) else container
       )
     ]
-    if not values:
-      return
-  raise ValueError(f"values nested more than {MAX_DEPTH} deep")
 
 
 def check_sizes(model: Any, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,5 +1,6 @@
 """Token ids of a published folder that generation needs."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +47,7 @@ def load_special_ids(source: str | Path) -> SpecialIds:
   signature = "transfer.load_special_ids(source)"
   argument_checks.check_path("source", source, signature)
   path, link_root = sources.locate(source)
-  if not path.is_dir():
+  if not os.path.isdir(path):
     raise sources.not_found(
       source, f"expected a folder with {sources.CONFIG}, or hf:ORG/NAME"
     )
@@ -127,8 +128,11 @@ def vocabulary_ids(tokenizer: Mapping[str, Any]) -> dict[Any, Any]:
   model = tokenizer.get("model")
   vocab = model.get("vocab") if isinstance(model, dict) else None
   if isinstance(vocab, list):  # Of Unigram: pairs of token and score.
-    rows = enumerate(vocab)
-    vocab = {row[0]: i for i, row in rows if isinstance(row, list) and row}
+    vocab = {
+      row[0]: i
+      for i, row in enumerate(vocab)
+      if isinstance(row, list) and row and isinstance(row[0], str)
+    }
   ids: dict[Any, Any] = dict(vocab) if isinstance(vocab, dict) else {}
   added = tokenizer.get("added_tokens")
   for token in added if isinstance(added, list) else []:

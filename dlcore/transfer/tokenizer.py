@@ -1,5 +1,6 @@
 """Tokenizers of published folders, by the package `tokenizers`."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,9 @@ class Tokenizer:
 
     Raises:
       UserError: `texts` is a string or contains other values, the number of
-        pairs differs from that of texts, `max_length` has no room for a token,
-        or the tokenizer fails, for example without an unknown token.
+        pairs differs from that of texts, `max_length` has no room for a token
+        or cuts off too much of a pair, or the tokenizer fails, for example
+        without an unknown token.
     """
     if isinstance(texts, str) or (pairs and len(pairs) != len(texts)):
       raise UserError(
@@ -104,8 +106,10 @@ class Tokenizer:
         "pass one text as [text], and one pair for each text",
       )
     self.inner.no_padding()
-    self._set_truncation(max_length, bool(pairs), add_special_tokens)
+    self.inner.no_truncation()
     tokenizer_checks.check_strings([*texts, *pairs])
+    tokenizer_checks.check_pairs(self.inner, texts, pairs, max_length)
+    self._set_truncation(max_length, bool(pairs), add_special_tokens)
     batch = list(zip(texts, pairs, strict=True)) if pairs else list(texts)
     rows = tokenizer_checks.call(
       lambda: self.inner.encode_batch(
@@ -139,7 +143,6 @@ class Tokenizer:
     self, max_length: int, has_pairs: bool, add_special_tokens: bool
   ) -> None:
     if not max_length:
-      self.inner.no_truncation()
       return
     special = self.inner.num_special_tokens_to_add(has_pairs)
     minimum = 1 + add_special_tokens * special
@@ -174,14 +177,14 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
       "pip install 'dlcore[hub]'",
     ) from None
   path, link_root = sources.locate(source)
-  if not (path.exists() or path.is_symlink()):
+  if not os.path.lexists(path):
     raise sources.not_found(
       source, f"expected a folder with {TOKENIZER}, that file, or hf:ORG/NAME"
     )
   folder, path = (
-    (path, path / TOKENIZER) if path.is_dir() else (path.parent, path)
+    (path, path / TOKENIZER) if os.path.isdir(path) else (path.parent, path)
   )
-  if not (path.exists() or path.is_symlink()):
+  if not os.path.lexists(path):
     raise _missing(folder, link_root)
 
   inner = files.parse_file(

@@ -6,7 +6,7 @@ and panics, which derive from `BaseException`.
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dlcore.errors import UserError
@@ -24,6 +24,10 @@ MAX_PIECES = 1024
 
 MAX_TOKENS = 2**31 - 1
 """Limit of the length of a sequence that is passed to the library."""
+
+MAX_CUT = 1 << 20
+"""Limit of the product of the tokens of a pair, over `max_length`: the numbers
+that are cut off take a gigabyte."""
 
 MAX_WORD = 10_000
 """Limit of `max_input_chars_per_word`; the time is quadratic in a word."""
@@ -89,6 +93,38 @@ def check_strings(texts: Iterable[Any]) -> None:
       ) from error
 
 
+def check_pairs(
+  inner: Any, texts: Sequence[str], pairs: Sequence[str], max_length: int
+) -> None:
+  """Checks the lengths of pairs that are truncated.
+
+  The library keeps every combination of the parts that it cuts off, whose
+  number is the product of those of both texts.
+
+  Args:
+    inner: the `tokenizers.Tokenizer`, without truncation.
+    texts: B strings.
+    pairs: B strings, or none.
+    max_length: of a pair, 0 if it is not truncated.
+
+  Raises:
+    UserError: the product of the numbers of tokens of a pair exceeds
+      `MAX_CUT` times `max_length`.
+  """
+  limit = MAX_CUT * max_length if max_length else math.inf
+  for pair in zip(texts, pairs, strict=bool(pairs)):
+    if math.prod(len(text.encode()) for text in pair) <= limit:
+      continue  # A token has at least a byte.
+    counts = [len(inner.encode(t, add_special_tokens=False)) for t in pair]
+    if math.prod(counts) > limit:
+      raise UserError(
+        f"expected pairs whose numbers of tokens multiply to at most "
+        f"{MAX_CUT:,} times max_length",
+        f"got {counts[0]:,} and {counts[1]:,} tokens and {max_length=}",
+        "shorten both texts first, for example by text[:100_000]",
+      )
+
+
 def id_rows(ids: Any) -> list[list[int]]:
   """Returns sequences of ids as lists.
 
@@ -131,7 +167,7 @@ def check_ids(tokenizer: Mapping[str, Any]) -> None:
     raise ValueError(f"the pad_id {files.quoted(pad_id)}")
   for part in _parts(tokenizer.get("post_processor")):
     for id_ in _template_ids(part):
-      if id_ not in ids:
+      if type(id_) is not int or id_ not in ids:
         raise ValueError(
           f"a template with the id {files.quoted(id_)}, which no token has"
         )
@@ -199,11 +235,12 @@ def check_expansion(tokenizer: Mapping[str, Any], library: Any) -> None:
 def _expansion(part: Mapping[str, Any], library: Any) -> float:
   """Returns the number of characters that a replacement makes of one."""
   content, pattern = part.get("content"), _object(part.get("pattern"))
-  if not isinstance(content, str) or not pattern:
+  text = pattern.get("String", "")
+  if not isinstance(content, str) or not isinstance(text, str) or not pattern:
     return 1.0  # The library rejects it.
-  if len(content) > MAX_EXPANSION * len(pattern.get("String") or " "):
+  if len(content) > MAX_EXPANSION * max(1, len(text)):
     return math.inf
-  if text := pattern.get("String"):
+  if text:
     return max(1.0, len(content) / len(text))
   regex = pattern.get("Regex", "")
   replaced = call(

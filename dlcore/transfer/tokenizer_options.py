@@ -38,8 +38,7 @@ def pad_id(
 
   Falls back to the first end-of-sequence id, then to 0.
   """
-  token = token_content(config.get("pad_token"))
-  id_ = None if token is None else inner.token_to_id(token)
+  id_ = _token_id(inner, config.get("pad_token"))
   if id_ is None and padding:
     id_ = padding["pad_id"]
   candidates = (id_, special.pad_id, *special.eos_ids)
@@ -108,8 +107,7 @@ def check_special_tokens(
     ("add_bos_token", "bos_token", 0),
     ("add_eos_token", "eos_token", -1),
   ):
-    expected, content = config.get(key), token_content(config.get(token))
-    id_ = None if content is None else inner.token_to_id(content)
+    expected, id_ = config.get(key), _token_id(inner, config.get(token))
     if not isinstance(expected, bool) or id_ is None:
       continue
     ids = _call(lambda: inner.encode("").ids, folder)
@@ -119,6 +117,15 @@ def check_special_tokens(
   is_byte_level = isinstance(layer, tokenizers.pre_tokenizers.ByteLevel)
   if is_byte_level and expected is (not layer.add_prefix_space):
     raise _contradiction("add_prefix_space", expected, folder)
+
+
+def _token_id(inner: Any, token: Any) -> int | None:
+  """Returns the id of a token in settings, None if it is not in use."""
+  content = token_content(token)
+  try:
+    return None if content is None else inner.token_to_id(content)
+  except UnicodeEncodeError:  # Half of a surrogate pair, as in "\\ud800".
+    return None
 
 
 def _is_lowercase(inner: Any, folder: Path) -> bool:

@@ -1,11 +1,11 @@
 """Gives dlcore hostile files and settings, and classifies the outcomes.
 
-  hostile.py --count=4000 --seed=7 --workdir=runs/hostile
-  hostile.py --seed=7 --only=123                repeats one case
+  hostile.py --count=1400 --seeds=7,8,9 --workdir=runs/hostile
+  hostile.py --seeds=7 --only=123                repeats one case
 
 Half of the inputs are written on purpose, such as EPS named .png, JSON 100,000
 deep and arrays that claim a terabyte. The other half are valid inputs that are
-mutated at random. An input is a function of --seed and its number. Each is
+mutated at random. An input is a function of a seed and its number. Each is
 read in a process of its own, forked from one that has imported dlcore, as a
 user reads it: by a script, `data.load`, `transfer.from_pretrained` or
 `transfer.load_tokenizer`. Every outcome is one of
@@ -19,7 +19,7 @@ user reads it: by a script, `data.load`, `transfer.from_pretrained` or
   foreign    a program was started, or a class of a pickle loaded: a defect
   silent     a file was accepted that its checksum contradicts: a defect
 
-The last line is one JSON object; --output writes it to a file.
+The last line is one JSON object; --output writes it to a file after each seed.
 """
 
 import collections
@@ -28,6 +28,7 @@ import os
 import shutil
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -70,9 +71,9 @@ KINDS: dict[str, Kind] = {
 PREPARATION = worker.Bounds(600.0, 8 << 30)
 """Of the valid inputs."""
 
-COUNT = flags.DEFINE_integer("count", 4000, "number of inputs")
+COUNT = flags.DEFINE_integer("count", 4000, "number of inputs per seed")
 FIRST = flags.DEFINE_integer("first", 0, "number of the first input")
-SEED = flags.DEFINE_integer("seed", 0, "seed of the inputs")
+SEEDS = flags.DEFINE_list("seeds", ["0"], "seeds of the inputs")
 ONLY = flags.DEFINE_list("only", [], "numbers of the inputs to repeat")
 ONLY_KINDS = flags.DEFINE_list("kinds", [], "kinds of inputs (default: all)")
 SECONDS = flags.DEFINE_float("seconds", 20.0, "bound on CPU seconds")
@@ -84,10 +85,11 @@ OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
 def main():
   """Runs the campaign and prints the table."""
   folder = Path(WORKDIR.value).absolute()
+  result = {}
   with storage.locked(folder):
-    result = measure(folder)
-  if OUTPUT.value:
-    Path(OUTPUT.value).write_text(json.dumps(result, indent=1) + "\n")
+    for result in measure(folder):
+      if OUTPUT.value:
+        Path(OUTPUT.value).write_text(json.dumps(result, indent=1) + "\n")
   print(json.dumps(result))
   if result["bad"]:
     raise UserError(
@@ -97,8 +99,8 @@ def main():
     )
 
 
-def measure(folder: Path) -> dict:
-  """Reads the inputs that the flags select, and returns the counts."""
+def measure(folder: Path) -> Iterator[dict]:
+  """Reads the inputs that the flags select; yields the counts per seed."""
   os.environ["DLCORE_CACHE"] = str(folder / "dlcore_cache")
   kinds = {name: lookup(KINDS, name, "kind") for name in ONLY_KINDS.value}
   every = range(FIRST.value, FIRST.value + COUNT.value)
@@ -107,12 +109,13 @@ def measure(folder: Path) -> dict:
   preload(folder)
   prepare(folder, started)
   bounds = worker.Bounds(SECONDS.value, int(MEMORY.value * 2**30))
-  campaign = Campaign(folder, SEED.value, bounds, started)
-  for number in numbers:
-    kind, _, _ = worker.case_of(SEED.value, number, KINDS)
-    if not kinds or kind in kinds:
-      campaign.call(number, keep=bool(ONLY.value))
-  return campaign.result()
+  campaign = Campaign(folder, bounds, started)
+  for seed in map(int, SEEDS.value):
+    for number in numbers:
+      kind, _, _ = worker.case_of(seed, number, KINDS)
+      if not kinds or kind in kinds:
+        campaign.call(seed, number, keep=bool(ONLY.value))
+    yield campaign.result()
 
 
 def preload(folder: Path) -> None:
@@ -160,12 +163,10 @@ def prepare(folder: Path, started: Path) -> None:
 class Campaign:
   """Reads hostile inputs one after the other, and counts the outcomes."""
 
-  def __init__(
-    self, folder: Path, seed: int, bounds: worker.Bounds, started: Path
-  ):
+  def __init__(self, folder: Path, bounds: worker.Bounds, started: Path):
     """Takes the folder with the valid inputs."""
-    self._folder, self._seed = folder, seed
-    self._bounds, self._started = bounds, started
+    self._folder, self._bounds, self._started = folder, bounds, started
+    self._inputs: dict[int, int] = collections.Counter()
     self._table: dict[str, collections.Counter] = collections.defaultdict(
       collections.Counter
     )
@@ -173,14 +174,15 @@ class Campaign:
     self._seconds, self._peak = 0.0, 0
     self._start = time.monotonic()
 
-  def call(self, number: int, *, keep: bool) -> None:
+  def call(self, seed: int, number: int, *, keep: bool) -> None:
     """Makes and reads one input.
 
     Args:
+      seed: of the input.
       number: of the input.
       keep: whether to keep the input and to print an outcome that is good.
     """
-    kind, name, make = worker.case_of(self._seed, number, KINDS)
+    kind, name, make = worker.case_of(seed, number, KINDS)
     folder = self._folder / (f"case_{number}" if keep else "case")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -191,12 +193,13 @@ class Campaign:
       return make(inputs, valid_inputs)
 
     outcome = worker.call(make_case, folder, self._bounds, self._started)
+    self._inputs[seed] += 1
     self._table[kind][outcome.name] += 1
     self._seconds += outcome.seconds
     self._peak = max(self._peak, outcome.peak)
     is_bad = outcome.name not in ("worked", "refused")
     line = (
-      f"{number:5} {kind}, {name}: {outcome.name}, {outcome.reason} "
+      f"{seed}:{number} {kind}, {name}: {outcome.name}, {outcome.reason} "
       f"{outcome.where} [{outcome.seconds:.1f} s]"
     )
     if is_bad:
@@ -205,11 +208,11 @@ class Campaign:
       print(line, flush=True)
 
   def result(self) -> dict:
-    """Returns the counts."""
+    """Returns the counts of all inputs so far."""
     return {
       **provenance(ROOT),
-      "seed": self._seed,
-      "inputs": sum(counts.total() for counts in self._table.values()),
+      "seeds": dict(self._inputs),
+      "inputs": sum(self._inputs.values()),
       "bounds": {
         "cpu_seconds": self._bounds.seconds,
         "resident_gib": self._bounds.memory / 2**30,

@@ -1,5 +1,6 @@
-"""The tables of kills, faults, regularization and the size of the code."""
+"""The tables of the campaigns, of regularization and of the code's size."""
 
+import collections
 import math
 
 from tables.markdown import as_table, measured
@@ -50,6 +51,63 @@ def faults(result: dict) -> str:
     f"and in running processes, {measured(result)}:",
     "experiments/campaigns/faults.py",
     ("fault", "times", *outcomes.values()),
+    rows,
+  )
+
+
+def mutants(result: dict) -> str:
+  """Returns the table of the mutants, by package and outcome."""
+  packages = collections.defaultdict(collections.Counter)
+  for site in result["sites"]:
+    _, package, *_ = site["path"].split("/")
+    for name in (package, "all"):
+      packages[name][site["outcome"]] += 1
+  rows = []
+  for name in (*sorted(packages.keys() - {"all"}), "all"):
+    counts = packages[name]
+    died = counts["killed"] + counts["timeout"]
+    unnoticed = counts["survived"] + counts["uncovered"]
+    share = f"{died / counts.total():.0%}"
+    rows.append((name, died, share, counts["equivalent"], unnoticed))
+  return as_table(
+    f"{result['mutants']} random changes of single expressions, each with the "
+    "tests that execute its line; a change is equivalent if a line of "
+    "`mutation/equivalent.json` argues that no test can fail, "
+    f"{measured(result)}:",
+    f"experiments/campaigns/mutants.py --count={result['mutants']} "
+    f"--seed={result['seed']}",
+    ("package", "a test fails", "share", "equivalent", "unnoticed"),
+    rows,
+  )
+
+
+def hostile(result: dict) -> str:
+  """Returns the table of the hostile inputs, by kind and outcome."""
+  outcomes = {
+    "worked": "read",
+    "refused": "refused in three lines",
+    "traceback": "a traceback",
+    "hang": "a hang",
+    "memory": "too much memory",
+    "abort": "an abort",
+    "foreign": "a foreign program",
+    "silent": "wrong without a message",
+  }
+  rows = [
+    (kind, sum(counts.values()), *(counts.get(name, 0) for name in outcomes))
+    for kind, counts in result["table"].items()
+  ]
+  _, *columns = zip(*rows, strict=True)
+  rows.append(("all", *map(sum, columns)))
+  bounds = result["bounds"]
+  return as_table(
+    f"{result['inputs']:,} hostile inputs of the seeds "
+    f"{', '.join(result['seeds'])}, half of them valid files that were "
+    f"mutated at random, within {bounds['cpu_seconds']:.0f} CPU seconds and "
+    f"{bounds['resident_gib']:.0f} GiB each (most used: "
+    f"{result['peak_gib']:.1f} GiB), {measured(result)}:",
+    "experiments/campaigns/hostile.py",
+    ("kind", "inputs", *outcomes.values()),
     rows,
   )
 

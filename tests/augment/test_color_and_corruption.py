@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from dlcore import augment
@@ -28,6 +29,15 @@ def test_saturation_does_not_change_gray_images(photos):
   np.testing.assert_allclose(augment.saturation(0.9)(KEY, gray), gray, atol=1)
 
 
+def test_gray_is_that_of_pillow(photos):
+  expected = [Image.fromarray(photo).convert("L") for photo in photos]
+  for photo, gray in zip(photos, expected, strict=True):
+    actual = color.gray(jnp.asarray(photo, jnp.float32))
+    assert actual.shape == photo.shape
+    for channel in range(3):
+      np.testing.assert_allclose(actual[..., channel], gray, atol=0.51)
+
+
 def test_blend_interpolates_and_extrapolates():
   image, other = jnp.float32(0.6), jnp.float32(0.2)
   for factor, expected in ((0, 0.2), (1, 0.6), (1.5, 0.8)):
@@ -44,6 +54,21 @@ def test_blur_equals_scipys_gaussian_filter(augmented):
     if sigma > 0.7:
       expected = ndimage.gaussian_filter(image[..., 0], sigma, truncate=6)
       np.testing.assert_allclose(blurred, expected, atol=0.01)
+
+
+def test_the_kernel_of_blur_ends_at_three_times_the_maximum(augmented):
+  image = np.zeros((15, 15, 1), np.float32)
+  image[7, 7] = 1
+  distance = np.abs(np.arange(15) - 7)
+  for blurred in np.asarray(augmented(augment.blur(1.5), image, 20))[..., 0]:
+    row = blurred.sum(0, dtype=np.float64)
+    if row[8] > 0.1:  # The ratio of two neighbors gives the deviation.
+      variance = 0.5 / np.log(row[7] / row[8])
+      expected = np.exp(-0.5 * distance**2 / variance) * (distance <= 5)
+      expected /= expected.sum()
+      np.testing.assert_allclose(
+        blurred, np.outer(expected, expected), rtol=1e-3, atol=1e-9
+      )
 
 
 def test_noise_has_at_most_its_standard_deviation(augmented):

@@ -77,6 +77,50 @@ def test_resized_crop_of_the_whole_area_cuts_the_longer_side_alone(augmented):
   assert 100 < (height < width).sum() < 200
 
 
+def matrices(augmented, function):
+  """Returns the matrices `[N, 2, 2]` of warps around the center."""
+  rows, columns = np.meshgrid(np.arange(21.0), np.arange(21.0), indexing="ij")
+  image = np.stack([rows, columns], -1).astype(np.float32)
+  out = np.asarray(augmented(function, image), np.float64)
+  np.testing.assert_allclose(out[:, 10, 10], 10, atol=1e-4)
+  return np.stack(
+    [out[:, 11, 10] - out[:, 10, 10], out[:, 10, 11] - out[:, 10, 10]], -1
+  )
+
+
+def test_rotate_scale_and_shear_sample_their_ranges_evenly(augmented):
+  rotation = matrices(augmented, augment.rotate(40.0))
+  angle = np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0])
+  np.testing.assert_allclose(np.linalg.det(rotation), 1, atol=1e-4)
+  assert_uniform(np.rad2deg(angle), -40, 40)
+  scaling = matrices(augmented, augment.scale(0.5))
+  size = scaling[:, 0, 0]
+  np.testing.assert_allclose(
+    scaling, size[:, None, None] * np.eye(2), atol=1e-4
+  )
+  assert_uniform(np.log(size), -np.log(1.5), np.log(1.5))
+  shearing = matrices(augmented, augment.shear(40.0))
+  slope = shearing[:, 1, 0].copy()
+  shearing[:, 1, 0] = 0
+  np.testing.assert_allclose(shearing, [np.eye(2)] * 300, atol=1e-4)
+  assert_uniform(np.rad2deg(np.arctan(slope)), -40, 40)
+
+
+@pytest.mark.parametrize(
+  ("make", "color", "factor"),
+  [
+    (augment.brightness, (80, 80, 80), lambda a, b: a.mean(-1) / 80),
+    (augment.contrast, (60, 60, 60), lambda a, b: (b - a).mean(-1) / 40),
+    (augment.saturation, (80, 90, 100), lambda a, b: (a[:, 2] - a[:, 0]) / 20),
+  ],
+)
+def test_factors_of_color_are_sampled_evenly(augmented, make, color, factor):
+  image = np.full((6, 4, 3), 100.0, np.float32)
+  image[:3] = color
+  out = np.asarray(augmented(make(0.4), image / 255), np.float64) * 255
+  assert_uniform(factor(out[:, 0, 0], out[:, -1, 0]), 0.6, 1.4)
+
+
 def boxes(changed):
   """Returns top, bottom, left and right of the True regions `[N, Y, X]`."""
   rows, columns = changed.any(2), changed.any(1)
@@ -153,3 +197,12 @@ def test_cutmix_samples_share_and_position_evenly(compiled):
   )
   assert np.abs(height - width).max() < 1 / COLUMNS + 1 / ROWS
   assert_independent(vertical=vertical, horizontal=horizontal)
+
+
+@pytest.mark.parametrize("alpha", [0.4])
+def test_shares_of_mixup_have_the_beta_distribution(compiled, alpha):
+  keys = jax.random.split(jax.random.key(0), 300)
+  run = compiled(jax.vmap(augment.mixup(alpha), (0, None, None)))
+  mixed, share = run(keys, jnp.zeros((1, 1, 1)), jnp.ones((1, 1, 1)))
+  np.testing.assert_allclose(mixed[:, 0, 0, 0], 1 - share, atol=1e-6)
+  assert stats.kstest(share, "beta", (alpha, alpha)).pvalue > 1e-4

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
 from dlcore import augment
 from dlcore.augment import pixels, policies
@@ -22,11 +22,12 @@ TONAL = (
 )
 
 
-def tonal(image, name, strength):
+def tonal(image, name, strength, *, sign=1, wide=False):
   image = jnp.asarray(image)
-  function = policies.tonal_operations(image, False)[TONAL.index(name)]
+  function = policies.tonal_operations(image, wide)[TONAL.index(name)]
   values = image.astype(jnp.float32) / 255
-  changed = function(values, jnp.float32(strength), jnp.float32(strength))
+  strength = jnp.float32(strength)
+  changed = function(values, strength, sign * strength)
   return np.asarray(pixels.cast_like(changed * 255, image))
 
 
@@ -43,6 +44,85 @@ def test_tonal_operations_equal_pillows(name, strength, reference):
   photo = np.random.default_rng(3).integers(30, 220, (16, 16, 3), np.uint8)
   expected = np.asarray(reference(Image.fromarray(photo)), int)
   assert np.abs(tonal(photo, name, strength) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+  ("name", "enhancer"),
+  [
+    ("brightness", ImageEnhance.Brightness),
+    ("contrast", ImageEnhance.Contrast),
+    ("color", ImageEnhance.Color),
+    ("sharpness", ImageEnhance.Sharpness),
+  ],
+)
+def test_blends_of_both_ranges_equal_pillows(name, enhancer, wide, sign):
+  photo = np.random.default_rng(3).integers(70, 130, (16, 16, 3), np.uint8)
+  factor = 1 + sign * (0.99 if wide else 0.9)
+  expected = np.asarray(enhancer(Image.fromarray(photo)).enhance(factor), int)
+  actual = tonal(photo, name, 1.0, sign=sign, wide=wide)
+  # Pillow does not smooth the border.
+  inside = (slice(1, -1), slice(1, -1))
+  assert np.abs(actual - expected)[inside].max() <= 2
+
+
+def test_the_wide_range_keeps_two_bits(photos):
+  expected = ImageOps.posterize(Image.fromarray(photos[0]), 2)
+  actual = tonal(photos[0], "posterize", 1.0, wide=True).astype(int)
+  assert np.abs(actual - np.asarray(expected, int)).max() <= 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+  ("wide", "degrees", "slope", "distance"),
+  [(False, 30, 0.3, 10), (True, 135, 0.99, 32)],
+)
+def test_geometric_operations_reach_the_limits_of_the_papers(
+  wide, degrees, slope, distance, sign
+):
+  sine, cosine = (f(np.deg2rad(sign * degrees)) for f in (np.sin, np.cos))
+  expected = {
+    "rotate": [[cosine, -sine, 0], [sine, cosine, 0]],
+    "shear_x": [[1, 0, 0], [sign * slope, 1, 0]],
+    "shear_y": [[1, sign * slope, 0], [0, 1, 0]],
+    "translate_x": [[1, 0, 0], [0, 1, -sign * distance]],
+    "translate_y": [[1, 0, -sign * distance], [0, 1, 0]],
+  }
+  for number, name in enumerate(policies.GEOMETRIC):
+    matrix = policies.geometric_matrix(
+      jnp.asarray(number), jnp.float32(sign), wide
+    )
+    np.testing.assert_allclose(matrix, expected[name], atol=1e-6, err_msg=name)
+
+
+@pytest.mark.fast_cases("trivialaugment")
+@pytest.mark.parametrize(
+  ("function", "limit", "share"),
+  [
+    (augment.trivialaugment(True), 32, 2 / 13),
+    (augment.randaugment(5.0), 10, 1 - (11 / 13) ** 2),
+  ],
+  ids=["trivialaugment", "randaugment"],
+)
+def test_operations_are_sampled_evenly_and_in_both_directions(
+  augmented, function, limit, share
+):
+  """Of a black image with a gray center, only translations move the center."""
+  size = 2 * limit + 3
+  image = np.zeros((size, size, 1), np.uint8)
+  image[size // 2 - 1 : size // 2 + 2, size // 2 - 1 : size // 2 + 2] = 100
+  out = np.asarray(augmented(function, image), float)[..., 0]
+  out -= out.min((1, 2), keepdims=True)
+  position = np.arange(size) - size // 2
+  total = np.maximum(out.sum((1, 2)), 1e-9)
+  down = (out.sum(2) * position).sum(1) / total
+  right = (out.sum(1) * position).sum(1) / total
+  for moved in (down, right):
+    assert -limit - 0.5 <= moved.min() < -0.4 * limit
+    assert 0.4 * limit < moved.max() <= limit + 0.5
+  moved = (np.abs(down) > 0.5) | (np.abs(right) > 0.5)
+  assert moved.mean() == pytest.approx(share, abs=0.08)
 
 
 def test_equalize_makes_grays_equally_frequent_and_keeps_their_order():
@@ -84,3 +164,31 @@ def test_views_contain_the_image_and_keep_its_shape(photos):
   assert len(views["crops"]) == 5
   np.testing.assert_array_equal(views["shifts"][0], images)
   np.testing.assert_array_equal(views["flip"][1], images[:, :, ::-1])
+
+
+def test_shifted_views_move_by_a_pixel_in_each_direction(photos):
+  images = jnp.asarray(photos / 255, jnp.float32)
+  moves = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+  expected = [images[:, 1 + y : 8 + y, 1 + x : 6 + x] for y, x in moves]
+  for view, inside in zip(
+    augment.VIEWS["shifts"](images), expected, strict=True
+  ):
+    np.testing.assert_array_equal(view[:, 1:-1, 1:-1], inside)
+
+
+def test_cropped_views_are_the_center_and_the_corners():
+  rows, columns = jnp.meshgrid(
+    jnp.arange(32.0), jnp.arange(16.0), indexing="ij"
+  )
+  images = jnp.stack([rows, columns], -1)[None]
+  centers, spans = [], []
+  for view in augment.VIEWS["crops"](images):
+    assert view.shape == images.shape
+    centers.append(view.mean((0, 1, 2)).tolist())
+    spans.append((view.max((0, 1, 2)) - view.min((0, 1, 2))).tolist())
+  down, right = (28 - 1) / 2, (14 - 1) / 2
+  expected = [(2, 1), (0, 0), (0, 2), (4, 0), (4, 2)]
+  np.testing.assert_allclose(
+    centers, [(y + down, x + right) for y, x in expected], atol=1e-4
+  )
+  np.testing.assert_allclose(spans, [(27, 13)] * 5, atol=1e-4)

@@ -113,12 +113,15 @@ def test_lengths_of_sequences_are_cached(tmp_path):
   assert set(again.arrays) == {"input_ids"}
 
 
-def test_a_folder_that_cannot_be_written_costs_only_time(load, tmp_path):
+def test_a_folder_that_cannot_be_written_costs_only_time(
+  load, tmp_path, caplog
+):
   load, built, _ = load
   (tmp_path / "cache").write_text("a file where the folder should be")
   load()
   load()
   assert len(built) == 2
+  assert caplog.text.count("cannot cache the decoded data") == 2
 
 
 def test_a_failed_write_leaves_no_files(load, tmp_path, monkeypatch):

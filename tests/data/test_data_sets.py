@@ -1,6 +1,7 @@
 """Every data set that needs no files loads, and its description survives."""
 
 import json
+import math
 
 import pytest
 
@@ -33,6 +34,28 @@ def test_a_data_set_loads_and_its_info_survives_json(name):
     assert "\n" not in repr(source)
   checksums = [source.info.sha256 for source in splits]
   assert len(set(checksums)) == len(checksums)
+
+
+@pytest.mark.parametrize(
+  "settings",
+  [
+    {"image_size": 1e300},
+    {"image_size": True},
+    {"channels": 0.5},
+    {"valid_fraction": math.nan},
+    {"valid_fraction": "0.1"},
+    {"value_range": 3},
+    {"path": 3},
+  ],
+  ids=str,
+)
+def test_a_setting_of_another_type_than_its_default_is_refused(
+  settings, tmp_path
+):
+  with pytest.raises(
+    UserError, match=rf"expected .*\b{next(iter(settings))}\b"
+  ):
+    data.load("image_folder", **{"path": str(tmp_path), **settings})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 import gzip
 import io
+import json
+import os
 import pathlib
 import pickle
 import socket
@@ -358,10 +360,12 @@ def test_damaged_records_are_reported(tmp_path, small_cifar):
 @pytest.mark.parametrize(
   ("name", "content", "reason"),
   [
-    ("dataset_info.json", b"[" * 100_000, "nested too deeply"),
+    ("dataset_info.json", b"[" * 100_000, "nested more than 64 deep"),
     ("dataset_info.json", b'{"splits": 3}', "splits"),
     ("dataset_info.json", b"\xff", "utf-8"),
     ("features.json", b"null", "expected a JSON object"),
+    ("features.json", b'{"a": [{"type": "mine.A"}]}', "module: 'mine.A'"),
+    ("features.json", b'{"pythonClassName": "mine.A"}', "module: 'mine.A'"),
     ("label.labels.txt", None, "larger than 4,194,304 bytes"),
   ],
 )
@@ -380,6 +384,29 @@ def test_damaged_metadata_is_reported(
     data.load("cifar10", **settings)
   assert "delete the folder" in error.value.lines[-1]
   assert len(error.value.lines) == 3
+
+
+@pytest.mark.parametrize(("train", "test"), [("0", "0"), ("20", "-5")])
+def test_a_data_set_without_examples_is_refused(
+  train, test, tmp_path, small_cifar
+):
+  data.load("cifar10", **small_cifar)
+  path = next(tmp_path.rglob("dataset_info.json"))
+  content = json.loads(path.read_text())
+  for split in content["splits"]:
+    split["shardLengths"] = [{"train": train, "test": test}[split["name"]]]
+  path.write_text(json.dumps(content))
+  settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
+  _refused("a train split with examples", "cifar10", **settings)
+
+
+def test_records_that_are_a_pipe_are_refused(tmp_path, small_cifar):
+  data.load("cifar10", **small_cifar)
+  records = next(tmp_path.rglob("*train.array_record*"))
+  records.unlink()
+  os.mkfifo(records)
+  settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
+  _refused("not a plain file", "cifar10", **settings)
 
 
 def test_an_unknown_feature_is_reported_with_the_nearest(small_cifar):

@@ -116,6 +116,7 @@ def test_rules_over_paths_are_parsed_and_survive_json(
     ({"model": {"stages": (16, 32)}}, "((16,), (32,))"),
     ({"seed": 1.5}, "int"),
     ({"optim": {"learning_rate": math.nan}}, "nan"),
+    ({"optim": {"learning_rate": 10**400}}, "finite numbers"),
     ({"optim": {"learning_rate": -1.0}}, "-1"),
     ({"training": {"steps": -1}}, "-1"),
     ({"training": {"ema": 1.0}}, "1.0"),

@@ -1,23 +1,31 @@
 """The results of runs as text for the terminal."""
 
-from dlcore.experiment.results_tables import results_table
+from dlcore.experiment.results_tables import results_table, seeds_table
 
-
-def test_columns_of_long_names_and_values_stay_apart():
-  metrics = {
+RESULT = {
+  "metrics": {
     "test/exact_match_of_all": 0.5,
     "test/mean_absolute_error": 123456789.0,
     "valid/a_long_name/loss": 1.0,
-  }
-  result = {
-    "metrics": metrics,
-    "step": 1,
-    "best_step": 1,
-    "parameters": 1,
-    "seconds": 1.0,
-    "examples_per_second": 1.0,
-  }
-  head, *rows = results_table(result, "runs/x").splitlines()[:3]
+  },
+  "step": 1,
+  "best_step": 1,
+  "parameters": 1,
+  "seconds": 1.0,
+  "examples_per_second": 1.0,
+}
+
+
+def test_a_folder_whose_name_is_not_utf_8_can_be_printed():
+  for text in (
+    results_table(RESULT, "\udcff"),
+    seeds_table({0: RESULT, 1: RESULT}, "\udcff"),
+  ):
+    assert "--workdir=\\udcff" in text
+
+
+def test_columns_of_long_names_and_values_stay_apart():
+  head, *rows = results_table(RESULT, "runs/x").splitlines()[:3]
   assert head.split() == ["exact_match_of_all", "mean_absolute_error", "loss"]
   assert rows[0].split() == ["test", "0.5000", "123456789.0000"]
   assert rows[1].split() == ["valid/a_long_name", "1.0000"]

@@ -7,7 +7,7 @@ import pytest
 
 from dlcore import experiment, storage, trees
 from dlcore.errors import UserError
-from dlcore.experiment import defaults
+from dlcore.experiment import defaults, prediction
 
 
 @pytest.fixture
@@ -120,6 +120,18 @@ def test_a_moved_folder_predicts_the_same(digits, copy, user_data):
   assert len(before) == 24
   assert list(experiment.predict(copy, paths)) == before
   assert sum(before[0]["probabilities"].values()) == pytest.approx(1)
+
+
+def test_a_batch_of_predictions_fits_in_memory(copy, user_data, monkeypatch):
+  paths = [str(user_data / "pictures")]
+  before = list(experiment.predict(copy, paths))
+  monkeypatch.setattr(prediction, "MAX_BYTES", 1 << 10)
+  after = list(experiment.predict(copy, paths))
+  assert [row["label"] for row in after] == [row["label"] for row in before]
+  monkeypatch.setattr(prediction, "MAX_BYTES", 1)
+  monkeypatch.setattr(storage, "physical_memory", lambda: 8)
+  with pytest.raises(UserError, match="one input to take at most 1 bytes"):
+    list(experiment.predict(copy, paths))
 
 
 def test_an_input_that_cannot_be_read_has_a_line(

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,13 @@ def test_an_error_keeps_the_old_content_and_no_temporary_file(tmp_path):
     write_atomic(path, fail)
   assert path.read_bytes() == b"old"
   assert names(tmp_path) == ["file"]
+
+
+def test_a_path_without_a_name_is_an_error_of_the_system(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(OSError, match=r"busy|directory"):
+    write_atomic(Path("."), b"new")
+  assert names(tmp_path) == []
 
 
 def test_the_complete_new_file_is_seen_before_it_replaces_the_old(tmp_path):

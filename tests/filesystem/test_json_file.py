@@ -13,6 +13,11 @@ def test_an_object_is_returned(tmp_path):
   assert value["name"] == "\u00fc"
 
 
+def test_a_value_of_64_levels_is_returned():
+  value = parse_json(b"[" * 64 + b"]" * 64, expect=list)
+  assert str(value).count("[") == 64
+
+
 def test_a_list_is_returned_where_one_is_expected(tmp_path):
   (tmp_path / "file").write_text("[1]")
   assert read_json(tmp_path / "file", max_bytes=3, expect=list) == [1]
@@ -23,7 +28,8 @@ CONTENTS = {
   b"{": "Expecting property name",
   b"\xff{}": "utf-8",
   b"[1]": "expected a JSON object, got a value of type list",
-  b"[" * 100_000: "nested too deeply",
+  b"[" * 100_000: "nested more than 64 deep",
+  b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}": "nested more than 64 deep",
   b'{"a": "' + b"x" * 200_000 + b'"}': "larger than 100,001 bytes",
 }
 
@@ -66,3 +72,9 @@ def test_strict_reading_refuses_ambiguous_json(content, reason):
   assert parse_json(content).keys() == {"a"}
   with pytest.raises(ValueError, match=reason):
     parse_json(content, strict=True)
+
+
+def test_a_repeated_name_is_reported_in_linear_time():
+  names = ", ".join(f'"{i}": 0' for i in [*range(50_000), 49_999])
+  with pytest.raises(ValueError, match="'49999' occurs twice"):
+    parse_json(f"{{{names}}}".encode(), strict=True)

@@ -43,6 +43,49 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(
       np.testing.assert_allclose(beams.scores[chain, i], score, rtol=1e-5)
 
 
+def narrow_search(transitions, length, num_beams, eos_ids, length_penalty):
+  """Returns the best sequences of a chain and their scores, without a bound."""
+  log_probs = np.asarray(jax.nn.log_softmax(transitions))
+  alive, finished = [(0.0, (0,))], []
+  for table in log_probs[:length]:
+    extended = [
+      (score + table[ids[-1], token], (*ids, token))
+      for score, ids in alive
+      for token in range(len(table))
+    ]
+    count = num_beams * (1 + len(eos_ids))
+    best = sorted(extended, reverse=True)[:count]
+    ended = [beam for beam in best if beam[1][-1] in eos_ids]
+    finished += ended
+    alive = [beam for beam in best if beam not in ended][:num_beams]
+  scores = {
+    ids[1:]: score / (len(ids) - 1) ** length_penalty
+    for score, ids in (*finished, *alive)
+  }
+  return sorted(scores.items(), key=lambda item: -item[1])[:num_beams]
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 2.0])
+@pytest.mark.parametrize(("num_beams", "eos_ids"), [(1, (3,)), (2, (1, 3))])
+def test_a_narrow_beam_ends_only_when_no_sequence_can_become_better(
+  chains, transitions, num_beams, eos_ids, length_penalty
+):
+  beams = beam_search(
+    chains(5),
+    num_beams=num_beams,
+    eos_ids=eos_ids,
+    length_penalty=length_penalty,
+  )
+  for chain in range(2):
+    best = narrow_search(
+      transitions[chain], 5, num_beams, eos_ids, length_penalty
+    )
+    for i, (ids, score) in enumerate(best):
+      length = beams.lengths[chain, i]
+      assert tuple(beams.ids[chain, i, :length].tolist()) == ids
+      assert beams.scores[chain, i] == pytest.approx(score, rel=1e-5)
+
+
 def test_scores_are_finite_up_to_the_largest_length_penalty(chains):
   beams = beam_search(chains(4), num_beams=2, length_penalty=49.8)
   scores = np.asarray(beams.scores)

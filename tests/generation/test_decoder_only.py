@@ -151,6 +151,21 @@ def test_more_tokens_than_positions_raise_before_anything_is_computed(prompts):
     prefill(model, variables, np.ones((1, 30), int), max_new_tokens=1)
 
 
+@pytest.mark.parametrize("prompts", ["gpt2"], indirect=True)
+@pytest.mark.parametrize(("length", "new"), [(5, 16), (20, 1)])
+def test_prompts_and_tokens_may_fill_all_positions(prompts, length, new):
+  model, variables, *_ = prompts
+  ids = np.ones((1, length), int)
+
+  def fill(variables):
+    state = prefill(model, variables, ids, max_new_tokens=new)
+    return state.step(state.cache, state.ids)
+
+  cache, _ = jax.eval_shape(fill, variables)
+  keys = [leaf for leaf in jax.tree.leaves(cache) if leaf.ndim == 4]
+  assert {leaf.shape[1] for leaf in keys} == {20}
+
+
 IDS = np.ones((2, 4), int)
 
 

@@ -229,7 +229,7 @@ def test_hostile_strings_are_escaped(tmp_path):
     ("seed", None),
     ("task", 3),
     ("model", {"name": ["x"], "": {}}),
-    ("model", json.loads('{"a":' * 400 + "1" + "}" * 400)),
+    ("model", json.loads('{"a":' * 60 + "1" + "}" * 60)),
   ],
 )
 def test_a_malformed_config_does_not_break_the_page(two, tmp_path, key, value):
@@ -256,6 +256,14 @@ def test_a_malformed_summary_does_not_break_the_page(two, tmp_path, key, value):
   edit(two[1] / "seed_0/summary.json", **{key: value})
   text = written(two, tmp_path)
   assert "Remarks" not in text
+  assert len(rows(text, "Results")) == 3
+
+
+def test_a_config_that_is_nested_too_deeply_is_omitted(two, tmp_path):
+  deep = json.loads('{"a":' * 400 + "1" + "}" * 400)
+  edit(two[1] / "seed_0/config.json", model=deep)
+  text = written(two, tmp_path)
+  assert "config.json is omitted: the JSON is nested more than 64" in text
   assert len(rows(text, "Results")) == 3
 
 

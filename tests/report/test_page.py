@@ -221,6 +221,14 @@ def test_a_file_with_python_objects_is_not_read(tmp_path):
   assert len(content.remarks) == 1
 
 
+def test_an_archive_of_many_arrays_is_not_read(tmp_path):
+  path = folder(tmp_path / "run")
+  arrays = {f"a{i}": np.zeros(1) for i in range(1025)}
+  np.savez(path / "assets/predictions.npz", **arrays)
+  [remark] = run.read(path).remarks
+  assert "1,025 members, more than 1,024" in remark
+
+
 def test_links_are_not_followed(tmp_path):
   path = folder(tmp_path / "run")
   (path / "config.json").rename(tmp_path / "secret.json")

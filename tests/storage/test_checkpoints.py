@@ -1,7 +1,9 @@
 """A checkpoint that was saved is restored bit for bit, or refused."""
 
 import json
+import sys
 import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -172,7 +174,8 @@ def test_saves_in_quick_succession_write_the_newest_and_the_kept(tmp_path):
     if step == 10:  # The first one does not wait.
       while checkpoints.latest is None:
         time.sleep(0.01)
-  assert checkpoints.latest == 10
+  time.sleep(0.05)  # Enough to begin a write that is not delayed.
+  assert synced == [10]
   checkpoints.close()
   assert synced == [10, 30, 50]
   assert run.steps(tmp_path) == ["30", "50"]
@@ -194,6 +197,21 @@ def test_waiting_writes_at_once_whatever_the_interval(tmp_path):
       checkpoints.save(step, run.after(step))
       checkpoints.wait()
       assert checkpoints.latest == step
+
+
+def test_after_waiting_later_saves_keep_the_interval(tmp_path):
+  written = []
+  with storage.Checkpoints(tmp_path, interval=1000.0) as checkpoints:
+    for step in (10, 20, 30, 40):
+      checkpoints.save(
+        step, run.after(step), before=lambda step=step: written.append(step)
+      )
+      if step <= 20:
+        checkpoints.wait()
+      else:
+        time.sleep(0.05)  # Enough to begin a write that is not delayed.
+    assert written == [10, 20]
+  assert written == [10, 20, 40]
 
 
 def test_saving_does_not_wait_for_the_disk(tmp_path):
@@ -279,6 +297,23 @@ def test_half_precision_and_scalars_keep_their_bits(tmp_path):
     checkpoints.save(1, tree)
   restored = storage.restore(tmp_path, jax.tree.map(np.array, tree))
   run.assert_equal(restored, jax.tree.map(np.array, tree))
+
+
+def test_callbacks_after_a_failed_read_print_no_traceback(tmp_path):
+  with storage.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(0, run.first())
+  storage.read_checkpoint(tmp_path, 0)
+  error = RuntimeError("Event loop is closed")
+  # As in threads of TensorStore. Pytest raises an error that is reported.
+  sys.unraisablehook(
+    types.SimpleNamespace(
+      exc_type=type(error),
+      exc_value=error,
+      exc_traceback=None,
+      err_msg=None,
+      object=None,
+    )
+  )
 
 
 def test_the_manifest_lists_every_file_of_a_step(tmp_path):

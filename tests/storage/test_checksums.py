@@ -87,6 +87,21 @@ def test_links_are_refused(link, tmp_path):
   assert kept.read_bytes() == b"first"
 
 
+def test_a_link_to_itself_is_refused(tmp_path):
+  (tmp_path / "config.json").symlink_to("config.json")
+  with pytest.raises(ValueError, match="it is a link"):
+    checked_path(tmp_path, "config.json")
+
+
+def test_a_file_is_not_written_below_a_file_nor_in_place_of_a_folder(tmp_path):
+  (tmp_path / "assets").write_text("")
+  with pytest.raises(UserError, match="expected a folder at"):
+    write_file(tmp_path, NAME, b"first")
+  (tmp_path / "summary.json").mkdir()
+  with pytest.raises(UserError, match="expected to write a file at"):
+    write_file(tmp_path, "summary.json", b"{}")
+
+
 def test_a_run_folder_reached_through_a_link_is_accepted(tmp_path):
   (tmp_path / "run").mkdir()
   (tmp_path / "alias").symlink_to(tmp_path / "run")
@@ -113,9 +128,10 @@ def test_broken_checksums_are_skipped_with_a_warning(content, tmp_path, caplog):
 
 
 MALFORMED = [None, 7, [], {"10": 1}, {"x": [1, "a"]}, {"10": [-1, "a"]}]
+MALFORMED += [{"9" * 5000: [1, "a"]}]
 
 
-@pytest.mark.parametrize("marks", MALFORMED, ids=str)
+@pytest.mark.parametrize("marks", MALFORMED, ids=range(len(MALFORMED)))
 def test_malformed_marks_of_the_log_are_ignored(marks, tmp_path):
   (tmp_path / checksums.NAME).write_text(json.dumps({checksums.LOG: marks}))
   assert is_intact(tmp_path, checksums.LOG)

@@ -79,8 +79,15 @@ def link_manifest(step):
   (step / manifest.NAME).symlink_to(step.parent.parent / "elsewhere")
 
 
+def enlarge(step):
+  file = next(p for p in step.rglob("*") if p.is_file())
+  with file.open("r+b") as stream:
+    stream.truncate(1 << 40)  # A sparse file, whose checksum takes hours.
+
+
 FAULTS = (
   flip,
+  enlarge,
   truncate,
   remove,
   link,
@@ -115,6 +122,13 @@ def test_a_second_damaged_copy_replaces_the_first(copied):
     flip(copied / "checkpoints" / "40")
     run.train(copied)
   assert run.steps(copied / "damaged") == ["40"]
+
+
+def test_a_damaged_copy_is_not_moved_below_a_file(copied):
+  flip(copied / "checkpoints" / "40")
+  (copied / "damaged").write_text("")
+  with pytest.raises(UserError, match="expected a folder at"):
+    run.train(copied)
 
 
 def test_a_step_without_manifest_is_unfinished_and_needs_no_warning(
@@ -171,6 +185,16 @@ def test_a_kill_while_a_step_is_replaced_loses_nothing(finished, copied, half):
   run.assert_equal(run.train(copied), finished[1])
   assert run.steps(folder) == ["30", "40"]
   manifest.verify(folder / "40")
+
+
+@pytest.mark.parametrize("name", [".replaced", "x.replaced", "٩٩٩", "099"])
+def test_an_entry_of_another_name_than_a_step_is_left_alone(copied, name):
+  folder = copied / "checkpoints"
+  (folder / name).mkdir()
+  (folder / "x").mkdir()
+  with storage.Checkpoints(folder) as checkpoints:
+    assert checkpoints.latest == 40
+  assert run.steps(folder) == sorted(["30", "40", name, "x"])
 
 
 def test_the_best_step_is_the_newest_where_it_is_damaged(tmp_path, caplog):

@@ -3,11 +3,13 @@
 import json
 import math
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from dlcore.errors import UserError
 from dlcore.filesystem.atomic import temporary_path
 from dlcore.storage import MetricLog, checksums, is_intact
 
@@ -139,3 +141,38 @@ def test_nothing_is_written_through_a_link(name, temporary, tmp_path):
     assert not list(mine.iterdir())
   else:
     assert mine.read_text() == "{}"
+
+
+def test_a_long_line_is_removed_in_little_memory(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 1, "split": "train"}\n')
+  with path.open("r+b") as file:
+    file.truncate(1 << 26)
+  tracemalloc.start()
+  MetricLog(tmp_path, 10).close()
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert peak < 1 << 24
+  assert path.read_text() == '{"step": 1, "split": "train"}\n'
+
+
+def test_a_folder_in_place_of_the_log_is_refused(tmp_path):
+  (tmp_path / "metrics.jsonl").mkdir()
+  with pytest.raises(UserError, match="expected to write a file at"):
+    MetricLog(tmp_path, 0)
+
+
+def test_a_file_in_place_of_the_folder_of_events_is_refused(tmp_path):
+  (tmp_path / "tensorboard").write_text("")
+  log = MetricLog(tmp_path, 0)
+  with pytest.raises(UserError, match="expected a folder at"):
+    log.write(1, "train", {"loss": 1.0})
+  log.close()
+
+
+def test_a_log_larger_than_any_that_is_written_is_refused(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  with path.open("wb") as file:
+    file.truncate(1 << 40)
+  with pytest.raises(UserError, match="1,099,511,627,776 bytes"):
+    MetricLog(tmp_path, 10)

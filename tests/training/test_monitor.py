@@ -98,6 +98,17 @@ def test_skips_are_reported_once(caplog):
   ]
 
 
+@pytest.mark.parametrize(("before", "reports"), [(0, 1), (1, 0)])
+def test_a_skip_in_the_first_step_is_reported_unless_it_was(
+  before, reports, caplog
+):
+  settings = {"skipped": before} if before else {}
+  with monitored(None, log_every=1, **settings) as reader:
+    reader.add(0, 1, {**entry(0), "skipped": jnp.int32(1)})
+    reader.flush()
+  assert len(caplog.records) == reports
+
+
 def test_few_steps_are_in_flight_if_each_takes_long(monkeypatch):
   clock = iter(range(1000))
   monkeypatch.setattr(monitor.time, "monotonic", lambda: next(clock))
@@ -113,6 +124,23 @@ def test_few_steps_are_in_flight_if_each_takes_long(monkeypatch):
     for step in range(10):
       reader.add(step, 1, {**entry(0), "loss": Loss(step)})
   assert done == list(range(9))
+
+
+def test_the_steps_in_flight_take_a_quarter_of_a_second(monkeypatch):
+  now, behind = [0.0], []
+  monkeypatch.setattr(monitor.time, "monotonic", lambda: now[0])
+
+  class Loss(float):
+    """A loss that is ready a sixteenth of a second after the one before."""
+
+    def block_until_ready(self):
+      now[0] = (int(self) + 1) / 16
+      behind.append(step - int(self))
+
+  with monitored(None, log_every=1000) as reader:
+    for step in range(100):
+      reader.add(step, 1, {**entry(0), "loss": Loss(step)})
+  assert set(behind[20:]) == {4}
 
 
 def test_the_rate_is_that_of_the_steps_however_late_and_without_pauses(
@@ -202,3 +230,17 @@ def test_lines_of_progress_show_the_latest_validation(capsys, monkeypatch):
   first, second = capsys.readouterr().err.splitlines()
   assert "valid" not in first
   assert "valid: loss 0.2500  accuracy 0.9000" in second
+
+
+def test_progress_prints_every_ten_seconds_and_at_the_end(capsys, monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+  shown = progress.Progress(104, 0, enabled=True)
+  for step in range(4, 105, 4):
+    now[0] = step / 2
+    shown.update(step, 0.5, 1000.0)
+  lines = capsys.readouterr().err.splitlines()
+  steps = [int(line.split()[1].removesuffix("/104")) for line in lines]
+  assert steps == [20, 40, 60, 80, 100, 104]
+  left = [float(line.split()[-3]) for line in lines]
+  assert left == [42, 32, 22, 12, 2, 0]

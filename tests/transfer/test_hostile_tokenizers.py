@@ -10,6 +10,7 @@ import pytest
 
 from dlcore import transfer
 from dlcore.errors import UserError
+from dlcore.transfer import tokenizer_checks
 
 WORDLEVEL = {
   "type": "WordLevel",
@@ -146,6 +147,18 @@ CASES = {
       "cls": ["[CLS]", 98],
     }
   ),
+  "BERT's template with a list as an id": component(
+    post_processor={
+      "type": "BertProcessing",
+      "sep": ["[SEP]", []],
+      "cls": ["[CLS]", {}],
+    }
+  ),
+  "pieces that are lists": component(
+    model={"type": "Unigram", "unk_id": 0, "vocab": [[["a"], -1.0]]}
+  ),
+  "a number as the text to replace": sequence(replace("aa", String=3)),
+  "a list as a replacement": sequence(replace(["a"], String="a")),
   "a long template": template([CLS] * 40 + [A], cls([0] * 100)),
   "a template of many copies": template([A] * 5000, {}),
   "replacements that double": sequence(*[DOUBLE] * 60),
@@ -176,6 +189,29 @@ def test_a_hostile_tokenizer_is_refused_in_three_lines(case, tmp_path):
     load_and_encode()
   assert len(error.value.lines) == 3
   assert all(line.isprintable() for line in error.value.lines)
+
+
+def test_a_pair_of_which_truncation_cuts_off_too_much_is_refused(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(tokenizer_checks, "MAX_CUT", 100)
+  (tmp_path / "tokenizer.json").write_text(json.dumps(component()))
+  tokenizer = transfer.load_tokenizer(tmp_path)
+  short, long = "a " * 20, "a " * 40
+  batch = tokenizer.encode([short], [short], max_length=4)
+  assert batch["input_ids"].shape == (1, 4)
+  assert tokenizer.encode([long], [long])["input_ids"].shape == (1, 80)
+  with pytest.raises(UserError, match="40 and 40 tokens and max_length=4"):
+    tokenizer.encode([short, long], [short, long], max_length=4)
+
+
+@pytest.mark.parametrize("key", ["bos_token", "eos_token", "pad_token"])
+def test_a_token_that_is_not_unicode_is_in_no_vocabulary(key, tmp_path):
+  (tmp_path / "tokenizer.json").write_text(json.dumps(component()))
+  settings = {key: "\ud800", "add_bos_token": True, "add_eos_token": True}
+  (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+  tokenizer = transfer.load_tokenizer(tmp_path)
+  assert (tokenizer.pad_id, tokenizer.eos_ids) == (0, ())
 
 
 ACCEPTED = {

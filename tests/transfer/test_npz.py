@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dlcore.errors import UserError
+from dlcore.filesystem import zip_file
 from dlcore.transfer.io import npz
 
 MAGIC = b"\x93NUMPY\x01\x00"
@@ -115,6 +116,12 @@ def test_a_small_archive_that_expands_to_a_large_one_is_refused(tmp_path):
   zeros = np.zeros(1 << 22, np.float32)
   archive(path, [("a.npy", member(zeros))], zipfile.ZIP_DEFLATED)
   refused(path, "expand to 16,777,344")
+
+
+def test_a_long_list_of_members_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(zip_file, "MAX_DIRECTORY_BYTES", 100)
+  archive(tmp_path / "w.npz", [(f"{i}.npy", VALID) for i in range(3)])
+  refused(tmp_path / "w.npz", "the list of members has")
 
 
 def test_pickles_are_not_executed(tmp_path):

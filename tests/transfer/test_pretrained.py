@@ -360,7 +360,7 @@ INDEXES = {
   "without a map": ("{}", "weight_map=None"),
   "an empty map": ('{"weight_map": {}}', "weight_map={}"),
   "a repeated name": ('{"weight_map": {"a": "b", "a": "c"}}', "twice"),
-  "deep nesting": ('{"a":' * 60000, "deeply"),
+  "deep nesting": ('{"a":' * 60000, "nested more than 64"),
 }
 
 

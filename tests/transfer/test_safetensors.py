@@ -42,7 +42,7 @@ HOSTILE = {
   "a list": (packed(b"[]", b""), "not begin with a brace"),
   "invalid JSON": (packed(b"{'a': 1}", b""), "double quotes"),
   "invalid UTF-8": (packed(b'{"\xff": 1}', b""), "utf-8"),
-  "deep nesting": (packed(b'{"a":' * 60000, b""), "deeply"),
+  "deep nesting": (packed(b'{"a":' * 60000, b""), "nested more than 64"),
   "NaN in the header": (packed(b'{"a": NaN}', b""), "NaN"),
   "an integer of 5,000 digits": (
     packed(b'{"a": ' + b"9" * 5000 + b"}"),

@@ -44,10 +44,11 @@ def folders_of(
   """
   folders = split.split_paths(path, train, valid, test)
   for folder in folders.values():
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
+      noun = "a file" if os.path.exists(folder) else "no folder"
       raise UserError(
         "expected a folder with a folder of images for every class",
-        f"got {'a file' if folder.exists() else 'no folder'} at {folder}",
+        f"got {noun} at {folder}",
       )
   return (_folders_inside(folders["train"]) if path else {}) or folders
 

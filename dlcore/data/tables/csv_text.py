@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def open_table(path: pathlib.Path) -> Table:
       below the first line, or that line does not name every column or names
       more than 65,536.
   """
-  if not path.is_file():
+  if not os.path.isfile(path):
     raise UserError("expected a CSV file", f"got no file at {str(path)!r}")
   delimiter = _delimiter(path)
   rows = _parse(path, delimiter)

@@ -51,7 +51,7 @@ def prepared_builder(
       f"got a folder without its description: {builder.data_path}",
       "delete that folder to prepare it again",
     )
-  if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
+  if manual_dir and not os.path.isdir(os.path.expanduser(manual_dir)):
     raise UserError("expected manual_dir to be a folder", f"got {manual_dir!r}")
   with _preparation_lock, locked(data_dir, wait=True):
     _prepare(builder, manual_dir, download=download, verify=verify)
@@ -63,7 +63,7 @@ def _builder(name: str, data_dir: pathlib.Path):
   from tensorflow_datasets.core import registered
 
   folder = data_dir / name.split("/")[0].split(":")[0]
-  if name and folder.is_dir():
+  if name and os.path.isdir(folder):
     check_metadata(folder)
   try:
     with stand_ins.quiet():
@@ -86,7 +86,7 @@ def _builder(name: str, data_dir: pathlib.Path):
     ) from error
   except Exception as error:
     # TFDS does not validate its metadata, so damage can raise any exception.
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
       raise
     cause: BaseException = error
     while cause.__cause__ is not None:

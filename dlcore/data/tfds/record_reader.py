@@ -20,6 +20,10 @@ SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 """Our name of a split by that of TFDS."""
 
 
+DAMAGE = (ArithmeticError, LookupError, TypeError, ValueError)
+"""Errors of values that do not fit the metadata."""
+
+
 class Features(NamedTuple):
   """The features of a TFDS data set that are read."""
 
@@ -75,11 +79,14 @@ class Reader:
     features = self.features
     schema = features.schema
     examples = self.examples(rows)
-    inputs = np.stack([self._input(example) for example in examples])
-    targets = np.asarray(
-      [example[features.target_feature] for example in examples],
-      np.int32 if schema.target == "label" else np.float32,
-    )
+    try:
+      inputs = np.stack([self._input(example) for example in examples])
+      targets = np.asarray(
+        [example[features.target_feature] for example in examples],
+        np.int32 if schema.target == "label" else np.float32,
+      )
+    except (*DAMAGE, decoding.UnreadableError) as error:
+      raise self._damaged(error) from error
     batch = {schema.input: inputs, schema.target: targets}
     check_values(batch, schema, features.name)
     return batch
@@ -108,12 +115,15 @@ class Reader:
     records = self.open()
     try:
       return records.__getitems__([int(row) for row in rows])
-    except (RuntimeError, ValueError, IndexError, OSError) as error:
-      raise UserError(
-        f"expected readable records of {self.features.name}, {self.split}",
-        f"got: {_line(error)}",
-        f"delete its folder in {self.data_dir} to prepare it again",
-      ) from error
+    except Exception as error:  # Damaged records make TFDS raise any.
+      raise self._damaged(error) from error
+
+  def _damaged(self, error: Exception) -> UserError:
+    return UserError(
+      f"expected readable records of {self.features.name}, {self.split}",
+      f"got: {_line(error)}",
+      f"delete its folder in {self.data_dir} to prepare it again",
+    )
 
   def open(self) -> Any:
     """Returns the TFDS data source, which is opened once."""
@@ -149,9 +159,10 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
   sizes = {
     name: info.num_examples for name, info in builder.info.splits.items()
   }
-  if "train" not in sizes:
+  if sizes.get("train", 0) < 1 or min(sizes.values()) < 0:
     raise UserError(
-      f"expected {features.name} to have a train split", f"got {sorted(sizes)}"
+      f"expected {features.name} to have a train split with examples",
+      f"got {sizes}",
     )
   where = selection["builder"], selection["data_dir"]
   readers = {
@@ -182,14 +193,16 @@ def _check_records(reader: Reader, builder) -> None:
       f"got {builder.info.file_format} in {builder.data_dir}",
       "choose another data_dir to prepare it again",
     ) from error
-  except (OSError, RuntimeError, ValueError) as error:
+  except UserError:
+    raise
+  except Exception as error:  # Damaged metadata makes TFDS raise any.
     raise UserError(expected, f"got: {_line(error)}", remedy) from error
   if count != len(reader):
     raise UserError(expected, f"got {count}", remedy)
 
 
 def _line(error: Exception) -> str:
-  return " ".join(str(error).split()) or repr(error)
+  return " ".join(str(error).split())[:200] or repr(error)
 
 
 def _describe(builder, selection: Mapping[str, Any]) -> Features:

@@ -75,8 +75,7 @@ def tfds_source(
       "got an empty string",
       'for example builder="mnist"',
     )
-  home = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  root = pathlib.Path(home).expanduser()
+  root = _data_dir(data_dir)
   # Not the whole of `root`, which may hold other data sets.
   folder = root / builder.split("/")[0].split(":")[0]
   selection = {
@@ -105,6 +104,22 @@ def tfds_source(
     folder=cache_dir,
     max_bytes=in_memory_limit,
   )
+
+
+def _data_dir(data_dir: str) -> pathlib.Path:
+  """Returns the folder of the prepared data sets, which may be missing."""
+  home = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+  root = pathlib.Path(home).expanduser()
+  try:
+    root.stat()
+  except FileNotFoundError:
+    pass
+  except (OSError, ValueError) as error:
+    raise UserError(
+      "expected data_dir to be the path of a folder",
+      f"got {home!r:.80}: {getattr(error, 'strerror', None) or error}",
+    ) from error
+  return root
 
 
 def tfds_builder(*, builder: str = "", **settings: Any) -> Splits:

@@ -41,8 +41,10 @@ def open_plain(path: Path, link_root: Path | None = None) -> IO[bytes]:
     UserError: the file is missing, a link, a folder, a pipe, a pointer of Git
       LFS, or cannot be read.
   """
-  if link_root and path.resolve().is_relative_to(link_root.resolve()):
-    path = path.resolve()
+  if link_root:
+    target = Path(os.path.realpath(path))
+    if target.is_relative_to(os.path.realpath(link_root)):
+      path = target
   try:
     file = storage.open_plain(path)
   except (OSError, ValueError) as error:

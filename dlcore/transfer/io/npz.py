@@ -5,6 +5,7 @@ actual number of bytes before an array is allocated. Nothing is unpickled.
 """
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.filesystem import open_zip
 from dlcore.transfer.io import files
 
 SUFFIX = ".npy"
@@ -39,6 +41,7 @@ DAMAGE = (
   OSError,
   RuntimeError,
   NotImplementedError,
+  tokenize.TokenError,  # Of a header that is not Python.
   zipfile.BadZipFile,
   zlib.error,
 )
@@ -58,7 +61,7 @@ class File(Mapping[str, np.ndarray]):
     try:
       with (
         files.open_plain(self.path) as file,
-        zipfile.ZipFile(file) as self._archive,
+        open_zip(file, max_members=MAX_MEMBERS) as self._archive,
       ):
         self._members = _members(self._archive)
     except (ValueError, NotImplementedError, zipfile.BadZipFile) as error:
@@ -100,13 +103,11 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
   """Returns the entries by array name.
 
   Raises:
-    ValueError: there are too many entries, their total size is too large, a
-      name is repeated, or an entry is not an array.
+    ValueError: their total size is too large, a name is repeated, or an entry
+      is not an array.
   """
   members: dict[str, zipfile.ZipInfo] = {}
   entries = archive.infolist()
-  if len(entries) > MAX_MEMBERS:
-    raise ValueError(f"{len(entries):,} members, more than {MAX_MEMBERS:,}")
   for entry in entries:
     name = entry.filename.removesuffix(SUFFIX)
     if name == entry.filename or entry.flag_bits & 1:  # Bit 0: encrypted.

@@ -62,13 +62,13 @@ def open_weights(source: str | Path) -> Weights:
     UserError: the source does not exist or fails a check.
   """
   path, link_root = locate(source)
-  if link_root and path.is_dir():
+  if link_root and os.path.isdir(path):
     return _folder(path, link_root)
-  if (path / "checkpoints").is_dir():
+  if os.path.isdir(path / "checkpoints"):
     return Weights(_run_variables(path))
-  if path.is_dir():
+  if os.path.isdir(path):
     return _folder(path)
-  if not path.exists() and not path.is_symlink():
+  if not os.path.lexists(path):
     raise not_found(
       source,
       "expected weights: a .safetensors or .npz file, a folder with "
@@ -87,7 +87,7 @@ def locate(source: str | Path) -> tuple[Path, Path | None]:
     path = hub.download(text.removeprefix(SCHEME), missing_files)
     return path, _blobs(path) or path  # Some caches hold copies, not links.
   path = Path(os.path.expanduser(text))
-  return path, _blobs(path if path.is_dir() else path.parent)
+  return path, _blobs(path if os.path.isdir(path) else path.parent)
 
 
 def not_found(source: str | Path, expected: str) -> UserError:
@@ -131,7 +131,7 @@ def _blobs(folder: Path) -> Path | None:
   That is `models--ORG--NAME/blobs` for `models--ORG--NAME/snapshots/REVISION`.
   Other folders have None: their links are not followed.
   """
-  folder = folder.resolve() if folder.is_dir() else folder
+  folder = folder.resolve() if os.path.isdir(folder) else folder
   repository = folder.parent.parent
   if folder.parent.name != "snapshots":
     return None

@@ -61,16 +61,17 @@ def run(call: Callable[[], Any]) -> tuple[int, Any]:
 
   Unexpected exceptions propagate.
   """
-  if isinstance(call, Script):
-    try:
-      call()
-    except SystemExit as end:
-      return (end.code if isinstance(end.code, int) else 1), None
-    return 0, None
   values = []
-  return command.call(lambda: values.append(call()), ["hostile"]), (
-    values[0] if values else None
-  )
+  try:
+    if isinstance(call, Script):
+      call()
+    else:
+      sys.argv = ["hostile"]
+      command.run(lambda: values.append(call()))
+  except SystemExit as end:
+    code = end.code if isinstance(end.code, int) else 1
+    return code, values[0] if values else None
+  return 0, None
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> str:

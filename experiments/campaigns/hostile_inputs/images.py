@@ -21,7 +21,7 @@ FORMATS = (
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
-def folder_case(folder: Path, **settings: Any) -> Case:
+def folder_case(folder: Path, /, **settings: Any) -> Case:
   """Returns the case that loads a folder of classes."""
 
   def call() -> data.Splits:

@@ -81,7 +81,7 @@ def mutate_json(path: Path, generator: random.Random) -> None:
   """Changes, removes, moves or repeats a value of a JSON file."""
   try:
     content = json.loads(path.read_text())
-  except ValueError:
+  except (ValueError, RecursionError):  # It may be mutated already.
     mutate_bytes(path, generator)
     return
   if generator.random() < 0.1:
@@ -113,7 +113,7 @@ def mutate_json(path: Path, generator: random.Random) -> None:
       holder[key] = (
         text[:at] + chr(generator.randrange(1, 0x500)) + text[at + 1 :]
       )
-    case 5 if type(holder[key]) in (int, float):
+    case 5 if type(holder[key]) in (int, float) and abs(holder[key]) < 1e300:
       holder[key] *= generator.choice((-1, 0, 2, 10**6, 10**12, 0.5))
     case _:
       holder[key] = generator.choice(EXTREMES)

@@ -245,7 +245,8 @@ def archives(folder: Path, generator: random.Random, valid: Path) -> Case:
   name = generator.choice(sorted(arrays))
   arrays[name] = generator.choice(
     (np.array([Call()], object), np.zeros((0, 3)), np.full((9, 9), np.nan),
-     np.array("x"), np.array(10**18), np.zeros((3, 1000, 10)), arrays[name][:1])
+     np.array("x"), np.array(10**18), np.zeros((3, 1000, 10)),
+     np.atleast_1d(arrays[name])[:1])
   )  # fmt: skip
   (run / SUMS).unlink()
   if generator.random() < 0.2:

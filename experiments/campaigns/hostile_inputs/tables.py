@@ -37,7 +37,7 @@ CELLS = (
 )
 
 
-def table_case(path: Path, **settings: Any) -> Case:
+def table_case(path: Path, /, **settings: Any) -> Case:
   """Returns the case that loads a table with the target `answer`."""
 
   def call() -> data.Splits:

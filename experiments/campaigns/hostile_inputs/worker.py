@@ -107,22 +107,24 @@ def call(
 def _watch(process: int, receive: int, folder: Path, bounds: Bounds) -> Outcome:
   """Waits for a worker; kills it when it exceeds a bound."""
   os.set_blocking(receive, False)
-  content, begin, wall, waited, killed = b"", None, 0.0, 0.0, ""
-  last = active = 0.0
+  content, begin, last, killed = b"", None, 0.0, ""
+  waited = idle = 0.0
+  now = time.monotonic()
   while True:
     done, status, usage = os.wait4(process, os.WNOHANG)
     content += _drain(receive)
     if done:
       break
+    used, before, now = _cpu(process), now, time.monotonic()
     if begin is None and b"\n" in content:
-      begin, wall = _cpu(process), time.monotonic()
-      last, active = begin, wall
-    if begin is not None and not killed:
-      now, used = time.monotonic(), _cpu(process)
-      waited = now - wall
-      if used > last:
-        last, active = used, now
-      if max(used - begin, now - active, waited / WALL) > bounds.seconds:
+      begin = last = used
+    elif begin is not None and not killed:
+      # A long interval means that this process was suspended, not the worker.
+      passed = 0.0 if _is_stopped(process) else min(now - before, 1.0)
+      waited += passed
+      idle = 0.0 if used > last else idle + passed
+      last = used
+      if max(used - begin, idle, waited / WALL) > bounds.seconds:
         killed = "hang"
       elif _status(process, "VmRSS") > bounds.memory:
         killed = "memory"
@@ -158,9 +160,18 @@ def _drain(receive: int) -> bytes:
 
 def _cpu(process: int) -> float:
   """Returns the CPU seconds of a process."""
-  text = _read(Path(f"/proc/{process}/stat")).rpartition(")")[2].split()
-  ticks = sum(map(int, text[11:13])) if text else 0
+  ticks = sum(map(int, _state(process)[11:13]))
   return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _is_stopped(process: int) -> bool:
+  """Returns whether a process is suspended, as by SIGSTOP."""
+  return _state(process)[:1] in (["T"], ["t"])
+
+
+def _state(process: int) -> list[str]:
+  """Returns the fields of Linux's description that follow the name."""
+  return _read(Path(f"/proc/{process}/stat")).rpartition(")")[2].split()
 
 
 def _status(process: int | str, name: str) -> int:
@@ -227,7 +238,9 @@ def _redirect(folder: Path) -> None:
     os.dup2(file, number)
     os.close(file)
   sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-  sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+  sys.stderr = os.fdopen(
+    2, "w", buffering=1, errors="backslashreplace", closefd=False
+  )
   logging.getLogger("dlcore").handlers.clear()  # They hold the parent's stream.
   faulthandler.enable(os.fdopen(os.dup(2), "w"))
 

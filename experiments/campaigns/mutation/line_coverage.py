@@ -2,10 +2,12 @@
 
 Each process writes a JSON object
 `{"lines": {"PATH:LINE": [test, ...]}, "seconds": {test: seconds}}` to a file in
-the folder that the environment variable LINE_COVERAGE names.
+the folder that the environment variable LINE_COVERAGE names. The test of lines
+that run at an import is "".
 """
 
 import collections
+import inspect
 import json
 import os
 import sys
@@ -58,5 +60,8 @@ def pytest_sessionfinish() -> None:
 def _record_line(code, line: int):
   path = code.co_filename
   if path.startswith(PACKAGE):
-    _lines[f"{path[len(str(ROOT)) + 1 :]}:{line}"].add(_running[0])
+    # Lines of a module or class run in the first test that imports it.
+    of_function = code.co_flags & inspect.CO_OPTIMIZED
+    test = _running[0] if of_function else ""
+    _lines[f"{path[len(str(ROOT)) + 1 :]}:{line}"].add(test)
   return sys.monitoring.DISABLE

@@ -63,6 +63,13 @@ class Site(NamedTuple):
     assert text[self.start : self.stop] == self.old
     return text[: self.start] + self.new + text[self.stop :]
 
+  def mutated_line(self, text: str) -> str:
+    """Returns the line of the mutated file that has the change."""
+    mutated = self.apply(text)
+    start = mutated.rfind("\n", 0, self.start) + 1
+    stop = mutated.find("\n", self.start + len(self.new))
+    return mutated[start:stop].strip()
+
 
 def find_sites(root: Path, path: Path) -> list[Site]:
   """Returns all mutants of a file whose text is still valid Python."""
