@@ -1,6 +1,7 @@
 """Convolution of images by the fastest formulation for each backend."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -31,7 +32,8 @@ def convolution(
 
   The result and its derivatives of any order and mode equal those of
   `lax.conv_general_dilated`, which is used on GPU and TPU. On CPU other
-  formulations are used where they are faster; see `convolution_primitive` and
+  formulations are used where they are faster: see `convolution_primitive`,
+  which the environment variable `DLCORE_CONVOLUTION=xla` turns off, and
   `_forward`.
 
   Args:
@@ -53,7 +55,8 @@ def convolution(
     padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
   pads = tuple(map(tuple, padding))
   strides, dilation = tuple(strides), tuple(dilation)
-  if (*dilation, groups) == (1, 1, 1):
+  is_enabled = os.environ.get("DLCORE_CONVOLUTION") != "xla"
+  if is_enabled and (*dilation, groups) == (1, 1, 1):
     plain = {"strides": strides, "pads": pads}
     if convolution_primitive.is_suited(x, kernel, **plain):
       return convolution_primitive.convolve(x, kernel, **plain)

@@ -31,6 +31,18 @@ CASES = [
   (2, 10, 9, 4, 4, (3, 3), {"groups": 4, "dilation": (2, 3)}),
   (31, 16, 16, 4, 8, (3, 3), {}),
 ]
+# With enough channels and pixels for the primitive: Winograd's algorithm with
+# even and odd sizes, and the gradient of the kernels in chunks.
+WINOGRAD = (8, 9, 8, 64, 65, (3, 3), {})
+PRIMITIVE = [
+  WINOGRAD,
+  (6, 11, 12, 65, 64, (3, 3), {"padding": ((0, 2), (1, 0))}),
+  (6, 9, 8, 33, 40, (3, 3), {"strides": (2, 1)}),
+  (5, 9, 9, 40, 33, (3, 1), {"strides": (3, 2), "padding": "VALID"}),
+  (6, 9, 8, 40, 33, (1, 1), {"strides": (2, 2), "padding": "VALID"}),
+  (6, 5, 8, 40, 33, (2, 2), {}),
+]
+CASES += PRIMITIVE
 
 
 def make(case, dtype=jnp.float32):
@@ -86,38 +98,48 @@ def test_output_and_gradients_equal_those_of_flax(case):
   assert_close(actual, expected)
 
 
-@pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[8], *PRIMITIVE], ids=str)
+@pytest.mark.fast_cases(str(CASES[0]), str(PRIMITIVE[2]))
 def test_jit_vmap_jvp_and_second_derivatives_equal_those_of_lax(case):
-  x, kernel, _ = make(case)
+  x, kernel, settings = make(case)
+  scale = 1 / np.sqrt(kernel[..., 0].size)  # Outputs near 1, where sine bends.
+  fast = functools.partial(convolution, **settings)
 
   def lax_convolution(x, kernel):
+    strides = settings.get("strides", (1, 1))
+    padding = settings.get("padding", "SAME")
     return jax.lax.conv_general_dilated(
-      x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+      x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
   def derivatives(function):
     def energy(x, kernel):
-      return jnp.sum(jnp.sin(function(x, kernel)))
+      return jnp.sum(jnp.sin(scale * function(x, kernel)))
 
     direction = jnp.ones_like(kernel)
     tangents = (jnp.ones_like(x), direction)
-    slope = jax.grad(energy, 1)
+    slope, of_x = jax.grad(energy, 1), jax.grad(energy)
     return {
       "jvp": jax.jvp(function, (x, kernel), tangents),
       "hessian": jax.jvp(lambda k: slope(x, k), (kernel,), (direction,)),
+      "mixed": jax.jvp(lambda k: of_x(x, k), (kernel,), (direction,)),
       "twice": jax.grad(lambda k: jnp.sum(slope(x, k) ** 2))(kernel),
+      "of x": jax.grad(lambda x: jnp.sum(of_x(x, kernel) ** 2))(x),
       "vmap": jax.vmap(jax.grad(energy, (0, 1)))(
         jnp.stack([x, 2 * x]), jnp.stack([kernel, 3 * kernel])
+      ),
+      "one kernel": jax.vmap(slope, (1, None))(
+        jnp.stack([x, 2 * x], axis=1), kernel
       ),
     }
 
   actual, expected = (
     jax.jit(lambda f=f: derivatives(f), compiler_options=FAST)()
-    for f in (convolution, lax_convolution)
+    for f in (fast, lax_convolution)
   )
   # Second derivatives sum the rounding errors of two convolutions.
   assert_close(actual, expected, 3e-5)
-  assert_close(convolution(x, kernel), lax_convolution(x, kernel))
+  assert_close(fast(x, kernel), lax_convolution(x, kernel))
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=str)
@@ -147,9 +169,21 @@ def test_the_module_has_the_parameters_and_output_of_flax():
     assert_close(y, other_y)
 
 
+def test_an_environment_variable_selects_the_convolution_of_xla(monkeypatch):
+  x, kernel, _ = make(WINOGRAD)
+
+  def program():
+    return str(jax.make_jaxpr(lambda x, k: convolution(x, k))(x, kernel))
+
+  assert "image_convolution" in program()
+  monkeypatch.setenv("DLCORE_CONVOLUTION", "xla")
+  assert "image_convolution" not in program()
+
+
+@pytest.mark.parametrize("case", [CASES[7], WINOGRAD], ids=str)
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_accelerators_use_the_convolution_of_xla(platform):
-  x, kernel, _ = make(CASES[7])
+def test_accelerators_use_the_convolution_of_xla(platform, case):
+  x, kernel, _ = make(case)
 
   def loss(function):
     return jax.jit(jax.grad(lambda x, k: jnp.sum(function(x, k) ** 2), (0, 1)))
@@ -161,14 +195,15 @@ def test_accelerators_use_the_convolution_of_xla(platform):
   assert "stablehlo.slice" not in program
 
 
-def test_a_sharded_batch_is_not_gathered():
+@pytest.mark.parametrize("channels", [4, 64])
+def test_a_sharded_batch_is_not_gathered(channels):
   mesh = jax.make_mesh(
     (8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
   )
   sharding = jax.sharding.NamedSharding(
     mesh, jax.sharding.PartitionSpec("data")
   )
-  x, kernel, _ = make((64, 16, 16, 4, 8, (3, 3), {}))
+  x, kernel, _ = make((64, 16, 16, channels, 2 * channels, (3, 3), {}))
   gradient = jax.jit(jax.grad(lambda k, x: jnp.sum(convolution(x, k) ** 2)))
   single = gradient(kernel, x)
   compiled = gradient.lower(kernel, jax.device_put(x, sharding)).compile()
