@@ -172,7 +172,7 @@ def test_garbage_of_multiprocessing_does_not_disturb_the_import():
 import gc, multiprocessing, sys
 from dlcore.data.tfds.package import import_tfds
 gc.disable()
-cycle = [multiprocessing.Lock()]
+cycle = [multiprocessing.get_context("spawn").Lock()]
 cycle.append(cycle)
 del cycle
 
