@@ -167,6 +167,31 @@ def test_prepared_mnist_is_read_from_the_cache_without_importing_tfds(mnist):
   assert done.stdout.split("\n")[:2] == [splits.train.info.sha256, "[]"]
 
 
+def test_garbage_of_multiprocessing_does_not_disturb_the_import():
+  program = """
+import gc, multiprocessing, sys
+from dlcore.data.tfds.package import import_tfds
+gc.disable()
+cycle = [multiprocessing.get_context("spawn").Lock()]
+cycle.append(cycle)
+del cycle
+
+def collect(frame, event, value):
+  if frame.f_code.co_name == "_lazy_import":
+    gc.collect()
+
+sys.setprofile(collect)
+print(import_tfds().__name__)
+"""
+  done = subprocess.run(
+    [sys.executable, "-c", program],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert (done.stdout, done.stderr) == ("tensorflow_datasets\n", "")
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_png_stand_in_loses_nothing(channels, dtype):

@@ -7,9 +7,11 @@ import pathlib
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from dlcore.data.tfds import stand_ins
 from dlcore.data.tfds.metadata import check_metadata, damaged
+from dlcore.data.tfds.package import import_tfds
 from dlcore.errors import UserError, nearest
 from dlcore.filesystem import locked
 
@@ -59,7 +61,7 @@ def prepared_builder(
 
 
 def _builder(name: str, data_dir: pathlib.Path):
-  import tensorflow_datasets as tfds
+  tfds: Any = import_tfds()
   from tensorflow_datasets.core import registered
 
   folder = data_dir / name.split("/")[0].split(":")[0]
@@ -95,7 +97,7 @@ def _builder(name: str, data_dir: pathlib.Path):
 
 
 def _prepare(builder, manual_dir: str, *, download: bool, verify: bool) -> None:
-  import tensorflow_datasets as tfds
+  tfds: Any = import_tfds()
   from tensorflow_datasets.core.download import (
     download_manager,
     extractor,

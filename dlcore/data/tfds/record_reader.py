@@ -13,6 +13,7 @@ from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import Schema
 from dlcore.data.normalization import sample
 from dlcore.data.tfds import preparation
+from dlcore.data.tfds.package import import_tfds
 from dlcore.data.value_checks import check_values
 from dlcore.errors import UserError, lookup
 
@@ -128,7 +129,7 @@ class Reader:
   def open(self) -> Any:
     """Returns the TFDS data source, which is opened once."""
     if self.records is None:
-      import tensorflow_datasets as tfds
+      tfds: Any = import_tfds()
 
       builder: Any = preparation.prepared_builder(
         self.builder, data_dir=pathlib.Path(self.data_dir), download=False
@@ -211,7 +212,7 @@ def _describe(builder, selection: Mapping[str, Any]) -> Features:
   Raises:
     UserError: a feature is unknown or of an unsupported type.
   """
-  import tensorflow_datasets as tfds
+  tfds: Any = import_tfds()
 
   info: Any = builder.info
   keys = info.supervised_keys or ("image", "label")
@@ -276,7 +277,7 @@ def _shape(
   Raises:
     UserError: the feature is not an image or a tensor of a known shape.
   """
-  import tensorflow_datasets as tfds
+  tfds: Any = import_tfds()
 
   shape: tuple[Any, ...] = tuple(feature.shape or ())
   if is_image:

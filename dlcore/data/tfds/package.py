@@ -1,0 +1,24 @@
+"""The import of TensorFlow Datasets."""
+
+import functools
+import gc
+from types import ModuleType
+
+
+@functools.cache  # Once in a process.
+def import_tfds() -> ModuleType:
+  """Imports TensorFlow Datasets while the garbage collector is off.
+
+  During its import the package replaces Python's `__import__` by one that
+  refuses relative imports. The finalizers of the locks of `multiprocessing`
+  import relatively, and would print a traceback each.
+  """
+  gc.collect()
+  was_enabled = gc.isenabled()
+  gc.disable()
+  try:
+    import tensorflow_datasets
+  finally:
+    if was_enabled:
+      gc.enable()
+  return tensorflow_datasets
