@@ -27,9 +27,10 @@ MAX_KERNEL = 9
 """Maximum number of pixels of a kernel: each is a copy of the images."""
 
 MIN_CHANNELS_WINOGRAD = 64
-MIN_TILES_WINOGRAD = 128
-"""With fewer tiles of 2x2 pixels in the batch, the transform of the kernels
-takes longer than the convolution."""
+
+MIN_PIXELS = 512
+"""Of all outputs of a batch. With fewer, the transform of the kernels takes
+longer than the convolution."""
 
 
 def is_suited(
@@ -51,7 +52,7 @@ def is_suited(
   for size, pad in zip(kernel.shape[:2], pads, strict=True):
     if not all(0 <= number < size for number in pad):
       return False
-  if 0 in _output_shape(x, kernel, strides, pads):
+  if math.prod(_output_shape(x, kernel, strides, pads)[:3]) < MIN_PIXELS:
     return False
   # Only of its own primitives does JAX infer the layout over devices.
   kind, other = (jax.typeof(a).update(shape=(0,) * 4) for a in (x, kernel))
@@ -115,26 +116,21 @@ def _xla_kernel_gradient(x, y, *, size, **settings):
 
 
 def _cpu_convolution(x, kernel, *, strides, pads, transposed):
-  shape = _output_shape(x, kernel, strides, pads, transposed)
-  if _fits_winograd(shape, kernel.shape, strides):
+  if _fits_winograd(kernel.shape, strides):
     return winograd.convolve(x, kernel, pads, transposed=transposed)
   settings = {"strides": strides, "pads": pads, "transposed": transposed}
   return _xla_convolution(x, kernel, **settings)
 
 
 def _cpu_kernel_gradient(x, y, *, size, strides, pads):
-  if _fits_winograd(y.shape, (*size, x.shape[-1], y.shape[-1]), strides):
+  if _fits_winograd((*size, x.shape[-1], y.shape[-1]), strides):
     return winograd.kernel_gradient(x, y, pads)
   return _sum_of_products(x, y, size, strides, pads)
 
 
-def _fits_winograd(output, kernel, strides) -> bool:
-  batch, size_y, size_x, _ = output
-  return (
-    (*kernel[:2], *strides) == (3, 3, 1, 1)
-    and min(kernel[2:]) >= MIN_CHANNELS_WINOGRAD
-    and batch * -(-size_y // 2) * -(-size_x // 2) >= MIN_TILES_WINOGRAD
-  )
+def _fits_winograd(kernel, strides) -> bool:
+  is_square = (*kernel[:2], *strides) == (3, 3, 1, 1)
+  return is_square and min(kernel[2:]) >= MIN_CHANNELS_WINOGRAD
 
 
 def _sum_of_products(x, y, size, strides, pads):
