@@ -45,6 +45,8 @@ def is_suited(
   """
   if x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
     return False
+  if not all(isinstance(size, int) for size in x.shape):  # Symbolic in export.
+    return False
   if min(kernel.shape[2:]) < MIN_CHANNELS or x.shape[0] < 2:
     return False
   if math.prod(kernel.shape[:2]) > MAX_KERNEL:

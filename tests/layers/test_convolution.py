@@ -195,6 +195,14 @@ def test_accelerators_use_the_convolution_of_xla(platform, case):
   assert "stablehlo.slice" not in program
 
 
+def test_a_batch_of_any_size_is_exported():
+  x, kernel, _ = make(WINOGRAD)
+  (batch,) = jax.export.symbolic_shape("B")
+  shape = jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
+  exported = jax.export.export(jax.jit(convolution))(shape, kernel)
+  assert_close(exported.call(x[:3], kernel), convolution(x[:3], kernel))
+
+
 @pytest.mark.parametrize("channels", [4, 64])
 def test_a_sharded_batch_is_not_gathered(channels):
   mesh = jax.make_mesh(
