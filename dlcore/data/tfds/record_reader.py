@@ -164,6 +164,7 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
       f"expected {features.name} to have a train split with examples",
       f"got {sizes}",
     )
+  _check_sizes(sizes, builder)
   where = selection["builder"], selection["data_dir"]
   readers = {
     ours: Reader(features, *where, theirs, sizes[theirs])
@@ -178,6 +179,20 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
     if all(example[features.target_feature] < 0 for example in some):
       del readers["test"]
   return readers
+
+
+def _check_sizes(sizes: Mapping[str, int], builder) -> None:
+  """Checks that the files may hold so many records, before they are listed.
+
+  Raises:
+    UserError: a record has less than a byte on average.
+  """
+  folder = pathlib.Path(builder.data_path)
+  num_bytes = sum(path.stat().st_size for path in folder.iterdir())
+  if sum(sizes.values()) > num_bytes:
+    raise preparation.damaged(
+      folder, f"{sizes} examples in files of {num_bytes:,} bytes"
+    )
 
 
 def _check_records(reader: Reader, builder) -> None:
