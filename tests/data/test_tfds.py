@@ -404,13 +404,22 @@ def test_other_numbers_of_examples_than_there_are_are_refused(
     data.load("cifar10", **settings)
 
 
-def test_records_that_are_a_pipe_are_refused(tmp_path, small_cifar):
+@pytest.mark.parametrize(
+  ("make", "reason"),
+  [
+    (os.mkfifo, "not a plain file"),
+    (lambda path: path.symlink_to(path), "symbolic links"),
+  ],
+)
+def test_records_that_are_no_plain_file_are_refused(
+  make, reason, tmp_path, small_cifar
+):
   data.load("cifar10", **small_cifar)
   records = next(tmp_path.rglob("*train.array_record*"))
   records.unlink()
-  os.mkfifo(records)
+  make(records)
   settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
-  _refused("not a plain file", "cifar10", **settings)
+  _refused(reason, "cifar10", **settings)
 
 
 def test_an_unknown_feature_is_reported_with_the_nearest(small_cifar):

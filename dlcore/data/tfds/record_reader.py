@@ -185,10 +185,13 @@ def _check_sizes(sizes: Mapping[str, int], builder) -> None:
   """Checks that the files may hold so many records, before they are listed.
 
   Raises:
-    UserError: a record has less than a byte on average.
+    UserError: a record has less than a byte on average, or a file is missing.
   """
   folder = pathlib.Path(builder.data_path)
-  num_bytes = sum(path.stat().st_size for path in folder.iterdir())
+  try:
+    num_bytes = sum(path.stat().st_size for path in folder.iterdir())
+  except OSError as error:  # A link without a file, or to itself.
+    raise preparation.damaged(folder, str(error)) from error
   if sum(sizes.values()) > num_bytes:
     raise preparation.damaged(
       folder, f"{sizes} examples in files of {num_bytes:,} bytes"
