@@ -203,6 +203,13 @@ def _mistake(error: BaseException, takes_config: bool) -> UserError | None:
       f"got: {error}",
       "free some space and run the same command again to resume",
     )
+  if isinstance(error, PermissionError) and error.filename is not None:
+    return UserError(
+      f"expected the permission to use {error.filename}",
+      f"got: {error.strerror}",
+    )
+  if isinstance(error, ValueError) and "embedded null byte" in str(error):
+    return UserError("expected paths without null bytes", f"got: {error}")
   return None
 
 

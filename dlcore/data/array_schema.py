@@ -18,6 +18,13 @@ from dlcore.filesystem import open_zip
 MAX_MEMBERS = 1024
 """Arrays in a file."""
 
+MAX_COMPRESSION_RATIO = 64
+"""Limit of uncompressed over compressed size: a small file must not take
+minutes."""
+
+EXPANSION_SLACK = 1 << 24
+"""Bytes added to that limit, for small arrays."""
+
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Those that NumPy writes. The dictionary of LZMA may take gigabytes."""
 
@@ -106,6 +113,12 @@ class _Member:
       ) from None
     if entry.compress_type not in COMPRESSIONS:
       raise ValueError(f"unknown compression of {name!r}")
+    limit = MAX_COMPRESSION_RATIO * entry.compress_size + EXPANSION_SLACK
+    if entry.file_size > limit:
+      raise ValueError(
+        f"{entry.compress_size:,} bytes of {name!r} that expand to "
+        f"{entry.file_size:,}: write it by np.savez, uncompressed"
+      )
     self.stream: IO[bytes] = stack.enter_context(archive.open(entry))
     sizes, self.stored = _header(self.stream, name)
     self.dtype, self.shape = np.dtype(dtype), shape

@@ -158,9 +158,11 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   except UserError as error:
     logger.warning("writing again: %s", "; ".join(error.lines[:2]))
     return None
+  metrics = summary.get("metrics")
+  complete = isinstance(metrics, dict)
   numbers = [summary.get(name) for name in PRINTED]
-  complete = all(isinstance(number, int | float) for number in numbers)
-  complete &= isinstance(summary.get("metrics"), dict)
+  numbers += metrics.values() if complete else []
+  complete &= all(isinstance(number, int | float) for number in numbers)
   early = summary.get("stopped_early") is True
   finished = summary.get("finished") and (early or summary.get("step") == steps)
   newest = folder.newest_step() if folder.has_checkpoints() else None

@@ -6,6 +6,7 @@ is read, links are not followed and nothing is unpickled.
 
 import dataclasses
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ MAX_JSON_BYTES = 2**24
 ERRORS = (
   *(ValueError, TypeError, LookupError, EOFError, OSError),
   *(RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error),
+  tokenize.TokenError,  # Of the header of an array that is not Python.
 )
 """Errors that the content of a file can cause."""
 

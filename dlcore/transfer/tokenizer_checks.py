@@ -153,7 +153,7 @@ def check_ids(tokenizer: Mapping[str, Any]) -> None:
   """Checks that all ids are int32, and those of templates in the vocabulary.
 
   Raises:
-    ValueError: an id is not.
+    ValueError: an id or a token type is not.
   """
   ids = set()
   for token, id_ in vocabulary_ids(tokenizer).items():
@@ -171,6 +171,19 @@ def check_ids(tokenizer: Mapping[str, Any]) -> None:
         raise ValueError(
           f"a template with the id {files.quoted(id_)}, which no token has"
         )
+    for type_id in _type_ids(part):
+      if type_id > MAX_ID:
+        raise ValueError(f"a template with the token type {type_id}")
+
+
+def _type_ids(part: Mapping[str, Any]) -> Iterator[int]:
+  """Yields the token types that a template assigns."""
+  for name in ("single", "pair"):
+    pieces = part.get(name)
+    for piece in pieces if isinstance(pieces, list) else ():
+      for item in _object(piece).values():
+        if type(type_id := _object(item).get("type_id")) is int:
+          yield type_id
 
 
 def _template_ids(part: Mapping[str, Any]) -> Iterator[Any]:

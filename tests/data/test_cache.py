@@ -65,7 +65,10 @@ def test_a_changed_file_is_read_again_and_the_old_entry_is_removed(
   assert len(built) == 3
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "pickle", "remove", "text"])
+DAMAGES = ("cut", "flip", "empty", "header", "pickle", "remove", "text")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_built_again(load, tmp_path, damage):
   load, built, _ = load
   load()
@@ -79,6 +82,10 @@ def test_a_damaged_entry_is_built_again(load, tmp_path, damage):
     file.write_bytes(content)
   elif damage == "pickle":
     np.save(file, np.array([{}], object), allow_pickle=True)
+  elif damage == "empty":
+    file.write_bytes(b"")
+  elif damage == "header":
+    file.write_bytes(content[:10] + b"(" * (len(content) - 10))
   elif damage == "remove":
     file.unlink()
   else:

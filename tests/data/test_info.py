@@ -370,6 +370,13 @@ def test_malformed_npz_files_are_refused(tokens, tmp_path):
     new = {k: v for k, v in {**arrays, **changed}.items() if v is not None}
     np.savez(path, **new)
     assert reason in _error(path, source.info)
+  zeros = {name: np.zeros((1 << 22, 4), np.int32) for name in arrays}
+  np.savez_compressed(path, **zeros)
+  assert "that expand to 67,108,992" in _error(path, source.info)
+  with zipfile.ZipFile(path, "w") as archive:  # A header that is not Python.
+    archive.writestr("input_ids.npy", b"\x93NUMPY\1\0\4\0((((")
+    archive.writestr("attention_mask.npy", b"")
+  assert "EOF in multi-line statement" in _error(path, source.info)
 
 
 def test_an_npz_file_of_many_members_is_refused(tokens, tmp_path):

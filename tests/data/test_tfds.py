@@ -411,8 +411,10 @@ def test_damaged_metadata_is_reported(
   assert len(error.value.lines) == 3
 
 
-@pytest.mark.parametrize(("train", "test"), [("0", "0"), ("20", "-5")])
-def test_a_data_set_without_examples_is_refused(
+@pytest.mark.parametrize(
+  ("train", "test"), [("0", "0"), ("20", "-5"), ("20", str(10**12))]
+)
+def test_other_numbers_of_examples_than_there_are_are_refused(
   train, test, tmp_path, small_cifar
 ):
   data.load("cifar10", **small_cifar)
@@ -422,16 +424,27 @@ def test_a_data_set_without_examples_is_refused(
     split["shardLengths"] = [{"train": train, "test": test}[split["name"]]]
   path.write_text(json.dumps(content))
   settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
-  _refused("a train split with examples", "cifar10", **settings)
+  expected = "a train split with examples|examples in files of"
+  with pytest.raises(UserError, match=expected):
+    data.load("cifar10", **settings)
 
 
-def test_records_that_are_a_pipe_are_refused(tmp_path, small_cifar):
+@pytest.mark.parametrize(
+  ("make", "reason"),
+  [
+    (os.mkfifo, "not a plain file"),
+    (lambda path: path.symlink_to(path), "symbolic links"),
+  ],
+)
+def test_records_that_are_no_plain_file_are_refused(
+  make, reason, tmp_path, small_cifar
+):
   data.load("cifar10", **small_cifar)
   records = next(tmp_path.rglob("*train.array_record*"))
   records.unlink()
-  os.mkfifo(records)
+  make(records)
   settings = small_cifar | {"cache_dir": str(tmp_path / "another")}
-  _refused("not a plain file", "cifar10", **settings)
+  _refused(reason, "cifar10", **settings)
 
 
 def test_an_unknown_feature_is_reported_with_the_nearest(small_cifar):

@@ -271,6 +271,17 @@ def test_a_full_disk_is_a_mistake(shell):
   assert "disk" in error_lines(shell("report", main=failing(error)))
 
 
+@pytest.mark.parametrize(
+  ("error", "hint"),
+  [
+    (PermissionError(errno.EACCES, "denied", "/proc/1/cwd"), "/proc/1/cwd"),
+    (ValueError("embedded null byte"), "null bytes"),
+  ],
+)
+def test_a_path_that_cannot_be_used_is_a_mistake(shell, error, hint):
+  assert hint in error_lines(shell("report", main=failing(error)))
+
+
 def device_memory():
   # More than the 128 TiB of addresses of a process, so that malloc fails even
   # if the kernel overcommits.

@@ -140,6 +140,9 @@ CASES = {
   "a template with an unknown token": template([CLS, A], {}),
   "a template with an unknown id": template([CLS, A], cls([999])),
   "a template with an id beyond int32": template([CLS, A], cls([2**32 - 1])),
+  "a template with a token type beyond int32": template(
+    [{"Sequence": {"id": "A", "type_id": 2**31}}], {}
+  ),
   "BERT's template with an unknown id": component(
     post_processor={
       "type": "BertProcessing",

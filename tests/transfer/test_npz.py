@@ -70,6 +70,7 @@ MEMBERS = {
     with_header(fields("__import__('os').abort()")),
     "a: ",
   ),
+  "a header that is not Python": ("a.npy", with_header("((("), "a: "),
   "a long header": ("a.npy", with_header(fields("(6,)") + " " * 20000), "a: "),
   "not an array": ("a.npy", b"hello", "a: "),
   "an empty member": ("a.npy", b"", "a: "),

@@ -165,6 +165,7 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
       f"expected {features.name} to have a train split with examples",
       f"got {sizes}",
     )
+  _check_sizes(sizes, builder)
   where = selection["builder"], selection["data_dir"]
   readers = {
     ours: Reader(features, *where, theirs, sizes[theirs])
@@ -179,6 +180,23 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
     if all(example[features.target_feature] < 0 for example in some):
       del readers["test"]
   return readers
+
+
+def _check_sizes(sizes: Mapping[str, int], builder) -> None:
+  """Checks that the files may hold so many records, before they are listed.
+
+  Raises:
+    UserError: a record has less than a byte on average, or a file is missing.
+  """
+  folder = pathlib.Path(builder.data_path)
+  try:
+    num_bytes = sum(path.stat().st_size for path in folder.iterdir())
+  except OSError as error:  # A link without a file, or to itself.
+    raise preparation.damaged(folder, str(error)) from error
+  if sum(sizes.values()) > num_bytes:
+    raise preparation.damaged(
+      folder, f"{sizes} examples in files of {num_bytes:,} bytes"
+    )
 
 
 def _check_records(reader: Reader, builder) -> None:
