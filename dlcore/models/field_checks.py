@@ -14,6 +14,8 @@ from dlcore.typing import Array
 
 DTYPES = ("float32", "bfloat16", "float16")
 
+MAX_INT = 2**31 - 1
+
 InheritedRate = Annotated[float | Array, "-1 for the rate of another field"]
 """Annotation of a rate that is that of another field by default. A config can
 hold -1, but not None."""
@@ -30,7 +32,7 @@ def check_fields(model: nn.Module) -> None:
   Rates, annotated as `float | Array`, are in [0, 1) or traced.
 
   Raises:
-    UserError: a field has another type.
+    UserError: a field has another type, or an integer is beyond int32.
   """
   for field in dataclasses.fields(model):
     value = getattr(model, field.name)
@@ -42,6 +44,10 @@ def check_fields(model: nn.Module) -> None:
         raise UserError(
           f"expected {field.name} to be {description}", f"got {value!r}"
         )
+    if any(_is_integer(n) and abs(n) > MAX_INT for n in _flatten(value)):
+      raise UserError(
+        f"expected {field.name} to be in the range of int32", f"got {value!r}"
+      )
 
 
 def check_at_least(model: nn.Module, minimum: int, *names: str) -> None:
