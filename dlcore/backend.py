@@ -3,10 +3,13 @@
 import contextlib
 import ctypes
 import os
+import platform
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+_keeps_freed_blocks = False
 
 
 def configure(config: Mapping[str, Any] | None = None) -> None:
@@ -21,10 +24,15 @@ def configure(config: Mapping[str, Any] | None = None) -> None:
 def configure_malloc() -> None:
   """Makes glibc keep freed large blocks instead of unmapping them every step.
 
-  The page faults of fresh blocks may otherwise take longer than the
-  arithmetic. All threads share one arena, since the arenas of threads hold
-  blocks of at most 64 MB.
+  The page faults of fresh blocks may otherwise take a third of a step. All
+  threads share one arena, since the arenas of threads hold blocks of at most
+  64 MB. `DLCORE_MALLOC=default` turns this off; other allocators, which are
+  preloaded, are left as they are.
   """
+  global _keeps_freed_blocks
+  default = os.environ.get("DLCORE_MALLOC") == "default"
+  if default or _preloaded_allocator() is not None:
+    return
   with contextlib.suppress(OSError, AttributeError):
     libc = ctypes.CDLL("libc.so.6")
     # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX of malloc.h.
@@ -33,6 +41,23 @@ def configure_malloc() -> None:
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(top_pad, 256 << 20)
     libc.mallopt(arena_max, 1)
+    _keeps_freed_blocks = True
+
+
+def allocator() -> str:
+  """Returns the allocator of this process, for the record of a run."""
+  if (preloaded := _preloaded_allocator()) is not None:
+    return preloaded
+  if _keeps_freed_blocks:
+    return "glibc, keeps freed blocks"
+  return platform.libc_ver()[0] or platform.system()
+
+
+def _preloaded_allocator() -> str | None:
+  maps = Path("/proc/self/maps")
+  libraries = maps.read_text() if maps.exists() else ""
+  names = ("jemalloc", "tcmalloc", "mimalloc")
+  return next((name for name in names if f"lib{name}" in libraries), None)
 
 
 def enable_compilation_cache() -> None:

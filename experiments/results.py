@@ -39,6 +39,7 @@ def main():
   tables = [
     table(result) for name, table in TABLES.items() if (result := _read(name))
   ]
+  tables.append(of_models.allocators([_read(name) for name in ALLOCATORS]))
   tables.append(of_models.models(PUBLISHED, _read("parity"), _read("peers")))
   body = "\n\n".join(tables)
   path.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
@@ -150,6 +151,10 @@ def peers(result: dict) -> list[tuple]:
   ]
 
 
+ALLOCATORS = ("peers_default", "peers", "peers_jemalloc")
+"""The results of `benchmark.py peers` with each allocator, `DLCORE_MALLOC` or
+`LD_PRELOAD`."""
+
 INPUTS = {
   "device": "on the device, gathered there",
   "memory": "in memory, gathered on the host",
@@ -222,10 +227,11 @@ TABLES: dict[str, Callable[[dict], str]] = {
   ),
   "peers": Table(
     "A training step (forward, backward and AdamW) in float32 on {threads} "
-    "threads, alternating with PyTorch {torch} and its fused AdamW: images of "
+    "threads, alternating with PyTorch {torch} and its fused AdamW, whose images "
+    "are in channels_last where the name says so: images of "
     "28x28 (mlp, cnn) and 32x32 pixels, sequences of 100 tokens, recurrent "
     "layers of width 128, and a transformer of 4 layers and width 128; jax "
-    "{jax}",
+    "{jax}; allocator of both: {allocator}",
     "experiments/benchmark.py peers",
     ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
     peers,

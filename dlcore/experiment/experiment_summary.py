@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import models
+from dlcore import backend, models
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.qualification import qualify
 
@@ -36,6 +36,7 @@ def summary(config: Mapping[str, Any]) -> str:
       f"data      {info.name}: {sizes}{note}",
       f"steps     {experiment.steps:,} of {config['data']['batch_size']}",
       *_rate(experiment),
+      f"memory    {backend.allocator()}",
     ]
   )
 

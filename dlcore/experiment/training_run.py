@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from dlcore import (
+  backend,
   data,
   provenance,
   report,
@@ -86,6 +87,7 @@ def train(
       "phases": dict(phases.seconds),
       "versions": provenance.versions(),
       "machine": provenance.machine(),
+      "allocator": backend.allocator(),
       "devices": _device_names(experiment.devices),
       "finished": True,
       "stopped_early": step < experiment.steps,

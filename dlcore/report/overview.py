@@ -97,8 +97,9 @@ def origin(run: Run) -> Markup | None:
       )
   versions = as_mapping(run.summary.get("versions"))
   pairs += [(name, str(version)) for name, version in versions.items()]
-  if run.summary.get("devices"):
-    pairs.append(("devices", str(run.summary["devices"])))
+  for name in ("devices", "allocator"):
+    if run.summary.get(name):
+      pairs.append((name, str(run.summary[name])))
   if not pairs:
     return None
   return markup.section("Data and versions", markup.facts(pairs))

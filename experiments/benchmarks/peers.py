@@ -1,13 +1,21 @@
-"""The same training steps in dlcore and in PyTorch, alternating in one process.
+"""The same training steps in dlcore and in PyTorch.
 
 Sizes, batch, float32, optimizer and threads are the same. The data is in
 memory, and a step gathers and normalizes a batch, computes the gradient and
 applies AdamW, in PyTorch the fused one. The layout of PyTorch's images is part
 of the name.
+
+Each model has a process of its own, in which the libraries alternate and share
+the allocator: the blocks that one model leaves behind change the times of the
+next. `DLCORE_MALLOC=default` or `LD_PRELOAD` choose another allocator.
 """
 
+import json
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +25,7 @@ import numpy as np
 from absl import flags
 from benchmarks import problems, torch_models
 
-from dlcore import data, sharding, training
+from dlcore import backend, data, sharding, training
 from dlcore.data import Source
 from dlcore.errors import UserError, lookup
 from dlcore.task import Task
@@ -42,13 +50,13 @@ class Peer(NamedTuple):
 PEERS = {
   "mlp": Peer(problems.mlp, torch_models.mlp, problems.images, 128, 200),
   "cnn": Peer(problems.cnn, torch_models.cnn, problems.images, 128, 60),
-  "cnn, PyTorch in channels_last": Peer(
+  "cnn channels_last": Peer(
     problems.cnn, torch_models.cnn, problems.images, 128, 60, True
   ),
   "resnet18": Peer(
     problems.resnet18, torch_models.resnet18, problems.photos, 32, 3
   ),
-  "resnet18, PyTorch in channels_last": Peer(
+  "resnet18 channels_last": Peer(
     problems.resnet18, torch_models.resnet18, problems.photos, 32, 3, True
   ),
   "lstm": Peer(
@@ -75,7 +83,11 @@ PEERS = {
 
 
 def measure(repeats: int) -> dict:
-  """Returns milliseconds a step and the ratio PyTorch / dlcore, by model."""
+  """Returns the comparison of each model, and what it ran on.
+
+  `dlcore_ms` and `torch_ms` are milliseconds a step, `ratio` is PyTorch over
+  dlcore, `dlcore_faults` and `torch_faults` are page faults a step.
+  """
   try:
     import torch  # pyright: ignore[reportMissingImports]
   except ImportError:
@@ -84,24 +96,75 @@ def measure(repeats: int) -> dict:
       "got no module named torch",
       "pip install torch, in an environment for this benchmark",
     ) from None
-  threads = len(os.sched_getaffinity(0))
-  torch.set_num_threads(threads)
-  results = {}
-  for name in ONLY.value or PEERS:
-    peer = lookup(PEERS, name, "model")
-    source = peer.source()
-    runs = (time_dlcore(peer, source), time_torch(peer, source, torch))
-    rows = [[run() for run in runs] for _ in range(repeats + 1)][1:]
-    results[name] = {
-      "batch": peer.batch,
-      "dlcore_ms": statistics.median(row[0] for row in rows),
-      "torch_ms": statistics.median(row[1] for row in rows),
-      "ratio": statistics.median(row[1] / row[0] for row in rows),
-      "least": min(row[1] / row[0] for row in rows),
-      "most": max(row[1] / row[0] for row in rows),
-    }
-  versions = {"jax": jax.__version__, "torch": torch.__version__}
-  return {"threads": threads, **versions, **results}
+  names = ONLY.value or list(PEERS)
+  for name in names:
+    lookup(PEERS, name, "model")
+  if len(names) == 1:
+    results = {names[0]: _compare(PEERS[names[0]], repeats, torch)}
+  else:
+    results = {name: _measure_in_process(name, repeats) for name in names}
+  return {
+    "threads": _num_threads(),
+    "jax": jax.__version__,
+    "torch": torch.__version__,
+    "allocator": backend.allocator(),
+    **results,
+  }
+
+
+def _num_threads() -> int:
+  return len(os.sched_getaffinity(0))
+
+
+def _measure_in_process(name: str, repeats: int) -> dict:
+  """Runs this benchmark for a single model."""
+  command = [sys.executable, sys.argv[0], "peers", f"--only={name}"]
+  done = subprocess.run(
+    [*command, f"--repeats={repeats}"],
+    stdout=subprocess.PIPE,
+    text=True,
+    check=True,
+  )
+  return json.loads(done.stdout.splitlines()[-1])[name]
+
+
+def _compare(peer: Peer, repeats: int, torch) -> dict:
+  """Alternates measurements of both libraries, after one of each to warm up."""
+  torch.set_num_threads(_num_threads())
+  source = peer.source()
+  runs = (steps_of_dlcore(peer, source), steps_of_torch(peer, source, torch))
+  rows = [[_measure_step(run) for run in runs] for _ in range(repeats + 1)][1:]
+  ours, theirs = zip(*rows, strict=True)
+  ratios = [b.milliseconds / a.milliseconds for a, b in rows]
+  return {
+    "batch": peer.batch,
+    "dlcore_ms": statistics.median(step.milliseconds for step in ours),
+    "torch_ms": statistics.median(step.milliseconds for step in theirs),
+    "ratio": statistics.median(ratios),
+    "least": min(ratios),
+    "most": max(ratios),
+    "dlcore_faults": statistics.median(step.faults for step in ours),
+    "torch_faults": statistics.median(step.faults for step in theirs),
+    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+  }
+
+
+class Step(NamedTuple):
+  """A measured step."""
+
+  milliseconds: float
+  faults: float
+  """Page faults."""
+
+
+def _measure_step(run: Callable[[], int]) -> Step:
+  """Measures a function that makes steps and returns their number."""
+  faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  start = time.perf_counter()
+  steps = run()
+  seconds = time.perf_counter() - start
+  faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+  return Step(seconds / steps * 1e3, faults / steps)
 
 
 def _batches(peer: Peer, size: int) -> list[np.ndarray]:
@@ -109,8 +172,8 @@ def _batches(peer: Peer, size: int) -> list[np.ndarray]:
   return [order(0, i).index for i in range(peer.steps)]
 
 
-def time_dlcore(peer: Peer, source: Source) -> Callable[[], float]:
-  """Returns a function that returns the milliseconds of a step of dlcore."""
+def steps_of_dlcore(peer: Peer, source: Source) -> Callable[[], int]:
+  """Returns a function that makes steps of dlcore and returns their number."""
   task = peer.dlcore()
   devices = jax.devices()[:1]
   partitioner = sharding.partitioner(peer.batch, devices=devices)
@@ -128,18 +191,17 @@ def time_dlcore(peer: Peer, source: Source) -> Callable[[], float]:
     gather_and_step, state, arrays, {"index": batches[0]}
   )
 
-  def measure() -> float:
+  def steps() -> int:
     nonlocal state
-    start = time.perf_counter()
     for batch in batches:
       state, _ = run(state, arrays, {"index": batch})
     jax.block_until_ready(state)
-    return (time.perf_counter() - start) / len(batches) * 1e3
+    return len(batches)
 
-  return measure
+  return steps
 
 
-def time_torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
+def steps_of_torch(peer: Peer, source: Source, torch) -> Callable[[], int]:
   """Returns the same for PyTorch."""
   name = source.info.schema.input
   images = name == "image"
@@ -161,8 +223,7 @@ def time_torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
   )
   criterion = torch.nn.CrossEntropyLoss()
 
-  def measure() -> float:
-    start = time.perf_counter()
+  def steps() -> int:
     for batch in batches:
       x = inputs[batch]
       if images:
@@ -171,6 +232,6 @@ def time_torch(peer: Peer, source: Source, torch) -> Callable[[], float]:
       tx.zero_grad(set_to_none=True)
       loss.backward()
       tx.step()
-    return (time.perf_counter() - start) / len(batches) * 1e3
+    return len(batches)
 
-  return measure
+  return steps

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from tables.markdown import as_table, measured
+from tables.markdown import as_table, is_ratio, measured
 
 from dlcore.models import Published
 
@@ -41,6 +41,31 @@ MEASURED = {
   "vit_tiny": "vit_tiny/8",
 }
 """The models of the comparison with PyTorch, and their names in it."""
+
+
+def allocators(results: Sequence[dict]) -> str:
+  """Returns the table of the steps of dlcore with several allocators."""
+  results = [result for result in results if result]
+  names = [name for name in results[0] if is_ratio(results[0], name)]
+  rows = [
+    (
+      name,
+      *(
+        f"{row['dlcore_ms']:.2f} ms ({row['ratio']:.2f}), "
+        f"{row['dlcore_faults']:,.0f}, {row['peak_mb']:,.0f} MB"
+        for row in (result[name] for result in results)
+      ),
+    )
+    for name in names
+  ]
+  return as_table(
+    "The same with other allocators: a step of dlcore (times as fast as PyTorch "
+    "with the same allocator), page faults a step, and the peak memory of the "
+    f"process with both libraries, {measured(results[0])}:",
+    "experiments/benchmark.py peers",
+    ("model", *(result["allocator"] for result in results)),
+    rows,
+  )
 
 
 def parity(result: dict) -> str:
