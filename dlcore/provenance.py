@@ -60,7 +60,7 @@ def commit(repository: str | Path) -> str:
 
   try:
     changes = ("status", "--porcelain", "--untracked-files=no", "--", ".")
-    changed = git(*changes, ":!*/results/*.json")
+    changed = git(*changes, ":(top,exclude,glob)**/results/*.json")
     return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
   except OSError:  # Git is not installed.
     return ""

@@ -227,10 +227,10 @@ TABLES: dict[str, Callable[[dict], str]] = {
   ),
   "peers": Table(
     "A training step (forward, backward and AdamW) in float32 on {threads} "
-    "threads, alternating with PyTorch {torch} and its fused AdamW, whose images "
-    "are in channels_last where the name says so: images of "
-    "28x28 (mlp, cnn) and 32x32 pixels, sequences of 100 tokens, recurrent "
-    "layers of width 128, and a transformer of 4 layers and width 128; jax "
+    "threads, alternating with PyTorch {torch} and its fused AdamW, with "
+    "images in channels_last where the name says so: images of 28x28 (mlp, "
+    "cnn) and 32x32 pixels, sequences of 100 tokens, recurrent layers of width "
+    "128, and a transformer of 4 layers and width 128; jax "
     "{jax}; allocator of both: {allocator}",
     "experiments/benchmark.py peers",
     ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),

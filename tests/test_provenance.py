@@ -47,5 +47,6 @@ def test_the_commit_of_a_changed_checkout_ends_with_a_plus(tmp_path):
   assert len(clean) >= 7
   result.write_text("2")
   assert provenance.commit(tmp_path) == clean
+  assert provenance.commit(tmp_path / "experiments") == clean
   (tmp_path / "file").write_text("b")
   assert provenance.commit(tmp_path) == f"{clean}+"

@@ -59,9 +59,9 @@ def allocators(results: Sequence[dict]) -> str:
     for name in names
   ]
   return as_table(
-    "The same with other allocators: a step of dlcore (times as fast as PyTorch "
-    "with the same allocator), page faults a step, and the peak memory of the "
-    f"process with both libraries, {measured(results[0])}:",
+    "The same with other allocators: a step of dlcore (times as fast as "
+    "PyTorch, with the same allocator), page faults a step, and the peak "
+    f"memory of the process with both libraries, {measured(results[0])}:",
     "experiments/benchmark.py peers",
     ("model", *(result["allocator"] for result in results)),
     rows,
