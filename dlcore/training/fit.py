@@ -11,7 +11,7 @@ import optax
 
 from dlcore import data, sharding
 from dlcore.task import Task
-from dlcore.training import checks, setup
+from dlcore.training import checks, setup, step_history
 from dlcore.training.decisions import (
   Plateau,
   decide,
@@ -189,7 +189,7 @@ def fit(
 
   # The step and the first state.
   example = feed.read(0)
-  step_function, create = setup.build_step(
+  step_function, traced, create = setup.build_step(
     task,
     tx,
     example,
@@ -246,6 +246,12 @@ def fit(
         setup.compile_evaluators(task, evaluators, state, best_by)
         statistics.compile(state, feed)
         recalibration.compile(state, feed)
+        if folder is not None:
+          step_history.record(
+            folder,
+            step,
+            step_history.describe(traced.fingerprint(), partitioner),
+          )
     metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(
       metric_log,
