@@ -20,9 +20,24 @@ from dlcore.training.state import State
 from dlcore.training.step import Step
 from dlcore.typing import Batch
 
-WITHOUT_EFFECT = ("name", "weak_type")
-"""Parameters of equations that do not count: names of functions, and a mark of
-types that the first state of a run may have and a restored one has not."""
+IGNORED = frozenset(
+  {
+    "name",  # Of a function.
+    "weak_type",  # The first state of a run may have such types, restored not.
+    "sharding",
+    "out_sharding",
+    "in_shardings",
+    "out_shardings",
+    "in_layouts",
+    "out_layouts",
+    "ctx_mesh",
+    "donated_invars",
+    "inline",
+    "keep_unused",
+  }
+)
+"""Parameters of equations that change no number. The shardings of intermediate
+arrays follow from the placement of the data."""
 
 ADDRESS = re.compile(r"\b0x[0-9a-f]+")
 
@@ -111,7 +126,7 @@ def _text(value: Any, digests: dict[int, str]) -> str:
       pairs = (
         f"{name}={_text(item, digests)}"
         for name, item in items
-        if name not in WITHOUT_EFFECT
+        if name not in IGNORED
       )
       return f"[{' '.join(pairs)}]"
     case tuple() | list():

@@ -82,5 +82,5 @@ def _read(workdir: Path) -> list[dict[str, Any]]:
     path = storage.checked_path(workdir, NAME)
     entries = storage.read_json(path, max_bytes=MAX_BYTES)["steps"]
     return sorted(entries, key=lambda entry: int(entry["step"]))
-  except (OSError, ValueError, LookupError, TypeError):
+  except (OSError, ArithmeticError, LookupError, TypeError, ValueError):
     return []
