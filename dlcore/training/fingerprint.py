@@ -56,8 +56,8 @@ class TracedStep:
 
   def __call__(self, state: State, batch: Batch) -> tuple[State, dict]:
     """Calls the step with tracers."""
-    # `make_jaxpr` caches. An inner `jit` would hide from `scan` which arrays
-    # of the state stay the same.
+    # `make_jaxpr` has a cache: one trace serves the programs of all dispatches.
+    # An inner `jit` would hide from `scan` which arrays of the state it leaves.
     trace = jax.make_jaxpr(self._step, return_shape=True)
     jaxpr, result = trace(state, batch)
     self._jaxprs[id(jaxpr)] = jaxpr
@@ -154,7 +154,12 @@ def _name(dtype: Any) -> str:
 
 
 def _array(value: Any) -> str:
-  """Returns the type of an array and the sha256 of its content."""
+  """Returns the type of an array and the sha256 of its content.
+
+  The content of a `jax.Ref` changes, so its type is all.
+  """
+  if not hasattr(value, "__array__"):
+    return _type(value)
   if isinstance(value, jax.Array) and jnp.issubdtype(
     value.dtype, jax.dtypes.prng_key
   ):

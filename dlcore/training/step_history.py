@@ -55,11 +55,10 @@ def record(workdir: Path, step: int, entry: dict[str, Any]) -> None:
   differs = bool(earlier) and _differs(earlier[-1], new)
   if differs and new not in attempts:
     logger.warning(
-      "the training step differs from the one that this run was made with up "
-      "to step %d: settings or code of the model, the task, the optimizer or "
-      "the batches have changed (schedules such as cosine change with the "
-      "number of steps). The run continues with the new ones; use a new "
-      "workdir to start again",
+      "the training step differs from that of the run up to step %d: settings "
+      "of the model, task, optimizer or batches, or their code, have changed "
+      "(a schedule such as cosine changes with the number of steps). The run "
+      "continues with the new step; use a new workdir to start again",
       step,
     )
   is_same = bool(earlier) and earlier[-1] | {"step": step} == new
@@ -81,6 +80,8 @@ def _read(workdir: Path) -> list[dict[str, Any]]:
   try:
     path = storage.checked_path(workdir, NAME)
     entries = storage.read_json(path, max_bytes=MAX_BYTES)["steps"]
-    return sorted(entries, key=lambda entry: int(entry["step"]))
-  except (OSError, ArithmeticError, LookupError, TypeError, ValueError):
+    if not all(isinstance(entry["step"], int) for entry in entries):
+      return []
+    return sorted(entries, key=lambda entry: entry["step"])
+  except (OSError, LookupError, TypeError, ValueError):
     return []

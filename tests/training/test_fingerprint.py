@@ -261,6 +261,7 @@ DAMAGES = {
   "no entries": b'{"steps": [1, null]}',
   "no step": b'{"steps": [{"sha256": "a"}]}',
   "text": b'{"steps": [{"step": "x"}]}',
+  "number as text": b'{"steps": [{"step": "3", "sha256": "b"}]}',
   "huge": b'{"steps": [{"step": 1e999}]}',
   "not UTF-8": b"\xff\xfe",
 }
