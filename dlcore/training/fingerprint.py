@@ -7,6 +7,7 @@ equation, a shape or a constant of the program.
 
 import functools
 import hashlib
+import numbers
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -154,12 +155,9 @@ def _name(dtype: Any) -> str:
 
 
 def _array(value: Any) -> str:
-  """Returns the type of an array and the sha256 of its content.
-
-  The content of a `jax.Ref` changes, so its type is all.
-  """
-  if not hasattr(value, "__array__"):
-    return _type(value)
+  """Returns the type of a number or an array and the sha256 of its content."""
+  if not (isinstance(value, numbers.Number) or hasattr(value, "__array__")):
+    return _type(value)  # The content of a `jax.Ref` is not of the program.
   if isinstance(value, jax.Array) and jnp.issubdtype(
     value.dtype, jax.dtypes.prng_key
   ):

@@ -122,6 +122,21 @@ def test_fingerprints_are_equal_in_all_processes():
   assert printed == [step_fingerprint()] * 2
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.float32, jnp.bfloat16])
+def test_numbers_count(dtype):
+  def program(number):
+    argument = jnp.ones(3, dtype)
+    return fingerprint(jax.make_jaxpr(lambda x: x + number)(argument))
+
+  numbers = [False, True] if dtype is bool else [1, 2, dtype(3), dtype(4)]
+  assert len(set(map(program, numbers))) == len(numbers)
+
+
+def test_the_length_of_a_schedule_counts():
+  assert step_fingerprint(steps=20) == step_fingerprint(steps=20)
+  assert step_fingerprint(steps=20) != step_fingerprint(steps=40)
+
+
 def test_constants_count():
   def program(values):
     array = jnp.asarray(values)
