@@ -195,7 +195,9 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,
   "mutants": of_campaigns.mutants,
-  "hostile": of_campaigns.hostile,
+  "hostile": lambda result: of_campaigns.hostile(
+    result, _read("hostile_before")
+  ),
   "regularization": of_campaigns.regularization,
   "devices": Table(
     "Largest difference of the losses of {steps} steps, relative to the "

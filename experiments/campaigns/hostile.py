@@ -198,8 +198,9 @@ class Campaign:
     self._seconds += outcome.seconds
     self._peak = max(self._peak, outcome.peak)
     is_bad = outcome.name not in ("worked", "refused")
+    reason = outcome.reason.replace(f"{self._folder}/", "")
     line = (
-      f"{seed}:{number} {kind}, {name}: {outcome.name}, {outcome.reason} "
+      f"{seed}:{number} {kind}, {name}: {outcome.name}, {reason} "
       f"{outcome.where} [{outcome.seconds:.1f} s]"
     )
     if is_bad:

@@ -81,8 +81,13 @@ def mutants(result: dict) -> str:
   )
 
 
-def hostile(result: dict) -> str:
-  """Returns the table of the hostile inputs, by kind and outcome."""
+def hostile(result: dict, before: dict) -> str:
+  """Returns the table of the hostile inputs, by kind and outcome.
+
+  Args:
+    result: of the campaign.
+    before: of the campaign on an earlier commit, or `{}`.
+  """
   outcomes = {
     "worked": "read",
     "refused": "refused in three lines",
@@ -93,23 +98,49 @@ def hostile(result: dict) -> str:
     "foreign": "a foreign program",
     "silent": "wrong without a message",
   }
-  rows = [
-    (kind, sum(counts.values()), *(counts.get(name, 0) for name in outcomes))
-    for kind, counts in result["table"].items()
+  tables = [
+    _with_total(one["table"], tuple(outcomes))
+    for one in (result, before)
+    if one
   ]
-  _, *columns = zip(*rows, strict=True)
-  rows.append(("all", *map(sum, columns)))
+  rows = [
+    (kind, *map(_cell, *(table.get(kind, ()) for table in tables)))
+    for kind in tables[0]
+  ]
   bounds = result["bounds"]
+  earlier = ""
+  if before:
+    earlier = (
+      f"; in parentheses {before['inputs']:,} inputs of the seeds "
+      f"{', '.join(before['seeds'])} at commit {before['commit']}, before the "
+      "faults were fixed"
+    )
   return as_table(
     f"{result['inputs']:,} hostile inputs of the seeds "
     f"{', '.join(result['seeds'])}, half of them valid files that were "
     f"mutated at random, within {bounds['cpu_seconds']:.0f} CPU seconds and "
     f"{bounds['resident_gib']:.0f} GiB each (most used: "
-    f"{result['peak_gib']:.1f} GiB), {measured(result)}:",
+    f"{result['peak_gib']:.1f} GiB), {measured(result)}{earlier}:",
     "experiments/campaigns/hostile.py",
     ("kind", "inputs", *outcomes.values()),
     rows,
   )
+
+
+def _with_total(
+  table: dict[str, dict[str, int]], outcomes: tuple[str, ...]
+) -> dict[str, tuple[int, ...]]:
+  """Returns the number of inputs and of each outcome by kind, and of all."""
+  counts = {
+    kind: (sum(one.values()), *(one.get(name, 0) for name in outcomes))
+    for kind, one in table.items()
+  }
+  return {**counts, "all": tuple(map(sum, zip(*counts.values(), strict=True)))}
+
+
+def _cell(count: int, *earlier: int) -> str:
+  """Returns a count, with an earlier one in parentheses."""
+  return " ".join([f"{count:,}", *(f"({one:,})" for one in earlier)])
 
 
 def regularization(result: dict) -> str:

@@ -15,27 +15,33 @@ from hostile_inputs.mutations import mutate_bytes, mutate_entry
 from dlcore import data, models, transfer, trees
 from dlcore.data import DataInfo
 
-SHAPES = {"params": {"dense_0": {"kernel": (4, 8), "bias": (8,)},
-                     "output": {"kernel": (8, 3), "bias": (3,)}}}  # fmt: skip
+DEEP = 80
+"""Hidden layers of the MLP of the archive with 60,000 members."""
 
 
-def arrays() -> dict[str, np.ndarray]:
+def arrays(depth: int = 1) -> dict[str, np.ndarray]:
   """Returns the weights of the MLP, by published name."""
-  return {
-    name: np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    for name, shape in trees.flatten(SHAPES).items()
-  }
+  layers = [(f"dense_{i}", 8 if i else 4, 8) for i in range(depth)]
+  numbers = {}
+  for name, inputs, outputs in (*layers, ("output", 8, 3)):
+    kernel = np.arange(inputs * outputs, dtype=np.float32)
+    numbers[f"params/{name}/kernel"] = kernel.reshape(inputs, outputs)
+    numbers[f"params/{name}/bias"] = np.arange(outputs, dtype=np.float32)
+  return numbers
 
 
-def load(path: Path) -> dict[str, np.ndarray]:
+def load(path: Path, depth: int = 1, allow: str = "") -> dict[str, np.ndarray]:
   """Loads the weights of an MLP."""
   import jax
 
-  model = models.create("mlp", num_classes=3, widths=(8,))
-  variables = trees.nest(
-    {k: jax.ShapeDtypeStruct(a.shape, a.dtype) for k, a in arrays().items()}
+  model = models.create("mlp", num_classes=3, widths=(8,) * depth)
+  shapes = {
+    name: jax.ShapeDtypeStruct(array.shape, array.dtype)
+    for name, array in arrays(depth).items()
+  }
+  loaded, _ = transfer.load_pretrained(
+    path, model, trees.nest(shapes), family="dlcore", allow=allow
   )
-  loaded, _ = transfer.load_pretrained(path, model, variables, family="dlcore")
   return {k: np.asarray(v) for k, v in trees.flatten(loaded).items()}
 
 
@@ -80,9 +86,11 @@ def archive(
 
 
 def many(folder: Path, generator: random.Random, valid: Path) -> Case:
-  """60,000 members."""
+  """60,000 members, besides those of a model of many layers."""
   path = folder / "a.npz"
   os.link(valid / "many.npz", path)
+  if generator.random() < 0.5:
+    return Case(lambda: load(path, DEEP, allow=".*"))
   return either(path, generator)
 
 

@@ -23,12 +23,15 @@ from dlcore import experiment, models, transfer
 from dlcore.storage import manifest
 
 CONFIG, DATA, SUMS = "config.json", "assets/data.json", "sha256.json"
+SUMMARY = "summary.json"
 CHECKED = (CONFIG, DATA, "checkpoints")
 
 
-def write(folder: Path, generator: random.Random, valid: Path) -> Path:
-  """Copies one of the valid runs."""
-  name = generator.choice(("pictures", "table"))
+def write(
+  folder: Path, generator: random.Random, valid: Path, name: str = ""
+) -> Path:
+  """Copies one of the valid runs, or the one of that name."""
+  name = name or generator.choice(("pictures", "table"))
   run = Path(shutil.copytree(valid / "runs" / name, folder / name))
   (folder / "runs").mkdir()
   return run
@@ -41,7 +44,8 @@ def use(run: Path, generator: random.Random, valid: Path, of: str = "") -> Case:
     run: its folder, named like the run that was copied.
     generator: chooses the way.
     valid: folder of the valid inputs.
-    of: the ways, by default all.
+    of: the ways, by default all; "finished" runs a script that has no step
+      left to make.
   """
   output = str(run.parent / "output")
   inputs = valid / ("table.csv" if run.name == "table" else "pictures")
@@ -64,13 +68,14 @@ def use(run: Path, generator: random.Random, valid: Path, of: str = "") -> Case:
       return Case(Script("export", (where, to, f"--output={output}")))
     case "load":
       return Case(lambda: _load(run))
+    case "finished":
+      return Case(Script("train", _continued(run, valid, 3)))
     case _:
-      steps = generator.choice((3, 4))
-      return Case(Script("train", _continued(run, valid, steps)))
+      return Case(Script("train", _continued(run, valid, 4)))
 
 
 WAYS = ("evaluate", "evaluate", "predict", "report", "compare", "export",
-        "load", "train")  # fmt: skip
+        "load", "finished", "train")  # fmt: skip
 
 
 def _load(run: Path) -> None:
@@ -99,8 +104,9 @@ def foreign_entries(
   run = write(folder, generator, valid)
   checkpoints = run / "checkpoints"
   names = (
-    *("999", "999", "2.replaced", "3.replaced", ".replaced", "60.replaced"),
-    *("٣", "٩٩٩", "²", "1" * 200, "007", "-1", "x", "x.replaced", "999.tmp"),
+    *("999", "999", "2.replaced", "3.replaced", "60.replaced", "x.replaced"),
+    *(".replaced", ".replaced", ".replaced", "..replaced", "999.tmp", "٩٩٩"),
+    *("٣", "²", "1" * 200, "007", "-1", "x"),
   )
   path = checkpoints / generator.choice(names)
   step = checkpoints / "3"
@@ -121,13 +127,13 @@ def foreign_entries(
     case _:
       path.mkdir()
       (path / SUMS).symlink_to(SUMS)
-  return use(run, generator, valid, "train train evaluate predict")
+  return use(run, generator, valid, "train train train evaluate predict")
 
 
 def text(folder: Path, generator: random.Random, valid: Path) -> Case:
   """JSON of great depth, or of another type, in any file."""
   run = write(folder, generator, valid)
-  names = (CONFIG, DATA, SUMS, "summary.json", "metrics.jsonl",
+  names = (CONFIG, DATA, SUMS, SUMMARY, "metrics.jsonl",
            f"checkpoints/3/{SUMS}", "checkpoints/3/checkpoint/_METADATA",
            "checkpoints/3/_CHECKPOINT_METADATA")  # fmt: skip
   name = generator.choice(names)
@@ -152,10 +158,40 @@ def field(name: str) -> Callable[[Path, random.Random, Path], Case]:
     _change(content, generator)
     (run / SUMS).unlink()
     write_json(run / name, content)
-    ways = "report compare train" if name == "summary.json" else ""
-    return use(run, generator, valid, ways)
+    return use(run, generator, valid)
 
   return make
+
+
+def summary(folder: Path, generator: random.Random, valid: Path) -> Case:
+  """summary.json with another value, mostly of a metric."""
+  run = write(folder, generator, valid)
+  content = json.loads((run / SUMMARY).read_text())
+  values = content["metrics"] if generator.random() < 0.7 else content
+  _change(values, generator)
+  (run / SUMS).unlink()
+  write_json(run / SUMMARY, content)
+  ways = "finished finished finished report compare train"
+  return use(run, generator, valid, ways)
+
+
+def config(folder: Path, generator: random.Random, valid: Path) -> Case:
+  """config.json with a deep list, too large widths or too many digits."""
+  run = write(folder, generator, valid, "table")
+  content = json.loads((run / CONFIG).read_text())
+  rates = ("l2", "l1", "clip_layer", "clip_norm", "learning_rate")
+  section, key, value = generator.choice(
+    (
+      ("model", "widths", generator.choice(([10**30], 10**30, [2**31]))),
+      ("model", "widths", [8] * 100_000),
+      ("model", generator.choice(("widths", "x")), json.loads(nested(900))),
+      ("optim", generator.choice(rates), abs(digits(generator))),
+    )
+  )
+  content[section][key] = value
+  (run / SUMS).unlink()
+  write_json(run / CONFIG, content)
+  return use(run, generator, valid, "evaluate predict export")
 
 
 def _change(content: dict[str, Any], generator: random.Random) -> None:
@@ -172,7 +208,7 @@ def _change(content: dict[str, Any], generator: random.Random) -> None:
 
 def shape(folder: Path, generator: random.Random, valid: Path) -> Case:
   """data.json with images of another size, which the parameters fit."""
-  run = Path(shutil.copytree(valid / "runs" / "pictures", folder / "pictures"))
+  run = write(folder, generator, valid, "pictures")
   (run / SUMS).unlink()
   content = json.loads((run / DATA).read_text())
   size = generator.choice((2048, 2048, 8192, 16384))
@@ -208,7 +244,7 @@ def entries(folder: Path, generator: random.Random, valid: Path) -> Case:
   """Links, loops, pipes and folders in place of the files of a run."""
   run = write(folder, generator, valid)
   names = ("config.json", "assets", "assets/data.json", "checkpoints",
-           "checkpoints/3", "metrics.jsonl", "summary.json", "tensorboard",
+           "checkpoints/3", "metrics.jsonl", SUMMARY, "tensorboard",
            "report.html", "assets/predictions.npz", SUMS)  # fmt: skip
   path = run / generator.choice(names)
   moved = run / "moved"
@@ -300,9 +336,10 @@ KIND = Kind(
   {
     "entries among checkpoints": foreign_entries,
     "JSON": text,
+    "config.json": config,
     "field of config.json": field(CONFIG),
     "field of data.json": field(DATA),
-    "field of summary.json": field("summary.json"),
+    "summary.json": summary,
     "shape of data.json": shape,
     "claim of a checkpoint": claim,
     "entries": entries,

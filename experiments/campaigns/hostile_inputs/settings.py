@@ -59,14 +59,15 @@ def override(folder: Path, generator: random.Random, valid: Path) -> Case:
 def number(folder: Path, generator: random.Random, valid: Path) -> Case:
   """A numeric setting with an integer of 30 to 5,000 digits, or of 32 bits."""
   names = ("optim.l2", "optim.l1", "optim.clip_layer", "optim.clip_norm",
-           "optim.learning_rate", "optim.weight_decay", "optim.schedule.warmup",
-           "training.log_every", "training.tolerate", "training.eval_every",
+           "optim.learning_rate", "optim.weight_decay", "model.dropout",
+           "optim.schedule.warmup_steps", "training.eval_every",
+           *("training.log_every", "training.max_consecutive_skips") * 3,
            "training.checkpoint_every", "training.patience", "training.ema",
            "training.accumulate", "training.steps_per_call", "seed",
-           "training.spike_factor", "training.max_rollbacks", "model.dropout",
-           "training.max_consecutive_skips", "data.limit", "data.batch_size",
-           "data.workers", "training.keep_every", "training.eval_batch_size",
-           "training.layer_statistics_every", "sharding.devices")  # fmt: skip
+           "training.spike_factor", "training.max_rollbacks", "data.limit",
+           "data.batch_size", "data.workers", "training.keep_every",
+           "training.eval_batch_size", "sharding.devices",
+           "training.layer_statistics_every")  # fmt: skip
   known = leaves(valid)
   path = generator.choice([name for name in names if name in known])
   text = generator.choice(

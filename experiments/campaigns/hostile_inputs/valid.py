@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hostile_inputs import images, tables, texts
+from hostile_inputs import archives, images, tables, texts
 
 from dlcore import data, experiment, models, transfer
 
@@ -46,11 +46,7 @@ def make(folder: Path) -> None:
   (folder / "bomb.png").write_bytes(
     header + images.chunk(b"IDAT", packed) + images.chunk(b"IEND", b"")
   )
-  with zipfile.ZipFile(folder / "many.npz", "w") as file:
-    stream = io.BytesIO()
-    np.save(stream, np.zeros(1, np.float32))
-    for number in range(60_000):
-      file.writestr(f"{number}.npy", stream.getvalue())
+  _archive(folder / "many.npz")
   _texts(folder / "texts")
   _weights(folder / "weights")
   _records(folder)
@@ -113,6 +109,16 @@ def _pictures(folder: Path) -> None:
     for number in range(12):
       pixels = generator.integers(0, 256, (8, 8), np.uint8)
       Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def _archive(path: Path) -> None:
+  zero = np.zeros(1, np.float32)
+  arrays = {str(number): zero for number in range(60_000)}
+  with zipfile.ZipFile(path, "w") as file:
+    for name, array in (archives.arrays(archives.DEEP) | arrays).items():
+      stream = io.BytesIO()
+      np.save(stream, array)
+      file.writestr(f"{name}.npy", stream.getvalue())
 
 
 def _table(path: Path) -> None:
