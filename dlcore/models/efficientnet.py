@@ -23,7 +23,12 @@ from dlcore.layers import (
   stochastic_depth_rate,
 )
 from dlcore.models.batch_norm import make_batch_norm
-from dlcore.models.field_checks import check_at_least, check_fields, check_head
+from dlcore.models.field_checks import (
+  check_at_least,
+  check_depth,
+  check_fields,
+  check_head,
+)
 from dlcore.models.input_checks import check_images
 from dlcore.models.output_layers import classifier_output, with_intermediates
 from dlcore.typing import Array
@@ -140,6 +145,7 @@ class EfficientNetLite(nn.Module):
         "expansion, channels)",
         f"got {self.stages!r}",
       )
+    check_depth("stages times depth_factor", sum(self._depths()))
     check_head(self, "classifier")
     check_images(x, min_size=2)
 

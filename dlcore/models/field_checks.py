@@ -16,6 +16,14 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 MAX_INT = 2**31 - 1
 
+MAX_DEPTH = 2000
+"""Maximum number of layers or blocks. Tracing a model takes up to 20 ms for
+each, and the deepest published ones have 1,000 (Wang et al. 2022,
+arXiv:2203.00555)."""
+
+DEPTHS = ("depth", "decoder_depth", "depths", "stages")
+"""Fields that count blocks, unless they are nested tuples."""
+
 InheritedRate = Annotated[float | Array, "-1 for the rate of another field"]
 """Annotation of a rate that is that of another field by default. A config can
 hold -1, but not None."""
@@ -32,7 +40,8 @@ def check_fields(model: nn.Module) -> None:
   Rates, annotated as `float | Array`, are in [0, 1) or traced.
 
   Raises:
-    UserError: a field has another type, or an integer is beyond int32.
+    UserError: a field has another type, an integer is beyond int32, or the
+      model has too many layers.
   """
   for field in dataclasses.fields(model):
     value = getattr(model, field.name)
@@ -48,6 +57,19 @@ def check_fields(model: nn.Module) -> None:
       raise UserError(
         f"expected {field.name} to be in the range of int32", f"got {value!r}"
       )
+    check_depth(field.name, _count_layers(field.name, value))
+
+
+def check_depth(name: str, depth: int) -> None:
+  """Checks the number of layers that a field asks for.
+
+  Raises:
+    UserError: they are more than `MAX_DEPTH`.
+  """
+  if depth > MAX_DEPTH:
+    raise UserError(
+      f"expected {name} to be at most {MAX_DEPTH:,} layers", f"got {depth:,}"
+    )
 
 
 def check_at_least(model: nn.Module, minimum: int, *names: str) -> None:
@@ -107,6 +129,17 @@ def _check_dtype(value: Any) -> None:
     supported = False
   if not supported:
     raise UserError(f"expected dtype to be one of {DTYPES}", f"got {value!r}")
+
+
+def _count_layers(name: str, value: Any) -> int:
+  """Returns the number of layers of a field, 0 if it is no number of them."""
+  numbers = _flatten(value)
+  is_nested = isinstance(value, tuple | list) and any(
+    isinstance(item, tuple | list) for item in value
+  )
+  if name in DEPTHS and not is_nested and all(map(_is_integer, numbers)):
+    return max(sum(numbers), len(numbers))
+  return len(numbers)
 
 
 def _flatten(value):
