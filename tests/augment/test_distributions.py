@@ -174,6 +174,7 @@ def test_cutout_is_centered_on_every_pixel_alike(augmented):
     counts, _ = np.histogram(center, 10, (0, size))
     assert stats.chisquare(counts).pvalue > 1e-4
     assert len(np.unique(center)) > 0.95 * size
+    assert (center.min(), center.max()) == (0, size - 1)
   assert_independent(vertical=vertical, horizontal=horizontal)
 
 

@@ -120,6 +120,18 @@ def test_lengths_of_sequences_are_cached(tmp_path):
   assert set(again.arrays) == {"input_ids"}
 
 
+def test_an_empty_file_is_cached_and_a_missing_one_is_not(load):
+  load, built, file = load
+  file.write_text("")
+  load()
+  load()
+  assert len(built) == 1
+  file.unlink()
+  load()
+  load()
+  assert len(built) == 3
+
+
 def test_a_folder_that_cannot_be_written_costs_only_time(
   load, tmp_path, caplog
 ):

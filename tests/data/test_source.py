@@ -239,6 +239,12 @@ def test_lengths_that_cut_tokens_are_refused(lengths):
     data.from_arrays({"input_ids": ids, "attention_mask": ids}, lengths=lengths)
 
 
+def test_a_sequence_may_be_empty_or_whole():
+  ids = np.ones((2, 4), np.int32)
+  source = data.from_arrays({"input_ids": ids}, lengths=[0, 4])
+  assert source.lengths.tolist() == [0, 4]
+
+
 def test_statistics_of_another_width_are_refused():
   arrays = {"features": np.zeros((3, 2), np.float32)}
   with pytest.raises(ValueError, match="1 means and 1 deviations for 2"):

@@ -55,6 +55,7 @@ def test_the_narrowest_settings_are_greedy_and_rates_may_be_traced():
     ({"temperature": None}, "temperature > 0"),
     ({"top_k": np.int64(0)}, "top_k to be an integer >= 1"),
     ({"top_k": np.float32(2.5)}, "top_k to be an integer >= 1"),
+    ({"temperature": np.array([1.0, -1.0])}, "temperature > 0"),
     ({"top_k": True}, "top_k to be an integer >= 1"),
     ({"top_p": np.float32(1.5)}, "0 < top_p <= 1"),
   ],

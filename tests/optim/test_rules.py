@@ -151,6 +151,23 @@ def test_the_gradient_of_the_penalty_is_zero_for_biases():
 
 
 @pytest.mark.parametrize(
+  "settings",
+  [
+    *({"name": "schedule_free_sgd", "b1": b1} for b1 in (1e-6, 1 - 1e-6)),
+    {"name": "adafactor", "eps": 1e-30},
+    {"name": "adamw", "b1": 0.0, "eps": 1e-16},
+  ],
+)
+def test_the_limits_of_a_range_belong_to_it_and_give_finite_numbers(settings):
+  tx = optim.create(settings.pop("name"), learning_rate=0.1, **settings)
+  params = {"kernel": jnp.ones((3, 2))}
+  updates, _ = tx.update(
+    params, tx.init(params), params, step=0, rate_scale=1.0
+  )
+  assert jnp.isfinite(updates["kernel"]).all()
+
+
+@pytest.mark.parametrize(
   ("settings", "message"),
   [
     ({"name": "sdg"}, "did you mean 'sgd'"),

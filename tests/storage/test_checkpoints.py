@@ -351,5 +351,6 @@ def test_an_array_that_claims_another_shape_is_refused(
   array = json.loads(store["state.w/.zarray"])
   store["state.w/.zarray"] = json.dumps({**array, "shape": shape}).encode()
   manifest.write(tmp_path / "5")
-  with pytest.raises(UserError, match=message):
+  with pytest.raises(UserError, match=message) as error:
     storage.read_checkpoint(tmp_path, 5)
+  assert len(error.value.lines[1].split()) > 2  # Not an exception's name.
