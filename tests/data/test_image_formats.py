@@ -12,7 +12,7 @@ from PIL import Image
 
 from dlcore import data
 from dlcore.data import normalization
-from dlcore.data.images import decoding, listing
+from dlcore.data.images import conversion, decoding, listing
 from dlcore.data.tfds import stand_ins
 from dlcore.errors import UserError
 
@@ -437,3 +437,10 @@ def test_sampled_statistics_do_not_depend_on_the_pieces(monkeypatch):
   assert sampled == whole
   assert max(read) == 200 // 48
   np.testing.assert_array_equal(first["image"], arrays["image"][:1])
+
+
+@pytest.mark.parametrize(
+  ("size", "channels", "shape"), [(0, 0, [1, 1, 3]), (8, 1, [8, 8, 1])]
+)
+def test_no_images_have_the_smallest_shape(size, channels, shape):
+  assert conversion.common_shape([], size, channels) == (shape, [])

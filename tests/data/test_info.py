@@ -1,6 +1,7 @@
 """Metadata survives JSON, and hostile JSON and files are refused."""
 
 import copy
+import dataclasses
 import io
 import json
 import os
@@ -45,6 +46,14 @@ def _infos():
     ),
     "arrays": tokens.info,
   }
+
+
+@pytest.mark.parametrize("schema", data.SCHEMAS.values())
+def test_schemas_are_immutable_and_take_keywords(schema):
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    schema(target="label").target = ""
+  with pytest.raises(TypeError, match="positional"):
+    schema("image")
 
 
 @pytest.mark.parametrize("kind", data.SCHEMAS)

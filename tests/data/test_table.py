@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dlcore import data
+from dlcore.data import bad_examples
 from dlcore.data.tables.table_schema import read_table
 from dlcore.errors import UserError
 
@@ -193,6 +194,12 @@ def test_a_message_lists_ten_bad_rows(table):
   message = _refused("got 25 bad rows", table, _rows() + "x,1,yes\n" * 25)
   assert message.count("not a number") == 10
   assert "; and 15 more" in message
+
+
+@pytest.mark.parametrize(("count", "end"), [(9, "8"), (10, "9")])
+def test_ten_items_are_listed(count, end):
+  assert bad_examples.shorten(map(str, range(count))).endswith(f", {end}")
+  assert bad_examples.shorten("x" * 11).endswith(", x, and 1 more")
 
 
 def test_skipping_all_rows_of_one_split_is_refused(table, tmp_path):

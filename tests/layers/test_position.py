@@ -61,6 +61,13 @@ def test_the_base_of_rotary_wavelengths_is_10000_as_in_the_paper():
   )
 
 
+def test_few_buckets_of_relative_positions_keep_neighbors_apart():
+  buckets = layers.relative_position_bucket(
+    -jnp.arange(5), bidirectional=False, num_buckets=3, max_distance=3
+  )
+  assert buckets.tolist() == [0, 1, 2, 2, 2]
+
+
 @pytest.mark.parametrize("theta", [0.0, -1.0, float("inf"), float("nan")])
 def test_an_invalid_rope_theta_is_an_error(theta):
   with pytest.raises(UserError, match="rope_theta > 0"):

@@ -54,3 +54,9 @@ def test_layer_norm_gives_mean_0_and_variance_1():
   y = np.asarray(layer_norm(x), np.float64)
   np.testing.assert_allclose(y.mean(-1), 0, atol=1e-6)
   np.testing.assert_allclose(y.var(-1), 1, rtol=1e-4)
+
+
+def test_the_epsilon_of_layer_norm_is_that_of_pytorch():
+  x = np.tile([-1e-3, 1e-3], 4).astype(np.float32)
+  expected = x / np.sqrt(1e-6 + 1e-5)
+  np.testing.assert_allclose(layer_norm(x), expected, rtol=1e-5)

@@ -59,6 +59,32 @@ def test_empty_parts_are_read_as_empty_dicts(tmp_path):
   assert storage.best_step(tmp_path) == 1
 
 
+def test_averaged_and_frozen_weights_are_those_of_the_evaluation(tmp_path):
+  zero, one, two = (np.full(2, i, np.float32) for i in range(3))
+  state = {
+    "step": np.int32(1),
+    "params": {"body": {"kernel": zero}, "head": {"kernel": zero}},
+    "average": {"params": {"head": {"kernel": one}}, "batch_stats": {"a": one}},
+    "model_state": {
+      "frozen": {"body": {"bias": two}},
+      "batch_stats": {"a": zero},
+      "carry": {"h": zero},
+    },
+  }
+  with storage.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(1, {"state": state, "decisions": {}})
+  run.assert_equal(
+    storage.read_variables(tmp_path, 1),
+    {
+      "params": {
+        "body": {"kernel": zero, "bias": two},
+        "head": {"kernel": one},
+      },
+      "batch_stats": {"a": one},
+    },
+  )
+
+
 def change(**state):
   first = run.first()
   return {**first, "state": {**first["state"], **state}}

@@ -1,5 +1,6 @@
 """The state under JAX's transformations, and the settings of a run."""
 
+import dataclasses
 import inspect
 
 import jax
@@ -34,6 +35,14 @@ def test_init_state_works_under_eval_shape():
     jax.tree.leaves(shapes), jax.tree.leaves(state), strict=True
   ):
     assert (shape.shape, shape.dtype) == (leaf.shape, leaf.dtype)
+
+
+def test_a_new_state_is_immutable_and_counts_from_zero():
+  state = create(batch())
+  assert int(state.step) == int(state.batch_index) == 0
+  assert not any(map(np.any, jax.tree.leaves(state.metrics)))
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    state.step = 1
 
 
 def test_init_state_works_under_jit_with_out_shardings():
