@@ -222,6 +222,7 @@ def few_open_files():
   resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_preparation_may_open_thousands_of_files(few_open_files, small_cifar):
   if 0 <= few_open_files < 4096:
     pytest.skip("no limit of 4,096 files is allowed")
@@ -278,6 +279,10 @@ def test_the_streamed_set_equals_the_one_in_memory(small_cifar):
       read = other.read(np.arange(one.size, dtype=np.int32))
       np.testing.assert_array_equal(array, read[name])
   assert resident.train.info.schema == streamed.train.info.schema
+  limits = {"in_memory_limit": 0, "valid_fraction": 0.0}
+  whole = data.load("cifar10", **limits, **small_cifar)
+  assert whole.valid is None
+  assert whole.train.size == resident.train.size + resident.valid.size
 
 
 @pytest.mark.usefixtures("no_network")

@@ -59,6 +59,7 @@ def test_empty_parts_are_read_as_empty_dicts(tmp_path):
   assert storage.best_step(tmp_path) == 1
 
 
+@pytest.mark.slow
 def test_averaged_and_frozen_weights_are_those_of_the_evaluation(tmp_path):
   zero, one, two = (np.full(2, i, np.float32) for i in range(3))
   state = {

@@ -208,5 +208,15 @@ def test_a_log_larger_than_any_that_is_written_is_refused(tmp_path):
   path = tmp_path / "metrics.jsonl"
   with path.open("wb") as file:
     file.truncate(1 << 40)
-  with pytest.raises(UserError, match="1,099,511,627,776 bytes"):
+  with pytest.raises(UserError, match="1,099,511,627,776 bytes") as error:
     MetricLog(tmp_path, 10)
+  assert "at most 4,294,967,296 bytes" in error.value.lines[0]
+
+
+def test_a_line_longer_than_any_that_is_written_is_removed(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  line = json.dumps({"step": 1, "split": "x" * 900_000}) + "\n"
+  longer = json.dumps({"step": 1, "split": "x" * 1_050_000}) + "\n"
+  path.write_text(longer + line)
+  MetricLog(tmp_path, 10).close()
+  assert path.read_text() == line
