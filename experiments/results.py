@@ -40,6 +40,7 @@ def main():
     table(result) for name, table in TABLES.items() if (result := _read(name))
   ]
   tables.append(of_models.allocators([_read(name) for name in ALLOCATORS]))
+  tables.append(of_models.machines([_read(name) for name in MACHINES]))
   tables.append(of_models.models(PUBLISHED, _read("parity"), _read("peers")))
   body = "\n\n".join(tables)
   path.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
@@ -154,6 +155,9 @@ def peers(result: dict) -> list[tuple]:
 ALLOCATORS = ("peers_default", "peers", "peers_jemalloc")
 """The results of `benchmark.py peers` with each allocator, `DLCORE_MALLOC` or
 `LD_PRELOAD`."""
+
+MACHINES = ("peers", "peers_intel")
+"""The results of `benchmark.py peers` on each machine."""
 
 INPUTS = {
   "device": "on the device, gathered there",

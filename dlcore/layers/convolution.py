@@ -13,7 +13,11 @@ from flax.linen.dtypes import promote_dtype
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from dlcore.layers import convolution_primitive
+from dlcore.layers import (
+  convolution_primitive,
+  depthwise_primitive,
+  shifted_products,
+)
 from dlcore.typing import Array
 
 Padding = str | Sequence[tuple[int, int]]
@@ -32,9 +36,9 @@ def convolution(
 
   The result and its derivatives of any order and mode equal those of
   `lax.conv_general_dilated`, which is used on GPU and TPU. On CPU other
-  formulations are used where they are faster: see `convolution_primitive`,
-  which the environment variable `DLCORE_CONVOLUTION=xla` turns off, and
-  `_forward`.
+  formulations are used where they are faster: see `convolution_primitive` and
+  `depthwise_primitive`, which the environment variable
+  `DLCORE_CONVOLUTION=xla` turns off, and `_forward`.
 
   Args:
     x: `[B, Y, X, C]`.
@@ -55,42 +59,38 @@ def convolution(
     padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
   pads = tuple(map(tuple, padding))
   strides, dilation = tuple(strides), tuple(dilation)
-  is_enabled = os.environ.get("DLCORE_CONVOLUTION") != "xla"
-  if is_enabled and (*dilation, groups) == (1, 1, 1):
-    plain = {"strides": strides, "pads": pads}
-    if convolution_primitive.is_suited(x, kernel, **plain):
-      return convolution_primitive.convolve(x, kernel, **plain)
+  if os.environ.get("DLCORE_CONVOLUTION") != "xla":
+    settings = {"strides": strides, "pads": pads}
+    if depthwise_primitive.is_suited(x, kernel, groups=groups):
+      settings["dilation"] = dilation
+      return depthwise_primitive.convolve(x, kernel, **settings)
+    is_plain = (*dilation, groups) == (1, 1, 1)
+    if is_plain and convolution_primitive.is_suited(x, kernel, **settings):
+      return convolution_primitive.convolve(x, kernel, **settings)
   return _convolution(x, kernel, strides, pads, dilation, groups)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5))
 def _convolution(x, kernel, *settings):
-  return _dispatch(x, kernel, *settings, cpu=_forward)
+  return lax.platform_dependent(
+    x,
+    kernel,
+    cpu=lambda x, kernel: _forward(x, kernel, *settings),
+    default=lambda x, kernel: _lax(x, kernel, *settings),
+  )
 
 
 def _convolution_jvp(*arguments):
   *settings, (x, kernel), (dx, dkernel) = arguments
-  # A JVP, not a VJP: reverse mode transposes these terms, so the formulation
-  # of the tangent is also that of the gradient, and jvp and vmap still work.
   terms = []
   if not isinstance(dx, SymbolicZero):
-    terms.append(_dispatch(dx, kernel, *settings, cpu=_tangent))
+    terms.append(_lax(dx, kernel, *settings))
   if not isinstance(dkernel, SymbolicZero):
-    terms.append(_dispatch(x, dkernel, *settings, cpu=_tangent))
+    terms.append(_lax(x, dkernel, *settings))
   return _convolution(x, kernel, *settings), sum(terms)
 
 
 _convolution.defjvp(_convolution_jvp, symbolic_zeros=True)
-
-
-def _dispatch(x, kernel, *settings, cpu):
-  """Calls `cpu` on CPU and XLA's convolution on other platforms."""
-  return lax.platform_dependent(
-    x,
-    kernel,
-    cpu=lambda x, kernel: cpu(x, kernel, *settings),
-    default=lambda x, kernel: _lax(x, kernel, *settings),
-  )
 
 
 def _lax(x, kernel, strides, padding, dilation, groups):
@@ -105,58 +105,21 @@ def _lax(x, kernel, strides, padding, dilation, groups):
   )
 
 
-def _forward(x, kernel, *settings):
-  """Uses `_shift_and_sum` for small kernels of one channel.
+def _forward(x, kernel, strides, pads, dilation, groups):
+  """Uses products of shifted images for small kernels of one channel.
 
   XLA's convolution took 4 to 10 times as long for one channel, 28x28 pixels
   and 16 kernels of 3x3 or 6 of 5x5 (two cores, jax 0.12.0).
   """
-  *_, groups = settings
   small = math.prod(kernel.shape[:2]) <= 25 and kernel.shape[2] == 1
-  if x.dtype == jnp.float32 and small and groups == 1:
-    # Without the barrier XLA fuses this with a following pooling, and 6 kernels
-    # of 5x5 took 2 to 3 times as long (forward, jax 0.12). In other cases the
-    # barrier made no clear difference.
-    return lax.optimization_barrier(_shift_and_sum(x, kernel, *settings))
-  if _is_depthwise(x, kernel, groups):
-    return _shift_and_sum(x, kernel, *settings)
-  return _lax(x, kernel, *settings)
-
-
-def _tangent(x, kernel, *settings):
-  """Convolves a tangent with a primal; linear in both arguments."""
-  if _is_depthwise(x, kernel, settings[-1]):
-    return _shift_and_sum(x, kernel, *settings)
-  return _lax(x, kernel, *settings)
-
-
-def _is_depthwise(x, kernel, groups) -> bool:
-  """Returns whether this is a depthwise convolution with small kernels."""
-  depthwise = 1 < groups == x.shape[-1] == kernel.shape[-1]
-  small = math.prod(kernel.shape[:2]) <= 49
-  return depthwise and small and x.dtype == jnp.float32
-
-
-def _shift_and_sum(x, kernel, strides, padding, dilation, groups):
-  """Sums products of shifted images and single elements of the kernels.
-
-  Each kernel has one input channel: images have one channel, or the
-  convolution is depthwise.
-  """
-  del groups
-  (size_y, size_x), (dilation_y, dilation_x) = kernel.shape[:2], dilation
-  extent_y, extent_x = (size_y - 1) * dilation_y, (size_x - 1) * dilation_x
-  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  (stride_y, stride_x), (rows, columns) = strides, x.shape[1:3]
-  return sum(
-    x[
-      :,
-      i * dilation_y : rows - extent_y + i * dilation_y : stride_y,
-      j * dilation_x : columns - extent_x + j * dilation_x : stride_x,
-    ]
-    * kernel[i, j, 0]
-    for i in range(size_y)
-    for j in range(size_x)
+  if x.dtype != jnp.float32 or not small or groups != 1:
+    return _lax(x, kernel, strides, pads, dilation, groups)
+  settings = {"strides": strides, "pads": pads, "dilation": dilation}
+  # Without the barrier XLA fuses this with a following pooling, and 6 kernels
+  # of 5x5 took 2 to 3 times as long (forward, jax 0.12). In other cases the
+  # barrier made no clear difference.
+  return lax.optimization_barrier(
+    shifted_products.convolve(x, kernel, **settings)
   )
 
 

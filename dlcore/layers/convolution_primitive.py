@@ -1,9 +1,7 @@
 """Convolution of images as a primitive of JAX with a lowering for CPU.
 
-The custom JVP of a function cannot choose how its transpose is computed. As a
-bilinear primitive, a convolution and the gradient of its kernels have lowerings
-of their own, and each is differentiated by the other: derivatives of any order
-and mode are fast. Other platforms run the convolutions of XLA.
+A convolution and the gradient of its kernels are differentiated by each other.
+Other platforms run the convolutions of XLA.
 """
 
 import math
@@ -12,10 +10,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
 from dlcore.layers import winograd
+from dlcore.layers.bilinear_primitive import define, has_replicated_layout
 from dlcore.layers.image_chunks import sum_chunks
 from dlcore.layers.winograd import Pads
 from dlcore.typing import Array
@@ -56,9 +53,7 @@ def is_suited(
       return False
   if math.prod(_output_shape(x, kernel, strides, pads)[:3]) < MIN_PIXELS:
     return False
-  # Only of its own primitives does JAX infer the layout over devices.
-  kind, other = (jax.typeof(a).update(shape=(0,) * 4) for a in (x, kernel))
-  return kind == other and not any(kind.sharding.spec)
+  return has_replicated_layout(x, kernel)
 
 
 def convolve(
@@ -212,39 +207,19 @@ def _kernel_shape(x, y, *, size, **settings):
   return (*size, x.shape[-1], y.shape[-1])
 
 
-def _define(name, shape, xla, cpu, gradients, batch) -> Primitive:
-  """Returns a bilinear primitive with a lowering of its own for CPU."""
-  primitive = Primitive(name)
-
-  def evaluate(*arrays, **settings):
-    return jax.jit(partial(primitive.bind, **settings))(*arrays)
-
-  def infer(x, y, **settings):
-    return x.update(shape=shape(x, y, **settings))
-
-  primitive.def_impl(evaluate)
-  primitive.def_abstract_eval(infer)
-  ad.defbilinear(primitive, *gradients)
-  batching.primitive_batchers[primitive] = batch
-  mlir.register_lowering(primitive, mlir.lower_fun(xla, multiple_results=False))
-  lowering = mlir.lower_fun(cpu, multiple_results=False)
-  mlir.register_lowering(primitive, lowering, platform="cpu")
-  return primitive
-
-
-_convolution = _define(
+_convolution = define(
   "image_convolution",
   _output_shape,
-  _xla_convolution,
-  _cpu_convolution,
-  (_convolution_x, _convolution_kernel),
-  _batch_convolution,
+  xla=_xla_convolution,
+  cpu=_cpu_convolution,
+  gradients=(_convolution_x, _convolution_kernel),
+  batch=_batch_convolution,
 )
-_kernel_gradient = _define(
+_kernel_gradient = define(
   "image_convolution_kernel_gradient",
   _kernel_shape,
-  _xla_kernel_gradient,
-  _cpu_kernel_gradient,
-  (_kernel_gradient_x, _kernel_gradient_y),
-  _batch_kernel_gradient,
+  xla=_xla_kernel_gradient,
+  cpu=_cpu_kernel_gradient,
+  gradients=(_kernel_gradient_x, _kernel_gradient_y),
+  batch=_batch_kernel_gradient,
 )

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dlcore.optim.bias import correct_bias
 from dlcore.optim.settings import Number
 
 
@@ -45,9 +46,9 @@ def scale_by_adan(
     t = jnp.asarray(optax.safe_increment(state.t))
     ascent = jax.tree.map(
       lambda m, v, n: (m + b2 * v) / (jnp.sqrt(n + eps_root) + eps),
-      optax.tree.bias_correction(m, b1, t),
-      optax.tree.bias_correction(v, b2, t),
-      optax.tree.bias_correction(n, b3, t),
+      correct_bias(m, b1, t),
+      correct_bias(v, b2, t),
+      correct_bias(n, b3, t),
     )
     return ascent, optax.ScaleByAdanState(m, v, n, updates, t)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dlcore.optim.bias import decay_exponent
+from dlcore.optim.bias import correct_bias, decay_exponent
 from dlcore.optim.settings import Number
 from dlcore.typing import Array
 
@@ -59,8 +59,8 @@ def scale_by_radam(
       lambda m, v: jnp.where(
         length >= RECTIFIABLE, factor * m / (jnp.sqrt(v) + eps), m
       ),
-      optax.tree.bias_correction(mu, b1, count),
-      optax.tree.bias_correction(nu, b2, count),
+      correct_bias(mu, b1, count),
+      correct_bias(nu, b2, count),
     )
     return updates, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
 

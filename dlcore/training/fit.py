@@ -11,7 +11,7 @@ import optax
 
 from dlcore import data, sharding
 from dlcore.task import Task
-from dlcore.training import checks, setup
+from dlcore.training import checks, setup, step_history
 from dlcore.training.decisions import (
   Plateau,
   decide,
@@ -86,9 +86,16 @@ def fit(
 
   Batches and random keys are functions of (seed, batch index), and everything
   that a decision depends on is in the checkpoint: a run that was stopped in
-  any way and continued ends with the same bits as one that was not. Functions
-  cannot be compared: continue with the same `task` and `tx`, or choose another
-  `workdir`. (`experiments/train.py` compares the whole config.)
+  any way and continued ends with the same bits as one that was not.
+
+  Continue with the same arguments, or choose another `workdir`. A run whose
+  training step has changed, such as by another label smoothing, dropout or
+  weight decay, continues with the new step and logs a warning; the change is
+  recorded in `assets/training_step.json`. The traced programs are compared, so
+  a longer run changes the step if the schedule depends on its length. Not
+  compared are the data and its order, validation, patience, plateaus and
+  rollbacks, and steps of other versions or devices.
+  (`experiments/train.py` compares the whole config and the data.)
 
   Args:
     task: the learning problem.
@@ -189,7 +196,7 @@ def fit(
 
   # The step and the first state.
   example = feed.read(0)
-  step_function, create = setup.build_step(
+  step_function, traced, create = setup.build_step(
     task,
     tx,
     example,
@@ -246,6 +253,12 @@ def fit(
         setup.compile_evaluators(task, evaluators, state, best_by)
         statistics.compile(state, feed)
         recalibration.compile(state, feed)
+        if folder is not None:
+          step_history.record(
+            folder,
+            step,
+            step_history.describe(traced.fingerprint(), partitioner),
+          )
     metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(
       metric_log,

@@ -14,6 +14,7 @@ from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.training.decisions import check_best_by
 from dlcore.training.evaluation import Evaluator
+from dlcore.training.fingerprint import TracedStep
 from dlcore.training.memory import MemoryCheckpoints, NullLog
 from dlcore.training.state import State, init_guard, init_state
 from dlcore.training.state_initializer import Create
@@ -45,18 +46,24 @@ def build_step(
   max_consecutive_skips: int,
   log_every: int,
   axis_name: str | None,
-) -> tuple[Step, Create]:
-  """Returns the step of `fit`, and the function that creates its state."""
+) -> tuple[Step, TracedStep, Create]:
+  """Returns the step of `fit` and the function that creates its state.
+
+  Between them is the part of the step that decides the numbers of a run: all
+  but the sums of the log.
+  """
   averages = needs_average(task, tx, batch, ema)
   step = make_step(
     task, tx, penalty=penalty, accumulate=accumulate, axis_name=axis_name
   )
   if averages:
     step = average(step, ema)
-  step = guard(
-    step,
-    spike_factor=spike_factor,
-    max_consecutive_skips=max_consecutive_skips,
+  traced = TracedStep(
+    guard(
+      step,
+      spike_factor=spike_factor,
+      max_consecutive_skips=max_consecutive_skips,
+    )
   )
   create = partial(
     init_state,
@@ -68,7 +75,7 @@ def build_step(
     metrics=True,
     axis_name=axis_name,
   )
-  return sum_metrics(step, log_every), create
+  return sum_metrics(traced, log_every), traced, create
 
 
 def needs_average(

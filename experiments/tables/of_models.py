@@ -68,6 +68,26 @@ def allocators(results: Sequence[dict]) -> str:
   )
 
 
+def machines(results: Sequence[dict]) -> str:
+  """Returns the table of the comparisons with PyTorch, a row for each CPU."""
+  names = [name for name in results[0] if is_ratio(results[0], name)]
+  rows = [
+    (
+      f"{measured(result)}; {result['allocator']}",
+      *(f"{result[name]['ratio']:.2f}" for name in names),
+    )
+    for result in results
+    if result
+  ]
+  return as_table(
+    "Times as fast as PyTorch by machine; rows of machines that are not at "
+    "hand stay as they were measured:",
+    "experiments/benchmark.py peers",
+    ("machine", *names),
+    rows,
+  )
+
+
 def parity(result: dict) -> str:
   """Returns the table of the differences from PyTorch, by family."""
   rows = [

@@ -74,9 +74,12 @@ def test_the_same_command_again_returns_the_result_and_changes_nothing(
   assert (copy / "metrics.jsonl").read_bytes() == log
 
 
-def test_a_run_is_extended_if_the_schedule_does_not_depend_on_steps(copy, tiny):
-  longer = tiny(training={"steps": 5})
+def test_a_run_is_extended_if_the_schedule_does_not_depend_on_steps(
+  copy, tiny, caplog
+):
+  longer = tiny(training={"steps": 5, "log_every": 2})
   assert experiment.train(longer, copy, progress=False)["step"] == 5
+  assert "the training step differs" not in caplog.text
   with pytest.raises(UserError, match=r"training\.steps: 5 in the run, 3 now"):
     experiment.train(tiny(), copy, progress=False)
 

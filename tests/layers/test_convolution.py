@@ -42,7 +42,14 @@ PRIMITIVE = [
   (32, 9, 8, 40, 33, (1, 1), {"strides": (2, 2), "padding": "VALID"}),
   (16, 5, 8, 40, 33, (2, 2), {}),
 ]
-CASES += PRIMITIVE
+DEPTHWISE = (8, 9, 8, 5, 5, (7, 5), {"groups": 5})
+DEPTHWISE_CASES = [
+  DEPTHWISE,
+  (6, 11, 12, 4, 4, (3, 3), {"groups": 4, "padding": ((4, 0), (1, 3))}),
+  (6, 9, 10, 4, 4, (3, 5), {"groups": 4, "strides": (2, 1)}),
+  (5, 9, 8, 4, 4, (3, 3), {"groups": 4, "dilation": (1, 2)}),
+]
+CASES += PRIMITIVE + DEPTHWISE_CASES
 
 
 def make(case, dtype=jnp.float32):
@@ -98,18 +105,24 @@ def test_output_and_gradients_equal_those_of_flax(case):
   assert_close(actual, expected)
 
 
-@pytest.mark.parametrize("case", [CASES[0], CASES[8], *PRIMITIVE], ids=str)
-@pytest.mark.fast_cases(str(CASES[0]), str(PRIMITIVE[2]))
+@pytest.mark.parametrize(
+  "case", [CASES[0], CASES[8], *PRIMITIVE, *DEPTHWISE_CASES], ids=str
+)
+@pytest.mark.fast_cases(str(CASES[0]), str(PRIMITIVE[2]), str(DEPTHWISE))
 def test_jit_vmap_jvp_and_second_derivatives_equal_those_of_lax(case):
   x, kernel, settings = make(case)
   scale = 1 / np.sqrt(kernel[..., 0].size)  # Outputs near 1, where sine bends.
   fast = functools.partial(convolution, **settings)
 
   def lax_convolution(x, kernel):
-    strides = settings.get("strides", (1, 1))
-    padding = settings.get("padding", "SAME")
     return jax.lax.conv_general_dilated(
-      x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+      x,
+      kernel,
+      settings.get("strides", (1, 1)),
+      settings.get("padding", "SAME"),
+      rhs_dilation=settings.get("dilation"),
+      feature_group_count=settings.get("groups", 1),
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
   def derivatives(function):
@@ -169,50 +182,76 @@ def test_the_module_has_the_parameters_and_output_of_flax():
     assert_close(y, other_y)
 
 
-def test_an_environment_variable_selects_the_convolution_of_xla(monkeypatch):
-  x, kernel, _ = make(WINOGRAD)
+@pytest.mark.parametrize(
+  ("case", "primitive"),
+  [
+    (WINOGRAD, "image_convolution"),
+    (DEPTHWISE, "depthwise_convolution"),
+  ],
+)
+def test_an_environment_variable_selects_the_convolution_of_xla(
+  case, primitive, monkeypatch
+):
+  x, kernel, settings = make(case)
 
   def program():
-    return str(jax.make_jaxpr(lambda x, k: convolution(x, k))(x, kernel))
+    # Another function each time: JAX keeps its traces.
+    convolve = functools.partial(convolution, **settings)
+    return str(jax.make_jaxpr(lambda x, k: convolve(x, k))(x, kernel))
 
-  assert "image_convolution" in program()
+  assert primitive in program()
   monkeypatch.setenv("DLCORE_CONVOLUTION", "xla")
-  assert "image_convolution" not in program()
+  assert primitive not in program()
 
 
-@pytest.mark.parametrize("case", [CASES[7], WINOGRAD], ids=str)
+@pytest.mark.parametrize("case", [CASES[7], WINOGRAD, DEPTHWISE], ids=str)
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_accelerators_use_the_convolution_of_xla(platform, case):
-  x, kernel, _ = make(case)
+  x, kernel, settings = make(case)
 
-  def loss(function):
-    return jax.jit(jax.grad(lambda x, k: jnp.sum(function(x, k) ** 2), (0, 1)))
+  def loss(x, kernel):
+    return jnp.sum(convolution(x, kernel, **settings) ** 2)
 
-  exported = jax.export.export(loss(convolution), platforms=[platform])
+  gradient = jax.jit(jax.grad(loss, (0, 1)))
+  exported = jax.export.export(gradient, platforms=[platform])
   program = exported(x, kernel).mlir_module()
   # Forward pass, gradient of the input, gradient of the kernel.
   assert program.count("stablehlo.convolution") == 3
   assert "stablehlo.slice" not in program
 
 
-def test_a_batch_of_any_size_is_exported():
-  x, kernel, _ = make(WINOGRAD)
+@pytest.mark.parametrize("case", [WINOGRAD, DEPTHWISE], ids=str)
+def test_a_batch_of_any_size_is_exported(case):
+  x, kernel, settings = make(case)
+  convolve = jax.jit(functools.partial(convolution, **settings))
   (batch,) = jax.export.symbolic_shape("B")
   shape = jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
-  exported = jax.export.export(jax.jit(convolution))(shape, kernel)
-  assert_close(exported.call(x[:3], kernel), convolution(x[:3], kernel))
+  exported = jax.export.export(convolve)(shape, kernel)
+  assert_close(exported.call(x[:3], kernel), convolve(x[:3], kernel))
 
 
-@pytest.mark.parametrize("channels", [4, 64])
-def test_a_sharded_batch_is_not_gathered(channels):
+@pytest.mark.parametrize(
+  "case",
+  [
+    (64, 16, 16, 4, 8, (3, 3), {}),
+    (64, 16, 16, 64, 128, (3, 3), {}),
+    (64, 16, 16, 64, 64, (7, 7), {"groups": 64}),
+  ],
+  ids=str,
+)
+def test_a_sharded_batch_is_not_gathered(case):
   mesh = jax.make_mesh(
     (8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
   )
   sharding = jax.sharding.NamedSharding(
     mesh, jax.sharding.PartitionSpec("data")
   )
-  x, kernel, _ = make((64, 16, 16, channels, 2 * channels, (3, 3), {}))
-  gradient = jax.jit(jax.grad(lambda k, x: jnp.sum(convolution(x, k) ** 2)))
+  x, kernel, settings = make(case)
+
+  def loss(kernel, x):
+    return jnp.sum(convolution(x, kernel, **settings) ** 2)
+
+  gradient = jax.jit(jax.grad(loss))
   single = gradient(kernel, x)
   compiled = gradient.lower(kernel, jax.device_put(x, sharding)).compile()
   text = compiled.as_text()

@@ -57,6 +57,19 @@ def test_every_setting_changes_the_movement_by_more_than_the_tolerance(name):
     assert max(differences) > 10 * TOLERANCE, key
 
 
+@pytest.mark.fast_cases("radam-0.99999")
+@pytest.mark.parametrize("decay", [0.9999, 0.99999])
+@pytest.mark.parametrize("name", ["adan", "prodigy", "radam"])
+def test_own_optimizers_are_exact_with_a_decay_near_1(name, decay):
+  """Those of Optax differ by up to 7e-4."""
+  settings = {
+    "adan": {"b2": decay, "b3": decay},
+    "prodigy": {"betas": (0.9, decay)},
+    "radam": {"b2": decay},
+  }
+  assert comparison.optimizer_difference(name, settings[name]) <= 3e-6
+
+
 @pytest.mark.parametrize("name", optim.SCHEDULES)
 def test_every_schedule_equals_its_formula(name):
   assert comparison.schedule_difference(name, {}) <= 2e-6
