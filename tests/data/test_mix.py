@@ -73,21 +73,8 @@ def test_the_epoch_is_the_shortest_whose_shares_hold_all_examples(
 
 def test_the_repeated_examples_are_those_of_earlier_versions():
   mixed = data.mix((_source(0, 7), 0.5), (_source(10, 5), 0.5))
-  assert _features(mixed).tolist() == [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    10,
-    11,
-    12,
-    13,
-    14,
-    12,
-    14,
-  ]
+  expected = [*range(7), *range(10, 15), 12, 14]
+  assert _features(mixed).tolist() == expected
 
 
 @pytest.mark.parametrize(("share", "resident"), [(0.625, True), (0.64, False)])
