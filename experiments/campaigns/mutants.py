@@ -17,7 +17,8 @@ other quick tests of their files. A mutant is
 
 At the end, the tests that failed must pass without a mutant. --output holds the
 result so far, and another call continues it; --mutants repeats the mutants of
-another result. Needs Python 3.12 or later.
+another result. --before adds the score of an earlier sample to the result.
+Needs Python 3.12 or later.
 """
 
 import collections
@@ -67,6 +68,7 @@ PROCESSES = flags.DEFINE_integer("processes", 2, "mutants at a time")
 COVERAGE = flags.DEFINE_string("coverage", "", "a file of the line coverage")
 MUTANTS = flags.DEFINE_string("mutants", "", "a result whose mutants to repeat")
 QUICK = flags.DEFINE_bool("quick", False, "stop after the quickest tests")
+BEFORE = flags.DEFINE_string("before", "", "the result of an earlier sample")
 OUTPUT = flags.DEFINE_string("output", "", "a file for the result")
 
 
@@ -79,6 +81,10 @@ def main():
       f"got {sys.version.split()[0]}",
     )
   head = {**provenance(ROOT), "seed": SEED.value}
+  if BEFORE.value:
+    earlier = json.loads(Path(BEFORE.value).read_text())
+    fields = ("date", "commit", "seed", "mutants", "score")
+    head["before"] = {name: earlier[name] for name in fields}
   sites = sample_sites()
   outcomes = read_outcomes(OUTPUT.value)
   pending = {"outcome": "pending"}

@@ -69,11 +69,17 @@ def mutants(result: dict) -> str:
     unnoticed = counts["survived"] + counts["uncovered"]
     share = f"{died / counts.total():.0%}"
     rows.append((name, died, share, counts["equivalent"], unnoticed))
+  before = ""
+  if earlier := result.get("before"):
+    before = (
+      f" (before the tests of its survivors, a sample of {earlier['mutants']} "
+      f"with seed {earlier['seed']} had a share of {earlier['score']:.0%})"
+    )
   return as_table(
     f"{result['mutants']} random changes of single expressions, each with the "
     "tests that execute its line; a change is equivalent if a line of "
     "`mutation/equivalent.json` argues that no test can fail, "
-    f"{measured(result)}:",
+    f"{measured(result)}{before}:",
     f"experiments/campaigns/mutants.py --count={result['mutants']} "
     f"--seed={result['seed']}",
     ("package", "a test fails", "share", "equivalent", "unnoticed"),

@@ -222,3 +222,22 @@ def test_data_that_cannot_be_augmented_is_rejected(
 def test_a_setting_that_is_not_a_number_in_range_is_refused(name, value):
   with pytest.raises(UserError):
     augment.compose({name: value})
+
+
+@pytest.mark.parametrize(
+  ("name", "most"),
+  [
+    *(("blur", 20), ("noise", 1), ("cutout", 65535), ("erase", 1)),
+    *(("mixup", 100), ("cutmix", 100), ("shift", 65535), ("crop", 65535)),
+    *(("resized_crop", 1), ("rotate", 180), ("scale", 9), ("shear", 80)),
+    *(("randaugment", 10), ("brightness", 1), ("contrast", 1)),
+    ("saturation", 1),
+  ],
+)
+def test_the_range_of_a_setting_ends_where_it_is_documented(name, most):
+  _, make = {**augment.AUGMENTATIONS, **augment.MIXTURES}[name]
+  make(0)
+  make(most)
+  for value in (-1e-3, most + 1e-3):
+    with pytest.raises(UserError, match=f"expected .* from 0 to {most}"):
+      make(value)

@@ -158,6 +158,15 @@ def test_erase_samples_area_ratio_and_position_evenly(augmented):
   )
 
 
+@pytest.mark.slow
+def test_erase_fills_at_least_two_percent(augmented):
+  image = jnp.full((ROWS, COLUMNS, 1), 2.0)
+  changed = np.asarray(augmented(augment.erase(0.1), image) < 1)[..., 0]
+  fraction = changed[changed.any((1, 2))].mean((1, 2))
+  # Uniform from 0.02 to 0.1: four standard deviations of the mean.
+  assert abs(fraction.mean() - 0.06) < 4 * 0.08 / np.sqrt(12 * len(fraction))
+
+
 def test_cutout_is_centered_on_every_pixel_alike(augmented):
   image = jnp.ones((ROWS, COLUMNS, 1))
   changed = np.asarray(augmented(augment.cutout(6), image) == 0)[..., 0]
@@ -174,6 +183,7 @@ def test_cutout_is_centered_on_every_pixel_alike(augmented):
     counts, _ = np.histogram(center, 10, (0, size))
     assert stats.chisquare(counts).pvalue > 1e-4
     assert len(np.unique(center)) > 0.95 * size
+    assert (center.min(), center.max()) == (0, size - 1)
   assert_independent(vertical=vertical, horizontal=horizontal)
 
 

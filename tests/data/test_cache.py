@@ -120,6 +120,36 @@ def test_lengths_of_sequences_are_cached(tmp_path):
   assert set(again.arrays) == {"input_ids"}
 
 
+@pytest.mark.parametrize("streamed", ["train", "valid"])
+def test_streamed_splits_are_not_cached(tmp_path, streamed):
+  file = tmp_path / "source"
+  file.write_text("")
+  built = []
+
+  def build():
+    built.append(1)
+    source = data.from_arrays({"features": np.ones((4, 2), np.float32)})
+    parts = {"train": source, "valid": source}
+    return data.Splits(**parts | {streamed: source._replace(arrays=None)})
+
+  for _ in range(2):
+    folder = str(tmp_path / "cache")
+    cache.splits(build, name="own", key={}, files=lambda: [file], folder=folder)
+  assert len(built) == 2
+
+
+def test_an_empty_file_is_cached_and_a_missing_one_is_not(load):
+  load, built, file = load
+  file.write_text("")
+  load()
+  load()
+  assert len(built) == 1
+  file.unlink()
+  load()
+  load()
+  assert len(built) == 3
+
+
 def test_a_folder_that_cannot_be_written_costs_only_time(
   load, tmp_path, caplog
 ):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dlcore import data
 from dlcore.data import normalization
-from dlcore.data.images import decoding
+from dlcore.data.images import conversion, decoding, listing
 from dlcore.data.tfds import stand_ins
 from dlcore.errors import UserError
 
@@ -151,6 +151,11 @@ def test_many_kinds_of_left_out_entries_are_summed_up(folder, load):
   _, notes = load(folder)
   assert notes.count("were ignored") == 11
   assert "20 other entries were ignored" in notes
+
+
+def test_notes_on_left_out_entries_begin_with_the_most_frequent():
+  notes = listing.describe_left_out({"b": 1, "c": 2, "a": 1})
+  assert [note.split()[1] for note in notes] == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -432,3 +437,10 @@ def test_sampled_statistics_do_not_depend_on_the_pieces(monkeypatch):
   assert sampled == whole
   assert max(read) == 200 // 48
   np.testing.assert_array_equal(first["image"], arrays["image"][:1])
+
+
+@pytest.mark.parametrize(
+  ("size", "channels", "shape"), [(0, 0, [1, 1, 3]), (8, 1, [8, 8, 1])]
+)
+def test_no_images_have_the_smallest_shape(size, channels, shape):
+  assert conversion.common_shape([], size, channels) == (shape, [])

@@ -1,6 +1,7 @@
 """Metadata survives JSON, and hostile JSON and files are refused."""
 
 import copy
+import dataclasses
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from dlcore import data
+from dlcore.data import json_fields
 from dlcore.errors import UserError
 
 RUNS = pathlib.Path(__file__).parents[1] / "runs_v0_1"
@@ -45,6 +47,46 @@ def _infos():
     ),
     "arrays": tokens.info,
   }
+
+
+@pytest.mark.parametrize("schema", data.SCHEMAS.values())
+def test_schemas_are_immutable_and_take_keywords(schema):
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    schema(target="label").target = ""
+  with pytest.raises(TypeError, match="positional"):
+    schema("image")
+
+
+BOUNDS = {
+  "16 inputs": lambda n: {str(i): ((), "int32") for i in range(16 + n)},
+  "200 characters": lambda n: {"x" * (200 + n): ((2,), "int32")},
+  "8 axes": lambda n: {"x": ((1,) * (8 + n), "int32")},
+  "268,435,456 values": lambda n: {
+    "x": ((1 << 14, 1 << 14), "uint8"),
+    **({"y": ((), "uint8")} if n else {}),
+  },
+  "a size of 1": lambda n: {"x": ((2, 1 - n), "uint8")},
+}
+
+
+@pytest.mark.parametrize("bound", BOUNDS.values(), ids=BOUNDS)
+def test_inputs_are_bounded(bound):
+  def parse(more):
+    entries = bound(more).items()
+    return json_fields.inputs(
+      {k: {"shape": list(s), "dtype": d} for k, (s, d) in entries}
+    )
+
+  assert parse(0) == bound(0)
+  with pytest.raises(ValueError):  # noqa: PT011  of many messages
+    parse(1)
+
+
+def test_batches_fit_in_256_mib():
+  info = _infos()["images"]
+  for size, limit, rows in ((1 << 20, 999, 256), (1, 99, 99), (1 << 29, 9, 1)):
+    info = info._replace(inputs={"image": ((size,), "uint8")})
+    assert info.max_rows(limit) == rows
 
 
 @pytest.mark.parametrize("kind", data.SCHEMAS)

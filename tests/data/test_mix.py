@@ -48,6 +48,43 @@ def test_every_example_occurs_and_repeats_differ_by_one(sizes):
     assert abs(len(part) - weight * mixed.size) <= 1
 
 
+@pytest.mark.parametrize(
+  ("sizes", "weights", "size"),
+  [
+    ((5,), (2.0,), 5),
+    ((10, 1), (0.3, 0.7), 34),
+    ((1, 1, 1), (1, 1, 1), 3),
+    ((100, 31), (0.9, 0.1), 310),
+  ],
+)
+def test_the_epoch_is_the_shortest_whose_shares_hold_all_examples(
+  sizes, weights, size
+):
+  parts = [_source(1000 * i, count) for i, count in enumerate(sizes)]
+  mixed = data.mix(*zip(parts, weights, strict=True))
+  assert mixed.size == size == len(_features(mixed))
+  repeated = sum("occur" in note for note in mixed.info.notes)
+  total = sum(weights)
+  assert repeated == sum(
+    count < round(size * weight / total)
+    for count, weight in zip(sizes, weights, strict=True)
+  )
+
+
+def test_the_repeated_examples_are_those_of_earlier_versions():
+  mixed = data.mix((_source(0, 7), 0.5), (_source(10, 5), 0.5))
+  expected = [*range(7), *range(10, 15), 12, 14]
+  assert _features(mixed).tolist() == expected
+
+
+@pytest.mark.parametrize(("share", "resident"), [(0.625, True), (0.64, False)])
+def test_a_mixture_in_memory_has_at_most_twice_the_size_of_its_parts(
+  share, resident
+):
+  mixed = data.mix((_source(0, 30), 1 - share), (_source(100, 10), share))
+  assert (mixed.arrays is not None) == resident
+
+
 def test_a_mixture_of_token_ids_has_the_larger_vocabulary():
   ids = np.arange(10, dtype=np.int32)[:, None]
   parts = [data.from_arrays({"input_ids": factor * ids}) for factor in (1, 2)]
@@ -141,6 +178,13 @@ def test_sources_of_other_shapes_are_refused():
   narrow = data.from_arrays({"features": np.zeros((4, 1), np.float32)})
   with pytest.raises(UserError, match="got inputs"):
     data.mix((wide, 0.5), (narrow, 0.5))
+  targets = [np.zeros((4, width), np.float32) for width in (1, 2)]
+  one, two = (
+    data.from_arrays({"features": targets[0], "target": target})
+    for target in targets
+  )
+  with pytest.raises(UserError, match="got"):
+    data.mix((one, 0.5), (two, 0.5))
 
 
 @pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf, None, "1"])

@@ -1,5 +1,6 @@
 """Orders are pure functions of (seed, batch index) that drop no example."""
 
+import dataclasses
 import hashlib
 import itertools
 import pickle
@@ -20,6 +21,14 @@ ORDERS = {
   "sequential": data.sequential(50, 8),
   "in_order": data.in_order(50, 8),
 }
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_order_is_immutable_and_a_key(name):
+  order = ORDERS[name]
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    order.batch_size = 9
+  assert {order: 1}[order] == 1
 
 
 @pytest.mark.parametrize("name", ORDERS)

@@ -25,15 +25,21 @@ def test_the_test_split_does_not_depend_on_the_validation_split():
   assert sorted(np.concatenate(list(many.values()))) == list(range(100))
 
 
-@pytest.mark.parametrize("fraction", [-0.1, 1.0, 0.001])
-def test_a_fraction_that_leaves_no_examples_is_refused(fraction):
-  with pytest.raises(UserError, match=r"fraction|hold out"):
-    holdout.divide(
-      holdout.hash_names("abcdef"),
-      None,
-      valid_fraction=fraction,
-      test_fraction=0,
-    )
+@pytest.mark.parametrize("split", ["valid", "test"])
+@pytest.mark.parametrize(
+  ("fraction", "message"),
+  [
+    *((x, "_fraction to be at least 0 and less than 1") for x in (-0.1, 1.0)),
+    (0.001, "expected enough examples to hold out 0.001 for "),
+  ],
+)
+def test_a_fraction_that_leaves_no_examples_is_refused(
+  split, fraction, message
+):
+  fractions = {"valid_fraction": 0, "test_fraction": 0}
+  fractions[f"{split}_fraction"] = fraction
+  with pytest.raises(UserError, match=message):
+    holdout.divide(holdout.hash_names("abcdef"), None, **fractions)
 
 
 def test_non_finite_numbers_are_refused_by_row_and_column():
@@ -237,6 +243,12 @@ def test_lengths_that_cut_tokens_are_refused(lengths):
   ids = np.ones((3, 4), np.int32)
   with pytest.raises(ValueError, match="lengths"):
     data.from_arrays({"input_ids": ids, "attention_mask": ids}, lengths=lengths)
+
+
+def test_a_sequence_may_be_empty_or_whole():
+  ids = np.ones((2, 4), np.int32)
+  source = data.from_arrays({"input_ids": ids}, lengths=[0, 4])
+  assert source.lengths.tolist() == [0, 4]
 
 
 def test_statistics_of_another_width_are_refused():

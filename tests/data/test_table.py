@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dlcore import data
+from dlcore.data import bad_examples
 from dlcore.data.tables.table_schema import read_table
 from dlcore.errors import UserError
 
@@ -106,7 +107,8 @@ def test_categories_become_one_feature_each(table):
 def test_missing_names_are_answered_with_the_nearest(table, tmp_path):
   _refused("did you mean 'y'|choose from: a, b, y", table, _rows(), target="z")
   text = "length,y\n1,2\n"
-  _refused("did you mean 'length'", table, text, columns=("lenght",))
+  for setting in ("columns", "categorical"):
+    _refused("did you mean 'length'", table, text, **{setting: ("lenght",)})
   _refused("expected target", table, _rows(), target="")
   _refused("without the target", table, _rows(), columns=("a", "y"))
   _refused("no file at", table, "", path=str(tmp_path / "gone.csv"))
@@ -192,6 +194,20 @@ def test_a_message_lists_ten_bad_rows(table):
   message = _refused("got 25 bad rows", table, _rows() + "x,1,yes\n" * 25)
   assert message.count("not a number") == 10
   assert "; and 15 more" in message
+
+
+@pytest.mark.parametrize(("count", "end"), [(9, "8"), (10, "9")])
+def test_ten_items_are_listed(count, end):
+  assert bad_examples.shorten(map(str, range(count))).endswith(f", {end}")
+  assert bad_examples.shorten("x" * 11).endswith(", x, and 1 more")
+
+
+def test_skipping_all_rows_of_one_split_is_refused(table, tmp_path):
+  train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+  train.write_text(_rows())
+  test.write_text("a,b,y\nx,2,yes\n")
+  paths = {"path": "", "train": str(train), "test": str(test)}
+  _refused("got 1 bad rows", table, "", on_bad="skip", **paths)
 
 
 def test_a_class_that_only_one_split_has(table, tmp_path):

@@ -274,7 +274,7 @@ def test_long_rows_are_refused(table, monkeypatch, row):
   monkeypatch.setattr(csv_text, "MAX_ROW", 4096)
   for lines in (["1,2", row], [row]):
     _refused("more than 4,096 characters", table, ["1,2", *lines])
-  _refused("more than 4,096 characters", table, ["1,2"], header=row)
+  _refused("got line 1: more than 4,096 ch", table, ["1,2"], header=row)
 
 
 def test_a_line_of_a_gigabyte_is_refused_in_bounded_memory(
@@ -304,3 +304,20 @@ def test_ten_thousand_classes_are_held_out_in_linear_time():
   chosen = data.hold_out(hashes, labels, 0.25)
   assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - start < 5
   np.testing.assert_array_equal(np.bincount(labels[chosen]), 1)
+
+
+@pytest.mark.parametrize(
+  ("values", "classes"),
+  [
+    (range(20), True),
+    (range(21), False),
+    ([*range(18), "x", "y"], True),
+    ([*range(27), "x", "y", "z"], False),
+    ([*range(26), "x", "y", "z"], True),
+    ([0.5, 1], False),
+  ],
+)
+def test_a_target_of_up_to_20_integers_or_with_many_names_is_a_class(
+  values, classes
+):
+  assert encoding.are_classes([*map(str, values)]) == classes

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pickle
+import resource
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 
 from dlcore import data
 from dlcore.data.tfds import stand_ins
+from dlcore.data.tfds.package import import_tfds
 from dlcore.errors import UserError
 
 MNIST = pathlib.Path(__file__).parents[3] / "shared" / "data" / "mnist"
@@ -64,6 +66,8 @@ def _cifar(folder, coarse=False, seed=0):
   with tarfile.open(folder / f"cifar-{kind}-binary.tar.gz", "w:gz") as archive:
     for name in files:
       labels = np.arange(40 if coarse else 20) % classes
+      if coarse and name == "test":
+        labels[:] = 0  # Not the label -1 of examples without one.
       planes = random.integers(0, 256, (len(labels), 3, 32, 32), np.uint8)
       bytes_of = [
         bytes([label // 5, label] if coarse else [label]) + plane.tobytes()
@@ -209,6 +213,42 @@ def test_tensorflow_is_never_imported():
   assert "tensorflow" not in sys.modules
 
 
+@pytest.fixture
+def few_open_files():
+  """Lowers the limit of open files; it yields the highest limit."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+  yield hard
+  resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+def test_preparation_may_open_thousands_of_files(few_open_files, small_cifar):
+  if 0 <= few_open_files < 4096:
+    pytest.skip("no limit of 4,096 files is allowed")
+  data.load("cifar10", **small_cifar)
+  assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 4096
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_jpeg_stand_in_keeps_size_channels_and_quality(channels):
+  import_tfds()
+  from tensorflow_datasets.core.utils import lazy_imports_utils as lazy
+
+  image = np.full((5, 7, channels), 90, np.uint8)
+  with stand_ins.stand_ins(lambda: None):
+    content = lazy.tensorflow.image.encode_jpeg(image).numpy()
+    decoded = lazy.tensorflow.image.decode_jpeg(content, channels).numpy()
+  np.testing.assert_allclose(decoded.astype(int), 90, atol=2)
+  assert decoded.shape == image.shape
+  stream = io.BytesIO()
+  Image.new("L" if channels == 1 else "RGB", (7, 5)).save(
+    stream, "jpeg", quality=95
+  )
+  tables = [Image.open(io.BytesIO(content)), Image.open(stream)]
+  assert tables[0].quantization == tables[1].quantization
+
+
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("coarse", [False, True])
 def test_cifar_from_an_archive_in_the_real_format(folders, tmp_path, coarse):
@@ -239,6 +279,10 @@ def test_the_streamed_set_equals_the_one_in_memory(small_cifar):
       read = other.read(np.arange(one.size, dtype=np.int32))
       np.testing.assert_array_equal(array, read[name])
   assert resident.train.info.schema == streamed.train.info.schema
+  limits = {"in_memory_limit": 0, "valid_fraction": 0.0}
+  whole = data.load("cifar10", **limits, **small_cifar)
+  assert whole.valid is None
+  assert whole.train.size == resident.train.size + resident.valid.size
 
 
 @pytest.mark.usefixtures("no_network")
@@ -365,9 +409,13 @@ def test_imagenet_from_archives_in_the_real_format(tmp_path):
   )
 
 
-def test_an_unknown_builder_is_reported_with_the_nearest(folders):
+def test_an_unknown_builder_is_reported_with_the_nearest(folders, tmp_path):
   _refused("did you mean 'mnist'", "tfds", builder="mnits", **folders)
   _refused("expected builder", "tfds", **folders)
+  damaged = tmp_path / "mnist/3.0.1/features.json"
+  damaged.parent.mkdir(parents=True)
+  damaged.write_text("null")
+  _refused("expected builder", "tfds", data_dir=str(tmp_path))
 
 
 def test_damaged_records_are_reported(tmp_path, small_cifar):

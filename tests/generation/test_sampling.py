@@ -1,10 +1,12 @@
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dlcore.errors import UserError
-from dlcore.generation import generate, greedy, sampling
+from dlcore.generation import generate, greedy, sampling, validation
 
 KEY = jax.random.key(0)
 LOGITS = jnp.log(jnp.array([0.1, 0.4, 0.05, 0.15, 0.3]))
@@ -55,6 +57,7 @@ def test_the_narrowest_settings_are_greedy_and_rates_may_be_traced():
     ({"temperature": None}, "temperature > 0"),
     ({"top_k": np.int64(0)}, "top_k to be an integer >= 1"),
     ({"top_k": np.float32(2.5)}, "top_k to be an integer >= 1"),
+    ({"temperature": np.array([1.0, -1.0])}, "temperature > 0"),
     ({"top_k": True}, "top_k to be an integer >= 1"),
     ({"top_p": np.float32(1.5)}, "0 < top_p <= 1"),
   ],
@@ -73,3 +76,25 @@ def test_a_sampler_that_is_not_a_function_of_logits_raises(chains, sampler):
 def test_sampling_without_a_key_raises(chains):
   with pytest.raises(UserError, match="a key"):
     generate(chains(4), sampler=sampling())
+
+
+def test_token_ids_are_those_of_the_vocabulary():
+  validation.check_in_vocabulary("ids", np.array([0, 6]), 7)
+  for bad in (-1, 7):
+    with pytest.raises(UserError, match=f"ids from 0 to 6.*\ngot {bad}"):
+      validation.check_in_vocabulary("ids", np.array([0, bad, 99]), 7)
+  validation.check_suppressed(np.array([0, 0, 1, 3]), 4)
+  with pytest.raises(UserError, match="got all 4 ids"):
+    validation.check_suppressed(np.array([3, 0, 1, 2]), 4)
+
+
+def test_the_ends_of_a_range_belong_to_it():
+  for value in (2, 2.5, np.float32(3), np.array([2, 3]), np.int8(3)):
+    validation.check_number("x", value, 2, 3)
+  for value in (1.999, np.float32(3.001), np.array([2, 4]), "2", True, None):
+    with pytest.raises(UserError, match="expected x"):
+      validation.check_number("x", value, 2, 3)
+  validation.check_positions(mock.Mock(max_length=8), 8, 1)
+  for length, new, remedy in ((8, 2, "to 1"), (9, 1, "truncate")):
+    with pytest.raises(UserError, match=remedy):
+      validation.check_positions(mock.Mock(max_length=8), length, new)

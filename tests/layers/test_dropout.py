@@ -158,6 +158,7 @@ def test_other_kinds_of_dropout_accept_a_traced_rate_and_are_off_in_eval_mode(
 def test_stochastic_depth_rates_increase_from_zero_in_the_first_block():
   rates = stochastic_depth_rates(0.9, 4)
   np.testing.assert_allclose(rates, [0, 0.3, 0.6, 0.9], rtol=1e-6)
+  np.testing.assert_allclose(stochastic_depth_rates(0.9, 2), [0, 0.9])
   assert stochastic_depth_rates(0.9, 1) == 0
   assert stochastic_depth_rates(0.0, 4) is None
   traced = jax.jit(lambda rate: stochastic_depth_rates(rate, 4))(0.9)

@@ -50,6 +50,24 @@ def test_rotation_pairs_the_halves_of_a_head():
   )
 
 
+def test_the_base_of_rotary_wavelengths_is_10000_as_in_the_paper():
+  expected = 10_000 ** -np.array([0, 0.25, 0.5, 0.75])
+  frequencies = layers.rotary_frequencies(8)
+  np.testing.assert_allclose(frequencies, expected, rtol=1e-6)
+  x, positions = sample(1, 3, 2, 8), jnp.arange(3)
+  np.testing.assert_array_equal(
+    layers.rotary(x, positions),
+    layers.rotary(x, positions, frequencies=frequencies),
+  )
+
+
+def test_few_buckets_of_relative_positions_keep_neighbors_apart():
+  buckets = layers.relative_position_bucket(
+    -jnp.arange(5), bidirectional=False, num_buckets=3, max_distance=3
+  )
+  assert buckets.tolist() == [0, 1, 2, 2, 2]
+
+
 @pytest.mark.parametrize("theta", [0.0, -1.0, float("inf"), float("nan")])
 def test_an_invalid_rope_theta_is_an_error(theta):
   with pytest.raises(UserError, match="rope_theta > 0"):

@@ -92,7 +92,7 @@ def test_sums_of_weights_and_the_length_of_radam_lose_nothing(b2, traced):
   longest = 2 / (1 - exact) - 1
   length = longest - 2 * count * exact**count / weight
   actual = average_length(b2, count)
-  np.testing.assert_allclose(actual, length, rtol=3e-6)
+  np.testing.assert_allclose(actual, length, rtol=1e-6)
 
 
 def test_an_average_with_decay_0_is_its_latest_value():

@@ -150,6 +150,74 @@ def test_the_gradient_of_the_penalty_is_zero_for_biases():
   assert optim.penalty() is None
 
 
+MOST = float(np.finfo(np.float32).max)
+INSIDE_AND_OUTSIDE = {
+  "alpha eps_root initial_accumulator_value initial_scale l1 l2 learning_rate "
+  "weight_decay": ((0, MOST), (-1e-30, 2 * MOST, np.inf)),
+  "clip_adaptive clip_layer clip_norm clip_value": (
+    (0, MOST, np.inf),
+    (-1e-30, 2 * MOST, -np.inf),
+  ),
+  "clipping_threshold consistent_rms power trust_coefficient": (
+    (1e-30, MOST),
+    (0, 2 * MOST),
+  ),
+  "cooldown decay_rate factor final initial min_scale plateau.factor "
+  "plateau.min_scale warmup": ((0, 1), (-1e-30, 1 + 1e-9)),
+  "adam_b1 adam_b2 b1 b2 b3 beta betas decay momentum rho": (
+    (0, 1 - 1e-7),
+    (-1e-30, 1 - 1e-9, 1),
+  ),
+  "boundaries min_dim_size_to_factor patience steps": (
+    (1, 2**31 - 1),
+    (0, 2**31),
+  ),
+  "warmup_steps": ((0, 2**31 - 1), (-1, 2**31)),
+  "eps": ((1e-16, MOST), (0.99e-16, 2 * MOST)),
+  "adafactor.eps": ((1e-30, MOST), (0.99e-30, 2 * MOST)),
+  "estim_lr0": ((1e-7, 1), (0.99e-7, 1.01)),
+  "layer_decay": ((1e-30, 1), (0, 1.01)),
+  "one_cycle.warmup": ((0, 0.5), (-1e-30, 0.51)),
+  "schedule_free_adamw.b1 schedule_free_sgd.b1": (
+    (1e-6, 1 - 1e-6),
+    (0.99e-6, 1 - 0.99e-6),
+  ),
+}
+
+
+def test_the_ranges_of_settings_end_where_they_are_documented():
+  tested = set()
+  for names, (inside, outside) in INSIDE_AND_OUTSIDE.items():
+    for name in names.split():
+      tested.add(name)
+      holds = optim.RANGES[name].holds
+      assert [x for x in (*inside, *outside) if holds(x)] == list(inside), name
+  assert tested == optim.RANGES.keys()
+  static = {name for name, limits in optim.RANGES.items() if limits.static}
+  assert static == {
+    *("boundaries", "min_dim_size_to_factor", "patience", "steps"),
+    *("cooldown", "plateau.factor", "plateau.min_scale"),
+    *("warmup", "one_cycle.warmup", "warmup_steps"),
+  }
+
+
+@pytest.mark.parametrize(
+  "settings",
+  [
+    *({"name": "schedule_free_sgd", "b1": b1} for b1 in (1e-6, 1 - 1e-6)),
+    {"name": "adafactor", "eps": 1e-30},
+    {"name": "adamw", "b1": 0.0, "eps": 1e-16},
+  ],
+)
+def test_the_limits_of_a_range_belong_to_it_and_give_finite_numbers(settings):
+  tx = optim.create(settings.pop("name"), learning_rate=0.1, **settings)
+  params = {"kernel": jnp.ones((3, 2))}
+  updates, _ = tx.update(
+    params, tx.init(params), params, step=0, rate_scale=1.0
+  )
+  assert jnp.isfinite(updates["kernel"]).all()
+
+
 @pytest.mark.parametrize(
   ("settings", "message"),
   [

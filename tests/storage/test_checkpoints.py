@@ -59,6 +59,33 @@ def test_empty_parts_are_read_as_empty_dicts(tmp_path):
   assert storage.best_step(tmp_path) == 1
 
 
+@pytest.mark.slow
+def test_averaged_and_frozen_weights_are_those_of_the_evaluation(tmp_path):
+  zero, one, two = (np.full(2, i, np.float32) for i in range(3))
+  state = {
+    "step": np.int32(1),
+    "params": {"body": {"kernel": zero}, "head": {"kernel": zero}},
+    "average": {"params": {"head": {"kernel": one}}, "batch_stats": {"a": one}},
+    "model_state": {
+      "frozen": {"body": {"bias": two}},
+      "batch_stats": {"a": zero},
+      "carry": {"h": zero},
+    },
+  }
+  with storage.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(1, {"state": state, "decisions": {}})
+  run.assert_equal(
+    storage.read_variables(tmp_path, 1),
+    {
+      "params": {
+        "body": {"kernel": zero, "bias": two},
+        "head": {"kernel": one},
+      },
+      "batch_stats": {"a": one},
+    },
+  )
+
+
 def change(**state):
   first = run.first()
   return {**first, "state": {**first["state"], **state}}
@@ -351,5 +378,6 @@ def test_an_array_that_claims_another_shape_is_refused(
   array = json.loads(store["state.w/.zarray"])
   store["state.w/.zarray"] = json.dumps({**array, "shape": shape}).encode()
   manifest.write(tmp_path / "5")
-  with pytest.raises(UserError, match=message):
+  with pytest.raises(UserError, match=message) as error:
     storage.read_checkpoint(tmp_path, 5)
+  assert len(error.value.lines[1].split()) > 2  # Not an exception's name.

@@ -1,5 +1,6 @@
 """A damaged checkpoint is never read; the newest good one is."""
 
+import os
 import shutil
 
 import numpy as np
@@ -218,3 +219,13 @@ def test_without_checkpoints_there_is_no_step(tmp_path):
   with pytest.raises(UserError, match="finished checkpoint of step 10"):
     storage.read_checkpoint(folder, 10)
   assert not folder.exists()
+
+
+def test_a_manifest_larger_than_any_that_is_written_is_refused(tmp_path):
+  step = tmp_path / "5"
+  step.mkdir()
+  manifest.write(step)
+  manifest.verify(step)
+  os.truncate(step / manifest.NAME, 1 << 40)
+  with pytest.raises(manifest.DamagedCheckpoint, match="than 67,108,864 bytes"):
+    manifest.verify(step)

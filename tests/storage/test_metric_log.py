@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import struct
 import tracemalloc
 from pathlib import Path
@@ -11,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from dlcore.errors import UserError
 from dlcore.filesystem.atomic import temporary_path
-from dlcore.storage import MetricLog, checksums, is_intact
+from dlcore.storage import MetricLog, checksums, is_intact, tensorboard
 
 
 def events(workdir):
@@ -79,6 +80,39 @@ def test_rewinding_removes_later_lines(tmp_path):
   lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["loss"] for line in lines] == [1.0, 1.0, 2.0]
   assert is_intact(tmp_path, "metrics.jsonl")
+
+
+def test_lines_are_on_the_disk_before_their_checksum_is(tmp_path, monkeypatch):
+  log = MetricLog(tmp_path, 0)
+  log.write(10, "train", {"loss": 1.0})
+  path = tmp_path / "metrics.jsonl"
+  synced = []
+
+  def fsync(descriptor):
+    if os.path.samestat(os.fstat(descriptor), path.stat()):
+      marks = json.loads((tmp_path / checksums.NAME).read_text())
+      synced.append("10" in marks.get("metrics.jsonl", {}))
+
+  (tmp_path / checksums.NAME).write_text("{}")
+  monkeypatch.setattr(os, "fsync", fsync)
+  log.mark(10)()
+  log.close()
+  assert synced == [False]
+
+
+def test_events_are_visible_after_five_seconds(tmp_path, monkeypatch):
+  now = [1e9]
+  monkeypatch.setattr(tensorboard.time, "time", lambda: now[0])
+  log = MetricLog(tmp_path, 0)
+  visible = []
+  for seconds in (0, 1, 4, 1, 4):
+    now[0] += seconds
+    log.write(10, "train", {"loss": 1.0})
+    visible.append(
+      sum(event.summary.ByteSize() > 0 for event in events(tmp_path))
+    )
+  log.close()
+  assert visible == [1, 1, 1, 4, 4]
 
 
 def test_values_that_json_cannot_represent_are_omitted(tmp_path):
@@ -174,5 +208,15 @@ def test_a_log_larger_than_any_that_is_written_is_refused(tmp_path):
   path = tmp_path / "metrics.jsonl"
   with path.open("wb") as file:
     file.truncate(1 << 40)
-  with pytest.raises(UserError, match="1,099,511,627,776 bytes"):
+  with pytest.raises(UserError, match="1,099,511,627,776 bytes") as error:
     MetricLog(tmp_path, 10)
+  assert "at most 4,294,967,296 bytes" in error.value.lines[0]
+
+
+def test_a_line_longer_than_any_that_is_written_is_removed(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  line = json.dumps({"step": 1, "split": "x" * 900_000}) + "\n"
+  longer = json.dumps({"step": 1, "split": "x" * 1_050_000}) + "\n"
+  path.write_text(longer + line)
+  MetricLog(tmp_path, 10).close()
+  assert path.read_text() == line

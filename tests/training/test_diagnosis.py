@@ -7,8 +7,9 @@ import numpy as np
 import problem
 import pytest
 
-from dlcore import storage
+from dlcore import optim, storage, tasks, training
 from dlcore.errors import UserError
+from dlcore.training import diagnosis
 from dlcore.training.diagnosis import find_origin
 
 AT_ONCE = {"max_consecutive_skips": 1, "max_rollbacks": 0}
@@ -84,6 +85,26 @@ def test_an_origin_in_the_gradient_alone_is_reported_as_such():
 
   origin = find_origin(function, {"params": {"x": jnp.zeros(2)}})
   assert origin == "the gradient of the loss (div)"
+
+
+def test_an_origin_inside_of_calls_is_named():
+  inner = jax.jit(lambda x: jnp.log(x - 3) * 2)
+  origin = find_origin(lambda x: jax.jit(inner)(x).sum(), {"x": jnp.ones(2)})
+  assert "(log)" in origin
+
+
+def test_a_nan_in_a_part_of_an_example_names_the_example():
+  arrays = problem.source(50).arrays
+  images = arrays["image"].astype(np.float32) / 255
+  images[7, 2, 2] = np.nan
+  batch = {"image": images, "label": arrays["label"], "index": np.arange(50)}
+  task = tasks.classification(problem.Net(dropout=0.0))
+  tx = optim.create("sgd", learning_rate=0.1)
+  guard = training.init_guard()
+  state = training.init_state(task, tx, batch, guard=guard)
+  error = diagnosis.diagnose(task, state, batch)
+  assert error.lines[1].endswith("batch/image")
+  assert error.lines[2].endswith("training examples 7")
 
 
 def test_the_origin_is_empty_where_all_values_are_finite():

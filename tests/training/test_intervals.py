@@ -46,6 +46,20 @@ def test_the_last_step_evaluates_and_saves_and_the_first_does_not():
   assert list(schedule.step_counts(100)) == []
 
 
+def test_evaluations_save_only_without_an_interval_of_their_own():
+  evaluated = [10, 20, 30, 40, 50]
+  every = {"steps": 50, "eval_every": 10}
+  for settings, saved in (
+    ({}, evaluated),
+    ({"checkpoint_every": 25}, [25, 50]),
+    ({"keep_every": 15}, [10, 15, 20, 30, 40, 45, 50]),
+    ({"checkpoint_every": 25, "keep_every": 15}, [15, 25, 30, 45, 50]),
+  ):
+    schedule = intervals(**every, **settings)
+    assert [s for s in range(51) if schedule.evaluates(s)] == evaluated
+    assert [s for s in range(51) if schedule.saves(s)] == saved
+
+
 def test_the_interval_of_evaluations_does_not_depend_on_the_number_of_steps():
   assert intervals(1000, eval_every=0) == intervals(
     9000, eval_every=0

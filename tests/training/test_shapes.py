@@ -2,6 +2,7 @@
 
 import os
 import signal
+from unittest import mock
 
 import flax.linen as nn
 import jax
@@ -9,8 +10,10 @@ import numpy as np
 import problem
 import pytest
 
-from dlcore import data, optim, tasks, training
+from dlcore import data, optim, sharding, tasks, training
 from dlcore.training import setup
+from dlcore.training.feed import Feed
+from dlcore.training.intervals import Intervals
 from dlcore.training.monitor import Monitor
 
 LENGTHS = (4, 8, 12)
@@ -80,6 +83,22 @@ def straight(tmp_path_factory):
 def lengths_of(steps):
   order = data.bucketed(source().lengths, 8, boundaries=LENGTHS)
   return [order(0, i).length for i in range(steps)]
+
+
+@pytest.mark.parametrize("placement", ["device", "stream"])
+@pytest.mark.parametrize("boundaries", [(12,), (4, 12), LENGTHS])
+def test_a_single_batch_is_that_of_the_run(boundaries, placement):
+  train = source()
+  partitioner = sharding.partitioner(8, devices=jax.local_devices()[:1])
+  order = data.bucketed(train.lengths, 8, boundaries=boundaries)
+  feed = Feed(train, order, partitioner, seed=3, placement=placement, workers=0)
+  state = mock.Mock(step=0, batch_index=0)
+  every = {"eval_every": 9, "checkpoint_every": 0, "keep_every": 0}
+  intervals = Intervals.create(9, 7, steps_per_call=1, **every)
+  for index, dispatch in enumerate(feed.dispatches(state, intervals)):
+    single = feed.dispatch(index)
+    assert (single.count, single.length) == (dispatch.count, dispatch.length)
+    problem.assert_equal(single.batch, dispatch.batch)
 
 
 def test_the_run_has_batches_of_every_length():

@@ -1,5 +1,6 @@
 """The state under JAX's transformations, and the settings of a run."""
 
+import dataclasses
 import inspect
 
 import jax
@@ -34,6 +35,14 @@ def test_init_state_works_under_eval_shape():
     jax.tree.leaves(shapes), jax.tree.leaves(state), strict=True
   ):
     assert (shape.shape, shape.dtype) == (leaf.shape, leaf.dtype)
+
+
+def test_a_new_state_is_immutable_and_counts_from_zero():
+  state = create(batch())
+  assert int(state.step) == int(state.batch_index) == 0
+  assert not any(map(np.any, jax.tree.leaves(state.metrics)))
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    state.step = 1
 
 
 def test_init_state_works_under_jit_with_out_shardings():
@@ -172,6 +181,29 @@ def test_a_setting_out_of_range_is_refused_by_name(name, value):
 def test_a_value_of_another_kind_is_refused_by_name(settings, message):
   with pytest.raises(UserError, match=message):
     problem.fit(**settings)
+
+
+def test_the_ranges_of_fit_end_where_they_are_documented():
+  most = 2**31 - 1
+  positive = "steps batch_size accumulate max_consecutive_skips log_every"
+  limits = {
+    **dict.fromkeys([*positive.split(), "eval_batch_size"], (1, most)),
+    **dict.fromkeys(checks.RANGES.keys() - positive.split(), (0, most)),
+    "eval_batch_size": (1, most),
+    "seed": (0, 2**32 - 1),
+    "ema": (0, 0.999_999_999),
+    "min_delta": (0, np.inf),
+    "spike_factor": (0, np.inf),
+  }
+  parameters = inspect.signature(training.fit).parameters.values()
+  defaults = {p.name: p.default for p in parameters} | {"steps": 1}
+  for name, (least, greatest) in limits.items():
+    for value in (least, greatest):
+      checks.check_ranges({**defaults, name: value})
+    beyond = {np.inf: np.nan, limits["ema"][1]: 1.0}
+    for value in (least - 1, beyond.get(greatest, greatest + 1)):
+      with pytest.raises(UserError, match=f"expected {name} of at least"):
+        checks.check_ranges({**defaults, name: value})
 
 
 def test_every_number_of_fit_has_a_range():
