@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcore import data, experiment, report, transfer
+from dlcore import data, experiment, report, storage, transfer
 from dlcore.errors import UserError
 
 PATHS = {"long": "a" * 5000, "of a null byte": "\0"}
@@ -19,6 +19,8 @@ READERS = {
   "ids": transfer.load_special_ids,
   "a tokenizer": transfer.load_tokenizer,
   "a report": lambda path: report.compare([path, "run"], Path("page.html")),
+  "checkpoints": storage.Checkpoints,
+  "seeds": lambda path: experiment.train_seeds({"seed": 0}, 2, path),
 }
 
 
@@ -31,3 +33,12 @@ def test_a_path_that_no_file_system_takes_is_refused(
   with pytest.raises(UserError) as error:
     READERS[name](PATHS[path])
   assert len(error.value.lines) <= 3
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_cache_that_no_file_system_takes_is_not_used(path, tmp_path):
+  table = tmp_path / "table.csv"
+  rows = "".join(f"{i},{'ab'[i % 2]}\n" for i in range(40))
+  table.write_text(f"x,y\n{rows}")
+  settings = {"path": str(table), "target": "y", "cache_dir": PATHS[path]}
+  assert data.load("table_csv", **settings).train.size > 20

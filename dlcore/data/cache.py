@@ -70,7 +70,7 @@ def splits(
   if unchanged and all(part.arrays for part in built if part):
     try:
       _write(root, source, _digest(after), built)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError for a null byte.
       logger.warning("cannot cache the decoded data in %s: %s", root, error)
   return built
 
@@ -119,7 +119,7 @@ def per_file(
     try:
       root.mkdir(parents=True, exist_ok=True)
       write_atomic(path, json.dumps(content).encode())
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError for a null byte.
       logger.warning("cannot cache results in %s: %s", root, error)
   return [value for _, (*_, value), _ in results]
 
@@ -162,7 +162,7 @@ def _digest(value: Any) -> str:
 
 def _read(entry: pathlib.Path) -> Splits | None:
   """Returns the splits of an entry, or None if it is absent or damaged."""
-  if not entry.is_dir():
+  if not os.path.isdir(entry):  # False for paths that no file system takes.
     return None
   try:
     described = parse_json((entry / "splits.json").read_bytes())

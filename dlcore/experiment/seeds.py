@@ -1,6 +1,7 @@
 """The same experiment with several seeds, to measure the spread."""
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def train_seeds(
       f"got {count}, from the seed {first} on",
       "--seeds=5 trains five runs",
     )
-  if (workdir / "config.json").exists():
+  if os.path.exists(workdir / "config.json"):
     raise UserError(
       f"expected a folder for the runs of several seeds at {workdir}",
       "got the folder of a single run",

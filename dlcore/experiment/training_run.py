@@ -1,6 +1,7 @@
 """Trains an experiment in a run folder, and evaluates a run."""
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   complete = isinstance(metrics, dict)
   numbers = [summary.get(name) for name in PRINTED]
   numbers += metrics.values() if complete else []
-  complete &= all(isinstance(number, int | float) for number in numbers)
+  complete &= all(map(_is_number, numbers))
   early = summary.get("stopped_early") is True
   finished = summary.get("finished") and (early or summary.get("step") == steps)
   newest = folder.newest_step() if folder.has_checkpoints() else None
@@ -179,6 +180,12 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
   if not (folder.path / "report.html").exists():
     report.write(folder.path)
   return summary
+
+
+def _is_number(value: object) -> bool:
+  """Returns whether a JSON value is a number that a float can hold."""
+  fits = isinstance(value, int) and abs(value) <= sys.float_info.max
+  return fits or isinstance(value, float)
 
 
 def _evaluate_best(

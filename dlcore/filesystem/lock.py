@@ -36,10 +36,11 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         pass
       handle = os.open(folder, os.O_RDONLY)
       handles.callback(os.close, handle)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError for a null byte.
+      reason = getattr(error, "strerror", None) or error
       raise UserError(
         f"expected a writable folder at {folder}",
-        f"got: {error.strerror or error}",
+        f"got: {reason}",
         "choose another folder",
       ) from error
     try:

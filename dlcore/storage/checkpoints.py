@@ -7,6 +7,7 @@ Nothing in a checkpoint is executed.
 """
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -58,7 +59,7 @@ class Checkpoints:
         written, or all of its steps are damaged.
     """
     self.folder = Path(folder)
-    if self.folder.is_symlink():
+    if os.path.islink(self.folder):
       raise UserError(
         f"expected a folder at {self.folder}",
         "it is a link",

@@ -156,7 +156,12 @@ def test_evaluate_ends_in_a_json_object(copy, shell):
 
 
 @pytest.mark.parametrize(
-  ("old", "new"), [("{", '{"a": '), ('"test/loss": ', '"test/loss": {}, "a": ')]
+  ("old", "new"),
+  [
+    ("{", '{"a": '),
+    ('"test/loss": ', '"test/loss": {}, "a": '),
+    ('"seconds": ', f'"seconds": 1{"0" * 400}, "a": '),
+  ],
 )
 def test_a_broken_summary_is_written_again(copy, tiny, digits, old, new):
   path = copy / "summary.json"
