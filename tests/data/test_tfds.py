@@ -171,6 +171,7 @@ def test_prepared_mnist_is_read_from_the_cache_without_importing_tfds(mnist):
   assert done.stdout.split("\n")[:2] == [splits.train.info.sha256, "[]"]
 
 
+@pytest.mark.slow
 def test_garbage_of_multiprocessing_does_not_disturb_the_import():
   program = """
 import gc, multiprocessing, sys

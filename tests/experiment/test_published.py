@@ -86,6 +86,7 @@ def exported(workdir, output):
   ) else None
 
 
+@pytest.mark.slow
 def test_an_export_has_the_ids_and_labels_of_the_published_folder(
   run, tmp_path
 ):
@@ -97,6 +98,7 @@ def test_an_export_has_the_ids_and_labels_of_the_published_folder(
   assert transfer.load_special_ids(tmp_path / "out").eos_ids == (3, 4)
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_with_a_run_inherits_them(run, tmp_path):
   second = fine_tune(run, tmp_path / "second")
   assert exported(second, tmp_path / "b") == exported(run, tmp_path / "a")

@@ -170,6 +170,7 @@ def test_a_bad_source_is_three_lines(content, hint, shell, tmp_path):
   assert hint in answer.err[1]
 
 
+@pytest.mark.slow
 def test_weights_of_another_model_are_three_lines(run, shell, tmp_path):
   arrays = {"conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}
   safetensors.write(tmp_path / "other.safetensors", arrays)

@@ -114,6 +114,7 @@ def test_norms_and_penalties_are_those_of_trained_parameters(tmp_path):
   assert line["gradient_norm"] == pytest.approx(norm, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_frozen_parameters_is_not_computed():
   model = models.create("cnn", num_classes=3, stages=((8, 8),))
 

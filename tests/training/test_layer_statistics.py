@@ -47,6 +47,7 @@ def test_a_line_comes_at_every_interval_with_every_layer(measured):
   }
 
 
+@pytest.mark.slow
 @problem.optimized()
 def test_no_bit_of_the_run_changes(tmp_path):
   plain = problem.fit(steps=20)

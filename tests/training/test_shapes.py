@@ -105,6 +105,7 @@ def test_the_run_has_batches_of_every_length():
   assert set(lengths_of(STEPS)) == set(LENGTHS)
 
 
+@pytest.mark.slow
 def test_resident_and_streamed_data_give_the_same_bits(straight):
   problem.assert_equal(fit(placement="stream"), straight[1])
 

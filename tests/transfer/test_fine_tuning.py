@@ -185,6 +185,7 @@ def test_the_suggested_allow_initializes_a_missing_layer(tmp_path):
     assert all("pooler" in path or "query" in path for path in new)
 
 
+@pytest.mark.slow
 def test_the_example_of_fine_tuning_trains_from_the_weights(tmp_path):
   fields = {**TEXT, "head": "classifier", "num_classes": 5}
   _, published = written(tmp_path, "bert_base", **fields)
