@@ -27,6 +27,7 @@ def allocator(**environment):
   return done.stdout.strip()
 
 
+# mallopt is a function of glibc; elsewhere the allocator stays as it is.
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_glibc_keeps_freed_blocks_unless_an_environment_variable_says_no():
   assert allocator() == "glibc, keeps freed blocks"
@@ -36,5 +37,6 @@ def test_glibc_keeps_freed_blocks_unless_an_environment_variable_says_no():
 def test_a_preloaded_allocator_is_named():
   library = ctypes.util.find_library("jemalloc")
   if library is None:
+    # A system package, which dlcore does not require.
     pytest.skip("jemalloc is not installed")
   assert allocator(LD_PRELOAD=library) == "jemalloc"

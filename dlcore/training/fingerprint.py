@@ -1,4 +1,4 @@
-"""A checksum of the training step: what it computes, with all its numbers.
+"""A checksum of the program of the training step and its constants.
 
 Functions cannot be compared, but the programs that JAX traces from them can.
 Every setting of the model, the task and the optimizer that has an effect is an

@@ -83,7 +83,7 @@ PEERS = {
 
 
 def measure(repeats: int) -> dict:
-  """Returns the comparison of each model, and what it ran on.
+  """Returns the comparison of each model, and its machine and versions.
 
   `dlcore_ms` and `torch_ms` are milliseconds a step, `ratio` is PyTorch over
   dlcore, `dlcore_faults` and `torch_faults` are page faults a step.

@@ -226,7 +226,8 @@ def few_open_files():
 @pytest.mark.slow
 def test_preparation_may_open_thousands_of_files(few_open_files, small_cifar):
   if 0 <= few_open_files < 4096:
-    pytest.skip("no limit of 4,096 files is allowed")
+    # A process cannot raise its limit above the hard one of the machine.
+    pytest.skip("the hard limit of open files is below 4,096")
   data.load("cifar10", **small_cifar)
   assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 4096
 
