@@ -3,6 +3,7 @@
   benchmark.py tax                 the training loop against a bare loop
   benchmark.py layer_statistics    a run with and without them
   benchmark.py peers               the same training steps in PyTorch
+  benchmark.py convolutions        the convolutions for CPU against XLA's
   benchmark.py input               examples per second of every data path
   benchmark.py start               imports, and the time to the first step
 
@@ -14,7 +15,14 @@ import json
 from pathlib import Path
 
 from absl import flags
-from benchmarks import input_paths, layer_statistics, peers, start, tax
+from benchmarks import (
+  convolutions,
+  input_paths,
+  layer_statistics,
+  peers,
+  start,
+  tax,
+)
 
 from dlcore import command
 from dlcore.errors import UserError, lookup
@@ -24,6 +32,7 @@ BENCHMARKS = {
   "tax": tax.measure,
   "layer_statistics": layer_statistics.measure,
   "peers": peers.measure,
+  "convolutions": convolutions.measure,
   "input": input_paths.measure,
   "start": start.measure,
 }

@@ -152,6 +152,25 @@ def peers(result: dict) -> list[tuple]:
   ]
 
 
+def convolutions(result: dict) -> list[tuple]:
+  """Returns the rows of the comparison with the convolutions of XLA."""
+  return [
+    (
+      name,
+      row["batch"],
+      f"{row['dlcore_ms']:.0f} ms",
+      f"{row['xla_ms']:.0f} ms",
+      *ratio(row),
+      *(
+        f"{row[f'dlcore_{key}']:.0f} ({row[f'xla_{key}']:.0f})"
+        for key in ("compile_seconds", "temporary_mb")
+      ),
+    )
+    for name, row in result.items()
+    if is_ratio(result, name)
+  ]
+
+
 ALLOCATORS = ("peers_default", "peers", "peers_jemalloc")
 """The results of `benchmark.py peers` with each allocator, `DLCORE_MALLOC` or
 `LD_PRELOAD`."""
@@ -241,6 +260,16 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "experiments/benchmark.py peers",
     ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
     peers,
+  ),
+  "convolutions": Table(
+    "A training step with the convolutions of dlcore, and with those of XLA "
+    "(`DLCORE_CONVOLUTION=xla`); in parentheses the figures of XLA",
+    "experiments/benchmark.py convolutions",
+    (
+      *("model", "batch", "dlcore", "XLA", "times as fast", "least to most"),
+      *("compiles in, s", "temporaries, MB"),
+    ),
+    convolutions,
   ),
   "input": Table(
     "Batches of 128 on the device",

@@ -17,6 +17,7 @@ from dlcore.layers import (
   convolution_primitive,
   depthwise_primitive,
   shifted_products,
+  xla_convolution,
 )
 from dlcore.typing import Array
 
@@ -76,7 +77,7 @@ def _convolution(x, kernel, *settings):
     x,
     kernel,
     cpu=lambda x, kernel: _forward(x, kernel, *settings),
-    default=lambda x, kernel: _lax(x, kernel, *settings),
+    default=lambda x, kernel: xla_convolution.convolve(x, kernel, *settings),
   )
 
 
@@ -84,43 +85,29 @@ def _convolution_jvp(*arguments):
   *settings, (x, kernel), (dx, dkernel) = arguments
   terms = []
   if not isinstance(dx, SymbolicZero):
-    terms.append(_lax(dx, kernel, *settings))
+    terms.append(xla_convolution.convolve(dx, kernel, *settings))
   if not isinstance(dkernel, SymbolicZero):
-    terms.append(_lax(x, dkernel, *settings))
+    terms.append(xla_convolution.convolve(x, dkernel, *settings))
   return _convolution(x, kernel, *settings), sum(terms)
 
 
 _convolution.defjvp(_convolution_jvp, symbolic_zeros=True)
 
 
-def _lax(x, kernel, strides, padding, dilation, groups):
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    strides,
-    padding,
-    rhs_dilation=dilation,
-    feature_group_count=groups,
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-  )
-
-
-def _forward(x, kernel, strides, pads, dilation, groups):
+def _forward(x, kernel, *settings):
   """Uses products of shifted images for small kernels of one channel.
 
   XLA's convolution took 4 to 10 times as long for one channel, 28x28 pixels
   and 16 kernels of 3x3 or 6 of 5x5 (two cores, jax 0.12.0).
   """
   small = math.prod(kernel.shape[:2]) <= 25 and kernel.shape[2] == 1
+  *window, groups = settings
   if x.dtype != jnp.float32 or not small or groups != 1:
-    return _lax(x, kernel, strides, pads, dilation, groups)
-  settings = {"strides": strides, "pads": pads, "dilation": dilation}
+    return xla_convolution.convolve(x, kernel, *settings)
   # Without the barrier XLA fuses this with a following pooling, and 6 kernels
   # of 5x5 took 2 to 3 times as long (forward, jax 0.12). In other cases the
   # barrier made no clear difference.
-  return lax.optimization_barrier(
-    shifted_products.convolve(x, kernel, **settings)
-  )
+  return lax.optimization_barrier(shifted_products.convolve(x, kernel, *window))
 
 
 class Conv(nn.Module):

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dlcore.layers import shifted_products
+from dlcore.layers import shifted_products, xla_convolution
 from dlcore.layers.bilinear_primitive import define, has_replicated_layout
-from dlcore.layers.shifted_products import Pads, Pair
+from dlcore.layers.xla_convolution import Pads, Pair, transposed_pads
 from dlcore.typing import Array
 
 MAX_KERNEL = 49
@@ -26,8 +26,7 @@ def is_suited(x: Array, kernel: Array, *, groups: int) -> bool:
   In place of XLA's, the convolution took 0.02 to 0.08 times as long, and the
   gradients of images and kernels 0.1 times (7x7 kernels, 96 to 384 channels, 4
   to 56 pixels, two cores with AVX-512, jax 0.12.0). Each layer compiles 0.3 s
-  longer: a ConvNeXt-T in 9 s in place of 3 s, and a step of 8 images of 64x64
-  takes 0.18 s in place of 0.46 s.
+  longer. `experiments/benchmark.py convolutions` measures whole models.
   """
   if x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
     return False
@@ -57,52 +56,33 @@ def convolve(
   )
 
 
-def _output_shape(x, kernel, *, strides, pads, dilation):
-  sizes = (
-    (size + sum(pad) - (taps - 1) * step - 1) // stride + 1
-    for size, taps, stride, pad, step in zip(
-      x.shape[1:3], kernel.shape[:2], strides, pads, dilation, strict=True
-    )
-  )
-  return (x.shape[0], *sizes, x.shape[-1])
+def _output_shape(x, kernel, **settings):
+  size = xla_convolution.output_size(x, kernel, **settings)
+  return (x.shape[0], *size, x.shape[-1])
 
 
-def _xla(x, kernel, *, strides, pads, dilation):
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    strides,
-    pads,
-    rhs_dilation=dilation,
-    feature_group_count=x.shape[-1],
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-  )
+def _xla_convolution(x, kernel, **settings):
+  return xla_convolution.convolve(x, kernel, groups=x.shape[-1], **settings)
 
 
 def _xla_kernel_gradient(x, y, *, size, **settings):
-  kernel = jax.ShapeDtypeStruct((*size, 1, x.shape[-1]), x.dtype)
-  return jax.linear_transpose(partial(_xla, x, **settings), kernel)(y)[0]
+  shape = (*size, 1, x.shape[-1])
+  settings["groups"] = x.shape[-1]
+  return xla_convolution.kernel_gradient(x, y, shape, **settings)
 
 
 def _input_gradient(y, x, kernel, *, strides, pads, dilation):
   """Returns the gradient of the images from that of the output."""
   settings = {"strides": strides, "pads": pads, "dilation": dilation}
   if strides == (1, 1):
-    settings["pads"] = _outer(pads, kernel.shape[:2], dilation)
+    settings["pads"] = transposed_pads(pads, kernel.shape[:2], dilation)
     return _depthwise.bind(y, lax.rev(kernel, (0, 1)), **settings)
   return lax.platform_dependent(
     y,
     kernel,
     cpu=_transpose(shifted_products.convolve, x.aval, **settings),
-    default=_transpose(_xla, x.aval, **settings),
+    default=_transpose(_xla_convolution, x.aval, **settings),
   )
-
-
-def _outer(pads: Pads, size: Pair, dilation: Pair) -> Pads:
-  """Returns the padding of the gradient of the images, for strides of 1."""
-  (top, bottom), (left, right) = pads
-  y, x = ((taps - 1) * step for taps, step in zip(size, dilation, strict=True))
-  return (y - top, y - bottom), (x - left, x - right)
 
 
 def _transpose(convolve, aval, **settings):
@@ -141,10 +121,10 @@ def _batch(xla, cpu, arrays, axes, **settings):
 _depthwise = define(
   "depthwise_convolution",
   _output_shape,
-  xla=_xla,
+  xla=_xla_convolution,
   cpu=shifted_products.convolve,
   gradients=(_input_gradient, _depthwise_kernel),
-  batch=partial(_batch, _xla, shifted_products.convolve),
+  batch=partial(_batch, _xla_convolution, shifted_products.convolve),
 )
 _kernel_gradient = define(
   "depthwise_convolution_kernel_gradient",

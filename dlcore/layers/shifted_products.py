@@ -11,15 +11,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from dlcore.layers.image_chunks import sum_chunks
+from dlcore.layers.xla_convolution import Pads, Pair
 from dlcore.typing import Array
-
-Pair = tuple[int, int]
-Pads = tuple[Pair, Pair]
-"""`((top, bottom), (left, right))` in pixels."""
 
 
 def convolve(
-  x: Array, kernel: Array, *, strides: Pair, pads: Pads, dilation: Pair
+  x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair
 ) -> Array:
   """Convolves images with kernels of one input channel.
 

@@ -13,10 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from dlcore.layers.image_chunks import map_chunks, sum_chunks
+from dlcore.layers.xla_convolution import Pads, Pair
 from dlcore.typing import Array
-
-Pads = tuple[tuple[int, int], tuple[int, int]]
-"""`((top, bottom), (left, right))` in pixels, from 0 to 2."""
 
 
 def convolve(x: Array, kernel: Array, pads: Pads, *, transposed: bool) -> Array:
@@ -25,7 +23,7 @@ def convolve(x: Array, kernel: Array, pads: Pads, *, transposed: bool) -> Array:
   Args:
     x: float32 `[B, Y, X, C]`.
     kernel: float32 `[3, 3, C, F]`.
-    pads: zeros around the images.
+    pads: zeros around the images, from 0 to 2.
     transposed: whether the kernels are flipped and map F channels to C, as in
       the gradient of the images.
 
@@ -70,7 +68,7 @@ def kernel_gradient(x: Array, gradient: Array, pads: Pads) -> Array:
   return _along_both(_transpose_kernel_axis, total)
 
 
-def _output_size(x: Array, pads: Pads) -> tuple[int, int]:
+def _output_size(x: Array, pads: Pads) -> Pair:
   sizes = zip(x.shape[1:3], pads, strict=True)
   size_y, size_x = (size + sum(pad) - 2 for size, pad in sizes)
   return size_y, size_x
