@@ -55,8 +55,8 @@ def recorded() -> Iterator[None]:
   """Records the squared norms of the outputs of all modules with parameters.
 
   `apply(..., mutable=[..., RECORDED])` then returns, for every submodule with
-  parameters, `{"output": (sum of squares, count)}`, float32 scalars, at its
-  path in the collection `RECORDED`.
+  parameters, `{"output norm": (sum of squares, count)}`, float32 scalars, at
+  its path in the collection `RECORDED`.
   """
 
   def intercept(next_method, args, kwargs, context):
@@ -69,7 +69,7 @@ def recorded() -> Iterator[None]:
       pair = (jnp.sum(jnp.square(values)), jnp.float32(values.size))
       module.sow(
         RECORDED,
-        "output",
+        "output norm",  # With a space, as a submodule may be called "output".
         pair,
         init_fn=lambda: (jnp.float32(0), jnp.float32(0)),
         reduce_fn=lambda old, new: (old[0] + new[0], old[1] + new[1]),

@@ -112,7 +112,7 @@ def record_activations(task: Task) -> Task:
     pairs: dict[str, list] = {}
     recorded = model_state.pop(layers.RECORDED, {})
     for path, value in trees.flatten(recorded).items():
-      name = path.rsplit("/output/", 1)[0]
+      name = path.rsplit("/", 2)[0]  # Without "output norm" and 0 or 1.
       pairs.setdefault(f"{ACTIVATION}/{name}", []).append(value)
     outputs = {name: tuple(pair) for name, pair in pairs.items()}
     return total, (model_state, {**metrics, **outputs})

@@ -67,6 +67,14 @@ def test_blends_of_both_ranges_equal_pillows(name, enhancer, wide, sign):
   assert np.abs(actual - expected)[inside].max() <= 2
 
 
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_posterize_equals_pillows_for_every_value(bits):
+  values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+  expected = np.asarray(ImageOps.posterize(Image.fromarray(values), bits))
+  actual = tonal(values, "posterize", (8 - bits) / 6, wide=True)
+  np.testing.assert_array_equal(actual, expected)
+
+
 def test_the_wide_range_keeps_two_bits(photos):
   expected = ImageOps.posterize(Image.fromarray(photos[0]), 2)
   actual = tonal(photos[0], "posterize", 1.0, wide=True).astype(int)
@@ -123,6 +131,19 @@ def test_operations_are_sampled_evenly_and_in_both_directions(
     assert 0.4 * limit < moved.max() <= limit + 0.5
   moved = (np.abs(down) > 0.5) | (np.abs(right) > 0.5)
   assert moved.mean() == pytest.approx(share, abs=0.08)
+
+
+def test_only_rotations_move_an_object_along_both_axes(augmented):
+  image = np.zeros((101, 101, 1), np.uint8)
+  image[49:52, 69:72] = 100
+  out = np.asarray(augmented(augment.trivialaugment(True), image), float)
+  out -= out.min((1, 2), keepdims=True)
+  position = np.arange(101) - 50
+  total = np.maximum(out.sum((1, 2, 3)), 1e-9)
+  down = (out.sum((2, 3)) * position).sum(1) / total
+  right = (out.sum((1, 3)) * position).sum(1) / total
+  moved = (np.abs(down) > 0.5) & (np.abs(right - 20) > 0.5) & (total > 1)
+  assert moved.mean() == pytest.approx(1 / 13, abs=0.05)
 
 
 def test_equalize_makes_grays_equally_frequent_and_keeps_their_order():

@@ -336,6 +336,18 @@ def test_every_pixel_format_can_be_read(tmp_path, mode, channels):
   assert (image.shape, image.dtype) == ((3, 4, channels), np.uint8)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_exif_data_without_an_orientation_rotates_nothing(tmp_path, suffix):
+  exif = Image.Exif()
+  exif[0x010E] = "a description"
+  left = np.zeros((8, 16), np.uint8)
+  left[:, :8] = 255
+  _save(tmp_path / f"a.{suffix}", left, exif=exif)
+  decoded = _decoded(tmp_path / f"a.{suffix}", 1)
+  assert decoded[:, :8].mean() > 250
+  assert decoded[:, 8:].mean() < 5
+
+
 def test_images_are_rotated_as_exif_specifies(tmp_path):
   exif = Image.Exif()
   exif[decoding.ORIENTATION] = 6

@@ -121,6 +121,15 @@ def test_a_mixture_that_is_mostly_repetition_is_streamed():
   assert "occur 900 times" in " ".join(mixed.info.notes)
 
 
+def test_the_only_example_of_a_part_counts_as_often_as_it_is_repeated():
+  mixed = data.mix((_source(0, 1), 0.75), (_source(2000, 1), 0.25))
+  assert mixed.size == 4
+  assert mixed.arrays is not None
+  mixed = data.mix((_source(0, 1), 0.8), (_source(2000, 1), 0.2))
+  assert mixed.size == 5
+  assert mixed.arrays is None
+
+
 def test_the_checksum_depends_on_parts_and_weights():
   first, second, third = _source(0, 9), _source(100, 9), _source(200, 9)
   checksums = {

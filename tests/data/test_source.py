@@ -236,6 +236,12 @@ def test_sequences_are_the_arrays_with_one_value_per_token():
   assert source.info.schema.sequences == ("input_ids",)
 
 
+def test_sequences_of_vectors_have_lengths():
+  arrays = {"features": np.ones((3, 4, 2), np.float32)}
+  source = data.from_arrays(arrays, lengths=[1, 2, 4])
+  assert source.info.schema.sequences == ("features",)
+
+
 @pytest.mark.parametrize(
   "lengths", [[1, 2], [1, 2, 5], [1, 2, -1], [1, 2, 3], [1, 2, 3.5]]
 )

@@ -273,6 +273,11 @@ def test_cifar_from_an_archive_in_the_real_format(folders, tmp_path, coarse):
 @pytest.mark.usefixtures("no_network")
 def test_the_streamed_set_equals_the_one_in_memory(small_cifar):
   resident = data.load("cifar10", **small_cifar)
+  limit = sum(part.arrays["image"].nbytes for part in resident)
+  at_limit = data.load("cifar10", in_memory_limit=limit, **small_cifar)
+  assert at_limit.train.arrays is not None
+  above = data.load("cifar10", in_memory_limit=limit - 1, **small_cifar)
+  assert above.train.arrays is None
   streamed = data.load("cifar10", in_memory_limit=0, **small_cifar)
   for one, other in zip(resident, streamed, strict=True):
     assert other.arrays is None

@@ -118,9 +118,13 @@ def flat_task(**changes):
   ("changes", "message"),
   [
     ({"loss": lambda o, b: o[:, 0].mean()}, r"loss to be values \[B, ...\]"),
+    ({"loss": lambda o, b: o[:1, 0]}, r"got values of the shape \(1,\)\n"),
     ({"metrics": lambda o, b: {"x": o.sum()}}, "metric 'x' to be values"),
     ({"metrics": lambda o, b: {"x": (o.sum(), 3.0)}}, "metric 'x'"),
-    ({"loss": lambda o, b: (o[:, 0], o)}, "weights of the same shape"),
+    (
+      {"loss": lambda o, b: (o[:, 0], o)},
+      r"weights of the same shape(.|\n)*and weights of \(5, 2\)",
+    ),
     ({"loss": lambda o, b: o[:, 0] - b["target"]}, "an array 'target'"),
     ({"metrics": lambda o, b: {"recall/a": o}}, "use 'recall_a'"),
     ({"metrics": lambda o, b: o}, "metrics to return .*\ngot an array"),

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import problem
 import pytest
+from flax import linen as nn
 
 from dlcore import tasks, training
 
@@ -94,6 +95,34 @@ def test_activations_are_those_of_the_model(tmp_path):
     (output,) = collections["intermediates"][layer]["__call__"]
     rms = float(jnp.sqrt(jnp.mean(jnp.square(output))))
     assert row[f"activation_rms/{layer}"] == pytest.approx(rms, rel=1e-5)
+
+
+class Output(nn.Module):
+  """Two layers, each inside a module of its own."""
+
+  @nn.compact
+  def __call__(self, x):
+    x = nn.Dense(4, name="output")(x)
+    return nn.Dense(3, name="head")(x)
+
+
+class Nested(nn.Module):
+  """A model whose modules have the name of the collection's arrays."""
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    del train
+    return Output(name="output")(x.reshape(x.shape[0], -1))
+
+
+def test_layers_called_output_keep_their_names(tmp_path):
+  problem.fit(
+    tmp_path, steps=1, layer_statistics_every=1, net=Nested(), augment=None
+  )
+  (row,) = lines(tmp_path)
+  names = {key for key in row if key.startswith("activation_rms/")}
+  layers = ("output", "output/output", "output/head")
+  assert names == {f"activation_rms/{path}" for path in layers}
 
 
 @pytest.mark.slow
