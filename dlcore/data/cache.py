@@ -18,7 +18,7 @@ from dlcore.data.array_source import from_arrays
 from dlcore.data.info import DataInfo
 from dlcore.data.serialization import info_from_json, info_to_json
 from dlcore.data.source import Source, Splits
-from dlcore.filesystem import parse_json, write_atomic
+from dlcore.filesystem import read_json, write_atomic
 
 VERSION = 3
 """Version of the decoders, raised if the same files give other arrays or
@@ -26,6 +26,9 @@ checksums."""
 
 LENGTHS = "lengths of sequences"
 """Name of the file of `Source.lengths`, which no array has."""
+
+MAX_BYTES = 1 << 30
+"""Maximum size of a JSON file: records of ten million files."""
 
 logger = logging.getLogger("dlcore")
 
@@ -165,7 +168,7 @@ def _read(entry: pathlib.Path) -> Splits | None:
   if not os.path.isdir(entry):  # False for paths that no file system takes.
     return None
   try:
-    described = parse_json((entry / "splits.json").read_bytes())
+    described = read_json(entry / "splits.json", max_bytes=MAX_BYTES)
     return Splits(
       **{
         name: _read_source(entry / name, info_from_json(content))
@@ -221,7 +224,7 @@ def _write(root: pathlib.Path, source: str, stamp: str, built: Splits) -> None:
 def _read_records(path: pathlib.Path) -> dict[str, list[Any]]:
   """Returns `[size, time, result]` by path, empty if absent or damaged."""
   try:
-    content = parse_json(path.read_bytes())
+    content = read_json(path, max_bytes=MAX_BYTES)
     if content["checksum"] == _digest(content["records"]):
       return content["records"]
   except FileNotFoundError:

@@ -65,7 +65,10 @@ def test_a_changed_file_is_read_again_and_the_old_entry_is_removed(
   assert len(built) == 3
 
 
-DAMAGES = ("cut", "flip", "empty", "header", "pickle", "remove", "text")
+DAMAGES = (
+  *("cut", "flip", "empty", "header", "pickle", "remove", "text", "deep"),
+  *("link", "pipe"),
+)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -88,6 +91,14 @@ def test_a_damaged_entry_is_built_again(load, tmp_path, damage):
     file.write_bytes(content[:10] + b"(" * (len(content) - 10))
   elif damage == "remove":
     file.unlink()
+  elif damage == "deep":
+    (entry / "splits.json").write_text("[" * 100_000)
+  elif damage == "link":
+    (entry / "splits.json").rename(entry / "elsewhere.json")
+    (entry / "splits.json").symlink_to("elsewhere.json")
+  elif damage == "pipe":
+    (entry / "splits.json").unlink()
+    os.mkfifo(entry / "splits.json")
   else:
     (entry / "splits.json").write_text("{")
   assert load().train.size == 4

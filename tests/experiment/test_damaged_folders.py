@@ -83,6 +83,16 @@ def test_a_damaged_folder_is_an_error_and_stays_as_it_is(
   assert after == files
 
 
+@pytest.mark.parametrize(
+  "widths", [[10**30], [1] * 100_000], ids=["31", "100,000"]
+)
+def test_a_model_that_no_machine_holds_is_refused(widths, copy):
+  (copy / "sha256.json").unlink()
+  edit("config.json", model={"name": "mlp", "widths": widths})(copy)
+  with pytest.raises(UserError, match=r"expected model\.widths"):
+    experiment.evaluate(copy)
+
+
 def test_malformed_splits_are_an_error(copy):
   (copy / "sha256.json").unlink()
   edit("assets/data.json", splits={"test": 3})(copy)

@@ -132,6 +132,25 @@ def test_a_damaged_copy_is_not_moved_below_a_file(copied):
     run.train(copied)
 
 
+@pytest.mark.parametrize("name", ["999", "60.replaced", "40.replaced"])
+@pytest.mark.parametrize("kind", ["file", "link", "loop", "folder"])
+def test_an_entry_that_no_run_writes_does_not_stop_it(
+  finished, copied, name, kind
+):
+  entry = copied / "checkpoints" / name
+  elsewhere = copied / "elsewhere"
+  elsewhere.mkdir()
+  if kind == "file":
+    entry.write_text("x")
+  elif kind == "folder":
+    entry.mkdir()
+  else:
+    entry.symlink_to(entry if kind == "loop" else elsewhere)
+  run.assert_equal(run.train(copied), finished[1])
+  assert storage.newest_step(copied / "checkpoints") == 40
+  assert elsewhere.is_dir()
+
+
 def test_a_step_without_manifest_is_unfinished_and_needs_no_warning(
   finished, copied, caplog
 ):

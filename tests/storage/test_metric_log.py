@@ -139,6 +139,17 @@ def test_a_log_changed_before_a_save_is_reported_at_the_start(tmp_path, caplog):
   assert "step 10" in caplog.text
 
 
+def test_a_line_that_is_nested_too_deeply_is_removed(tmp_path):
+  log = MetricLog(tmp_path, 0)
+  log.write(10, "train", {"loss": 1.25})
+  log.close()
+  path = tmp_path / "metrics.jsonl"
+  text = path.read_text()
+  path.write_text(text + "[" * 100_000 + "\n")
+  MetricLog(tmp_path, 10).close()
+  assert path.read_text() == text
+
+
 def test_marks_of_the_last_saves_are_kept_and_later_ones_removed(tmp_path):
   log = MetricLog(tmp_path, 0)
   for step in range(60, 121, 10):  # Of two and of three digits.

@@ -81,14 +81,25 @@ def test_skipped_updates_are_not_in_the_sums_of_a_line():
 def test_the_average_follows_its_formula():
   task = tasks.classification(problem.Net())
   states, _ = trajectory(task, 6, average=True)
-  expected = np.asarray(states[0].params["head"]["kernel"], np.float64)
+
+  def followed(state):
+    statistics = state.model_state["batch_stats"]
+    tree = {"params": state.params, "batch_stats": statistics}
+    return {k: v.astype(np.float64) for k, v in problem.leaves(tree).items()}
+
+  expected = followed(states[0])
   for t, state in enumerate(states[1:]):
     decay = min(0.9, (1 + t) / (10 + t))
-    value = np.asarray(state.params["head"]["kernel"], np.float64)
-    expected = decay * expected + (1 - decay) * value
-    np.testing.assert_allclose(
-      state.average["params"]["head"]["kernel"], expected, rtol=1e-5, atol=1e-7
-    )
+    expected = {
+      path: decay * expected[path] + (1 - decay) * value
+      for path, value in followed(state).items()
+    }
+    average = problem.leaves(state.average)
+    assert average.keys() == expected.keys()
+    for path, value in expected.items():
+      np.testing.assert_allclose(
+        average[path], value, rtol=1e-5, atol=1e-7, err_msg=path
+      )
   params, model_state = training.evaluation_variables(states[-1])
   assert params is states[-1].average["params"]
   assert model_state["batch_stats"] is states[-1].average["batch_stats"]
