@@ -5,9 +5,11 @@ memory, and a step gathers and normalizes a batch, computes the gradient and
 applies AdamW, in PyTorch the fused one. The layout of PyTorch's images is part
 of the name.
 
-Each model has a process of its own, in which the libraries alternate and share
+Each model has processes of its own, in which the libraries alternate and share
 the allocator: the blocks that one model leaves behind change the times of the
-next. `DLCORE_MALLOC=default` or `LD_PRELOAD` choose another allocator.
+next. On a virtual machine the same program may be a third slower for the whole
+life of a process; the results are medians of several processes.
+`DLCORE_MALLOC=default` or `LD_PRELOAD` choose another allocator.
 """
 
 import json
@@ -17,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -32,6 +34,7 @@ from dlcore.task import Task
 from dlcore.training.programs import gather
 
 ONLY = flags.DEFINE_list("only", [], "the models to compare, all by default")
+PROCESSES = flags.DEFINE_integer("processes", 3, "processes for each model")
 
 
 class Peer(NamedTuple):
@@ -99,10 +102,14 @@ def measure(repeats: int) -> dict:
   names = ONLY.value or list(PEERS)
   for name in names:
     lookup(PEERS, name, "model")
-  if len(names) == 1:
+  if len(names) == PROCESSES.value == 1:
     results = {names[0]: _compare(PEERS[names[0]], repeats, torch)}
   else:
-    results = {name: _measure_in_process(name, repeats) for name in names}
+    rounds = [
+      {name: _measure_in_process(name, repeats) for name in names}
+      for _ in range(PROCESSES.value)
+    ]
+    results = {name: _merge([one[name] for one in rounds]) for name in names}
   return {
     "threads": _num_threads(),
     "jax": jax.__version__,
@@ -118,14 +125,25 @@ def _num_threads() -> int:
 
 def _measure_in_process(name: str, repeats: int) -> dict:
   """Runs this benchmark for a single model."""
-  command = [sys.executable, sys.argv[0], "peers", f"--only={name}"]
+  settings = [f"--only={name}", f"--repeats={repeats}", "--processes=1"]
   done = subprocess.run(
-    [*command, f"--repeats={repeats}"],
+    [sys.executable, sys.argv[0], "peers", *settings],
     stdout=subprocess.PIPE,
     text=True,
     check=True,
   )
   return json.loads(done.stdout.splitlines()[-1])[name]
+
+
+def _merge(results: Sequence[dict]) -> dict:
+  """Returns the medians over processes, and the range of all ratios."""
+  merged = {
+    key: statistics.median(result[key] for result in results)
+    for key in results[0]
+  }
+  merged["least"] = min(result["least"] for result in results)
+  merged["most"] = max(result["most"] for result in results)
+  return merged
 
 
 def _compare(peer: Peer, repeats: int, torch) -> dict:
