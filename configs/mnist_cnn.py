@@ -6,7 +6,7 @@ The data is downloaded once, or read from the folder of the four original files
 with --config.data.manual_dir=DIR.
 
 Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29, commit
-020d6a9: test accuracy 99.46% (deviation 0.05 over 3 seeds) in 110 to 131 s
+1f7f346: test accuracy 99.46% (deviation 0.05 over 3 seeds) in 105 to 130 s
 from the command to its exit.
 """
 

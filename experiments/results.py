@@ -256,7 +256,8 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "images in channels_last where the name says so: images of 28x28 (mlp, "
     "cnn) and 32x32 pixels, sequences of 100 tokens, recurrent layers of width "
     "128, and a transformer of 4 layers and width 128; jax "
-    "{jax}; allocator of both: {allocator}",
+    "{jax}; allocator of both: {allocator}; medians of three processes, least "
+    "and most of all",
     "experiments/benchmark.py peers",
     ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
     peers,
