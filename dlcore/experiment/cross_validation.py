@@ -66,12 +66,12 @@ def train_folds(
     configs[f"fold_{fold}"] = {**config, "data": section}
   results = train_series(configs, workdir, progress=progress, phases=phases)
   lines = [
-    (_natural_order(row["input"]), json.dumps(row, default=float))
+    (_natural_order(row["input"]), _to_line(row))
     for fold, name in enumerate(configs)
     for row in predict_fold(Path(workdir) / name, fold)
   ]
   lines.sort(key=lambda line: line[0])
-  text = "".join(f"{line}\n" for _, line in lines)
+  text = "".join(line for _, line in lines)
   storage.write_atomic(Path(workdir) / PREDICTIONS, text.encode())
   return dict(enumerate(results.values()))
 
@@ -104,6 +104,16 @@ def predict_fold(workdir: Path, fold: int) -> Iterator[dict[str, Any]]:
     row = kind.to_json({key: values[i] for key, values in rows.items()}, info)
     target = None if targets is None else _target(targets[i], info.schema)
     yield {"input": name, "fold": fold, "target": target, **row}
+
+
+def _to_line(row: Mapping[str, Any]) -> str:
+  """Returns a line of JSON, with an error in place of numbers not finite."""
+  try:
+    return json.dumps(row, default=float, allow_nan=False) + "\n"
+  except ValueError:
+    kept = {key: row[key] for key in ("input", "fold")}
+    error = "the prediction is not finite for this input"
+    return json.dumps({**kept, "error": error}) + "\n"
 
 
 def _target(value: np.ndarray, schema: data.Schema) -> Any:

@@ -119,6 +119,7 @@ def test_the_table_and_the_page_are_over_folds(group):
   assert "is omitted" not in page
 
 
+@pytest.mark.slow
 def test_two_groups_are_compared_by_folds(group, config, tmp_path):
   other = {**config, "seed": 1}
   workdir = tmp_path / "other"
@@ -147,6 +148,7 @@ def test_finished_folds_are_not_trained_again(group, config):
     experiment.train_folds(config, COUNT + 1, workdir, progress=False)
 
 
+@pytest.mark.slow
 def test_targets_of_a_regression_have_their_offset(tiny, tmp_path):
   config = tiny(
     data={"name": "numbers", "batch_size": 8}, task={"name": "regression"}
