@@ -7,8 +7,8 @@ import numpy as np
 from dlcore.data.source import Arrays, hash_rows
 
 
-def hash_examples(arrays: Arrays, like: Arrays) -> np.ndarray:
-  """Returns a hash of the content of each example, strings `[N]`.
+def hash_examples(arrays: Arrays, like: Arrays) -> list[str]:
+  """Returns a hash of the content of each example.
 
   Args:
     arrays: `[N, ...]` by name.
@@ -19,11 +19,11 @@ def hash_examples(arrays: Arrays, like: Arrays) -> np.ndarray:
     for name, array in like.items()
     if name in arrays
   ]
-  return np.array(list(map("".join, zip(*columns, strict=True))))
+  return list(map("".join, zip(*columns, strict=True)))
 
 
 def find_shared(
-  contents: Mapping[str, Sequence[str] | np.ndarray],
+  contents: Mapping[str, Sequence[str | int] | np.ndarray],
 ) -> dict[str, np.ndarray]:
   """Returns masks of the examples that occur in another split as well.
 
