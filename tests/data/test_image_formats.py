@@ -12,7 +12,7 @@ from PIL import Image
 
 from dlcore import data
 from dlcore.data import normalization
-from dlcore.data.images import conversion, decoding, listing
+from dlcore.data.images import conversion, decoding, listing, opening
 from dlcore.data.tfds import stand_ins
 from dlcore.errors import UserError
 
@@ -99,7 +99,7 @@ def test_a_file_of_a_name_in_two_folders_is_held_out_by_its_whole_path(
 
 def test_every_suffix_of_a_format_is_read_by_its_content(folder, load):
   count = 0
-  for name, suffixes in decoding.FORMATS.items():
+  for name, suffixes in opening.FORMATS.items():
     image = Image.new("RGB" if name == "QOI" else "L", (5, 6))
     for suffix in suffixes:
       image.save(folder / "cat" / f"a{suffix.upper()}", name)
@@ -114,11 +114,11 @@ def test_the_suffixes_are_those_that_pillow_registers():
   Image.init()
   registered = {
     name: {s for s, n in Image.registered_extensions().items() if n == name}
-    for name in decoding.FORMATS
+    for name in opening.FORMATS
   }
   # Float images, and sequences of images.
   other = {".pfm", ".avifs"}
-  for name, suffixes in decoding.FORMATS.items():
+  for name, suffixes in opening.FORMATS.items():
     assert set(suffixes) == registered[name] - other
 
 
@@ -385,7 +385,7 @@ def test_color_images_of_sixteen_bits_are_noted(folder, load):
 
 def test_files_that_are_too_large_are_refused(folder, load, monkeypatch):
   with (folder / "cat" / "huge.png").open("wb") as file:
-    file.truncate(decoding.MAX_FILE_BYTES + 1)
+    file.truncate(opening.MAX_FILE_BYTES + 1)
   text = _refused("got 1 unreadable", load, folder)
   assert "more than 536,870,912" in text
 

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from dlcore.data import bad_examples, cache, holdout, split
-from dlcore.data.images import decoding
+from dlcore.data.images import decoding, opening
 from dlcore.data.images.attempts import Attempts, attempt, report_unreadable
-from dlcore.data.images.conversion import common_shape, describe_range
+from dlcore.data.images.conversion import (
+  Conversion,
+  common_shape,
+  describe_range,
+)
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.images.listing import (
   Item,
@@ -22,7 +26,7 @@ from dlcore.data.images.listing import (
   listing,
 )
 from dlcore.data.source import Splits
-from dlcore.errors import UserError
+from dlcore.errors import UserError, check_choice
 
 
 def image_folder(
@@ -33,6 +37,8 @@ def image_folder(
   test: str = "",
   image_size: int = 0,
   channels: int = 0,
+  max_size: int = 224,
+  resize: str = "crop",
   value_range: tuple = (),
   on_bad: str = "error",
   valid_fraction: float = 0.1,
@@ -44,7 +50,7 @@ def image_folder(
 
   The images of a class may be in folders inside of its folder. Hidden files,
   links to outside of the folder and files without a suffix of
-  `decoding.FORMATS` are left out; a note counts them. Images that differ in
+  `opening.suffixes()` are left out; a note counts them. Images that differ in
   size or pixel format are converted, see `decoding.decode`. A data set that
   fits in memory is decoded once and cached (see `cache`). Every image of a
   larger one is decoded once before the first run, to find unreadable files.
@@ -55,8 +61,13 @@ def image_folder(
       with `CLASS/*`, which is split by a hash of the names.
     train, valid, test: in place of `path`, a folder per split; missing ones are
       held out of train.
-    image_size: rows and columns; 0 for the most frequent size.
+    image_size: rows and columns; 0 for the size of more than half of the
+      images, or, if there is none or one above 512 x 512, the median of the
+      shorter sides, at most `max_size`.
     channels: 1 or 3; 0 for 1 if all images are gray, else 3.
+    max_size: largest rows and columns that are chosen for such images; 0 for
+      the most frequent size, whatever it is.
+    resize: how an image gets another size, one of `decoding.RESIZE`.
     value_range: values of gray images of 16 or 32 bits that become 0 and 255;
       empty for the extremes of the training images.
     on_bad: how to handle unreadable images: `"error"` lists them, `"skip"`
@@ -69,12 +80,10 @@ def image_folder(
   Raises:
     UserError: a folder or an image is missing or malformed.
   """
-  _check_settings(image_size, channels, value_range, on_bad)
+  conversion = Conversion(image_size, channels, max_size, resize, value_range)
+  _check_settings(conversion, on_bad)
   folders = folders_of(path, train, valid, test)
   settings = {
-    "image_size": image_size,
-    "channels": channels,
-    "value_range": value_range,
     "on_bad": on_bad,
     "valid_fraction": valid_fraction,
     "test_fraction": test_fraction,
@@ -83,6 +92,7 @@ def image_folder(
     functools.partial(
       _build,
       folders,
+      conversion,
       in_memory_limit=in_memory_limit,
       cache_dir=cache_dir,
       **settings,
@@ -90,6 +100,7 @@ def image_folder(
     name="image_folder",
     key={
       "folders": {name: os.path.abspath(at) for name, at in folders.items()},
+      **conversion._asdict(),
       **settings,
     },
     files=lambda: [
@@ -100,19 +111,20 @@ def image_folder(
   )
 
 
-def _check_settings(
-  image_size: int, channels: int, value_range: Sequence[float], on_bad: str
-) -> None:
+def _check_settings(settings: Conversion, on_bad: str) -> None:
   bad_examples.check_on_bad(on_bad)
-  if channels not in (0, 1, 3) or image_size < 0:
+  check_choice("resize", settings.resize, decoding.RESIZE)
+  image_size, channels, max_size, _, value_range = settings
+  if channels not in (0, 1, 3) or image_size < 0 or max_size < 0:
     raise UserError(
-      "expected channels 0, 1 or 3 and image_size at least 0",
-      f"got {channels=}, {image_size=}",
+      "expected channels 0, 1 or 3, image_size and max_size at least 0",
+      f"got {channels=}, {image_size=}, {max_size=}",
     )
-  if image_size**2 > decoding.MAX_PIXELS:
-    largest = math.isqrt(decoding.MAX_PIXELS)
+  if max(image_size, max_size) ** 2 > opening.MAX_PIXELS:
+    largest = math.isqrt(opening.MAX_PIXELS)
     raise UserError(
-      f"expected image_size of at most {largest}", f"got {image_size}"
+      f"expected image_size and max_size of at most {largest}",
+      f"got {image_size=}, {max_size=}",
     )
   if value_range and not decoding.is_range(value_range):
     raise UserError(
@@ -124,10 +136,8 @@ def _check_settings(
 
 def _build(
   folders: Mapping[str, pathlib.Path],
+  settings: Conversion,
   *,
-  image_size: int,
-  channels: int,
-  value_range: Sequence[float],
   on_bad: str,
   in_memory_limit: int,
   cache_dir: str,
@@ -149,8 +159,13 @@ def _build(
     for item, header in part.results
   }
   shape, conversions = common_shape(
-    list(headers.values()), image_size, channels
+    list(headers.values()),
+    settings.image_size,
+    settings.channels,
+    max_size=settings.max_size,
+    resize=settings.resize,
   )
+  value_range = settings.value_range
   deep = [item for item, _ in parts["train"].results if headers[item].is_deep]
   if deep and not value_range:
     value_range = _find_range(parts["train"], deep, cached["train"], fractions)
@@ -162,7 +177,10 @@ def _build(
     readable = [item for item, _ in part.results]
     if in_memory:
       decode = functools.partial(
-        decoding.decode, shape=shape, value_range=value_range
+        decoding.decode,
+        shape=shape,
+        value_range=value_range,
+        resize=settings.resize,
       )
       parts[name] = attempt(decode, readable, part.errors)
     else:
@@ -177,7 +195,9 @@ def _build(
   notes = [*notes, *report_unreadable(parts, on_bad), *conversions]
   labels = {item.label for item, _ in parts["train"].results}
   schema = ImageSchema(
-    classes=tuple(sorted(labels)), value_range=tuple(value_range) or None
+    classes=tuple(sorted(labels)),
+    value_range=tuple(value_range) or None,
+    resize=settings.resize,
   )
   if in_memory:
     return _in_memory(parts, schema, notes, **fractions)
@@ -284,7 +304,7 @@ def _streamed(
     full = schema.value_range in (None, decoding.FULL_RANGE)
     scaled = "" if full else f" {schema.value_range}"
     streams[name] = split.Stream(
-      functools.partial(_read, paths, labels[name], shape, schema.value_range),
+      functools.partial(_read, paths, labels[name], shape, schema),
       [f"{item.name} {digest}{scaled}" for item, digest in part.results],
     )
   return split.make_streamed(
@@ -307,14 +327,13 @@ def _read(
   paths: Sequence[str],
   labels: np.ndarray,
   shape: Sequence[int],
-  value_range: Sequence[float] | None,
+  schema: ImageSchema,
   indices: np.ndarray,
 ) -> dict[str, np.ndarray]:
   """Reads a batch of images; see `Source.read`."""
   try:
     images = [
-      decoding.decode(pathlib.Path(paths[int(row)]), shape, value_range)
-      for row in indices
+      schema.decode(pathlib.Path(paths[int(row)]), shape) for row in indices
     ]
   except decoding.UnreadableError as error:
     raise UserError(

@@ -8,11 +8,8 @@ from typing import NamedTuple
 
 from dlcore.data import split
 from dlcore.data.bad_examples import MAX_LISTED
-from dlcore.data.images import decoding
+from dlcore.data.images.opening import suffixes
 from dlcore.errors import UserError
-
-SUFFIXES = frozenset().union(*decoding.FORMATS.values())
-"""Suffixes of image files; all other files are left out."""
 
 SPLITS = {
   "train": "train",
@@ -112,7 +109,7 @@ def listing(
       raise UserError(
         f"expected images in every class folder of {folder}",
         f"got no image in {label.name!r}",
-        f"add some ({', '.join(sorted(SUFFIXES))}) or remove the folder",
+        f"add some ({', '.join(sorted(suffixes()))}) or remove the folder",
       )
     items += images_of_class
   return items, left_out
@@ -132,7 +129,7 @@ def _images(
           left_out["links to folders"] += 1
         else:
           pending.append(path)
-      elif path.suffix.lower() not in SUFFIXES:
+      elif path.suffix.lower() not in suffixes():
         left_out[f"files with the suffix {path.suffix.lower()!r}"] += 1
       elif not os.path.isfile(path):
         left_out["entries that are not plain files"] += 1
