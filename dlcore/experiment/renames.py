@@ -66,6 +66,7 @@ BY_ENTRY: dict[str, dict[str, dict[str, str]]] = {
 ADDED = {
   "data": {
     "image_folder": {
+      "labels": "",
       "max_size": 0,
       "resize": "exact",
       "value_range": [0, 65535],

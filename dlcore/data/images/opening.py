@@ -29,7 +29,7 @@ decoded inside of the process: for EPS, Pillow would start Ghostscript.
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 """Suffixes of the photos of phones, which `pillow_heif` decodes."""
 
-NEEDS_HEIF = "pillow-heif, which is not installed, reads them (extra heif)"
+HEIF_PACKAGE = "pillow-heif (extra heif)"
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded."""
@@ -123,6 +123,6 @@ def reason(error: Exception, file: Any = None) -> str:
   if type(error).__name__ == "UnidentifiedImageError":
     suffix = file.suffix.lower() if isinstance(file, pathlib.Path) else ""
     if suffix in HEIF_SUFFIXES and suffix not in suffixes():
-      return NEEDS_HEIF.replace("them", "it")
+      return f"only {HEIF_PACKAGE} reads it"
     return "not an image that can be read"
   return str(error).splitlines()[0] if str(error) else type(error).__name__
