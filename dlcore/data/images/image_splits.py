@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,59 @@ from dlcore.data.images.split_folders import Place
 from dlcore.data.source import Splits
 
 
+class Survey(NamedTuple):
+  """Sizes and labels of the images of a data set, before they are decoded."""
+
+  targets: Targets
+  parts: dict[str, Attempts]
+  """Headers of the readable images by split."""
+
+  shape: list[int]
+  """Rows, columns and channels to which the images are converted."""
+
+  notes: list[str]
+  conversions: list[str]
+  """Notes on the labels, and on the conversions."""
+
+
+def survey(
+  places: Mapping[str, Place],
+  listings: Mapping[str, Listing],
+  settings: Conversion,
+  *,
+  task: str,
+  cache_dir: str,
+) -> Survey:
+  """Reads the headers of listed images.
+
+  Args:
+    places: of the splits.
+    listings: the images of the splits, with labels as text.
+    settings: how the images are converted.
+    task: see `image_folder`.
+    cache_dir: likewise.
+  """
+  targets, listings, notes = _parse(places, listings, task)
+  parts = {
+    name: attempt(
+      decoding.header,
+      part.items,
+      part.errors,
+      _cached(places[name].folder, cache_dir, "image_header"),
+    )
+    for name, part in listings.items()
+  }
+  rows = [row for part in parts.values() for _, row in part.results]
+  shape, conversions = common_shape(
+    [decoding.Header(*row) for row in rows],
+    settings.image_size,
+    settings.channels,
+    max_size=settings.max_size,
+    resize=settings.resize,
+  )
+  return Survey(targets, parts, shape, notes, conversions)
+
+
 def build(
   places: Mapping[str, Place],
   listings: Mapping[str, Listing],
@@ -36,37 +89,20 @@ def build(
   cache_dir: str,
   **fractions: float,
 ) -> Splits:
-  """Reads and splits the images; see `image_folder`.
-
-  Args:
-    places: of the splits.
-    listings: the images of the splits, with labels as text.
-    settings: how the images are converted.
-  """
-  targets, listings, notes = _parse(places, listings, task)
+  """Reads and splits listed images; see `survey` and `image_folder`."""
+  targets, parts, shape, notes, conversions = survey(
+    places, listings, settings, task=task, cache_dir=cache_dir
+  )
   caches = {
     name: functools.partial(_cached, place.folder, cache_dir)
     for name, place in places.items()
   }
-  parts = {
-    name: attempt(
-      decoding.header, part.items, part.errors, caches[name]("image_header")
-    )
-    for name, part in listings.items()
-  }
-  headers = [row for part in parts.values() for _, row in part.results]
-  shape, conversions = common_shape(
-    [decoding.Header(*row) for row in headers],
-    settings.image_size,
-    settings.channels,
-    max_size=settings.max_size,
-    resize=settings.resize,
-  )
   value_range, deep = _value_range(
     settings.value_range, parts, caches["train"], fractions
   )
   schema = targets.schema(value_range, settings.resize)
-  in_memory = len(headers) * math.prod(shape) <= in_memory_limit
+  count = sum(len(part.results) for part in parts.values())
+  in_memory = count * math.prod(shape) <= in_memory_limit
   decode = functools.partial(schema.decode, shape=shape) if in_memory else None
   parts = {
     name: _read(part, decode, caches[name]) for name, part in parts.items()
