@@ -19,6 +19,7 @@ the extra `hub`), or those in --config.init.source=PATH. If the budget does not
 suffice for five epochs, only the output layer is trained.
 """
 
+import functools
 import logging
 import math
 import re
@@ -48,6 +49,9 @@ EPOCHS = (6, 100)
 
 PLANNED = {"data.batch_size": 32, "training.epochs": 30.0}
 """Values that `plan` replaces; others are those of the command line."""
+
+SMALL = 1000
+"""Images below which few are held out: their loss chooses the checkpoint."""
 
 PHOTO = 96
 """Shorter side of the files from which images count as photos."""
@@ -144,7 +148,9 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
   leaves["training.ema"] = round(min(max(0.5, 1 - 20 / steps), 0.999), 4)
   leaves["training.eval_every"] = max(1, int(steps / 20))
   if images.task != "classification":
-    leaves |= {"task.name": images.task, "training.best_by": "-loss"}
+    leaves["task.name"] = images.task
+  if images.task != "classification" or images.size < SMALL:
+    leaves["training.best_by"] = "-loss"
   sections = {
     "model": choose_network(images, shape, config),
     "data.augment": choose_augmentation(images, shape),
@@ -197,10 +203,28 @@ def choose_augmentation(images, shape):
 
 
 def forward_flops(images, shape, config):
-  """Returns the operations of a forward pass of one image."""
-  settings = {key: config["model"][key] for key in config["model"]}
-  model = models.create(
-    **{**settings, **choose_network(images, shape, config)},
-    num_classes=max(images.num_classes, 1),
-  )
+  """Returns the operations of a forward pass of one image [Y, X, C]."""
+  if stages := choose_network(images, shape, config).get("stages"):
+    return convolution_flops(stages, shape, config["model"]["kernel_size"])
+  pixels = shape[0] * shape[1] / (images.shape[0] * images.shape[1])
+  model = tuple(config["model"].items())
+  return pixels * model_flops(model, images.shape, images.num_classes)
+
+
+def convolution_flops(stages, shape, kernel_size):
+  """Returns the operations of the convolutions of the CNN."""
+  height, width, channels = shape
+  total = 0
+  for stage in stages:
+    for features in stage:
+      total += 2 * height * width * kernel_size**2 * channels * features
+      channels = features
+    height, width = height // 2, width // 2
+  return total
+
+
+@functools.cache
+def model_flops(settings, shape, num_classes):
+  """Returns the operations of a forward pass of a model."""
+  model = models.create(**dict(settings), num_classes=max(num_classes, 1))
   return models.flops(model, jax.ShapeDtypeStruct((1, *shape), "float32"))

@@ -1,6 +1,5 @@
 """The size of a data set of images, from the headers of its files."""
 
-import collections
 import statistics
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -27,9 +26,6 @@ class ImageSummary(NamedTuple):
   num_classes: int
   """0 for a regression."""
 
-  smallest_class: int
-  """Images of the rarest class, held out ones included; 0 without classes."""
-
   task: str
   """"classification", "regression" or "multilabel"."""
 
@@ -54,9 +50,6 @@ def summarize_images(settings: Mapping[str, Any]) -> ImageSummary:
   )
   train = parts["train"].results
   labels = labels_of(item for item, _ in train)
-  counts = collections.Counter(
-    name for label in labels for name in targets.class_names([label])
-  )
   kept = 1.0
   for split in ("test", "valid"):
     kept *= 1.0 if split in parts else 1 - settings[f"{split}_fraction"]
@@ -65,7 +58,6 @@ def summarize_images(settings: Mapping[str, Any]) -> ImageSummary:
     size=round(len(train) * kept),
     shape=(shape[0], shape[1], shape[2]),
     stored_size=statistics.median_low(sides or [1]),
-    num_classes=len(counts),
-    smallest_class=min(counts.values(), default=0),
+    num_classes=len(targets.class_names(labels)),
     task=targets.task,
   )
