@@ -15,8 +15,8 @@ in FLOPs, so that a run makes the same steps on every machine. A setting on the
 command line prevails.
 
 `:pretrained` fine-tunes a ResNet-18 with published weights (hf:, which needs
-the extra `hub`), or those in --config.init.source=PATH. If the budget does not
-suffice for five epochs, only the output layer is trained.
+the extra `hub`), or those in --config.init.source=PATH. Where the budget is
+short, only the output layer is trained.
 """
 
 import functools
@@ -45,7 +45,11 @@ SIZES = (224, 192, 160, 128, 96, 80, 64, 48, 32)
 """Rows and columns that are chosen if the budget does not suffice for more."""
 
 EPOCHS = (6, 100)
-"""Least and largest number of epochs; images become smaller for the least."""
+"""Least and largest number of epochs."""
+
+EXAMPLES = 6000
+"""Images of all epochs for which few images get more than the least epochs.
+Images become smaller where the budget does not suffice."""
 
 PLANNED = {"data.batch_size": 32, "training.epochs": 30.0}
 """Values that `plan` replaces; others are those of the command line."""
@@ -132,12 +136,13 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
     step = max(flops / FLOPS_PER_SECOND, STEP_SECONDS)
     return seconds * batch_size / (step * max(images.size, 1))
 
+  least = min(max(EPOCHS[0], EXAMPLES / max(images.size, 1)), EPOCHS[1])
   for shape in candidate_shapes(images, config):
     epochs = count_epochs(shape, passes=3)
-    if epochs < EPOCHS[0] and pretrained:
+    if epochs < least and pretrained:
       leaves["optim.freeze"] = ALL_BUT_HEAD
       epochs = count_epochs(shape, passes=1)
-    if epochs >= EPOCHS[0]:
+    if epochs >= least:
       break
   if shape != images.shape:
     leaves["data.image_size"] = shape[0]

@@ -383,3 +383,81 @@ def test_photos_of_phones_are_read_with_it(folder, load):
   splits, notes = load(folder)
   assert sum(part.size for part in splits) == 50
   assert "10 of 50 images are scaled" in notes
+
+
+@pytest.fixture
+def patients(folder):
+  """A table with a patient, a date and a split for every image."""
+  rows = [
+    (
+      f"{i:03}",
+      "xy"[i % 2],
+      f"p{i // 4}",
+      f"2024-01-{i % 28 + 1:02}",
+      ("train", "Validation", "test")[i % 3],
+    )
+    for i in range(40)
+  ]
+  return _csv(folder / "labels.csv", "id,label,patient,date,part", rows)
+
+
+def _values(splits):
+  """Returns the values of the images of every split."""
+  return [
+    set(part.read(np.arange(part.size))["image"][:, 0, 0, 0].tolist())
+    for part in splits
+  ]
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 0])
+def test_columns_of_the_table_decide_the_splits(folder, load, patients, limit):
+  settings = {"labels": str(patients), "in_memory_limit": limit}
+  splits, _ = load(folder, group="patient", target="label", **settings)
+  groups = [{i // 4 for i in values} for values in _values(splits)]
+  assert sum(map(len, groups)) == len(set().union(*groups)) == 10
+  splits, _ = load(folder, split="part", target="label", **settings)
+  assert _values(splits) == [set(range(k, 40, 3)) for k in range(3)]
+  splits, _ = load(folder, time="date", target="label", **settings)
+  days = [{i % 28 for i in values} for values in _values(splits)]
+  assert max(days[0]) < min(days[1]) <= max(days[1]) < min(days[2])
+  tests = []
+  for fold in range(5):
+    splits, _ = load(folder, folds=5, fold=fold, target="label", **settings)
+    tests += _values(splits)[2]
+    assert splits.test.names[0].endswith(".png")
+  assert sorted(tests) == list(range(40))
+
+
+def test_columns_need_a_table(folder, load, patients):
+  text = _refused("expected a table", load, folder, group="patient", labels="")
+  assert "class folders" in text
+  _refused(
+    "expected a column 'patent'",
+    load,
+    folder,
+    group="patent",
+    labels=str(patients),
+  )
+  _refused(
+    "expected numbers or dates",
+    load,
+    folder,
+    time="patient",
+    target="label",
+    labels=str(patients),
+  )
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 0])
+def test_equal_images_of_several_splits_are_reported_or_moved(
+  folder, load, limit
+):
+  for path in (folder / "a").iterdir():
+    (folder / "a" / f"copy of {path.name}").write_bytes(path.read_bytes())
+  splits, notes = load(folder, in_memory_limit=limit)
+  train, _, test = _values(splits)
+  assert train & test
+  assert "examples of test occur in another split" in notes
+  splits, _ = load(folder, in_memory_limit=limit, duplicates="move")
+  train, _, test = _values(splits)
+  assert not train & test

@@ -12,6 +12,7 @@ from dlcore.data.images.labelled_images import labelled_images
 from dlcore.data.images.listing import Listing, listing
 from dlcore.data.images.split_folders import Place, absolute, places_of
 from dlcore.data.source import Splits
+from dlcore.data.split_settings import SplitSettings
 from dlcore.errors import UserError, check_choice
 
 
@@ -34,6 +35,13 @@ def image_folder(
   on_bad: str = "error",
   valid_fraction: float = 0.1,
   test_fraction: float = 0.2,
+  group: str = "",
+  time: str = "",
+  split: str = "",
+  folds: int = 0,
+  fold: int = 0,
+  duplicates: str = "keep",
+  stratify: bool = True,
   in_memory_limit: int = 2 << 30,
   cache_dir: str = "",
 ) -> Splits:
@@ -77,6 +85,8 @@ def image_folder(
       `"skip"` drops them.
     valid_fraction: share of train to hold out if there is no such folder.
     test_fraction: likewise.
+    group, time, split, folds, fold, duplicates, stratify: see
+      `SplitSettings`; the columns are those of the table.
     in_memory_limit: bytes; a larger data set is streamed.
     cache_dir: see `cache.splits`.
 
@@ -85,21 +95,33 @@ def image_folder(
   """
   conversion = Conversion(image_size, channels, max_size, resize, value_range)
   _check_settings(conversion, task, on_bad)
+  rule = SplitSettings(
+    valid_fraction,
+    test_fraction,
+    group,
+    time,
+    split,
+    folds,
+    fold,
+    duplicates,
+    stratify,
+  )
+  rule.check()
   places = places_of(path, train, valid, test, labels)
   listings = functools.partial(
-    list_images, places, file_name, (target,) if target else targets
+    list_images,
+    places,
+    file_name,
+    (target,) if target else targets,
+    (group, time, split),
   )
-  settings = {
-    "task": task,
-    "on_bad": on_bad,
-    "valid_fraction": valid_fraction,
-    "test_fraction": test_fraction,
-  }
+  settings = {"task": task, "on_bad": on_bad}
   return cache.splits(
     lambda: image_splits.build(
       places,
       listings(),
       conversion,
+      rule,
       in_memory_limit=in_memory_limit,
       cache_dir=cache_dir,
       **settings,
@@ -110,6 +132,7 @@ def image_folder(
       "targets": [target, *targets],
       "file_name": file_name,
       **conversion._asdict(),
+      **rule._asdict(),
       **settings,
     },
     files=lambda: {
@@ -122,11 +145,36 @@ def image_folder(
 
 
 def list_images(
-  places: Mapping[str, Place], file_name: str, targets: Sequence[str]
+  places: Mapping[str, Place],
+  file_name: str,
+  targets: Sequence[str],
+  columns: Sequence[str],
 ) -> dict[str, Listing]:
-  """Returns the images of every split, with their labels as text."""
+  """Returns the images of every split, with their labels as text.
+
+  Args:
+    places: of the splits.
+    file_name: see `image_folder`.
+    targets: columns of the labels.
+    columns: of groups, times and splits, which the table of train has.
+
+  Raises:
+    UserError: a column is needed where there is no table.
+  """
+  if any(columns) and not places["train"].table:
+    raise UserError(
+      "expected a table of labels with the columns of group, time and split",
+      f"got class folders in {places['train'].folder}",
+      "set labels to the table, or leave group, time and split empty",
+    )
   return {
-    name: labelled_images(place.folder, place.table, file_name, targets)
+    name: labelled_images(
+      place.folder,
+      place.table,
+      file_name,
+      targets,
+      columns if name == "train" else (),
+    )
     if place.table
     else listing(place.folder)
     for name, place in places.items()

@@ -15,6 +15,7 @@ from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.images.image_targets import Targets, labels_of
 from dlcore.data.images.listing import Item
 from dlcore.data.source import Arrays, Splits, take_rows
+from dlcore.data.stream import Stream
 from dlcore.errors import UserError
 
 
@@ -33,11 +34,16 @@ def make_sources(
     targets: the meaning of the labels.
     schema: with the classes.
     shape: of images that are read by index, None for decoded ones.
-    **settings: notes and fractions, see `split.make_splits`.
+    **settings: notes and the rule of the splits, see `split.make_splits`.
   """
+  names = {
+    part: [item.name for item, _ in attempts.results]
+    for part, attempts in parts.items()
+  }
   settings = {
     "name": "image_folder",
-    "hashes": holdout.hash_names(i.name for i, _ in parts["train"].results),
+    "hashes": holdout.hash_names(names["train"]),
+    "names": names,
     **settings,
   }
   labels = {
@@ -75,15 +81,16 @@ def _stream(
   labels: Arrays,
   schema: ImageSchema,
   shape: Sequence[int],
-) -> split.Stream:
+) -> Stream:
   """Returns images whose hashes are known, to read them by index."""
   paths = [os.fspath(item.path) for item, _ in part.results]
   # Another range gives other images, so the checksum covers it.
   full = schema.value_range in (None, decoding.FULL_RANGE)
   scaled = "" if full else f" {schema.value_range}"
-  return split.Stream(
+  return Stream(
     functools.partial(_read, paths, labels, shape, schema),
     [f"{_describe(item)} {digest}{scaled}" for item, digest in part.results],
+    [digest for _, digest in part.results],
   )
 
 

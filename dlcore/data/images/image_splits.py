@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore.data import cache, holdout, split
+from dlcore.data import cache, holdout
 from dlcore.data.images import decoding, image_sources, image_targets
 from dlcore.data.images.attempts import Attempts, attempt, report_unreadable
 from dlcore.data.images.conversion import (
@@ -22,7 +22,11 @@ from dlcore.data.images.conversion import (
 from dlcore.data.images.image_targets import Targets, labels_of
 from dlcore.data.images.listing import Item, Listing, describe_left_out
 from dlcore.data.images.split_folders import Place
+from dlcore.data.images.split_rule import split_rule
 from dlcore.data.source import Splits
+from dlcore.data.split_checks import compare_classes
+from dlcore.data.split_plan import make_plan
+from dlcore.data.split_settings import SplitSettings
 
 
 class Survey(NamedTuple):
@@ -82,12 +86,12 @@ def build(
   places: Mapping[str, Place],
   listings: Mapping[str, Listing],
   settings: Conversion,
+  split_settings: SplitSettings,
   *,
   task: str,
   on_bad: str,
   in_memory_limit: int,
   cache_dir: str,
-  **fractions: float,
 ) -> Splits:
   """Reads and splits listed images; see `survey` and `image_folder`."""
   targets, parts, shape, notes, conversions = survey(
@@ -98,7 +102,7 @@ def build(
     for name, place in places.items()
   }
   value_range, deep = _value_range(
-    settings.value_range, parts, caches["train"], fractions
+    settings.value_range, parts, caches["train"], split_settings
   )
   schema = targets.schema(value_range, settings.resize)
   count = sum(len(part.results) for part in parts.values())
@@ -117,7 +121,7 @@ def build(
     dataclasses.replace(schema, classes=classes),
     None if in_memory else shape,
     notes=[*notes, *skipped, *conversions, *deep],
-    **fractions,
+    **split_rule([item for item, _ in parts["train"].results], split_settings),
   )
 
 
@@ -137,7 +141,7 @@ def _parse(
     name: image_targets.parse_labels(part, targets)
     for name, part in listings.items()
   }
-  notes += split.compare_classes(
+  notes += compare_classes(
     {
       name: targets.class_names(labels_of(part.items))
       for name, part in parsed.items()
@@ -167,7 +171,7 @@ def _value_range(
   value_range: Sequence[float],
   parts: Mapping[str, Attempts],
   cached: Callable[[str], Callable[..., list[Any]]],
-  fractions: Mapping[str, float],
+  split_settings: SplitSettings,
 ) -> tuple[tuple[float, ...], list[str]]:
   """Returns the range of the images of 16 or 32 bits, and a note on them.
 
@@ -175,40 +179,42 @@ def _value_range(
     value_range: see `image_folder`.
     parts: headers of all images by split.
     cached: see `_cached`, of train.
-    fractions: shares of the images to hold out.
+    split_settings: see `image_folder`.
   """
   deep = {
     name: [i for i, row in part.results if decoding.Header(*row).is_deep]
     for name, part in parts.items()
   }
   if deep["train"] and not value_range:
-    value_range = _find_range(parts["train"], deep["train"], cached, fractions)
+    value_range = _find_range(parts, deep["train"], cached, split_settings)
   count = sum(map(len, deep.values()))
   notes = [describe_range(count, value_range)] if value_range and count else []
   return tuple(value_range), notes
 
 
 def _find_range(
-  train: Attempts,
+  parts: Mapping[str, Attempts],
   deep: Sequence[Item],
   cached: Callable[[str], Callable[..., list[Any]]],
-  fractions: Mapping[str, float],
+  split_settings: SplitSettings,
 ) -> tuple[float, ...]:
   """Returns the extremes of the images of 16 or 32 bits that train keeps.
 
   Args:
-    train: all images of the folder, of which some are held out.
-    deep: those of 16 or 32 bits.
+    parts: all images by split, of which some of train are held out.
+    deep: those of train with 16 or 32 bits.
     cached: see `_cached`.
-    fractions: shares of the images to hold out.
+    split_settings: see `image_folder`.
   """
-  items = [item for item, _ in train.results]
-  rows = holdout.divide(
-    holdout.hash_names(item.name for item in items),
-    _strata(items),
-    **fractions,
+  items = [item for item, _ in parts["train"].results]
+  rule = split_rule(items, split_settings._replace(duplicates="keep"))
+  hashes = holdout.hash_names(item.name for item in items)
+  plan = make_plan(
+    hashes, _strata(items), list(parts), lambda part: None, **rule
   )
-  kept = {items[row] for row in rows["train"]} & set(deep)
+  rows = plan.rows["train"]["train"]
+  assert rows is not None
+  kept = {items[row] for row in rows} & set(deep)
   attempts = attempt(
     decoding.value_range, sorted(kept), map_files=cached("image_range")
   )

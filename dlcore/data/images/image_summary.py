@@ -39,7 +39,8 @@ def summarize_images(settings: Mapping[str, Any]) -> ImageSummary:
   names = ("path", "train", "valid", "test", "labels")
   places = places_of(*(settings[name] for name in names))
   target = (settings["target"],) if settings["target"] else settings["targets"]
-  listings = list_images(places, settings["file_name"], target)
+  columns = [settings[name] for name in ("group", "time", "split")]
+  listings = list_images(places, settings["file_name"], target, columns)
   conversion = Conversion(*(settings[name] for name in Conversion._fields))
   targets, parts, shape, _, _ = image_splits.survey(
     places,
@@ -52,7 +53,10 @@ def summarize_images(settings: Mapping[str, Any]) -> ImageSummary:
   labels = labels_of(item for item, _ in train)
   kept = 1.0
   for split in ("test", "valid"):
-    kept *= 1.0 if split in parts else 1 - settings[f"{split}_fraction"]
+    fraction = settings[f"{split}_fraction"]
+    if settings["folds"]:
+      fraction = 1 / settings["folds"]
+    kept *= 1.0 if split in parts else 1 - fraction
   sides = [min(decoding.Header(*row)[:2]) for _, row in train]
   return ImageSummary(
     size=round(len(train) * kept),

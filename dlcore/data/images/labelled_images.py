@@ -34,6 +34,7 @@ def labelled_images(
   path: pathlib.Path,
   names: str,
   targets: Sequence[str],
+  columns: Sequence[str] = (),
 ) -> Listing:
   """Lists the images that a table names, with the labels that it gives them.
 
@@ -42,6 +43,8 @@ def labelled_images(
     path: of the table.
     names: column of the file names; by default the one that names most images.
     targets: see `label_columns`.
+    columns: of groups, times and splits, `""` without one; the cells of an
+      image are those of its first row.
 
   Raises:
     UserError: the table or a column is missing, or no image is named.
@@ -50,14 +53,18 @@ def labelled_images(
   files, left_out = find_images(folder, folder.resolve())
   index = ImageNames(folder, files)
   names = _name_column(table, index, names, folder)
-  columns = label_columns(table, names, targets)
+  keys = [column for column in columns if column]
+  table.check(keys)
+  named = label_columns(table, names, targets, keys)
+  cells: dict[pathlib.Path, tuple[str, ...]] = {}
   labels: dict[pathlib.Path, list[Cell]] = collections.defaultdict(list)
   errors = []
   for row in table.rows:
     file, reason = _find(row, names, index)
-    label = None if reason else _label(row, columns)
+    label = None if reason else _label(row, named)
     if file and label is not None:
       labels[file].append(label)
+      cells.setdefault(file, tuple(str(row.cells.get(c, "")) for c in columns))
     else:
       cell = str(row.cells.get(names, ""))
       item = Item(folder / cell, "", cell)
@@ -67,14 +74,19 @@ def labelled_images(
   if others:
     left_out[f"images that {path.name} does not name"] += others
   items = [
-    Item(file, _joined(cells), file.relative_to(folder).as_posix())
-    for file, cells in labels.items()
+    Item(
+      file, _joined(several), file.relative_to(folder).as_posix(), cells[file]
+    )
+    for file, several in labels.items()
   ]
   return Listing(sorted(items), left_out, errors)
 
 
 def label_columns(
-  table: LabelTable, names: str, targets: Sequence[str]
+  table: LabelTable,
+  names: str,
+  targets: Sequence[str],
+  exclude: Sequence[str] = (),
 ) -> list[str]:
   """Returns the columns of the labels: one, or one of 0 and 1 for each label.
 
@@ -83,6 +95,7 @@ def label_columns(
     names: column of the names.
     targets: the columns; by default the only one beside the names, one of
       `LABEL_COLUMNS`, or all if they are 0 and 1.
+    exclude: columns that are not labels.
 
   Raises:
     UserError: there is no such column, or it is not clear which is meant.
@@ -90,7 +103,7 @@ def label_columns(
   if targets:
     table.check(targets)
     return list(targets)
-  others = [name for name in table.columns if name != names]
+  others = [c for c in table.columns if c != names and c not in exclude]
   others = [name for name in others if not name.startswith("Unnamed:")]
   usual = [name for name in others if name.lower() in LABEL_COLUMNS]
   for columns in (others, usual):

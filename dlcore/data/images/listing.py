@@ -24,6 +24,9 @@ class Item(NamedTuple):
   """Class, folders inside of it and file name, or the file name of a table; its
   hash decides the split."""
 
+  columns: tuple[str, ...] = ()
+  """Cells of the columns of groups, times and splits, `""` without one."""
+
   @property
   def is_in_class_folder(self) -> bool:
     """Whether the label is the name of a folder, not from a table."""

@@ -7,19 +7,8 @@ from typing import NamedTuple
 
 from dlcore.data import split
 from dlcore.data.images.listing import entries
+from dlcore.data.split_columns import SPLIT_NAMES
 from dlcore.errors import UserError
-
-SPLITS = {
-  "train": "train",
-  "training": "train",
-  "valid": "valid",
-  "val": "valid",
-  "validation": "valid",
-  "dev": "valid",
-  "test": "test",
-  "testing": "test",
-}
-"""Split by the name of its folder, in lower case."""
 
 USUAL_SPLITS = ("train", "valid", "val", "validation", "test")
 """Names of folders that are splits even beside others."""
@@ -105,9 +94,9 @@ def _folders_inside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   folders = [entry.name for entry in entries(folder) if os.path.isdir(entry)]
   folders = [name for name in folders if not name.startswith(".")]
   names = folders
-  if not all(name.lower() in SPLITS for name in folders):
+  if not all(name.lower() in SPLIT_NAMES for name in folders):
     names = [name for name in folders if name in USUAL_SPLITS]
-  inside = {SPLITS[name.lower()]: folder / name for name in names}
+  inside = {SPLIT_NAMES[name.lower()]: folder / name for name in names}
   if inside and "train" not in inside:
     raise UserError(
       f"expected a folder 'train' in {folder}",
