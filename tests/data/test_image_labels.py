@@ -428,6 +428,18 @@ def test_columns_of_the_table_decide_the_splits(folder, load, patients, limit):
   assert sorted(tests) == list(range(40))
 
 
+def test_columns_of_a_split_are_not_labels(folder, load, patients):
+  rows = [("030", "x", "p9"), ("031", "y", "p9")]
+  valid = _csv(folder / "valid.csv", "id,kind,patient", rows)
+  rows = [(f"{i:03}", "xy"[i % 2], f"p{i // 4}") for i in range(28)]
+  train = _csv(folder / "train.csv", "id,kind,patient", rows)
+  splits, _ = load(
+    train=str(train), valid=str(valid), group="patient", test_fraction=0
+  )
+  assert splits.train.info.schema.classes == ("x", "y")
+  assert [part and part.size for part in splits] == [28, 2, None]
+
+
 def test_columns_need_a_table(folder, load, patients):
   text = _refused("expected a table", load, folder, group="patient", labels="")
   assert "class folders" in text

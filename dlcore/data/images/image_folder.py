@@ -174,6 +174,7 @@ def list_images(
       file_name,
       targets,
       columns if name == "train" else (),
+      exclude=columns,
     )
     if place.table
     else listing(place.folder)

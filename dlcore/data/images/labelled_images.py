@@ -35,6 +35,7 @@ def labelled_images(
   names: str,
   targets: Sequence[str],
   columns: Sequence[str] = (),
+  exclude: Sequence[str] = (),
 ) -> Listing:
   """Lists the images that a table names, with the labels that it gives them.
 
@@ -45,41 +46,51 @@ def labelled_images(
     targets: see `label_columns`.
     columns: of groups, times and splits, `""` without one; the cells of an
       image are those of its first row.
+    exclude: columns that are not labels, if the table has them.
 
   Raises:
     UserError: the table or a column is missing, or no image is named.
   """
   table = read_table(path)
+  table.check([column for column in columns if column])
   files, left_out = find_images(folder, folder.resolve())
   index = ImageNames(folder, files)
   names = _name_column(table, index, names, folder)
-  keys = [column for column in columns if column]
-  table.check(keys)
-  named = label_columns(table, names, targets, keys)
-  cells: dict[pathlib.Path, tuple[str, ...]] = {}
-  labels: dict[pathlib.Path, list[Cell]] = collections.defaultdict(list)
+  targets = label_columns(table, names, targets, exclude)
+  rows: dict[pathlib.Path, list[LabelRow]] = collections.defaultdict(list)
   errors = []
   for row in table.rows:
     file, reason = _find(row, names, index)
-    label = None if reason else _label(row, named)
-    if file and label is not None:
-      labels[file].append(label)
-      cells.setdefault(file, tuple(str(row.cells.get(c, "")) for c in columns))
+    if file and _label(row, targets) is None:
+      reason = "a label other than 0 and 1"
+    if file and not reason:
+      rows[file].append(row)
     else:
       cell = str(row.cells.get(names, ""))
-      item = Item(folder / cell, "", cell)
-      at = f"line {row.line} of {path.name}"
-      errors.append((item, f"{reason or 'a label other than 0 and 1'} ({at})"))
-  others = len(files) - len(labels)
-  if others:
+      reason = f"{reason} (line {row.line} of {path.name})"
+      errors.append((Item(folder / cell, "", cell), reason))
+  if others := len(files) - len(rows):
     left_out[f"images that {path.name} does not name"] += others
   items = [
-    Item(
-      file, _joined(several), file.relative_to(folder).as_posix(), cells[file]
-    )
-    for file, several in labels.items()
+    _item(file, file.relative_to(folder).as_posix(), several, targets, columns)
+    for file, several in rows.items()
   ]
   return Listing(sorted(items), left_out, errors)
+
+
+def _item(
+  file: pathlib.Path,
+  name: str,
+  rows: Sequence[LabelRow],
+  targets: Sequence[str],
+  columns: Sequence[str],
+) -> Item:
+  """Returns an image with the labels of its rows."""
+  labels = [
+    label for row in rows if (label := _label(row, targets)) is not None
+  ]
+  cells = tuple(str(rows[0].cells.get(column, "")) for column in columns)
+  return Item(file, _joined(labels), name, cells)
 
 
 def label_columns(
