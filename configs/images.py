@@ -60,6 +60,9 @@ SMALL = 1000
 PHOTO = 96
 """Shorter side of the files from which images count as photos."""
 
+PUBLISHED = 128
+"""Least rows and columns for published weights, which had 224."""
+
 WEIGHTS = "hf:microsoft/resnet-18"
 ALL_BUT_HEAD = "^(?!head)"
 
@@ -81,6 +84,7 @@ def get_config(variant=""):
   )
   if pretrained:
     config.init.source = WEIGHTS
+    config.data.channels = 3
   else:
     config.model.update({"pool": "mean", "dense": (), "dropout": 0.2})
   return config
@@ -137,7 +141,7 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
     return seconds * batch_size / (step * max(images.size, 1))
 
   least = min(max(EPOCHS[0], EXAMPLES / max(images.size, 1)), EPOCHS[1])
-  for shape in candidate_shapes(images, config):
+  for shape in candidate_shapes(images, config, PUBLISHED * pretrained):
     epochs = count_epochs(shape, passes=3)
     if epochs < least and pretrained:
       leaves["optim.freeze"] = ALL_BUT_HEAD
@@ -173,13 +177,17 @@ def choose_batch_size(images, config):
   return max(1, min(size, images.size))
 
 
-def candidate_shapes(images, config):
-  """Returns the shape of the images, and smaller ones, [Y, X, C]."""
-  yield images.shape
-  if not config["data"]["image_size"]:
-    for size in SIZES:
-      if size < min(images.shape[:2]):
-        yield (size, size, images.shape[2])
+def candidate_shapes(images, config, least):
+  """Returns the shape of the images, and smaller ones, [Y, X, C].
+
+  Images below `least` rows and columns are enlarged.
+  """
+  side, channels = min(images.shape[:2]), images.shape[2]
+  if config["data"]["image_size"]:
+    return [images.shape]
+  smaller = [size for size in SIZES if max(least, 1) <= size < side]
+  first = images.shape if side >= least else (least, least, channels)
+  return [first, *((size, size, channels) for size in smaller)]
 
 
 def choose_network(images, shape, config):

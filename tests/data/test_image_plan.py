@@ -94,6 +94,8 @@ def test_weights_that_take_too_long_to_train_are_frozen():
   assert "optim.freeze" in few
   assert "optim.freeze" not in many
   assert not any(key.startswith("model.") for key in few)
+  small = decide(_summary(60, (28, 28, 3)), config, 165.0, pretrained=True)
+  assert small["data.image_size"] == 128
 
 
 @pytest.mark.parametrize("task", ["regression", "multilabel"])
