@@ -20,6 +20,7 @@ short, only the output layer is trained.
 """
 
 import functools
+import itertools
 import logging
 import math
 import re
@@ -47,9 +48,13 @@ SIZES = (224, 192, 160, 128, 96, 80, 64, 48, 32)
 EPOCHS = (6, 100)
 """Least and largest number of epochs."""
 
-EXAMPLES = 6000
+EXAMPLES = 40_000
 """Images of all epochs for which few images get more than the least epochs.
-Images become smaller where the budget does not suffice."""
+Where the budget does not suffice, the network becomes narrower, then the images
+smaller."""
+
+WIDTHS = (32, 24, 16)
+"""Channels of the first stage of the network; each further one has twice."""
 
 PLANNED = {"data.batch_size": 32, "training.epochs": 30.0}
 """Values that `plan` replaces; others are those of the command line."""
@@ -135,17 +140,18 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
   batch_size = choose_batch_size(images, config)
   leaves = {"data.batch_size": batch_size}
 
-  def count_epochs(shape, passes):
-    flops = batch_size * passes * forward_flops(images, shape, config)
-    step = max(flops / FLOPS_PER_SECOND, STEP_SECONDS)
+  def count_epochs(shape, width, passes):
+    flops = passes * forward_flops(images, shape, config, width)
+    step = max(batch_size * flops / FLOPS_PER_SECOND, STEP_SECONDS)
     return seconds * batch_size / (step * max(images.size, 1))
 
   least = min(max(EPOCHS[0], EXAMPLES / max(images.size, 1)), EPOCHS[1])
-  for shape in candidate_shapes(images, config, PUBLISHED * pretrained):
-    epochs = count_epochs(shape, passes=3)
+  shapes = candidate_shapes(images, config, PUBLISHED * pretrained)
+  for shape, width in itertools.product(shapes, WIDTHS):
+    epochs = count_epochs(shape, width, passes=3)
     if epochs < least and pretrained:
       leaves["optim.freeze"] = ALL_BUT_HEAD
-      epochs = count_epochs(shape, passes=1)
+      epochs = count_epochs(shape, width, passes=1)
     if epochs >= least:
       break
   if shape != images.shape:
@@ -161,7 +167,7 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
   if images.task != "classification" or images.size < SMALL:
     leaves["training.best_by"] = "-loss"
   sections = {
-    "model": choose_network(images, shape, config),
+    "model": choose_network(shape, config, width),
     "data.augment": choose_augmentation(images, shape),
   }
   for section, values in sections.items():
@@ -190,14 +196,13 @@ def candidate_shapes(images, config, least):
   return [first, *((size, size, channels) for size in smaller)]
 
 
-def choose_network(images, shape, config):
-  """Returns stages down to about 8 rows, wider for more images."""
+def choose_network(shape, config, width):
+  """Returns stages down to about 8 rows, the first of `width` channels."""
   if config["model"]["name"] != "cnn":
     return {}
   side = min(shape[:2])
   depth = 1 + math.ceil(math.log2(max(side, 1) / 8))
   depth = max(1, min(max(depth, 2), 5, int(math.log2(max(side, 1))) + 1))
-  width = 16 if images.size < 500 or side > 96 else 32
   stages = [(width * 2**stage,) * 2 for stage in range(depth)]
   if side > 24:  # The first convolution of a large image takes the most time.
     stages[0] = (width,)
@@ -215,9 +220,9 @@ def choose_augmentation(images, shape):
           "scale": 0.15}  # fmt: skip
 
 
-def forward_flops(images, shape, config):
+def forward_flops(images, shape, config, width):
   """Returns the operations of a forward pass of one image [Y, X, C]."""
-  if stages := choose_network(images, shape, config).get("stages"):
+  if stages := choose_network(shape, config, width).get("stages"):
     return convolution_flops(stages, shape, config["model"]["kernel_size"])
   pixels = shape[0] * shape[1] / (images.shape[0] * images.shape[1])
   model = tuple(config["model"].items())

@@ -31,7 +31,8 @@ def _seconds(images, leaves, passes=3):
   config = {**DEFAULT, "model": {**DEFAULT["model"]}}
   side = leaves.get("data.image_size")
   shape = (side, side, images.shape[2]) if side else images.shape
-  flops = IMAGES["forward_flops"](images, shape, config)
+  width = leaves["model.stages"][0][0]
+  flops = IMAGES["forward_flops"](images, shape, config, width)
   batch_size = leaves["data.batch_size"]
   step = passes * flops * batch_size / IMAGES["FLOPS_PER_SECOND"]
   steps = leaves["training.epochs"] * images.size / batch_size
@@ -59,7 +60,8 @@ def test_the_operations_of_the_network_are_those_of_its_trace(side):
   leaves = IMAGES["decide"](images, DEFAULT, 1e6)
   model = {**DEFAULT["model"], "stages": leaves["model.stages"]}
   traced = IMAGES["model_flops"](tuple(model.items()), images.shape, 10)
-  counted = IMAGES["forward_flops"](images, images.shape, DEFAULT)
+  width = leaves["model.stages"][0][0]
+  counted = IMAGES["forward_flops"](images, images.shape, DEFAULT, width)
   assert counted == pytest.approx(traced, rel=0.01)  # Without the output layer.
 
 
