@@ -87,6 +87,7 @@ class Schema:
     "input": json_fields.text,
     "target": json_fields.text,
     "classes": json_fields.names,
+    "multilabel": json_fields.flag,
     "normalization": json_fields.statistics,
     "target_normalization": json_fields.target_statistics,
     "target_offset": json_fields.number,
@@ -104,6 +105,10 @@ class Schema:
 
   classes: tuple[str, ...] = ()
   """Class names in the order of the labels; empty without classes."""
+
+  multilabel: bool = False
+  """Whether an example has any number of the classes: the target is `[N, C]`,
+  1 for each class that it has and 0 for the others."""
 
   normalization: Normalization | None = None
   """Lists of the mean and standard deviation over the training split, per

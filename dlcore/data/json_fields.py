@@ -71,6 +71,11 @@ def count(value: Any) -> int:
   return _checked(value, type(value) is int and value >= 0)
 
 
+def flag(value: Any) -> bool:
+  """Returns true or false."""
+  return _checked(value, isinstance(value, bool))
+
+
 def statistics(value: Any) -> dict[str, list[float]]:
   """Returns lists of means and of positive standard deviations."""
   mean, std = value["mean"], value["std"]

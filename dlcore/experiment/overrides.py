@@ -1,7 +1,9 @@
 """From the command line to a complete config: a config file and overrides."""
 
 import ast
+import copy
 import inspect
+import logging
 import os
 import runpy
 import traceback
@@ -13,6 +15,8 @@ from typing import Any
 from dlcore.errors import UserError, nearest
 from dlcore.experiment import defaults
 from dlcore.experiment.renames import renamed
+
+logger = logging.getLogger("dlcore")
 
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -26,13 +30,31 @@ def read_config(
     file: `"path/X.py"` or `"path/X.py:variant"`.
     overrides: `{"optim.learning_rate": "1e-3", ...}`. Names are applied
       first: an entry of a table defines the settings of its section.
+      If the file has a function `plan(config, variant)`, it then returns
+      further leaves by path, which depend on the data; overrides prevail.
     near: a folder of config files; a misspelled path gets the nearest of them.
 
   Raises:
     UserError: the file is missing or fails, or a key or a value is invalid.
   """
   path, _, variant = file.partition(":")
-  tree = defaults.complete(_load_config(Path(path), variant, near))
+  module = _load_module(Path(path), near)
+  recipe = _get_config(Path(path), module, variant)
+  tree = _override(recipe, overrides)
+  _warn_of_other_data(path, recipe, tree)
+  if plan := module.get("plan"):
+    planned = _execute(Path(path), plan, tree, variant)
+    planned = {key: planned[key] for key in planned if key not in overrides}
+    tree = _override(_with_leaves(tree, planned), overrides)
+  name = "_".join(filter(None, [Path(path).stem, variant]))
+  return tree, name
+
+
+def _override(
+  tree: dict[str, Any], overrides: Mapping[str, str]
+) -> dict[str, Any]:
+  """Returns a complete config with the overrides of the command line."""
+  tree = copy.deepcopy(tree)
   names = [key for key in overrides if key.split(".")[-1] == "name"]
   # A section precedes its subsections, which its name resets.
   for key in sorted(names, key=lambda key: key.count(".")):
@@ -43,12 +65,41 @@ def read_config(
   for key, text in overrides.items():
     if key not in names:
       _set_leaf(tree, key, _parse(_leaf(tree, key), text, key))
-  name = "_".join(filter(None, [Path(path).stem, variant]))
-  return defaults.complete(tree), name
+  return defaults.complete(tree)
 
 
-def _load_config(path: Path, variant: str, near: Path) -> dict[str, Any]:
-  """Executes a config file, the user's own code, and calls its get_config."""
+def _with_leaves(
+  tree: dict[str, Any], leaves: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns a complete config with other values of some leaves."""
+  tree = copy.deepcopy(tree)
+  for key in sorted(leaves, key=lambda key: not key.endswith(".name")):
+    if key.endswith(".name"):
+      section = key.removesuffix(".name")
+      tree = defaults.select_entry(tree, section, leaves[key])
+    else:
+      _leaf(tree, key)
+      _set_leaf(tree, key, leaves[key])
+  return defaults.complete(tree)
+
+
+def _warn_of_other_data(
+  path: str, recipe: Mapping[str, Any], tree: Mapping[str, Any]
+) -> None:
+  """Warns if a recipe for one data set is given another."""
+  own, other = recipe["data"]["name"], tree["data"]["name"]
+  if own != other:
+    logger.warning(
+      "%s is a recipe for the data set %r: its augmentation, model and "
+      "schedule may not suit %r",
+      path,
+      own,
+      other,
+    )
+
+
+def _load_module(path: Path, near: Path) -> dict[str, Any]:
+  """Executes a config file, the user's own code, and returns its names."""
   if not os.path.isfile(path):
     folder = path if os.path.isdir(path) else path.parent
     has_configs = os.path.isdir(folder) and any(folder.glob("*.py"))
@@ -59,7 +110,14 @@ def _load_config(path: Path, variant: str, near: Path) -> dict[str, Any]:
       f"got {str(path) if path.name else ''!r}, which does not exist",
       f"in {folder}: {nearest(path.name, names)}",
     )
-  get_config = _execute(path, runpy.run_path, str(path)).get("get_config")
+  return _execute(path, runpy.run_path, str(path))
+
+
+def _get_config(
+  path: Path, module: Mapping[str, Any], variant: str
+) -> dict[str, Any]:
+  """Returns the complete config of a config file's `get_config`."""
+  get_config = module.get("get_config")
   if not callable(get_config):
     raise UserError(
       f"expected a function get_config in {path}",
@@ -82,7 +140,7 @@ def _load_config(path: Path, variant: str, near: Path) -> dict[str, Any]:
       f"got {type(config).__name__}",
       "build it with dlcore.experiment.config(...)",
     )
-  return config.to_dict()
+  return defaults.complete(config.to_dict())
 
 
 def _execute(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:

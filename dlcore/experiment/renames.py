@@ -65,7 +65,12 @@ BY_ENTRY: dict[str, dict[str, dict[str, str]]] = {
 
 ADDED = {
   "data": {
-    "image_folder": {"value_range": [0, 65535]},
+    "image_folder": {
+      "labels": "",
+      "max_size": 0,
+      "resize": "exact",
+      "value_range": [0, 65535],
+    },
     "table_csv": {"shift": False},
   }
 }

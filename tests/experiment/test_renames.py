@@ -131,10 +131,15 @@ def test_an_upgrade_leaves_invalid_content_to_the_reader(content):
 
 @pytest.mark.parametrize(
   ("name", "key", "value"),
-  [("image_folder", "value_range", [0, 65535]), ("table_csv", "shift", False)],
+  [
+    (name, key, value)
+    for name, added in renames.ADDED["data"].items()
+    for key, value in added.items()
+  ],
 )
 def test_a_run_without_a_setting_keeps_its_data_as_it_was(name, key, value):
   assert renames.upgrade({"data": {"name": name}})["data"][key] == value
   other = {"data": {"name": name, key: "other"}}
-  assert renames.upgrade(other) == other
+  added = renames.ADDED["data"][name]
+  assert renames.upgrade(other) == {"data": {**added, **other["data"]}}
   assert key not in renames.upgrade({"data": {"name": "digits"}})["data"]

@@ -65,25 +65,26 @@ def attempt(
   )
 
 
-def report_unreadable(parts: Mapping[str, Attempts], on_bad: str) -> list[str]:
+def report_unreadable(
+  parts: Mapping[str, Attempts], on_bad: str, has_classes: bool = True
+) -> list[str]:
   """Returns a note on the skipped images, if there are any.
 
   Args:
     parts: results by split.
     on_bad: `"error"` or `"skip"`.
+    has_classes: whether the label of an image is the name of its class.
 
   Raises:
-    UserError: `on_bad` is "error", or a class has no readable image.
+    UserError: `on_bad` is "error", or a class or split has no readable image.
   """
   errors, empty = [], set()
-  for part in parts.values():
+  for name, part in parts.items():
     errors += [(str(item.path), reason) for item, reason in part.errors]
-    readable = {item.label for item, _ in part.results}
-    empty |= {
-      str(item.path.parent)
-      for item, _ in part.errors
-      if item.label not in readable
-    }
+    if has_classes:
+      empty |= _empty_classes(part)
+    if not part.results:
+      empty.add(name)
   listed = bad_examples.shorten(sorted(empty))
   return bad_examples.report(
     errors,
@@ -94,3 +95,13 @@ def report_unreadable(parts: Mapping[str, Attempts], on_bad: str) -> list[str]:
     + ("" if empty else ', or skip them with on_bad="skip"'),
     empty=bool(empty),
   )
+
+
+def _empty_classes(part: Attempts) -> set[str]:
+  """Returns the folders or names of the classes without a readable image."""
+  readable = {item.label for item, _ in part.results}
+  return {
+    str(item.path.parent) if item.is_in_class_folder else repr(item.label)
+    for item, _ in part.errors
+    if item.label and item.label not in readable
+  }

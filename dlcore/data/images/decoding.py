@@ -5,51 +5,36 @@ import functools
 import hashlib
 import io
 import math
-import os
 import pathlib
-import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-FORMATS = {
-  "AVIF": (".avif",),
-  "BMP": (".bmp",),
-  "GIF": (".gif",),
-  "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg"),
-  "JPEG2000": (".j2c", ".j2k", ".jp2", ".jpc", ".jpf", ".jpx"),
-  "PNG": (".apng", ".png"),
-  "PPM": (".pbm", ".pgm", ".pnm", ".ppm"),
-  "QOI": (".qoi",),
-  "TIFF": (".tif", ".tiff"),
-  "WEBP": (".webp",),
-}
-"""Formats that are read and the suffixes of their files.
+from dlcore.data.images.opening import (
+  DEEP_MODES,
+  GRAY_MODES,
+  UnreadableError,
+  open_image,
+  reason,
+)
 
-The content of a file decides its format. Each of these has a signature and is
-decoded inside of the process: for EPS, Pillow would start Ghostscript.
+RESIZE = ("crop", "pad", "exact")
+"""How an image gets another size, with its aspect ratio kept.
+
+- crop: scaled to cover the size and cropped at the center. JPEG files are
+  decoded at a half, quarter or eighth of their size if that is at least twice
+  the size, in a fifth of the time.
+- pad: scaled to fit into the size, and padded with black.
+- exact: as crop, from all pixels, as version 0.2 did.
 """
-
-MAX_PIXELS = 64_000_000
-"""Larger images are refused before they are decoded."""
-
-MAX_FILE_BYTES = 1 << 29
-"""Larger image files are refused; some decoders read all of a file."""
 
 LARGE_PIXELS = 16_000_000
 """Larger images are decoded one at a time, to bound the memory of threads."""
 
 FULL_RANGE = (0.0, 65535.0)
 """`value_range` of `decode` that covers all values of 16 bits."""
-
-DEEP_MODES = ("I;16", "I;16B", "I;16L", "I")
-"""Pixel formats of one channel with 16 or 32 bits."""
-
-GRAY_MODES = ("1", "L", "LA", "La", *DEEP_MODES)
-READ_MODES = (*GRAY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
-              "YCbCr", "LAB", "HSV")  # fmt: skip
 
 TRUNCATED = ";16"
 """End of `Header.mode` if Pillow keeps only the upper 8 of 16 bits."""
@@ -82,17 +67,13 @@ class Header(NamedTuple):
     return self.mode.removesuffix(TRUNCATED) in GRAY_MODES
 
 
-class UnreadableError(Exception):
-  """An image cannot be read; the message is the reason."""
-
-
 def header(file: pathlib.Path | BinaryIO) -> Header:
   """Reads the header of an image file.
 
   Raises:
     UnreadableError: it is not an image, of an unknown format or too large.
   """
-  with _opened(file) as image:
+  with open_image(file) as image:
     width, height = _stored_size(image)
     if _orientation(image) in (5, 6, 7, 8):
       width, height = height, width
@@ -108,7 +89,7 @@ def value_range(file: pathlib.Path) -> tuple[int, int]:
   Raises:
     UnreadableError: it cannot be decoded.
   """
-  with _opened(file) as image, _decoding_lock(image):
+  with open_image(file) as image, _decoding_lock(image):
     values = np.asarray(image)
     return int(values.min()), int(values.max())
 
@@ -117,18 +98,20 @@ def decode(
   file: pathlib.Path | BinaryIO | bytes,
   shape: Sequence[int | None],
   value_range: Sequence[float] | None = None,
+  resize: str = "exact",
 ) -> np.ndarray:
   """Decodes an image to a given number of rows, columns and channels.
 
   It is rotated as EXIF specifies, composed onto white if it is transparent,
-  converted to gray or RGB, scaled to cover `[Y, X]` and cropped at the center,
-  which keeps the aspect ratio. An image of that shape keeps its values.
+  converted to gray or RGB, and resized to `[Y, X]`. An image of that shape
+  keeps its values.
 
   Args:
     file: path, open file or bytes.
     shape: `(Y, X, C)`, C 1 or 3; Y and X None keep the size of the image.
     value_range: values of a gray image of 16 or 32 bits that become 0 and 255;
       values outside of it are clipped. By default `FULL_RANGE`.
+    resize: one of `RESIZE`.
 
   Returns:
     uint8 `[Y, X, C]`.
@@ -139,18 +122,21 @@ def decode(
   from PIL import Image, ImageOps
 
   height, width, channels = shape
+  size = (width, height) if height and width else None
   if isinstance(file, bytes):
     file = io.BytesIO(file)
-  with _opened(file) as image, _decoding_lock(image):
+  with open_image(file) as image, _decoding_lock(image):
+    if size and resize != "exact":
+      _reduce(image, size)
     if _orientation(image) != 1:
       image = ImageOps.exif_transpose(image)
     if image.mode in DEEP_MODES:
       values = scale(np.asarray(image), value_range or FULL_RANGE)
       image = Image.fromarray(values)
     image = _converted(image, "L" if channels == 1 else "RGB")
-    if height and width and image.size != (width, height):
-      bilinear = Image.Resampling.BILINEAR
-      image = ImageOps.fit(image, (width, height), method=bilinear)
+    if size and image.size != size:
+      function = ImageOps.pad if resize == "pad" else ImageOps.fit
+      image = function(image, size, method=Image.Resampling.BILINEAR)
     array = np.asarray(image, np.uint8)
   return array[..., None] if array.ndim == 2 else array
 
@@ -188,68 +174,21 @@ def hash_decodable(file: pathlib.Path) -> str:
   """
   try:
     with file.open("rb") as stream:
-      decode(stream, (None, None, 3))
+      decode(stream, (1, 1, 3), resize="crop")  # Reads all of the file.
       stream.seek(0)
       digest = hashlib.file_digest(
         stream, functools.partial(hashlib.blake2b, digest_size=16)
       )
   except OSError as error:
-    raise UnreadableError(_reason(error)) from error
+    raise UnreadableError(reason(error)) from error
   return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def _opened(file: pathlib.Path | BinaryIO) -> Iterator[Any]:
-  """Opens an image; every error of Pillow becomes an `UnreadableError`.
-
-  Malformed files make Pillow raise nearly anything, hence the broad `except`.
-  """
-  from PIL import Image
-
-  try:
-    with (
-      _stream(file) as stream,
-      Image.open(stream, formats=_formats()) as image,
-    ):
-      if image.width * image.height > MAX_PIXELS:
-        raise UnreadableError(
-          f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
-        )
-      if image.mode not in READ_MODES:
-        raise UnreadableError(f"unknown pixel format {image.mode!r}")
-      yield image
-  except UnreadableError:
-    raise
-  except Exception as error:
-    raise UnreadableError(_reason(error)) from error
-
-
-@functools.cache
-def _formats() -> list[str]:
-  """Returns the names of `FORMATS` that the installed Pillow reads."""
-  from PIL import Image
-
-  Image.init()
-  return [name for name in FORMATS if name in Image.OPEN]
-
-
-@contextlib.contextmanager
-def _stream(file: pathlib.Path | BinaryIO) -> Iterator[BinaryIO]:
-  """Opens a path, and checks the size of the file.
-
-  From a path, Pillow would map uncompressed TIFF files into memory, which
-  garbles those that EXIF rotates.
-  """
-  with contextlib.ExitStack() as stack:
-    if isinstance(file, pathlib.Path):
-      if not stat.S_ISREG(file.stat().st_mode):  # Opening a pipe would wait.
-        raise UnreadableError("not a plain file")
-      file = stack.enter_context(file.open("rb"))
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    if size > MAX_FILE_BYTES:
-      raise UnreadableError(f"{size:,} bytes, more than {MAX_FILE_BYTES:,}")
-    yield file
+def _reduce(image, size: tuple[int, int]) -> None:
+  """Lets a JPEG be decoded to the least of its sizes above twice `size`."""
+  turned = _orientation(image) in (5, 6, 7, 8)
+  width, height = size[::-1] if turned else size
+  image.draft(None, (2 * width, 2 * height))
 
 
 _large_image = threading.Lock()
@@ -283,14 +222,6 @@ def _orientation(image) -> int:
   if image.format == "PNG" and "exif" not in image.info:
     return 1
   return image.getexif().get(ORIENTATION, 1)
-
-
-def _reason(error: Exception) -> str:
-  if isinstance(error, FileNotFoundError):
-    return "no such file"
-  if type(error).__name__ == "UnidentifiedImageError":
-    return "not an image that can be read"
-  return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _converted(image, mode: str):

@@ -1,32 +1,19 @@
-"""Loading of own images from a folder per class."""
+"""Loading of own images from class folders or with a table of labels."""
 
 import functools
 import math
-import os
-import pathlib
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from dlcore.data import bad_examples, cache, holdout, split
-from dlcore.data.assignment import assign
-from dlcore.data.images import decoding
-from dlcore.data.images.attempts import Attempts, attempt, report_unreadable
-from dlcore.data.images.conversion import common_shape, describe_range
-from dlcore.data.images.image_schema import ImageSchema
-from dlcore.data.images.listing import (
-  Item,
-  describe_left_out,
-  folders_of,
-  listing,
-)
+from dlcore.data import bad_examples, cache
+from dlcore.data.images import decoding, image_splits, opening
+from dlcore.data.images.conversion import Conversion
+from dlcore.data.images.image_targets import TASKS
+from dlcore.data.images.labelled_images import labelled_images
+from dlcore.data.images.listing import Listing, listing
+from dlcore.data.images.split_folders import Place, absolute, places_of
 from dlcore.data.source import Splits
-from dlcore.data.split_checks import compare_classes
-from dlcore.data.split_columns import split_columns
 from dlcore.data.split_settings import SplitSettings
-from dlcore.errors import UserError
+from dlcore.errors import UserError, check_choice
 
 
 def image_folder(
@@ -35,12 +22,22 @@ def image_folder(
   train: str = "",
   valid: str = "",
   test: str = "",
+  labels: str = "auto",
+  file_name: str = "",
+  target: str = "",
+  targets: tuple = (),
+  task: str = "auto",
   image_size: int = 0,
   channels: int = 0,
+  max_size: int = 224,
+  resize: str = "crop",
   value_range: tuple = (),
   on_bad: str = "error",
   valid_fraction: float = 0.1,
   test_fraction: float = 0.2,
+  group: str = "",
+  time: str = "",
+  split: str = "",
   folds: int = 0,
   fold: int = 0,
   duplicates: str = "keep",
@@ -48,59 +45,82 @@ def image_folder(
   in_memory_limit: int = 2 << 30,
   cache_dir: str = "",
 ) -> Splits:
-  """Loads images whose folder names their class.
+  """Loads images with one or several labels, or numbers, to predict.
 
-  The images of a class may be in folders inside of its folder. Hidden files,
-  links to outside of the folder and files without a suffix of
-  `decoding.FORMATS` are left out; a note counts them. Images that differ in
-  size or pixel format are converted, see `decoding.decode`. A data set that
+  A folder names the class of the images in it and in its folders, or a CSV or
+  JSONL file has a column of file names, with or without their suffix and
+  folders, and one or several columns of labels. Hidden files, links to outside
+  of the folder, files without a suffix of `opening.suffixes()` and images that
+  the table does not name are left out; a note counts them. Images that differ
+  in size or pixel format are converted, see `decoding.decode`. A data set that
   fits in memory is decoded once and cached (see `cache`). Every image of a
   larger one is decoded once before the first run, to find unreadable files.
   Files of more than 512 MiB or 64 million pixels are unreadable.
 
   Args:
     path: a folder with `train/CLASS/*` and optionally `valid/` and `test/`, or
-      with `CLASS/*`, which is split by a hash of the names.
-    train, valid, test: in place of `path`, a folder per split; missing ones are
+      with `CLASS/*`, which is split by a hash of the names; or a table, whose
+      images are in its folder.
+    train, valid, test: in place of `path`, one for each split; missing ones are
       held out of train.
-    image_size: rows and columns; 0 for the most frequent size.
+    labels: a table for the images in the folders. "auto" takes metadata.csv or
+      metadata.jsonl of a folder that has one, "" the class folders.
+    file_name: column of the names; by default the one that names most images.
+    target: column of the labels. By default the only one beside the names, one
+      of `LABEL_COLUMNS`, or all others if they are 0 and 1.
+    targets: in place of `target`, several columns of 0 and 1.
+    task: "classification", "regression", "multilabel" or "auto", which is
+      multilabel if cells or rows give an image several labels, regression for
+      numbers other than at most 20 integers, and otherwise classification.
+    image_size: rows and columns; 0 for the size of more than half of the
+      images, or, if there is none or one above 512 x 512, the median of the
+      shorter sides, at most `max_size`.
     channels: 1 or 3; 0 for 1 if all images are gray, else 3.
+    max_size: largest rows and columns that are chosen for such images; 0 for
+      the most frequent size, whatever it is.
+    resize: how an image gets another size, one of `decoding.RESIZE`.
     value_range: values of gray images of 16 or 32 bits that become 0 and 255;
       empty for the extremes of the training images.
-    on_bad: how to handle unreadable images: `"error"` lists them, `"skip"`
-      drops them.
+    on_bad: how to handle unreadable images and rows: `"error"` lists them,
+      `"skip"` drops them.
     valid_fraction: share of train to hold out if there is no such folder.
     test_fraction: likewise.
-    folds, fold: number of folds of train, and the one that is test.
-    duplicates: `"move"` moves images that occur in several splits to train.
-    stratify: whether all splits have the same share of each class.
+    group, time, split, folds, fold, duplicates, stratify: see
+      `SplitSettings`; the columns are those of the table.
     in_memory_limit: bytes; a larger data set is streamed.
     cache_dir: see `cache.splits`.
 
   Raises:
-    UserError: a folder or an image is missing or malformed.
+    UserError: a folder, a table or an image is missing or malformed.
   """
-  _check_settings(image_size, channels, value_range, on_bad)
+  conversion = Conversion(image_size, channels, max_size, resize, value_range)
+  _check_settings(conversion, task, on_bad)
   rule = SplitSettings(
     valid_fraction,
     test_fraction,
-    folds=folds,
-    fold=fold,
-    duplicates=duplicates,
-    stratify=stratify,
+    group,
+    time,
+    split,
+    folds,
+    fold,
+    duplicates,
+    stratify,
   )
   rule.check()
-  folders = folders_of(path, train, valid, test)
-  settings = {
-    "image_size": image_size,
-    "channels": channels,
-    "value_range": value_range,
-    "on_bad": on_bad,
-  }
+  places = places_of(path, train, valid, test, labels)
+  listings = functools.partial(
+    list_images,
+    places,
+    file_name,
+    (target,) if target else targets,
+    (group, time, split),
+  )
+  settings = {"task": task, "on_bad": on_bad}
   return cache.splits(
-    functools.partial(
-      _build,
-      folders,
+    lambda: image_splits.build(
+      places,
+      listings(),
+      conversion,
       rule,
       in_memory_limit=in_memory_limit,
       cache_dir=cache_dir,
@@ -108,31 +128,75 @@ def image_folder(
     ),
     name="image_folder",
     key={
-      "folders": {name: os.path.abspath(at) for name, at in folders.items()},
-      **settings,
+      "places": absolute(places),
+      "targets": [target, *targets],
+      "file_name": file_name,
+      **conversion._asdict(),
       **rule._asdict(),
+      **settings,
     },
-    files=lambda: [
-      item.path for folder in folders.values() for item in listing(folder)[0]
-    ],
+    files=lambda: {
+      *(item.path for part in listings().values() for item in part.items),
+      *(place.table for place in places.values() if place.table),
+    },
     folder=cache_dir,
     max_bytes=in_memory_limit,
   )
 
 
-def _check_settings(
-  image_size: int, channels: int, value_range: Sequence[float], on_bad: str
-) -> None:
-  bad_examples.check_on_bad(on_bad)
-  if channels not in (0, 1, 3) or image_size < 0:
+def list_images(
+  places: Mapping[str, Place],
+  file_name: str,
+  targets: Sequence[str],
+  columns: Sequence[str],
+) -> dict[str, Listing]:
+  """Returns the images of every split, with their labels as text.
+
+  Args:
+    places: of the splits.
+    file_name: see `image_folder`.
+    targets: columns of the labels.
+    columns: of groups, times and splits, which the table of train has.
+
+  Raises:
+    UserError: a column is needed where there is no table.
+  """
+  if any(columns) and not places["train"].table:
     raise UserError(
-      "expected channels 0, 1 or 3 and image_size at least 0",
-      f"got {channels=}, {image_size=}",
+      "expected a table of labels with the columns of group, time and split",
+      f"got class folders in {places['train'].folder}",
+      "set labels to the table, or leave group, time and split empty",
     )
-  if image_size**2 > decoding.MAX_PIXELS:
-    largest = math.isqrt(decoding.MAX_PIXELS)
+  return {
+    name: labelled_images(
+      place.folder,
+      place.table,
+      file_name,
+      targets,
+      columns if name == "train" else (),
+      exclude=columns,
+    )
+    if place.table
+    else listing(place.folder)
+    for name, place in places.items()
+  }
+
+
+def _check_settings(settings: Conversion, task: str, on_bad: str) -> None:
+  bad_examples.check_on_bad(on_bad)
+  check_choice("task", task, TASKS)
+  check_choice("resize", settings.resize, decoding.RESIZE)
+  image_size, channels, max_size, _, value_range = settings
+  if channels not in (0, 1, 3) or image_size < 0 or max_size < 0:
     raise UserError(
-      f"expected image_size of at most {largest}", f"got {image_size}"
+      "expected channels 0, 1 or 3, image_size and max_size at least 0",
+      f"got {channels=}, {image_size=}, {max_size=}",
+    )
+  if max(image_size, max_size) ** 2 > opening.MAX_PIXELS:
+    largest = math.isqrt(opening.MAX_PIXELS)
+    raise UserError(
+      f"expected image_size and max_size of at most {largest}",
+      f"got {image_size=}, {max_size=}",
     )
   if value_range and not decoding.is_range(value_range):
     raise UserError(
@@ -140,216 +204,3 @@ def _check_settings(
       "second, or empty",
       f"got {value_range}",
     )
-
-
-def _build(
-  folders: Mapping[str, pathlib.Path],
-  rule: SplitSettings,
-  *,
-  image_size: int,
-  channels: int,
-  value_range: Sequence[float],
-  on_bad: str,
-  in_memory_limit: int,
-  cache_dir: str,
-) -> Splits:
-  """Reads and splits the images; see `image_folder`."""
-  items, notes = _list_items(folders)
-  cached = {
-    name: functools.partial(_cached, folder=folder, cache_dir=cache_dir)
-    for name, folder in folders.items()
-  }
-  parts = {
-    name: attempt(decoding.header, part, map_files=cached[name]("image_header"))
-    for name, part in items.items()
-  }
-  headers = {
-    item: decoding.Header(*header)
-    for part in parts.values()
-    for item, header in part.results
-  }
-  shape, conversions = common_shape(
-    list(headers.values()), image_size, channels
-  )
-  deep = [item for item, _ in parts["train"].results if headers[item].is_deep]
-  if deep and not value_range:
-    value_range = _find_range(parts["train"], deep, cached["train"], rule)
-  count = sum(header.is_deep for header in headers.values())
-  if value_range and count:
-    conversions.append(describe_range(count, value_range))
-  in_memory = len(headers) * math.prod(shape) <= in_memory_limit
-  for name, part in parts.items():
-    readable = [item for item, _ in part.results]
-    if in_memory:
-      decode = functools.partial(
-        decoding.decode, shape=shape, value_range=value_range
-      )
-      parts[name] = attempt(decode, readable, part.errors)
-    else:
-      # A header does not reveal a truncated file, at which a run would stop
-      # in the middle.
-      parts[name] = attempt(
-        decoding.hash_decodable,
-        readable,
-        part.errors,
-        cached[name]("image_checked"),
-      )
-  notes = [*notes, *report_unreadable(parts, on_bad), *conversions]
-  labels = {item.label for item, _ in parts["train"].results}
-  schema = ImageSchema(
-    classes=tuple(sorted(labels)), value_range=tuple(value_range) or None
-  )
-  if in_memory:
-    return _in_memory(parts, schema, notes, rule)
-  return _streamed(parts, schema, notes, shape, rule)
-
-
-def _list_items(
-  folders: Mapping[str, pathlib.Path],
-) -> tuple[dict[str, list[Item]], list[str]]:
-  """Returns the image files of every split, and notes on them."""
-  listings = {name: listing(folder) for name, folder in folders.items()}
-  items = {name: part for name, (part, _) in listings.items()}
-  notes = compare_classes(
-    {name: {item.label for item in part} for name, part in items.items()}
-  )
-  left_out = sum((counts for _, counts in listings.values()), Counter())
-  return items, [*notes, *describe_left_out(left_out)]
-
-
-def _find_range(
-  train: Attempts,
-  deep: Sequence[Item],
-  cached: Callable[[str], Callable[..., list[Any]]],
-  rule: SplitSettings,
-) -> tuple[float, ...]:
-  """Returns the extremes of the images of 16 or 32 bits that train keeps.
-
-  Args:
-    train: all images of the folder, of which some are held out.
-    deep: those of 16 or 32 bits.
-    cached: see `_cached`.
-    rule: how the images are divided.
-  """
-  items = [item for item, _ in train.results]
-  labels = np.unique([item.label for item in items], return_inverse=True)[1]
-  columns = split_columns(
-    holdout.hash_names(item.name for item in items),
-    labels=labels,
-    stratify=rule.arguments()["stratify"],
-  )
-  rows = assign(columns, rule)
-  kept = {items[row] for row in rows["train"]} & set(deep)
-  attempts = attempt(
-    decoding.value_range, sorted(kept), map_files=cached("image_range")
-  )
-  ranges = [limits for _, limits in attempts.results]
-  if not ranges:
-    return decoding.FULL_RANGE
-  low = min(low for low, _ in ranges)
-  return low, max(low + 1, *(high for _, high in ranges))
-
-
-def _cached(
-  name: str, folder: pathlib.Path, cache_dir: str
-) -> Callable[..., list[Any]]:
-  """Returns `cache.per_file` for the files of a folder."""
-  key = {"folder": os.path.abspath(folder)}
-  return functools.partial(cache.per_file, name=name, key=key, folder=cache_dir)
-
-
-def _in_memory(
-  parts: Mapping[str, Attempts],
-  schema: ImageSchema,
-  notes: Sequence[str],
-  rule: SplitSettings,
-) -> Splits:
-  """Splits decoded images, which `parts` loses to save memory."""
-  arrays, names = {}, _names(parts)
-  for name, part in parts.items():
-    labels = _labels(part, schema.classes)
-    arrays[name] = {"image": _stack(part), "label": labels}
-  return split.make_splits(
-    arrays,
-    schema,
-    name="image_folder",
-    notes=notes,
-    hashes=holdout.hash_names(names["train"]),
-    names=names,
-    **rule.arguments(),
-  )
-
-
-def _stack(part: Attempts) -> np.ndarray:
-  """Returns the images of a split `[N, Y, X, C]` and removes them from it."""
-  results = part.results
-  stacked = np.empty((len(results), *results[0][1].shape), np.uint8)
-  while results:
-    _, image = results.pop()
-    stacked[len(results)] = image
-  return stacked
-
-
-def _streamed(
-  parts: Mapping[str, Attempts],
-  schema: ImageSchema,
-  notes: Sequence[str],
-  shape: Sequence[int],
-  rule: SplitSettings,
-) -> Splits:
-  """Splits images whose hashes are known, to read them by index."""
-  labels = {name: _labels(part, schema.classes) for name, part in parts.items()}
-  streams = {}
-  for name, part in parts.items():
-    paths = [os.fspath(item.path) for item, _ in part.results]
-    # Another range gives other images, so the checksum covers it.
-    full = schema.value_range in (None, decoding.FULL_RANGE)
-    scaled = "" if full else f" {schema.value_range}"
-    streams[name] = split.Stream(
-      functools.partial(_read, paths, labels[name], shape, schema.value_range),
-      [f"{item.name} {digest}{scaled}" for item, digest in part.results],
-      [f"{item.label} {digest}" for item, digest in part.results],
-    )
-  names = _names(parts)
-  return split.make_streamed(
-    streams,
-    schema,
-    name="image_folder",
-    notes=notes,
-    hashes=holdout.hash_names(names["train"]),
-    labels=labels["train"],
-    names=names,
-    **rule.arguments(),
-  )
-
-
-def _names(parts: Mapping[str, Attempts]) -> dict[str, list[str]]:
-  return {
-    name: [item.name for item, _ in part.results]
-    for name, part in parts.items()
-  }
-
-
-def _labels(part: Attempts, classes: Sequence[str]) -> np.ndarray:
-  numbers = {name: label for label, name in enumerate(classes)}
-  return np.array([numbers[item.label] for item, _ in part.results], np.int32)
-
-
-def _read(
-  paths: Sequence[str],
-  labels: np.ndarray,
-  shape: Sequence[int],
-  value_range: Sequence[float] | None,
-  indices: np.ndarray,
-) -> dict[str, np.ndarray]:
-  """Reads a batch of images; see `Source.read`."""
-  try:
-    images = [
-      decoding.decode(pathlib.Path(paths[int(row)]), shape, value_range)
-      for row in indices
-    ]
-  except decoding.UnreadableError as error:
-    raise UserError(
-      "expected readable images", f"got: {error}", "fix or remove the file"
-    ) from error
-  return {"image": np.stack(images), "label": labels[indices]}

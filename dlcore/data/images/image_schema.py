@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dlcore.data.images import decoding
+from dlcore.data.images import decoding, opening
 from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
 
 
@@ -26,6 +26,7 @@ class ImageSchema(Schema):
   parsers: ClassVar[Mapping[str, Any]] = {
     **Schema.parsers,
     "value_range": _value_range,
+    "resize": {how: how for how in decoding.RESIZE}.__getitem__,
   }
 
   input: str = "image"
@@ -36,6 +37,13 @@ class ImageSchema(Schema):
   training data has no such images, and in runs of earlier versions: then the
   range is 0 to 65535."""
 
+  resize: str = "exact"
+  """How an image of another size is resized, one of `decoding.RESIZE`."""
+
+  def decode(self, file: Path, shape: Sequence[int]) -> np.ndarray:
+    """Decodes an image as those of the training data; see `decoding.decode`."""
+    return decoding.decode(file, shape, self.value_range, self.resize)
+
   def read(
     self, paths: Sequence[Path], info: DataInfo, rows: int
   ) -> Iterator[ReadBatch]:
@@ -45,7 +53,7 @@ class ImageSchema(Schema):
       names, images, errors = [], [], []
       for path in paths[start : start + rows]:
         try:
-          images.append(decoding.decode(path, shape, self.value_range))
+          images.append(self.decode(path, shape))
           names.append(str(path))
         except decoding.UnreadableError as error:
           errors.append((str(path), str(error)))
@@ -57,7 +65,7 @@ class ImageSchema(Schema):
     super().validate(inputs)
     shape, dtype = inputs.get(self.input, ((), ""))
     is_image = dtype == "uint8" and len(shape) == 3 and shape[2] in (1, 3)
-    if not is_image or shape[0] * shape[1] > decoding.MAX_PIXELS:
+    if not is_image or shape[0] * shape[1] > opening.MAX_PIXELS:
       raise ValueError(
         f"expected inputs of ImageSchema to be uint8 images [Y, X, C] with C 1 "
         f"or 3, got {self.input!r} of {dtype}{list(shape)}: convert them, or "

@@ -1,0 +1,248 @@
+"""Your own images: a convolutional network that follows from the data.
+
+  experiments/train.py --config=configs/images.py --config.data.path=DIR
+  experiments/train.py --config=configs/images.py:10min ...
+  experiments/train.py --config=configs/images.py:pretrained ...
+
+DIR holds a folder of images for every class, or train/, valid/ and test/ with
+such folders, or a table of file names and labels: see `data.image_folder`.
+
+Size, augmentation, network and number of steps follow from the number and the
+sizes of the images and a budget of minutes, by default 3: `plan`, a pure
+function of what is in the headers of the files. Its decision is part of
+config.json. The budget holds for two cores of AMD EPYC (AVX-512). It is counted
+in FLOPs, so that a run makes the same steps on every machine. A setting on the
+command line prevails.
+
+`:pretrained` fine-tunes a ResNet-18 with published weights (hf:, which needs
+the extra `hub`), or those in --config.init.source=PATH. Where the budget is
+short, only the output layer is trained.
+"""
+
+import functools
+import itertools
+import logging
+import math
+import re
+
+import jax
+
+from dlcore import experiment, models
+from dlcore.data.images.image_summary import ImageSummary, summarize_images
+from dlcore.errors import UserError
+
+MINUTES = 3.0
+
+START_SECONDS = 15.0
+"""Start, compilation, evaluations and the report."""
+
+FLOPS_PER_SECOND = 60e9
+"""Of these networks and their augmentation on two cores."""
+
+STEP_SECONDS = 4e-3
+"""The least time of a step."""
+
+SIZES = (224, 192, 160, 128, 96, 80, 64, 48, 32)
+"""Rows and columns that are chosen if the budget does not suffice for more."""
+
+EPOCHS = (6, 100)
+"""Least and largest number of epochs."""
+
+EXAMPLES = 40_000
+"""Images of all epochs for which few images get more than the least epochs.
+Where the budget does not suffice, the network becomes narrower, then the images
+smaller."""
+
+WIDTHS = (32, 24, 16)
+"""Channels of the first stage of the network; each further one has twice."""
+
+PLANNED = {"data.batch_size": 32, "training.epochs": 30.0}
+"""Values that `plan` replaces; others are those of the command line."""
+
+SMALL = 1000
+"""Images below which few are held out: their loss chooses the checkpoint."""
+
+PHOTO = 96
+"""Shorter side of the files from which images count as photos."""
+
+PUBLISHED = 128
+"""Least rows and columns for published weights, which had 224."""
+
+WEIGHTS = "hf:microsoft/resnet-18"
+ALL_BUT_HEAD = "^(?!head)"
+
+
+def get_config(variant=""):
+  """Returns the config; a variant is a budget, "pretrained", or both."""
+  _, pretrained = parse_variant(variant)
+  config = experiment.config(
+    data={"name": "image_folder", "batch_size": PLANNED["data.batch_size"]},
+    model={"name": "resnet18" if pretrained else "cnn"},
+    task={"label_smoothing": 0.1},
+    optim={
+      "name": "adamw",
+      "learning_rate": 1e-3 if pretrained else 3e-3,
+      "weight_decay": 0.05,
+      "schedule": {"name": "warmup_cosine", "warmup": 0.2, "initial": 0.04},
+    },
+    training={"epochs": PLANNED["training.epochs"], "best_by": "accuracy"},
+  )
+  if pretrained:
+    config.init.source = WEIGHTS
+    config.data.channels = 3
+  else:
+    config.model.update({"pool": "mean", "dense": (), "dropout": 0.2})
+  return config
+
+
+def parse_variant(variant):
+  """Returns minutes, and whether to begin with published weights."""
+  minutes, pretrained = MINUTES, False
+  for word in filter(None, variant.split("-")):
+    match = re.fullmatch(r"(\d{1,5}(?:\.\d+)?)min", word)
+    if match and 60 * float(match[1]) > START_SECONDS:
+      minutes = float(match[1])
+    elif word == "pretrained":
+      pretrained = True
+    else:
+      raise UserError(
+        "expected a variant such as 3min, pretrained or pretrained-10min",
+        f"got {variant!r}",
+      )
+  return minutes, pretrained
+
+
+def plan(config, variant):
+  """Returns the settings that follow from the images, by path."""
+  data = config["data"]
+  if data["name"] != "image_folder" or not (data["path"] or data["train"]):
+    return {}  # Loading reports a missing path.
+  minutes, pretrained = parse_variant(variant)
+  images = summarize_images(data)
+  leaves = decide(images, config, 60 * minutes - START_SECONDS, pretrained)
+  logging.getLogger("dlcore").info(
+    "%d training images of %s, %d classes: %s", images.size,
+    "x".join(map(str, images.shape)), images.num_classes,
+    ", ".join(f"{key}={value}" for key, value in leaves.items()),
+  )  # fmt: skip
+  return leaves
+
+
+def decide(images: ImageSummary, config, seconds, pretrained=False):
+  """Returns the settings for such images, by path; a pure function.
+
+  Args:
+    images: numbers and sizes.
+    config: the complete config, with the overrides of the command line.
+    seconds: for the training steps, on two cores.
+    pretrained: whether the run begins with published weights.
+  """
+  batch_size = choose_batch_size(images, config)
+  leaves = {"data.batch_size": batch_size}
+
+  def count_epochs(shape, width, passes):
+    flops = passes * forward_flops(images, shape, config, width)
+    step = max(batch_size * flops / FLOPS_PER_SECOND, STEP_SECONDS)
+    return seconds * batch_size / (step * max(images.size, 1))
+
+  least = min(max(EPOCHS[0], EXAMPLES / max(images.size, 1)), EPOCHS[1])
+  shapes = candidate_shapes(images, config, PUBLISHED * pretrained)
+  for shape, width in itertools.product(shapes, WIDTHS):
+    epochs = count_epochs(shape, width, passes=3)
+    if epochs < least and pretrained:
+      leaves["optim.freeze"] = ALL_BUT_HEAD
+      epochs = count_epochs(shape, width, passes=1)
+    if epochs >= least:
+      break
+  if shape != images.shape:
+    leaves["data.image_size"] = shape[0]
+  if config["training"]["epochs"] == PLANNED["training.epochs"]:
+    leaves["training.epochs"] = round(min(epochs, EPOCHS[1]), 2)
+  epochs = leaves.get("training.epochs", config["training"]["epochs"])
+  steps = config["training"]["steps"] or epochs * images.size / batch_size
+  leaves["training.ema"] = round(min(max(0.5, 1 - 20 / steps), 0.999), 4)
+  leaves["training.eval_every"] = max(1, int(steps / 20))
+  if images.task != "classification":
+    leaves["task.name"] = images.task
+  if images.task != "classification" or images.size < SMALL:
+    leaves["training.best_by"] = "-loss"
+  sections = {
+    "model": choose_network(shape, config, width),
+    "data.augment": choose_augmentation(images, shape),
+  }
+  for section, values in sections.items():
+    leaves |= {f"{section}.{key}": value for key, value in values.items()}
+  return leaves
+
+
+def choose_batch_size(images, config):
+  """Returns about 1% of the images, 16 to 64."""
+  if config["data"]["batch_size"] != PLANNED["data.batch_size"]:
+    return config["data"]["batch_size"]
+  size = 16 if images.size < 500 else 32 if images.size < 4000 else 64
+  return max(1, min(size, images.size))
+
+
+def candidate_shapes(images, config, least):
+  """Returns the shape of the images, and smaller ones, [Y, X, C].
+
+  Images below `least` rows and columns are enlarged.
+  """
+  side, channels = min(images.shape[:2]), images.shape[2]
+  if config["data"]["image_size"]:
+    return [images.shape]
+  smaller = [size for size in SIZES if max(least, 1) <= size < side]
+  first = images.shape if side >= least else (least, least, channels)
+  return [first, *((size, size, channels) for size in smaller)]
+
+
+def choose_network(shape, config, width):
+  """Returns stages down to about 8 rows, the first of `width` channels."""
+  if config["model"]["name"] != "cnn":
+    return {}
+  side = min(shape[:2])
+  depth = 1 + math.ceil(math.log2(max(side, 1) / 8))
+  depth = max(1, min(max(depth, 2), 5, int(math.log2(max(side, 1))) + 1))
+  stages = [(width * 2**stage,) * 2 for stage in range(depth)]
+  if side > 24:  # The first convolution of a large image takes the most time.
+    stages[0] = (width,)
+  return {"stages": tuple(stages)}
+
+
+def choose_augmentation(images, shape):
+  """Returns what photos bear, or, of drawings and digits, small moves."""
+  side = min(shape[:2])
+  if shape[2] == 3 and images.stored_size >= PHOTO:
+    return {
+      "flip": True, "resized_crop": 0.4, "brightness": 0.2, "contrast": 0.2
+    }  # fmt: skip
+  return {"shift": max(1, side // 12) if side > 4 else 0, "rotate": 10.0,
+          "scale": 0.15}  # fmt: skip
+
+
+def forward_flops(images, shape, config, width):
+  """Returns the operations of a forward pass of one image [Y, X, C]."""
+  if stages := choose_network(shape, config, width).get("stages"):
+    return convolution_flops(stages, shape, config["model"]["kernel_size"])
+  pixels = shape[0] * shape[1] / (images.shape[0] * images.shape[1])
+  model = tuple(config["model"].items())
+  return pixels * model_flops(model, images.shape, images.num_classes)
+
+
+def convolution_flops(stages, shape, kernel_size):
+  """Returns the operations of the convolutions of the CNN."""
+  height, width, channels = shape
+  total = 0
+  for stage in stages:
+    for features in stage:
+      total += 2 * height * width * kernel_size**2 * channels * features
+      channels = features
+    height, width = height // 2, width // 2
+  return total
+
+
+@functools.cache
+def model_flops(settings, shape, num_classes):
+  """Returns the operations of a forward pass of a model."""
+  model = models.create(**dict(settings), num_classes=max(num_classes, 1))
+  return models.flops(model, jax.ShapeDtypeStruct((1, *shape), "float32"))
