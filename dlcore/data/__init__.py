@@ -47,6 +47,7 @@ from dlcore.data.subset import limit
 from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_schema import Column, TableSchema
+from dlcore.data.tables.typed_table import table
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
 from dlcore.errors import UserError, check_settings, check_types, lookup
 
@@ -98,6 +99,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "imagenet2012": functools.partial(tfds_source, "imagenet2012"),
   "kmnist": functools.partial(tfds_source, "kmnist"),
   "mnist": functools.partial(tfds_source, "mnist"),
+  "table": table,
   "table_csv": table_csv,
   "tfds": tfds_builder,
 }

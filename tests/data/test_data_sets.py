@@ -16,6 +16,7 @@ NEED_FILES = {
   "imagenet2012",
   "kmnist",
   "mnist",
+  "table",
   "table_csv",
   "tfds",
 }

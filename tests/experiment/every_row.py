@@ -165,6 +165,7 @@ DATASETS = {
   "imagenet2012": Row("imagenet2012", OFFLINE, refused("manual_dir")),
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
+  "table": Row("table", {}, refused("data.path")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
 }

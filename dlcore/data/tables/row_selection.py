@@ -1,0 +1,208 @@
+"""The columns and rows of a table that are used."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dlcore.data import bad_examples
+from dlcore.data.source import hash_rows
+from dlcore.data.split import compare_classes
+from dlcore.data.tables.plan_fitting import Typed, fit
+from dlcore.data.tables.raw_columns import RawTable
+from dlcore.data.tables.table_plan import ColumnPlan, bad_rows
+from dlcore.data.tables.table_settings import TableSettings
+from dlcore.data.tables.target_column import Target, encode_target
+from dlcore.errors import UserError, nearest
+
+
+class Part(NamedTuple):
+  """The rows of a file that are used."""
+
+  table: RawTable
+
+  target: np.ndarray
+  """float64 `[N]`, or `[N, C]` for several labels."""
+
+  weight: np.ndarray | None
+  """float64 `[N]`."""
+
+  def take(self, rows: np.ndarray) -> "Part":
+    """Returns some rows."""
+    weight = None if self.weight is None else self.weight[rows]
+    return Part(self.table.take(rows), self.target[rows], weight)
+
+
+def check_present(table: RawTable, names: Iterable[str]) -> None:
+  """Checks that names are columns of a table.
+
+  Raises:
+    UserError: one is not; names the nearest column.
+  """
+  for name in names:
+    if name not in table.columns:
+      raise UserError(
+        f"expected a column {name!r} in {table.path}",
+        f"got the columns {', '.join(table.columns)}"[:400],
+        nearest(str(name), table.columns)[:400],
+      )
+
+
+def input_columns(table: RawTable, settings: TableSettings) -> list[str]:
+  """Returns the names of the columns that may become features.
+
+  Raises:
+    UserError: a setting names a column that is missing or has another use.
+  """
+  if bool(settings.target) == bool(settings.targets):
+    raise UserError(
+      "expected target to name the column to predict, or several in targets",
+      f"got target={settings.target!r}, targets={tuple(settings.targets)}",
+      f"the columns are: {', '.join(table.columns)}"[:400],
+    )
+  targets = settings.targets or [settings.target]
+  special = [settings.weight, settings.group, settings.time, settings.split]
+  used = [*targets, *filter(None, special)]
+  selected = [*settings.columns, *settings.categorical]
+  check_present(table, [*used, *settings.exclude, *selected])
+  # A time may be a feature as well; the others would not generalize.
+  apart = {*used, *settings.exclude} - {settings.time} | set(targets)
+  names = [name for name in table.columns if name not in apart]
+  names = list(settings.columns) or names
+  if not names or apart & set(selected) or set(settings.categorical) - {*names}:
+    raise UserError(
+      "expected columns without the target, and categorical among them",
+      f"got target={', '.join(targets)!r}, columns={tuple(names)[:20]}, "
+      f"categorical={tuple(settings.categorical)}",
+    )
+  return names
+
+
+def select_rows(
+  tables: Mapping[str, RawTable],
+  typed: Mapping[str, Typed],
+  target: Target,
+  settings: TableSettings,
+) -> tuple[dict[str, Part], list[str]]:
+  """Returns the rows with a target and all required cells, and notes.
+
+  Args:
+    tables: by split.
+    typed: the input columns of train and their types.
+    target: its meaning.
+    settings: of the table.
+
+  Raises:
+    UserError: a row is malformed or lacks a cell, and is not to be skipped; or
+      a split has no rows left or a class that train lacks.
+  """
+  required: Sequence[ColumnPlan] = ()
+  if settings.missing != "impute":
+    size = len(tables["train"].lines)
+    required, _ = fit(
+      typed,
+      np.arange(size),
+      size=size,
+      categorical=settings.categorical,
+      required=True,
+    )
+  parts, notes, classes = {}, [], {"train": target.classes}
+  malformed: list[tuple[str, str]] = []
+  missing: list[tuple[str, str]] = []
+  for split, table in tables.items():
+    malformed += [(f"{table.path}:{line}", why) for line, why in table.errors]
+    values, has_target, unknown = encode_target(target, table.columns)
+    weight, has_weight = _weights(table, settings.weight)
+    bad = dict(bad_rows(required, table))
+    reasons = {int(row): "no target" for row in np.flatnonzero(~has_target)}
+    reasons |= {int(row): "no weight" for row in np.flatnonzero(~has_weight)}
+    reasons |= bad
+    keep = np.delete(np.arange(len(values)), sorted(reasons))
+    missing += [
+      (f"{table.path}:{table.lines[row]}", reasons[row])
+      for row in sorted(reasons)
+    ]
+    if not len(keep):
+      empty = bad_examples.shorten(f"{n}: {why}" for n, why in missing)
+      raise UserError(f"expected rows with a target in {table.path}", empty)
+    parts[split] = Part(table, values, weight).take(keep)
+    classes[split] = (*target.classes, *sorted(unknown))
+  if settings.missing == "error":
+    bad_examples.report(
+      missing,
+      "error",
+      noun="rows with missing cells",
+      expected='expected a value in every cell for missing="error"',
+      remedy='set missing="impute" or missing="skip"',
+      empty=False,
+    )
+  notes += bad_examples.report(
+    malformed,
+    settings.on_bad,
+    noun="bad rows",
+    expected="expected rows with a field for every column",
+    remedy='fix them, or skip them with on_bad="skip"',
+    empty=False,
+  )
+  if target.classes:
+    compare_classes(classes)
+  return parts, [*notes, *_describe_missing(missing)]
+
+
+def _describe_missing(missing: Sequence[tuple[str, str]]) -> list[str]:
+  if not missing:
+    return []
+  listed = bad_examples.shorten((f"{n}: {why}" for n, why in missing), "; ")
+  return [f"{len(missing):,} rows with missing cells were left out: {listed}"]
+
+
+def _weights(
+  table: RawTable, column: str
+) -> tuple[np.ndarray | None, np.ndarray]:
+  """Returns the weights float64 `[N]`, and bool `[N]` where there is one.
+
+  Raises:
+    UserError: a weight is text or below 0, or all are 0.
+  """
+  if not column:
+    return None, np.ones(len(table.lines), bool)
+  cells = table.columns[column]
+  values = cells.values
+  wrong = [repr(text) for text in cells.texts]
+  wrong += [f"{value:g}" for value in np.unique(values[values < 0])]
+  if wrong or not np.nansum(values) > 0:
+    raise UserError(
+      f"expected weights of at least 0, and some above, in {column!r}",
+      f"got {bad_examples.shorten(wrong) or 'zeros'}",
+    )
+  return values, ~np.isnan(values)
+
+
+def row_hashes(table: RawTable, names: Sequence[str]) -> list[str]:
+  """Returns a hash of the cells of each row, which decides its split.
+
+  It does not depend on other rows nor on their order.
+  """
+  by_text = {name: _hash_texts(table.columns[name].texts) for name in names}
+  hashes = []
+  for start in range(0, len(table.lines), 4096):
+    rows = slice(start, start + 4096)
+    cells = []
+    for name in names:
+      column = table.columns[name]
+      codes, values = column.codes[rows], column.values[rows]
+      bits = np.where(np.isnan(values), 0.0, values + 0.0).view(np.uint64)
+      # The last row of the table of texts stands for missing cells.
+      text = by_text[name][np.maximum(codes, -1)]
+      cells.append(np.where(np.isnan(values), text, bits))
+    hashes += hash_rows(np.stack(cells, axis=1))
+  return hashes
+
+
+def _hash_texts(texts: Sequence[str]) -> np.ndarray:
+  """Returns a hash of each text, and 0 for no text, uint64 `[N + 1]`."""
+  digests = [
+    hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts
+  ]
+  return np.frombuffer(b"".join([*digests, bytes(8)]), np.uint64)

@@ -1,0 +1,46 @@
+"""The settings of a table of typed columns."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dlcore.data import bad_examples
+from dlcore.errors import check_choice
+
+TASKS = ("auto", "classification", "regression", "multilabel")
+
+
+class TableSettings(NamedTuple):
+  """The settings of `table`, in the order of its arguments."""
+
+  target: str
+  targets: Sequence[str]
+  columns: Sequence[str]
+  exclude: Sequence[str]
+  categorical: Sequence[str]
+  weight: str
+  task: str
+  target_transform: str
+  missing: str
+  on_bad: str
+  day_first: bool
+  valid_fraction: float
+  test_fraction: float
+  group: str
+  time: str
+  split: str
+  folds: int
+  fold: int
+  duplicates: str
+  stratify: bool
+
+  def check(self) -> None:
+    """Checks the settings that have few values.
+
+    Raises:
+      UserError: one has another value.
+    """
+    check_choice("task", self.task, TASKS)
+    check_choice("missing", self.missing, ("impute", "skip", "error"))
+    transforms = ("auto", "none", "log")
+    check_choice("target_transform", self.target_transform, transforms)
+    bad_examples.check_on_bad(self.on_bad)
