@@ -116,7 +116,9 @@ def to_numbers(column: RawColumn, found: ColumnType) -> np.ndarray:
   if not len(by_code):
     return values
   by_code[np.abs(by_code) > FLOAT32_MAX] = np.nan
-  return np.where(column.codes >= 0, by_code[column.codes], values)
+  return np.where(
+    column.codes >= 0, by_code[np.maximum(column.codes, 0)], values
+  )
 
 
 def _without_points(values: np.ndarray) -> np.ndarray:
