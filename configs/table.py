@@ -31,7 +31,7 @@ def get_config(variant=""):
   """Returns the config for a table that `plan` completes."""
   experiment.no_variant(variant)
   return experiment.config(
-    data={"name": "table"},
+    data={"name": "table_file"},
     model={"name": "mlp"},
     optim={"name": "adamw", "clip_norm": 1.0, "weight_decay": 0.0},
     training={"ema": 0.99},

@@ -16,8 +16,8 @@ NEED_FILES = {
   "imagenet2012",
   "kmnist",
   "mnist",
-  "table",
   "table_csv",
+  "table_file",
   "tfds",
 }
 """Data sets whose own tests write their files."""

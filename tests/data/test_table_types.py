@@ -189,7 +189,7 @@ def test_imputation_and_one_hot_equal_a_pipeline_of_scikit_learn():
 
 def test_types_and_values_equal_those_of_pandas(tmp_path):
   pandas = pytest.importorskip("pandas", reason="compares with pandas")
-  from dlcore.data.tables.table_files import read_file
+  from dlcore.data.tables.table_formats import read_file
 
   cells = _cells(seed=1)
   cells["when"] = [f"2021-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(400)]

@@ -165,8 +165,8 @@ DATASETS = {
   "imagenet2012": Row("imagenet2012", OFFLINE, refused("manual_dir")),
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
-  "table": Row("table", {}, refused("data.path")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
+  "table_file": Row("table_file", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
 }
 

@@ -22,7 +22,7 @@ from dlcore.data.tables.row_selection import (
   row_hashes,
   select_rows,
 )
-from dlcore.data.tables.table_files import read_file
+from dlcore.data.tables.table_formats import read_file
 from dlcore.data.tables.table_plan import ColumnPlan, encode_table
 from dlcore.data.tables.table_schema import TableSchema
 from dlcore.data.tables.table_settings import TableSettings
@@ -36,7 +36,7 @@ from dlcore.errors import UserError
 
 
 def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
-  """Reads, types, splits and encodes the tables; see `typed_table.table`.
+  """Reads, types, splits and encodes the tables; see `table_file.table_file`.
 
   Every statistic comes from the training rows, so the rows are split before
   the encoding is fitted.
@@ -132,7 +132,7 @@ def divide(
   splits = make_splits(
     numbers,
     ArraySchema(input="row", target=target.array, classes=target.classes),
-    name="table",
+    name="table_file",
     hashes=row_hashes(table, [*names, *target.names]),
     valid_fraction=settings.valid_fraction,
     test_fraction=settings.test_fraction,
@@ -272,7 +272,7 @@ def _finish(
   splits = make_splits(
     arrays,
     schema,
-    name="table",
+    name="table_file",
     notes=tuple(dict.fromkeys(notes)),
     valid_fraction=0.0,
     test_fraction=0.0,

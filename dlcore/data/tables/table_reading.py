@@ -8,7 +8,7 @@ import numpy as np
 
 from dlcore.data.info import ReadBatch
 from dlcore.data.tables.raw_columns import Chunk, RawTable, build_table
-from dlcore.data.tables.table_files import open_chunks, to_cell
+from dlcore.data.tables.table_formats import open_chunks, to_cell
 from dlcore.data.tables.table_plan import ColumnPlan, bad_rows, encode_table
 from dlcore.errors import UserError, nearest
 
@@ -16,7 +16,7 @@ from dlcore.errors import UserError, nearest
 def read_planned(
   path: Path, plans: Sequence[ColumnPlan], array: str, rows: int
 ) -> Iterator[ReadBatch]:
-  """Yields the features of a file of any format of `table_files`.
+  """Yields the features of a file of any format of `table_formats`.
 
   Args:
     path: the file; columns without a plan, such as the target, are ignored.

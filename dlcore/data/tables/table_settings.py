@@ -10,7 +10,7 @@ TASKS = ("auto", "classification", "regression", "multilabel")
 
 
 class TableSettings(NamedTuple):
-  """The settings of `table`, in the order of its arguments."""
+  """The settings of `table_file`, in the order of its arguments."""
 
   target: str
   targets: Sequence[str]

@@ -15,7 +15,7 @@ from dlcore.data.tables.table_settings import TableSettings
 from dlcore.errors import UserError
 
 
-def table(
+def table_file(
   *,
   path: str = "",
   train: str = "",
@@ -103,7 +103,7 @@ def table(
   paths = _paths(path, train, valid, test)
   return cache.splits(
     functools.partial(build_splits, paths, settings),
-    name="table",
+    name="table_file",
     key={
       "paths": {name: os.path.abspath(at) for name, at in paths.items()},
       **settings._asdict(),

@@ -9,7 +9,7 @@ import pytest
 
 from dlcore import data
 from dlcore.data.tables import raw_columns, text_lines
-from dlcore.data.tables.table_files import read_file
+from dlcore.data.tables.table_formats import read_file
 from dlcore.errors import UserError
 
 COLUMNS = {
@@ -125,7 +125,10 @@ def test_a_saved_dataset_dict_has_its_own_splits(tmp_path):
     state = {"_data_files": [{"filename": "d.arrow"}]}
     (folder / "state.json").write_text(json.dumps(state))
   splits = data.load(
-    "table", path=str(tmp_path), target="y", cache_dir=str(tmp_path / "cache")
+    "table_file",
+    path=str(tmp_path),
+    target="y",
+    cache_dir=str(tmp_path / "cache"),
   )
   assert [part.size for part in splits] == [30, 30, 30]
 
