@@ -15,10 +15,10 @@ from dlcore.errors import UserError
 def table(tmp_path, caplog):
   """Writes columns as a table and loads it, with the notes."""
 
-  def table(columns, name="own.csv", **settings):
+  def table(content, name="own.csv", **settings):
     path = tmp_path / name
-    rows = zip(*columns.values(), strict=True)
-    lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
+    rows = zip(*content.values(), strict=True)
+    lines = [",".join(content), *(",".join(map(str, row)) for row in rows)]
     path.write_text("\n".join(lines) + "\n")
     caplog.clear()
     caplog.set_level(logging.WARNING)
@@ -212,7 +212,7 @@ def test_the_task_follows_from_the_target(table, cells, task, classes):
 def test_a_target_of_names_dates_or_other_types_names_the_setting(table):
   names = _columns(y=[f"n{i}" for i in range(200)])
   _refused("200 different texts.*\n.*set task", table, names)
-  days = _columns(y=[f"2020-01-{1 + i % 28:02}" for i in range(200)])
+  days = _columns(y=[f"{1800 + i}-01-05" for i in range(200)])
   _refused("set task", table, days)
   _refused("set task", table, _columns(), task="regression")
   _refused("empty cells only", table, _columns(y=[""] * 200))
@@ -316,7 +316,8 @@ def test_the_encoding_survives_json_and_reads_files_and_frames(table, tmp_path):
   )
 
   class Frame:
-    columns = tuple(columns)
+    def __init__(self):
+      self.columns = tuple(columns)
 
     def __getitem__(self, name):
       return [None if x == "" else x for x in columns[name]]

@@ -57,6 +57,8 @@ def infer(
   numbers = len(np.unique(column.values[column.codes == NUMBER]))
   order = (decimal, "." if decimal == "," else ",")
   found = _best(texts, {f: NUMBER_FORMATS[f] for f in order}, numbers)
+  if found == "," and has_grouped_points(texts):
+    found = ",."
   if found:
     return ColumnType("number", found)
   if numbers and numbers + len(texts) > MIN_DISTINCT:
@@ -111,27 +113,15 @@ def to_numbers(column: RawColumn, found: ColumnType) -> np.ndarray:
   values = column.values
   if found.kind == "date":
     values = np.full(len(values), np.nan)
-  elif found.format == "," and has_grouped_points(column.texts):
-    values = _without_points(values)
+  elif found.format == ",.":  # Plain "1.234" is 1234, as "1.234,5" shows.
+    fractional = values != np.floor(values)
+    values = np.where(fractional, np.round(values * 1000), values)
   if not len(by_code):
     return values
   by_code[np.abs(by_code) > FLOAT32_MAX] = np.nan
   return np.where(
     column.codes >= 0, by_code[np.maximum(column.codes, 0)], values
   )
-
-
-def _without_points(values: np.ndarray) -> np.ndarray:
-  """Returns plain numbers such as 1.234 as 1234, if all can be read so.
-
-  Their points separate thousands where the column has "1.234,5" too.
-  """
-  thousands = np.round(values * 1000)
-  fractional = values != np.floor(values)
-  fractional &= np.isfinite(values)
-  if np.allclose(thousands[fractional], values[fractional] * 1000, atol=1e-6):
-    return np.where(fractional, thousands, values)
-  return values
 
 
 def unparsed(column: RawColumn, found: ColumnType) -> list[str]:

@@ -45,9 +45,11 @@ def boolean(text: str) -> float | None:
 NUMBER_FORMATS: dict[str, Callable[[str], float | None]] = {
   ".": dot_number,
   ",": comma_number,
+  ",.": comma_number,
   "boolean": boolean,
 }
-"""Functions from a text to a number, or None, by the name of the format."""
+"""Functions from a text to a number, or None, by the name of the format. In a
+column of the format ",." a point separates thousands in plain numbers too."""
 
 
 def _parse(text: str, decimal: str) -> float | None:

@@ -20,6 +20,9 @@ from dlcore.data.tables.table_plan import ColumnPlan
 MAX_ONE_HOT = 256
 """Categories of a column that become features."""
 
+MAX_NOTES = 100
+"""Columns above which those with equal notes share a line."""
+
 RARE = (2, 10)
 """Smallest number of rows of a category: 1% of all, within these bounds."""
 
@@ -71,11 +74,21 @@ def fit(
       else:
         plan, note = _fit_number(name, part, found, required)
       plans += [plan] if plan else []
-      notes += [f"column {name!r}: {note}"] if note else []
+      notes += [(name, note)] if note else []
     width = sum(len(plan.features) for plan in plans)
     if width * size <= encoding.MAX_VALUES or limit <= 4:
-      return tuple(plans), notes
+      return tuple(plans), _one_line_each(notes)
     limit //= 4
+
+
+def _one_line_each(notes: Sequence[tuple[str, str]]) -> list[str]:
+  """Returns a line for each column, or for each note if they are many."""
+  if len(notes) <= MAX_NOTES:
+    return [f"column {name!r}: {note}" for name, note in notes]
+  names: dict[str, list[str]] = {}
+  for name, note in notes:
+    names.setdefault(note, []).append(repr(name))
+  return [f"columns {shorten(same)}: {note}" for note, same in names.items()]
 
 
 def is_index(name: str, column: RawColumn) -> bool:
@@ -101,7 +114,7 @@ def _fit_number(
   missing = np.isnan(values)
   known = values[~missing]
   if not len(known) or (known.min() == known.max() and not missing.any()):
-    return None, f"left out, as it has {'one value' if len(known) else 'none'}"
+    return None, f"left out, as it has {'one' if len(known) else 'no'} value"
   date = found.kind == "date"
   parts = date_text.varying_parts(known) if date else ()
   if date and not parts:
@@ -169,15 +182,15 @@ def _fit_category(
   order = np.argsort(-counts, kind="stable")[:limit]
   kept = np.sort(order[counts[order] >= least])
   covered, present = int(counts[kept].sum()), int((counts > 0).sum())
-  if not forced and (present < 2 or covered < total / 2):
-    if present < 2 and missing.any() and present:
-      pass  # Whether a cell is missing carries information.
-    else:
-      why = (
-        f"{present:,} different texts in {total:,} rows are names or free text"
-      )
-      few = "it has one value" if present else "all cells are empty"
-      return None, f"left out, as {why if present > 1 else few}"
+  if not present:
+    return None, "left out, as it has no value"
+  if present == 1 and not missing.any():
+    return None, "left out, as it has one value"
+  if present > 1 and covered < total / 2 and not forced:
+    return None, (
+      f"left out, as {present:,} different texts in {total:,} rows are names "
+      "or free text"
+    )
   plan = ColumnPlan(
     name,
     "category",

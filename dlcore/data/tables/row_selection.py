@@ -1,6 +1,7 @@
 """The columns and rows of a table that are used."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ class Part(NamedTuple):
 
   def take(self, rows: np.ndarray) -> "Part":
     """Returns some rows."""
+    if len(rows) == len(self.target):
+      return self  # Copies take memory.
     weight = None if self.weight is None else self.weight[rows]
     return Part(self.table.take(rows), self.target[rows], weight)
 
@@ -105,13 +108,15 @@ def select_rows(
       np.arange(size),
       size=size,
       categorical=settings.categorical,
+      chosen=settings.chosen,
       required=True,
     )
   parts, notes, classes = {}, [], {"train": target.classes}
   malformed: list[tuple[str, str]] = []
   missing: list[tuple[str, str]] = []
   for split, table in tables.items():
-    malformed += [(f"{table.path}:{line}", why) for line, why in table.errors]
+    file = os.path.basename(table.path)
+    malformed += [(f"{file}:{line}", why) for line, why in table.errors]
     values, has_target, unknown = encode_target(target, table.columns)
     weight, has_weight = _weights(table, settings.weight)
     bad = dict(bad_rows(required, table))
@@ -120,8 +125,7 @@ def select_rows(
     reasons |= bad
     keep = np.delete(np.arange(len(values)), sorted(reasons))
     missing += [
-      (f"{table.path}:{table.lines[row]}", reasons[row])
-      for row in sorted(reasons)
+      (f"{file}:{table.lines[row]}", reasons[row]) for row in sorted(reasons)
     ]
     if not len(keep):
       empty = bad_examples.shorten(f"{n}: {why}" for n, why in missing)

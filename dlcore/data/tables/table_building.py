@@ -3,23 +3,21 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dlcore.data import bad_examples
-from dlcore.data.array_schema import ArraySchema
-from dlcore.data.source import Arrays, Splits
+from dlcore.data.source import Arrays, Splits, take_rows
 from dlcore.data.split import make_splits
 from dlcore.data.tables import encoding
-from dlcore.data.tables.column_types import infer, to_names, to_numbers
+from dlcore.data.tables.column_types import infer
 from dlcore.data.tables.plan_fitting import Typed, fit, scaled
 from dlcore.data.tables.raw_columns import RawTable
+from dlcore.data.tables.row_division import divide
 from dlcore.data.tables.row_selection import (
   Part,
   check_present,
   input_columns,
-  row_hashes,
   select_rows,
 )
 from dlcore.data.tables.table_formats import read_file
@@ -31,6 +29,7 @@ from dlcore.data.tables.target_column import (
   infer_target,
   infer_targets,
   is_skewed,
+  to_array,
 )
 from dlcore.errors import UserError
 
@@ -67,7 +66,7 @@ def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
     rows["train"],
     size=size,
     categorical=settings.categorical,
-    chosen={*settings.columns, *settings.categorical},
+    chosen=settings.chosen,
     required=settings.missing != "impute",
   )
   if not plans:
@@ -100,72 +99,6 @@ def _target(train: RawTable, settings: TableSettings) -> Target:
     return infer_targets(columns, found, settings.task)
   name = settings.target
   return infer_target(name, columns[name], found[name], settings.task)
-
-
-def divide(
-  parts: Mapping[str, Part],
-  names: Sequence[str],
-  target: Target,
-  settings: TableSettings,
-) -> tuple[dict[str, np.ndarray], list[str]]:
-  """Returns the rows of train and of each split held out of it, and notes.
-
-  `make_splits` receives the numbers of the rows in place of the features.
-  """
-  train = parts["train"]
-  table = train.table
-  numbers = {
-    split: {
-      "row": np.arange(len(part.target), dtype=np.int32)[:, None],
-      target.array: _target_array(part.target, target, 0.0),
-    }
-    for split, part in parts.items()
-  }
-  options: dict[str, Any] = {
-    "groups": _names(table, settings.group),
-    "times": _times(table, settings),
-    "assigned": _names(table, settings.split),
-    "folds": settings.folds or None,
-    "fold": settings.fold or None,
-    "stratify": None if settings.stratify else False,
-  }
-  splits = make_splits(
-    numbers,
-    ArraySchema(input="row", target=target.array, classes=target.classes),
-    name="table_file",
-    hashes=row_hashes(table, [*names, *target.names]),
-    valid_fraction=settings.valid_fraction,
-    test_fraction=settings.test_fraction,
-    **{name: value for name, value in options.items() if value is not None},
-  )
-  rows = {
-    split: source.arrays["row"][:, 0]
-    for split, source in splits._asdict().items()
-    if source and (split == "train" or split not in parts)
-  }
-  return rows, list(splits.train.info.notes)
-
-
-def _names(table: RawTable, column: str) -> np.ndarray | None:
-  """Returns the cells of a column as names, `""` where one is missing."""
-  if not column:
-    return None
-  positions, names = to_names(table.columns[column])
-  return np.asarray([*names, ""], object)[positions]
-
-
-def _times(table: RawTable, settings: TableSettings) -> np.ndarray | None:
-  """Returns the column of times as numbers, NaN where one is missing."""
-  if not settings.time:
-    return None
-  column = table.columns[settings.time]
-  found = infer(column, table.decimal, settings.day_first)
-  if found.kind not in ("number", "date"):
-    raise UserError(
-      f"expected numbers or dates in the column time={settings.time!r}",
-      f"got texts such as {', '.join(map(repr, column.texts[:3]))}",
-    )
-  return to_numbers(column, found)
 
 
 def _schema(
@@ -220,28 +153,26 @@ def _arrays(
   target: Target,
   offset: float,
 ) -> dict[str, Arrays]:
-  """Returns the arrays of every split, float32 but for int32 labels."""
-  arrays = {}
-  for split in dict.fromkeys([*rows, *parts]):
-    part = parts[split if split in parts and split != "train" else "train"]
-    if split in rows:
-      part = part.take(rows[split])
-    arrays[split] = {
-      "features": encode_table(
-        plans, part.table.columns, len(part.table.lines)
-      ),
-      target.array: _target_array(part.target, target, offset),
+  """Returns the arrays of every split, float32 but for int32 labels.
+
+  Args:
+    parts: by file.
+    rows: of train and of each split that is held out of it.
+    plans: of the features.
+    target: its meaning.
+    offset: number to subtract from the target.
+  """
+  arrays: dict[str, Arrays] = {}
+  for file, part in parts.items():
+    of_file: dict[str, np.ndarray] = {
+      "features": encode_table(plans, part.table.columns, len(part.target)),
+      target.array: to_array(part.target - offset, target),
     }
     if part.weight is not None:
-      arrays[split]["weight"] = part.weight.astype(np.float32)
+      of_file["weight"] = part.weight.astype(np.float32)
+    splits = rows if file == "train" else {file: np.arange(len(part.target))}
+    arrays |= {split: take_rows(of_file, at) for split, at in splits.items()}
   return arrays
-
-
-def _target_array(
-  values: np.ndarray, target: Target, offset: float
-) -> np.ndarray:
-  integers = target.task == "classification"
-  return (values - offset).astype(np.int32 if integers else np.float32)
 
 
 def _describe_target(target: Target, schema: TableSchema) -> list[str]:

@@ -33,6 +33,11 @@ class TableSettings(NamedTuple):
   duplicates: str
   stratify: bool
 
+  @property
+  def chosen(self) -> set[str]:
+    """Names of the input columns that a setting lists."""
+    return {*self.columns, *self.categorical}
+
   def check(self) -> None:
     """Checks the settings that have few values.
 

@@ -151,13 +151,13 @@ def _separator(
 ) -> str:
   """Returns the separator of cells with several labels, `""` without one.
 
-  The labels are fewer than the different cells that they make up.
+  Some label occurs in two different cells.
   """
   for separator in separators:
     several = [text for text in texts if separator in text]
     if len(several) > 1:
-      names = {name for text in texts for name in labels(text, separator)}
-      if len(names) < len(texts):
+      names = [name for text in texts for name in labels(text, separator)]
+      if len(set(names)) < len(names):
         return separator
   return ""
 
@@ -210,6 +210,12 @@ def _encode_labels(
     row[[by_name[name] for name in part if name in by_name]] = 1
   unknown = {name for part in parts for name in part} - by_name.keys()
   return rows[positions], np.ones(len(positions), bool), unknown
+
+
+def to_array(values: np.ndarray, target: Target) -> np.ndarray:
+  """Returns the values of a target as float32, those of classes as int32."""
+  integers = target.task == "classification"
+  return values.astype(np.int32 if integers else np.float32)
 
 
 def is_skewed(values: np.ndarray) -> bool:
