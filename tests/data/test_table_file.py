@@ -154,7 +154,7 @@ def test_missing_cells_are_errors_or_skipped_by_one_setting(table, tmp_path):
            "umn 'x'", table, columns, missing="error")  # fmt: skip
   splits, notes = table(columns, missing="skip")
   assert sum(part.size for part in splits) == 180
-  assert "20 rows with missing cells were left out" in notes
+  assert "20 rows with missing cells were skipped" in notes
   info = splits.train.info
   assert info.schema.columns == ("a", "x")
   (tmp_path / "new.csv").write_text("a,x\n1,2\n1,\n,3\n4,5\n")
@@ -172,7 +172,7 @@ def test_rows_without_a_target_are_left_out_with_a_note(table):
   columns["y"][:7] = ["", "NA", "?", "", "", "", ""]
   splits, notes = table(columns)
   assert sum(part.size for part in splits) == 193
-  assert "7 rows with missing cells were left out" in notes
+  assert "7 rows with missing cells were skipped" in notes
   _refused("no target", table, columns, missing="error")
 
 

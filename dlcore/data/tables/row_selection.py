@@ -100,18 +100,8 @@ def select_rows(
     UserError: a row is malformed or lacks a cell, and is not to be skipped; or
       a split has no rows left or a class that train lacks.
   """
-  required: Sequence[ColumnPlan] = ()
-  if settings.missing != "impute":
-    size = len(tables["train"].lines)
-    required, _ = fit(
-      typed,
-      np.arange(size),
-      size=size,
-      categorical=settings.categorical,
-      chosen=settings.chosen,
-      required=True,
-    )
-  parts, notes, classes = {}, [], {"train": target.classes}
+  required = _required(typed, settings)
+  parts, classes = {}, {"train": target.classes}
   malformed: list[tuple[str, str]] = []
   missing: list[tuple[str, str]] = []
   for split, table in tables.items():
@@ -119,29 +109,17 @@ def select_rows(
     malformed += [(f"{file}:{line}", why) for line, why in table.errors]
     values, has_target, unknown = encode_target(target, table.columns)
     weight, has_weight = _weights(table, settings.weight)
-    bad = dict(bad_rows(required, table))
-    reasons = {int(row): "no target" for row in np.flatnonzero(~has_target)}
-    reasons |= {int(row): "no weight" for row in np.flatnonzero(~has_weight)}
-    reasons |= bad
-    keep = np.delete(np.arange(len(values)), sorted(reasons))
-    missing += [
-      (f"{file}:{table.lines[row]}", reasons[row]) for row in sorted(reasons)
-    ]
+    reasons = dict.fromkeys(np.flatnonzero(~has_target).tolist(), "no target")
+    reasons |= dict.fromkeys(np.flatnonzero(~has_weight).tolist(), "no weight")
+    reasons |= dict(bad_rows(required, table))
+    listed = sorted(reasons)
+    missing += [(f"{file}:{table.lines[row]}", reasons[row]) for row in listed]
+    keep = np.setdiff1d(np.arange(len(values)), listed)
     if not len(keep):
-      empty = bad_examples.shorten(f"{n}: {why}" for n, why in missing)
-      raise UserError(f"expected rows with a target in {table.path}", empty)
+      _report_missing(missing, "error")
     parts[split] = Part(table, values, weight).take(keep)
     classes[split] = (*target.classes, *sorted(unknown))
-  if settings.missing == "error":
-    bad_examples.report(
-      missing,
-      "error",
-      noun="rows with missing cells",
-      expected='expected a value in every cell for missing="error"',
-      remedy='set missing="impute" or missing="skip"',
-      empty=False,
-    )
-  notes += bad_examples.report(
+  notes = bad_examples.report(
     malformed,
     settings.on_bad,
     noun="bad rows",
@@ -151,14 +129,40 @@ def select_rows(
   )
   if target.classes:
     compare_classes(classes)
-  return parts, [*notes, *_describe_missing(missing)]
+  return parts, [*notes, *_report_missing(missing, settings.missing)]
 
 
-def _describe_missing(missing: Sequence[tuple[str, str]]) -> list[str]:
-  if not missing:
-    return []
-  listed = bad_examples.shorten((f"{n}: {why}" for n, why in missing), "; ")
-  return [f"{len(missing):,} rows with missing cells were left out: {listed}"]
+def _required(
+  typed: Mapping[str, Typed], settings: TableSettings
+) -> Sequence[ColumnPlan]:
+  """Returns the columns in which a missing cell makes a row unusable."""
+  if settings.missing == "impute":
+    return ()
+  size = len(next(iter(typed.values())).column.codes)
+  plans, _ = fit(
+    typed,
+    np.arange(size),
+    size=size,
+    categorical=settings.categorical,
+    chosen=settings.chosen,
+    required=True,
+  )
+  return plans
+
+
+def _report_missing(
+  missing: Sequence[tuple[str, str]], setting: str
+) -> list[str]:
+  """Returns a note on the rows that are left out, or raises a UserError."""
+  return bad_examples.report(
+    missing,
+    "error" if setting == "error" else "skip",
+    noun="rows with missing cells",
+    expected="expected a target in every row, and other cells unless missing="
+    '"impute"',
+    remedy='set missing="skip" or "impute", or choose another target',
+    empty=False,
+  )
 
 
 def _weights(
