@@ -4,6 +4,8 @@ train.py                                      the digits CNN
 train.py --config=configs/mnist_cnn.py --workdir=runs/mnist
 train.py --config.model.name=mlp --config.optim.learning_rate=3e-3
 train.py --seeds=5                            mean and interval over five seeds
+train.py --folds=5                            cross-validation: mean, interval,
+                                              predictions for all examples
 train.py --profile=100:110                    a jax.profiler trace of ten steps
 """
 
@@ -26,6 +28,12 @@ SEEDS = flags.DEFINE_integer(
   "train with that many seeds, each in a folder seed_N of --workdir "
   "(whose default then ends in _seeds)",
 )
+FOLDS = flags.DEFINE_integer(
+  "folds",
+  0,
+  "train and test on that many folds, each in a folder fold_N of --workdir "
+  "(whose default then ends in _folds), and write predictions.jsonl there",
+)
 PROFILE = flags.DEFINE_string(
   "profile",
   None,
@@ -47,23 +55,37 @@ def main(config, name):
   if SUMMARY.value:
     print(experiment.summary(config))
     return
-  count = SEEDS.value
-  if profile and count:
-    raise UserError(
-      "expected --profile with a single run",
-      f"got --profile={PROFILE.value} with --seeds={count}",
-      "remove one of them",
-    )
-  default = f"runs/{name}_seeds" if count else f"runs/{name}"
+  series = check_series()
+  default = f"runs/{name}" + (f"_{series}" if series else "")
   has_workdir = WORKDIR.value is not None
   workdir = command.required(WORKDIR) if has_workdir else default
   phases = training.Phases(command.START_TIME)
-  if count:
-    results = experiment.train_seeds(config, count, workdir, phases=phases)
-    print(experiment.seeds_table(results, workdir))
+  if series:
+    train = experiment.train_folds if FOLDS.value else experiment.train_seeds
+    count = FOLDS.value or SEEDS.value
+    results = train(config, count, workdir, phases=phases)
+    print(experiment.seeds_table(results, workdir, series.removesuffix("s")))
     return
   result = experiment.train(config, workdir, profile=profile, phases=phases)
   print(experiment.results_table(result, workdir))
+  if advice := experiment.advise_folds(config, workdir):
+    print(advice)
+
+
+def check_series() -> str:
+  """Returns the flag for several runs, `"seeds"` or `"folds"`, else `""`.
+
+  Raises:
+    UserError: it is combined with another one, or with --profile.
+  """
+  given = [flag for flag in (PROFILE, SEEDS, FOLDS) if flag.value]
+  if len(given) > 1:
+    raise UserError(
+      "expected one of --profile, --seeds and --folds",
+      f"got {' with '.join(f'--{flag.name}={flag.value}' for flag in given)}",
+      "remove one of them",
+    )
+  return "".join(flag.name for flag in given if flag is not PROFILE)
 
 
 def parse_profile() -> tuple[int, int] | None:

@@ -43,6 +43,7 @@ from dlcore.data.serialization import (
 )
 from dlcore.data.source import Source, Splits, hash_rows
 from dlcore.data.split import check_splits, make_splits, share_vocabulary
+from dlcore.data.split_settings import SplitSettings
 from dlcore.data.subset import limit
 from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
@@ -63,6 +64,7 @@ __all__ = [
   "Rows",
   "Schema",
   "Source",
+  "SplitSettings",
   "Splits",
   "TableSchema",
   "batches",

@@ -27,6 +27,9 @@ checksums."""
 LENGTHS = "lengths of sequences"
 """Name of the file of `Source.lengths`, which no array has."""
 
+NAMES = "names of examples"
+"""Likewise of `Source.names`."""
+
 logger = logging.getLogger("dlcore")
 
 
@@ -182,7 +185,7 @@ def _read_source(folder: pathlib.Path, info: DataInfo) -> Source:
     path.stem: np.load(path, allow_pickle=False)
     for path in sorted(folder.glob("*.npy"))
   }
-  lengths = arrays.pop(LENGTHS, None)
+  lengths, names = arrays.pop(LENGTHS, None), arrays.pop(NAMES, None)
   source = from_arrays(
     arrays,
     name=info.name,
@@ -192,7 +195,7 @@ def _read_source(folder: pathlib.Path, info: DataInfo) -> Source:
   )
   if source.info.sha256 != info.sha256:
     raise ValueError(f"{folder} has another checksum than when it was written")
-  return source
+  return source._replace(names=names)
 
 
 def _write(root: pathlib.Path, source: str, stamp: str, built: Splits) -> None:
@@ -205,8 +208,8 @@ def _write(root: pathlib.Path, source: str, stamp: str, built: Splits) -> None:
         described[name] = info_to_json(part.info)
         (unfinished / name).mkdir()
         arrays = dict(part.arrays)
-        if part.lengths is not None:
-          arrays[LENGTHS] = part.lengths
+        others = {LENGTHS: part.lengths, NAMES: part.names}
+        arrays |= {k: v for k, v in others.items() if v is not None}
         for array_name, array in arrays.items():
           np.save(unfinished / name / f"{array_name}.npy", array)
     (unfinished / "splits.json").write_text(json.dumps(described), "utf-8")

@@ -5,7 +5,7 @@ then valid, and `split.make_splits` creates the sources of the rows.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -36,28 +36,68 @@ def divide(
   Raises:
     UserError: a fraction is out of range, or leaves a split without examples.
   """
-  fractions = {"test": test_fraction, "valid": valid_fraction}
   hashes = np.asarray(hashes)
-  rows = np.arange(len(hashes))
+
+  def choose(rows: np.ndarray, fraction: float) -> np.ndarray:
+    rest = None if labels is None else labels[rows]
+    return hold_out(hashes[rows], rest, fraction)
+
+  return divide_by(
+    choose,
+    len(hashes),
+    (labels, "classes"),
+    valid_fraction=valid_fraction,
+    test_fraction=test_fraction,
+  )
+
+
+def divide_by(
+  choose: Callable[[np.ndarray, float], np.ndarray],
+  size: int,
+  units: tuple[np.ndarray | None, str],
+  *,
+  valid_fraction: float,
+  test_fraction: float,
+) -> dict[str, np.ndarray]:
+  """Returns the rows of every split by a rule for one share; see `divide`.
+
+  Args:
+    choose: `(rows, fraction) -> mask` of the rows to hold out.
+    size: number of examples, N.
+    units: what the rule keeps together or apart, `[N]`, and its plural noun for
+      the message.
+    valid_fraction: see `divide`.
+    test_fraction: likewise.
+  """
+  rows = np.arange(size)
   divided = {}
-  for split, fraction in fractions.items():
-    if not 0.0 <= fraction < 1.0:
-      raise UserError(
-        f"expected {split}_fraction to be at least 0 and less than 1",
-        f"got {fraction}",
-      )
+  for split, fraction in (("test", test_fraction), ("valid", valid_fraction)):
+    check_fraction(split, fraction)
     if fraction > 0.0:
-      rest = None if labels is None else labels[rows]
-      out = hold_out(hashes[rows], rest, fraction)
+      out = choose(rows, fraction)
       if out.all() or not out.any():
+        values, noun = units
+        count = "" if values is None else len(np.unique(values[rows]))
         raise UserError(
           f"expected enough examples to hold out {fraction:g} for {split}",
-          f"got {len(rows)} examples"
-          + ("" if rest is None else f" in {len(np.unique(rest))} classes"),
+          f"got {len(rows)} examples" + f" in {count} {noun}" * bool(count),
           f"provide a {split} split, or set {split}_fraction=0",
         )
       divided[split], rows = rows[out], rows[~out]
   return {"train": rows, **divided}
+
+
+def check_fraction(split: str, fraction: float) -> None:
+  """Checks the share of a split that is held out.
+
+  Raises:
+    UserError: it is out of range.
+  """
+  if not 0.0 <= fraction < 1.0:
+    raise UserError(
+      f"expected {split}_fraction to be at least 0 and less than 1",
+      f"got {fraction}",
+    )
 
 
 def hold_out(

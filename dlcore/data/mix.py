@@ -21,6 +21,7 @@ from dlcore.data.source import (
   check_same,
   take_rows,
 )
+from dlcore.data.stream import read_several
 from dlcore.errors import UserError
 
 MAX_GROWTH = 2.0
@@ -65,7 +66,7 @@ def mix(*parts: tuple[Source, float]) -> Source:
     for stream, (source, count) in enumerate(zip(sources, counts, strict=True))
   ]
   reads = [source.read for source in sources]
-  read = functools.partial(_read, reads, rows, np.cumsum([0, *counts]))
+  read = functools.partial(read_several, reads, rows, np.cumsum([0, *counts]))
   arrays = _in_memory([source.arrays for source in sources], rows)
   size = sum(counts)
   if arrays is not None:
@@ -119,26 +120,6 @@ def _repeated(size: int, count: int, stream: int) -> np.ndarray:
   extra = np.sort(permutation(0, 0, size, stream)[:rest])
   repeated = np.tile(np.arange(size, dtype=np.int32), repeats)
   return np.concatenate([repeated, extra])
-
-
-def _read(
-  reads: Sequence[ReadRows],
-  rows: Sequence[np.ndarray],
-  starts: np.ndarray,
-  indices: np.ndarray,
-) -> dict[str, np.ndarray]:
-  """Reads a batch from several sources; see `Source.read`."""
-  source_of = np.searchsorted(starts, indices, side="right") - 1
-  batch: dict[str, np.ndarray] = {}
-  for number in np.unique(source_of):
-    at = np.flatnonzero(source_of == number)
-    part = reads[number](rows[number][indices[at] - starts[number]])
-    for name, array in part.items():
-      if name not in batch:
-        shape = (len(indices), *array.shape[1:])
-        batch[name] = np.zeros(shape, array.dtype)
-      batch[name][at] = array
-  return batch
 
 
 def _in_memory(

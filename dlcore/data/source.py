@@ -34,6 +34,10 @@ class Source(NamedTuple):
   lengths: np.ndarray | None = None
   """Tokens or frames of each example, int32 `[N]`, or None."""
 
+  names: np.ndarray | None = None
+  """Names `[N]`, such as that of a file, or positions in the data set before it
+  was split, int64 `[N]`; None if they are unknown."""
+
   def __repr__(self) -> str:
     info = self.info
     inputs = ", ".join(

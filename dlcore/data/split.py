@@ -1,20 +1,16 @@
 """Creation of the splits of a data set: train, valid and test.
 
-Which examples are held out of train is decided in `holdout`.
+`split_plan` decides which examples a split consists of.
 """
 
-import dataclasses
-import functools
-import hashlib
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dlcore.data.array_source import from_arrays
-from dlcore.data.bad_examples import shorten
-from dlcore.data.holdout import divide
+from dlcore.data.duplicates import hash_examples
 from dlcore.data.info import (
   DataInfo,
   Schema,
@@ -22,15 +18,21 @@ from dlcore.data.info import (
   describe_targets,
 )
 from dlcore.data.normalization import with_sampled_statistics, with_statistics
-from dlcore.data.source import (
-  Arrays,
-  ReadRows,
-  Source,
-  Splits,
-  check_same,
-  hash_rows,
-  take_rows,
+from dlcore.data.source import Arrays, Splits
+from dlcore.data.split_checks import (
+  check_splits,
+  compare_classes,
+  share_vocabulary,
 )
+from dlcore.data.split_columns import Column
+from dlcore.data.split_plan import (
+  Hashes,
+  Plan,
+  gather,
+  make_plan,
+  name_examples,
+)
+from dlcore.data.stream import Stream, from_stream, join_streams
 from dlcore.data.value_checks import count_examples
 from dlcore.errors import UserError, nearest
 
@@ -41,18 +43,26 @@ def make_splits(
   *,
   name: str,
   notes: Sequence[str] = (),
-  hashes: Sequence[str] | np.ndarray | None = None,
+  hashes: Hashes | None = None,
+  names: Mapping[str, Column] | None = None,
   valid_fraction: float = 0.1,
   test_fraction: float = 0.0,
+  stratify: Column | bool | None = None,
+  groups: Column | None = None,
+  times: Column | None = None,
+  assigned: Column | None = None,
+  folds: int = 0,
+  fold: int = 0,
+  duplicates: str = "keep",
 ) -> Splits:
   """Creates the sources of all splits of a data set that fits in memory.
 
   Example: `make_splits({"train": {"image": images, "label": labels}},
   ImageSchema(classes=("cat", "dog")), name="pets", test_fraction=0.2)`
 
-  Missing splits are held out of train by `hold_out`, and all sources have the
+  Missing splits are held out of train by `assign`, and all sources have the
   statistics of train. A held out split may lack a rare class of train; a note
-  reports this.
+  reports this. Another note counts the examples that are in several splits.
 
   Args:
     parts: arrays `[N, ...]` of `"train"` and, if the data set has them, of
@@ -62,94 +72,71 @@ def make_splits(
     notes: sentences for the user.
     hashes: a string per example of train, which decides the split; by default
       a hash of its arrays.
+    names: by part, a name for each example, such as that of its file; by
+      default its position.
     valid_fraction: share of train to hold out if there is no `"valid"`.
     test_fraction: share of train to hold out if there is no `"test"`.
+    stratify: values `[N]` of train whose shares are equal in all splits; by
+      default the labels of a classification, and False for none.
+    groups: text or numbers `[N]` of train; examples of one group, such as a
+      patient, stay in one split.
+    times: numbers or dates `[N]` of train; the latest examples are test, those
+      before them valid.
+    assigned: names `[N]` of the splits of train's examples, see `SPLIT_NAMES`.
+    folds: number of folds of a cross-validation of train, or 0. A `"test"` is
+      then left out.
+    fold: the fold that is test; the next one is valid, see `assign`.
+    duplicates: `"move"` moves the examples that occur in several splits to
+      train.
 
   Raises:
-    UserError: a fraction is out of range or leaves a split without examples,
-      or a split has another input, target or dtype; see `from_arrays` for the
-      others.
+    UserError: a setting is out of range or leaves a split without examples, a
+      column is malformed, or a split has another input, target or dtype; see
+      `from_arrays` for the others.
   """
-  for split in parts.keys() - set(Splits._fields) or {"train"} - parts.keys():
-    raise UserError(
-      "expected parts with 'train' and optionally 'valid' and 'test'",
-      f"got {', '.join(map(repr, parts)) or 'no parts'}",
-      nearest(split, Splits._fields),
-    )
+  _check_parts(parts)
   parts = {
     split: {name: np.asarray(array) for name, array in arrays.items()}
     for split, arrays in parts.items()
   }
   train = parts["train"]
-  size = count_examples(train, name)
-  if hashes is None:
-    columns = zip(*map(hash_rows, train.values()), strict=True)
-    hashes = list(map("".join, columns))
-  if len(hashes) != size:
-    raise ValueError(f"expected {size} hashes, got {len(hashes)}")
-  rows, missing = _divide(
-    parts, schema, hashes, train.get("label"), valid_fraction, test_fraction
+  sizes = {part: count_examples(rows, name) for part, rows in parts.items()}
+  own_hashes = hash_examples(train, train) if hashes is None else hashes
+  if len(own_hashes) != sizes["train"]:
+    raise ValueError(f"expected {sizes['train']} hashes, got {len(own_hashes)}")
+
+  def contents(part: str) -> Hashes:
+    by_content = part == "train" and hashes is None
+    return own_hashes if by_content else hash_examples(parts[part], train)
+
+  labels = train.get("label")
+  plan = make_plan(
+    own_hashes,
+    labels,
+    list(parts),
+    contents,
+    valid_fraction=valid_fraction,
+    test_fraction=test_fraction,
+    stratify=stratify,
+    groups=groups,
+    times=times,
+    assigned=assigned,
+    folds=folds,
+    fold=fold,
+    duplicates=duplicates,
   )
-  parts = {**parts, **{name: take_rows(train, rows[name]) for name in rows}}
-  schema = with_statistics(schema, parts["train"])
+  arrays = {split: gather(parts, rows) for split, rows in plan.rows.items()}
+  schema = with_statistics(schema, arrays["train"])
+  classes = _describe_classes(plan, labels, schema.classes)
+  notes = [*notes, *plan.notes, *classes]
   splits = Splits(
     **{
-      split: from_arrays(
-        arrays, name=name, schema=schema, notes=[*notes, *missing]
-      )
-      for split, arrays in parts.items()
+      split: from_arrays(part, name=name, schema=schema, notes=notes)
+      for split, part in arrays.items()
     }
   )
   check_splits(splits)
-  return share_vocabulary(splits)
-
-
-def check_splits(splits: Splits) -> None:
-  """Checks that all splits have the arrays and classes of train.
-
-  Shapes may differ.
-
-  Raises:
-    UserError: the input, its dtype, the target or the classes differ.
-  """
-  for name, source in splits._asdict().items():
-    if source:
-      parts = _comparable(splits.train), _comparable(source)
-      check_same(*parts, names=("train", name))
-
-
-def _comparable(source: Source) -> dict[str, Any]:
-  """Returns the properties in which the splits of a data set agree."""
-  info = source.info
-  return {
-    "input": info.schema.input,
-    "target": info.schema.target,
-    "classes": info.schema.classes,
-    "dtypes": {name: dtype for name, (_, dtype) in info.inputs.items()},
-  }
-
-
-def share_vocabulary(splits: Splits) -> Splits:
-  """Returns `splits` with the largest `vocab_size` of all in every schema."""
-  sources = {name: part for name, part in splits._asdict().items() if part}
-  sizes = [part.info.schema.vocab_size or 0 for part in sources.values()]
-  if not any(sizes):
-    return splits
-  for name, part in sources.items():
-    schema = dataclasses.replace(part.info.schema, vocab_size=max(sizes))
-    sources[name] = part._replace(info=part.info._replace(schema=schema))
-  return Splits(**sources)
-
-
-class Stream(NamedTuple):
-  """The examples of a split that does not fit in memory."""
-
-  read: ReadRows
-  """See `Source.read`; picklable."""
-
-  names: Sequence[str]
-  """A string per example, with a hash of the content if one is known. Their
-  checksum is that of the split."""
+  return share_vocabulary(name_examples(splits, plan, names or {}, sizes))
 
 
 def make_streamed(
@@ -158,119 +145,66 @@ def make_streamed(
   *,
   name: str,
   notes: Sequence[str] = (),
-  hashes: Sequence[str] | np.ndarray,
+  hashes: Hashes,
   labels: np.ndarray | None,
-  valid_fraction: float = 0.1,
-  test_fraction: float = 0.0,
+  names: Mapping[str, Column] | None = None,
+  **rule: Any,
 ) -> Splits:
   """Creates the splits of a data set that is read by index; see `make_splits`.
 
-  The splits equal those of `make_splits`; the statistics come from at most
-  2,000 examples of train.
+  The splits equal those of `make_splits`, which describes the arguments `rule`
+  as well; the statistics come from at most 2,000 examples of train.
   """
-  train = parts["train"]
-  rows, missing = _divide(
-    parts, schema, hashes, labels, valid_fraction, test_fraction
+  plan = make_plan(
+    hashes, labels, list(parts), lambda part: parts[part].contents, **rule
   )
-  held_out = {
-    split: Stream(
-      functools.partial(read_rows, train.read, chosen.astype(np.int32)),
-      [train.names[int(row)] for row in chosen],
-    )
-    for split, chosen in rows.items()
+  streams = {
+    split: join_streams(parts, rows) for split, rows in plan.rows.items()
   }
-  parts = {**parts, **held_out}
-  kept = parts["train"]
-  schema, first = with_sampled_statistics(schema, kept.read, len(kept.names))
+  train = streams["train"]
+  schema, first = with_sampled_statistics(schema, train.read, len(train.names))
   inputs = describe_inputs(first, schema.input)
+  classes = _describe_classes(plan, labels, schema.classes)
   info = DataInfo(
     name=name,
     size=0,
     sha256="",
     inputs=inputs,
-    notes=(*notes, *missing),
+    notes=(*notes, *plan.notes, *classes),
     schema=schema,
     targets=describe_targets(first, inputs),
   )
-  return Splits(
-    **{split: from_stream(part, info) for split, part in parts.items()}
+  splits = Splits(
+    **{split: from_stream(part, info) for split, part in streams.items()}
   )
+  sizes = {part: len(stream.names) for part, stream in parts.items()}
+  return name_examples(splits, plan, names or {}, sizes)
 
 
-def read_rows(
-  read: ReadRows, rows: np.ndarray, indices: np.ndarray
-) -> dict[str, np.ndarray]:
-  """Reads from the rows of a split, int32 `[N]`; see `Source.read`."""
-  return read(rows[indices])
+def _check_parts(parts: Mapping[str, Arrays]) -> None:
+  for split in parts.keys() - set(Splits._fields) or {"train"} - parts.keys():
+    raise UserError(
+      "expected parts with 'train' and optionally 'valid' and 'test'",
+      f"got {', '.join(map(repr, parts)) or 'no parts'}",
+      nearest(split, Splits._fields),
+    )
 
 
-def from_stream(part: Stream, info: DataInfo) -> Source:
-  """Creates a source that is read by index.
-
-  Args:
-    part: the examples.
-    info: of the data set; `size` and `sha256` are replaced by those of `part`.
-  """
-  digest = hashlib.sha256("\n".join(part.names).encode("utf-8", "replace"))
-  info = info._replace(size=len(part.names), sha256=digest.hexdigest())
-  return Source(info.size, None, part.read, info)
-
-
-def _divide(
-  parts: Mapping[str, Any],
-  schema: Schema,
-  hashes: Sequence[str] | np.ndarray,
-  labels: np.ndarray | None,
-  valid_fraction: float,
-  test_fraction: float,
-) -> tuple[dict[str, np.ndarray], list[str]]:
-  """Returns the rows of train and of the splits that are held out of it.
-
-  The second result has notes on a single class, and on classes of train that
-  such a split lacks.
-  """
-  rows = divide(
-    hashes,
-    labels,
-    valid_fraction=0.0 if "valid" in parts else valid_fraction,
-    test_fraction=0.0 if "test" in parts else test_fraction,
-  )
+def _describe_classes(
+  plan: Plan, labels: np.ndarray | None, classes: Sequence[str]
+) -> list[str]:
+  """Returns notes on a single class, and on classes that a split lacks."""
   notes = []
-  if len(schema.classes) == 1:
-    notes.append(f"all examples have the class {schema.classes[0]!r}")
-  if labels is None or labels.ndim != 1 or not schema.classes:
-    return rows, notes
-  names = dict(enumerate(schema.classes))
-  classes = {
-    split: [names.get(i, str(i)) for i in np.unique(labels[chosen]).tolist()]
-    for split, chosen in rows.items()
+  if len(classes) == 1:
+    notes.append(f"all examples have the class {classes[0]!r}")
+  if labels is None or labels.ndim != 1 or not classes:
+    return notes
+  names = dict(enumerate(classes))
+  found = {
+    split: [names.get(i, str(i)) for i in np.unique(labels[rows]).tolist()]
+    for split, rows in plan.of_train().items()
   }
-  return rows, [*notes, *compare_classes(classes)]
-
-
-def compare_classes(classes: Mapping[str, Iterable[str]]) -> list[str]:
-  """Returns notes on the classes of train that another split lacks.
-
-  Args:
-    classes: class names of `"train"` and of the other splits.
-
-  Raises:
-    UserError: a split has a class that train lacks.
-  """
-  known = set(classes["train"])
-  notes = []
-  for split, names in classes.items():
-    unknown, missing = set(names) - known, known - set(names)
-    if unknown:
-      raise UserError(
-        f"expected the classes of {split} to be among those of train",
-        f"got {shorten(sorted(map(repr, unknown)))} in {split} only",
-        "add examples of it to train, or remove it",
-      )
-    if missing:
-      listed = shorten(sorted(map(repr, missing)))
-      notes.append(f"{split} has no examples of the classes {listed}")
-  return notes
+  return notes + compare_classes(found, strict=plan.keeps_classes)
 
 
 def split_paths(

@@ -8,7 +8,7 @@ from dlcore.data.array_source import from_arrays
 from dlcore.data.normalization import with_sampled_statistics, with_statistics
 from dlcore.data.order import permutation
 from dlcore.data.source import Source, take_rows
-from dlcore.data.split import Stream, from_stream, read_rows
+from dlcore.data.stream import Stream, from_stream, read_rows
 from dlcore.errors import UserError
 
 
@@ -35,21 +35,22 @@ def limit(train: Source, size: int) -> Source:
   rows = np.sort(order[_stratified(labels, order, size)])
   info, lengths = train.info, train.lengths
   lengths = None if lengths is None else lengths[rows]
+  chosen = None if train.names is None else train.names[rows]
   if train.arrays is not None:
     arrays = take_rows(train.arrays, rows)
-    return from_arrays(
+    source = from_arrays(
       arrays,
       name=info.name,
       schema=with_statistics(info.schema, arrays),
       notes=info.notes,
       lengths=lengths,
     )
+    return source._replace(names=chosen)
   read = functools.partial(read_rows, train.read, rows)
   schema, _ = with_sampled_statistics(info.schema, read, size)
-  names = [f"{info.sha256} {row}" for row in rows]
-  part = Stream(read, names)
+  part = Stream(read, [f"{info.sha256} {row}" for row in rows])
   source = from_stream(part, info._replace(schema=schema))
-  return source._replace(lengths=lengths)
+  return source._replace(lengths=lengths, names=chosen)
 
 
 def _stratified(

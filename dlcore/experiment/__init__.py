@@ -1,6 +1,7 @@
 """From a config to a run: the tree of defaults, the parts, the run folder."""
 
 from dlcore.experiment.build import Experiment, build
+from dlcore.experiment.cross_validation import advise_folds, train_folds
 from dlcore.experiment.defaults import complete, config, leaves, no_variant
 from dlcore.experiment.experiment_summary import summary
 from dlcore.experiment.export import export
@@ -14,6 +15,7 @@ from dlcore.experiment.training_run import evaluate, train
 __all__ = [
   "Experiment",
   "RunFolder",
+  "advise_folds",
   "build",
   "complete",
   "config",
@@ -27,5 +29,6 @@ __all__ = [
   "seeds_table",
   "summary",
   "train",
+  "train_folds",
   "train_seeds",
 ]

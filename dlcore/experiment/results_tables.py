@@ -23,13 +23,17 @@ def results_table(result: Mapping[str, Any], workdir: str | Path) -> str:
 
 
 def seeds_table(
-  results: Mapping[int, Mapping[str, Any]], workdir: str | Path
+  results: Mapping[int, Mapping[str, Any]],
+  workdir: str | Path,
+  unit: str = "seed",
 ) -> str:
   """Returns the mean and the 95% interval of every metric over the seeds.
 
   Args:
-    results: of the runs, by seed.
+    results: of the runs, by seed or fold.
     workdir: the folder of the runs' folders.
+    unit: "seed" or "fold". The training examples of folds overlap, so that
+      their interval is too narrow (Bengio and Grandvalet 2004).
   """
   summaries = list(results.values())
   cells = {}
@@ -38,9 +42,9 @@ def seeds_table(
     mean, half, _ = report.estimates.interval(values)
     cells[key] = f"{mean:.4f}" + ("" if half is None else f" ± {half:.4f}")
   names = ", ".join(map(str, results))
-  title = f"the seed {names} alone"
+  title = f"the {unit} {names} alone"
   if len(results) > 1:
-    title = f"mean and 95% interval (Student's t) over the seeds {names}"
+    title = f"mean and 95% interval (Student's t) over the {unit}s {names}"
   seconds = sum(summary["seconds"] for summary in summaries)
   lines = [
     *_grid(cells, width=20),

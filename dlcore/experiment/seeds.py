@@ -42,7 +42,7 @@ def train_seeds(
     UserError: a mistake that the user can fix.
     Stopped: a signal was received, and the state of the run was saved.
   """
-  workdir, first = Path(workdir), int(config["seed"])
+  first = int(config["seed"])
   last = first + count - 1
   greatest = int(RANGES["seed"][1])
   if count < 1 or last > greatest:
@@ -51,20 +51,46 @@ def train_seeds(
       f"got {count}, from the seed {first} on",
       "--seeds=5 trains five runs",
     )
+  seeds = range(first, last + 1)
+  configs = {f"seed_{seed}": {**config, "seed": seed} for seed in seeds}
+  results = train_series(configs, workdir, progress=progress, phases=phases)
+  return dict(zip(seeds, results.values(), strict=True))
+
+
+def train_series(
+  configs: Mapping[str, Mapping[str, Any]],
+  workdir: str | Path,
+  *,
+  progress: bool = True,
+  phases: Phases | None = None,
+) -> dict[str, dict[str, Any]]:
+  """Trains several configs, each in the folder of its name in `workdir`.
+
+  See `train_seeds` for the folders, the page and the other arguments.
+
+  Args:
+    configs: complete trees by the name of the folder, such as `"seed_3"`.
+    workdir: the folder of the runs' folders.
+    progress: whether to show progress on standard error.
+    phases: adds up the wall time of the first run by phase.
+
+  Returns:
+    The results of `train` by name.
+  """
+  workdir = Path(workdir)
   if os.path.exists(workdir / "config.json"):
     raise UserError(
-      f"expected a folder for the runs of several seeds at {workdir}",
+      f"expected a folder for several runs at {workdir}",
       "got the folder of a single run",
       "choose another --workdir",
     )
   results = {}
-  for index, seed in enumerate(range(first, last + 1), 1):
-    folder = workdir / f"seed_{seed}"
+  for index, (name, config) in enumerate(configs.items(), 1):
+    folder = workdir / name
     if progress:
-      logger.info("seed %d (%d of %d): %s", seed, index, count, folder)
-    results[seed] = train(
-      {**config, "seed": seed}, folder, progress=progress, phases=phases
-    )
+      title = name.replace("_", " ")
+      logger.info("%s (%d of %d): %s", title, index, len(configs), folder)
+    results[name] = train(config, folder, progress=progress, phases=phases)
     phases = None
   report.compare([workdir], workdir / "report.html")
   return results

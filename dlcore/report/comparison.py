@@ -1,9 +1,9 @@
-"""The page about several runs: results over seeds, differences."""
+"""The page about several runs: results over seeds or folds, differences."""
 
 from collections.abc import Sequence
 
 from dlcore.report import config_tree, estimates, groups, markup, plots, scores
-from dlcore.report.groups import Comparison, Group, is_finished, seed
+from dlcore.report.groups import Comparison, Group, is_finished, number
 from dlcore.report.json_values import as_number
 from dlcore.report.markup import Markup, tag
 from dlcore.report.metric_display import format_metric
@@ -33,15 +33,15 @@ def head(subject: Comparison) -> Markup:
     values = scores.values(subject.groups[0], key).values()
     estimate = estimates.interval(list(values))
     text = estimates.format_estimate(scores.metric(key), estimate)
-    name = f"{scores.title(key)}, mean{_over(estimate.count)}"
+    name = f"{scores.title(key)}, mean{_over(estimate.count, subject.unit)}"
     parts.append(tag("p", tag("span", name), text, class_="headline"))
   parts += [tag("p", text, class_="warning") for text in subject.warnings]
   return tag("header", *parts)
 
 
 def results(subject: Comparison) -> Markup | None:
-  """Returns the table of means and intervals over seeds by group."""
-  keys = scores.keys(subject.groups)
+  """Returns the table of means and intervals by group."""
+  keys, unit = scores.keys(subject.groups), subject.unit
   costs = ("parameters", "seconds")
   rows: list[list[object]] = []
   for index, group in enumerate(subject.groups):
@@ -51,9 +51,9 @@ def results(subject: Comparison) -> Markup | None:
       cells.append(_mean(key, values) if values else "")
     rows.append([*cells, *(_cost(group, name) for name in costs)])
   names = [scores.title(key) for key in keys[:MAX_METRICS]]
-  parts = [markup.table(["", "seeds", *names, "parameters", "time"], rows)]
+  parts = [markup.table(["", f"{unit}s", *names, "parameters", "time"], rows)]
   if any(len(group.finished) > 1 for group in subject.groups):
-    note = "Mean over the seeds and its 95% interval by Student's t."
+    note = f"Mean over the {unit}s and its 95% interval by Student's t."
     parts.insert(0, tag("p", note, class_="note"))
   if len(keys) > MAX_METRICS:
     note = f"The first {MAX_METRICS} of {len(keys):,} metrics."
@@ -99,14 +99,15 @@ def runs(subject: Comparison) -> Markup | None:
       rows.append(
         [
           color_key(index, run.name),
-          "" if seed(run) is None else seed(run),
+          "" if number(run) is None else number(run),
           *cells,
           "" if step is None else markup.format_number(step),
           "" if best is None else markup.format_number(best),
           "" if time is None else markup.format_duration(time),
         ]
       )
-  head = ["", "seed", *map(scores.title, keys), "steps", "best step", "time"]
+  unit = "number" if subject.unit == "run" else subject.unit
+  head = ["", unit, *map(scores.title, keys), "steps", "best step", "time"]
   return markup.section("Runs", markup.table(head, rows))
 
 
@@ -128,7 +129,7 @@ def _settings(group: Group, versions: bool) -> dict[str, str]:
       for path, text in config_tree.leaves(tree).items():
         values.setdefault(path, {})[text] = None
   return {
-    path: format_items(list(texts), as_range=path == "seed")
+    path: format_items(list(texts), as_range=path in groups.VARIED)
     for path, texts in values.items()
   }
 
@@ -154,8 +155,8 @@ def _subject(of: Sequence[Group]) -> str:
   return ", ".join(filter(None, (*names, count)))
 
 
-def _over(count: int) -> str:
-  return f" over {count} seeds" if count > 1 else " of one seed"
+def _over(count: int, unit: str) -> str:
+  return f" over {count} {unit}s" if count > 1 else f" of one {unit}"
 
 
 def _mean(key: str, values: Sequence[float]) -> str:

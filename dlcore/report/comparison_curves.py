@@ -1,4 +1,4 @@
-"""The curves of several runs in one chart: means over seeds with bands."""
+"""The curves of several runs in one chart: means over runs with bands."""
 
 from collections.abc import Sequence
 
@@ -41,8 +41,9 @@ def curves(subject: Comparison) -> Markup | None:
   keys = [color_key(i, group.name) for i, group in enumerate(subject.groups)]
   parts = [tag("p", *keys, class_="legend")] if len(keys) > 1 else []
   if any(len(_plotted(group)) > 1 for group in subject.groups):
-    note = "Mean over the seeds, with a band from the minimum to the maximum."
-    parts.insert(0, tag("p", note, class_="note"))
+    ends = "with a band from the minimum to the maximum."
+    note = tag("p", f"Mean over the {subject.unit}s, {ends}", class_="note")
+    parts.insert(0, note)
   parts.append(tag("div", *charts, class_="charts"))
   return markup.section("Curves", *parts)
 

@@ -1,4 +1,4 @@
-"""Reads the runs of a comparison: single runs and groups over seeds."""
+"""Reads the runs of a comparison: single runs, groups over seeds or folds."""
 
 import dataclasses
 import os
@@ -17,13 +17,16 @@ MAX_GROUPS = 2 * COLORS
 
 MAX_RUNS = 128
 
-SEED = re.compile(r"seed_\d{1,10}")
+VARIED = ("seed", "data.fold")
+"""Settings in which the runs of a group may differ."""
+
+MEMBER = re.compile(r"(seed|fold)_(\d{1,10})")
 """Name of the folder of a run within the folder of a group."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Runs that differ only in the seed, or a single run."""
+  """Runs that differ only in the seed or in the fold, or a single run."""
 
   name: str
   runs: tuple[Run, ...]
@@ -32,6 +35,11 @@ class Group:
   def finished(self) -> tuple[Run, ...]:
     """The runs that have results."""
     return tuple(member for member in self.runs if is_finished(member))
+
+  @property
+  def unit(self) -> str:
+    """The noun for one of the runs, `"fold"` or `"seed"`."""
+    return "seed" if None in map(fold, self.runs) else "fold"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +53,17 @@ class Comparison:
   remarks: tuple[str, ...]
   """Omitted files and runs, with the reasons."""
 
+  @property
+  def unit(self) -> str:
+    """The noun for one of the runs, `"run"` if the groups differ in it."""
+    units = {group.unit for group in self.groups}
+    return units.pop() if len(units) == 1 else "run"
+
 
 def is_group(folder: str | Path) -> bool:
-  """Returns whether `folder` is not a run but contains runs over seeds."""
+  """Returns whether `folder` is not a run but contains several."""
   folder = Path(folder)
-  return not _is_run(folder) and any(_seed_folders(folder))
+  return not _is_run(folder) and any(_member_folders(folder))
 
 
 def read(folders: Sequence[str | Path]) -> Comparison:
@@ -75,7 +89,7 @@ def read(folders: Sequence[str | Path]) -> Comparison:
   for name, path, runs in zip(names, paths, members, strict=True):
     remarks += [
       f"{name}/{link.name} is omitted: it is a link"
-      for link in _seed_folders(path, links=True)
+      for link in _member_folders(path, links=True)
       if runs != [path]
     ]
     groups.append(_read_group(name, runs, path, remarks))
@@ -96,6 +110,20 @@ def seed(member: Run) -> int | None:
   return value if is_seed else None
 
 
+def fold(member: Run) -> int | None:
+  """Returns the fold of a cross-validation, None for other runs."""
+  section = as_mapping(member.config.get("data"))
+  values = section.get("folds"), section.get("fold")
+  if any(not isinstance(v, int) or isinstance(v, bool) for v in values):
+    return None
+  return values[1] if values[0] else None
+
+
+def number(member: Run) -> int | None:
+  """Returns the fold of a run, or else its seed, if the config has it."""
+  return seed(member) if fold(member) is None else fold(member)
+
+
 def component(member: Run, section: str) -> str:
   """Returns the `name` in a section of the config, such as the task, or ''."""
   return str(as_mapping(member.config.get(section)).get("name") or "")
@@ -112,10 +140,23 @@ def _is_run(folder: Path) -> bool:
   return os.path.lexists(folder / "config.json")
 
 
-def _seed_folders(folder: Path, links: bool = False) -> list[Path]:
-  """Returns the folders of seeds by number, either plain folders or links."""
+def same_tests(groups: Sequence[Group]) -> bool:
+  """Returns whether all groups have the same test examples, by checksum.
+
+  The folds of one group have different ones, but those of two groups may agree.
+  """
+  checksums = [frozenset(test_checksums(group)) for group in groups]
+  several = any(
+    len(known) > 1 and group.unit != "fold"
+    for known, group in zip(checksums, groups, strict=True)
+  )
+  return not several and len(set(filter(None, checksums))) <= 1
+
+
+def _member_folders(folder: Path, links: bool = False) -> list[Path]:
+  """Returns the folders of runs by number, either plain folders or links."""
   try:
-    paths = [path for path in folder.iterdir() if SEED.fullmatch(path.name)]
+    paths = [path for path in folder.iterdir() if MEMBER.fullmatch(path.name)]
     paths = [path for path in paths if path.is_dir()]
   except (OSError, ValueError):  # ValueError for a null byte in the path.
     return []
@@ -124,8 +165,8 @@ def _seed_folders(folder: Path, links: bool = False) -> list[Path]:
 
 
 def _run_folders(folder: Path) -> list[Path]:
-  """Returns the folder itself if it is a run, else its seed folders."""
-  runs = [folder] if _is_run(folder) else _seed_folders(folder)
+  """Returns the folder itself if it is a run, else those of its runs."""
+  runs = [folder] if _is_run(folder) else _member_folders(folder)
   if not runs:
     raise UserError(
       f"expected a run folder (config.json) or a group (seed_0) at {folder}",
@@ -188,8 +229,10 @@ def _mismatch(member: Run, others: Sequence[Run]) -> str:
   if not (member.config or member.summary or member.curves):
     return "its files are not readable"
   for other in others:
-    if seed(member) is not None and seed(member) == seed(other):
-      return f"it has seed {seed(member)}, like {other.name}"
+    same = fold(member) == fold(other) and seed(member) == seed(other)
+    if same and number(member) is not None:
+      unit = "seed" if fold(member) is None else "fold"
+      return f"it has {unit} {number(member)}, like {other.name}"
     if _tasks_differ(member, other):
       return (
         f"its task is {_task(member)}, that of {other.name} is {_task(other)}"
@@ -228,10 +271,10 @@ def _warnings(groups: Sequence[Group]) -> Iterator[str]:
   for group in groups:
     if differing := _differing(group):
       yield (
-        f"The runs of {group.name} differ in more than the seed: "
+        f"The runs of {group.name} differ in more than the {group.unit}: "
         f"{', '.join(differing[:3])}{' and more' * (len(differing) > 3)}."
       )
-  if len(set().union(*map(test_checksums, groups))) > 1:
+  if not same_tests(groups):
     yield (
       "The runs were tested on different examples: their test metrics are not "
       "comparable."
@@ -245,7 +288,7 @@ def _list(runs: Sequence[Run], limit: int = 8) -> str:
 
 
 def _differing(group: Group) -> list[str]:
-  """Returns the paths of settings, except the seed, that differ in a group."""
+  """Returns the paths of settings that differ but for seed and fold."""
   trees = [
     config_tree.leaves(member.config) for member in group.runs if member.config
   ]
@@ -253,5 +296,5 @@ def _differing(group: Group) -> list[str]:
   return [
     path
     for path in paths
-    if path != "seed" and len({tree.get(path) for tree in trees}) > 1
+    if path not in VARIED and len({tree.get(path) for tree in trees}) > 1
   ]

@@ -31,9 +31,10 @@ def intervals(subject: Comparison) -> Markup | None:
     return None
   names = [subject.groups[index].name for index in values]
   styles = [plots.group_style(index) for index in values]
+  unit = subject.unit
   note = (
-    "Mean over the seeds and its 95% interval by Student's t. The small dots "
-    f"are the seeds, the dashed line is the mean of {names[0]}."
+    f"Mean over the {unit}s and its 95% interval by Student's t. The small "
+    f"dots are the {unit}s, the dashed line is the mean of {names[0]}."
   )
   chart = interval_chart(
     scores.title(key),

@@ -94,10 +94,11 @@ def write(workdir: Path, output: Path | None = None) -> Path:
 
 
 def compare(folders: Sequence[str | Path], output: Path) -> Path:
-  """Writes a page that compares runs, or groups of runs over seeds.
+  """Writes a page that compares runs, or groups of runs over seeds or folds.
 
   Args:
-    folders: of runs, or of groups with runs in `seed_0`, `seed_1`, ...
+    folders: of runs, or of groups with runs in `seed_0`, `seed_1`, ... or in
+      `fold_0`, `fold_1`, ...
     output: the file to write.
 
   Returns:

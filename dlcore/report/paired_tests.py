@@ -1,4 +1,4 @@
-"""Paired t-tests between groups that share seeds, reported in sentences."""
+"""Paired t-tests between groups of the same seeds or folds, in sentences."""
 
 from collections.abc import Mapping
 
@@ -16,10 +16,17 @@ SIGNIFICANT = 0.05
 MIN_P = 1e-4
 """Smaller p values are reported as an inequality."""
 
-NOTE = (
-  "Runs of the same seed are compared in pairs, by the two-sided paired "
-  "t-test. It concerns further seeds on the same data, not other test examples."
+METHOD = (
+  "Runs of the same {} are compared in pairs, by the two-sided paired t-test. "
 )
+
+LIMITS = {
+  "seed": "It concerns further seeds on the same data, not other test "
+  "examples.",
+  "fold": "The training examples of the folds overlap, so that p is too small "
+  "(Dietterich 1998).",
+}
+"""The conclusions that a test does not allow, by the unit of the pairs."""
 
 
 def tests(subject: Comparison) -> Markup | None:
@@ -31,17 +38,18 @@ def tests(subject: Comparison) -> Markup | None:
   verdicts: list[Markup] = []
   untested: dict[str, list[str]] = {}
   for index, other in enumerate(subject.groups[1:], 1):
-    differences = differences_by_seed(first, other, key)
+    differences = paired_differences(first, other, key)
     if reason := _untestable(first, other, differences):
       untested.setdefault(reason, []).append(other.name)
     else:
       name = tag("dt", color_key(index, other.name))
-      verdict = tag("dd", *_verdict(key, differences))
+      verdict = tag("dd", *_verdict(key, differences, first.unit))
       verdicts.append(tag("div", name, verdict))
   parts = []
   if verdicts:
+    note = METHOD.format(first.unit) + LIMITS[first.unit]
     parts = [
-      tag("p", NOTE + _correction(len(verdicts)), class_="note"),
+      tag("p", note + _correction(len(verdicts)), class_="note"),
       tag("dl", *verdicts, class_="verdicts"),
     ]
   parts += [
@@ -51,11 +59,11 @@ def tests(subject: Comparison) -> Markup | None:
   return markup.section(f"Against {first.name}, {scores.title(key)}", *parts)
 
 
-def differences_by_seed(
+def paired_differences(
   first: Group, second: Group, key: str
 ) -> dict[int, float]:
-  """Returns `second - first` of a metric, by seeds of both."""
-  left, right = scores.by_seed(first, key), scores.by_seed(second, key)
+  """Returns `second - first` of a metric, by seeds or folds of both."""
+  left, right = scores.by_number(first, key), scores.by_number(second, key)
   return {seed: right[seed] - left[seed] for seed in left if seed in right}
 
 
@@ -63,10 +71,12 @@ def _untestable(
   first: Group, other: Group, differences: Mapping[int, float]
 ) -> str:
   """Returns why two groups cannot be tested in pairs, or ''."""
-  if len(groups.test_checksums(first) | groups.test_checksums(other)) > 1:
+  if first.unit != other.unit:
+    return "one is over seeds, the other over folds."
+  if not groups.same_tests([first, other]):
     return "their test examples differ."
   if len(differences) < 2:
-    return "a test needs at least two seeds that both have finished."
+    return f"a test needs at least two {first.unit}s that both have finished."
   if not all(np.isfinite(value) for value in differences.values()):
     return "a value is not finite."
   return ""
@@ -81,27 +91,29 @@ def _correction(count: int) -> str:
   )
 
 
-def _verdict(key: str, differences: Mapping[int, float]) -> list[Markup]:
+def _verdict(
+  key: str, differences: Mapping[int, float], unit: str
+) -> list[Markup]:
   values = list(differences.values())
   estimate = estimates.interval(values)
   p = estimates.paired_p(values)
-  seeds = format_items(sorted(differences))
+  over = f"{unit}s ({format_items(sorted(differences))})"
   heading = f"{_format_change(key, estimate)}, {_format_p(p)}"
-  text = _explain(key, estimate, p, seeds)
+  text = _explain(key, estimate, p, over)
   return [tag("b", heading), tag("p", text)]
 
 
 def _explain(
-  key: str, estimate: estimates.Estimate, p: float | None, seeds: str
+  key: str, estimate: estimates.Estimate, p: float | None, pairs: str
 ) -> str:
   mean, half, count = estimate
-  over = f"over the {count} shared seeds ({seeds})"
+  over = f"over the {count} shared {pairs}"
   if p is None:
     same = "result" if mean == 0 else "difference"
     return f"Every pair has the same {same}, {over}: there is nothing to test."
   low, high = mean - (half or 0.0), mean + (half or 0.0)
   share = "less than 0.01%" if p < MIN_P else f"{100 * p:.2g}%"
-  ending = "" if p < SIGNIFICANT else " These seeds do not show a difference."
+  ending = "" if p < SIGNIFICANT else " These runs do not show a difference."
   return (
     f"On average {_format_size(key, abs(mean))} "
     f"{'higher' if mean > 0 else 'lower'}, {over}. The 95% interval of the "

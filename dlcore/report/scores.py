@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dlcore.report.curves import split_order
-from dlcore.report.groups import Group, seed
+from dlcore.report.groups import Group, number
 from dlcore.report.json_values import as_numbers
 from dlcore.report.metric_display import display, rank
 from dlcore.report.run import Run
@@ -48,10 +48,10 @@ def values(group: Group, key: str) -> dict[str, float]:
   return {name: value for name, value in scores.items() if value is not None}
 
 
-def by_seed(group: Group, key: str) -> dict[int, float]:
-  """Returns a final metric of the finished runs, by seed where it is known."""
+def by_number(group: Group, key: str) -> dict[int, float]:
+  """Returns a final metric of the finished runs, by seed or fold if known."""
   scores = values(group, key)
-  pairs = [(seed(run), scores.get(run.name)) for run in group.finished]
+  pairs = [(number(run), scores.get(run.name)) for run in group.finished]
   return {
     known: value
     for known, value in pairs

@@ -68,9 +68,8 @@ def test_images_in_folders_of_a_class_folder_belong_to_the_class(
 ):
   before, _ = load(folder, in_memory_limit=limit)
   for i in range(6):
-    _save(
-      folder / "cat" / "more" / f"{i % 2}" / f"{i}.png", np.zeros((6, 5), "u1")
-    )
+    image = np.full((6, 5), i, "u1")
+    _save(folder / "cat" / "more" / f"{i % 2}" / f"{i}.png", image)
   splits, notes = load(folder, in_memory_limit=limit)
   assert _size(splits) == _size(before) + 6
   assert splits.train.info.schema.classes == ("cat", "dog")
@@ -261,7 +260,7 @@ def test_rotated_images_of_one_size_are_not_cropped(tmp_path, load, suffix):
   for label in "ab":
     for i in range(10):
       path = tmp_path / "own" / label / f"{i}.{suffix}"
-      _save(path, np.zeros((16, 24), np.uint8), exif=exif)
+      _save(path, np.full((16, 24), 20 * i, np.uint8), exif=exif)
   splits, notes = load(tmp_path / "own")
   assert splits.train.arrays["image"].shape[1:] == (24, 16, 1)
   assert notes == ""

@@ -7,12 +7,15 @@ from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.source import Splits, hash_rows
 
 
-def digits(*, valid_fraction: float = 0.1) -> Splits:
+def digits(
+  *, valid_fraction: float = 0.1, folds: int = 0, fold: int = 0
+) -> Splits:
   """Loads 1,797 handwritten digits, uint8 images `[8, 8, 1]` in 10 classes.
 
   The first half (898) is train and the second test, without a shuffle, as in
   scikit-learn's example, whose `SVC(gamma=0.001)` reaches 96.89%: the halves
-  were written by different people. The values 0 to 16 become 0 to 255.
+  were written by different people. The values 0 to 16 become 0 to 255. For the
+  folds of train see `make_splits`.
   """
   lines = sklearn_files.lines("digits.csv.gz")
   rows = np.loadtxt(lines, delimiter=",", dtype=np.int32)
@@ -28,4 +31,6 @@ def digits(*, valid_fraction: float = 0.1) -> Splits:
     name="digits",
     hashes=hash_rows(arrays["image"][:half]),
     valid_fraction=valid_fraction,
+    folds=folds,
+    fold=fold,
   )

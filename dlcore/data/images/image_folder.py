@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.data import bad_examples, cache, holdout, split
+from dlcore.data.assignment import assign
 from dlcore.data.images import decoding
 from dlcore.data.images.attempts import Attempts, attempt, report_unreadable
 from dlcore.data.images.conversion import common_shape, describe_range
@@ -22,6 +23,9 @@ from dlcore.data.images.listing import (
   listing,
 )
 from dlcore.data.source import Splits
+from dlcore.data.split_checks import compare_classes
+from dlcore.data.split_columns import split_columns
+from dlcore.data.split_settings import SplitSettings
 from dlcore.errors import UserError
 
 
@@ -37,6 +41,10 @@ def image_folder(
   on_bad: str = "error",
   valid_fraction: float = 0.1,
   test_fraction: float = 0.2,
+  folds: int = 0,
+  fold: int = 0,
+  duplicates: str = "keep",
+  stratify: bool = True,
   in_memory_limit: int = 2 << 30,
   cache_dir: str = "",
 ) -> Splits:
@@ -63,6 +71,9 @@ def image_folder(
       drops them.
     valid_fraction: share of train to hold out if there is no such folder.
     test_fraction: likewise.
+    folds, fold: number of folds of train, and the one that is test.
+    duplicates: `"move"` moves images that occur in several splits to train.
+    stratify: whether all splits have the same share of each class.
     in_memory_limit: bytes; a larger data set is streamed.
     cache_dir: see `cache.splits`.
 
@@ -70,19 +81,27 @@ def image_folder(
     UserError: a folder or an image is missing or malformed.
   """
   _check_settings(image_size, channels, value_range, on_bad)
+  rule = SplitSettings(
+    valid_fraction,
+    test_fraction,
+    folds=folds,
+    fold=fold,
+    duplicates=duplicates,
+    stratify=stratify,
+  )
+  rule.check()
   folders = folders_of(path, train, valid, test)
   settings = {
     "image_size": image_size,
     "channels": channels,
     "value_range": value_range,
     "on_bad": on_bad,
-    "valid_fraction": valid_fraction,
-    "test_fraction": test_fraction,
   }
   return cache.splits(
     functools.partial(
       _build,
       folders,
+      rule,
       in_memory_limit=in_memory_limit,
       cache_dir=cache_dir,
       **settings,
@@ -91,6 +110,7 @@ def image_folder(
     key={
       "folders": {name: os.path.abspath(at) for name, at in folders.items()},
       **settings,
+      **rule._asdict(),
     },
     files=lambda: [
       item.path for folder in folders.values() for item in listing(folder)[0]
@@ -124,6 +144,7 @@ def _check_settings(
 
 def _build(
   folders: Mapping[str, pathlib.Path],
+  rule: SplitSettings,
   *,
   image_size: int,
   channels: int,
@@ -131,7 +152,6 @@ def _build(
   on_bad: str,
   in_memory_limit: int,
   cache_dir: str,
-  **fractions: float,
 ) -> Splits:
   """Reads and splits the images; see `image_folder`."""
   items, notes = _list_items(folders)
@@ -153,7 +173,7 @@ def _build(
   )
   deep = [item for item, _ in parts["train"].results if headers[item].is_deep]
   if deep and not value_range:
-    value_range = _find_range(parts["train"], deep, cached["train"], fractions)
+    value_range = _find_range(parts["train"], deep, cached["train"], rule)
   count = sum(header.is_deep for header in headers.values())
   if value_range and count:
     conversions.append(describe_range(count, value_range))
@@ -180,8 +200,8 @@ def _build(
     classes=tuple(sorted(labels)), value_range=tuple(value_range) or None
   )
   if in_memory:
-    return _in_memory(parts, schema, notes, **fractions)
-  return _streamed(parts, schema, notes, shape, **fractions)
+    return _in_memory(parts, schema, notes, rule)
+  return _streamed(parts, schema, notes, shape, rule)
 
 
 def _list_items(
@@ -190,7 +210,7 @@ def _list_items(
   """Returns the image files of every split, and notes on them."""
   listings = {name: listing(folder) for name, folder in folders.items()}
   items = {name: part for name, (part, _) in listings.items()}
-  notes = split.compare_classes(
+  notes = compare_classes(
     {name: {item.label for item in part} for name, part in items.items()}
   )
   left_out = sum((counts for _, counts in listings.values()), Counter())
@@ -201,7 +221,7 @@ def _find_range(
   train: Attempts,
   deep: Sequence[Item],
   cached: Callable[[str], Callable[..., list[Any]]],
-  fractions: Mapping[str, float],
+  rule: SplitSettings,
 ) -> tuple[float, ...]:
   """Returns the extremes of the images of 16 or 32 bits that train keeps.
 
@@ -209,14 +229,16 @@ def _find_range(
     train: all images of the folder, of which some are held out.
     deep: those of 16 or 32 bits.
     cached: see `_cached`.
-    fractions: shares of the images to hold out.
+    rule: how the images are divided.
   """
   items = [item for item, _ in train.results]
-  rows = holdout.divide(
+  labels = np.unique([item.label for item in items], return_inverse=True)[1]
+  columns = split_columns(
     holdout.hash_names(item.name for item in items),
-    np.unique([item.label for item in items], return_inverse=True)[1],
-    **fractions,
+    labels=labels,
+    stratify=rule.arguments()["stratify"],
   )
+  rows = assign(columns, rule)
   kept = {items[row] for row in rows["train"]} & set(deep)
   attempts = attempt(
     decoding.value_range, sorted(kept), map_files=cached("image_range")
@@ -240,11 +262,10 @@ def _in_memory(
   parts: Mapping[str, Attempts],
   schema: ImageSchema,
   notes: Sequence[str],
-  **fractions: float,
+  rule: SplitSettings,
 ) -> Splits:
   """Splits decoded images, which `parts` loses to save memory."""
-  arrays = {}
-  names = holdout.hash_names(item.name for item, _ in parts["train"].results)
+  arrays, names = {}, _names(parts)
   for name, part in parts.items():
     labels = _labels(part, schema.classes)
     arrays[name] = {"image": _stack(part), "label": labels}
@@ -253,8 +274,9 @@ def _in_memory(
     schema,
     name="image_folder",
     notes=notes,
-    hashes=names,
-    **fractions,
+    hashes=holdout.hash_names(names["train"]),
+    names=names,
+    **rule.arguments(),
   )
 
 
@@ -273,7 +295,7 @@ def _streamed(
   schema: ImageSchema,
   notes: Sequence[str],
   shape: Sequence[int],
-  **fractions: float,
+  rule: SplitSettings,
 ) -> Splits:
   """Splits images whose hashes are known, to read them by index."""
   labels = {name: _labels(part, schema.classes) for name, part in parts.items()}
@@ -286,16 +308,26 @@ def _streamed(
     streams[name] = split.Stream(
       functools.partial(_read, paths, labels[name], shape, schema.value_range),
       [f"{item.name} {digest}{scaled}" for item, digest in part.results],
+      [f"{item.label} {digest}" for item, digest in part.results],
     )
+  names = _names(parts)
   return split.make_streamed(
     streams,
     schema,
     name="image_folder",
     notes=notes,
-    hashes=holdout.hash_names(item.name for item, _ in parts["train"].results),
+    hashes=holdout.hash_names(names["train"]),
     labels=labels["train"],
-    **fractions,
+    names=names,
+    **rule.arguments(),
   )
+
+
+def _names(parts: Mapping[str, Attempts]) -> dict[str, list[str]]:
+  return {
+    name: [item.name for item, _ in part.results]
+    for name, part in parts.items()
+  }
 
 
 def _labels(part: Attempts, classes: Sequence[str]) -> np.ndarray:

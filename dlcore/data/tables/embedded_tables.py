@@ -8,7 +8,11 @@ from dlcore.data.tables.table_schema import TableSchema
 
 
 def breast_cancer(
-  *, valid_fraction: float = 0.1, test_fraction: float = 0.2
+  *,
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.2,
+  folds: int = 0,
+  fold: int = 0,
 ) -> Splits:
   """Loads 569 tumors, 30 measurements each: malignant or benign."""
   header, *lines = sklearn_files.lines("breast_cancer.csv")
@@ -37,11 +41,17 @@ def breast_cancer(
     hashes=hash_rows(rows),
     valid_fraction=valid_fraction,
     test_fraction=test_fraction,
+    folds=folds,
+    fold=fold,
   )
 
 
 def diabetes(
-  *, valid_fraction: float = 0.1, test_fraction: float = 0.2
+  *,
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.2,
+  folds: int = 0,
+  fold: int = 0,
 ) -> Splits:
   """Loads 442 patients: 10 measurements and the disease one year later.
 
@@ -65,4 +75,6 @@ def diabetes(
     hashes=hash_rows(rows),
     valid_fraction=valid_fraction,
     test_fraction=test_fraction,
+    folds=folds,
+    fold=fold,
   )

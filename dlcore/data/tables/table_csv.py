@@ -1,6 +1,7 @@
 """Loading of CSV files with a header line as training data."""
 
 import dataclasses
+import datetime
 import functools
 import os
 import pathlib
@@ -9,12 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlcore.data import bad_examples, cache, split
+from dlcore.data import bad_examples, cache
 from dlcore.data.source import Arrays, Splits, hash_rows
+from dlcore.data.split import make_splits, split_paths
+from dlcore.data.split_checks import compare_classes
+from dlcore.data.split_settings import SplitSettings
 from dlcore.data.tables import encoding
 from dlcore.data.tables.csv_text import (
   Table,
   check_columns,
+  number,
   open_table,
   read_rows,
 )
@@ -38,6 +43,13 @@ def table_csv(
   on_bad: str = "error",
   valid_fraction: float = 0.1,
   test_fraction: float = 0.2,
+  group: str = "",
+  time: str = "",
+  split: str = "",
+  folds: int = 0,
+  fold: int = 0,
+  duplicates: str = "keep",
+  stratify: bool = True,
   cache_dir: str = "",
 ) -> Splits:
   """Loads a table with numeric or categorical columns and one target column.
@@ -51,7 +63,8 @@ def table_csv(
     train, valid, test: in place of `path`, a file per split; missing ones are
       held out of train.
     target: the column to predict.
-    columns: the input columns; empty for all but the target.
+    columns: the input columns; empty for all but the target and those that
+      `group`, `time` and `split` name.
     categorical: the input columns that are encoded one-hot.
     task: `"classification"`, `"regression"` or `"auto"`, which is
       classification if the target contains text or at most 20 distinct
@@ -64,14 +77,33 @@ def table_csv(
       `"skip"` drops them.
     valid_fraction: share of train to hold out if there is no file for it.
     test_fraction: likewise.
+    group: a column; rows of one group, such as a patient, stay in one split.
+    time: a column of numbers or dates; the latest rows are test, those before
+      them valid.
+    split: a column that names the split, see `SPLIT_NAMES`.
+    folds, fold: number of folds of train, and the one that is test.
+    duplicates: `"move"` moves rows that occur in several splits to train.
+    stratify: whether all splits have the same share of each class.
     cache_dir: see `cache.splits`.
 
   Raises:
     UserError: a file, a column or a row is missing or malformed.
   """
-  paths = split.split_paths(path, train, valid, test)
+  paths = split_paths(path, train, valid, test)
   check_choice("task", task, TASKS)
   bad_examples.check_on_bad(on_bad)
+  rule = SplitSettings(
+    valid_fraction,
+    test_fraction,
+    group,
+    time,
+    split,
+    folds,
+    fold,
+    duplicates,
+    stratify,
+  )
+  rule.check()
   settings = {
     "target": target,
     "columns": columns,
@@ -79,15 +111,14 @@ def table_csv(
     "task": task,
     "shift": shift,
     "on_bad": on_bad,
-    "valid_fraction": valid_fraction,
-    "test_fraction": test_fraction,
   }
   return cache.splits(
-    functools.partial(_build, paths, **settings),
+    functools.partial(_build, paths, rule, **settings),
     name="table_csv",
     key={
       "paths": {name: os.path.abspath(file) for name, file in paths.items()},
       **settings,
+      **rule._asdict(),
     },
     files=paths.values,
     folder=cache_dir,
@@ -109,6 +140,7 @@ class Split(NamedTuple):
 
 def _build(
   paths: Mapping[str, pathlib.Path],
+  rule: SplitSettings,
   *,
   target: str,
   columns: Sequence[str],
@@ -116,12 +148,12 @@ def _build(
   task: str,
   shift: bool,
   on_bad: str,
-  valid_fraction: float,
-  test_fraction: float,
 ) -> Splits:
   """Reads and splits the tables; see `table_csv`."""
   tables = {name: open_table(file) for name, file in paths.items()}
-  names = _input_columns(tables["train"], target, columns, categorical)
+  train = tables["train"]
+  check_columns(train, list(filter(None, (rule.group, rule.time, rule.split))))
+  names = _input_columns(train, target, columns, categorical, rule)
   files = {
     name: Split(table, [*names, target]) for name, table in tables.items()
   }
@@ -154,15 +186,52 @@ def _build(
   if shift:
     schema = _with_offsets(schema, values["train"])
   parts = {name: _to_arrays(part, schema) for name, part in values.items()}
-  return split.make_splits(
+  lines = encoded["train"].lines
+  return make_splits(
     parts,
     schema,
     name="table_csv",
     notes=[*notes, *schema.describe_offsets(target), *skipped],
     hashes=_hashes(values["train"], parts["train"], schema),
-    valid_fraction=valid_fraction,
-    test_fraction=test_fraction,
+    names={
+      name: [f"{files[name].table.path.name}:{line}" for line in part.lines]
+      for name, part in encoded.items()
+    },
+    groups=_cells(train, rule.group, lines),
+    times=_times(_cells(train, rule.time, lines)),
+    assigned=_cells(train, rule.split, lines),
+    **rule.arguments(),
   )
+
+
+def _cells(table: Table, column: str, lines: np.ndarray) -> list[str] | None:
+  """Returns the cells of a column in some lines, or None without a column."""
+  if not column:
+    return None
+  kept = set(lines.tolist())
+  rows = read_rows(table, [column])
+  return [row.cells[0] for row in rows if row.line in kept]
+
+
+def _times(cells: list[str] | None) -> np.ndarray | list[str] | None:
+  """Returns cells that are all numbers, or all dates, as such."""
+  if cells is None or not all(cells):
+    return cells
+  numbers = list(map(number, cells))
+  if None not in numbers:
+    return np.array(numbers)
+  try:
+    return np.array([_seconds(cell) for cell in cells])
+  except ValueError:
+    return cells
+
+
+def _seconds(cell: str) -> float:
+  """Returns an ISO 8601 date as seconds since 1970, in UTC without a zone."""
+  date = datetime.datetime.fromisoformat(cell)
+  return (
+    date if date.tzinfo else date.replace(tzinfo=datetime.UTC)
+  ).timestamp()
 
 
 def _hashes(
@@ -240,7 +309,7 @@ def _describe(
     for name, file in files.items()
     if name != "train"
   }
-  missing = split.compare_classes({"train": classes, **others})
+  missing = compare_classes({"train": classes, **others})
   schema = dataclasses.replace(schema, target="label", classes=classes)
   return schema, [*notes, *equal, *missing]
 
@@ -266,7 +335,11 @@ def _categories(
 
 
 def _input_columns(
-  table: Table, target: str, columns: Sequence[str], categorical: Sequence[str]
+  table: Table,
+  target: str,
+  columns: Sequence[str],
+  categorical: Sequence[str],
+  rule: SplitSettings,
 ) -> list[str]:
   """Returns the names of the input columns."""
   if not target:
@@ -276,7 +349,8 @@ def _input_columns(
       nearest("", table.header),
     )
   check_columns(table, [target, *columns, *categorical])
-  names = list(columns) or [name for name in table.header if name != target]
+  others = {target, rule.group, rule.time, rule.split}
+  names = list(columns) or [name for name in table.header if name not in others]
   if not names or target in names or set(categorical) - set(names):
     raise UserError(
       "expected columns without the target, and categorical among them",

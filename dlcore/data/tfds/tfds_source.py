@@ -13,6 +13,7 @@ import numpy as np
 
 from dlcore.data import cache, holdout, split
 from dlcore.data.source import Arrays, Splits
+from dlcore.data.split_settings import SplitSettings
 from dlcore.data.tfds import preparation
 from dlcore.data.tfds.record_reader import Reader, open_readers
 from dlcore.errors import UserError
@@ -37,6 +38,8 @@ def tfds_source(
   image_size: int = 0,
   value_range: tuple = (),
   valid_fraction: float = 0.1,
+  folds: int = 0,
+  fold: int = 0,
   in_memory_limit: int = IN_MEMORY_LIMIT,
   cache_dir: str = "",
 ) -> Splits:
@@ -63,6 +66,7 @@ def tfds_source(
       require it.
     valid_fraction: share of train to hold out if there is no validation
       split, stratified by class; 0 for no validation split.
+    folds, fold: see `make_splits`.
     in_memory_limit: bytes; a larger data set is streamed.
     cache_dir: see `cache.splits`.
 
@@ -75,6 +79,8 @@ def tfds_source(
       "got an empty string",
       'for example builder="mnist"',
     )
+  rule = SplitSettings(valid_fraction, folds=folds, fold=fold)
+  rule.check()
   root = _data_dir(data_dir)
   # Not the whole of `root`, which may hold other data sets.
   folder = root / builder.split("/")[0].split(":")[0]
@@ -95,11 +101,14 @@ def tfds_source(
     verify=verify,
   )
   return cache.splits(
-    functools.partial(
-      _build, prepare, selection, valid_fraction, in_memory_limit
-    ),
+    functools.partial(_build, prepare, selection, rule, in_memory_limit),
     name=folder.name,
-    key={**selection, "valid_fraction": valid_fraction},
+    key={
+      **selection,
+      "valid_fraction": valid_fraction,
+      "folds": folds,
+      "fold": fold,
+    },
     files=lambda: [path for path in folder.rglob("*") if path.is_file()],
     folder=cache_dir,
     max_bytes=in_memory_limit,
@@ -139,7 +148,7 @@ tfds_builder.__dict__["__signature__"] = inspect.Signature(
 def _build(
   prepare: Callable[[], Any],
   selection: Mapping[str, Any],
-  valid_fraction: float,
+  rule: SplitSettings,
   in_memory_limit: int,
 ) -> Splits:
   """Prepares, reads and splits a data set.
@@ -147,8 +156,8 @@ def _build(
   Args:
     prepare: returns the prepared builder of TFDS.
     selection: see `record_reader.open_readers`.
-    valid_fraction: see `tfds_source`.
-    in_memory_limit: likewise.
+    rule: how train is divided.
+    in_memory_limit: see `tfds_source`.
   """
   readers = open_readers(prepare(), selection)
   features = readers["train"].features
@@ -162,9 +171,10 @@ def _build(
       features.schema,
       name=features.name,
       hashes=hashes,
-      valid_fraction=valid_fraction,
+      **rule.arguments(),
     )
-  holds_out = "valid" not in readers and valid_fraction > 0
+  holds_out = "valid" not in readers and rule.valid_fraction > 0
+  holds_out |= rule.folds > 0
   return split.make_streamed(
     {
       name: split.Stream(reader, reader.names())
@@ -174,7 +184,7 @@ def _build(
     name=features.name,
     hashes=hashes,
     labels=readers["train"].labels() if holds_out else None,
-    valid_fraction=valid_fraction,
+    **rule.arguments(),
   )
 
 
