@@ -372,3 +372,47 @@ def test_numbers_that_float32_would_merge_keep_apart(table):
   error = np.sort(features) + plan.offset - times
   assert np.abs(error).max() < 1e-3
   assert np.abs(np.sort(targets) + schema.target_offset - times).max() < 1e-3
+
+
+def test_groups_times_and_named_splits_decide_the_rows(table):
+  group = [f"g{i % 20}" for i in range(200)]
+  columns = _columns(g=group, t=range(200), x=range(200))
+  splits, _ = table(columns, group="g", exclude=("t",))
+  schema = splits.train.info.schema
+  assert not [name for name in schema.columns if name.startswith("g")]
+  x = schema.columns.index("x")
+  groups = [set(part.arrays["features"][:, x] % 20) for part in splits]
+  assert not groups[0] & groups[1] | groups[0] & groups[2]
+  splits, _ = table(columns, time="t", exclude=("g",))
+  x = splits.train.info.schema.columns.index("x")
+  train, valid, test = (part.arrays["features"][:, x] for part in splits)
+  assert train.max() < valid.min() <= valid.max() < test.min()
+  columns["s"] = ["train", "val", "test", "train"] * 50
+  splits, _ = table(columns, split="s", exclude=("g", "t"))
+  assert [part.size for part in splits] == [100, 50, 50]
+
+
+def test_folds_test_every_row_once_by_its_line(table):
+  columns = _columns(x=range(200))
+  lines = []
+  for fold in range(4):
+    splits, _ = table(columns, folds=4, fold=fold)
+    x = splits.test.info.schema.columns.index("x")
+    rows = splits.test.arrays["features"][:, x].astype(int)
+    names = [f"own.csv:{row + 2}" for row in rows]
+    assert splits.test.names.tolist() == names
+    lines += names
+  assert sorted(lines) == sorted(f"own.csv:{i + 2}" for i in range(200))
+
+
+def test_equal_rows_are_moved_to_train_by_their_cells(table):
+  columns = {name: cells * 2 for name, cells in _columns(100).items()}
+  columns["x"] = [*range(100)] * 2
+  _, notes = table(columns)
+  assert "occur in another split" in notes
+  splits, _ = table(columns, duplicates="move")
+  x = splits.train.info.schema.columns.index("x")
+  train, test = (
+    set(part.arrays["features"][:, x]) for part in (splits.train, splits.test)
+  )
+  assert not train & test

@@ -1,17 +1,16 @@
 """The division of the rows of a table into splits."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from dlcore.data.array_schema import ArraySchema
-from dlcore.data.split import make_splits
+from dlcore.data.split_checks import compare_classes
+from dlcore.data.split_plan import Plan, make_plan
 from dlcore.data.tables.column_types import infer, to_names, to_numbers
 from dlcore.data.tables.raw_columns import RawTable
 from dlcore.data.tables.row_selection import Part, row_hashes
 from dlcore.data.tables.table_settings import TableSettings
-from dlcore.data.tables.target_column import Target, to_array
+from dlcore.data.tables.target_column import Target
 from dlcore.errors import UserError
 
 
@@ -20,43 +19,39 @@ def divide(
   names: Sequence[str],
   target: Target,
   settings: TableSettings,
-) -> tuple[dict[str, np.ndarray], list[str]]:
-  """Returns the rows of train and of each split held out of it, and notes.
+) -> tuple[Plan, list[str]]:
+  """Returns the rows of every split, and notes on their classes.
 
-  `make_splits` receives the numbers of the rows in place of the features.
+  Args:
+    parts: the rows by file.
+    names: of the input columns, which with the target decide equal rows.
+    target: its meaning.
+    settings: of the table.
   """
-  train = parts["train"]
-  table = train.table
-  numbers = {
-    split: {
-      "row": np.arange(len(part.target), dtype=np.int32)[:, None],
-      target.array: to_array(part.target, target),
-    }
-    for split, part in parts.items()
-  }
-  options: dict[str, Any] = {
-    "groups": _names(table, settings.group),
-    "times": _times(table, settings),
-    "assigned": _names(table, settings.split),
-    "folds": settings.folds or None,
-    "fold": settings.fold or None,
-    "stratify": None if settings.stratify else False,
-  }
-  splits = make_splits(
-    numbers,
-    ArraySchema(input="row", target=target.array, classes=target.classes),
-    name="table_file",
-    hashes=row_hashes(table, [*names, *target.names]),
-    valid_fraction=settings.valid_fraction,
-    test_fraction=settings.test_fraction,
-    **{name: value for name, value in options.items() if value is not None},
+  used = [*names, *target.names]
+  hashes = {file: row_hashes(part.table, used) for file, part in parts.items()}
+  rule, train = settings.splits, parts["train"]
+  labels = train.target if target.task == "classification" else None
+  plan = make_plan(
+    hashes["train"],
+    labels,
+    list(parts),
+    hashes.__getitem__,
+    groups=_names(train.table, rule.group),
+    times=_times(train.table, settings),
+    assigned=_names(train.table, rule.split),
+    **rule.arguments(),
   )
-  rows = {
-    split: source.arrays["row"][:, 0]
-    for split, source in splits._asdict().items()
-    if source and (split == "train" or split not in parts)
-  }
-  return rows, list(splits.train.info.notes)
+  notes = list(plan.notes)
+  if len(target.classes) == 1:
+    notes.append(f"all examples have the class {target.classes[0]!r}")
+  if labels is not None:
+    found = {
+      split: [target.classes[int(i)] for i in np.unique(labels[rows])]
+      for split, rows in plan.of_train().items()
+    }
+    notes += compare_classes(found, strict=plan.keeps_classes)
+  return plan, notes
 
 
 def _names(table: RawTable, column: str) -> np.ndarray | None:
@@ -69,13 +64,13 @@ def _names(table: RawTable, column: str) -> np.ndarray | None:
 
 def _times(table: RawTable, settings: TableSettings) -> np.ndarray | None:
   """Returns the column of times as numbers, NaN where one is missing."""
-  if not settings.time:
+  if not settings.splits.time:
     return None
-  column = table.columns[settings.time]
+  column = table.columns[settings.splits.time]
   found = infer(column, table.decimal, settings.day_first)
   if found.kind not in ("number", "date"):
     raise UserError(
-      f"expected numbers or dates in the column time={settings.time!r}",
+      f"expected numbers or dates in the column time={settings.splits.time!r}",
       f"got texts such as {', '.join(map(repr, column.texts[:3]))}",
     )
   return to_numbers(column, found)

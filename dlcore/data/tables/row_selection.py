@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcore.data import bad_examples
 from dlcore.data.source import hash_rows
-from dlcore.data.split import compare_classes
+from dlcore.data.split_checks import compare_classes
 from dlcore.data.tables.plan_fitting import Typed, fit
 from dlcore.data.tables.raw_columns import RawTable
 from dlcore.data.tables.table_plan import ColumnPlan, bad_rows
@@ -28,6 +28,12 @@ class Part(NamedTuple):
 
   weight: np.ndarray | None
   """float64 `[N]`."""
+
+  @property
+  def names(self) -> list[str]:
+    """Name of each row, such as "table.csv:2"."""
+    file = os.path.basename(self.table.path)
+    return [f"{file}:{line}" for line in self.table.lines.tolist()]
 
   def take(self, rows: np.ndarray) -> "Part":
     """Returns some rows."""
@@ -65,12 +71,13 @@ def input_columns(table: RawTable, settings: TableSettings) -> list[str]:
       f"the columns are: {', '.join(table.columns)}"[:400],
     )
   targets = settings.targets or [settings.target]
-  special = [settings.weight, settings.group, settings.time, settings.split]
+  rule = settings.splits
+  special = [settings.weight, rule.group, rule.time, rule.split]
   used = [*targets, *filter(None, special)]
   selected = [*settings.columns, *settings.categorical]
   check_present(table, [*used, *settings.exclude, *selected])
   # A time may be a feature as well; the others would not generalize.
-  apart = {*used, *settings.exclude} - {settings.time} | set(targets)
+  apart = {*used, *settings.exclude} - {rule.time} | set(targets)
   names = [name for name in table.columns if name not in apart]
   names = list(settings.columns) or names
   if not names or apart & set(selected) or set(settings.categorical) - {*names}:

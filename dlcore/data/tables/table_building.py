@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from dlcore.data import bad_examples
-from dlcore.data.source import Arrays, Splits, take_rows
-from dlcore.data.split import make_splits
+from dlcore.data.array_source import from_arrays
+from dlcore.data.normalization import statistics
+from dlcore.data.source import Arrays, Splits
+from dlcore.data.split_plan import gather, name_examples
 from dlcore.data.tables import encoding
 from dlcore.data.tables.column_types import infer
 from dlcore.data.tables.plan_fitting import Typed, fit, scaled
@@ -55,7 +57,8 @@ def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
     for name in names
   }
   parts, notes = select_rows(tables, typed, target, settings)
-  rows, divided = divide(parts, names, target, settings)
+  divided, of_splits = divide(parts, names, target, settings)
+  rows = divided.of_train()["train"]
   size = sum(len(part.target) for part in parts.values())
   kept = {
     name: found._replace(column=parts["train"].table.columns[name])
@@ -63,7 +66,7 @@ def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
   }
   plans, of_columns = fit(
     kept,
-    rows["train"],
+    rows,
     size=size,
     categorical=settings.categorical,
     chosen=settings.chosen,
@@ -75,12 +78,24 @@ def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
       f"got none: {bad_examples.shorten(of_columns, '; ')}",
       "name columns in categorical to use them in any case",
     )
-  values = parts["train"].target[rows["train"]]
+  values = parts["train"].target[rows]
   schema = _schema(plans, target, values, settings)
-  arrays = _arrays(parts, rows, plans, target, schema.target_offset or 0.0)
   files = [note for table in tables.values() for note in table.notes]
   notes = [*files, *notes, *_describe_target(target, schema), *of_columns]
-  return _finish(arrays, schema, [*notes, *divided], settings)
+  arrays = {file: _arrays(part, target, schema) for file, part in parts.items()}
+  splits = {
+    split: gather(arrays, pieces) for split, pieces in divided.rows.items()
+  }
+  schema = _normalized(schema, splits["train"])
+  sources = {
+    split: from_arrays(
+      of_split, name="table_file", schema=schema, notes=[*notes, *of_splits]
+    )
+    for split, of_split in splits.items()
+  }
+  sizes = {file: len(part.target) for file, part in parts.items()}
+  lines = {file: part.names for file, part in parts.items()}
+  return name_examples(Splits(**sources), divided, lines, sizes)
 
 
 def _target_names(settings: TableSettings) -> Sequence[str]:
@@ -146,33 +161,30 @@ def _schema(
   )
 
 
-def _arrays(
-  parts: Mapping[str, Part],
-  rows: Mapping[str, np.ndarray],
-  plans: Sequence[ColumnPlan],
-  target: Target,
-  offset: float,
-) -> dict[str, Arrays]:
-  """Returns the arrays of every split, float32 but for int32 labels.
-
-  Args:
-    parts: by file.
-    rows: of train and of each split that is held out of it.
-    plans: of the features.
-    target: its meaning.
-    offset: number to subtract from the target.
-  """
-  arrays: dict[str, Arrays] = {}
-  for file, part in parts.items():
-    of_file: dict[str, np.ndarray] = {
-      "features": encode_table(plans, part.table.columns, len(part.target)),
-      target.array: to_array(part.target - offset, target),
-    }
-    if part.weight is not None:
-      of_file["weight"] = part.weight.astype(np.float32)
-    splits = rows if file == "train" else {file: np.arange(len(part.target))}
-    arrays |= {split: take_rows(of_file, at) for split, at in splits.items()}
+def _arrays(part: Part, target: Target, schema: TableSchema) -> Arrays:
+  """Returns the arrays of the rows of a file, float32 but for int32 labels."""
+  offset = schema.target_offset or 0.0
+  arrays = {
+    "features": encode_table(schema.plan, part.table.columns, len(part.target)),
+    target.array: to_array(part.target - offset, target),
+  }
+  if part.weight is not None:
+    arrays["weight"] = part.weight.astype(np.float32)
   return arrays
+
+
+def _normalized(schema: TableSchema, train: Arrays) -> TableSchema:
+  """Returns the schema with the statistics of train.
+
+  Only numbers and times are normalized: the others have mean 0, deviation 1.
+  """
+  moments, numbers = statistics(train), scaled(schema.plan)
+  columns = moments["normalization"]
+  moments["normalization"] = {
+    "mean": np.where(numbers, columns["mean"], 0.0).tolist(),
+    "std": np.where(numbers, columns["std"], 1.0).tolist(),
+  }
+  return dataclasses.replace(schema, **moments)
 
 
 def _describe_target(target: Target, schema: TableSchema) -> list[str]:
@@ -190,39 +202,3 @@ def _describe_target(target: Target, schema: TableSchema) -> list[str]:
       "rounding to float32"
     )
   return notes
-
-
-def _finish(
-  arrays: Mapping[str, Arrays],
-  schema: TableSchema,
-  notes: Sequence[str],
-  settings: TableSettings,
-) -> Splits:
-  """Returns the sources, in which only numbers and times are normalized."""
-  moved = settings.duplicates != "keep"
-  splits = make_splits(
-    arrays,
-    schema,
-    name="table_file",
-    notes=tuple(dict.fromkeys(notes)),
-    valid_fraction=0.0,
-    test_fraction=0.0,
-    **{"duplicates": settings.duplicates} if moved else {},
-  )
-  normalized = scaled(schema.plan)
-  sources = {}
-  for name, source in splits._asdict().items():
-    if source:
-      moments = source.info.schema.normalization
-      own = dataclasses.replace(
-        source.info.schema,
-        normalization={
-          "mean": np.where(normalized, moments["mean"], 0.0).tolist(),
-          "std": np.where(normalized, moments["std"], 1.0).tolist(),
-        },
-      )
-      info = source.info._replace(
-        schema=own, notes=tuple(dict.fromkeys(source.info.notes))
-      )
-      sources[name] = source._replace(info=info)
-  return Splits(**sources)

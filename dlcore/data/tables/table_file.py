@@ -9,6 +9,7 @@ from typing import Any
 from dlcore.data import cache
 from dlcore.data.source import Splits
 from dlcore.data.split import split_paths
+from dlcore.data.split_settings import SplitSettings
 from dlcore.data.tables.arrow_files import dataset_splits
 from dlcore.data.tables.table_building import build_splits
 from dlcore.data.tables.table_settings import TableSettings
@@ -94,10 +95,30 @@ def table_file(
   Raises:
     UserError: a file, a column or a row is missing or malformed.
   """
-  # Every keyword of the signature but those of the paths and of the cache.
-  arguments = dict(locals())
+  rule = SplitSettings(
+    valid_fraction,
+    test_fraction,
+    group,
+    time,
+    split,
+    folds,
+    fold,
+    duplicates,
+    stratify,
+  )
   settings = TableSettings(
-    **{name: arguments[name] for name in TableSettings._fields}
+    target=target,
+    targets=targets,
+    columns=columns,
+    exclude=exclude,
+    categorical=categorical,
+    weight=weight,
+    task=task,
+    target_transform=target_transform,
+    missing=missing,
+    on_bad=on_bad,
+    day_first=day_first,
+    splits=rule,
   )
   settings.check()
   paths = _paths(path, train, valid, test)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dlcore.data import bad_examples
+from dlcore.data.split_settings import SplitSettings
 from dlcore.errors import check_choice
 
 TASKS = ("auto", "classification", "regression", "multilabel")
 
 
 class TableSettings(NamedTuple):
-  """The settings of `table_file`, in the order of its arguments."""
+  """The settings of `table_file`, with those of its splits as one."""
 
   target: str
   targets: Sequence[str]
@@ -23,15 +24,7 @@ class TableSettings(NamedTuple):
   missing: str
   on_bad: str
   day_first: bool
-  valid_fraction: float
-  test_fraction: float
-  group: str
-  time: str
-  split: str
-  folds: int
-  fold: int
-  duplicates: str
-  stratify: bool
+  splits: SplitSettings
 
   @property
   def chosen(self) -> set[str]:
@@ -49,3 +42,4 @@ class TableSettings(NamedTuple):
     transforms = ("auto", "none", "log")
     check_choice("target_transform", self.target_transform, transforms)
     bad_examples.check_on_bad(self.on_bad)
+    self.splits.check()
