@@ -47,6 +47,7 @@ from dlcore.data.split_settings import SplitSettings
 from dlcore.data.subset import limit
 from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
+from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
 from dlcore.errors import UserError, check_settings, check_types, lookup
@@ -101,6 +102,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "kmnist": functools.partial(tfds_source, "kmnist"),
   "mnist": functools.partial(tfds_source, "mnist"),
   "table_csv": table_csv,
+  "table_file": table_file,
   "tfds": tfds_builder,
 }
 """Data sets by name; the keyword arguments of an entry are its settings."""

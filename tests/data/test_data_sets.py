@@ -17,6 +17,7 @@ NEED_FILES = {
   "kmnist",
   "mnist",
   "table_csv",
+  "table_file",
   "tfds",
 }
 """Data sets whose own tests write their files."""

@@ -166,6 +166,7 @@ DATASETS = {
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
+  "table_file": Row("table_file", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
 }
 

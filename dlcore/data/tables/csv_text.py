@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from dlcore.data.tables.text_lines import read_lines
 from dlcore.errors import UserError, nearest
 
 MAX_COLUMNS = 1 << 16
@@ -49,8 +50,8 @@ def open_table(path: pathlib.Path) -> Table:
   """
   if not os.path.isfile(path):
     raise UserError("expected a CSV file", f"got no file at {str(path)!r}")
-  delimiter = _delimiter(path)
-  rows = _parse(path, delimiter)
+  delimiter = find_delimiter(path)
+  rows = parse_rows(path, delimiter)
   _, names = next(rows, (0, []))
   if len(names) > MAX_COLUMNS:
     raise UserError(
@@ -101,7 +102,7 @@ def read_rows(table: Table, names: Sequence[str]) -> Iterator[Row]:
   """
   check_columns(table, names)
   positions = [table.header[name] for name in names]
-  count, rows = len(table.header), _parse(table.path, table.delimiter)
+  count, rows = len(table.header), parse_rows(table.path, table.delimiter)
   next(rows, None)
   for line, fields in rows:
     if len(fields) == count:
@@ -119,14 +120,14 @@ def number(cell: str) -> float | None:
     return None
 
 
-def _delimiter(path: pathlib.Path) -> str:
+def find_delimiter(path: pathlib.Path) -> str:
   """Returns the separator that occurs most often in the first line."""
-  for first in _lines(path):
+  for first in read_lines(path, MAX_ROW):
     return max(",;\t", key=first.count)
   return ","
 
 
-def _parse(
+def parse_rows(
   path: pathlib.Path, delimiter: str
 ) -> Iterator[tuple[int, list[str]]]:
   """Yields line number, from 1, and stripped fields of the rows with text."""
@@ -136,7 +137,7 @@ def _parse(
 
   def lines() -> Iterator[str]:
     nonlocal length
-    for line in _lines(path):
+    for line in read_lines(path, MAX_ROW):
       length += len(line)
       if length > MAX_ROW:
         raise csv.Error(f"more than {MAX_ROW:,} characters in a row")
@@ -151,25 +152,6 @@ def _parse(
   except csv.Error as error:
     raise UserError(
       f"expected a table in {path}", f"got line {previous_end + 1}: {error}"
-    ) from error
-
-
-def _lines(path: pathlib.Path) -> Iterator[str]:
-  """Yields the lines of a text file; long ones arrive in pieces.
-
-  A quoted field keeps its line breaks, as newlines.
-  """
-  try:
-    with path.open(encoding="utf-8-sig") as file:
-      while line := file.readline(MAX_ROW + 1):
-        yield line
-  except OSError as error:
-    raise UserError(
-      f"expected a readable file at {path}", f"got: {error.strerror or error}"
-    ) from error
-  except UnicodeDecodeError as error:
-    raise UserError(
-      f"expected UTF-8 text in {path}", f"got {error}", "save it as UTF-8"
     ) from error
 
 

@@ -9,7 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from dlcore.data import bad_examples, json_fields
-from dlcore.data.info import DataInfo, Inputs, ReadBatch, Schema
+from dlcore.data.info import (
+  DataInfo,
+  Inputs,
+  Normalization,
+  ReadBatch,
+  Schema,
+)
 from dlcore.data.tables.csv_text import Row, open_table, read_rows
 from dlcore.data.tables.encoding import (
   Encoder,
@@ -18,7 +24,19 @@ from dlcore.data.tables.encoding import (
   number_encoder,
   to_features,
 )
+from dlcore.data.tables.plan_json import flag, plan_from_json, plan_to_json
+from dlcore.data.tables.table_plan import ColumnPlan
+from dlcore.data.tables.table_reading import (
+  column_cells,
+  read_frame,
+  read_planned,
+)
 from dlcore.errors import UserError
+
+TRANSFORMS = ("none", "log")
+
+_ADDED = ("plan", "multilabel", "target_transform")
+"""Fields that files written before they were added lack."""
 
 
 class Column(NamedTuple):
@@ -42,6 +60,12 @@ class Column(NamedTuple):
     if self.categories is None:
       return number_encoder
     return category_encoder(self.categories)
+
+
+def _transform(value: Any) -> str:
+  if value not in TRANSFORMS:
+    raise ValueError
+  return value
 
 
 def _columns(value: Any) -> tuple[Column, ...]:
@@ -68,6 +92,10 @@ class TableSchema(Schema):
     "columns": json_fields.names,
     "encoding": _columns,
     "offsets": json_fields.numbers,
+    "plan": plan_from_json,
+    "multilabel": flag,
+    "target_transform": _transform,
+    "transformed_normalization": json_fields.target_statistics,
   }
 
   input: str = "features"
@@ -81,6 +109,19 @@ class TableSchema(Schema):
   offsets: tuple[float, ...] | None = None
   """Number that is subtracted from each of the F features in float64, before
   it is rounded to float32. `normalization` is that of the differences."""
+
+  plan: tuple[ColumnPlan, ...] = ()
+  """Encoding of typed columns, in place of `encoding` and `offsets`."""
+
+  multilabel: bool = False
+  """Whether the target is float32 `[N, C]`, 1 for each class of an example."""
+
+  target_transform: str = "none"
+  """"log" if a regression learns the logarithm of its target. The array is in
+  the target's own units."""
+
+  transformed_normalization: Normalization | None = None
+  """Mean and standard deviation of the transformed target of train."""
 
   @property
   def file_columns(self) -> tuple[Column, ...]:
@@ -107,12 +148,15 @@ class TableSchema(Schema):
   def read(
     self, paths: Sequence[Path], info: DataInfo, rows: int
   ) -> Iterator[ReadBatch]:
-    """Reads CSV files with the columns of the training data.
+    """Reads tables with the columns of the training data.
 
     Other columns, such as the target, are ignored.
     """
     for path in paths:
       try:
+        if self.plan:
+          yield from read_planned(path, self.plan, self.input, rows)
+          continue
         rows_of_file = _open_rows(path, self)
         while piece := list(itertools.islice(rows_of_file, rows)):
           features, names, errors = _encode(piece, path, self)
@@ -120,6 +164,27 @@ class TableSchema(Schema):
           yield ReadBatch(names, arrays, errors)
       except UserError as error:
         yield ReadBatch([], None, [(str(path), "; ".join(error.lines))])
+
+  def read_frame(self, frame: Any, rows: int) -> Iterator[ReadBatch]:
+    """Reads a data frame or a dict of columns, as `read` does a file.
+
+    Args:
+      frame: an object with `columns` and `[name]`, such as a DataFrame of
+        pandas, or a mapping from names to sequences.
+      rows: largest number of examples in a batch.
+
+    Raises:
+      UserError: a column is missing, or the columns differ in length.
+    """
+    if self.plan:
+      yield from read_frame(frame, self.plan, self.input, rows)
+      return
+    columns = column_cells(frame, [part.name for part in self.file_columns])
+    cells = zip(*columns.values(), strict=True)
+    every = (Row(i, list(row), "") for i, row in enumerate(cells))
+    while piece := list(itertools.islice(every, rows)):
+      features, names, errors = _encode(piece, "row", self)
+      yield ReadBatch(names, {self.input: features} if names else None, errors)
 
   def position(self, name: str, index: Sequence[int]) -> str:
     """Returns the name of the column for a message."""
@@ -140,6 +205,11 @@ class TableSchema(Schema):
     width = sum(len(column.features) for column in self.encoding)
     if self.encoding and width != shape[0]:
       raise ValueError(f"encoding={width} of {shape[0]} features")
+    planned = sum(len(part.features) for part in self.plan)
+    if self.plan and planned != shape[0]:
+      raise ValueError(f"plan={planned} of {shape[0]} features")
+    if self.target_transform != "none" and not self.transformed_normalization:
+      raise ValueError(f"target_transform={self.target_transform!r} alone")
     if self.offsets is not None and len(self.offsets) != shape[0]:
       raise ValueError(f"offsets={len(self.offsets)} of {shape[0]} features")
 
@@ -154,7 +224,12 @@ class TableSchema(Schema):
       }
       for column in self.encoding
     ]
-    return {**super().to_json(), "encoding": entries}
+    content = {**super().to_json(), "encoding": entries}
+    content["plan"] = plan_to_json(self.plan)
+    for name in _ADDED:
+      if getattr(self, name) == getattr(type(self), name):
+        content.pop(name, None)
+    return content
 
 
 def read_table(
