@@ -54,6 +54,11 @@ class DataInfo(NamedTuple):
   """The other arrays, as `inputs`: `{"label": ((), "int32")}`. Empty if they
   are unknown, as in run folders of earlier versions."""
 
+  class_counts: tuple[int, ...] = ()
+  """Number of examples of each class of the schema, or with each of several
+  labels. Empty if they are unknown: without classes, in streams, and in run
+  folders of earlier versions."""
+
   def max_rows(self, limit: int) -> int:
     """Returns the largest batch size up to `limit` that fits in 256 MiB."""
     return max(1, min(limit, MAX_BATCH_BYTES // max(1, example_bytes(self))))
@@ -87,6 +92,7 @@ class Schema:
     "input": json_fields.text,
     "target": json_fields.text,
     "classes": json_fields.names,
+    "multilabel": json_fields.flag,
     "normalization": json_fields.statistics,
     "target_normalization": json_fields.target_statistics,
     "target_offset": json_fields.number,
@@ -104,6 +110,10 @@ class Schema:
 
   classes: tuple[str, ...] = ()
   """Class names in the order of the labels; empty without classes."""
+
+  multilabel: bool = False
+  """Whether an example has any number of the classes: the target is `[N, C]`,
+  1 for each class that it has and 0 for the others."""
 
   normalization: Normalization | None = None
   """Lists of the mean and standard deviation over the training split, per

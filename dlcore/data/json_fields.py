@@ -56,6 +56,16 @@ def names(value: Any) -> tuple[str, ...]:
   return tuple(text(name) for name in _list(value))
 
 
+def flag(value: Any) -> bool:
+  """Returns a bool."""
+  return _checked(value, isinstance(value, bool))
+
+
+def counts(value: Any) -> tuple[int, ...]:
+  """Returns a tuple of integers that are at least 0."""
+  return tuple(count(number) for number in _list(value))
+
+
 def number(value: Any) -> float:
   """Returns a finite number."""
   return _finite(value)

@@ -11,6 +11,7 @@ from dlcore.data.source import Arrays
 from dlcore.errors import UserError, check_settings
 from dlcore.report_arrays import Read
 from dlcore.task import Task
+from dlcore.tasks.assessment import Assessable
 
 INPUT_ARGUMENTS: Mapping[str, Callable[[DataInfo], Any]] = {
   "input": lambda info: info.schema.input,
@@ -24,6 +25,14 @@ def no_arrays(
 ) -> Arrays:
   """Returns an empty dict: the default of `TaskKind.report_arrays`."""
   del split, rows, targets, info, read
+  return {}
+
+
+def no_settings(
+  rows: Arrays, targets: Arrays, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns an empty dict: the default of `TaskKind.tune`."""
+  del rows, targets, settings
   return {}
 
 
@@ -53,6 +62,15 @@ class TaskKind(NamedTuple):
   """`(split, predictions, targets, info, read)` -> the arrays that the report
   shows; `dlcore.report_arrays` lists their names. `read` returns the inputs of
   some examples."""
+
+  tune: Callable[[Arrays, Arrays, Mapping[str, Any]], dict[str, Any]] = (
+    no_settings
+  )
+  """`(predictions, targets, settings)` of the validation split -> settings of
+  `make` that are chosen on it after training, such as `thresholds`."""
+
+  assessable: Assessable | None = None
+  """How scores are compared with the trivial answer; None if they are not."""
 
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
     """Returns the task for data that `info` describes.

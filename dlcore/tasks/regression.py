@@ -1,19 +1,26 @@
 """Regression: one number for every example."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from dlcore import losses, metrics, report_arrays
 from dlcore.data import DataInfo
 from dlcore.data.info import Normalization
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
+from dlcore.metrics import NUMBERS, Predictions, select
 from dlcore.task import Task
 from dlcore.tasks import supervised
+from dlcore.tasks.assessment import Assessable, Trivial, score_function
 from dlcore.tasks.kind import INPUT_ARGUMENTS, TaskKind
 from dlcore.typing import Array, Batch, Metrics
+
+STANDARD = ("loss", "mae", "rmse", "r2")
+"""The metrics that are always measured."""
 
 
 def regression(
@@ -22,6 +29,8 @@ def regression(
   input: str = "features",  # noqa: A002  the name of the array in the batch
   normalization: Normalization | None = None,
   target_normalization: Normalization | None = None,
+  target_offset: float = 0.0,
+  metrics: Sequence[str] = (),
 ) -> Task:
   """Returns the task of predicting a number by least squares.
 
@@ -35,12 +44,15 @@ def regression(
     normalization: mean and deviation of the input, see
       `model_calls.make_inputs`.
     target_normalization: `{"mean": m, "std": s}` of the target, or None.
+    target_offset: number that was subtracted from the target, for `mape`.
+    metrics: names of further metrics, see `metrics.METRICS`.
 
   Returns:
     A task whose batches hold the input and `target`, float32 `[B]` or `[B, 1]`.
     Its `predict` returns `{"prediction": float32 [B]}` in the target's units.
   """
   scale = dict(target_normalization or {"mean": 0.0, "std": 1.0})
+  selection = select(metrics, NUMBERS, exclude=STANDARD)
 
   def normalize(target: Array) -> Array:
     return (target - scale["mean"]) / scale["std"]
@@ -60,17 +72,28 @@ def regression(
       "_squared_target": jnp.square(target),
     }
 
+  def predict(outputs: Array) -> dict[str, Array]:
+    return {"prediction": outputs[:, 0] * scale["std"] + scale["mean"]}
+
+  def with_units(rows: Predictions) -> Predictions:
+    units = {"center": scale["mean"], "scale": scale["std"]}
+    return {**rows, **units, "offset": target_offset or 0.0}
+
+  def sums(outputs: Array, batch: Batch, weights: Array) -> Metrics:
+    target = _column(batch["target"])
+    return selection.sums(with_units(predict(outputs)), target, weights)
+
   return supervised.make_task(
     model,
     input=input,
     loss=loss,
     metrics=measure,
-    predict=lambda outputs: {
-      "prediction": outputs[:, 0] * scale["std"] + scale["mean"]
-    },
+    predict=predict,
     normalization=normalization,
     output_shape=("B", 1),
-    derived=_derived,
+    sums=sums,
+    derived=lambda sums: _derived(sums) | selection.derived(sums),
+    score=score_function(selection, with_units, "target"),
   )
 
 
@@ -87,10 +110,23 @@ def _column(target: Array) -> Array:
 def _derived(sums: Metrics) -> dict[str, float]:
   """Returns the root mean squared error and R^2."""
 
-  mean = {name: metrics.mean(pair) for name, pair in sums.items()}
+  names = ("loss", "_squared_error", "_target", "_squared_target")
+  mean = {name: metrics.mean(sums[name]) for name in names}
   variance = mean["_squared_target"] - mean["_target"] ** 2
   explained = 1 - mean["loss"] / variance if variance > 0 else math.nan
   return {"rmse": math.sqrt(mean["_squared_error"]), "r2": explained}
+
+
+def _trivial(info: DataInfo) -> Trivial | None:
+  """Returns the mean of the targets of train."""
+  scale = info.schema.target_normalization
+  if scale is None or np.ndim(scale["mean"]):
+    return None
+  mean, offset = scale["mean"], info.schema.target_offset or 0.0
+  return Trivial(
+    f"always the mean, {mean + offset:.4g}",
+    {"prediction": np.asarray(mean), "offset": offset},
+  )
 
 
 def _check_data(info: DataInfo) -> None:
@@ -142,9 +178,11 @@ REGRESSION = TaskKind(
   data_arguments={
     **INPUT_ARGUMENTS,
     "target_normalization": lambda info: info.schema.target_normalization,
+    "target_offset": lambda info: info.schema.target_offset,
   },
   model_arguments=lambda info: {"num_classes": 1},
   check_data=_check_data,
   to_json=_to_json,
   report_arrays=_report_arrays,
+  assessable=Assessable(NUMBERS, "target", dict, _trivial),
 )
