@@ -11,9 +11,9 @@ from dlcore.metrics.weighted_sums import Predictions
 LEVEL = 0.95
 RESAMPLES = 200
 
-MAX_VALUES = 1 << 24
-"""Predictions of all resamples that metrics of ranks sort; beyond it they have
-no interval."""
+MAX_SORTED, MAX_SUMMED = 1 << 24, 1 << 28
+"""Numbers of predictions of all resamples, above which metrics of ranks, and
+those of sums, have no interval: they would take more than a few seconds."""
 
 MAX_ROWS = 1 << 22
 """Weights of the resamples that are in memory at a time."""
@@ -40,19 +40,27 @@ def intervals(
     seed: of the resamples.
 
   Returns:
-    `(low, high)` by name, without metrics that are undefined in a resample.
+    `(low, high)` by name, without metrics that are undefined in a resample,
+    and those of too many examples.
   """
   size = len(weights)
   random = np.random.default_rng(seed)
   values: dict[str, list[float]] = {}
-  shapes = [np.size(array) for array in predictions.values()]
-  if RESAMPLES * max(shapes) > MAX_VALUES:
+  total = RESAMPLES * max(np.size(array) for array in predictions.values())
+  if total > MAX_SORTED:
     selection = selection._replace(scored={})
+  if total > MAX_SUMMED:
+    selection = selection._replace(summed={})
+  if not (selection.summed or selection.scored):
+    return {}
   step = max(1, min(RESAMPLES, MAX_ROWS // size))
   for start in range(0, RESAMPLES, step):
     rows = min(step, RESAMPLES - start)
-    counts = random.multinomial(size, np.full(size, 1 / size), rows)
-    drawn = counts * np.asarray(weights, np.float64)
+    counts = [
+      np.bincount(random.integers(0, size, size), minlength=size)
+      for _ in range(rows)
+    ]
+    drawn = np.stack(counts) * np.asarray(weights, np.float64)
     sums = selection.sums(predictions, targets, drawn)
     for row in range(rows):
       own = {

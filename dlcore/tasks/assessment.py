@@ -3,6 +3,7 @@
 All of it is computed on the host from the predictions of a split.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class Assessment(NamedTuple):
   """The context of the scores of a split."""
 
   trivial: Mapping[str, float]
-  """Value of the trivial answer for each metric."""
+  """Value of the trivial answer for each metric that it has."""
 
   intervals: Mapping[str, tuple[float, float]]
   """The 95% interval of each metric, see `metrics.intervals`."""
@@ -86,6 +87,7 @@ def assess(
   if trivial is not None:
     constant = of_each_example(trivial.prediction, len(target))
     values = selection.values(constant, target, weights)
+    values = {n: value for n, value in values.items() if math.isfinite(value)}
   return Assessment(
     trivial=values,
     intervals=metrics.intervals(selection, predictions, target, weights),

@@ -1,6 +1,6 @@
 """Decisions for classes or labels from their logits, and their thresholds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -18,6 +18,12 @@ DEFAULT = 0.5
 """Threshold of a label without one of its own."""
 
 Thresholds = tuple[float, ...]
+
+Column = tuple[np.ndarray, np.ndarray]
+"""Probabilities and truth of one label, both `[N]`."""
+
+Tune = Callable[[Arrays, Arrays], dict[str, Any]]
+"""`(predictions, targets)` of a whole split -> settings of the task."""
 
 
 def decide_class(logits: Array, thresholds: Thresholds = ()) -> Array:
@@ -77,41 +83,51 @@ def check_thresholds(
   return tuple(map(float, values))
 
 
-def tune_class(
-  rows: Arrays, targets: Arrays, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-  """Returns the setting `thresholds` for two classes, chosen on validation.
+def tune_class(settings: Mapping[str, Any]) -> Tune | None:
+  """Returns the choice of `thresholds` for two classes; see `TaskKind.tune`.
+
+  More classes get no threshold.
+  """
+
+  def columns(rows: Arrays, targets: Arrays) -> list[Column]:
+    probabilities = rows["probabilities"]
+    if probabilities.shape[-1] != 2:
+      return []
+    return [(probabilities[:, 1], targets["label"] == 1)]
+
+  return _tuner(settings, columns)
+
+
+def tune_labels(settings: Mapping[str, Any]) -> Tune | None:
+  """Returns the choice of `thresholds`, one for each label."""
+
+  def columns(rows: Arrays, targets: Arrays) -> list[Column]:
+    truth = targets["label"] > 0.5
+    return list(zip(rows["probabilities"].T, truth.T, strict=True))
+
+  return _tuner(settings, columns)
+
+
+def _tuner(
+  settings: Mapping[str, Any],
+  columns: Callable[[Arrays, Arrays], list[Column]],
+) -> Tune | None:
+  """Returns the function that chooses thresholds, None if it is off.
 
   Args:
-    rows: predictions of a whole split.
-    targets: its other arrays.
-    settings: those of the task; `tune_thresholds` names the criterion.
+    settings: of the task; `tune_thresholds` names the criterion.
+    columns: `(predictions, targets)` -> a column for each threshold.
   """
-  probabilities = rows["probabilities"]
-  criterion = settings.get("tune_thresholds", "")
-  if not criterion or probabilities.shape[-1] != 2:
-    return {}
-  column = (probabilities[:, 1], targets["label"] == 1)
-  return {"thresholds": _tune([column], targets.get("weight"), criterion)}
-
-
-def tune_labels(
-  rows: Arrays, targets: Arrays, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-  """Returns the setting `thresholds`, one for each label; see `tune_class`."""
   criterion = settings.get("tune_thresholds", "")
   if not criterion:
-    return {}
-  columns = zip(rows["probabilities"].T, targets["label"].T > 0.5, strict=True)
-  return {"thresholds": _tune(list(columns), targets.get("weight"), criterion)}
+    return None
 
+  def tune(rows: Arrays, targets: Arrays) -> dict[str, Any]:
+    weights = targets.get("weight")
+    thresholds = [
+      best_threshold(probabilities, positive, weights, criterion=criterion)
+      for probabilities, positive in columns(rows, targets)
+    ]
+    return {"thresholds": thresholds} if thresholds else {}
 
-def _tune(
-  columns: Sequence[tuple[np.ndarray, np.ndarray]],
-  weights: np.ndarray | None,
-  criterion: str,
-) -> Thresholds:
-  return tuple(
-    best_threshold(probabilities, positive, weights, criterion=criterion)
-    for probabilities, positive in columns
-  )
+  return tune

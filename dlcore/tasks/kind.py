@@ -28,12 +28,12 @@ def no_arrays(
   return {}
 
 
-def no_settings(
-  rows: Arrays, targets: Arrays, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-  """Returns an empty dict: the default of `TaskKind.tune`."""
-  del rows, targets, settings
-  return {}
+def no_tuning(
+  settings: Mapping[str, Any],
+) -> Callable[[Arrays, Arrays], dict[str, Any]] | None:
+  """Returns None: the default of `TaskKind.tune`."""
+  del settings
+  return None
 
 
 class TaskKind(NamedTuple):
@@ -63,11 +63,12 @@ class TaskKind(NamedTuple):
   shows; `dlcore.report_arrays` lists their names. `read` returns the inputs of
   some examples."""
 
-  tune: Callable[[Arrays, Arrays, Mapping[str, Any]], dict[str, Any]] = (
-    no_settings
-  )
-  """`(predictions, targets, settings)` of the validation split -> settings of
-  `make` that are chosen on it after training, such as `thresholds`."""
+  tune: Callable[
+    [Mapping[str, Any]], Callable[[Arrays, Arrays], dict[str, Any]] | None
+  ] = no_tuning
+  """`settings` -> the function that chooses further settings of `make` after
+  training, such as `thresholds`, from the predictions and the targets of the
+  validation split; None if these settings ask for nothing."""
 
   assessable: Assessable | None = None
   """How scores are compared with the trivial answer; None if they are not."""

@@ -227,14 +227,15 @@ def test_the_tuned_threshold_is_the_best_one_on_the_split():
   variables = task.init(KEY, batch)
   rows = jax.device_get(task.predict(*variables, batch, KEY))
   tune = tasks.TASKS["classification"].tune
-  assert tune(rows, batch, {"tune_thresholds": ""}) == {}
-  [threshold] = tune(rows, batch, {"tune_thresholds": "f1"})["thresholds"]
+  assert tune({"tune_thresholds": ""}) is None
+  choose = tune({"tune_thresholds": "f1"})
+  [threshold] = choose(rows, batch)["thresholds"]
   p, y = rows["probabilities"][:, 1], batch["label"]
   best = max(sk.f1_score(y, p >= cut) for cut in p)
   assert sk.f1_score(y, p >= threshold) == pytest.approx(best)
   three = make_source("classification")
   p = {"probabilities": np.full((SIZE, 3), 1 / 3)}
-  assert tune(p, three.arrays, {"tune_thresholds": "f1"}) == {}
+  assert choose(p, three.arrays) == {}
 
 
 @pytest.mark.parametrize(
@@ -296,3 +297,18 @@ def test_offset_targets_have_the_percentage_error_of_the_true_ones():
     TARGETS + 100.0, np.asarray(rows["prediction"]) + 100.0
   )
   assert values["mape"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_each_label_has_a_threshold_of_its_own():
+  source = make_source("multilabel")
+  choose = tasks.TASKS["multilabel"].tune({"tune_thresholds": "f1"})
+  p = 1 / (1 + np.exp(-FEATURES))
+  thresholds = choose({"probabilities": p}, source.arrays)["thresholds"]
+  for column, truth, threshold in zip(p.T, SEVERAL.T, thresholds, strict=True):
+    best = max(sk.f1_score(truth, column >= cut) for cut in column)
+    assert sk.f1_score(truth, column >= threshold) == pytest.approx(best)
+  task = make("multilabel", source, thresholds=thresholds)
+  batch = source.read(np.arange(8, dtype=np.int32))
+  rows = task.predict(*task.init(KEY, batch), batch, KEY)
+  expected = rows["probabilities"] >= np.float32(thresholds)
+  np.testing.assert_array_equal(rows["predicted"], expected)
