@@ -78,6 +78,8 @@ def focal_factor(cross_entropy: Array, gamma: Array | float) -> Array:
     cross_entropy: of the labels, `-log(p)` in nats, `[...]`.
     gamma: at least 0, may be traced; 0 gives factors of 1.
   """
+  if isinstance(gamma, int | float) and gamma == 0:
+    return jnp.ones_like(cross_entropy)
   # The power of 0 has an infinite slope for exponents below 1.
   missing = jnp.maximum(-jnp.expm1(-cross_entropy), 1e-12)
   return missing**gamma

@@ -98,6 +98,7 @@ METRICS: dict[str, Metric] = {
   "f1_weighted": _counted(class_counts.weighted_f1),
   "kappa": Metric(classes=Sums(count_classes, class_counts.cohen_kappa)),
   "log_loss": LOG_LOSS,
+  "loss": LOG_LOSS,  # Of the tasks of classes and of labels.
   "mae": Metric(numbers=mean_of(number_errors.absolute_error)),
   "mape": Metric(numbers=mean_of(number_errors.percentage_error)),
   "r2": Metric(numbers=number_errors.R2),

@@ -57,9 +57,9 @@ def explained_squares(
   """
   scale = predictions.get("scale", 1.0)
   centered = (targets - predictions.get("center", 0.0)) / scale
-  errors = squared_error(predictions, targets) / scale**2
+  errors = (predictions["prediction"] - targets) / scale
   return {
-    "error": pair(errors, weights),
+    "error": pair(errors**2, weights),
     "target": pair(centered, weights),
     "square": pair(centered**2, weights),
   }

@@ -4,6 +4,7 @@ Functions of `(predictions, labels)`, with the arrays that `metrics.Metric`
 describes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def label_brier(predictions: Predictions, labels: Any) -> Any:
   return ((predictions["probabilities"] - labels) ** 2).mean(-1)
 
 
-def is_in_top(count: int):
+def is_in_top(count: int) -> Callable[[Predictions, Any], Any]:
   """Returns the function of whether the label is among the most probable.
 
   Of two equal probabilities that of the later class is taken as the larger, as

@@ -53,7 +53,7 @@ def pair(values: Any, weights: Any) -> tuple[Any, Any]:
   """
   xp = values.__array_namespace__()
   count = weights.sum(-1)
-  dtype = weights.dtype
+  dtype = xp.result_type(weights.dtype, xp.float32)
   if weights.ndim > 1:
     return weights @ values.astype(dtype), count
   # Not a matrix product, which accelerators round to fewer bits.

@@ -78,6 +78,8 @@ def assess(
     info: of train.
   """
   kind, target = assessable.kind, targets[assessable.target]
+  if kind == metrics.NUMBERS:
+    target = target.ravel()  # It may be [N, 1].
   known = [n for n in names if getattr(METRICS.get(n), kind, None) is not None]
   selection = metrics.select(known, kind)
   weights = row_weights(targets, len(target))
@@ -152,6 +154,8 @@ def score_function(
   selection: Selection,
   predictions: Callable[[Arrays], Predictions],
   target: str,
+  *,
+  flat: bool = False,
 ) -> Callable[[Arrays, Arrays], dict[str, float]] | None:
   """Returns `Task.score` of the metrics of all predictions; None without any.
 
@@ -159,12 +163,14 @@ def score_function(
     selection: the metrics.
     predictions: rows of `Task.predict` -> the predictions of `metrics.Metric`.
     target: name of the array that is predicted.
+    flat: whether the target `[N, 1]` is one of numbers `[N]`.
   """
   if not selection.scored:
     return None
 
   def score(rows: Arrays, targets: Arrays) -> dict[str, float]:
-    weights = row_weights(targets, len(targets[target]))
-    return selection.score(predictions(rows), targets[target], weights)
+    truth = targets[target].ravel() if flat else targets[target]
+    weights = row_weights(targets, len(truth))
+    return selection.score(predictions(rows), truth, weights)
 
   return score

@@ -93,7 +93,7 @@ def regression(
     output_shape=("B", 1),
     sums=sums,
     derived=lambda sums: _derived(sums) | selection.derived(sums),
-    score=score_function(selection, with_units, "target"),
+    score=score_function(selection, with_units, "target", flat=True),
   )
 
 

@@ -102,7 +102,7 @@ def expected(kind, name, predictions, targets, w):
         return np.mean(
           [sk.brier_score_loss(y[:, c], p[:, c], **s) for c in range(C)]
         )
-      case "log_loss":
+      case "log_loss" | "loss":
         return np.mean([sk.log_loss(y[:, c], p[:, c], **s) for c in range(C)])
   everything = {"labels": range(p.shape[-1])}
   normal = p / p.sum(-1, keepdims=True)
@@ -125,7 +125,7 @@ def expected(kind, name, predictions, targets, w):
       return sk.brier_score_loss(y, p[:, 1], **s)
     case "brier":
       return sk.brier_score_loss(y, normal, **everything, **s)
-    case "log_loss":
+    case "log_loss" | "loss":
       return sk.log_loss(y, normal, **everything, **s)
     case "top_5_accuracy" if two:
       return 1.0
