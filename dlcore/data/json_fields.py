@@ -56,16 +56,6 @@ def names(value: Any) -> tuple[str, ...]:
   return tuple(text(name) for name in _list(value))
 
 
-def flag(value: Any) -> bool:
-  """Returns a bool."""
-  return _checked(value, isinstance(value, bool))
-
-
-def counts(value: Any) -> tuple[int, ...]:
-  """Returns a tuple of integers that are at least 0."""
-  return tuple(count(number) for number in _list(value))
-
-
 def number(value: Any) -> float:
   """Returns a finite number."""
   return _finite(value)
@@ -79,6 +69,16 @@ def numbers(value: Any) -> tuple[float, ...]:
 def count(value: Any) -> int:
   """Returns an integer that is at least 0."""
   return _checked(value, type(value) is int and value >= 0)
+
+
+def flag(value: Any) -> bool:
+  """Returns true or false."""
+  return _checked(value, isinstance(value, bool))
+
+
+def counts(value: Any) -> tuple[int, ...]:
+  """Returns a tuple of integers that are at least 0."""
+  return tuple(count(number) for number in _list(value))
 
 
 def statistics(value: Any) -> dict[str, list[float]]:

@@ -284,6 +284,43 @@ def test_mixed_labels_count_by_their_share():
   jax.tree.map(np.testing.assert_allclose, *sums)
 
 
+def test_a_logarithm_is_learned_and_the_metrics_are_in_units_of_the_target():
+  target = np.exp(FEATURES @ [0.5, 0.2, 0.1]).astype(np.float32)
+  log = np.log(target)
+  settings = {
+    "target_transform": "log",
+    "transformed_normalization": {"mean": log.mean(), "std": log.std()},
+    "target_normalization": {"mean": target.mean(), "std": target.std()},
+  }
+  task = tasks.regression(models.MLP(num_classes=1, widths=()), **settings)
+  mask = np.ones(SIZE, np.float32)
+  mask[-1] = 0
+  batch = {"features": FEATURES, "target": target, "mask": mask}
+  batch["target"][-1] = np.nan
+  params, state = task.init(KEY, batch)
+  outputs = FEATURES @ params["head"]["kernel"] + params["head"]["bias"]
+  expected = np.exp(outputs[:, 0] * log.std() + log.mean())
+  rows = task.predict(params, state, batch, KEY)
+  np.testing.assert_allclose(rows["prediction"], expected, rtol=1e-5)
+
+  @jax.grad
+  def gradient(params):
+    return task.loss(params, state, batch, KEY)[0][0]
+
+  leaves = jax.tree.leaves(gradient(params))
+  assert all(np.isfinite(leaf).all() for leaf in leaves)
+  _, sums = task.evaluate(params, state, batch, KEY)
+  values = metrics.compute(jax.device_get(sums), task.derived)
+  y, p = target[:-1], np.asarray(expected)[:-1]
+  assert values["mae"] == pytest.approx(sk.mean_absolute_error(y, p), rel=1e-4)
+  assert values["r2"] == pytest.approx(sk.r2_score(y, p), rel=1e-4)
+  normalized = (log - log.mean()) / log.std()
+  loss = np.mean((outputs[:-1, 0] - normalized[:-1]) ** 2)
+  assert values["loss"] == pytest.approx(float(loss), rel=1e-4)
+  with pytest.raises(UserError, match="target_transform"):
+    tasks.regression(models.MLP(), target_transform="sqrt")
+
+
 def test_offset_targets_have_the_percentage_error_of_the_true_ones():
   task = tasks.regression(
     models.MLP(num_classes=1, widths=()), target_offset=100.0, metrics=("mape",)
