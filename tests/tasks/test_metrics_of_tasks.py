@@ -301,7 +301,8 @@ def test_a_logarithm_is_learned_and_the_metrics_are_in_units_of_the_target():
   outputs = FEATURES @ params["head"]["kernel"] + params["head"]["bias"]
   expected = np.exp(outputs[:, 0] * log.std() + log.mean())
   rows = task.predict(params, state, batch, KEY)
-  np.testing.assert_allclose(rows["prediction"], expected, rtol=1e-5)
+  prediction = np.asarray(rows["prediction"])[:-1]
+  np.testing.assert_allclose(prediction, expected[:-1], rtol=1e-5)
 
   @jax.grad
   def gradient(params):
