@@ -68,6 +68,23 @@ def sigmoid_cross_entropy(logits: Array, labels: Array) -> Array:
   return positive + negative
 
 
+def focal_factor(cross_entropy: Array, gamma: Array | float) -> Array:
+  """Returns the factor of the focal loss, `(1 - p) ** gamma`, `[...]`.
+
+  A label that is predicted with certainty counts nearly nothing, so that rare
+  and hard ones are not outweighed (Lin et al. 2017, arXiv:1708.02002).
+
+  Args:
+    cross_entropy: of the labels, `-log(p)` in nats, `[...]`.
+    gamma: at least 0, may be traced; 0 gives factors of 1.
+  """
+  if isinstance(gamma, int | float) and gamma == 0:
+    return jnp.ones_like(cross_entropy)
+  # The power of 0 has an infinite slope for exponents below 1.
+  missing = jnp.maximum(-jnp.expm1(-cross_entropy), 1e-12)
+  return missing**gamma
+
+
 def squared_error(predictions: Array, targets: Array) -> Array:
   """Returns `(prediction - target) ** 2`, float32 `[...]`.
 

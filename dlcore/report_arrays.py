@@ -48,7 +48,12 @@ Read = Callable[[np.ndarray], np.ndarray]
 
 
 def classification(
-  split: str, labels: np.ndarray, probabilities: np.ndarray, read: Read
+  split: str,
+  labels: np.ndarray,
+  probabilities: np.ndarray,
+  read: Read,
+  *,
+  prediction: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
   """Returns every prediction of a classifier and its most confident errors.
 
@@ -57,6 +62,7 @@ def classification(
     labels: int `[N]`, the true classes.
     probabilities: float `[N, C]`.
     read: returns the inputs of the worst examples.
+    prediction: int `[N]`, by default the most probable classes.
 
   Returns:
     `split`, `label`, `prediction`, `probability` (of the predicted class,
@@ -65,7 +71,8 @@ def classification(
     (`[M]`).
   """
   probabilities = np.asarray(probabilities, np.float32)
-  prediction = probabilities.argmax(-1)
+  if prediction is None:
+    prediction = probabilities.argmax(-1)
   rows = {
     "label": np.asarray(labels, np.int32),
     "prediction": prediction.astype(np.int32),

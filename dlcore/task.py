@@ -99,7 +99,13 @@ class Task(NamedTuple):
 
   score: Callable[[Any, Any], dict[str, float]] | None = None
   """`(predictions, targets) -> {name: value}` on the host, for metrics of a
-  whole split such as AUC or BLEU; both are dicts of arrays `[N, ...]`."""
+  whole split such as AUC or BLEU; both are dicts of arrays `[N, ...]`: the
+  rows of `predict`, and the arrays of the source but the model's inputs, with
+  `weight` if the data has row weights.
+
+  Before the first step it is called with the first batch too, so that
+  `best_by` can be compared with its names. Where a metric is undefined it
+  returns NaN, which is never the best."""
 
   variables: Callable[[Params, ModelState], dict[str, Any]] = merge_frozen
   """`(params, model_state) -> variables` of the model's own `apply`."""

@@ -32,10 +32,11 @@ Batch = Mapping[str, Any]
 """Arrays `[B, ...]` by name. The names in use:
 
 `image` uint8 or float `[B, Y, X, C]`, `features` float32 `[B, F]`, `input_ids`
-int `[B, T]`, `label` int32 `[B]`, `target` float32 `[B]`, `index` int32 `[B]`
-(the position of the example in its source), `slot` int32 `[B]` (its position
-in the global batch), `begins` bool `[B]` (true where carried state is reset)
-and `mask` float32 `[B]` (0 marks padding).
+int `[B, T]`, `label` int32 `[B]`, or 0 and 1 `[B, C]` for labels that co-occur,
+`target` float32 `[B]`, `weight` float32 `[B]` (of the example in the loss and
+the metrics), `index` int32 `[B]` (the position of the example in its source),
+`slot` int32 `[B]` (its position in the global batch), `begins` bool `[B]` (true
+where carried state is reset) and `mask` float32 `[B]` (0 marks padding).
 """
 
 Metrics = Mapping[str, tuple[Any, Any]]

@@ -13,6 +13,7 @@ from typing import Any
 
 from dlcore.data.array_schema import ArraySchema
 from dlcore.data.array_source import from_arrays, sha256_v0_1
+from dlcore.data.balanced_order import SAMPLINGS, balanced
 from dlcore.data.bucketing import bucketed
 from dlcore.data.holdout import hold_out
 from dlcore.data.images.digits import digits
@@ -54,6 +55,7 @@ from dlcore.errors import UserError, check_settings, check_types, lookup
 
 __all__ = [
   "DATASETS",
+  "SAMPLINGS",
   "SCHEMAS",
   "ArraySchema",
   "Column",
@@ -67,6 +69,7 @@ __all__ = [
   "SplitSettings",
   "Splits",
   "TableSchema",
+  "balanced",
   "batches",
   "bucketed",
   "checksums_from_json",

@@ -26,6 +26,7 @@ from dlcore.data.value_checks import (
   check_target_statistics,
   check_values,
   checked_lengths,
+  count_classes,
   count_examples,
   integer_labels,
 )
@@ -48,6 +49,7 @@ def from_arrays(
   input: str | None = None,  # noqa: A002  the name of the schema's field
   target: str | None = None,
   classes: Sequence[str] | None = None,
+  multilabel: bool | None = None,
   normalization: Normalization | None = None,
   target_normalization: Normalization | None = None,
   sequences: Sequence[str] | None = None,
@@ -67,6 +69,8 @@ def from_arrays(
       inputs of `input_ids`.
     target: the array to predict; by default `label` or `target`.
     classes: names of the classes, if the target holds their numbers.
+    multilabel: whether the target is `[N, C]`, with a 1 for each class that an
+      example has and 0 for the others.
     normalization: `{"mean": [...], "std": [...]}` of the input over the
       training split, per channel for images (on the scale 0 to 1), per column
       for tables.
@@ -100,6 +104,7 @@ def from_arrays(
     "input": input,
     "target": target,
     "classes": classes,
+    "multilabel": multilabel,
     "normalization": normalization,
     "target_normalization": target_normalization,
     "sequences": sequences,
@@ -127,6 +132,7 @@ def from_arrays(
     notes=tuple(notes),
     schema=schema,
     targets=describe_targets(arrays, inputs),
+    class_counts=count_classes(arrays, schema),
   )
   read = functools.partial(take_rows, arrays)
   return Source(size, arrays, read, info, lengths)

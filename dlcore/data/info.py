@@ -54,6 +54,11 @@ class DataInfo(NamedTuple):
   """The other arrays, as `inputs`: `{"label": ((), "int32")}`. Empty if they
   are unknown, as in run folders of earlier versions."""
 
+  class_counts: tuple[int, ...] = ()
+  """Number of examples of each class of the schema, or with each of several
+  labels. Empty if they are unknown: without classes, in streams, and in run
+  folders of earlier versions."""
+
   def max_rows(self, limit: int) -> int:
     """Returns the largest batch size up to `limit` that fits in 256 MiB."""
     return max(1, min(limit, MAX_BATCH_BYTES // max(1, example_bytes(self))))
@@ -91,6 +96,8 @@ class Schema:
     "normalization": json_fields.statistics,
     "target_normalization": json_fields.target_statistics,
     "target_offset": json_fields.number,
+    "target_transform": json_fields.text,
+    "transformed_normalization": json_fields.target_statistics,
     "sequences": json_fields.names,
     "vocab_size": json_fields.count,
   }
@@ -121,6 +128,13 @@ class Schema:
   target_offset: float | None = None
   """Number that was subtracted from the target in float64, before it was
   rounded to float32: to be added to predictions. None without one."""
+
+  target_transform: str = "none"
+  """`"log"` if a regression learns the logarithm of its target. The array is in
+  the target's own units."""
+
+  transformed_normalization: Normalization | None = None
+  """Mean and standard deviation of the transformed target; two floats."""
 
   sequences: tuple[str, ...] = ()
   """Arrays `[N, T, ...]` whose axis 1 is cut to the length of a batch."""

@@ -76,6 +76,11 @@ def flag(value: Any) -> bool:
   return _checked(value, isinstance(value, bool))
 
 
+def counts(value: Any) -> tuple[int, ...]:
+  """Returns a tuple of integers that are at least 0."""
+  return tuple(count(number) for number in _list(value))
+
+
 def statistics(value: Any) -> dict[str, list[float]]:
   """Returns lists of means and of positive standard deviations."""
   mean, std = value["mean"], value["std"]

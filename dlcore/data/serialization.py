@@ -40,6 +40,7 @@ def info_to_json(info: DataInfo) -> dict[str, Any]:
     "inputs": _specs(info.inputs),
     "targets": _specs(info.targets),
     "notes": list(info.notes),
+    "class_counts": list(info.class_counts),
     "schema": info.schema.to_json(),
   }
 
@@ -63,7 +64,8 @@ def info_from_json(content: Mapping[str, Any]) -> DataInfo:
   """
   if "schema" not in content:
     content = _from_v0_1(content)
-  content = {"targets": {}, **content}  # Earlier versions did not write them.
+  # Earlier versions did not write them.
+  content = {"targets": {}, "class_counts": [], **content}
   values = {
     name: json_fields.parse(name, parser, content.get(name))
     for name, parser in _PARSERS.items()
@@ -71,6 +73,11 @@ def info_from_json(content: Mapping[str, Any]) -> DataInfo:
   described = values.pop("schema")
   cls = json_fields.parse("kind", SCHEMAS.__getitem__, described.get("kind"))
   schema = cls.from_json(described, values["inputs"])
+  if len(values["class_counts"]) not in (0, len(schema.classes)):
+    raise ValueError(
+      f"class_counts of {len(values['class_counts'])} numbers for "
+      f"{len(schema.classes)} classes"
+    )
   return DataInfo(**values, schema=schema)
 
 
@@ -106,6 +113,7 @@ _PARSERS = {
   "inputs": json_fields.inputs,
   "targets": json_fields.inputs,
   "notes": json_fields.names,
+  "class_counts": json_fields.counts,
   "schema": _object,
 }
 

@@ -41,7 +41,8 @@ def check_values(batch: Arrays, schema: Schema, name: str) -> None:
 
   Raises:
     UserError: a number is NaN or infinite, a label is not a number or out of
-      range, or a token id is not an integer or out of range.
+      range, a weight is below 0, or a token id is not an integer or out of
+      range.
   """
   for array_name, array in batch.items():
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -54,6 +55,8 @@ def check_values(batch: Arrays, schema: Schema, name: str) -> None:
       )
   if schema.target in batch and schema.classes:
     _check_labels(batch[schema.target], schema, name)
+  if "weight" in batch:
+    _check_weights(batch["weight"], name)
   if schema.input == TOKENS:
     _check_ids(batch, schema.vocab_size, name)
 
@@ -66,8 +69,31 @@ def integer_labels(arrays: Arrays, schema: Schema) -> Arrays:
   return {**arrays, schema.target: labels.astype(np.int32)}
 
 
+def count_classes(arrays: Arrays, schema: Schema) -> tuple[int, ...]:
+  """Returns the number of examples of each class, or with each label.
+
+  Empty without classes, and for targets of another shape.
+  """
+  labels = arrays.get(schema.target)
+  if labels is None or not schema.classes:
+    return ()
+  if schema.multilabel:
+    return tuple((labels > 0.5).sum(0).tolist())
+  if labels.ndim != 1:
+    return ()
+  counts = np.bincount(labels.astype(np.int64), minlength=len(schema.classes))
+  return tuple(counts.tolist())
+
+
 def _check_labels(labels: np.ndarray, schema: Schema, name: str) -> None:
-  largest = len(schema.classes) - 1
+  largest = 1 if schema.multilabel else len(schema.classes) - 1
+  columns = (len(schema.classes),) if schema.multilabel else labels.shape[1:]
+  if labels.shape[1:] != columns:
+    raise UserError(
+      f"expected {schema.target!r} of {name} with a column for each of "
+      f"{columns[0]} classes",
+      f"got the shape {list(labels.shape)}",
+    )
   if labels.dtype.kind not in "biuf":
     raise UserError(
       f"expected labels from 0 to {largest} in {name}",
@@ -86,6 +112,21 @@ def _check_labels(labels: np.ndarray, schema: Schema, name: str) -> None:
       f"({len(wrong)} such labels)",
       "fix or remove those rows",
     )
+
+
+def _check_weights(weights: np.ndarray, name: str) -> None:
+  if weights.ndim != 1 or weights.dtype.kind not in "biuf":
+    got = f"got {weights.dtype} of the shape {list(weights.shape)}"
+  elif weights.min() < 0:
+    got = f"got {weights.min()} in row {weights.argmin()}"
+  else:
+    return
+  raise UserError(
+    f"expected the array 'weight' of {name} to hold the weights of its "
+    "examples, numbers [N] of at least 0",
+    got,
+    "rename an array of another meaning",
+  )
 
 
 def _check_ids(batch: Arrays, vocab_size: int | None, name: str) -> None:

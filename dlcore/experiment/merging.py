@@ -66,6 +66,8 @@ def _like(default: Any, value: Any) -> Any:
       return _tuple(value)
     # The first item stands for all.
     return tuple(_like(default[0], item) for item in value)
+  if default == () and isinstance(value, str):
+    return (value,)  # A word alone, such as class_weights="balanced".
   if isinstance(default, float) and type(value) is int:
     value = float(value)
   if type(value) is not type(default):

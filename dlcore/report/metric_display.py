@@ -25,6 +25,20 @@ METRICS = {
   "loss": Display("loss"),
   "precision": Display("precision", percent=True),
   "recall": Display("recall", percent=True),
+  "balanced_accuracy": Display("balanced accuracy", percent=True),
+  "f1_macro": Display("macro F1", percent=True),
+  "f1_micro": Display("micro F1", percent=True),
+  "f1_weighted": Display("weighted F1", percent=True),
+  "roc_auc": Display("ROC AUC"),
+  "average_precision": Display("average precision"),
+  "kappa": Display("Cohen's kappa"),
+  "spearman": Display("Spearman correlation"),
+  "mape": Display("MAPE", percent=True),
+  "exact_match": Display("exact match", percent=True),
+  "top_5_accuracy": Display("top-5 accuracy", percent=True),
+  "log_loss": Display("log loss"),
+  "brier": Display("Brier score"),
+  "ece": Display("calibration error", percent=True),
 }
 """By name. The first that a run has is its main metric; a metric that is not
 listed is a number with four digits, or a percentage if it is an accuracy."""

@@ -23,6 +23,9 @@ def head(run: Run) -> Markup:
     name = tag("span", f"{split} {display(metric).title}")
     text = format_metric(metric, value, digits=1)
     parts.append(tag("p", name, text, class_="headline"))
+  warnings = run.summary.get("warnings")
+  for warning in warnings if isinstance(warnings, list) else ():
+    parts.append(tag("p", str(warning), class_="warning"))
   if run.summary.get("finished") is not True:
     parts.append(tag("p", _unfinished(run), class_="warning"))
   return tag("header", *parts)
@@ -31,30 +34,63 @@ def head(run: Run) -> Markup:
 def headline(run: Run) -> tuple[str, str, float] | None:
   """Returns split, name and value of the main metric, or None."""
   results = _results(run)
+  best_by = as_mapping(run.config.get("training")).get("best_by")
+  chosen = str(best_by).removeprefix("-")
   for split in ("test", "valid", "train", *results):
     if scores := results.get(split):
       metric = min(scores, key=rank)
+      if chosen in scores and chosen != "loss":  # Loss is the default.
+        metric = chosen
       return split, metric, scores[metric]
   return None
 
 
 def results(run: Run) -> Markup | None:
-  """Returns the metrics of every split, and steps, time and parameters."""
+  """Returns the metrics of every split, and steps, time and parameters.
+
+  The last split has its intervals and the scores of the trivial answer, if the
+  run has them.
+  """
   scores = _results(run)
   splits = sorted(scores, key=split_order)[:MAX_SPLITS]
   metrics = dict.fromkeys(metric for s in splits for metric in scores[s])
+  context = _context(run, splits[-1]) if splits else {}
   rows: list[list[object]] = []
   for metric in metrics:
     values = [scores[split].get(metric) for split in splits]
     cells = [
       "" if value is None else format_metric(metric, value) for value in values
     ]
+    cells += [column.get(metric, "") for column in context.values()]
     rows.append([display(metric).title, *cells])
   parts = [_costs(run)]
   if rows:
-    parts.append(markup.table(["", *splits], rows))
+    parts.append(markup.table(["", *splits, *context], rows))
   title = "Result" if run.summary.get("metrics") else "So far"
   return markup.section(title, *filter(None, parts)) if any(parts) else None
+
+
+def _context(run: Run, split: str) -> dict[str, dict[str, str]]:
+  """Returns further columns: the 95% intervals and the trivial answer."""
+  prefix = f"{split}/"
+  bounds = {
+    key.removeprefix(prefix): list(map(as_number, pair))
+    for key, pair in as_mapping(run.summary.get("intervals")).items()
+    if key.startswith(prefix) and isinstance(pair, list) and len(pair) == 2
+  }
+  intervals = {
+    metric: " to ".join(format_metric(metric, value) for value in pair)
+    for metric, pair in bounds.items()
+    if None not in pair
+  }
+  trivial = {
+    key.removeprefix(prefix): format_metric(key.removeprefix(prefix), value)
+    for key, value in as_numbers(run.summary.get("trivial")).items()
+    if key.startswith(prefix)
+  }
+  answer = str(run.summary.get("trivial_answer") or "trivial answer")
+  columns = {f"95% interval, {split}": intervals, answer[:80]: trivial}
+  return {title: column for title, column in columns.items() if column}
 
 
 def phases(run: Run) -> Markup | None:

@@ -3,25 +3,33 @@
 A new kind of task is a function that calls `make_task`, and a row of `TASKS`.
 """
 
+from dlcore.tasks.assessment import Assessable, Assessment, Trivial, assess
 from dlcore.tasks.classification import CLASSIFICATION, classification
 from dlcore.tasks.kind import TaskKind
+from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.supervised import make_task
 from dlcore.tasks.transforms import augmented, freeze, variables
 
 __all__ = [
   "TASKS",
+  "Assessable",
+  "Assessment",
   "TaskKind",
+  "Trivial",
+  "assess",
   "augmented",
   "classification",
   "freeze",
   "make_task",
+  "multilabel",
   "regression",
   "variables",
 ]
 
 TASKS: dict[str, TaskKind] = {
   "classification": CLASSIFICATION,
+  "multilabel": MULTILABEL,
   "regression": REGRESSION,
 }
 """Kinds of tasks by name."""

@@ -1,8 +1,8 @@
 """Classification: one of C classes for every example."""
 
 import math
-from collections.abc import Callable, Sequence
-from numbers import Real
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,10 +14,17 @@ from dlcore.data import DataInfo
 from dlcore.data.info import Normalization
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError, check_choice
+from dlcore.metrics import CLASSES, Predictions, select
 from dlcore.task import Task
-from dlcore.tasks import supervised
-from dlcore.tasks.kind import TaskKind
-from dlcore.typing import Array, Batch
+from dlcore.tasks import class_decisions, supervised
+from dlcore.tasks.assessment import Assessable, Trivial, score_function
+from dlcore.tasks.class_loss import class_loss, mix_labels
+from dlcore.tasks.class_weights import resolve_weights
+from dlcore.tasks.kind import INPUT_ARGUMENTS, TaskKind
+from dlcore.typing import Array, Batch, Metrics
+
+STANDARD = ("loss", "accuracy")
+"""The metrics that are always measured."""
 
 
 def classification(
@@ -26,7 +33,12 @@ def classification(
   input: str = "image",  # noqa: A002  the name of the array in the batch
   normalization: Normalization | None = None,
   label_smoothing: Array | float = 0.0,
-  class_weights: Sequence[float] = (),
+  class_weights: Sequence[float] | str = (),
+  class_counts: Sequence[int] = (),
+  focal_gamma: Array | float = 0.0,
+  thresholds: Sequence[float] = (),
+  tune_thresholds: str = "",
+  metrics: Sequence[str] = (),
   views: tuple[str, ...] = (),
 ) -> Task:
   """Returns the task of predicting the class of an input.
@@ -42,20 +54,36 @@ def classification(
       `model_calls.make_inputs`.
     label_smoothing: 0 to below 1 (Szegedy et al. 2016, arXiv:1512.00567); may
       be traced.
-    class_weights: weight of each class in the training loss; empty for 1.
+    class_weights: weight of each class in the training loss; empty for 1,
+      `"balanced"` for weights in inverse proportion to `class_counts`.
+    class_counts: number of examples of each class in train.
+    focal_gamma: exponent of the focal loss, see `losses.focal_factor`; 0 is
+      off; may be traced.
+    thresholds: the least probability of the second of two classes with which it
+      is predicted, one number; empty for the more probable class.
+    tune_thresholds: criterion of a threshold that is chosen on the validation
+      split after training, a key of `metrics.threshold.CRITERIA`; empty for
+      none. `TaskKind.tune` chooses it.
+    metrics: names of further metrics, see `metrics.METRICS`.
     views: some of `augment.VIEWS`. Evaluation and prediction average the
       probabilities over all of them, `("crops", "flip")` over ten.
 
   Returns:
     A task whose batches hold the input and `label`, int32 `[B]`; those of
     mixed images, see `augment.compose`, `partner_label` and `share` as well.
-    Its `predict` returns `{"probabilities": float32 [B, C]}`.
+    Its `predict` returns `{"probabilities": float32 [B, C]}`, and `predicted`,
+    int32 `[B]`, with a threshold.
 
   Raises:
     UserError: a setting is out of range.
   """
-  _check_smoothing(label_smoothing)
-  class_weights = _check_weights(class_weights)
+  loss = class_loss(
+    label_smoothing=label_smoothing,
+    class_weights=resolve_weights(class_weights, class_counts),
+    focal_gamma=focal_gamma,
+  )
+  limits = class_decisions.check_thresholds(thresholds, tune_thresholds, 1)
+  selection = select(metrics, CLASSES, exclude=STANDARD)
   if views and input != "image":
     raise UserError(
       "expected views to be empty without images",
@@ -65,44 +93,55 @@ def classification(
   for view in views:
     check_choice("views", view, augment.VIEWS)
 
-  def loss(logits: Array, batch: Batch) -> supervised.Values:
-    def cross_entropy(labels: Array) -> Array:
-      return losses.softmax_cross_entropy(logits, labels, label_smoothing)
-
-    def weight(labels: Array) -> Array:
-      # A label of no class has a loss of NaN, which a weight of 0 would hide.
-      return by_class.at[labels].get(
-        mode="fill", fill_value=1, wrap_negative_indices=False
+  def decide(logits: Array) -> Array:
+    if limits and logits.shape[-1] != 2:
+      raise UserError(
+        "expected thresholds to be empty, except for two classes",
+        f"got {limits} for {logits.shape[-1]} classes",
       )
+    return class_decisions.decide_class(logits, limits)
 
-    if not class_weights:
-      return _mixed(batch, cross_entropy)
-    by_class = _class_weight_array(class_weights, logits.shape[-1])
-    mean = _mixed(batch, weight)
-    values = _mixed(batch, lambda at: weight(at) * cross_entropy(at))
-    return values / jnp.where(mean > 0, mean, 1.0), mean
+  def measure(logits: Array, batch: Batch) -> dict[str, Array]:
+    predicted = decide(logits)
+    cross_entropy = partial(losses.softmax_cross_entropy, logits)
+    return {
+      "loss": mix_labels(batch, cross_entropy),
+      "accuracy": mix_labels(batch, lambda labels: predicted == labels),
+    }
+
+  def sums(logits: Array, batch: Batch, weights: Array) -> Metrics:
+    if not selection.summed:
+      return {}
+    probabilities = jax.nn.softmax(logits.astype(jnp.float32))
+    predictions = {"probabilities": probabilities, "predicted": decide(logits)}
+    if "partner_label" not in batch:
+      return selection.sums(predictions, batch["label"], weights)
+    share = batch["share"]
+    parts = (
+      selection.sums(predictions, batch["label"], weights * share),
+      selection.sums(
+        predictions, batch["partner_label"], weights * (1 - share)
+      ),
+    )
+    return jax.tree.map(jnp.add, *parts)
+
+  def predict(logits: Array) -> dict[str, Array]:
+    rows = {"probabilities": jnp.exp(logits)}
+    return rows | ({"predicted": decide(logits)} if limits else {})
 
   return supervised.make_task(
     model,
     input=input,
     loss=loss,
-    metrics=_metrics,
-    predict=lambda logits: {"probabilities": jnp.exp(logits)},
+    metrics=measure,
+    predict=predict,
     normalization=normalization,
     views=[augment.VIEWS[name] for name in views],
     combine=_mean_log_probabilities,
+    sums=sums,
+    derived=selection.derived,
+    score=score_function(selection, _predictions, "label"),
   )
-
-
-def _metrics(logits: Array, batch: Batch) -> dict[str, Array]:
-  """Returns cross-entropy and accuracy of each example, `[B]`."""
-  predicted = jnp.argmax(logits, axis=-1)
-  return {
-    "loss": _mixed(
-      batch, lambda labels: losses.softmax_cross_entropy(logits, labels)
-    ),
-    "accuracy": _mixed(batch, lambda labels: predicted == labels),
-  }
 
 
 def _mean_log_probabilities(logits_of_views: Sequence[Array]) -> Array:
@@ -115,62 +154,37 @@ def _mean_log_probabilities(logits_of_views: Sequence[Array]) -> Array:
   return jax.nn.logsumexp(jnp.stack(parts), axis=0) - math.log(len(parts))
 
 
-def _mixed(batch: Batch, function: Callable[[Array], Array]) -> Array:
-  """Returns `function(labels)` `[B]`; mixed images take the weighted mean."""
-  labels = batch["label"]
-  if labels.ndim != 1:
-    raise UserError(
-      "expected one class for every example, a label [B]",
-      f"got labels of shape {list(labels.shape)}",
-    )
-  values = function(labels)
-  if "partner_label" not in batch:
-    return values
-  share = batch["share"]
-  return share * values + (1 - share) * function(batch["partner_label"])
+def _predictions(rows: Arrays) -> Predictions:
+  """Returns the predictions of `metrics.Metric` from those of a task."""
+  if "predicted" in rows:
+    return rows
+  probabilities = rows["probabilities"]
+  unknown = np.isnan(probabilities).any(-1)
+  predicted = np.where(unknown, -1, probabilities.argmax(-1))
+  return {**rows, "predicted": predicted}
 
 
-def _class_weight_array(weights: Sequence[float], num_classes: int) -> Array:
-  if len(weights) != num_classes:
-    raise UserError(
-      f"expected class_weights of {num_classes} numbers, one per class",
-      f"got {len(weights)}",
-    )
-  return jnp.asarray(weights, jnp.float32)
-
-
-def _check_smoothing(value: Any) -> None:
-  if isinstance(value, jax.Array):  # It may be traced.
-    return
-  if not isinstance(value, Real) or not 0 <= float(value) < 1:
-    raise UserError(
-      "expected label_smoothing from 0 to below 1", f"got {value!r}"
-    )
-
-
-def _check_weights(weights: Any) -> tuple[float, ...]:
-  """Returns the weights of classes as floats.
-
-  Raises:
-    UserError: they are not finite numbers >= 0, one of them above 0.
-  """
-  values = np.asarray(weights, object)
-  if values.ndim != 1 or not all(
-    isinstance(weight, Real) and math.isfinite(weight) for weight in values
-  ):
-    raise UserError(
-      "expected class_weights to be numbers, one per class", f"got {weights!r}"
-    )
-  if len(values) and not min(values) >= 0 < max(values):
-    raise UserError(
-      "expected class_weights to be >= 0, and one of them above 0",
-      f"got {weights!r}",
-    )
-  return tuple(map(float, values))
+def _trivial(info: DataInfo) -> Trivial | None:
+  """Returns the most frequent class of train, with the shares of all."""
+  counts = np.asarray(info.class_counts, np.float64)
+  if not counts.sum():
+    return None
+  best = np.asarray(counts.argmax())
+  shares = (counts / counts.sum()).astype(np.float32)
+  return Trivial(
+    f"always {info.schema.classes[best]!r}",
+    {"probabilities": shares, "predicted": best},
+  )
 
 
 def _check_data(info: DataInfo) -> None:
   classes, target = info.schema.classes, info.schema.target
+  if info.schema.multilabel:
+    raise UserError(
+      "expected data with one class for every example for classification",
+      f"got {info.name!r}, whose examples have several labels",
+      "use the task 'multilabel'",
+    )
   if target == "target":
     raise UserError(
       "expected data with classes for classification",
@@ -192,11 +206,12 @@ def _check_data(info: DataInfo) -> None:
 
 
 def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
-  best = int(np.argmax(row["probabilities"]))
-  values = map(float, row["probabilities"])
+  probabilities = row["probabilities"]
+  best = int(row.get("predicted", np.argmax(probabilities)))
+  values = map(float, probabilities)
   return {
     "label": info.schema.classes[best],
-    "probability": float(row["probabilities"][best]),
+    "probability": float(probabilities[best]),
     "probabilities": dict(zip(info.schema.classes, values, strict=True)),
   }
 
@@ -210,14 +225,24 @@ def _report_arrays(
 ) -> Arrays:
   del info
   return report_arrays.classification(
-    split, targets["label"], rows["probabilities"], read
+    split,
+    targets["label"],
+    rows["probabilities"],
+    read,
+    prediction=rows.get("predicted"),
   )
 
 
 CLASSIFICATION = TaskKind(
   make=classification,
+  data_arguments={
+    **INPUT_ARGUMENTS,
+    "class_counts": lambda info: info.class_counts,
+  },
   model_arguments=lambda info: {"num_classes": len(info.schema.classes)},
   check_data=_check_data,
   to_json=_to_json,
   report_arrays=_report_arrays,
+  tune=class_decisions.tune_class,
+  assessable=Assessable(CLASSES, "label", _predictions, _trivial),
 )

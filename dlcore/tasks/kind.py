@@ -11,6 +11,7 @@ from dlcore.data.source import Arrays
 from dlcore.errors import UserError, check_settings
 from dlcore.report_arrays import Read
 from dlcore.task import Task
+from dlcore.tasks.assessment import Assessable
 
 INPUT_ARGUMENTS: Mapping[str, Callable[[DataInfo], Any]] = {
   "input": lambda info: info.schema.input,
@@ -25,6 +26,14 @@ def no_arrays(
   """Returns an empty dict: the default of `TaskKind.report_arrays`."""
   del split, rows, targets, info, read
   return {}
+
+
+def no_tuning(
+  settings: Mapping[str, Any],
+) -> Callable[[Arrays, Arrays], dict[str, Any]] | None:
+  """Returns None: the default of `TaskKind.tune`."""
+  del settings
+  return None
 
 
 class TaskKind(NamedTuple):
@@ -53,6 +62,16 @@ class TaskKind(NamedTuple):
   """`(split, predictions, targets, info, read)` -> the arrays that the report
   shows; `dlcore.report_arrays` lists their names. `read` returns the inputs of
   some examples."""
+
+  tune: Callable[
+    [Mapping[str, Any]], Callable[[Arrays, Arrays], dict[str, Any]] | None
+  ] = no_tuning
+  """`settings` -> the function that chooses further settings of `make` after
+  training, such as `thresholds`, from the predictions and the targets of the
+  validation split; None if these settings ask for nothing."""
+
+  assessable: Assessable | None = None
+  """How scores are compared with the trivial answer; None if they are not."""
 
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
     """Returns the task for data that `info` describes.

@@ -28,6 +28,12 @@ def mean_outputs(outputs: Sequence[Array]) -> Array:
   return outputs[0] if len(outputs) == 1 else jnp.mean(jnp.stack(outputs), 0)
 
 
+def no_sums(outputs: Array, batch: Batch, weights: Array) -> Metrics:
+  """Returns an empty dict: the default of `make_task(sums=)`."""
+  del outputs, batch, weights
+  return {}
+
+
 def make_task(
   model: Any,
   *,
@@ -39,6 +45,7 @@ def make_task(
   output_shape: Sequence[str | int] = ("B", "C"),
   views: Sequence[Callable[[Array], Sequence[Array]]] = (),
   combine: Callable[[Sequence[Array]], Array] = mean_outputs,
+  sums: Callable[[Array, Batch, Array], Metrics] = no_sums,
   derived: Callable[[Metrics], dict[str, float]] = no_metrics,
   score: Callable[[Any, Any], dict[str, float]] | None = None,
 ) -> Task:
@@ -65,6 +72,9 @@ def make_task(
       prediction apply the model to all versions.
     combine: the outputs of all versions -> the outputs that `metrics` and
       `predict` receive in evaluation and prediction.
+    sums: `(outputs, batch, weights [B]) -> {name: (sum, count)}`, further
+      sums, which may be arrays; inputs of `derived`, so that their names start
+      with an underscore.
     derived: see `Task.derived`.
     score: see `Task.score`.
 
@@ -88,7 +98,7 @@ def make_task(
     outputs = model_calls.check_output(model, outputs, output_shape)
     return outputs, model_state
 
-  def sums(outputs: Array, batch: Batch) -> Metrics:
+  def measure(outputs: Array, batch: Batch) -> Metrics:
     values = _checked_mapping("metrics", metrics(outputs, batch))
     for name in values:
       if "/" in name:
@@ -97,10 +107,12 @@ def make_task(
           f"got {name!r}",
           f"use {name.replace('/', '_')!r}",
         )
-    return {
+    totals = {
       name: _total(f"metric {name!r}", value, outputs, batch)
       for name, value in values.items()
     }
+    factors = weights(batch, outputs.shape[0])
+    return totals | dict(sums(outputs, batch, factors))
 
   def loss_of_batch(
     params: Params, model_state: ModelState, batch: Batch, key: Array
@@ -110,7 +122,7 @@ def make_task(
     )
     batch = _mask_batch(batch)
     total = _total("loss", loss(outputs, batch), outputs, batch)
-    return total, (new_state, sums(outputs, batch))
+    return total, (new_state, measure(outputs, batch))
 
   def combined(params: Params, model_state: ModelState, batch: Batch) -> Array:
     versions = [inputs(batch)]
@@ -126,7 +138,7 @@ def make_task(
   def evaluate(params: Params, model_state: ModelState, batch: Batch, key):
     del key
     outputs = combined(params, model_state, batch)
-    return model_state, sums(outputs, _mask_batch(batch))
+    return model_state, measure(outputs, _mask_batch(batch))
 
   def predict_rows(params: Params, model_state: ModelState, batch: Batch, key):
     del key

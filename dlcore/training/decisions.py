@@ -93,6 +93,13 @@ def decide(
   check_best_by(best_by, values)
   value = np.float32(values[best_by.removeprefix("-")])
   value = -value if best_by.startswith("-") else value
+  if np.isnan(value) and decisions.evaluated_step < 0:
+    logger.warning(
+      "%s is not a number at step %d: it is undefined on the validation split, "
+      "or predictions are not finite; such a step is never the best",
+      best_by.removeprefix("-"),
+      step,
+    )
   decisions = decisions._replace(
     evaluated_step=np.int32(step),
     bad_evals=decisions.bad_evals + np.int32(1),

@@ -1,6 +1,6 @@
 """Metrics and predictions over a whole source, each example exactly once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -56,6 +56,7 @@ class Evaluator:
     self._predict = jax.jit(self._predict_batch, compiler_options=options)
     self._init_carry = jax.jit(lambda batch: fresh_carry(task, batch))
     self._compiled = None
+    self._target_arrays: dict[str, np.ndarray] | None = None
 
   def __call__(
     self, state: State, stop: StopRequest | None = None
@@ -71,17 +72,26 @@ class Evaluator:
   def compile(self, state: State) -> set[str]:
     """Compiles `__call__` and returns the names of the metrics.
 
-    Those of `Task.score` are not among them.
+    `Task.score` is called with the first batch, for its names.
     """
     params, model_state = evaluation_variables(state)
-    lowered, _ = self._compile(params, model_state)
-    if self._task.score is not None:
-      params, model_state = self._place(params, model_state)
-      batch = next(self._batches(model_state, {}))
-      self._predict(params, model_state, self._arrays, batch)
-    _, sums = lowered.out_info
+    lowered, program = self._compile(params, model_state)
+    _, sums, _ = lowered.out_info
     ones = jax.tree.map(lambda leaf: np.ones(leaf.shape), sums)
-    return set(metrics.compute(ones, self._task.derived))
+    names = set(metrics.compute(ones, self._task.derived))
+    if self._task.score is None:
+      return names
+    carry = self._fresh_carry(model_state)
+    arguments = self._place(params, model_state)
+    if carry:
+      batch = next(self._batches(model_state, {}))
+      rows = self._predict(*arguments, self._arrays, batch)
+    else:
+      batch = next(self._batches(model_state, carry))
+      _, _, rows = program(*arguments, carry, self._arrays, batch)
+    size = min(self._batch_size, self._source.size)
+    targets = {name: array[:size] for name, array in self._targets().items()}
+    return names | set(self._task.score(_join([rows], size), targets))
 
   def evaluate(
     self,
@@ -94,11 +104,15 @@ class Evaluator:
     program = self._compiled
     if program is None:
       program = self._compile(params, model_state)[1]
-    parts, carry = [], self._fresh_carry(model_state)
+    parts, pieces, carry = [], [], self._fresh_carry(model_state)
+    in_order = not carry
     params, model_state = self._place(params, model_state)
     for batch in self._batches(model_state, carry):
-      carry, sums = program(params, model_state, carry, self._arrays, batch)
+      carry, sums, rows = program(
+        params, model_state, carry, self._arrays, batch
+      )
       parts.append(sums)
+      pieces.append(rows)
       # A few batches are in flight at a time; one on virtual devices.
       in_flight = 2 if self._partitioner.overlaps else 1
       jax.block_until_ready(parts[-in_flight:][0])
@@ -106,7 +120,10 @@ class Evaluator:
         return None
     values = metrics.compute(metrics.total(parts), self._task.derived)
     if self._task.score is not None:
-      predictions = self.predict(params, model_state)
+      if in_order:
+        predictions = _join(pieces, self._source.size)
+      else:
+        predictions = self.predict(params, model_state)
       values |= self._task.score(predictions, self._targets())
     return values
 
@@ -119,12 +136,7 @@ class Evaluator:
     for batch in self._batches(model_state, {}):
       rows = self._predict(params, model_state, self._arrays, batch)
       pieces.append(jax.device_get(rows))
-    return {
-      name: np.concatenate([piece[name] for piece in pieces])[
-        : self._source.size
-      ]
-      for name in pieces[0]
-    }
+    return _join(pieces, self._source.size)
 
   def _compile(self, params: Params, model_state: ModelState):
     carry = self._fresh_carry(model_state)
@@ -161,20 +173,41 @@ class Evaluator:
     return self._init_carry(batch)
 
   def _targets(self) -> dict[str, np.ndarray]:
-    """Returns the arrays `[N, ...]` of the source but the model's inputs."""
-    return data.read_all(self._source, exclude=self._source.info.inputs)
+    """Returns the arrays `[N, ...]` of the source but the model's inputs.
+
+    A stream is read once: reading its targets reads the inputs too.
+    """
+    if self._target_arrays is None:
+      inputs = self._source.info.inputs
+      self._target_arrays = data.read_all(self._source, exclude=inputs)
+    return self._target_arrays
 
   def _evaluate_batch(self, params, model_state, carry, arrays, batch):
+    batch, rows = gather(arrays, batch), {}
+    if self._task.score is not None and not carry:
+      # One program: the compiler merges the two forward passes.
+      rows = self._task.predict(params, model_state, batch, self._key)
     if carry:
       model_state = {**model_state, CARRY: carry}
     model_state, sums = self._task.evaluate(
-      params, model_state, gather(arrays, batch), self._key
+      params, model_state, batch, self._key
     )
-    return model_state.get(CARRY, {}), sums
+    return model_state.get(CARRY, {}), sums, rows
 
   def _predict_batch(self, params, model_state, arrays, batch):
     batch = gather(arrays, batch)
     return self._task.predict(params, model_state, batch, self._key)
+
+
+def _join(
+  pieces: Sequence[Mapping[str, jax.Array]], size: int
+) -> dict[str, np.ndarray]:
+  """Returns the first `size` rows of the predictions of all batches."""
+  pieces = jax.device_get(list(pieces))
+  return {
+    name: np.concatenate([piece[name] for piece in pieces])[:size]
+    for name in pieces[0]
+  }
 
 
 def evaluate_all(

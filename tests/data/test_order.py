@@ -190,3 +190,25 @@ def test_the_order_of_evaluation_is_that_of_the_source():
 def test_empty_orders_are_refused(create, sizes):
   with pytest.raises(UserError, match="at least 1"):
     create(*sizes)
+
+
+def test_balanced_sampling_draws_every_class_as_often():
+  labels = np.array([0] * 90 + [1] * 9 + [2], np.int32)
+  arrays = {"features": np.zeros((100, 1), np.float32), "label": labels}
+  source = data.from_arrays(arrays, classes=("a", "b", "c", "absent"))
+  order = data.SAMPLINGS["balanced"](source, 300)
+  drawn = [labels[order(0, step).index] for step in range(20)]
+  shares = np.bincount(np.concatenate(drawn)) / 6000
+  # Four standard errors of a share of 1 / 3 of 6,000.
+  np.testing.assert_allclose(shares, 1 / 3, atol=4 * (2 / 9 / 6000) ** 0.5)
+  np.testing.assert_array_equal(order(0, 3).index, order(0, 3).index)
+  stream = source._replace(arrays=None)
+  again = data.balanced(stream, 300)
+  np.testing.assert_array_equal(again(0, 3).index, order(0, 3).index)
+
+
+def test_uniform_sampling_is_the_shuffled_order():
+  source = data.from_arrays({"features": np.zeros((9, 1), np.float32)})
+  assert data.SAMPLINGS["uniform"](source, 4) == data.shuffled(9, 4)
+  with pytest.raises(UserError, match="no classes"):
+    data.balanced(source, 4)

@@ -139,9 +139,11 @@ REFUSED_DATA = {
 """The reasons for which models refuse data of another kind."""
 
 TWO_CLASSES = dict.fromkeys(SCRIPTS, "whose target is a number")
+ONE_LABEL = dict.fromkeys(SCRIPTS, "of several labels")
 A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
 TASKS = {
   "classification": (Row("digits", {}), Row("diabetes", {}, TWO_CLASSES)),
+  "multilabel": (Row("several", {}), Row("digits", {}, ONE_LABEL)),
   "regression": (Row("diabetes", {}), Row("digits", {}, A_NUMBER)),
 }
 """A row that fits the task, and one that does not."""

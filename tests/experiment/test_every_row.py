@@ -47,9 +47,23 @@ def pictures():
   return data.Splits(data.from_arrays(arrays, classes=("even", "odd")))
 
 
+def several():
+  """A data set of two labels that co-occur."""
+  random = np.random.default_rng(0)
+
+  def source(size):
+    features = random.normal(size=(size, 3)).astype(np.float32)
+    labels = (features[:, :2] > 0.3).astype(np.float32)
+    arrays = {"features": features, "label": labels}
+    return data.from_arrays(arrays, classes=("a", "b"), multilabel=True)
+
+  return data.Splits(source(64), source(16), source(16))
+
+
 @pytest.fixture(autouse=True)
-def _tokens_row(monkeypatch):
+def _rows(monkeypatch):
   monkeypatch.setitem(data.DATASETS, "tokens", tokens)
+  monkeypatch.setitem(data.DATASETS, "several", several)
 
 
 def complete(source="digits", model=None, **sections):
@@ -109,7 +123,10 @@ def with_slow_rest(names):
 def test_the_table_has_every_row():
   assert every_row.MODELS.keys() == models.MODELS.keys()
   assert every_row.TASKS.keys() == tasks.TASKS.keys()
-  assert every_row.DATASETS.keys() == data.DATASETS.keys() - {"tokens"}
+  assert every_row.DATASETS.keys() == data.DATASETS.keys() - {
+    "tokens",
+    "several",
+  }
   assert every_row.OPTIMIZERS.keys() == optim.OPTIMIZERS.keys()
   assert every_row.SCHEDULES.keys() == optim.SCHEDULES.keys()
   augmentations = augment.AUGMENTATIONS | augment.MIXTURES

@@ -102,6 +102,40 @@ def test_every_section_appears_if_its_arrays_exist(tmp_path, options, expected):
   assert "not finished" not in text
 
 
+def test_scores_stand_beside_their_interval_and_the_trivial_answer(tmp_path):
+  path = folder(tmp_path / "run")
+  summary = json.loads((path / "summary.json").read_text())
+  write_json(
+    path / "summary.json",
+    {
+      **summary,
+      "trivial": {"test/accuracy": 0.625, "valid/accuracy": 0.5},
+      "trivial_answer": "always 'katze'",
+      "intervals": {"test/accuracy": [0.9711, 1.0], "test/loss": [1, "x"]},
+      "warnings": ["never predicted: 'hund'"],
+    },
+  )
+  text = written(path)
+  [row] = re.findall('<tr><td class="text">accuracy</td>(.*?)</tr>', text)
+  cells = re.findall("<td>(.*?)</td>", row)
+  assert cells == ["98.89%", "97.11% to 100.00%", "62.50%"]
+  assert "always &#x27;katze&#x27;</th>" in text
+  assert "never predicted: &#x27;hund&#x27;" in text
+  assert "Remarks" not in titles(text)
+
+
+def test_the_headline_is_the_metric_that_chose_the_best_step(tmp_path):
+  path = folder(tmp_path / "run")
+  summary = json.loads((path / "summary.json").read_text())
+  summary["metrics"]["test/f1_macro"] = 0.4321
+  write_json(path / "summary.json", summary)
+  assert "test accuracy" in written(path)
+  config = json.loads((path / "config.json").read_text())
+  config["training"] = {"best_by": "f1_macro"}
+  write_json(path / "config.json", config)
+  assert "test macro F1</span>43.2%" in written(path)
+
+
 @pytest.mark.parametrize(
   ("name", "gone"),
   [

@@ -10,7 +10,22 @@ from dlcore import data, metrics, models, tasks
 from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
-SOURCES = ("digits", "diabetes")
+
+
+def several():
+  """A data set of two labels that co-occur."""
+  features = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+  arrays = {"features": features, "label": (features > 0.2).astype(np.float32)}
+  return data.Splits(
+    data.from_arrays(arrays, classes=("a", "b"), multilabel=True)
+  )
+
+
+SOURCES = {
+  "digits": lambda: data.load("digits"),
+  "diabetes": lambda: data.load("diabetes"),
+  "several": several,
+}
 """Data sets of which every kind of task must accept one."""
 
 
@@ -18,8 +33,8 @@ SOURCES = ("digits", "diabetes")
 def case(request):
   """A kind of task, the data of its source, and the task with its variables."""
   kind = tasks.TASKS[request.param]
-  for name in SOURCES:
-    source = data.load(name).train
+  for load in SOURCES.values():
+    source = load().train
     try:
       kind.check_data(source.info)
     except UserError:

@@ -135,3 +135,12 @@ def test_a_setting_that_validation_decides_needs_a_validation_split(setting):
     UserError, match=f"expected valid for {next(iter(setting))}"
   ):
     problem.fit(valid={}, **setting)
+
+
+def test_a_metric_that_is_undefined_is_reported_once(caplog):
+  state = decisions.Decisions()
+  for step in (5, 10):
+    state, best = decisions.decide(state, step, {"roc_auc": np.nan}, "roc_auc")
+    assert not best
+  assert caplog.text.count("roc_auc is not a number at step 5") == 1
+  assert caplog.text.count("not a number") == 1

@@ -12,8 +12,15 @@ from dlcore.typing import Array, Batch, Metrics
 
 
 def weights(batch: Batch, size: int) -> Array:
-  """Returns the batch's `mask`, or ones: float32 `[B]`, 0 marks padding."""
-  return batch["mask"] if "mask" in batch else jnp.ones(size, jnp.float32)
+  """Returns the weights of the examples of a batch, float32 `[B]`.
+
+  They are the product of `mask`, in which 0 marks padding, and `weight`, the
+  row weights of the data; ones without either.
+  """
+  mask = batch["mask"] if "mask" in batch else jnp.ones(size, jnp.float32)
+  if "weight" not in batch:
+    return mask
+  return mask * jnp.asarray(batch["weight"], jnp.float32)
 
 
 def weighted(values: Array, mask: Array) -> tuple[Array, Array]:

@@ -1,0 +1,52 @@
+"""Orders by the sampling of examples: all alike, or every class as often."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dlcore.data.order import Order, Weighted, shuffled, weighted
+from dlcore.data.reading import read_all
+from dlcore.data.source import Source
+from dlcore.errors import UserError
+
+
+def balanced(source: Source, batch_size: int) -> Weighted:
+  """Returns an order that samples every class with the same frequency.
+
+  Examples are drawn with replacement, those of a class alike. The labels of a
+  stream are read once, with its inputs.
+
+  Args:
+    source: the examples, of which each has one class.
+    batch_size: number of rows in a batch, B.
+
+  Raises:
+    UserError: the examples have no class, or several labels.
+  """
+  schema = source.info.schema
+  if not schema.classes or schema.multilabel:
+    got = "several labels" if schema.multilabel else "no classes"
+    raise UserError(
+      "expected data with one class for every example for balanced sampling",
+      f"got {source.info.name!r}, which has {got}",
+      "use sampling='uniform'",
+    )
+  labels = read_all(source, exclude=source.info.inputs)[schema.target]
+  if labels.ndim != 1:
+    raise UserError(
+      "expected labels [N] for balanced sampling",
+      f"got the shape {list(labels.shape)}",
+    )
+  return weighted(1 / np.bincount(labels)[labels], batch_size)
+
+
+def uniform(source: Source, batch_size: int) -> Order:
+  """Returns `shuffled`: every example once in an epoch."""
+  return shuffled(source.size, batch_size)
+
+
+SAMPLINGS: dict[str, Callable[[Source, int], Order]] = {
+  "balanced": balanced,
+  "uniform": uniform,
+}
+"""Orders of training by name, `(source, batch size) -> order`."""
