@@ -57,6 +57,7 @@ class Experiment:
   def fit(self, workdir: Path, **display: Any) -> training.Result:
     """Trains in `workdir`, or continues; `display` goes to `training.fit`."""
     section, loading = self.config["training"], self.config["data"]
+    order = lookup(data.SAMPLINGS, loading["sampling"], "data.sampling")
     optimizer = self.config["optim"]
     # Every leaf of `training` that is an argument of `fit`.
     fit_settings = {
@@ -66,7 +67,7 @@ class Experiment:
     }
     with (
       qualify("training", fit_settings, compiler="compile"),
-      qualify("data", ("batch_size", "placement", "workers")),
+      qualify("data", ("batch_size", "placement", "sampling", "workers")),
       qualify("optim", ("freeze",)),
     ):
       return training.fit(
@@ -78,6 +79,7 @@ class Experiment:
         seed=self.config["seed"],
         workdir=workdir,
         batch_size=loading["batch_size"],
+        order=order(self.splits.train, loading["batch_size"]),
         placement=loading["placement"],
         workers=loading["workers"],
         penalty=optim.penalty(
@@ -137,9 +139,16 @@ def build(config: Mapping[str, Any]) -> Experiment:
 
 
 def build_task(
-  config: Mapping[str, Any], info: data.DataInfo
+  config: Mapping[str, Any],
+  info: data.DataInfo,
+  tuned: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Task]:
   """Builds the model and its task for data that `info` describes.
+
+  Args:
+    config: the complete tree.
+    info: of train.
+    tuned: settings of the task that were chosen on the validation split.
 
   Raises:
     UserError: the task or the model does not fit such data.
@@ -157,7 +166,8 @@ def build_task(
   with qualify("model", config["model"]):
     model = models.create(config["model"]["name"], **arguments, **settings)
   with qualify("task", section):
-    task = kind.build(model, info, **own_settings(section, "task"))
+    settings_of_task = own_settings(section, "task") | dict(tuned or {})
+    task = kind.build(model, info, **settings_of_task)
   task = _qualified(task, "model", settings)
   task = _qualified(task, "task", section)
   with qualify("optim", ("freeze",)):

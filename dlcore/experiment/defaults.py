@@ -30,6 +30,7 @@ DEFAULTS = {
     "batch_size": 64,
     "limit": 0,
     "placement": "auto",
+    "sampling": "uniform",
     "workers": 0,
     "augment": {
       name: off

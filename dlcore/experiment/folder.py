@@ -19,6 +19,7 @@ MAX_JSON_BYTES = 1 << 26
 
 CONFIG, DATA, SUMMARY = "config.json", "assets/data.json", "summary.json"
 PUBLISHED = "assets/published.json"
+TUNED = "assets/tuned.json"
 
 
 class RunFolder:
@@ -156,6 +157,20 @@ class RunFolder:
         "put a good copy back, or remove it",
       )
     return content
+
+  def tuned(self) -> dict[str, Any]:
+    """Returns the settings of the task that were chosen on validation.
+
+    Raises:
+      UserError: the file is malformed.
+    """
+    if not (self.path / TUNED).exists():
+      return {}
+    content = self.read_json(TUNED)
+    return {
+      name: tuple(value) if isinstance(value, list) else value
+      for name, value in content.items()
+    }
 
   def has_checkpoints(self) -> bool:
     """Returns whether there are checkpoints, damaged or not."""

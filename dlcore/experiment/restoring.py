@@ -38,7 +38,7 @@ def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
   """
   folder = RunFolder(workdir)
   config, info = folder.config(), folder.info()
-  model, task = build_task(config, info)
+  model, task = build_task(config, info, folder.tuned())
   step = folder.select_step(step)
   state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   variables = restore_variables(task, info, state, folder.path)

@@ -15,12 +15,12 @@ from dlcore import (
   report,
   storage,
   tasks,
-  training,
   trees,
 )
 from dlcore.errors import UserError, lookup
 from dlcore.experiment import report_files
 from dlcore.experiment.build import Experiment, build
+from dlcore.experiment.final_scores import evaluate_best, with_tuned
 from dlcore.experiment.folder import SUMMARY, RunFolder
 from dlcore.experiment.restoring import restore_variables
 from dlcore.storage import checksums
@@ -74,7 +74,7 @@ def train(
       folder.path, profile=profile, progress=progress, phases=phases
     )
     with phases("evaluation"):
-      metrics = _evaluate_best(folder, experiment, result.best)
+      metrics, context = evaluate_best(folder, experiment, result.best)
     step = int(result.last.step)
     batch_size = config["data"]["batch_size"]
     busy = max(phases.seconds["step"] + phases.seconds["feed"], 1e-9)
@@ -82,6 +82,7 @@ def train(
       "step": step,
       "best_step": int(result.best.step),
       "metrics": metrics,
+      **context,
       "parameters": _count_parameters(experiment, result.last),
       "seconds": phases.total(),
       "examples_per_second": phases.steps * batch_size / busy,
@@ -125,7 +126,7 @@ def evaluate(
       f"got {split!r}, which its data does not have",
     )
   state = storage.read_checkpoint(folder.checkpoints, step)["state"]
-  experiment = build(config)
+  experiment = with_tuned(build(config), folder.tuned())
   variables = restore_variables(experiment.task, info, state, folder.path)
   source = experiment.sources()[split]
   folder.compare_checksums({split: source})
@@ -186,30 +187,6 @@ def _is_number(value: object) -> bool:
   """Returns whether a JSON value is a number that a float can hold."""
   fits = isinstance(value, int) and abs(value) <= sys.float_info.max
   return fits or isinstance(value, float)
-
-
-def _evaluate_best(
-  folder: RunFolder, experiment: Experiment, best: State
-) -> dict[str, float]:
-  """Returns validation and test metrics, and writes arrays for the report."""
-  variables = training.evaluation_variables(best)
-  sources = experiment.sources()
-  evaluators = {
-    split: experiment.evaluator(sources[split])
-    for split in ("valid", "test")
-    if split in sources
-  }
-  metrics = {}
-  for split, evaluator in evaluators.items():
-    values = evaluator.evaluate(*variables) or {}
-    metrics |= {f"{split}/{name}": value for name, value in values.items()}
-  if evaluators:  # The report shows predictions on the last of them.
-    split, evaluator = list(evaluators.items())[-1]
-    rows = evaluator.predict(*variables)
-    source = sources[split]
-    report_files.write_predictions(folder, experiment, split, source, rows)
-    report_files.write_features(folder, experiment, source, variables)
-  return metrics
 
 
 def _count_parameters(experiment: Experiment, state: State) -> int:

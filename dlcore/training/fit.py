@@ -250,7 +250,7 @@ def fit(
         partitioner, step_function, state, feed, counts
       )
       if counts:
-        setup.compile_evaluators(task, evaluators, state, best_by)
+        setup.compile_evaluators(evaluators, state, best_by)
         statistics.compile(state, feed)
         recalibration.compile(state, feed)
         if folder is not None:

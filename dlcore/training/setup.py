@@ -135,7 +135,7 @@ def build_evaluators(
 
 
 def compile_evaluators(
-  task: Task, evaluators: Mapping[str, Evaluator], state: State, best_by: str
+  evaluators: Mapping[str, Evaluator], state: State, best_by: str
 ) -> None:
   """Compiles the evaluators and checks that the first one has `best_by`.
 
@@ -143,8 +143,7 @@ def compile_evaluators(
     UserError: it has no such metric.
   """
   names = [evaluator.compile(state) for evaluator in evaluators.values()]
-  # The metrics of a score are known only after an evaluation.
-  if names and task.score is None:
+  if names:
     check_best_by(best_by, names[0])
 
 
