@@ -7,6 +7,7 @@ train.py --seeds=5                            mean and interval over five seeds
 train.py --profile=100:110                    a jax.profiler trace of ten steps
 """
 
+import logging
 import re
 
 from absl import flags
@@ -15,7 +16,9 @@ from dlcore import command
 from dlcore.errors import UserError
 
 WORKDIR = flags.DEFINE_string(
-  "workdir", None, "the run folder (default: runs/ and the config's name)"
+  "workdir",
+  None,
+  "the run folder (default: runs/ and the names of config and overrides)",
 )
 SUMMARY = flags.DEFINE_bool(
   "summary", False, "print layers, parameters, FLOPs and schedule, and exit"
@@ -54,16 +57,20 @@ def main(config, name):
       f"got --profile={PROFILE.value} with --seeds={count}",
       "remove one of them",
     )
-  default = f"runs/{name}_seeds" if count else f"runs/{name}"
-  has_workdir = WORKDIR.value is not None
-  workdir = command.required(WORKDIR) if has_workdir else default
+  if WORKDIR.value is not None:
+    workdir = command.required(WORKDIR)
+  else:
+    name = f"{name}_seeds" if count else name
+    workdir = experiment.default_workdir(name, config)
+    logging.getLogger("dlcore").info("--workdir=%s", workdir)
   phases = training.Phases(command.START_TIME)
   if count:
     results = experiment.train_seeds(config, count, workdir, phases=phases)
     print(experiment.seeds_table(results, workdir))
     return
   result = experiment.train(config, workdir, profile=profile, phases=phases)
-  print(experiment.results_table(result, workdir))
+  repeated = phases.steps == 0
+  print(experiment.results_table(result, workdir, repeated=repeated))
 
 
 def parse_profile() -> tuple[int, int] | None:

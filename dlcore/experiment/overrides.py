@@ -12,6 +12,7 @@ from typing import Any
 
 from dlcore.errors import UserError, nearest
 from dlcore.experiment import defaults
+from dlcore.experiment.default_folder import run_name
 from dlcore.experiment.renames import renamed
 
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -20,7 +21,7 @@ BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 def read_config(
   file: str, overrides: Mapping[str, str], *, near: Path
 ) -> tuple[dict[str, Any], str]:
-  """Returns the complete config of a config file, and a name for its run.
+  """Returns the complete config of a config file, and the name of the file.
 
   Args:
     file: `"path/X.py"` or `"path/X.py:variant"`.
@@ -28,11 +29,34 @@ def read_config(
       first: an entry of a table defines the settings of its section.
     near: a folder of config files; a misspelled path gets the nearest of them.
 
+  Returns:
+    The config, and `X` or `X_variant`.
+
   Raises:
     UserError: the file is missing or fails, or a key or a value is invalid.
   """
+  tree, name, _ = _read(file, overrides, near)
+  return tree, name
+
+
+def read_run(
+  file: str, overrides: Mapping[str, str], *, near: Path
+) -> tuple[dict[str, Any], str]:
+  """Returns the config as `read_config`, and the name of its run.
+
+  The name has the changes by the overrides: `"digits_cnn,seed=1"`.
+  """
+  tree, name, changes = _read(file, overrides, near)
+  return tree, run_name(name, changes)
+
+
+def _read(
+  file: str, overrides: Mapping[str, str], near: Path
+) -> tuple[dict[str, Any], str, dict[str, Any]]:
+  """Returns the config, the name of the file and the changed leaves."""
   path, _, variant = file.partition(":")
-  tree = defaults.complete(_load_config(Path(path), variant, near))
+  original = defaults.complete(_load_config(Path(path), variant, near))
+  tree = original
   names = [key for key in overrides if key.split(".")[-1] == "name"]
   # A section precedes its subsections, which its name resets.
   for key in sorted(names, key=lambda key: key.count(".")):
@@ -43,8 +67,15 @@ def read_config(
   for key, text in overrides.items():
     if key not in names:
       _set_leaf(tree, key, _parse(_leaf(tree, key), text, key))
+  tree = defaults.complete(tree)
+  before = defaults.leaves(original)
+  changes = {
+    key: value
+    for key, value in defaults.leaves(tree).items()
+    if key in overrides and value != before.get(key)
+  }
   name = "_".join(filter(None, [Path(path).stem, variant]))
-  return defaults.complete(tree), name
+  return tree, name, changes
 
 
 def _load_config(path: Path, variant: str, near: Path) -> dict[str, Any]:

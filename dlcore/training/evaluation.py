@@ -83,6 +83,11 @@ class Evaluator:
     ones = jax.tree.map(lambda leaf: np.ones(leaf.shape), sums)
     return set(metrics.compute(ones, self._task.derived))
 
+  @property
+  def program(self) -> jax.stages.Compiled | None:
+    """The compiled evaluation of a batch; None before it is compiled."""
+    return self._compiled
+
   def evaluate(
     self,
     params: Params,
