@@ -44,6 +44,11 @@ def configure_malloc() -> None:
     _keeps_freed_blocks = True
 
 
+def keeps_freed_blocks() -> bool:
+  """Returns whether malloc keeps freed blocks, see `configure_malloc`."""
+  return _keeps_freed_blocks
+
+
 def allocator() -> str:
   """Returns the allocator of this process, for the record of a run."""
   if (preloaded := _preloaded_allocator()) is not None:

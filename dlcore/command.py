@@ -4,7 +4,8 @@ This module does not import jax or other heavy packages, so that an unknown
 flag is reported at once and malloc is configured before jax allocates.
 """
 
-import errno
+import contextlib
+import importlib
 import logging
 import os
 import re
@@ -12,14 +13,16 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 
 from dlcore import backend
 from dlcore.errors import UserError, nearest
+from dlcore.exceptions import as_user_error, is_disk_full
 
 START_TIME = time.monotonic()
 """The start of the process, without the start of the interpreter."""
@@ -43,7 +46,8 @@ EXIT_CODES = {
   signal. The same command resumes the run.
 """
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+HANDLER_SECONDS = 0.5
+"""The time after which a handler that was not called never will be."""
 
 _ARGUMENTS: list[str] = []
 
@@ -59,6 +63,7 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
   """
   _open_closed_streams()
   signal.signal(signal.SIGINT, _interrupt)
+  _watch_interrupts()
   sys.excepthook = _print_exception
   threading.excepthook = lambda arguments: _print_exception(*arguments[:3])
   code = call(main, sys.argv, config=config)
@@ -83,7 +88,8 @@ def call(
   """
   _log_to_stderr()
   try:
-    rest, file, overrides = _split_arguments(argv)
+    rest, file, overrides, modules = _split_arguments(argv)
+    _import(modules)
     if "--help" in rest or "-h" in rest:
       print(_help(main, config))
       if config is not None:
@@ -125,7 +131,8 @@ def _read_config(
   from dlcore import experiment  # Not at the top, since it imports jax.
 
   file = str(ROOT / default) if file is None else file
-  return experiment.read_config(file, overrides, near=ROOT / "configs")
+  tree, name = experiment.read_run(file, overrides, near=ROOT / "configs")
+  return {**tree, "imports": experiment.imported_modules()}, name
 
 
 def required(flag: flags.FlagHolder) -> Any:
@@ -173,94 +180,13 @@ def _report_expected(error: Exception, *, takes_config: bool) -> int | None:
   if isinstance(error, BrokenPipeError):
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_CODES["failure"]
-  mistake = _mistake(error, takes_config)
+  mistake = as_user_error(error, takes_config=takes_config)
   if mistake is None:
     return None
   # Quoted text may contain line breaks.
   lines = (" ".join(line.split()) for line in mistake.lines[:3])
   print("error:", "\n  ".join(lines), file=sys.stderr)
   return EXIT_CODES["mistake"]
-
-
-def _mistake(error: BaseException, takes_config: bool) -> UserError | None:
-  """Returns the `UserError` that explains an exception, or None.
-
-  An exception that is raised while a `UserError` propagates, for example by
-  closing a file, does not hide it.
-  """
-  chain = [error]
-  while chain[-1].__context__ is not None:
-    chain.append(chain[-1].__context__)
-  for cause in chain:
-    if isinstance(cause, UserError):
-      return cause
-  for cause in chain:
-    if _is_out_of_memory(cause):
-      return _out_of_memory(cause, takes_config)
-  if _is_disk_full(error):
-    return UserError(
-      "expected free disk space",
-      f"got: {error}",
-      "free some space and run the same command again to resume",
-    )
-  if isinstance(error, PermissionError) and error.filename is not None:
-    return UserError(
-      f"expected the permission to use {error.filename}",
-      f"got: {error.strerror}",
-    )
-  if isinstance(error, ValueError) and "embedded null byte" in str(error):
-    return UserError("expected paths without null bytes", f"got: {error}")
-  return None
-
-
-def _is_disk_full(error: BaseException) -> bool:
-  return isinstance(error, OSError) and error.errno in DISK_FULL
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-  if isinstance(error, MemoryError):
-    return True
-  # Compared by name, since importing the class would import jax.
-  names = ("JaxRuntimeError", "XlaRuntimeError")
-  return type(error).__name__ in names and "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _out_of_memory(error: BaseException, takes_config: bool) -> UserError:
-  """Returns an error with the exhausted memory and the size of the request."""
-  host = isinstance(error, MemoryError)
-  if takes_config:
-    remedy = (
-      "use a larger training.accumulate, model.remat=true or a smaller "
-      "data.batch_size"
-    )
-  else:
-    remedy = "free memory, or use a device with more memory"
-  return UserError(
-    f"expected the program to fit into {'host' if host else 'device'} memory",
-    _requested_memory(str(error)),
-    remedy,
-  )
-
-
-def _requested_memory(message: str) -> str:
-  """Returns the size in an out-of-memory message, otherwise its beginning."""
-  if match := re.search(r"(\d+) bytes", message):
-    return f"got a request for {_binary_size(int(match[1]))}"
-  if match := re.search(r"allocate (\d[\d.]* [KMGTPE]?i?B)", message):
-    return f"got a request for {match[1]}"
-  # XLA's message for TPUs, in which the sizes follow a long header.
-  size = r"\d[\d.]*[KMGT]"
-  pattern = rf"{size} exceeds available HBM \({size}\)|{size} of {size} hbm"
-  if match := re.search(pattern, message):
-    return f"got a program that uses {match[0]}"
-  return f"got: {message[:160] or 'a MemoryError'}"
-
-
-def _binary_size(count: int) -> str:
-  """Returns a number of bytes with a binary prefix: `"1.5 GiB"`."""
-  units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
-  power = min((max(count, 1).bit_length() - 1) // 10, len(units) - 1)
-  return f"{count / 2 ** (10 * power):.1f} {units[power]}"
 
 
 def _interrupt(number: int, frame) -> None:
@@ -274,6 +200,36 @@ def _interrupt(number: int, frame) -> None:
   os._exit(128 + number)
 
 
+def _watch_interrupts() -> None:
+  """Lets Ctrl-C end the process while the main thread waits in a library.
+
+  Python calls handlers between two instructions of the main thread, so a
+  thread reads the signals that the system delivers: the first ends the process
+  outside of the training loop, and the third ends it anywhere.
+  """
+  read, write = os.pipe()
+  os.set_blocking(write, False)
+  signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+  def ignore() -> None:
+    with contextlib.suppress(ValueError):  # Outside of the main thread.
+      signal.set_wakeup_fd(-1)
+
+  # The signals of a forked process are not those of this one.
+  os.register_at_fork(after_in_child=ignore)
+
+  def watch() -> None:
+    count = 0
+    while number := os.read(read, 1):
+      count += number[0] == signal.SIGINT
+      is_default = signal.getsignal(signal.SIGINT) is _interrupt
+      if count > 2 or (count and is_default):
+        time.sleep(HANDLER_SECONDS)  # For the handler, if it can run.
+        _interrupt(signal.SIGINT, None)
+
+  threading.Thread(target=watch, name="interrupts", daemon=True).start()
+
+
 def _print_exception(kind, error, trace) -> None:
   """Prints an exception, except those of background writes to a full disk.
 
@@ -281,28 +237,35 @@ def _print_exception(kind, error, trace) -> None:
   hundreds of tracebacks.
   """
   callback = kind is RuntimeError and str(error) == "Event loop is closed"
-  if not callback and not _is_disk_full(error):
+  if not callback and not is_disk_full(error):
     sys.__excepthook__(kind, error, trace)
 
 
-def _split_arguments(
-  argv: Sequence[str],
-) -> tuple[list[str], str | None, dict[str, str]]:
-  """Separates `--config...` from the other arguments.
+class _Arguments(NamedTuple):
+  """The arguments of the command line that dlcore parses itself, and others."""
 
-  Returns:
-    The other arguments, the value of `--config` or None, and the overrides.
-  """
+  rest: list[str]
+  file: str | None
+  """The value of `--config`."""
+
+  overrides: dict[str, str]
+  modules: list[str]
+  """The values of `--import`."""
+
+
+def _split_arguments(argv: Sequence[str]) -> _Arguments:
+  """Separates `--config...` and `--import` from the other arguments."""
   rest, overrides = [], {}
   files: list[str] = []
+  modules: list[str] = []
   arguments = iter(argv)
   for argument in arguments:
     if argument == "--":
       rest += [argument, *arguments]
       break
     name, equals, value = argument.lstrip("-").partition("=")
-    is_config = name == "config" or name.startswith("config.")
-    if not (argument.startswith("-") and is_config):
+    is_own = name in ("config", "import") or name.startswith("config.")
+    if not (argument.startswith("-") and is_own):
       rest.append(argument)
       continue
     if not equals:
@@ -311,18 +274,53 @@ def _split_arguments(
         raise UserError(f"expected --{name}=VALUE", f"got --{name} alone")
     if name == "config":
       files.append(value)
+    elif name == "import":
+      modules += value.split(",")
     else:
       overrides[name.removeprefix("config.")] = value
   if len(set(files)) > 1:
     raise UserError("expected one --config", f"got {' and '.join(files)}")
-  return rest, files[0] if files else None, overrides
+  return _Arguments(rest, files[0] if files else None, overrides, modules)
+
+
+def _import(modules: Sequence[str]) -> None:
+  """Imports the modules of `--import`, and registers their parts.
+
+  The user names them on this command line; no other name is ever imported.
+  """
+  if not modules:
+    return
+  from dlcore.experiment import registration  # Not at the top: imports jax.
+
+  sys.path.append(os.getcwd())
+  for name in modules:
+    try:
+      module = importlib.import_module(name)
+    except UserError:
+      raise
+    except (Exception, SystemExit) as error:
+      raise _import_error(name, error) from error
+    registration.register(module)
+
+
+def _import_error(name: str, error: BaseException) -> UserError:
+  """Returns an error with the line of a module that fails."""
+  frames = traceback.extract_tb(error.__traceback__)
+  own = [f for f in frames if "importlib" not in f.filename]
+  last = own[-1] if len(own) > 1 else None
+  where = f" in line {last.lineno} of {last.filename}" if last else ""
+  return UserError(
+    f"expected the module {name!r} to be imported",
+    f"got {type(error).__name__}: {error}{where}",
+    "modules are searched in the current folder and among installed packages",
+  )
 
 
 def _parse(argv: list[str], takes_config: bool) -> None:
   try:
     _ARGUMENTS[:] = flags.FLAGS(argv)[1:]
   except flags.UnrecognizedFlagError as error:
-    names = [*_own_flags(), *(["config"] if takes_config else [])]
+    names = [*_own_flags(), "import", *(["config"] if takes_config else [])]
     raise UserError(
       "expected a flag of this script",
       f"got --{error.flagname}",
@@ -354,13 +352,13 @@ def _own_flags() -> list[str]:
 def _help(main: Callable[..., None], config: str | None) -> str:
   lines = [(main.__globals__.get("__doc__") or "").strip(), ""]
   names = sorted(_own_flags())
-  if config is not None or names:
-    lines.append("flags:")
+  lines.append("flags:")
   if config is not None:
     lines.append(
       f"  --config=FILE[:VARIANT]  the experiment (default {config})"
     )
     lines.append("  --config.KEY=VALUE       overrides one of the keys below")
+  lines.append("  --import=MODULE          adds the models, tasks, ... in it")
   for name in names:
     flag = flags.FLAGS[name]
     default = flag.default

@@ -36,7 +36,7 @@ def main():
   if len(folders) > 1 or report.is_group(first):
     print(printable(report.compare(folders, output)))
   else:
-    experiment.RunFolder(first).config()  # An error if it is not a run.
+    experiment.RunFolder(first).check()  # An error if it is not a run.
     print(printable(report.write(first, output)))
 
 

@@ -9,6 +9,7 @@ train.py --folds=5                            cross-validation: mean, interval,
 train.py --profile=100:110                    a jax.profiler trace of ten steps
 """
 
+import logging
 import re
 
 from absl import flags
@@ -17,7 +18,9 @@ from dlcore import command
 from dlcore.errors import UserError
 
 WORKDIR = flags.DEFINE_string(
-  "workdir", None, "the run folder (default: runs/ and the config's name)"
+  "workdir",
+  None,
+  "the run folder (default: runs/ and the names of config and overrides)",
 )
 SUMMARY = flags.DEFINE_bool(
   "summary", False, "print layers, parameters, FLOPs and schedule, and exit"
@@ -56,9 +59,12 @@ def main(config, name):
     print(experiment.summary(config))
     return
   series = check_series()
-  default = f"runs/{name}" + (f"_{series}" if series else "")
-  has_workdir = WORKDIR.value is not None
-  workdir = command.required(WORKDIR) if has_workdir else default
+  if WORKDIR.value is not None:
+    workdir = command.required(WORKDIR)
+  else:
+    name = f"{name}_{series}" if series else name
+    workdir = experiment.default_workdir(name, config)
+    logging.getLogger("dlcore").info("--workdir=%s", workdir)
   phases = training.Phases(command.START_TIME)
   if series:
     train = experiment.train_folds if FOLDS.value else experiment.train_seeds
@@ -67,7 +73,8 @@ def main(config, name):
     print(experiment.seeds_table(results, workdir, series.removesuffix("s")))
     return
   result = experiment.train(config, workdir, profile=profile, phases=phases)
-  print(experiment.results_table(result, workdir))
+  repeated = phases.steps == 0
+  print(experiment.results_table(result, workdir, repeated=repeated))
   if advice := experiment.advise_folds(config, workdir):
     print(advice)
 

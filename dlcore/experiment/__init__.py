@@ -2,29 +2,39 @@
 
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.cross_validation import advise_folds, train_folds
+from dlcore.experiment.default_folder import default_workdir
 from dlcore.experiment.defaults import complete, config, leaves, no_variant
 from dlcore.experiment.experiment_summary import summary
 from dlcore.experiment.export import export
 from dlcore.experiment.folder import RunFolder
-from dlcore.experiment.overrides import read_config
+from dlcore.experiment.overrides import read_config, read_run
 from dlcore.experiment.prediction import predict
+from dlcore.experiment.predictor import Predictor, load
+from dlcore.experiment.registration import Parts, imported_modules, register
 from dlcore.experiment.results_tables import results_table, seeds_table
 from dlcore.experiment.seeds import train_seeds
 from dlcore.experiment.training_run import evaluate, train
 
 __all__ = [
   "Experiment",
+  "Parts",
+  "Predictor",
   "RunFolder",
   "advise_folds",
   "build",
   "complete",
   "config",
+  "default_workdir",
   "evaluate",
   "export",
+  "imported_modules",
   "leaves",
+  "load",
   "no_variant",
   "predict",
   "read_config",
+  "read_run",
+  "register",
   "results_table",
   "seeds_table",
   "summary",

@@ -3,10 +3,11 @@
 Lower layers do not see the config.
 """
 
+import contextlib
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,41 +57,66 @@ class Experiment:
 
   def fit(self, workdir: Path, **display: Any) -> training.Result:
     """Trains in `workdir`, or continues; `display` goes to `training.fit`."""
-    section, loading = self.config["training"], self.config["data"]
+    loading = self.config["data"]
     order = lookup(data.SAMPLINGS, loading["sampling"], "data.sampling")
     optimizer = self.config["optim"]
-    # Every leaf of `training` that is an argument of `fit`.
-    fit_settings = {
-      name: section[name]
-      for name in inspect.signature(training.fit).parameters
-      if name in section
+    arguments = {
+      **self._settings_of(training.fit),
+      "steps": self.steps,
+      "workers": loading["workers"],
+      "order": order(self.splits.train, loading["batch_size"]),
+      "plateau": plateau(optimizer["schedule"]),
+      "initial": load_initial(self.config["init"], self.model, workdir),
+      "workdir": workdir,
     }
-    with (
-      qualify("training", fit_settings, compiler="compile"),
-      qualify("data", ("batch_size", "placement", "sampling", "workers")),
-      qualify("optim", ("freeze",)),
-    ):
+    with self._qualified():
       return training.fit(
         self.task,
         self.tx,
         self.splits.train,
         self.splits.valid,
-        **{**fit_settings, "steps": self.steps},
-        seed=self.config["seed"],
-        workdir=workdir,
-        batch_size=loading["batch_size"],
-        order=order(self.splits.train, loading["batch_size"]),
-        placement=loading["placement"],
-        workers=loading["workers"],
-        penalty=optim.penalty(
-          optimizer["l1"], optimizer["l2"], optimizer["no_decay"]
-        ),
-        initial=load_initial(self.config["init"], self.model, workdir),
-        plateau=plateau(optimizer["schedule"]),
-        compiler=section["compile"],
-        devices=self.devices,
+        **arguments,
         **display,
       )
+
+  def memory(self) -> training.MemoryEstimate:
+    """Returns the estimate of the memory that `fit` takes."""
+    settings = self._settings_of(training.preview_memory)
+    with self._qualified():
+      return training.preview_memory(
+        self.task, self.tx, self.splits.train, **settings
+      )
+
+  def _settings_of(self, function: Callable[..., Any]) -> dict[str, Any]:
+    """Returns the arguments of `fit` that `function` has as well.
+
+    Those are every leaf of `training` of the same name, and others.
+    """
+    loading, optimizer = self.config["data"], self.config["optim"]
+    penalty = optim.penalty(
+      optimizer["l1"], optimizer["l2"], optimizer["no_decay"]
+    )
+    settings = {
+      **self.config["training"],
+      "seed": self.config["seed"],
+      "batch_size": loading["batch_size"],
+      "placement": loading["placement"],
+      "penalty": penalty,
+      "compiler": self.config["training"]["compile"],
+      "devices": self.devices,
+    }
+    names = inspect.signature(function).parameters
+    return {name: settings[name] for name in settings if name in names}
+
+  @contextlib.contextmanager
+  def _qualified(self) -> Iterator[None]:
+    """Adds the sections of the config to messages that name arguments."""
+    with (
+      qualify("training", self.config["training"], compiler="compile"),
+      qualify("data", ("batch_size", "placement", "sampling", "workers")),
+      qualify("optim", ("freeze",)),
+    ):
+      yield
 
   def evaluator(self, source: data.Source) -> training.Evaluator:
     """Returns an evaluator of the task on `source`."""

@@ -18,9 +18,12 @@ UNCOMPARED = (
   "data.train",
   "data.valid",
   "data.workers",
+  "imports",
   "training.keep_every",
   "training.layer_statistics_every",
   "training.log_every",
+  "training.memory_limit",
+  "training.on_change",
 )
 """Leaves that change no number of a run: the location of the data, whose
 checksums are compared, its reading, and the settings of logs and saves."""

@@ -32,11 +32,7 @@ DEFAULTS = {
     "placement": "auto",
     "sampling": "uniform",
     "workers": 0,
-    "augment": {
-      name: off
-      for table in (augment.AUGMENTATIONS, augment.MIXTURES)
-      for name, (off, _) in table.items()
-    },
+    "augment": {},
   },
   "model": {"name": "cnn"},
   "init": {"source": "", "family": "", "allow": "", "head": "published"},
@@ -70,11 +66,14 @@ DEFAULTS = {
     ),
   },
   "sharding": {"devices": 0},
+  "imports": (),
 }
 """`data.limit` trains on so many examples, 0 on all. `training.steps` of 0
 takes `training.epochs`; for 0 in the other numbers see `training.fit`.
 `sharding.devices` of 0 takes all devices. `init` names the weights to start
-from, see `transfer.load_pretrained`."""
+from, see `transfer.load_pretrained`. `imports` are the modules of `--import`,
+which nothing but this flag imports. `data.augment` has a leaf for each row of
+the tables of augmentations."""
 
 OWN_RANGES = {
   "seed": training.RANGES["seed"],
@@ -108,6 +107,8 @@ def complete(sections: Mapping[str, Any]) -> dict[str, Any]:
       is of another type than its default or out of range.
   """
   tree = copy.deepcopy(DEFAULTS)
+  for table in (augment.AUGMENTATIONS, augment.MIXTURES):
+    tree["data"]["augment"] |= {name: off for name, (off, _) in table.items()}
   for section in TABLES:
     node, values = _at(tree, section), _find(sections, section)
     node["name"] = typed(

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore import backend, models
+from dlcore.errors import UserError
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.qualification import qualify
+from dlcore.host_memory import binary_size
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -36,7 +38,7 @@ def summary(config: Mapping[str, Any]) -> str:
       f"data      {info.name}: {sizes}{note}",
       f"steps     {experiment.steps:,} of {config['data']['batch_size']}",
       *_rate(experiment),
-      f"memory    {backend.allocator()}",
+      *_memory(experiment),
     ]
   )
 
@@ -58,6 +60,19 @@ def _rate(experiment: Experiment) -> list[str]:
     f"rate      {''.join(BARS[round(height)] for height in heights)}",
     f"          {rates[0]:.3g} at first, {rates.max():.3g} at most, "
     f"{rates[-1]:.3g} at last",
+  ]
+
+
+def _memory(experiment: Experiment) -> list[str]:
+  """Returns the estimate of the memory, and the free memory."""
+  try:
+    memory = experiment.memory()
+  except UserError as error:  # The model does not train on this data.
+    return [f"memory    unknown: {error.lines[0]}"]
+  fits = "" if memory.needed <= memory.free else ", which is too little"
+  return [
+    f"memory    about {memory}",
+    f"          of {binary_size(memory.free)}{fits}; {backend.allocator()}",
   ]
 
 

@@ -55,6 +55,12 @@ def export(
 def _write_safetensors(
   run: RestoredRun, output: str | Path, family: str
 ) -> str:
+  if run.model is None:
+    raise UserError(
+      f"expected a Linen module in the parts of {run.folder.path}",
+      "got none",
+      "return experiment.Parts(task, splits, model)",
+    )
   shape, _ = run.info.inputs[run.info.schema.input]
   model, is_image = run.model, len(shape) == 3
   if is_image and getattr(model, "image_size", None) == 0:
@@ -85,8 +91,8 @@ def _own_config(run: RestoredRun) -> dict[str, Any]:
   The schema has the statistics and offsets that turn data into inputs and
   outputs into predictions, and the class names.
   """
-  section = dict(run.config["model"])
-  section["num_classes"] = run.model.num_classes
+  section = dict(run.config.get("model", {}))
+  section["num_classes"] = getattr(run.model, "num_classes", None)
   shape, _ = run.info.inputs[run.info.schema.input]
   schema = run.info.schema.to_json()
   return {"model": section, "input": list(shape), "schema": schema}

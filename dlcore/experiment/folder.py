@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dlcore import data, storage
+from dlcore import data, storage, training
 from dlcore.errors import UserError
 from dlcore.experiment import defaults, renames
 from dlcore.experiment.config_comparison import compare_configs
+from dlcore.experiment.registration import imported_modules
 
 T = TypeVar("T")
 
@@ -103,14 +104,48 @@ class RunFolder:
       UserError: it is missing, or this version of dlcore cannot read it.
     """
     content = self.read_json(CONFIG)
+    if content.get("kind") == training.FIT:
+      raise UserError(
+        f"expected the run of a config in {self.path}",
+        "got a run of training.fit, whose parts are Python",
+        "continue it with its own program, or choose another --workdir",
+      )
     try:
       return defaults.complete(renames.upgrade(content))
     except UserError as error:
       raise UserError(
         f"expected the config of a run in {self.path / CONFIG}",
         f"got one that this dlcore cannot read: {'; '.join(error.lines)}",
-        "put a good copy back, or choose another --workdir",
+        _import_hint(content)
+        or "put a good copy back, or choose another --workdir",
       ) from error
+
+  def check(self) -> None:
+    """Checks that the folder is a run, of a config or of `training.fit`.
+
+    Raises:
+      UserError: it is not.
+    """
+    if self.fit_settings() is None:
+      self.config()
+
+  def fit_settings(self) -> dict[str, Any] | None:
+    """Returns the `settings` of a run of `training.fit`, None for others.
+
+    Raises:
+      UserError: the config is missing or malformed.
+    """
+    content = self.read_json(CONFIG)
+    if content.get("kind") != training.FIT:
+      return None
+    settings = content.get("settings")
+    if not isinstance(settings, dict):
+      raise UserError(
+        f"expected {self.path / CONFIG} as training.fit wrote it",
+        f"got settings={settings!r:.80}",
+        "put a good copy back",
+      )
+    return settings
 
   def info(self) -> data.DataInfo:
     """Returns the description of the training data.
@@ -235,6 +270,16 @@ class RunFolder:
       name,
       lambda file: np.savez_compressed(file, allow_pickle=False, **arrays),
     )
+
+
+def _import_hint(content: Mapping[str, Any]) -> str:
+  """Returns the flag that imports the modules of a run, or an empty string."""
+  names = content.get("imports")
+  names = names if isinstance(names, list) else []
+  missing = [str(n) for n in names if n not in imported_modules()]
+  if not missing:
+    return ""
+  return f"add --import={','.join(missing)}, if you trust this code"
 
 
 def _checksum(source: data.Source) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from dlcore.errors import UserError, nearest
 from dlcore.experiment import defaults
+from dlcore.experiment.default_folder import run_name
 from dlcore.experiment.renames import renamed
 
 logger = logging.getLogger("dlcore")
@@ -24,7 +25,7 @@ BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 def read_config(
   file: str, overrides: Mapping[str, str], *, near: Path
 ) -> tuple[dict[str, Any], str]:
-  """Returns the complete config of a config file, and a name for its run.
+  """Returns the complete config of a config file, and the name of the file.
 
   Args:
     file: `"path/X.py"` or `"path/X.py:variant"`.
@@ -34,9 +35,31 @@ def read_config(
       further leaves by path, which depend on the data; overrides prevail.
     near: a folder of config files; a misspelled path gets the nearest of them.
 
+  Returns:
+    The config, and `X` or `X_variant`.
+
   Raises:
     UserError: the file is missing or fails, or a key or a value is invalid.
   """
+  tree, name, _ = _read(file, overrides, near)
+  return tree, name
+
+
+def read_run(
+  file: str, overrides: Mapping[str, str], *, near: Path
+) -> tuple[dict[str, Any], str]:
+  """Returns the config as `read_config`, and the name of its run.
+
+  The name has the changes by the overrides: `"digits_cnn,seed=1"`.
+  """
+  tree, name, changes = _read(file, overrides, near)
+  return tree, run_name(name, changes)
+
+
+def _read(
+  file: str, overrides: Mapping[str, str], near: Path
+) -> tuple[dict[str, Any], str, dict[str, Any]]:
+  """Returns the config, the name of the file and the changed leaves."""
   path, _, variant = file.partition(":")
   module = _load_module(Path(path), near)
   recipe = _get_config(Path(path), module, variant)
@@ -47,7 +70,13 @@ def read_config(
     planned = {key: planned[key] for key in planned if key not in overrides}
     tree = _override(_with_leaves(tree, planned), overrides)
   name = "_".join(filter(None, [Path(path).stem, variant]))
-  return tree, name
+  before, after = defaults.leaves(recipe), defaults.leaves(tree)
+  changes = {
+    key: after[key]
+    for key in overrides
+    if key in after and after[key] != before.get(key)
+  }
+  return tree, name, changes
 
 
 def _override(

@@ -2,14 +2,16 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from dlcore import storage, tasks
+from dlcore import storage
+from dlcore.data import ReadBatch
+from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 from dlcore.experiment.restoring import RestoredRun, restore_run
 
@@ -18,6 +20,9 @@ ROWS = 256
 
 MAX_BYTES = 1 << 30
 """Temporary memory of a batch of more than one input."""
+
+Predict = Callable[[Arrays], list[dict[str, Any]]]
+"""`(arrays [B, ...]) -> fields of each prediction`."""
 
 
 def predict(
@@ -38,14 +43,39 @@ def predict(
   Raises:
     UserError: the folder is not a finished run, or a path does not exist.
   """
-  files = _list_files(paths)
+  files = list_files(paths)
   run = restore_run(workdir, step)
-  kind, info = tasks.TASKS[run.config["task"]["name"]], run.info
-  function, size = _compile(run, info.max_rows(ROWS))
-  for names, arrays, errors in info.schema.read(files, info, size):
-    yield from ({"input": name, "error": reason} for name, reason in errors)
-    if arrays is None:
-      continue
+  predict_batch, size = compile_prediction(run)
+  batches = run.info.schema.read(files, run.info, size)
+  yield from predict_batches(predict_batch, batches)
+
+
+def predict_batches(
+  predict_batch: Predict, batches: Iterable[ReadBatch]
+) -> Iterator[dict[str, Any]]:
+  """Yields the prediction, or the error, of every input; see `predict`."""
+  for batch in batches:
+    yield from ({"input": name, "error": why} for name, why in batch.errors)
+    if batch.arrays is not None:
+      rows = predict_batch(batch.arrays)
+      for name, fields in zip(batch.names, rows, strict=True):
+        yield {"input": name, **fields}
+
+
+def compile_prediction(run: RestoredRun) -> tuple[Predict, int]:
+  """Compiles the prediction of a batch.
+
+  Returns:
+    `(arrays) -> [fields]`, the fields of each prediction or `{"error"}`, and
+    the largest number of rows of the arrays `[B, ...]`.
+
+  Raises:
+    UserError: one input takes more than an eighth of the memory.
+  """
+  function, size = _compile(run, run.info.max_rows(ROWS))
+
+  def predict_batch(arrays: Arrays) -> list[dict[str, Any]]:
+    count = len(next(iter(arrays.values())))
     # Padded to one size, so that one program serves all.
     batch = {
       name: np.resize(array, (size, *array.shape[1:]))
@@ -53,12 +83,16 @@ def predict(
     }
     batch["index"] = np.arange(size, dtype=np.int32)
     rows = jax.device_get(function(batch))
-    for i, name in enumerate(names):
+    results = []
+    for i in range(count):
       row = {field: values[i] for field, values in rows.items()}
-      fields = kind.to_json(row, info)
+      fields = run.to_json(row, run.info)
       if not _is_finite(fields):
         fields = {"error": "the prediction is not finite for this input"}
-      yield {"input": name, **fields}
+      results.append(fields)
+    return results
+
+  return predict_batch, size
 
 
 def _compile(
@@ -113,7 +147,7 @@ def _is_finite(value: Any) -> bool:
   return not isinstance(value, float) or math.isfinite(value)
 
 
-def _list_files(paths: Sequence[str]) -> list[Path]:
+def list_files(paths: Sequence[str]) -> list[Path]:
   """Returns the files, and those in the folders that are not hidden.
 
   Raises:

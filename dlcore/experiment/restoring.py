@@ -1,15 +1,18 @@
 """The parts of a run from its folder, and the variables of a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
-from dlcore import data, storage, trees
+from dlcore import data, storage, tasks, trees
+from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 from dlcore.experiment.build import build_task
 from dlcore.experiment.folder import RunFolder
+from dlcore.experiment.registration import load_parts
 from dlcore.task import CARRY, FROZEN, Task
 from dlcore.typing import ModelState, Params
 
@@ -19,30 +22,47 @@ class RestoredRun(NamedTuple):
 
   folder: RunFolder
   config: Mapping[str, Any]
+  """The complete config, empty for a run of `training.fit`."""
+
   info: data.DataInfo
   model: Any
   task: Task
   params: Params
   model_state: ModelState
+  to_json: Callable[[Arrays, data.DataInfo], dict[str, Any]]
+  """Returns one prediction as JSON data, see `tasks.TaskKind`."""
 
 
 def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
   """Rebuilds a run from its folder.
 
   Args:
-    workdir: the run folder; nothing else is needed.
+    workdir: the run folder. A run of `training.fit` needs a module of
+      `--import` as well.
     step: the checkpoint; None for the best.
 
   Raises:
     UserError: the folder is not a run with a finished checkpoint.
   """
   folder = RunFolder(workdir)
-  config, info = folder.config(), folder.info()
-  model, task = build_task(config, info, folder.tuned())
+  settings = folder.fit_settings()
+  if settings is None:
+    config, info = folder.config(), folder.info()
+    model, task = build_task(config, info, folder.tuned())
+    to_json = tasks.TASKS[config["task"]["name"]].to_json
+  else:
+    parts, config, info = load_parts(settings, workdir), {}, folder.info()
+    model, task, to_json = parts.model, parts.task, arrays_to_json
   step = folder.select_step(step)
   state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   variables = restore_variables(task, info, state, folder.path)
-  return RestoredRun(folder, config, info, model, task, *variables)
+  return RestoredRun(folder, config, info, model, task, *variables, to_json)
+
+
+def arrays_to_json(row: Arrays, info: data.DataInfo) -> dict[str, Any]:
+  """Returns a prediction of any task as JSON data."""
+  del info
+  return {name: np.asarray(value).tolist() for name, value in row.items()}
 
 
 def restore_variables(

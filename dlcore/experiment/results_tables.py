@@ -1,25 +1,63 @@
 """The results of runs as text for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlcore import report
 from dlcore.filesystem import printable
 
+LOWER_IS_BETTER = frozenset(
+  ("loss", "log_loss", "brier", "ece", "mae", "mse", "rmse", "mape")
+)
+"""Metrics of which less is better."""
 
-def results_table(result: Mapping[str, Any], workdir: str | Path) -> str:
-  """Returns the result of a run as a table."""
+
+def results_table(
+  result: Mapping[str, Any], workdir: str | Path, *, repeated: bool = False
+) -> str:
+  """Returns the result of a run as a table.
+
+  Args:
+    result: the content of `summary.json`.
+    workdir: the run folder.
+    repeated: whether the run was finished before, so that its time is old.
+  """
   cells = {key: f"{value:.4f}" for key, value in result["metrics"].items()}
   lines = [
     *_grid(cells, width=12),
     "",
-    f"step {result['step']:,} (best: {result['best_step']:,}), "
-    f"{result['parameters']:,} parameters, {result['seconds']:.1f} s, "
-    f"{result['examples_per_second']:,.0f} examples/s",
+    f"{'already finished: ' * repeated}step {result['step']:,} "
+    f"(best: {result['best_step']:,}), {result['parameters']:,} parameters, "
+    + _cost(result, repeated),
     f"--workdir={workdir} holds the run; see {Path(workdir) / 'report.html'}",
+    *_trivial_remark(result),
   ]
   return printable("\n".join(lines))
+
+
+def _trivial_remark(result: Mapping[str, Any]) -> list[str]:
+  """Returns a line if a run ends no better than the trivial answer.
+
+  The last split counts, and of its metrics the first that both have.
+  """
+  metrics, trivial = result["metrics"], result.get("trivial") or {}
+  both = [key for key in metrics if key in trivial]
+  keys = [key for key in both if key.startswith(f"{_last_split(both)}/")]
+  for key in keys[:1]:
+    sign = -1 if key.rpartition("/")[2] in LOWER_IS_BETTER else 1
+    if sign * (metrics[key] - trivial[key]) <= 0:
+      answer = result.get("trivial_answer") or "the trivial answer"
+      return [
+        f"no better than {answer}: {key} is {metrics[key]:.4f}, and "
+        f"{trivial[key]:.4f} without any learning; try another "
+        "optim.learning_rate, more training.epochs, or check the labels"
+      ]
+  return []
+
+
+def _last_split(keys: Sequence[str]) -> str:
+  return keys[-1].rpartition("/")[0] if keys else ""
 
 
 def seeds_table(
@@ -53,6 +91,13 @@ def seeds_table(
     f"--workdir={workdir} holds the runs; see {Path(workdir) / 'report.html'}",
   ]
   return printable("\n".join(lines))
+
+
+def _cost(result: Mapping[str, Any], repeated: bool) -> str:
+  if repeated:
+    return f"trained before in {result['seconds']:.1f} s"
+  rate = result["examples_per_second"]
+  return f"{result['seconds']:.1f} s, {rate:,.0f} examples/s"
 
 
 def _grid(cells: Mapping[str, str], width: int) -> list[str]:

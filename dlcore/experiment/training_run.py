@@ -2,19 +2,16 @@
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from dlcore import (
-  backend,
   data,
-  provenance,
   report,
   storage,
   tasks,
+  training,
   trees,
 )
 from dlcore.errors import UserError, lookup
@@ -22,7 +19,8 @@ from dlcore.experiment import report_files
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.final_scores import evaluate_best, with_tuned
 from dlcore.experiment.folder import SUMMARY, RunFolder
-from dlcore.experiment.restoring import restore_variables
+from dlcore.experiment.registration import load_parts
+from dlcore.experiment.restoring import restore_run, restore_variables
 from dlcore.storage import checksums
 from dlcore.training import Phases, State
 
@@ -75,25 +73,17 @@ def train(
     )
     with phases("evaluation"):
       metrics, context = evaluate_best(folder, experiment, result.best)
-    step = int(result.last.step)
-    batch_size = config["data"]["batch_size"]
-    busy = max(phases.seconds["step"] + phases.seconds["feed"], 1e-9)
-    summary = {
-      "step": step,
-      "best_step": int(result.best.step),
-      "metrics": metrics,
-      **context,
-      "parameters": _count_parameters(experiment, result.last),
-      "seconds": phases.total(),
-      "examples_per_second": phases.steps * batch_size / busy,
-      "phases": dict(phases.seconds),
-      "versions": provenance.versions(),
-      "machine": provenance.machine(),
-      "allocator": backend.allocator(),
-      "devices": _device_names(experiment.devices),
-      "finished": True,
-      "stopped_early": step < experiment.steps,
-    }
+    summary = training.summarize(
+      phases,
+      step=int(result.last.step),
+      best_step=int(result.best.step),
+      steps=experiment.steps,
+      metrics=metrics,
+      parameters=_count_parameters(experiment, result.last),
+      batch_size=config["data"]["batch_size"],
+      devices=experiment.devices,
+    )
+    summary |= context
     folder.write_json(SUMMARY, summary)
     with phases("report"):
       report.write(folder.path)
@@ -118,13 +108,12 @@ def evaluate(
   """
   lookup(dict.fromkeys(data.Splits._fields), split, "split")
   folder = RunFolder(workdir)
+  if (settings := folder.fit_settings()) is not None:
+    return _evaluate_fit(folder, settings, split, step)
   config, step = folder.config(), folder.select_step(step)
   info, splits = folder.info(), folder.splits()
   if split not in splits:
-    raise UserError(
-      f"expected a split of the run: {', '.join(splits)}",
-      f"got {split!r}, which its data does not have",
-    )
+    raise _no_split(split, splits)
   state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   experiment = with_tuned(build(config), folder.tuned())
   variables = restore_variables(experiment.task, info, state, folder.path)
@@ -132,6 +121,30 @@ def evaluate(
   folder.compare_checksums({split: source})
   values = experiment.evaluator(source).evaluate(*variables)
   return {"split": split, "step": step, **(values or {})}
+
+
+def _evaluate_fit(
+  folder: RunFolder, settings: Mapping[str, Any], split: str, step: int | None
+) -> dict[str, Any]:
+  """Evaluates a run of `training.fit`, see `evaluate`."""
+  parts = load_parts(settings, folder.path)
+  step = folder.select_step(step)
+  splits = {k: s for k, s in parts.splits._asdict().items() if s is not None}
+  if split not in splits:
+    raise _no_split(split, splits)
+  if split in folder.splits():  # A test split was not part of training.
+    folder.compare_checksums({split: splits[split]})
+  run = restore_run(folder.path, step)
+  evaluator = training.Evaluator(run.task, splits[split])
+  values = evaluator.evaluate(run.params, run.model_state)
+  return {"split": split, "step": step, **(values or {})}
+
+
+def _no_split(split: str, splits: Iterable[str]) -> UserError:
+  return UserError(
+    f"expected a split of the run: {', '.join(splits)}",
+    f"got {split!r}, which its data does not have",
+  )
 
 
 def _check_profile(profile: tuple[int, int] | None, steps: int) -> None:
@@ -180,6 +193,7 @@ def _read_finished(folder: RunFolder, steps: int) -> dict[str, Any] | None:
     )
   if not (folder.path / "report.html").exists():
     report.write(folder.path)
+  logger.info("already finished: %s, at step %d", folder.path, summary["step"])
   return summary
 
 
@@ -192,7 +206,3 @@ def _is_number(value: object) -> bool:
 def _count_parameters(experiment: Experiment, state: State) -> int:
   variables = tasks.variables(experiment.task, state)
   return trees.count(variables["params"])
-
-
-def _device_names(devices: Sequence[jax.Device]) -> str:
-  return f"{len(devices)} x {devices[0].device_kind}"

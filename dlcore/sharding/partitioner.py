@@ -172,7 +172,9 @@ class Partitioner:
       }
 
     has_carry = any(axis == 0 for axis in jax.tree.leaves(state_axes))
-    example = reshape_carry(state, split_rows) if has_carry else state
+    example = state
+    if has_carry:
+      example = jax.eval_shape(lambda s: reshape_carry(s, split_rows), state)
     lowered = mapped.lower(example, arrays, shard(batch))
     compiled = lowered.compile(compiler_options=self.compiler_options)
 

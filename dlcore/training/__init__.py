@@ -4,7 +4,11 @@ from dlcore.training.checks import RANGES
 from dlcore.training.decisions import Decisions, Plateau
 from dlcore.training.evaluation import Evaluator
 from dlcore.training.fit import Result, fit
+from dlcore.training.memory_estimate import MemoryEstimate
+from dlcore.training.memory_preview import preview_memory
 from dlcore.training.phases import Phases
+from dlcore.training.run_files import KIND as FIT
+from dlcore.training.run_files import summarize
 from dlcore.training.signals import Stopped
 from dlcore.training.state import (
   State,
@@ -21,9 +25,11 @@ from dlcore.training.step import (
 from dlcore.training.update import Update, make_update
 
 __all__ = [
+  "FIT",
   "RANGES",
   "Decisions",
   "Evaluator",
+  "MemoryEstimate",
   "Phases",
   "Plateau",
   "Result",
@@ -38,5 +44,7 @@ __all__ = [
   "init_state",
   "make_step",
   "make_update",
+  "preview_memory",
   "sum_metrics",
+  "summarize",
 ]

@@ -31,11 +31,12 @@ RANGES: dict[str, tuple[float, float]] = {
   "eval_batch_size": (1, MAX_COUNT),
   "workers": (0, MAX_COUNT),
   "steps_per_call": (0, MAX_COUNT),
+  "memory_limit": (0, math.inf),
 }
 """The least and the greatest value of the numbers that `fit` takes."""
 
 
-REAL = ("ema", "min_delta", "spike_factor")
+REAL = ("ema", "min_delta", "spike_factor", "memory_limit")
 """The numbers that need not be integers."""
 
 

@@ -93,6 +93,11 @@ class Evaluator:
     targets = {name: array[:size] for name, array in self._targets().items()}
     return names | set(self._task.score(_join([rows], size), targets))
 
+  @property
+  def program(self) -> jax.stages.Compiled | None:
+    """The compiled evaluation of a batch; None before it is compiled."""
+    return self._compiled
+
   def evaluate(
     self,
     params: Params,

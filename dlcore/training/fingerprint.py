@@ -65,6 +65,11 @@ class TracedStep:
     outputs = jaxpr_as_fun(jaxpr)(*jax.tree.leaves((state, batch)))
     return jax.tree.unflatten(jax.tree.structure(result), outputs)
 
+  @property
+  def is_traced(self) -> bool:
+    """Whether the step was called."""
+    return bool(self._jaxprs)
+
   def fingerprint(self) -> str:
     """Returns the sha256 of the step for all shapes that were traced."""
     every = {fingerprint(jaxpr) for jaxpr in self._jaxprs.values()}
@@ -78,6 +83,12 @@ def fingerprint(jaxpr: Any) -> str:
   of objects and line numbers do not count.
   """
   return _digest(jaxpr, {})
+
+
+def digest_arrays(tree: Any) -> str:
+  """Returns the sha256 of the arrays of a tree; other leaves do not count."""
+  arrays = (x for x in jax.tree.leaves(tree) if hasattr(x, "__array__"))
+  return _sha256("\n".join(map(_array, arrays)).encode())
 
 
 def _digest(jaxpr: Any, digests: dict[int, str]) -> str:

@@ -4,14 +4,16 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import optax
 
 from dlcore import data, sharding
+from dlcore.errors import check_choice
 from dlcore.task import Task
-from dlcore.training import checks, setup, step_history
+from dlcore.training import checks, setup
+from dlcore.training.bookkeeping import Bookkeeping
 from dlcore.training.decisions import (
   Plateau,
   decide,
@@ -24,12 +26,14 @@ from dlcore.training.evaluation import evaluate_all
 from dlcore.training.feed import Feed
 from dlcore.training.intervals import Intervals
 from dlcore.training.layer_statistics import SPLIT, LayerStatistics
+from dlcore.training.memory_estimate import estimate_memory
 from dlcore.training.monitor import Monitor
 from dlcore.training.phases import Phases
 from dlcore.training.profiling import Profiler
 from dlcore.training.programs import compile_programs
 from dlcore.training.progress import Progress
 from dlcore.training.recalibration import Recalibration
+from dlcore.training.run_record import ON_CHANGE
 from dlcore.training.signals import Stopped, stop_requests
 from dlcore.training.state import State
 from dlcore.training.state_initializer import Initial, StateInitializer
@@ -78,6 +82,9 @@ def fit(
   steps_per_call: int = 0,
   compiler: str = "jit",
   devices: Sequence[jax.Device] | None = None,
+  memory_limit: float = 0.0,
+  on_change: str = "error",
+  settings: Mapping[str, Any] | None = None,
   profile: tuple[int, int] | None = None,
   progress: bool = True,
   phases: Phases | None = None,
@@ -88,14 +95,13 @@ def fit(
   that a decision depends on is in the checkpoint: a run that was stopped in
   any way and continued ends with the same bits as one that was not.
 
-  Continue with the same arguments, or choose another `workdir`. A run whose
-  training step has changed, such as by another label smoothing, dropout or
-  weight decay, continues with the new step and logs a warning; the change is
-  recorded in `assets/training_step.json`. The traced programs are compared, so
-  a longer run changes the step if the schedule depends on its length. Not
-  compared are the data and its order, validation, patience, plateaus and
-  rollbacks, and steps of other versions or devices.
-  (`experiments/train.py` compares the whole config and the data.)
+  Continue with the same arguments, or choose another `workdir`. Data, seed,
+  batch size, learning rates, optimizer, step and evaluation are compared with
+  those of the run, and a difference is refused by name: functions by the
+  programs that are traced from them, so their code counts as well. More
+  `steps` continue the run if its schedule does not depend on its length. Not
+  compared are the intervals of evaluations, logs and saves, the placement of
+  the data, and programs of other versions or devices.
 
   Args:
     task: the learning problem.
@@ -151,6 +157,12 @@ def fit(
       order of several lengths it is 1.
     compiler: `"jit"` or `"pmap"`.
     devices: by default all.
+    memory_limit: memory that the run may take, in GiB; a run whose estimate is
+      larger is refused before it allocates any. 0 for the free memory.
+    on_change: `"error"` refuses arguments that differ from those of the run in
+      `workdir`; `"warn"` continues with them and logs a warning.
+    settings: JSON values that describe the parts, such as the width of the
+      model: kept in `config.json`, compared, and shown in the report.
     profile: `(first, last)`: a `jax.profiler` trace of the steps after `first`
       up to `last`, written to the folder `profile` in `workdir`, or in the
       current folder without one.
@@ -161,12 +173,14 @@ def fit(
     The state after the last step and the best one.
 
   Raises:
-    UserError: a value is out of range, losses or gradients stay not finite,
-      or the disk is full.
+    UserError: a value is out of range, the run does not fit into memory,
+      losses or gradients stay not finite, or the disk is full.
     Stopped: SIGTERM or SIGINT was received, and the state was saved.
   """
-  checks.check_ranges(locals())  # Only the arguments are local here.
+  arguments = dict(locals())  # Only the arguments are local here.
+  checks.check_ranges(arguments)
   checks.check_validation(valid, patience, plateau)
+  check_choice("on_change", on_change, ON_CHANGE)
   phases = phases or Phases()
 
   # Devices, data and intervals.
@@ -230,6 +244,13 @@ def fit(
     batch_size=eval_batch_size,
   )
 
+  books = Bookkeeping(
+    folder, arguments, order, {"train": train, **splits}, partitioner
+  )
+  abstract = initializer.template["state"]
+  memory = estimate_memory(abstract, partitioner, memory_limit)
+  memory.check()
+
   # Files, compiled programs and signal handlers.
   with contextlib.ExitStack() as stack:
     # The log is closed after the checkpoints, whose saves sync it.
@@ -238,27 +259,30 @@ def fit(
       checkpoints = stack.enter_context(
         setup.open_checkpoints(folder, checkpoint_every, keep_every)
       )
+      has_begun = checkpoints.latest is not None
+      books.compare(task, tx, abstract, has_begun=has_begun)
       saved = checkpoints.restore(initializer.template)
     with phases("compile"):
-      state, decisions = initializer.restore_or_init(saved)
-      step = int(state.step)
+      step = int(saved["state"].step) if saved else 0
       checks.check_progress(steps, step)
       # Handlers do not run inside a compilation, so all of them come first:
       # until then a signal ends the process, and there is nothing to save.
       counts = set(intervals.step_counts(step))
       programs = compile_programs(
-        partitioner, step_function, state, feed, counts
+        partitioner, step_function, abstract, feed, counts
       )
+      first = () if saved else (initializer.program,)
+      memory.with_programs([*first, *programs.values()]).check()
+      state, decisions = initializer.restore_or_init(saved)
       if counts:
         setup.compile_evaluators(evaluators, state, best_by)
         statistics.compile(state, feed)
         recalibration.compile(state, feed)
-        if folder is not None:
-          step_history.record(
-            folder,
-            step,
-            step_history.describe(traced.fingerprint(), partitioner),
-          )
+        setup.check_evaluation_memory(memory, evaluators)
+      elif axis_name is None:
+        setup.trace_step(step_function, abstract, feed)
+      finished = not counts or is_exhausted(decisions, patience)
+      books.record(step, traced, finished=finished)
     metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(
       metric_log,
@@ -375,4 +399,5 @@ def fit(
             best_step,
           )
         best = initializer.restore(saved)[0] if saved else state
+  books.finish(phases, task, state, best)
   return Result(state, best)

@@ -13,6 +13,9 @@ class MemoryCheckpoints:
   It has the methods of `storage.Checkpoints`.
   """
 
+  latest: int | None = None
+  """Every run starts from the beginning."""
+
   def __init__(self):
     self._trees: dict[int, Any] = {}
 

@@ -14,8 +14,11 @@ from dlcore.errors import UserError
 from dlcore.task import Task
 from dlcore.training.decisions import check_best_by
 from dlcore.training.evaluation import Evaluator
+from dlcore.training.feed import Feed
 from dlcore.training.fingerprint import TracedStep
 from dlcore.training.memory import MemoryCheckpoints, NullLog
+from dlcore.training.memory_estimate import MemoryEstimate
+from dlcore.training.programs import gather
 from dlcore.training.state import State, init_guard, init_state
 from dlcore.training.state_initializer import Create
 from dlcore.training.step import (
@@ -76,6 +79,22 @@ def build_step(
     axis_name=axis_name,
   )
   return sum_metrics(traced, log_every), traced, create
+
+
+def trace_step(step: Step, state: State, feed: Feed) -> None:
+  """Traces the step of a run that compiles none, for its fingerprint.
+
+  Args:
+    step: of `build_step`.
+    state: shapes and dtypes of the train state.
+    feed: gives the shapes of the batches.
+  """
+  for length, rows in feed.examples().items():
+
+    def run(state: State, arrays: Batch, rows: Batch, length=length):
+      return step(state, gather(arrays, rows, feed.sequences, length))
+
+    jax.eval_shape(run, state, feed.arrays, rows)
 
 
 def needs_average(
@@ -145,6 +164,19 @@ def compile_evaluators(
   names = [evaluator.compile(state) for evaluator in evaluators.values()]
   if names:
     check_best_by(best_by, names[0])
+
+
+def check_evaluation_memory(
+  memory: MemoryEstimate, evaluators: Mapping[str, Evaluator]
+) -> None:
+  """Checks that the compiled evaluations fit into memory.
+
+  Raises:
+    UserError: one does not.
+  """
+  programs = [evaluator.program for evaluator in evaluators.values()]
+  evaluation = memory._replace(gradients=0).with_programs(programs)
+  evaluation.check("set eval_batch_size to a smaller value")
 
 
 def open_checkpoints(

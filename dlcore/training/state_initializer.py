@@ -48,7 +48,7 @@ class StateInitializer:
 
   def init(self) -> tuple[State, Decisions]:
     """Returns the state before the first step, and empty decisions."""
-    state = self._create(self.batch)
+    state = self.program(self.batch)
     if self.initial is not None:
       variables = self.initial(state.params, state.model_state)
       state = self._create(self.batch, variables=variables)
@@ -85,14 +85,18 @@ class StateInitializer:
       )
     carry = None
     if CARRY in halted.model_state:
-      carry = self._create(self.batch).model_state[CARRY]
+      carry = self.program(self.batch).model_state[CARRY]
     state, decisions = skip_failed_batches(
       self.restore_or_init(saved), (halted, decisions), carry
     )
     return self.partitioner.put_state(state), decisions
 
   @functools.cached_property
-  def _create(self) -> Create:
-    """The compiled `create`: a rollback does not compile it again."""
+  def program(self) -> jax.stages.Compiled:
+    """`create` compiled for `batch`: a rollback does not compile it again."""
+    return self._create.lower(self.batch).compile()
+
+  @functools.cached_property
+  def _create(self) -> jax.stages.Wrapped:
     options = self.partitioner.init_compiler_options
     return jax.jit(self.create, compiler_options=options)

@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from dlcore import provenance, sharding, storage
+from dlcore.training import run_record
 
 NAME = "assets/training_step.json"
 MAX_BYTES = 1 << 20
 """Size above which the record is not read."""
+
+CHANGE = (
+  "another training step: a change of the model, the task, the augmentation or "
+  "the penalty, or of a setting of them such as dropout or label_smoothing"
+)
 
 logger = logging.getLogger("dlcore")
 
@@ -25,8 +31,12 @@ def describe(
     fingerprint: see `TracedStep`.
     partitioner: the devices.
   """
+  return {"sha256": fingerprint, **conditions(partitioner)}
+
+
+def conditions(partitioner: sharding.Partitioner) -> dict[str, Any]:
+  """Returns the versions and devices, under which a program is the same."""
   return {
-    "sha256": fingerprint,
     "versions": provenance.versions(),
     "devices": {
       "kind": partitioner.mesh.devices.flat[0].device_kind,
@@ -34,6 +44,22 @@ def describe(
       "compiler": partitioner.compiler,
     },
   }
+
+
+def check(workdir: Path, step: int, entry: dict[str, Any]) -> None:
+  """Checks that the step of a run at `step` is the one that made it.
+
+  Args:
+    workdir: the run folder.
+    step: the number of steps so far.
+    entry: see `describe`.
+
+  Raises:
+    UserError: it is another step.
+  """
+  earlier = [old for old in _read(workdir) if old["step"] < step]
+  if earlier and _differs(earlier[-1], entry):
+    run_record.refuse(workdir, CHANGE, "error")
 
 
 def record(workdir: Path, step: int, entry: dict[str, Any]) -> None:

@@ -82,8 +82,10 @@ def test_training_needs_no_network(start, tmp_path):
   )
   out, err = process.communicate(timeout=60)
   assert process.returncode == 0, err
-  assert "--workdir=runs/digits_cnn" in out
-  assert (tmp_path / "runs/digits_cnn/report.html").is_file()
+  (folder,) = (tmp_path / "runs").iterdir()
+  assert folder.name.startswith("digits_cnn,")
+  assert f"--workdir=runs/{folder.name}" in out
+  assert (folder / "report.html").is_file()
 
 
 @pytest.mark.slow

@@ -70,6 +70,7 @@ def fit(workdir, steps, *, model=None, **settings):
       "batch_size": 4,
       "checkpoint_every": 1,
       "devices": jax.local_devices()[:1],
+      "on_change": "warn",
       **settings,
     },
   )

@@ -1,0 +1,67 @@
+"""The memory estimate of a run that is not started."""
+
+from collections.abc import Sequence
+
+import jax
+import optax
+
+from dlcore import data, sharding
+from dlcore.task import Task
+from dlcore.training import setup
+from dlcore.training.activation_estimate import temporary_bytes
+from dlcore.training.feed import Feed
+from dlcore.training.memory_estimate import MemoryEstimate, estimate_memory
+from dlcore.training.state_initializer import StateInitializer
+from dlcore.training.update import Penalty
+
+
+def preview_memory(
+  task: Task,
+  tx: optax.GradientTransformation,
+  train: data.Source,
+  *,
+  seed: int = 0,
+  batch_size: int = 128,
+  penalty: Penalty | None = None,
+  ema: float = 0.0,
+  accumulate: int = 1,
+  spike_factor: float = 0.0,
+  placement: str = "auto",
+  compiler: str = "jit",
+  devices: Sequence[jax.Device] | None = None,
+  memory_limit: float = 0.0,
+) -> MemoryEstimate:
+  """Returns the memory estimate of `fit` with these arguments.
+
+  The step is traced, not compiled, and no parameter is allocated. `fit` itself
+  compares the memory of its compiled programs, which is more precise.
+  """
+  partitioner = sharding.partitioner(batch_size, compiler, devices)
+  feed = Feed(
+    train,
+    data.shuffled(train.size, batch_size),
+    partitioner,
+    seed=seed,
+    placement=placement,
+    workers=0,
+  )
+  example = feed.read(0)
+  step, _, create = setup.build_step(
+    task,
+    tx,
+    example,
+    penalty=penalty,
+    accumulate=accumulate,
+    seed=seed,
+    ema=ema,
+    spike_factor=spike_factor,
+    max_consecutive_skips=3,
+    log_every=50,
+    axis_name=partitioner.axis_name,
+  )
+  initializer = StateInitializer(create, example, seed, None, partitioner)
+  state = initializer.template["state"]
+  program = jax.make_jaxpr(step)(state, example)
+  memory = estimate_memory(state, partitioner, memory_limit)
+  share = temporary_bytes(program) // partitioner.size
+  return memory.with_working_bytes(share)
