@@ -132,7 +132,9 @@ def _check_rows(module: str, key: str, rows: Any) -> None:
       )
     if not _is_row(key, row):
       kind = "a pair (off value, function)" if key in PAIRS else "a function"
-      kind = "a tasks.TaskKind" if key == "TASKS" else kind
+      kind = {"METRICS": "a metrics.Metric", "TASKS": "a tasks.TaskKind"}.get(
+        key, kind
+      )
       raise UserError(
         f"expected {key}[{name!r}] of the module {module} to be {kind}",
         f"got a value of type {type(row).__name__}",
@@ -140,8 +142,9 @@ def _check_rows(module: str, key: str, rows: Any) -> None:
 
 
 def _is_row(key: str, row: Any) -> bool:
-  if key == "TASKS":
-    return isinstance(row, tasks.TaskKind)
+  kinds = {"METRICS": metrics.Metric, "TASKS": tasks.TaskKind}
+  if key in kinds:
+    return isinstance(row, kinds[key])
   if key in PAIRS:
     return isinstance(row, tuple) and len(row) == 2 and callable(row[1])
   return callable(row)
