@@ -194,6 +194,7 @@ def test_the_ranges_of_fit_end_where_they_are_documented():
     "ema": (0, 0.999_999_999),
     "min_delta": (0, np.inf),
     "spike_factor": (0, np.inf),
+    "memory_limit": (0, np.inf),
   }
   parameters = inspect.signature(training.fit).parameters.values()
   defaults = {p.name: p.default for p in parameters} | {"steps": 1}
