@@ -9,7 +9,6 @@ train.py --folds=5                            cross-validation: mean, interval,
 train.py --profile=100:110                    a jax.profiler trace of ten steps
 """
 
-import logging
 import re
 
 from absl import flags
@@ -64,7 +63,6 @@ def main(config, name):
   else:
     name = f"{name}_{series}" if series else name
     workdir = experiment.default_workdir(name, config)
-    logging.getLogger("dlcore").info("--workdir=%s", workdir)
   phases = training.Phases(command.START_TIME)
   if series:
     train = experiment.train_folds if FOLDS.value else experiment.train_seeds

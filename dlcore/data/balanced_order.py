@@ -13,8 +13,8 @@ from dlcore.errors import UserError
 def balanced(source: Source, batch_size: int) -> Weighted:
   """Returns an order that samples every class with the same frequency.
 
-  Examples are drawn with replacement, those of a class alike. The labels of a
-  stream are read once, with its inputs.
+  Examples are drawn with replacement, those of a class alike. Labels of a
+  stream that are not known are read once, with its inputs.
 
   Args:
     source: the examples, of which each has one class.
@@ -31,7 +31,8 @@ def balanced(source: Source, batch_size: int) -> Weighted:
       f"got {source.info.name!r}, which has {got}",
       "use sampling='uniform'",
     )
-  labels = read_all(source, exclude=source.info.inputs)[schema.target]
+  arrays = source.known or read_all(source, exclude=source.info.inputs)
+  labels = arrays[schema.target]
   if labels.ndim != 1:
     raise UserError(
       "expected labels [N] for balanced sampling",

@@ -38,6 +38,9 @@ class Source(NamedTuple):
   """Names `[N]`, such as that of a file, or positions in the data set before it
   was split, int64 `[N]`; None if they are unknown."""
 
+  known: Arrays = {}  # noqa: RUF012  not modified
+  """Arrays `[N, ...]` of a stream that are in memory, such as its labels."""
+
   def __repr__(self) -> str:
     info = self.info
     inputs = ", ".join(
@@ -88,6 +91,22 @@ def check_same(
 def take_rows(arrays: Arrays, indices: np.ndarray) -> dict[str, np.ndarray]:
   """Returns rows of arrays `[N, ...]` by name."""
   return {name: array[indices] for name, array in arrays.items()}
+
+
+def gather(
+  parts: Mapping[str, Arrays], rows: Mapping[str, np.ndarray | None]
+) -> Arrays:
+  """Returns the arrays of some rows of parts, None for all of one."""
+  pieces = [
+    parts[part] if chosen is None else take_rows(parts[part], chosen)
+    for part, chosen in rows.items()
+  ]
+  if len(pieces) == 1:
+    return pieces[0]
+  return {
+    name: np.concatenate([piece[name] for piece in pieces])
+    for name in pieces[0]
+  }
 
 
 def hash_rows(array: np.ndarray) -> list[str]:

@@ -18,7 +18,7 @@ from dlcore.data.info import (
   describe_targets,
 )
 from dlcore.data.normalization import with_sampled_statistics, with_statistics
-from dlcore.data.source import Arrays, Splits
+from dlcore.data.source import Arrays, Splits, gather
 from dlcore.data.split_checks import (
   check_splits,
   compare_classes,
@@ -28,7 +28,6 @@ from dlcore.data.split_columns import Column
 from dlcore.data.split_plan import (
   Hashes,
   Plan,
-  gather,
   make_plan,
   name_examples,
 )
@@ -146,15 +145,18 @@ def make_streamed(
   name: str,
   notes: Sequence[str] = (),
   hashes: Hashes,
-  labels: np.ndarray | None,
+  labels: np.ndarray | None = None,
   names: Mapping[str, Column] | None = None,
   **rule: Any,
 ) -> Splits:
   """Creates the splits of a data set that is read by index; see `make_splits`.
 
   The splits equal those of `make_splits`, which describes the arguments `rule`
-  as well; the statistics come from at most 2,000 examples of train.
+  as well; the statistics come from at most 2,000 examples of train. `labels`
+  are those of the part `"train"`, by default its known ones.
   """
+  if labels is None:
+    labels = parts["train"].known.get("label")
   plan = make_plan(
     hashes, labels, list(parts), lambda part: parts[part].contents, **rule
   )

@@ -7,7 +7,7 @@ import numpy as np
 
 from dlcore.data.assignment import assign
 from dlcore.data.duplicates import describe_shared, find_shared
-from dlcore.data.source import Arrays, Splits, take_rows
+from dlcore.data.source import Splits, gather
 from dlcore.data.split_columns import Column, SplitColumns, split_columns
 from dlcore.data.split_settings import SplitSettings
 from dlcore.errors import UserError
@@ -172,22 +172,6 @@ def _describe_shares(
           f"examples of one {unit} stay together"
         )
   return notes
-
-
-def gather(
-  parts: Mapping[str, Arrays], rows: Mapping[str, np.ndarray | None]
-) -> Arrays:
-  """Returns the arrays of some rows of parts, None for all of one."""
-  pieces = [
-    parts[part] if chosen is None else take_rows(parts[part], chosen)
-    for part, chosen in rows.items()
-  ]
-  if len(pieces) == 1:
-    return pieces[0]
-  return {
-    name: np.concatenate([piece[name] for piece in pieces])
-    for name in pieces[0]
-  }
 
 
 def name_examples(

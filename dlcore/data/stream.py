@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dlcore.data.info import DataInfo
-from dlcore.data.source import ReadRows, Source
+from dlcore.data.source import Arrays, ReadRows, Source, gather
+from dlcore.data.value_checks import count_classes
 
 
 class Stream(NamedTuple):
@@ -25,17 +26,25 @@ class Stream(NamedTuple):
   """A hash of the content of each example, to find equal ones; None if it is
   unknown."""
 
+  known: Arrays = {}  # noqa: RUF012  not modified
+  """See `Source.known`."""
+
 
 def from_stream(part: Stream, info: DataInfo) -> Source:
   """Creates a source that is read by index.
 
   Args:
     part: the examples.
-    info: of the data set; `size` and `sha256` are replaced by those of `part`.
+    info: of the data set; `size`, `sha256` and `class_counts` are replaced by
+      those of `part`.
   """
   digest = hashlib.sha256("\n".join(part.names).encode("utf-8", "replace"))
-  info = info._replace(size=len(part.names), sha256=digest.hexdigest())
-  return Source(info.size, None, part.read, info)
+  info = info._replace(
+    size=len(part.names),
+    sha256=digest.hexdigest(),
+    class_counts=count_classes(part.known, info.schema),
+  )
+  return Source(info.size, None, part.read, info, known=part.known)
 
 
 def join_streams(
@@ -56,7 +65,8 @@ def join_streams(
       np.array([0, len(names), len(names) + len(moved)]),
     )
     names += [parts[other].names[int(row)] for row in moved]
-  return Stream(read, names)
+  known = gather({part: parts[part].known for part in rows}, rows)
+  return Stream(read, names, known=known)
 
 
 def read_rows(

@@ -48,7 +48,8 @@ def limit(train: Source, size: int) -> Source:
     return source._replace(names=chosen)
   read = functools.partial(read_rows, train.read, rows)
   schema, _ = with_sampled_statistics(info.schema, read, size)
-  part = Stream(read, [f"{info.sha256} {row}" for row in rows])
+  known = take_rows(train.known, rows)
+  part = Stream(read, [f"{info.sha256} {row}" for row in rows], known=known)
   source = from_stream(part, info._replace(schema=schema))
   return source._replace(lengths=lengths, names=chosen)
 

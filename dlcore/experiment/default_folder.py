@@ -77,13 +77,21 @@ def _continues(folder: Path, config: Mapping[str, Any]) -> bool:
       continue
     try:
       recorded = run.config()
-      same_seed = {**config, "seed": recorded["seed"]}
-      compare_configs(
-        recorded, config if run.path == folder else same_seed, run.path
-      )
+      wanted = config if run.path == folder else _as_part(config, recorded)
+      compare_configs(recorded, wanted, run.path)
     except UserError:
       return False
   return True
+
+
+def _as_part(
+  config: Mapping[str, Any], recorded: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns `config` with the seed and the fold of a run of a series."""
+  names = config["data"].keys() & recorded["data"].keys() & {"fold", "folds"}
+  fold = {name: recorded["data"][name] for name in names}
+  data = {**config["data"], **fold}
+  return {**config, "seed": recorded["seed"], "data": data}
 
 
 def _short(path: str, changes: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ def train_series(
     folder = workdir / name
     if progress:
       title = name.replace("_", " ")
-      logger.info("%s (%d of %d): %s", title, index, len(configs), folder)
+      logger.info("%s (%d of %d)", title, index, len(configs))
     results[name] = train(config, folder, progress=progress, phases=phases)
     phases = None
   report.compare([workdir], workdir / "report.html")

@@ -104,6 +104,8 @@ class Bookkeeping:
         step,
       )
       return
+    start = f", continued at step {step}" if step else ""
+    logger.info("run folder: %s%s", self._folder, start)
     step_history.record(self._folder, step, entry)
     run_record.write(self._folder, self._content)
     if self._has_own_config:

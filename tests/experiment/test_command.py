@@ -104,9 +104,10 @@ FILES = {
 def error_lines(answer) -> str:
   """Checks that a mistake is reported as such, and returns its lines."""
   assert answer.code == command.EXIT_CODES["mistake"]
-  assert answer.err[0].startswith("error: ")
-  assert len(answer.err) <= 3, answer.err
-  return "\n".join(answer.err)
+  lines = [line for line in answer.err if not line.startswith("warning: ")]
+  assert lines[0].startswith("error: ")
+  assert len(lines) <= 3, answer.err
+  return "\n".join(lines)
 
 
 def test_exit_codes_are_distinct_and_signals_have_the_codes_of_shells():

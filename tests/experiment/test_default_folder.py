@@ -1,5 +1,7 @@
 """The default folder follows the config and its overrides."""
 
+import json
+
 import pytest
 
 from dlcore import experiment
@@ -65,6 +67,18 @@ def test_a_series_of_seeds_continues_in_its_folder(copy, tiny):
   assert folder.name == "group_2"
 
 
+def test_a_cross_validation_continues_in_its_folder(copy, tiny):
+  group = copy.parent / "group"
+  group.mkdir()
+  run = copy.rename(group / "fold_1")
+  (run / "sha256.json").unlink()
+  content = json.loads((run / "config.json").read_text())
+  content["data"] |= {"folds": 5, "fold": 1}
+  (run / "config.json").write_text(json.dumps(content))
+  folder = experiment.default_workdir("group", tiny(), copy.parent)
+  assert folder == group
+
+
 @pytest.mark.slow
 def test_the_second_command_of_a_beginner_works(shell, tmp_path):
   small = (
@@ -84,3 +98,4 @@ def test_the_second_command_of_a_beginner_works(shell, tmp_path):
   assert again.code == 0
   assert "already finished" in again.out
   assert "trained before in" in again.out
+/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory

@@ -39,7 +39,7 @@ def test_initial_weights_are_loaded_once_in_a_run(tmp_path):
   calls = []
 
   def initial(params, model_state):
-    calls.append(params)
+    calls.append("called")
     return params, model_state
 
   problem.fit(tmp_path, steps=5, initial=initial)

@@ -15,6 +15,7 @@ def test_the_steps_and_phases_of_a_run_are_those_of_this_process(tmp_path):
   used = {name for name, seconds in phases.seconds.items() if seconds > 0}
   assert used == {
     *("compile", "feed", "step", "statistics", "evaluation", "checkpoint"),
+    "report",
   }
   assert sum(phases.seconds.values()) <= phases.total()
 

@@ -136,8 +136,10 @@ def test_a_run_without_a_folder_returns_its_best_state(tmp_path):
 
 def test_fewer_steps_than_the_run_has_made_are_refused(tmp_path):
   problem.fit(tmp_path, steps=10)
-  with pytest.raises(UserError, match="steps of at least 10") as caught:
+  with pytest.raises(UserError, match="fewer steps: 10 in the run, 9 now"):
     problem.fit(tmp_path, steps=9)
+  with pytest.raises(UserError, match="steps of at least 10") as caught:
+    problem.fit(tmp_path, steps=9, on_change="warn")
   assert caught.value.lines[1] == "got 9"
 
 

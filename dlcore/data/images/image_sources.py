@@ -62,8 +62,7 @@ def make_sources(
     name: _stream(part, labels[name], schema, shape)
     for name, part in parts.items()
   }
-  strata = labels["train"].get("label")
-  return split.make_streamed(streams, schema, labels=strata, **settings)
+  return split.make_streamed(streams, schema, **settings)
 
 
 def _stack(part: Attempts) -> np.ndarray:
@@ -91,6 +90,7 @@ def _stream(
     functools.partial(_read, paths, labels, shape, schema),
     [f"{_describe(item)} {digest}{scaled}" for item, digest in part.results],
     [digest for _, digest in part.results],
+    labels,
   )
 
 
