@@ -3,7 +3,7 @@
 experiments/train.py
 
 Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29, commit
-1f7f346: test accuracy 99.07% (deviation 0.16 over 10 seeds) in 6 to 8 s from
+595a818: test accuracy 99.07% (deviation 0.16 over 10 seeds) in 5 to 7 s from
 the command to its exit.
 
 In bfloat16 on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29,
