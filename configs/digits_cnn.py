@@ -3,12 +3,12 @@
 experiments/train.py
 
 Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29, commit
-1f7f346: test accuracy 99.07% (deviation 0.16 over 10 seeds) in 6 to 8 s from
+595a818: test accuracy 99.07% (deviation 0.16 over 10 seeds) in 5 to 7 s from
 the command to its exit.
 
 In bfloat16 on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29,
-commit 1f7f346: test accuracy 99.10% (deviation 0.23 over 10 seeds) in 7 to 10
-s from the command to its exit.
+commit fcd4d99: test accuracy 99.10% (deviation 0.23 over 10 seeds) in 5 to 6 s
+from the command to its exit.
 """
 
 from dlcore import experiment

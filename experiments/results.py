@@ -140,16 +140,20 @@ def ratios(result: dict) -> list[tuple]:
 def peers(result: dict) -> list[tuple]:
   """Returns the rows of the comparison with PyTorch."""
   return [
-    (
-      name,
-      row["batch"],
-      f"{row['dlcore_ms']:.2f} ms",
-      f"{row['torch_ms']:.2f} ms",
-      *ratio(row),
-    )
+    (name, *_steps(row, "torch", digits=2))
     for name, row in result.items()
     if is_ratio(result, name)
   ]
+
+
+def _steps(row: dict, other: str, *, digits: int) -> tuple:
+  """Returns the batch size and the times of a step of dlcore and another."""
+  times = (row[f"{library}_ms"] for library in ("dlcore", other))
+  return (
+    row["batch"],
+    *(f"{time:.{digits}f} ms" for time in times),
+    *ratio(row),
+  )
 
 
 def convolutions(result: dict) -> list[tuple]:
@@ -157,10 +161,7 @@ def convolutions(result: dict) -> list[tuple]:
   return [
     (
       name,
-      row["batch"],
-      f"{row['dlcore_ms']:.0f} ms",
-      f"{row['xla_ms']:.0f} ms",
-      *ratio(row),
+      *_steps(row, "xla", digits=0),
       *(
         f"{row[f'dlcore_{key}']:.0f} ({row[f'xla_{key}']:.0f})"
         for key in ("compile_seconds", "temporary_mb")
@@ -256,8 +257,8 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "images in channels_last where the name says so: images of 28x28 (mlp, "
     "cnn) and 32x32 pixels, sequences of 100 tokens, recurrent layers of width "
     "128, and a transformer of 4 layers and width 128; jax "
-    "{jax}; allocator of both: {allocator}; medians of three processes, least "
-    "and most of all",
+    "{jax}; allocator of both: {allocator}; medians of several processes, "
+    "least and most of all",
     "experiments/benchmark.py peers",
     ("model", "batch", "dlcore", "PyTorch", "times as fast", "least to most"),
     peers,

@@ -42,10 +42,10 @@ def measure(repeats: int) -> dict:
 
 
 def _compare(name, settings, pixels, batch_size, repeats) -> dict:
+  os.environ.pop("DLCORE_CONVOLUTION", None)
   ours = _program(name, settings, pixels, batch_size)
   os.environ["DLCORE_CONVOLUTION"] = "xla"
   theirs = _program(name, settings, pixels, batch_size)
-  del os.environ["DLCORE_CONVOLUTION"]
   rows = [[_seconds(ours), _seconds(theirs)] for _ in range(repeats + 1)][1:]
   ratios = [xla / dlcore for dlcore, xla in rows]
   times = [1e3 * statistics.median(times) for times in zip(*rows, strict=True)]

@@ -241,6 +241,7 @@ def test_the_jpeg_stand_in_keeps_size_channels_and_quality(channels):
   with stand_ins.stand_ins(lambda: None):
     content = lazy.tensorflow.image.encode_jpeg(image).numpy()
     decoded = lazy.tensorflow.image.decode_jpeg(content, channels).numpy()
+  # JPEG may round a constant image by a unit or two.
   np.testing.assert_allclose(decoded.astype(int), 90, atol=2)
   assert decoded.shape == image.shape
   stream = io.BytesIO()

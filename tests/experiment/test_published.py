@@ -104,13 +104,12 @@ def test_a_run_that_begins_with_a_run_inherits_them(run, tmp_path):
   assert exported(second, tmp_path / "b") == exported(run, tmp_path / "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "head", "labels"),
   [
     ("names", "published", ("low", "high")),
-    pytest.param(
-      *("numbers", "reinitialized", ("0", "1")), marks=pytest.mark.slow
-    ),
+    ("numbers", "reinitialized", ("0", "1")),
   ],
 )
 def test_labels_of_the_weights_do_not_replace_those_of_the_data(

@@ -140,12 +140,9 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   assert values[-1] < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-  ("case", "scan"),
-  [
-    ("vit_tiny", False),
-    pytest.param("bert_base", True, marks=pytest.mark.slow),
-  ],
+  ("case", "scan"), [("vit_tiny", False), ("bert_base", True)]
 )
 def test_scan_and_remat_preserve_the_gradient(case, scan):
   model, variables, inputs = make(case)

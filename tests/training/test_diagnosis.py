@@ -119,9 +119,8 @@ def test_a_parameter_that_is_not_finite_is_named_by_its_path():
   assert origin == "params/dense/kernel"
 
 
-@pytest.mark.parametrize(
-  "bad", [40, *(pytest.param(s, marks=pytest.mark.slow) for s in (38, 39))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", [38, 39, 40])
 def test_the_last_steps_are_checked_too(tmp_path, bad):
   """However fast they are, and though no line of the log is due."""
   source = problem.source(50)
