@@ -131,8 +131,7 @@ def _read_config(
   from dlcore import experiment  # Not at the top, since it imports jax.
 
   file = str(ROOT / default) if file is None else file
-  tree, name = experiment.read_run(file, overrides, near=ROOT / "configs")
-  return {**tree, "imports": experiment.imported_modules()}, name
+  return experiment.read_run(file, overrides, near=ROOT / "configs")
 
 
 def required(flag: flags.FlagHolder) -> Any:

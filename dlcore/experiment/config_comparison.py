@@ -18,7 +18,6 @@ UNCOMPARED = (
   "data.train",
   "data.valid",
   "data.workers",
-  "imports",
   "training.keep_every",
   "training.layer_statistics_every",
   "training.log_every",

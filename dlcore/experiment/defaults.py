@@ -66,13 +66,11 @@ DEFAULTS = {
     ),
   },
   "sharding": {"devices": 0},
-  "imports": (),
 }
 """`data.limit` trains on so many examples, 0 on all. `training.steps` of 0
 takes `training.epochs`; for 0 in the other numbers see `training.fit`.
 `sharding.devices` of 0 takes all devices. `init` names the weights to start
-from, see `transfer.load_pretrained`. `imports` are the modules of `--import`,
-which nothing but this flag imports. `data.augment` has a leaf for each row of
+from, see `transfer.load_pretrained`. `data.augment` has a leaf for each row of
 the tables of augmentations."""
 
 OWN_RANGES = {

@@ -19,6 +19,10 @@ T = TypeVar("T")
 MAX_JSON_BYTES = 1 << 26
 
 CONFIG, DATA, SUMMARY = "config.json", "assets/data.json", "summary.json"
+IMPORTS = "imports"
+"""The key of the modules of `--import` in the record of the config. Nothing but
+that flag imports them."""
+
 PUBLISHED = "assets/published.json"
 TUNED = "assets/tuned.json"
 
@@ -57,7 +61,9 @@ class RunFolder:
         return  # The trainer refuses to continue it; nothing is rewritten.
     elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
       self.config()  # Do not overwrite a file that dlcore did not write.
-    self.write_json(CONFIG, config)
+    modules = imported_modules()
+    record = {IMPORTS: modules} if modules else {}
+    self.write_json(CONFIG, {**config, **record})
 
   def describe(self, splits: Mapping[str, data.Source]) -> None:
     """Writes `assets/data.json`, or compares it with the run's.
@@ -111,7 +117,8 @@ class RunFolder:
         "continue it with its own program, or choose another --workdir",
       )
     try:
-      return defaults.complete(renames.upgrade(content))
+      own = {key: content[key] for key in content if key != IMPORTS}
+      return defaults.complete(renames.upgrade(own))
     except UserError as error:
       raise UserError(
         f"expected the config of a run in {self.path / CONFIG}",
@@ -274,7 +281,7 @@ class RunFolder:
 
 def _import_hint(content: Mapping[str, Any]) -> str:
   """Returns the flag that imports the modules of a run, or an empty string."""
-  names = content.get("imports")
+  names = content.get(IMPORTS)
   names = names if isinstance(names, list) else []
   missing = [str(n) for n in names if n not in imported_modules()]
   if not missing:

@@ -92,8 +92,6 @@ def _override(
         tree, key.removesuffix(".name"), overrides[key]
       )
   for key, text in overrides.items():
-    if key == "imports":
-      raise UserError("expected --import=MODULE", "got --config.imports")
     if key not in names:
       _set_leaf(tree, key, _parse(_leaf(tree, key), text, key))
   return defaults.complete(tree)

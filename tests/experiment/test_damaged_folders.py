@@ -119,5 +119,6 @@ def test_a_changed_file_differs_from_its_checksum(name, copy, user_data):
 def test_names_of_other_classes_are_an_error(copy, user_data):
   (copy / "sha256.json").unlink()
   edit_info(schema={"classes": ["a", "b"]})(copy)
+  edit("assets/data.json", class_counts=[])(copy)
   with pytest.raises(UserError, match="head"):
     next(experiment.predict(copy, [str(user_data / "pictures")]))

@@ -98,4 +98,3 @@ def test_the_second_command_of_a_beginner_works(shell, tmp_path):
   assert again.code == 0
   assert "already finished" in again.out
   assert "trained before in" in again.out
-/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory
