@@ -7,9 +7,10 @@ equation, a shape or a constant of the program.
 
 import functools
 import hashlib
-import numbers
+import itertools
 import re
 from collections.abc import Iterator
+from numbers import Number
 from typing import Any
 
 import jax
@@ -39,6 +40,9 @@ IGNORED = frozenset(
 )
 """Parameters of equations that change no number. The shardings of intermediate
 arrays follow from the placement of the data."""
+
+LAYOUT = "reshard"
+"""The primitive that changes nothing but the sharding of an array."""
 
 ADDRESS = re.compile(r"\b0x[0-9a-f]+")
 
@@ -103,24 +107,28 @@ def _lines(jaxpr: Any, digests: dict[int, str]) -> Iterator[str]:
   """Yields constants, inputs, equations and outputs; variables are numbers."""
   consts = getattr(jaxpr, "consts", ())
   jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-  numbers: dict[Any, int] = {}
+  names: dict[Any, str] = {}
+  count = itertools.count()
 
   def define(variables: Any) -> str:
     for variable in variables:
-      numbers[variable] = len(numbers)
+      names[variable] = str(next(count))
     return " ".join(_type(variable.aval) for variable in variables)
 
   def use(atoms: Any) -> str:
     return " ".join(
       _type(atom.aval) + _array(atom.val)
       if isinstance(atom, Literal)
-      else str(numbers[atom])
+      else names[atom]
       for atom in atoms
     )
 
   yield " ".join(map(_array, consts))
   yield define([*jaxpr.constvars, *jaxpr.invars])
   for equation in jaxpr.eqns:
+    if equation.primitive.name == LAYOUT:
+      names[equation.outvars[0]] = use(equation.invars)
+      continue
     settings = _text(equation.params, digests)
     inputs = use(equation.invars)
     outputs = define(equation.outvars)
@@ -167,7 +175,7 @@ def _name(dtype: Any) -> str:
 
 def _array(value: Any) -> str:
   """Returns the type of a number or an array and the sha256 of its content."""
-  if not (isinstance(value, numbers.Number) or hasattr(value, "__array__")):
+  if not (isinstance(value, Number) or hasattr(value, "__array__")):
     return _type(value)  # The content of a `jax.Ref` is not of the program.
   if isinstance(value, jax.Array) and jnp.issubdtype(
     value.dtype, jax.dtypes.prng_key

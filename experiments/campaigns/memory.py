@@ -31,6 +31,7 @@ IMAGES, TOKENS = "image", "input_ids"
 CASES = {
   "mlp": ({"widths": (4096, 4096)}, IMAGES, 32, 64),
   "mlp small": ({"widths": (64,)}, IMAGES, 8, 64),
+  "lenet5": ({}, IMAGES, 32, 256),
   "cnn": ({}, IMAGES, 32, 128),
   "resnet18": ({}, IMAGES, 64, 32),
   "resnet50": ({}, IMAGES, 64, 8),
@@ -120,16 +121,10 @@ def measure(name: str) -> dict[str, float]:
 def examples(kind: str, size: int, count: int) -> dict[str, np.ndarray]:
   """Returns arrays of random examples with labels."""
   generator = np.random.default_rng(0)
-  shape, highest = (
-    ((count, size, size, 3), 256)
-    if kind == IMAGES
-    else (
-      (count, size),
-      5000,
-    )
-  )
-  dtype = np.uint8 if kind == IMAGES else np.int32
-  inputs = generator.integers(0, highest, shape).astype(dtype)
+  if kind == IMAGES:
+    inputs = generator.integers(0, 256, (count, size, size, 3)).astype(np.uint8)
+  else:
+    inputs = generator.integers(0, 5000, (count, size)).astype(np.int32)
   labels = np.arange(count, dtype=np.int32) % 10
   return {kind: inputs, "label": labels}
 

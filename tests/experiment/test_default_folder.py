@@ -89,7 +89,7 @@ def test_the_second_command_of_a_beginner_works(shell, tmp_path):
   first = shell("train", *small)
   assert first.code == 0, first.err
   (folder,) = (tmp_path / "runs").iterdir()
-  assert folder.name == "digits_cnn,devices=1,stages=2,steps=1"
+  assert folder.name == "digits_cnn,stages=2,devices=1,steps=1"
   assert any(str(folder.name) in line for line in first.err)
   second = shell("train", *small, "--config.optim.learning_rate=0.01")
   assert second.code == 0, second.err

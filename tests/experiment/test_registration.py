@@ -112,6 +112,7 @@ def test_the_module_of_the_readme_is_trained_with_every_table(
   names = ("model=wide", "data=stripes", "optim=sign_sgd", "task=smooth")
   keys = [name.replace("=", ".name=") for name in names]
   keys += ["optim.schedule.name=parabola", "data.augment.invert=0.5"]
+  keys += ["task.metrics=doubtful"]
   overrides = [f"--config.{key}" for key in keys]
   answer = shell("train", "--import=my_parts", *overrides, *ARGUMENTS)
   assert answer.code == 0, answer.err

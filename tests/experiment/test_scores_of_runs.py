@@ -8,7 +8,7 @@ import pytest
 from dlcore import data, experiment
 from dlcore.errors import UserError
 
-SIZES = {"train": 120, "valid": 60, "test": 60}
+SIZES = {"train": 360, "valid": 60, "test": 600}
 
 
 def rare():

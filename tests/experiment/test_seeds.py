@@ -103,7 +103,9 @@ def test_the_scripts_train_seeds_and_compare_them(shell, tmp_path, group):
   answer = shell("train", "--seeds=2", "--config.seed=3", *SMALL)
   assert answer.code == 0, answer.err
   assert "±" in answer.out
-  folder = tmp_path / "runs" / "digits_cnn_seeds"
+  (folder,) = (tmp_path / "runs").iterdir()
+  assert folder.name.startswith("digits_cnn,")
+  assert folder.name.endswith("_seeds")
   assert f"--workdir={folder.relative_to(tmp_path)} holds" in answer.out
   page = folder / "report.html"
   page.unlink()
