@@ -218,6 +218,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "hostile": lambda result: of_campaigns.hostile(
     result, _read("hostile_before")
   ),
+  "memory": of_campaigns.memory,
   "regularization": of_campaigns.regularization,
   "devices": Table(
     "Largest difference of the losses of {steps} steps, relative to the "

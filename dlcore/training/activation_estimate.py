@@ -16,12 +16,12 @@ from jax.extend.core import Literal, jaxprs_in_params
 
 FUSED = """
 abs add add_any and atan2 broadcast_in_dim cbrt ceil clamp convert_element_type
-copy copy_p cos div eq erf erf_inv exp exp2 expand_dims expm1 floor ge gt
+copy copy_p cos div eq erf erf_inv exp exp2 expm1 floor ge gt
 integer_pow iota is_finite le log log1p logistic lt max min mul ne neg nextafter
 not or pad pow random_bits random_fold_in random_seed random_split random_unwrap
-random_wrap rem reshape rev round rsqrt select_n shift_left
+random_wrap rem rev round rsqrt select_n shift_left
 shift_right_arithmetic shift_right_logical sign sin slice split sqrt square
-squeeze stop_gradient sub tan tanh threefry2x32 transpose xor
+stop_gradient sub tan tanh threefry2x32 transpose xor
 """
 """Primitives whose results XLA computes inside of their consumers."""
 
@@ -29,6 +29,9 @@ REDUCTIONS = """
 argmax argmin reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
 """
 """Primitives that read fused arrays, and whose own results are in memory."""
+
+VIEWS = frozenset({"expand_dims", "reshape", "squeeze"})
+"""Primitives whose results are their inputs with another shape."""
 
 INLINED = {
   "pjit": "jaxpr",
@@ -131,6 +134,9 @@ def _rows(
       for atom in equation.invars
     ]
     name = equation.primitive.name
+    if name in VIEWS:
+      environment[equation.outvars[0]] = inputs[0]
+      continue
     inner = equation.params.get(INLINED.get(name, ""))
     if inner is not None:
       inner = getattr(inner, "jaxpr", inner)

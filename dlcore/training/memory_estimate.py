@@ -29,7 +29,7 @@ FREED_BLOCKS = 1.1
 """The same for other allocators on CPU: the libraries of matrix products and
 convolutions have buffers of their own."""
 
-LIBRARY_BYTES = 16 << 20
+LIBRARY_BYTES = 56 << 20
 """Buffers of these libraries, for the smallest models."""
 
 

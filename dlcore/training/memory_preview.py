@@ -14,6 +14,11 @@ from dlcore.training.memory_estimate import MemoryEstimate, estimate_memory
 from dlcore.training.state_initializer import StateInitializer
 from dlcore.training.update import Penalty
 
+COMPILED = 1.3
+"""Temporary memory of a compiled step over the estimate from its trace, which
+does not see the buffers that XLA adds: 1.0 to 1.5 for most models, 0.7 for a
+GRU, 3 for an EfficientNet-Lite (CPU, jax 0.12.0)."""
+
 
 def preview_memory(
   task: Task,
@@ -63,5 +68,5 @@ def preview_memory(
   state = initializer.template["state"]
   program = jax.make_jaxpr(step)(state, example)
   memory = estimate_memory(state, partitioner, memory_limit)
-  share = temporary_bytes(program) // partitioner.size
-  return memory.with_working_bytes(share)
+  share = COMPILED * temporary_bytes(program) / partitioner.size
+  return memory.with_working_bytes(int(share))

@@ -4,7 +4,8 @@
   memory.py --only=resnet18,gpt2
 
 A process for each model trains a few steps on the CPU; its peak is counted from
-the moment at which the programs are compiled.
+the moment at which the programs are compiled. Compilation itself is excluded:
+a first process fills the cache of compiled programs.
 """
 
 import ctypes
@@ -13,20 +14,26 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import flax.linen as nn
 import numpy as np
 from absl import flags
 
-from dlcore import command, data, models, optim, tasks, training
+from dlcore import command, data, losses, models, optim, tasks, training
 from dlcore.provenance import provenance
+from dlcore.task import Task
 from dlcore.training import memory_estimate
 from dlcore.training.state_initializer import StateInitializer
 
-IMAGES, TOKENS = "image", "input_ids"
+IMAGES, TOKENS, TEXT, PAIRS = "image", "input_ids", "text", "pairs"
+"""Images or token ids with a class, or token ids to be predicted, in one text
+or in the translation of another."""
 
 CASES = {
   "mlp": ({"widths": (4096, 4096)}, IMAGES, 32, 64),
@@ -44,8 +51,10 @@ CASES = {
   "lstm": ({"vocab_size": 5000, "width": 256}, TOKENS, 100, 64),
   "gru": ({"vocab_size": 5000, "width": 256}, TOKENS, 100, 64),
   "bert_base": ({"vocab_size": 30522}, TOKENS, 32, 4),
-  "gpt2": ({}, TOKENS, 32, 4),
-  "smollm_135m": ({}, TOKENS, 32, 4),
+  "gpt2": ({}, TEXT, 32, 4),
+  "smollm_135m": ({}, TEXT, 32, 4),
+  "seq2seq": ({}, PAIRS, 32, 32),
+  "transformer_base": ({"vocab_size": 8000}, PAIRS, 32, 16),
 }
 """Settings, kind of input, its length or its height and width, batch size. The
 first word of a name is the model."""
@@ -73,7 +82,10 @@ def main():
 def run(name: str) -> dict[str, float]:
   """Returns the result of `measure` in another process."""
   arguments = [sys.executable, __file__, f"--case={name}"]
-  result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+  for _ in range(2):
+    result = subprocess.run(
+      arguments, stdout=subprocess.PIPE, text=True, check=True
+    )
   row = json.loads(result.stdout.splitlines()[-1])
   print(name, row, file=sys.stderr, flush=True)
   return row
@@ -82,8 +94,7 @@ def run(name: str) -> dict[str, float]:
 def measure(name: str) -> dict[str, float]:
   """Returns bytes: `estimate` of compiled programs, `preview` and `peak`."""
   settings, kind, size, batch_size = CASES[name]
-  model = models.create(name.split()[0], num_classes=10, **settings)
-  task = tasks.classification(model, input=kind)
+  task = make_task(name.split()[0], settings, kind)
   train = data.from_arrays(examples(kind, size, 2 * batch_size))
   tx = optim.create("adamw", learning_rate=1e-4, clip_norm=1.0)
   preview = training.preview_memory(task, tx, train, batch_size=batch_size)
@@ -118,6 +129,37 @@ def measure(name: str) -> dict[str, float]:
   return {"estimate": estimates[1], "preview": preview.needed, "peak": peak}
 
 
+class Translation(nn.Module):
+  """Calls a translation model with the source as its target."""
+
+  model: nn.Module
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    """Maps ids `[B, T]` to logits `[B, T, V]`."""
+    return self.model(x, decoder_input_ids=x, train=train)
+
+
+def make_task(name: str, settings: Mapping[str, Any], kind: str) -> Task:
+  """Returns the task of a model: a class, or all token ids."""
+  if kind in (IMAGES, TOKENS):
+    model = models.create(name, num_classes=10, **settings)
+    return tasks.classification(model, input=kind)
+  model = models.create(name, **settings)
+
+  def loss(logits, batch):
+    return losses.softmax_cross_entropy(logits, batch[TOKENS])
+
+  return tasks.make_task(
+    Translation(model) if kind == PAIRS else model,
+    input=TOKENS,
+    loss=loss,
+    metrics=lambda logits, batch: {"loss": loss(logits, batch)},
+    predict=lambda logits: {"token": logits.argmax(-1)},
+    output_shape=("B", "T", "V"),
+  )
+
+
 def examples(kind: str, size: int, count: int) -> dict[str, np.ndarray]:
   """Returns arrays of random examples with labels."""
   generator = np.random.default_rng(0)
@@ -126,7 +168,7 @@ def examples(kind: str, size: int, count: int) -> dict[str, np.ndarray]:
   else:
     inputs = generator.integers(0, 5000, (count, size)).astype(np.int32)
   labels = np.arange(count, dtype=np.int32) % 10
-  return {kind: inputs, "label": labels}
+  return {IMAGES if kind == IMAGES else TOKENS: inputs, "label": labels}
 
 
 def reset_peak() -> int:

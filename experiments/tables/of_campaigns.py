@@ -196,3 +196,22 @@ def size(result: dict) -> str:
     ("counted", ""),
     rows,
   )
+
+
+def memory(result: dict) -> str:
+  """Returns the table of the estimated and measured memory of the models."""
+  rows = []
+  for name, case in result["cases"].items():
+    peak = case["peak"]
+    row = [name, f"{peak / 2**20:,.0f} MiB"]
+    for part in ("estimate", "preview"):
+      row.append(f"{case[part] / 2**20:,.0f} MiB ({case[part] / peak:.2f})")
+    rows.append(row)
+  return as_table(
+    "Peak memory of training beside its estimates, of the compiled programs "
+    "and of `--summary`, which compiles none (estimate / peak), "
+    f"{measured(result)}:",
+    "experiments/campaigns/memory.py",
+    ("model", "peak", "estimate of `fit`", "estimate of `--summary`"),
+    rows,
+  )
