@@ -48,7 +48,7 @@ def test_a_model_that_is_too_large_is_refused_at_once():
 
 def test_a_batch_that_is_too_large_names_the_settings():
   train = problem.source(5000)
-  limits = {"memory_limit": 0.03, "steps": 1, "augment": None, "valid": {}}
+  limits = {"memory_limit": 0.075, "steps": 1, "augment": None, "valid": {}}
   problem.fit(net=Wide(1000), train=train, batch_size=16, **limits)
   with pytest.raises(UserError, match="activations") as error:
     problem.fit(net=Wide(1000), train=train, batch_size=5000, **limits)
