@@ -1,0 +1,168 @@
+"""The learning rate range test: true losses, and what they suggest."""
+
+import json
+
+import numpy as np
+import problem
+import pytest
+
+from dlcore import experiment, optim, tasks, training
+from dlcore.errors import UserError
+from dlcore.training import rate_test
+
+STEPS, SEEDS = 12, (3, 4)
+RATES = rate_test.exponential_rates(1e-4, 1.0, STEPS)
+TEST = {"steps": 20, "low": 1e-5, "high": 10.0}
+
+
+def make_optimizer():
+  return optim.create("adamw", learning_rate=RATES, clip_norm=1.0)
+
+
+def make_task():
+  task = tasks.classification(problem.Net(), label_smoothing=0.1)
+  return tasks.augmented(task, problem.AUGMENT)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_losses_of_each_seed_are_those_of_a_run_of_its_own(tmp_path, seed):
+  settings = {"batch_size": 16, "penalty": optim.penalty(l2=1e-3)}
+  losses = rate_test.measure_losses(
+    make_task(),
+    make_optimizer(),
+    problem.source(50),
+    seeds=SEEDS,
+    steps=STEPS,
+    progress=False,
+    **settings,
+  )
+  assert losses.shape == (2, STEPS)
+  taken = {}
+
+  def record(state, batch):
+    """Collects the losses of the ordinary step."""
+
+  del record
+  state = None
+  source, order = problem.source(50), problem.data.shuffled(50, 16)
+  step = problem.jax.jit(
+    training.make_step(
+      make_task(), make_optimizer(), penalty=settings["penalty"]
+    )
+  )
+  for index in range(STEPS):
+    rows = order(seed, index).index
+    batch = {**source.read(rows), "index": rows, "slot": np.arange(16)}
+    if state is None:
+      state = training.init_state(
+        make_task(), make_optimizer(), batch, seed=seed
+      )
+    state, log = step(state, batch)
+    taken[index] = float(log["loss"])
+  # Other programs round differently, and large rates amplify it.
+  first = losses[SEEDS.index(seed)][:8]
+  np.testing.assert_allclose(first, list(taken.values())[:8], rtol=1e-4)
+
+
+def test_the_rates_rise_exponentially_from_end_to_end():
+  rates = [float(RATES(step)) for step in range(STEPS)]
+  np.testing.assert_allclose(rates, np.geomspace(1e-4, 1, STEPS), rtol=1e-5)
+
+
+def test_the_average_has_no_bias_and_ends_where_a_run_diverges():
+  losses = np.stack([np.full(40, 3.0), np.full(40, 1.0), np.full(40, 2.0)])
+  losses[1, 25:] = 100.0
+  losses[2, 30] = np.nan
+  means = rate_test.smooth(losses)
+  np.testing.assert_allclose(means[0], 3.0)
+  np.testing.assert_allclose(means[1, :25], 1.0)
+  assert np.isnan(means[1, 25:]).all()
+  assert np.isfinite(means[2, :30]).all()
+  assert np.isnan(means[2, 30:]).all()
+
+
+def test_the_suggestions_are_the_steepest_and_a_tenth_of_the_lowest_rate():
+  rates = np.geomspace(1e-6, 10, 141)
+  position = np.log10(rates)
+  # Falls around 1e-3, and rises again above 1e-1.
+  means = 2 - np.tanh(2 * (position + 3)) + 0.5 * np.maximum(position + 1, 0)
+  found = rate_test.suggest(rates, means)
+  assert found is not None
+  assert found.steepest == pytest.approx(1e-3, rel=0.2)
+  assert found.minimum == pytest.approx(1e-2, rel=0.2)
+  diverged = np.where(position > 0, np.nan, means)
+  assert rate_test.suggest(rates, diverged) == found
+
+
+@pytest.mark.parametrize(
+  "means", [np.full(50, 2.0), np.linspace(2, 9, 50), np.full(50, np.nan)]
+)
+def test_a_loss_that_does_not_fall_suggests_nothing(means):
+  assert rate_test.suggest(np.geomspace(1e-6, 1, 50), means) is None
+
+
+def test_the_suggestion_is_the_geometric_mean_over_the_seeds():
+  rates = np.geomspace(1e-6, 10, 141)
+
+  def curve(lowest):
+    return 1 + (np.log10(rates) - lowest) ** 2
+
+  means = np.stack([curve(-2), curve(-1), np.full(141, 1.0)])
+  curves = experiment.RateCurves(rates, means, (0, 1, 2))
+  found = curves.suggestion()
+  assert found is not None
+  assert found.minimum == pytest.approx(10**-2.5, rel=0.05)
+  assert "none" in experiment.rates_table(curves).splitlines()[3]
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"seeds": 0}, "--seeds of at least 1"),
+    ({"steps": 5}, "--steps of at least 20"),
+    ({"low": 0.0}, "--min above 0"),
+    ({"high": 1e-9}, "--max above --min"),
+    ({"high": float("inf")}, "--max above --min"),
+  ],
+)
+def test_a_setting_out_of_range_is_refused(tiny, settings, message):
+  with pytest.raises(UserError, match=message) as error:
+    experiment.find_rate(tiny(), **{"seeds": 2, **TEST, **settings})
+  assert len(error.value.lines) == 3
+
+
+def test_the_script_ends_with_a_flag_that_train_accepts(shell, tmp_path):
+  small = (
+    "--config.model.name=mlp",
+    "--config.model.widths=(8,)",
+    "--config.data.augment.shift=0",
+    "--config.optim.name=sgd",
+  )
+  arguments = ("--seeds=2", "--steps=40", "--min=1e-4", "--max=1e3")
+  answer = shell("lr_find", *arguments, *small)
+  assert answer.code == 0, answer.err
+  head, *rows = answer.out.splitlines()
+  assert head.split()[:3] == ["seed", "steepest", "minimum/10"]
+  assert [row.split()[0] for row in rows[:3]] == ["0", "1", "mean"]
+  flag = rows[-1]
+  assert flag.startswith("--config.optim.learning_rate=")
+  assert 1e-4 < float(flag.partition("=")[2]) < 1e2
+  [folder] = (tmp_path / "runs").iterdir()
+  assert folder.name.endswith("_lr_find")
+  page = (folder / "lr_find.html").read_text()
+  assert "learning rate" in page
+  assert "seed 1" in page
+  assert "<svg" in page
+  answer = shell("train", "--summary", flag, *small)
+  assert answer.code == 0, answer.err
+  assert json.loads(flag.partition("=")[2]) > 0
+
+
+@pytest.mark.parametrize(
+  "flags", [("--min=0",), ("--steps=few",), ("--config.optim.nmae=sgd",)]
+)
+def test_a_mistake_is_at_most_three_lines(shell, tmp_path, flags):
+  answer = shell("lr_find", *flags)
+  assert answer.code == 2
+  assert len(answer.err) <= 3
+  assert not (tmp_path / "runs").exists()
