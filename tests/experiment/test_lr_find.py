@@ -2,11 +2,12 @@
 
 import json
 
+import jax
 import numpy as np
 import problem
 import pytest
 
-from dlcore import experiment, optim, tasks, training
+from dlcore import data, experiment, optim, tasks, training
 from dlcore.errors import UserError
 from dlcore.training import rate_test
 
@@ -15,53 +16,45 @@ RATES = rate_test.exponential_rates(1e-4, 1.0, STEPS)
 TEST = {"steps": 20, "low": 1e-5, "high": 10.0}
 
 
-def make_optimizer():
-  return optim.create("adamw", learning_rate=RATES, clip_norm=1.0)
+SOURCE = problem.source(50)
 
 
-def make_task():
+def parts():
+  """Returns task, optimizer and settings with everything switched on."""
   task = tasks.classification(problem.Net(), label_smoothing=0.1)
-  return tasks.augmented(task, problem.AUGMENT)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_losses_of_each_seed_are_those_of_a_run_of_its_own(tmp_path, seed):
-  settings = {"batch_size": 16, "penalty": optim.penalty(l2=1e-3)}
-  losses = rate_test.measure_losses(
-    make_task(),
-    make_optimizer(),
-    problem.source(50),
-    seeds=SEEDS,
-    steps=STEPS,
-    progress=False,
-    **settings,
+  return (
+    tasks.augmented(task, problem.AUGMENT),
+    optim.create("adamw", learning_rate=RATES, clip_norm=1.0),
+    {"penalty": optim.penalty(l2=1e-3)},
   )
-  assert losses.shape == (2, STEPS)
-  taken = {}
 
-  def record(state, batch):
-    """Collects the losses of the ordinary step."""
 
-  del record
-  state = None
-  source, order = problem.source(50), problem.data.shuffled(50, 16)
-  step = problem.jax.jit(
-    training.make_step(
-      make_task(), make_optimizer(), penalty=settings["penalty"]
-    )
-  )
+def losses_alone(seed):
+  """Returns the losses of one seed, `[T]`, trained by the ordinary step."""
+  task, tx, settings = parts()
+  step = jax.jit(training.make_step(task, tx, **settings))
+  order, losses = data.shuffled(SOURCE.size, 16), []
   for index in range(STEPS):
     rows = order(seed, index).index
-    batch = {**source.read(rows), "index": rows, "slot": np.arange(16)}
-    if state is None:
-      state = training.init_state(
-        make_task(), make_optimizer(), batch, seed=seed
-      )
+    batch = {**SOURCE.read(rows), "index": rows, "slot": np.arange(16)}
+    if index == 0:
+      state = training.init_state(task, tx, batch, seed=seed)
     state, log = step(state, batch)
-    taken[index] = float(log["loss"])
-  # Other programs round differently, and large rates amplify it.
-  first = losses[SEEDS.index(seed)][:8]
-  np.testing.assert_allclose(first, list(taken.values())[:8], rtol=1e-4)
+    losses.append(float(log["loss"]))
+  return losses
+
+
+def test_the_losses_of_each_seed_are_those_of_a_run_of_its_own():
+  task, tx, settings = parts()
+  settings |= {"seeds": SEEDS, "steps": STEPS, "batch_size": 16}
+  losses = rate_test.measure_losses(
+    task, tx, SOURCE, progress=False, **settings
+  )
+  assert losses.shape == (2, STEPS)
+  assert (losses[0] != losses[1]).all()
+  for seed, row in zip(SEEDS, losses, strict=True):
+    # Other programs round differently, and large rates amplify it.
+    np.testing.assert_allclose(row[:8], losses_alone(seed)[:8], rtol=1e-4)
 
 
 def test_the_rates_rise_exponentially_from_end_to_end():

@@ -84,7 +84,7 @@ def test_the_time_left_is_true_from_the_first_evaluation_on(clock, capsys):
   first, second, *_ = capsys.readouterr().err.splitlines()
   # Before the first evaluation its time is unknown.
   assert first.endswith("  85 s left")
-  assert second.endswith("  120 s left".replace("120 s", "2 min"))
+  assert second.endswith("  2 min left")
 
 
 def test_a_line_has_the_mean_loss_and_the_last_and_best_validation(
@@ -116,8 +116,10 @@ def test_a_bar_in_a_terminal_shows_the_same(terminal):
 
 @pytest.mark.parametrize(
   ("seconds", "text"),
-  [(0.2, "0 s"), (99, "99 s"), (150, "2 min"), (5900, "98 min")]
-  + [(7500, "2 h 5 min"), (400_000, "111 h 7 min")],
+  [
+    *((0.2, "0 s"), (99, "99 s"), (150, "2 min"), (5900, "98 min")),
+    *((7500, "2 h 5 min"), (400_000, "111 h 7 min")),
+  ],
 )
 def test_the_time_left_has_two_units_at_most(seconds, text):
   assert progress.format_left(seconds) == text
@@ -133,9 +135,16 @@ def test_a_status_is_a_line_that_stays_without_a_terminal(capsys):
 
 
 def test_a_status_is_erased_in_a_terminal_also_after_an_error(terminal):
-  with pytest.raises(ZeroDivisionError), status("compiling the step"):
-    assert terminal.getvalue() == "compiling the step\r"
-    _ = 1 / 0
+  shown = []
+
+  def fail():
+    with status("compiling the step"):
+      shown.append(terminal.getvalue())
+      raise ZeroDivisionError
+
+  with pytest.raises(ZeroDivisionError):
+    fail()
+  assert shown == ["compiling the step\r"]
   assert terminal.getvalue().endswith("\x1b[K")
 
 
