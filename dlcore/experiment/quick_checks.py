@@ -136,7 +136,7 @@ def conclude_overfit(workdir: Path) -> str:
   if not losses:
     return "--overfit_one_batch: metrics.jsonl has no losses"
   first, last = losses[0], float(np.median(losses[-LAST_LOSSES:]))
-  fell = last <= FIRST_SHARE * first
+  fell = last <= FIRST_SHARE * first < math.inf
   course = f"from {first:.4g} to {last:.4g} in {len(losses):,} steps"
   if fell:
     return (

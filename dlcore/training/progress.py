@@ -27,10 +27,10 @@ class RunningLoss:
 
   def __init__(self):
     """Starts without any loss."""
-    self._losses: deque[Array | np.ndarray] = deque()
+    self._losses: deque[Array | np.ndarray | float] = deque()
     self._size = self._step = 0
 
-  def add(self, step: int, losses: Array) -> None:
+  def add(self, step: int, losses: Array | float) -> None:
     """Adds the losses, [] or `[count]`, of the steps up to `step`, once each.
 
     They stay on the device until `mean` fetches them.
@@ -96,7 +96,7 @@ class Progress:
     Args:
       step: the number of steps so far.
       loss: the mean of a `RunningLoss`.
-      rate: examples per second.
+      rate: examples per second, 0 if it is unknown.
     """
     if not self._enabled:
       return
@@ -109,7 +109,7 @@ class Progress:
     texts = (
       f"loss {loss:.4f} (mean of {count})",
       self._validation + self._best,
-      f"{rate:,.0f} examples/s",
+      f"{rate:,.0f} examples/s" if rate else "",
       f"{left} left",
     )
     text = "  ".join(filter(None, texts))

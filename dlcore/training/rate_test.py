@@ -16,7 +16,7 @@ from dlcore import data, sharding
 from dlcore.status_line import status
 from dlcore.task import Task
 from dlcore.training.feed import Feed
-from dlcore.training.progress import Progress
+from dlcore.training.progress import Progress, RunningLoss
 from dlcore.training.state import State, init_state
 from dlcore.training.state_initializer import Initial
 from dlcore.training.step import make_step
@@ -120,11 +120,12 @@ def measure_losses(
     program = program.lower(states, _read(feeds, 0)).compile()
 
   losses = np.full((len(seeds), steps), np.nan, np.float32)
-  shown = Progress(steps, 0, enabled=progress)
+  shown, running = Progress(steps, 0, enabled=progress), RunningLoss()
   for index in range(steps):
     states, values = program(states, _read(feeds, index))
     losses[:, index] = values
-    shown.update(index + 1, float(np.mean(losses[:, index])), 0.0)
+    running.add(index + 1, float(np.mean(losses[:, index])))
+    shown.update(index + 1, running.mean(), rate=0.0)
     if index % max(steps // CHECKS, 1) == 0:
       means = smooth(losses[:, : index + 1])
       if np.isnan(means[:, -1]).all():
