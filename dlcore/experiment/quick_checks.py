@@ -2,7 +2,6 @@
 
 import copy
 import json
-import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -26,10 +25,8 @@ FIRST_SHARE = 0.01
 
 LAST_LOSSES = 5
 
-RATES_OF_UNITS = ("dropout", "stochastic_depth")
-"""Ends of the names of settings of models that drop units or layers."""
-
-logger = logging.getLogger("dlcore")
+DROPOUT = ("dropout", "drop_block", "stochastic_depth")
+"""Ends of the names of settings of models that drop activations or layers."""
 
 
 class QuickCheck(NamedTuple):
@@ -82,9 +79,7 @@ def overfit_one_batch(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, (value, _) in table.items()
   }
   off |= {
-    f"model.{name}": 0.0
-    for name in config["model"]
-    if name.endswith(RATES_OF_UNITS)
+    f"model.{name}": 0.0 for name in config["model"] if name.endswith(DROPOUT)
   }
   numbers = ("task.label_smoothing", "optim.weight_decay", "optim.l1")
   off |= dict.fromkeys((*numbers, "optim.l2"), 0.0)

@@ -15,6 +15,8 @@ from dlcore.typing import Array
 LINE_SECONDS = 10
 """Seconds between two lines, where there is no terminal."""
 
+BAR_WIDTH = 20
+
 LOSS_STEPS = 50
 """Number of steps in the mean of the loss."""
 
@@ -81,13 +83,13 @@ class Progress:
     """The number of evaluations since `first_step`."""
     self._steps, self._first_step = steps, first_step
     self._intervals, self._phases = intervals, phases
-    stream = sys.stderr if enabled else None  # None also if it is closed.
-    self._enabled = stream is not None
-    self._started = self._printed = time.monotonic()
+    self._stream = sys.stderr if enabled else None  # None if it is closed.
+    self._started = self._printed_at = time.monotonic()
     self._paused_before = self._paused()
-    self._validation = self._best = ""
+    self._step, self._loss, self._rate = first_step, float("nan"), 0.0
+    self._validation = self._best = self._printed = ""
     self._bar = None
-    if stream is not None and stream.isatty():
+    if self._stream is not None and self._stream.isatty():
       self._bar, self._task = _create_bar(steps, first_step)
 
   def update(self, step: int, loss: float, rate: float) -> None:
@@ -98,27 +100,11 @@ class Progress:
       loss: the mean of a `RunningLoss`.
       rate: examples per second, 0 if it is unknown.
     """
-    if not self._enabled:
-      return
-    now = time.monotonic()
-    is_due = now - self._printed >= LINE_SECONDS or step >= self._steps
-    if self._bar is None and not is_due:
-      return
-    count = min(LOSS_STEPS, max(step - self._first_step, 1))
-    left = format_left(self.seconds_left(step, now))
-    texts = (
-      f"loss {loss:.4f} (mean of {count})",
-      self._validation + self._best,
-      f"{rate:,.0f} examples/s" if rate else "",
-      f"{left} left",
-    )
-    text = "  ".join(filter(None, texts))
+    self._step, self._loss, self._rate = step, loss, rate
     if self._bar is not None:
-      self._bar.update(self._task, completed=step, text=text)
-      return
-    self._printed = now
-    line = f"step {step}/{self._steps}  {text}"
-    print(line, file=sys.stderr, flush=True)
+      self._draw(self._bar)
+    elif time.monotonic() - self._printed_at >= LINE_SECONDS:
+      self._print()
 
   def seconds_left(self, step: int, now: float) -> float:
     """Returns the estimated seconds from `now`, after `step`, to the end.
@@ -143,12 +129,47 @@ class Progress:
 
   def show_best(self, name: str, value: float, step: int) -> None:
     """Takes the best value of a metric, at `step`, to show it from now on."""
-    self._best = f"  best {name} {value:.4f} at {step}"
+    self._best = f"best {name} {value:.4f} at {step}"
 
   def close(self) -> None:
-    """Leaves the bar at its last position."""
+    """Shows the last step with the last evaluation, and leaves the bar."""
     if self._bar is not None:
+      self._draw(self._bar)
       self._bar.stop()
+    elif self._step > self._first_step:
+      self._print()
+
+  def _print(self) -> None:
+    """Prints a line, unless it is the same as the last one."""
+    self._printed_at = time.monotonic()
+    step, left, rest = self._texts()
+    line = "  ".join((step, *rest, left))
+    if self._stream is not None and line != self._printed:
+      print(line, file=self._stream, flush=True)
+    self._printed = line
+
+  def _draw(self, bar) -> None:
+    """Updates the bar in the terminal, whose lines are cut to its width."""
+    step, left, rest = self._texts()
+    text = "  ".join((step, left, *rest))
+    room = max(bar.console.width - BAR_WIDTH - 2, 0)
+    bar.update(self._task, completed=self._step, text=text[:room])
+
+  def _texts(self) -> tuple[str, str, list[str]]:
+    """Returns the step, the time left, and everything else."""
+    count = min(LOSS_STEPS, max(self._step - self._first_step, 1))
+    left = self.seconds_left(self._step, time.monotonic())
+    rest = (
+      f"loss {self._loss:.4f} (mean of {count})",
+      self._validation,
+      self._best,
+      f"{self._rate:,.0f} examples/s" if self._rate else "",
+    )
+    return (
+      f"step {self._step}/{self._steps}",
+      f"{format_left(left)} left",
+      list(filter(None, rest)),
+    )
 
   def _paused(self) -> float:
     if self._phases is None:
@@ -171,9 +192,8 @@ def _create_bar(steps: int, first_step: int):
   from rich.console import Console
 
   bar = progress.Progress(
-    progress.TextColumn("step {task.completed}/{task.total}"),
-    progress.BarColumn(bar_width=20),
-    progress.TextColumn("{task.fields[text]}"),
+    progress.BarColumn(BAR_WIDTH),
+    progress.TextColumn("{task.fields[text]}", markup=False),
     console=Console(stderr=True),
   )
   bar.start()

@@ -95,7 +95,7 @@ def measure_losses(
     progress: whether to show progress on standard error.
 
   Returns:
-    float32 `[S, T]` of seeds and steps, NaN after the end of the test.
+    float64 `[S, T]` of seeds and steps, NaN after the end of the test.
   """
   order = order or data.shuffled(train.size, batch_size)
   devices = (devices or jax.devices())[:1]
@@ -119,7 +119,7 @@ def measure_losses(
     )
     program = program.lower(states, _read(feeds, 0)).compile()
 
-  losses = np.full((len(seeds), steps), np.nan, np.float32)
+  losses = np.full((len(seeds), steps), np.nan)
   shown, running = Progress(steps, 0, enabled=progress), RunningLoss()
   for index in range(steps):
     states, values = program(states, _read(feeds, index))

@@ -102,6 +102,28 @@ def test_a_line_has_the_mean_loss_and_the_last_and_best_validation(
   assert "accuracy 0.9000  best accuracy 0.9500 at 40  1,000 ex" in second
 
 
+def test_the_last_line_has_the_last_evaluation(capsys):
+  shown = progress.Progress(20, 0, enabled=True)
+  shown.update(20, 0.5, 1000.0)
+  shown.show_validation("valid", {"accuracy": 0.9})
+  shown.close()
+  [line] = capsys.readouterr().err.splitlines()
+  assert "step 20/20" in line
+  assert "valid: accuracy 0.9000" in line
+
+
+def test_a_bar_is_cut_to_the_width_of_the_terminal(terminal, monkeypatch):
+  monkeypatch.setenv("COLUMNS", "60")
+  shown = progress.Progress(100, 0, enabled=True)
+  shown.show_validation("valid", {"accuracy": 0.9, "balanced": 0.8})
+  shown.update(60, 0.25, 1000.0)
+  shown.close()
+  text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+  last = text.splitlines()[-1]
+  assert len(last) <= 60
+  assert "step 60/100  0 s left  loss 0" in last
+
+
 def test_a_bar_in_a_terminal_shows_the_same(terminal):
   shown = progress.Progress(100, 0, enabled=True)
   shown.show_validation("valid", {"accuracy": 0.9})
@@ -110,8 +132,8 @@ def test_a_bar_in_a_terminal_shows_the_same(terminal):
   shown.close()
   text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
   last = text.splitlines()[-1]
-  assert "step 60/100" in last
-  assert "loss 0.2500 (mean of 50)  valid: accuracy 0.9000  best" in last
+  assert "step 60/100  0 s left  loss 0.2500 (mean of 50)  valid: acc" in last
+  assert "0.9000  best accuracy 0.9500 at 40  1,000 examples/s" in last
 
 
 @pytest.mark.parametrize(
@@ -165,3 +187,38 @@ def test_a_run_names_its_phases_and_shows_its_best_step(capsys, tmp_path):
   # A finished run compiles nothing.
   problem.fit(tmp_path, steps=4, eval_every=2, progress=True)
   assert "compiling" not in capsys.readouterr().err
+
+
+def test_progress_without_standard_error_is_silent(capsys, monkeypatch):
+  monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+  monkeypatch.setattr("sys.stderr", None)
+  shown = progress.Progress(100, 0, enabled=True)
+  shown.update(10, 0.5, 1000.0)
+  shown.close()
+  assert capsys.readouterr().out == ""
+
+
+def test_lines_of_progress_show_the_latest_validation(capsys, monkeypatch):
+  monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+  shown = progress.Progress(100, 0, enabled=True)
+  shown.update(10, 0.5, 1000.0)
+  shown.show_validation("valid", {"loss": 0.25, "accuracy": 0.9})
+  shown.update(20, 0.4, 1000.0)
+  first, second = capsys.readouterr().err.splitlines()
+  assert "valid" not in first
+  assert "valid: loss 0.2500  accuracy 0.9000" in second
+
+
+def test_progress_prints_every_ten_seconds_and_at_the_end(capsys, monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+  shown = progress.Progress(104, 0, enabled=True)
+  for step in range(4, 105, 4):
+    now[0] = step / 2
+    shown.update(step, 0.5, 1000.0)
+  shown.close()
+  lines = capsys.readouterr().err.splitlines()
+  steps = [int(line.split()[1].removesuffix("/104")) for line in lines]
+  assert steps == [20, 40, 60, 80, 100, 104]
+  left = [float(line.split()[-3]) for line in lines]
+  assert left == [42, 32, 22, 12, 2, 0]
