@@ -18,11 +18,11 @@ class Terminal(io.StringIO):
     return True
 
 
-@pytest.fixture
-def terminal(monkeypatch):
+def open_terminal(monkeypatch, columns=200):
+  """Replaces standard error; in a fixture pytest would replace it again."""
   stream = Terminal()
   monkeypatch.setattr("sys.stderr", stream)
-  monkeypatch.setenv("COLUMNS", "200")
+  monkeypatch.setenv("COLUMNS", str(columns))
   monkeypatch.setenv("TERM", "xterm")
   return stream
 
@@ -112,8 +112,8 @@ def test_the_last_line_has_the_last_evaluation(capsys):
   assert "valid: accuracy 0.9000" in line
 
 
-def test_a_bar_is_cut_to_the_width_of_the_terminal(terminal, monkeypatch):
-  monkeypatch.setenv("COLUMNS", "60")
+def test_a_bar_is_cut_to_the_width_of_the_terminal(monkeypatch):
+  terminal = open_terminal(monkeypatch, columns=60)
   shown = progress.Progress(100, 0, enabled=True)
   shown.show_validation("valid", {"accuracy": 0.9, "balanced": 0.8})
   shown.update(60, 0.25, 1000.0)
@@ -124,7 +124,8 @@ def test_a_bar_is_cut_to_the_width_of_the_terminal(terminal, monkeypatch):
   assert "step 60/100  0 s left  loss 0" in last
 
 
-def test_a_bar_in_a_terminal_shows_the_same(terminal):
+def test_a_bar_in_a_terminal_shows_the_same(monkeypatch):
+  terminal = open_terminal(monkeypatch)
   shown = progress.Progress(100, 0, enabled=True)
   shown.show_validation("valid", {"accuracy": 0.9})
   shown.show_best("accuracy", 0.95, 40)
@@ -156,7 +157,8 @@ def test_a_status_is_a_line_that_stays_without_a_terminal(capsys):
   assert (captured.out, captured.err) == ("", "importing jax\n")
 
 
-def test_a_status_is_erased_in_a_terminal_also_after_an_error(terminal):
+def test_a_status_is_erased_in_a_terminal_also_after_an_error(monkeypatch):
+  terminal = open_terminal(monkeypatch)
   shown = []
 
   def fail():
