@@ -20,7 +20,7 @@ EVAL_BATCHES = 2
 OVERFIT_STEPS = 300
 """The steps of `overfit_one_batch` for a config without `training.steps`."""
 
-FIRST_SHARE = 0.01
+FIRST_SHARE = 0.02
 """The share of the first loss up to which the last one counts as about 0."""
 
 LAST_LOSSES = 5
@@ -141,7 +141,8 @@ def conclude_overfit(workdir: Path) -> str:
     )
   return (
     f"--overfit_one_batch: the loss of one batch went {course}, and not to "
-    f"about 0 (1% of the first): try another optim.learning_rate "
+    f"about 0 ({FIRST_SHARE:.0%} of the first): try another "
+    "optim.learning_rate "
     "(experiments/lr_find.py suggests one), more --config.training.steps or a "
     "larger model; otherwise check the labels, the scale of the inputs and "
     "whether equal inputs have different labels"

@@ -38,6 +38,9 @@ LEAST_FALL = 0.05
 """The fall of the mean loss, relative to the first one, without which a curve
 suggests nothing."""
 
+FALLING = 0.1
+"""The share of its fall after which a curve counts as falling."""
+
 CHECKS = 20
 """How often the test checks whether all runs have diverged."""
 
@@ -165,13 +168,15 @@ def suggest(rates: np.ndarray, means: np.ndarray) -> Suggestion | None:
   if len(means) < 2:
     return None
   lowest = int(means.argmin())
-  if means[0] - means[lowest] < LEAST_FALL * abs(means[0]):
+  fall = means[0] - means[lowest]
+  if fall < LEAST_FALL * abs(means[0]):
     return None
-  falling = slice(0, lowest + 1)
+  # Before the fall the slopes are noise.
+  above = np.flatnonzero(means[:lowest] >= means[0] - FALLING * fall)
+  falling = slice(int(above[-1]), lowest + 1)
   slopes = np.gradient(means[falling], np.log(rates[falling]))
-  return Suggestion(
-    steepest=float(rates[slopes.argmin()]), minimum=float(rates[lowest]) / 10
-  )
+  steepest = rates[falling][slopes.argmin()]
+  return Suggestion(float(steepest), minimum=float(rates[lowest]) / 10)
 
 
 def _over_seeds(update: Callable, size: int) -> Callable:

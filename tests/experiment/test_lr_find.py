@@ -87,6 +87,16 @@ def test_the_suggestions_are_the_steepest_and_a_tenth_of_the_lowest_rate():
   assert rate_test.suggest(rates, diverged) == found
 
 
+def test_noise_before_the_fall_is_not_the_steepest_part():
+  rates = np.geomspace(1e-6, 10, 141)
+  position = np.log10(rates)
+  means = 2 - np.tanh(2 * (position + 2)) + np.maximum(position + 1, 0)
+  noisy = means + np.where(position < -3.5, 0.15 * (-1) ** np.arange(141), 0)
+  found = rate_test.suggest(rates, noisy)
+  assert found is not None
+  assert found.steepest == pytest.approx(1e-2, rel=0.2)
+
+
 @pytest.mark.parametrize(
   "means", [np.full(50, 2.0), np.linspace(2, 9, 50), np.full(50, np.nan)]
 )
