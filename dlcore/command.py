@@ -23,6 +23,7 @@ from absl import flags
 from dlcore import backend
 from dlcore.errors import UserError, nearest
 from dlcore.exceptions import as_user_error, is_disk_full
+from dlcore.status_line import status
 
 START_TIME = time.monotonic()
 """The start of the process, without the start of the interpreter."""
@@ -128,7 +129,8 @@ def _read_config(
   default: str, file: str | None, overrides: Mapping[str, str]
 ) -> tuple[dict[str, Any], str]:
   """Returns the complete config, and a name for its run."""
-  from dlcore import experiment  # Not at the top, since it imports jax.
+  with status("importing jax", enabled="jax" not in sys.modules):
+    from dlcore import experiment  # Not at the top, since it imports jax.
 
   file = str(ROOT / default) if file is None else file
   return experiment.read_run(file, overrides, near=ROOT / "configs")
@@ -289,7 +291,8 @@ def _import(modules: Sequence[str]) -> None:
   """
   if not modules:
     return
-  from dlcore.experiment import registration  # Not at the top: imports jax.
+  with status("importing jax", enabled="jax" not in sys.modules):
+    from dlcore.experiment import registration  # Not at the top: imports jax.
 
   sys.path.append(os.getcwd())
   for name in modules:

@@ -3,6 +3,8 @@
 train.py                                      the digits CNN
 train.py --config=configs/mnist_cnn.py --workdir=runs/mnist
 train.py --config.model.name=mlp --config.optim.learning_rate=3e-3
+train.py --fast_dev_run                       two steps of everything
+train.py --overfit_one_batch                  does the loss of a batch reach 0?
 train.py --seeds=5                            mean and interval over five seeds
 train.py --folds=5                            cross-validation: mean, interval,
                                               predictions for all examples
@@ -10,6 +12,7 @@ train.py --profile=100:110                    a jax.profiler trace of ten steps
 """
 
 import re
+from pathlib import Path
 
 from absl import flags
 
@@ -42,6 +45,22 @@ PROFILE = flags.DEFINE_string(
   "FIRST:LAST, trace the steps from FIRST to before LAST with jax.profiler, "
   "in the folder profile of --workdir",
 )
+FAST_DEV_RUN = flags.DEFINE_bool(
+  "fast_dev_run",
+  False,
+  "make two steps, one evaluation of at most two batches of each split, a "
+  "checkpoint and the report, to test that everything works (the default "
+  "folder then ends in _dev)",
+)
+OVERFIT_ONE_BATCH = flags.DEFINE_bool(
+  "overfit_one_batch",
+  False,
+  "train on one batch without regularization, to test whether its loss falls "
+  "to about 0: 300 steps, or --config.training.steps (the default folder then "
+  "ends in _overfit)",
+)
+MODES = (PROFILE, SEEDS, FOLDS, FAST_DEV_RUN, OVERFIT_ONE_BATCH)
+"""Flags of which a command has at most one."""
 
 
 def main(config, name):
@@ -54,15 +73,15 @@ def main(config, name):
   from dlcore import experiment, training
 
   profile = parse_profile()
+  mode = parse_mode()
+  check = experiment.QUICK_CHECKS.get(mode)
+  if check:
+    config = check.change(config)
   if SUMMARY.value:
     print(experiment.summary(config))
     return
-  series = check_series()
-  if WORKDIR.value is not None:
-    workdir = command.required(WORKDIR)
-  else:
-    name = f"{name}_{series}" if series else name
-    workdir = experiment.default_workdir(name, config)
+  series = mode if mode in ("seeds", "folds") else ""
+  workdir = choose_workdir(name, config, series, check)
   phases = training.Phases(command.START_TIME)
   if series:
     train = experiment.train_folds if FOLDS.value else experiment.train_seeds
@@ -70,27 +89,47 @@ def main(config, name):
     results = train(config, count, workdir, phases=phases)
     print(experiment.seeds_table(results, workdir, series.removesuffix("s")))
     return
+  if check:
+    experiment.begin_again(workdir, check)
   result = experiment.train(config, workdir, profile=profile, phases=phases)
+  if check:
+    print(experiment.results_table({**result, "trivial": {}}, workdir))
+    print(check.conclude(workdir))
+    return
   repeated = phases.steps == 0
   print(experiment.results_table(result, workdir, repeated=repeated))
   if advice := experiment.advise_folds(config, workdir):
     print(advice)
 
 
-def check_series() -> str:
-  """Returns the flag for several runs, `"seeds"` or `"folds"`, else `""`.
+def choose_workdir(name, config, series, check) -> Path:
+  """Returns the folder of the run, or of several."""
+  from dlcore import experiment
+
+  if WORKDIR.value is not None:
+    return Path(command.required(WORKDIR))
+  if check:  # An earlier check in this folder is repeated.
+    return Path("runs") / f"{name}_{check.suffix}"
+  if series:  # Five folds are not continued by six, unlike seeds.
+    name += f"_{FOLDS.value}_folds" if FOLDS.value else "_seeds"
+  return experiment.default_workdir(name, config)
+
+
+def parse_mode() -> str:
+  """Returns the name of the flag of `MODES` that is set, or `""`.
 
   Raises:
-    UserError: it is combined with another one, or with --profile.
+    UserError: two of them are.
   """
-  given = [flag for flag in (PROFILE, SEEDS, FOLDS) if flag.value]
+  given = [flag for flag in MODES if flag.value]
   if len(given) > 1:
+    names = [f"--{flag.name}" for flag in MODES]
     raise UserError(
-      "expected one of --profile, --seeds and --folds",
+      f"expected one of {', '.join(names[:-1])} and {names[-1]}",
       f"got {' with '.join(f'--{flag.name}={flag.value}' for flag in given)}",
       "remove one of them",
     )
-  return "".join(flag.name for flag in given if flag is not PROFILE)
+  return "".join(flag.name for flag in given)
 
 
 def parse_profile() -> tuple[int, int] | None:

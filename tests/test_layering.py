@@ -13,7 +13,7 @@ from dlcore import data, models, tasks
 ROOT = Path(__file__).parent.parent
 LEVELS = (
   {"typing", "errors"},
-  {"filesystem", "host_memory"},
+  {"filesystem", "host_memory", "status_line"},
   {"exceptions"},
   {"backend", "trees", "provenance"},
   {"task"},

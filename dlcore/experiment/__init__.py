@@ -10,28 +10,45 @@ from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.overrides import read_config, read_run
 from dlcore.experiment.prediction import predict
 from dlcore.experiment.predictor import Predictor, load
+from dlcore.experiment.quick_checks import (
+  QUICK_CHECKS,
+  QuickCheck,
+  begin_again,
+)
+from dlcore.experiment.rate_finder import (
+  RateCurves,
+  find_rate,
+  rates_table,
+  write_rate_page,
+)
 from dlcore.experiment.registration import Parts, imported_modules, register
 from dlcore.experiment.results_tables import results_table, seeds_table
 from dlcore.experiment.seeds import train_seeds
 from dlcore.experiment.training_run import evaluate, train
 
 __all__ = [
+  "QUICK_CHECKS",
   "Experiment",
   "Parts",
   "Predictor",
+  "QuickCheck",
+  "RateCurves",
   "RunFolder",
   "advise_folds",
+  "begin_again",
   "build",
   "complete",
   "config",
   "default_workdir",
   "evaluate",
   "export",
+  "find_rate",
   "imported_modules",
   "leaves",
   "load",
   "no_variant",
   "predict",
+  "rates_table",
   "read_config",
   "read_run",
   "register",
@@ -41,4 +58,5 @@ __all__ = [
   "train",
   "train_folds",
   "train_seeds",
+  "write_rate_page",
 ]

@@ -57,19 +57,15 @@ class Experiment:
 
   def fit(self, workdir: Path, **display: Any) -> training.Result:
     """Trains in `workdir`, or continues; `display` goes to `training.fit`."""
-    loading = self.config["data"]
-    order = lookup(data.SAMPLINGS, loading["sampling"], "data.sampling")
-    optimizer = self.config["optim"]
     arguments = {
-      **self._settings_of(training.fit),
+      **self.settings_of(training.fit),
       "steps": self.steps,
-      "workers": loading["workers"],
-      "order": order(self.splits.train, loading["batch_size"]),
-      "plateau": plateau(optimizer["schedule"]),
+      "workers": self.config["data"]["workers"],
+      "plateau": plateau(self.config["optim"]["schedule"]),
       "initial": load_initial(self.config["init"], self.model, workdir),
       "workdir": workdir,
     }
-    with self._qualified():
+    with self.qualified():
       return training.fit(
         self.task,
         self.tx,
@@ -81,13 +77,13 @@ class Experiment:
 
   def memory(self) -> training.MemoryEstimate:
     """Returns the estimate of the memory that `fit` takes."""
-    settings = self._settings_of(training.preview_memory)
-    with self._qualified():
+    settings = self.settings_of(training.preview_memory)
+    with self.qualified():
       return training.preview_memory(
         self.task, self.tx, self.splits.train, **settings
       )
 
-  def _settings_of(self, function: Callable[..., Any]) -> dict[str, Any]:
+  def settings_of(self, function: Callable[..., Any]) -> dict[str, Any]:
     """Returns the arguments of `fit` that `function` has as well.
 
     Those are every leaf of `training` of the same name, and others.
@@ -96,10 +92,12 @@ class Experiment:
     penalty = optim.penalty(
       optimizer["l1"], optimizer["l2"], optimizer["no_decay"]
     )
+    order = lookup(data.SAMPLINGS, loading["sampling"], "data.sampling")
     settings = {
       **self.config["training"],
       "seed": self.config["seed"],
       "batch_size": loading["batch_size"],
+      "order": order(self.splits.train, loading["batch_size"]),
       "placement": loading["placement"],
       "penalty": penalty,
       "compiler": self.config["training"]["compile"],
@@ -109,7 +107,7 @@ class Experiment:
     return {name: settings[name] for name in settings if name in names}
 
   @contextlib.contextmanager
-  def _qualified(self) -> Iterator[None]:
+  def qualified(self) -> Iterator[None]:
     """Adds the sections of the config to messages that name arguments."""
     with (
       qualify("training", self.config["training"], compiler="compile"),
@@ -143,15 +141,11 @@ def build(config: Mapping[str, Any]) -> Experiment:
     if section["limit"]:
       train = data.limit(splits.train, section["limit"])
       splits = splits._replace(train=train)
+    if section["eval_limit"]:
+      splits = _limit_evaluation(splits, section["eval_limit"])
   model, task = build_task(config, splits.train.info)
   steps = count_steps(config, splits.train.size)
   learning_rate = schedule(config, steps)
-  optimizer = config["optim"]
-  shared = inspect.signature(optim.create).parameters.keys() & optimizer.keys()
-  settings = {name: optimizer[name] for name in shared}
-  settings |= own_settings(optimizer, "optim")
-  with qualify("optim", optimizer):
-    tx = optim.create(**{**settings, "learning_rate": learning_rate})
   return Experiment(
     config=config,
     splits=splits,
@@ -159,9 +153,35 @@ def build(config: Mapping[str, Any]) -> Experiment:
     task=task,
     steps=steps,
     learning_rate=learning_rate,
-    tx=tx,
+    tx=build_optimizer(config["optim"], learning_rate),
     devices=_devices(config["sharding"]["devices"]),
   )
+
+
+def _limit_evaluation(splits: data.Splits, size: int) -> data.Splits:
+  """Returns the splits with at most `size` examples of valid and test."""
+  limited = {}
+  for name in ("valid", "test"):
+    source = getattr(splits, name)
+    if source is not None and source.size > size:
+      limited[name] = data.limit(source, size)
+  return splits._replace(**limited)
+
+
+def build_optimizer(
+  section: Mapping[str, Any], learning_rate: Schedule
+) -> optax.GradientTransformation:
+  """Returns the optimizer of the config's section `optim`.
+
+  Args:
+    section: the settings; the peak of the rate and the schedule are not used.
+    learning_rate: `step -> rate`.
+  """
+  shared = inspect.signature(optim.create).parameters.keys() & section.keys()
+  settings = {name: section[name] for name in shared}
+  settings |= own_settings(section, "optim")
+  with qualify("optim", section):
+    return optim.create(**{**settings, "learning_rate": learning_rate})
 
 
 def build_task(

@@ -29,6 +29,7 @@ DEFAULTS = {
     "name": "digits",
     "batch_size": 64,
     "limit": 0,
+    "eval_limit": 0,
     "placement": "auto",
     "sampling": "uniform",
     "workers": 0,
@@ -67,8 +68,9 @@ DEFAULTS = {
   },
   "sharding": {"devices": 0},
 }
-"""`data.limit` trains on so many examples, 0 on all. `training.steps` of 0
-takes `training.epochs`; for 0 in the other numbers see `training.fit`.
+"""`data.limit` trains on so many examples, and `data.eval_limit` evaluates on
+at most so many of valid and of test; 0 takes all. `training.steps` of 0 takes
+`training.epochs`; for 0 in the other numbers see `training.fit`.
 `sharding.devices` of 0 takes all devices. `init` names the weights to start
 from, see `transfer.load_pretrained`. `data.augment` has a leaf for each row of
 the tables of augmentations."""
@@ -77,6 +79,7 @@ OWN_RANGES = {
   "seed": training.RANGES["seed"],
   "data.batch_size": training.RANGES["batch_size"],
   "data.limit": (0, math.inf),
+  "data.eval_limit": (0, math.inf),
   "data.workers": training.RANGES["workers"],
   "sharding.devices": (0, math.inf),
   "training.steps": (0, math.inf),

@@ -111,6 +111,18 @@ def compare(folders: Sequence[str | Path], output: Path) -> Path:
   return _write(output, comparison_page(groups.read(folders)))
 
 
+def write_sections(
+  output: Path, title: str, sections: Sequence[Markup]
+) -> Path:
+  """Writes a page of given sections, and returns its path.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  makers = [lambda _, section=section: section for section in sections]
+  return _write(output, _document(title, makers, None, ()))
+
+
 def page(subject: run.Run) -> str:
   """Returns the page about a run as HTML."""
   makers = [

@@ -52,6 +52,7 @@ def line_chart(
   x: Axis | None = None,
   x_label: str = "step",
   mark: float | None = None,
+  mark_name: str = "best at",
   diagonal: bool = False,
   bands: Sequence[Band] = (),
   legend: bool = True,
@@ -64,7 +65,8 @@ def line_chart(
     y: vertical axis.
     x: horizontal axis, by default from the first point to the last.
     x_label: shown below the horizontal axis.
-    mark: position of a vertical line, labeled "best" in the legend.
+    mark: position of a vertical line.
+    mark_name: its label in the legend, before the position.
     diagonal: whether to draw the line from corner to corner.
     bands: areas behind the curves.
     legend: whether to show a legend if it has several entries.
@@ -74,7 +76,7 @@ def line_chart(
   keys = [(line.name, line.style) for line in lines]
   if mark is not None and x.low <= mark <= x.high:
     marks.append(vertical(x, mark))
-    keys.append((f"best at {markup.format_number(mark)}", "rule"))
+    keys.append((f"{mark_name} {markup.format_number(mark)}", "rule"))
   for band in bands:
     positions = x.position(band.x)
     below = _points(positions, y.position(band.low))

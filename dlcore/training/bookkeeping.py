@@ -11,6 +11,7 @@ from dlcore import data, sharding, trees
 from dlcore.task import Task
 from dlcore.training import run_files, run_record, step_history
 from dlcore.training.fingerprint import TracedStep
+from dlcore.training.intervals import Intervals
 from dlcore.training.phases import Phases
 from dlcore.training.state import State
 
@@ -27,6 +28,7 @@ class Bookkeeping:
     order: data.Order,
     splits: Mapping[str, data.Source],
     partitioner: sharding.Partitioner,
+    intervals: Intervals,
   ):
     """Takes the folder, and the arguments and parts of `fit`.
 
@@ -36,10 +38,11 @@ class Bookkeeping:
       order: which examples make a batch.
       splits: the sources by name, `"train"` included.
       partitioner: the devices.
+      intervals: of logs and evaluations.
     """
     self._folder, self._arguments = folder, arguments
     self._order, self._splits = order, splits
-    self._partitioner = partitioner
+    self._partitioner, self._intervals = partitioner, intervals
     self._strict = arguments["on_change"] == "error"
     self._has_own_config = folder is not None and run_files.has_own_config(
       folder
@@ -74,6 +77,10 @@ class Bookkeeping:
       **run_record.describe(self._arguments, self._order, self._splits),
       **run_record.trace(task, tx, state, steps, valid),
       "conditions": step_history.conditions(self._partitioner),
+      "intervals": {
+        "eval_every": self._intervals.eval_every,
+        "log_every": self._intervals.log_every,
+      },
     }
     if recorded:
       on_change = self._arguments["on_change"]

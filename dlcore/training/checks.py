@@ -23,7 +23,7 @@ RANGES: dict[str, tuple[float, float]] = {
   "spike_factor": (0, math.inf),
   "max_consecutive_skips": (1, MAX_COUNT),
   "max_rollbacks": (0, MAX_COUNT),
-  "log_every": (1, MAX_COUNT),
+  "log_every": (0, MAX_COUNT),
   "layer_statistics_every": (0, MAX_COUNT),
   "eval_every": (0, MAX_COUNT),
   "checkpoint_every": (0, MAX_COUNT),

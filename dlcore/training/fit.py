@@ -11,8 +11,9 @@ import optax
 
 from dlcore import data, sharding
 from dlcore.errors import check_choice
+from dlcore.status_line import status
 from dlcore.task import Task
-from dlcore.training import checks, setup
+from dlcore.training import checks, run_record, setup
 from dlcore.training.bookkeeping import Bookkeeping
 from dlcore.training.decisions import (
   Plateau,
@@ -33,7 +34,6 @@ from dlcore.training.profiling import Profiler
 from dlcore.training.programs import compile_programs
 from dlcore.training.progress import Progress
 from dlcore.training.recalibration import Recalibration
-from dlcore.training.run_record import ON_CHANGE
 from dlcore.training.signals import Stopped, stop_requests
 from dlcore.training.state import State
 from dlcore.training.state_initializer import Initial, StateInitializer
@@ -71,7 +71,7 @@ def fit(
   max_consecutive_skips: int = 3,
   max_rollbacks: int = 3,
   best_by: str = "-loss",
-  log_every: int = 50,
+  log_every: int = 0,
   layer_statistics_every: int = 0,
   eval_every: int = 0,
   checkpoint_every: int = 0,
@@ -139,11 +139,14 @@ def fit(
     max_rollbacks: how often that may happen without progress in between.
     best_by: the metric that decides which step is the best; a leading minus
       minimizes.
-    log_every: steps between lines of the log.
+    log_every: steps between lines of the log; 0 for 50, or less so that there
+      are 20 lines.
     layer_statistics_every: steps between measurements of every layer, see
       `LayerStatistics`, each of which costs about a step; 0 is off.
     eval_every: steps between evaluations; 0 for one epoch or 200 steps,
-      whichever is more. Another evaluation follows the last step.
+      whichever is more, and for 20 evaluations of a run of fewer than 4,000
+      steps without `patience` and `plateau`. Another evaluation follows the
+      last step.
     checkpoint_every: steps between saves; a new best is always saved. 0 for
       every evaluation, but at most one write in 5 s: the newest and the best
       state wait in memory.
@@ -180,7 +183,7 @@ def fit(
   arguments = dict(locals())  # Only the arguments are local here.
   checks.check_ranges(arguments)
   checks.check_validation(valid, patience, plateau)
-  check_choice("on_change", on_change, ON_CHANGE)
+  check_choice("on_change", on_change, run_record.ON_CHANGE)
   phases = phases or Phases()
 
   # Devices, data and intervals.
@@ -196,6 +199,9 @@ def fit(
     checkpoint_every=checkpoint_every,
     keep_every=keep_every,
     steps_per_call=steps_per_call if len(order.shapes) == 1 else 1,
+    log_every=log_every,
+    counts_evaluations=patience > 0 or plateau is not None,
+    recorded=run_record.intervals(folder, steps),
   )
   splits = setup.name_splits(valid)
   feed = Feed(
@@ -220,7 +226,7 @@ def fit(
     ema=ema,
     spike_factor=spike_factor,
     max_consecutive_skips=max_consecutive_skips,
-    log_every=log_every,
+    log_every=intervals.log_every,
     axis_name=axis_name,
   )
   initializer = StateInitializer(create, example, seed, initial, partitioner)
@@ -245,7 +251,7 @@ def fit(
   )
 
   books = Bookkeeping(
-    folder, arguments, order, {"train": train, **splits}, partitioner
+    folder, arguments, order, {"train": train, **splits}, partitioner, intervals
   )
   abstract = initializer.template["state"]
   memory = estimate_memory(abstract, partitioner, memory_limit)
@@ -268,14 +274,16 @@ def fit(
       # Handlers do not run inside a compilation, so all of them come first:
       # until then a signal ends the process, and there is nothing to save.
       counts = set(intervals.step_counts(step))
-      programs = compile_programs(
-        partitioner, step_function, abstract, feed, counts
-      )
+      with status("compiling the step", enabled=progress and bool(counts)):
+        programs = compile_programs(
+          partitioner, step_function, abstract, feed, counts
+        )
       first = () if saved else (initializer.program,)
       memory.with_programs([*first, *programs.values()]).check()
       state, decisions = initializer.restore_or_init(saved)
       if counts:
-        setup.compile_evaluators(evaluators, state, best_by)
+        with status("compiling the evaluation", enabled=progress):
+          setup.compile_evaluators(evaluators, state, best_by)
         statistics.compile(state, feed)
         recalibration.compile(state, feed)
         setup.check_evaluation_memory(memory, evaluators)
@@ -286,15 +294,18 @@ def fit(
     metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(
       metric_log,
-      Progress(steps, step, enabled=progress),
+      Progress(
+        steps, step, enabled=progress, intervals=intervals, phases=phases
+      ),
       task,
-      log_every=log_every,
+      log_every=intervals.log_every,
       batch_size=order.batch_size,
       overlap=partitioner.overlaps,
       skipped=int(state.guard["skipped"]),
       phases=phases,
     )
     stack.callback(monitor.close)
+    monitor.show_best(best_by, decisions)
     profiler = stack.enter_context(Profiler(profile, folder))
     dispatches = feed.dispatches(state, intervals)
     stack.callback(lambda: dispatches.close())  # A rollback rebinds it.
@@ -333,6 +344,7 @@ def fit(
           decisions, is_best = decide(
             decisions, step, values, best_by, min_delta
           )
+          monitor.show_best(best_by, decisions)
           decisions, scale = lower_rate(decisions, state.rate_scale, plateau)
           state = state.replace(rate_scale=partitioner.replicate(scale))
           unsaved = True

@@ -11,9 +11,10 @@ import numpy as np
 from dlcore.metrics import compute
 from dlcore.storage import MetricLog
 from dlcore.task import Task
+from dlcore.training.decisions import Decisions
 from dlcore.training.memory import NullLog
 from dlcore.training.phases import Phases
-from dlcore.training.progress import Progress
+from dlcore.training.progress import Progress, RunningLoss
 
 logger = logging.getLogger("dlcore")
 
@@ -57,6 +58,7 @@ class Monitor:
     self.halted = False
     self._metric_log = metric_log
     self._progress = progress
+    self._losses = RunningLoss()
     self._derived = task.derived
     self._log_every = log_every
     self._batch_size = batch_size
@@ -85,10 +87,18 @@ class Monitor:
     self, step: int, results: Mapping[str, Mapping[str, float]]
   ) -> None:
     """Writes the metrics of each split, and shows those of the first."""
+    self._progress.evaluations += 1
     for split, values in results.items():
       self._metric_log.write(step, split, values)
     for split, values in list(results.items())[:1]:
       self._progress.show_validation(split, values)
+
+  def show_best(self, best_by: str, decisions: Decisions) -> None:
+    """Shows the best validation so far, if there is any."""
+    step, value = int(decisions.best_step), float(decisions.best_value)
+    if step >= 0:
+      sign = -1 if best_by.startswith("-") else 1
+      self._progress.show_best(best_by.removeprefix("-"), sign * value, step)
 
   def flush(self) -> None:
     """Waits for all steps that were added, and writes their lines."""
@@ -100,6 +110,7 @@ class Monitor:
   def reset(self) -> None:
     """Drops the logs of all pending steps, for a rollback."""
     self.halted = False
+    self._losses.reset()
     self._pending.clear()
     self._unfetched = None
     self._marks.clear()
@@ -114,6 +125,7 @@ class Monitor:
     """Reads the log of one dispatch and writes the lines that are due."""
     self._unfetched = (first, count, entry)
     last = first + count
+    self._losses.add(last, entry["loss"])
     due = now or last // self._log_every > first // self._log_every
     self._unread += 1
     if not due and self._unread < self._max_in_flight:
@@ -132,7 +144,7 @@ class Monitor:
       self._warn(last, skipped)
     self._skipped = skipped
     self._measure_rate(last)
-    self._progress.update(last, float(values["loss"][-1]), self._rate)
+    self._progress.update(last, self._losses.mean(), self._rate)
     if not self.halted:
       self._write(first, count, values)
 

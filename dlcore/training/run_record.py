@@ -195,6 +195,21 @@ def read(workdir: Path) -> dict[str, Any]:
   return content if valid and isinstance(content.get("steps"), int) else {}
 
 
+def intervals(workdir: Path | None, steps: int) -> dict[str, int] | None:
+  """Returns the intervals of the run of `steps` in `workdir`, None if new.
+
+  Records of former versions have none.
+  """
+  if workdir is None or not any((workdir / "checkpoints").glob("*")):
+    return None
+  recorded = read(workdir)
+  if recorded.get("steps") != steps:
+    return None
+  values = recorded.get("intervals")
+  values = values if isinstance(values, dict) else {}
+  return {k: v for k, v in values.items() if isinstance(v, int) and v > 0}
+
+
 def write(workdir: Path, content: Mapping[str, Any]) -> None:
   """Writes the record of a run, if it has changed."""
   if content != read(workdir):

@@ -35,7 +35,8 @@ def shell(monkeypatch, capsys, tmp_path):
 
   def call(script: str, *arguments: str, main=None) -> Answer:
     known = set(flags.FLAGS)
-    config = "configs/digits_cnn.py" if script == "train" else None
+    takes_config = script in ("train", "lr_find")
+    config = "configs/digits_cnn.py" if takes_config else None
     path = ROOT / "experiments" / f"{script}.py"
     try:
       main = main or runpy.run_path(str(path), run_name=script)["main"]

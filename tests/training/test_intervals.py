@@ -1,14 +1,17 @@
-"""When a run evaluates, saves and pauses."""
+"""When a run logs, evaluates, saves and pauses."""
 
 import pytest
 
 from dlcore.training.intervals import Intervals
 
 
-def intervals(steps=100, steps_per_call=7, **every):
-  every = {"eval_every": 30, "checkpoint_every": 0, "keep_every": 0, **every}
+def intervals(steps=100, steps_per_call=7, steps_per_epoch=10, **settings):
+  every = {"eval_every": 30, "checkpoint_every": 0, "keep_every": 0}
   return Intervals.create(
-    steps, steps_per_epoch=10, steps_per_call=steps_per_call, **every
+    steps,
+    steps_per_epoch=steps_per_epoch,
+    steps_per_call=steps_per_call,
+    **{**every, **settings},
   )
 
 
@@ -60,8 +63,54 @@ def test_evaluations_save_only_without_an_interval_of_their_own():
     assert [s for s in range(51) if schedule.saves(s)] == saved
 
 
-def test_the_interval_of_evaluations_does_not_depend_on_the_number_of_steps():
-  assert intervals(1000, eval_every=0) == intervals(
-    9000, eval_every=0
-  )._replace(steps=1000)
-  assert intervals(eval_every=0).eval_every == 200
+@pytest.mark.parametrize("steps", [1, 7, 20, 39, 50, 200, 1000, 3999])
+@pytest.mark.parametrize("steps_per_epoch", [1, 22, 900])
+def test_a_short_run_logs_and_evaluates_20_times_or_at_every_step(
+  steps, steps_per_epoch
+):
+  schedule = intervals(steps, steps_per_epoch=steps_per_epoch, eval_every=0)
+  evaluated = [s for s in range(steps + 1) if schedule.evaluates(s)]
+  assert len(evaluated) >= min(steps, 20)
+  assert steps // schedule.log_every >= min(steps, 20)
+  assert schedule.eval_every <= 200
+  assert schedule.log_every <= 50
+
+
+@pytest.mark.parametrize(
+  ("steps_per_epoch", "eval_every"), [(10, 200), (200, 200), (843, 843)]
+)
+def test_the_intervals_of_long_runs_do_not_depend_on_the_number_of_steps(
+  steps_per_epoch, eval_every
+):
+  for steps in (4000, 9000, 10**6):
+    schedule = intervals(steps, steps_per_epoch=steps_per_epoch, eval_every=0)
+    assert (schedule.eval_every, schedule.log_every) == (eval_every, 50)
+
+
+def test_evaluations_that_change_the_training_do_not_depend_on_its_length():
+  for steps in (50, 1000, 9000):
+    schedule = intervals(steps, eval_every=0, counts_evaluations=True)
+    assert schedule.eval_every == 200
+
+
+def test_a_run_continues_with_its_recorded_intervals():
+  recorded = {"eval_every": 7, "log_every": 3}
+  schedule = intervals(50, eval_every=0, recorded=recorded)
+  assert (schedule.eval_every, schedule.log_every) == (7, 3)
+  of_former_versions = intervals(50, eval_every=0, recorded={})
+  assert of_former_versions.eval_every == 200
+  assert of_former_versions.log_every == 50
+
+
+def test_explicit_intervals_prevail():
+  for recorded in (None, {"eval_every": 7, "log_every": 3}):
+    schedule = intervals(50, eval_every=30, log_every=40, recorded=recorded)
+    assert (schedule.eval_every, schedule.log_every) == (30, 40)
+
+
+@pytest.mark.parametrize("steps", [1, 30, 60, 95])
+def test_the_evaluations_that_are_left_are_counted(steps):
+  schedule = intervals(steps)
+  for step in range(steps + 1):
+    left = sum(schedule.evaluates(s) for s in range(step + 1, steps + 1))
+    assert schedule.evaluations_after(step) == left

@@ -210,37 +210,3 @@ def test_the_loss_of_a_task_without_such_a_metric_is_in_the_log(tmp_path):
   [line] = lines(tmp_path)
   assert line["error"] == 2.0
   assert line["loss"] == 3.0
-
-
-def test_progress_without_standard_error_is_silent(capsys, monkeypatch):
-  monkeypatch.setattr(progress, "LINE_SECONDS", 0)
-  monkeypatch.setattr("sys.stderr", None)
-  shown = progress.Progress(100, 0, enabled=True)
-  shown.update(10, 0.5, 1000.0)
-  shown.close()
-  assert capsys.readouterr().out == ""
-
-
-def test_lines_of_progress_show_the_latest_validation(capsys, monkeypatch):
-  monkeypatch.setattr(progress, "LINE_SECONDS", 0)
-  shown = progress.Progress(100, 0, enabled=True)
-  shown.update(10, 0.5, 1000.0)
-  shown.show_validation("valid", {"loss": 0.25, "accuracy": 0.9})
-  shown.update(20, 0.4, 1000.0)
-  first, second = capsys.readouterr().err.splitlines()
-  assert "valid" not in first
-  assert "valid: loss 0.2500  accuracy 0.9000" in second
-
-
-def test_progress_prints_every_ten_seconds_and_at_the_end(capsys, monkeypatch):
-  now = [0.0]
-  monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-  shown = progress.Progress(104, 0, enabled=True)
-  for step in range(4, 105, 4):
-    now[0] = step / 2
-    shown.update(step, 0.5, 1000.0)
-  lines = capsys.readouterr().err.splitlines()
-  steps = [int(line.split()[1].removesuffix("/104")) for line in lines]
-  assert steps == [20, 40, 60, 80, 100, 104]
-  left = [float(line.split()[-3]) for line in lines]
-  assert left == [42, 32, 22, 12, 2, 0]

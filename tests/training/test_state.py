@@ -187,7 +187,7 @@ def test_a_value_of_another_kind_is_refused_by_name(settings, message):
 
 def test_the_ranges_of_fit_end_where_they_are_documented():
   most = 2**31 - 1
-  positive = "steps batch_size accumulate max_consecutive_skips log_every"
+  positive = "steps batch_size accumulate max_consecutive_skips"
   limits = {
     **dict.fromkeys([*positive.split(), "eval_batch_size"], (1, most)),
     **dict.fromkeys(checks.RANGES.keys() - positive.split(), (0, most)),
