@@ -9,6 +9,7 @@ from dlcore.experiment.export import export
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.overrides import read_config, read_run
 from dlcore.experiment.prediction import predict
+from dlcore.experiment.prediction_file import write_predictions
 from dlcore.experiment.predictor import Predictor, load
 from dlcore.experiment.registration import Parts, imported_modules, register
 from dlcore.experiment.results_tables import results_table, seeds_table
@@ -41,4 +42,5 @@ __all__ = [
   "train",
   "train_folds",
   "train_seeds",
+  "write_predictions",
 ]

@@ -67,6 +67,7 @@ def train(
     folder.describe(experiment.sources())
     if finished := _read_finished(folder, experiment.steps):
       return finished
+    report.write_data(folder.path, experiment.sources())
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
     result = experiment.fit(
       folder.path, profile=profile, progress=progress, phases=phases
