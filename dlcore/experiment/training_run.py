@@ -84,7 +84,7 @@ def train(
       batch_size=config["data"]["batch_size"],
       devices=experiment.devices,
     )
-    summary |= context
+    summary |= {**context, "best_by": config["training"]["best_by"]}
     folder.write_json(SUMMARY, summary)
     with phases("report"):
       report.write(folder.path)

@@ -4,5 +4,13 @@ from dlcore.report import estimates
 from dlcore.report.data_arrays import write_data
 from dlcore.report.groups import is_group
 from dlcore.report.page import compare, write
+from dlcore.report.trivial_remark import trivial_remark
 
-__all__ = ["compare", "estimates", "is_group", "write", "write_data"]
+__all__ = [
+  "compare",
+  "estimates",
+  "is_group",
+  "trivial_remark",
+  "write",
+  "write_data",
+]
