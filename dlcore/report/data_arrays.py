@@ -18,7 +18,7 @@ NAME = "assets/data_examples.npz"
 MAX_CLASSES = 12
 """Number of classes with examples: the most frequent ones."""
 
-MAX_PER_CLASS = 12
+MAX_PER_CLASS = 8
 MAX_EXAMPLES = 96
 MAX_OTHERS = 24
 """Number of examples of data without classes."""

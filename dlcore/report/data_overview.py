@@ -1,5 +1,7 @@
 """The data of a run: shapes, notes, class counts and examples."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dlcore.report import markup, plots, png
@@ -28,15 +30,21 @@ MAX_ROWS = 12
 def data(run: Run) -> Markup | None:
   """Returns shapes and sizes, notes, class counts and examples."""
   sizes = [*_inputs(run), *_splits(run)]
-  charts = [_class_counts(run), *_target_charts(run), _examples(run)]
   parts = [
     markup.facts(sizes) if sizes else None,
     _notes(run),
-    tag("div", *filter(None, charts), class_="charts") if any(charts) else None,
+    _grid(_target_charts(run), "charts small"),
+    _grid([_class_counts(run), _examples(run)], "charts"),
   ]
   if not any(parts):
     return None
   return markup.section("About the data", *filter(None, parts))
+
+
+def _grid(figures: Sequence[Markup | None], style: str) -> Markup | None:
+  """Returns the figures that exist, side by side."""
+  content = list(filter(None, figures))
+  return tag("div", *content, class_=style) if content else None
 
 
 def _inputs(run: Run) -> list[tuple[str, object]]:

@@ -10,8 +10,10 @@ from dlcore.report.json_values import as_mapping, as_number, as_numbers
 from dlcore.report.markup import Markup, tag
 from dlcore.report.metric_display import display, format_metric, rank
 from dlcore.report.run import Run, last_step
+from dlcore.report.trivial_remark import trivial_remark
 
 MAX_DEPTH = 8
+REMEDY = "try another learning rate, more steps, or check the labels."
 MAX_SPLITS = 6
 
 
@@ -26,6 +28,8 @@ def head(run: Run) -> Markup:
   warnings = run.summary.get("warnings")
   for warning in warnings if isinstance(warnings, list) else ():
     parts.append(tag("p", str(warning), class_="warning"))
+  if remark := _trivial_remark(run):
+    parts.append(tag("p", remark, class_="warning"))
   if run.summary.get("finished") is not True:
     parts.append(tag("p", _unfinished(run), class_="warning"))
   return tag("header", *parts)
@@ -162,6 +166,18 @@ def _subject(run: Run) -> str:
   data = names["data"] or str(run.data.get("name") or "")
   subject = " on ".join(filter(None, (names["model"], data)))
   return ", ".join(filter(None, (subject, names["task"])))
+
+
+def _trivial_remark(run: Run) -> str:
+  """Returns a sentence if the run is no better than the trivial answer."""
+  summary = {
+    "metrics": as_numbers(run.summary.get("metrics")),
+    "trivial": as_numbers(run.summary.get("trivial")),
+    "trivial_answer": str(run.summary.get("trivial_answer") or "")[:80],
+    "best_by": as_mapping(run.config.get("training")).get("best_by", ""),
+  }
+  remark = trivial_remark(summary, REMEDY)
+  return remark[:1].upper() + remark[1:]
 
 
 def _unfinished(run: Run) -> str:

@@ -31,7 +31,7 @@ def to_cells(run: Run, inputs: np.ndarray) -> Cells:
   """
   try:
     return _decode(run, inputs)
-  except (ValueError, TypeError, LookupError, OverflowError):
+  except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
     return _features(run, inputs)
 
 
@@ -98,7 +98,9 @@ def _column(
   if entry["kind"] == "category":
     cells = _categories(entry, features)
   elif entry["kind"] == "date":
-    cells = _dates(entry.get("parts", []), features, offset)
+    cells = _dates(entry["parts"], features, offset)
+    if entry.get("format") == "time":
+      cells = [cell.rpartition(" ")[2] for cell in cells]
   else:
     cells = [shifted(value, offset) for value in features[:, 0].tolist()]
   return ["" if gone else c for c, gone in zip(cells, missing, strict=True)]

@@ -10,6 +10,10 @@ LOWER_IS_BETTER = frozenset(
 )
 """Metrics of which less is better."""
 
+ROUNDING = 1e-6
+"""Relative difference of two scores below which they are equal: one of them is
+a sum in float32."""
+
 
 def trivial_remark(summary: Mapping[str, Any], remedy: str) -> str:
   """Returns a sentence if a run ends no better than the trivial answer.
@@ -38,7 +42,7 @@ def trivial_remark(summary: Mapping[str, Any], remedy: str) -> str:
     name = min(names, key=rank)
   key = f"{split}/{name}"
   sign = -1 if name in LOWER_IS_BETTER else 1
-  if sign * (metrics[key] - trivial[key]) > 0:
+  if sign * (metrics[key] - trivial[key]) > ROUNDING * abs(trivial[key]):
     return ""
   answer = summary.get("trivial_answer") or "the trivial answer"
   return (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dlcore import data, report, tasks
+from dlcore import data, tasks
 from dlcore.errors import UserError
 
 REMEDY = "try another learning rate, more steps, or check the labels"
@@ -40,11 +40,6 @@ def compare_with_trivial(
     content["trivial"] |= {f"{split}/{name}": v for name, v in values.items()}
     content["trivial_answer"] = answer
   return content
-
-
-def remark(summary: Mapping[str, Any]) -> str:
-  """Returns a sentence if a run is no better than the trivial answer."""
-  return report.trivial_remark(summary, REMEDY)
 
 
 def _kind(info: data.DataInfo) -> tasks.Assessable | None:

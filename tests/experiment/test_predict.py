@@ -96,7 +96,7 @@ def test_unreadable_files_keep_their_place(use_run, tmp_path):
 
 def test_malformed_rows_keep_their_place(use_run, tmp_path):
   use_run("tables")
-  lines = ["x,y", "1,2", "a,2", "3", "5,6", "7,8", ",", "1,1"]
+  lines = ["x,y", "1,2", "a,2", "3", "5,6", "7,8", "x,", "1,1"]
   for name in ("b.csv", "a.csv"):
     (tmp_path / name).write_text("\n".join(lines) + "\n")
   rows = list(experiment.predict("run", ["b.csv", "a.csv"]))

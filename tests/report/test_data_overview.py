@@ -131,8 +131,9 @@ def test_features_are_shown_as_the_cells_of_the_file(people, tmp_path):
   lines = people.read_text().splitlines()
   assert columns == lines[0].split(",")[:-1]
   assert train.names is not None
-  for line, row in zip(train.names, rows, strict=True):
-    assert ",".join(row) == lines[int(line)].rpartition(",")[0]
+  for name, row in zip(train.names, rows, strict=True):
+    line = lines[int(name.rpartition(":")[2]) - 1]
+    assert ",".join(row) == line.rpartition(",")[0]
   text = written(tmp_path, train=train)
   assert "<script" not in text
   assert "&lt;script&gt;" in text
