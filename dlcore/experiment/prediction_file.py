@@ -75,13 +75,14 @@ def write_predictions(
   def write(file: IO[bytes]) -> None:
     # Paths need not be UTF-8.
     text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
-    if output.suffix == ".csv":
-      template = _template(predict, run.info)
-      _write_csv(text, counted(), template, frozenset(map(str, files)))
-    else:
-      text.writelines(json.dumps(row) + "\n" for row in counted())
-    text.flush()
-    text.detach()  # `write_atomic` closes the file.
+    try:
+      if output.suffix == ".csv":
+        template = _template(predict, run.info)
+        _write_csv(text, counted(), template, frozenset(map(str, files)))
+      else:
+        text.writelines(json.dumps(row) + "\n" for row in counted())
+    finally:
+      text.detach()  # Flushes it; `write_atomic` closes the file.
 
   storage.write_atomic(output, write)
   return Written(**counts)

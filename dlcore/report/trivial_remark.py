@@ -37,11 +37,13 @@ def trivial_remark(summary: Mapping[str, Any], remedy: str) -> str:
   names = [
     key.rpartition("/")[2] for key in both if key.startswith(f"{split}/")
   ]
-  name = str(summary.get("best_by", "")).removeprefix("-")
+  best_by = str(summary.get("best_by", ""))
+  name, less_is_better = best_by.removeprefix("-"), best_by.startswith("-")
   if name not in names or name == "loss":  # Loss is the default.
     name = min(names, key=rank)
+    less_is_better = name in LOWER_IS_BETTER
   key = f"{split}/{name}"
-  sign = -1 if name in LOWER_IS_BETTER else 1
+  sign = -1 if less_is_better else 1
   if sign * (metrics[key] - trivial[key]) > ROUNDING * abs(trivial[key]):
     return ""
   answer = summary.get("trivial_answer") or "the trivial answer"

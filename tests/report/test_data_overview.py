@@ -55,7 +55,7 @@ def test_every_class_has_its_counts_and_pictures(tmp_path):
   assert [row[3] for row in cells(text)] == ["2", "0", "1"]
   assert text.count('class="absent"') == 2
   assert "3 are resized" in text
-  assert text.count("<img") == 12 + 7
+  assert text.count("<img") == data_arrays.MAX_PER_CLASS + 7
   assert re.findall(r"<dt title=[^>]*>(\w+)", text) == ["cat", "dog"]
 
 
@@ -106,7 +106,7 @@ def test_a_stream_is_sampled(tmp_path):
   stream = source._replace(arrays=None, read=read, info=info)
   text = written(tmp_path, train=stream)
   assert max(sizes) <= data_arrays.SAMPLE
-  assert text.count("<img") == 24
+  assert text.count("<img") == 2 * data_arrays.MAX_PER_CLASS
   assert not cells(text)
 
 
