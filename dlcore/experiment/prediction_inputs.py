@@ -1,9 +1,8 @@
 """The files to predict, and the order of their examples."""
 
-import collections
 import os
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -25,7 +24,7 @@ class Location(NamedTuple):
   example that is a file of its own."""
 
 
-def list_files(paths: Sequence[str | Path]) -> list[Path]:
+def list_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
   """Returns the files, and those in the folders that are not hidden.
 
   Raises:
@@ -78,10 +77,9 @@ class InputOrder:
 
   def __init__(self, files: Sequence[Path]):
     """Takes the files in their order, which may repeat one."""
-    self._positions: dict[str, collections.deque[int]] = {}
+    self._positions: dict[str, list[int]] = {}
     for position, file in enumerate(files):
-      queue = self._positions.setdefault(str(file), collections.deque())
-      queue.append(position)
+      self._positions.setdefault(str(file), []).append(position)
 
   def sort(self, examples: Sequence[tuple[str, T]]) -> list[tuple[str, T]]:
     """Returns pairs `(name, value)` in the order of the inputs."""
@@ -91,9 +89,9 @@ class InputOrder:
 
   def _key(self, name: str) -> tuple[int, int]:
     path, row = locate(name, self._positions)
-    queue = self._positions.get(path)
-    if queue is None:  # The columns of a data frame are no file.
+    positions = self._positions.get(path)
+    if positions is None:  # The columns of a data frame are not a file.
       return 0, row or 0
-    if row is None and len(queue) > 1:
-      return queue.popleft(), 0
-    return queue[0], row or 0
+    if row is None and len(positions) > 1:
+      return positions.pop(0), 0
+    return positions[0], row or 0

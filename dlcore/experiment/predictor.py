@@ -94,12 +94,13 @@ class Predictor:
     if isinstance(inputs, Mapping) and schema.input in inputs:
       return (), _split(_check_arrays(inputs, info), self._rows)
     if isinstance(inputs, Mapping) or hasattr(inputs, "columns"):
-      if not hasattr(schema, "read_frame"):
+      read_frame = getattr(schema, "read_frame", None)
+      if read_frame is None:
         raise UserError(
           f"expected the arrays {', '.join(info.inputs)}, or paths of files",
           f"got a value of type {type(inputs).__name__}",
         )
-      return (), schema.read_frame(inputs, self._rows)
+      return (), read_frame(inputs, self._rows)
     is_path = isinstance(inputs, str | os.PathLike)
     files = list_files([inputs] if is_path else inputs)
     return files, schema.read(files, info, self._rows)

@@ -111,7 +111,8 @@ def _class_counts(run: Run) -> Markup | None:
     order = np.argsort(-table[:, 0], kind="stable")
     listed, rest = order[: MAX_CLASSES - 2], order[MAX_CLASSES - 2 :]
     title = f"examples of the largest of {size:,} classes"
-  rows = [_count_row(names[i], table[i], table[:, 0].max()) for i in listed]
+  largest = int(table[:, 0].max())
+  rows = [_count_row(names[i], table[i], largest) for i in listed]
   if len(rest):
     first = table[rest, 0]
     text = f"{len(rest):,} others, {first.min():,} to {first.max():,} each"

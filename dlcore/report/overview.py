@@ -83,9 +83,9 @@ def _context(run: Run, split: str) -> dict[str, dict[str, str]]:
     if key.startswith(prefix) and isinstance(pair, list) and len(pair) == 2
   }
   intervals = {
-    metric: " to ".join(format_metric(metric, value) for value in pair)
-    for metric, pair in bounds.items()
-    if None not in pair
+    metric: f"{format_metric(metric, low)} to {format_metric(metric, high)}"
+    for metric, (low, high) in bounds.items()
+    if low is not None and high is not None
   }
   trivial = {
     key.removeprefix(prefix): format_metric(key.removeprefix(prefix), value)
