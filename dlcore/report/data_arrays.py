@@ -3,13 +3,15 @@
 They are written when a run begins, for the section "About the data".
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from dlcore import report_arrays, storage
-from dlcore.data import Source
+from dlcore.data import Schema, Source
+from dlcore.data.source import Arrays
 from dlcore.report.png import thumbnail
 from dlcore.report_arrays import DATA_COUNTS, DATA_TARGETS
 
@@ -30,15 +32,23 @@ MAX_TARGETS = 10_000
 MAX_FEATURES = 4096
 MAX_NAME = 200
 
+logger = logging.getLogger("dlcore")
+
 
 def write_data(workdir: Path, splits: Mapping[str, Source]) -> None:
   """Writes class counts, targets and examples of the data of a run.
+
+  A failure is a warning: an own source may hold arrays of any kind.
 
   Args:
     workdir: the run folder.
     splits: the sources by name; the examples are those of `"train"`.
   """
-  arrays = describe_data(splits)
+  try:
+    arrays = describe_data(splits)
+  except Exception as error:  # Examples must not cost the run.
+    logger.warning("the report omits examples of the data: %r", error)
+    return
   storage.write_file(
     workdir,
     NAME,
@@ -57,21 +67,21 @@ def describe_data(splits: Mapping[str, Source]) -> dict[str, np.ndarray]:
     counts = np.asarray(source.info.class_counts, np.int64)
     if counts.any():
       arrays[f"{DATA_COUNTS}{split}"] = counts
-    targets = _targets(source)
+    targets = _targets(source.arrays or {}, source.info.schema)
     if targets is not None and not source.info.schema.classes:
       stride = -(-len(targets) // MAX_TARGETS)
       arrays[f"{DATA_TARGETS}{split}"] = targets[::stride].astype(np.float32)
   return arrays | _examples(splits["train"])
 
 
-def _targets(source: Source) -> np.ndarray | None:
-  """Returns the labels or numbers `[N]`, or labels `[N, C]`, in memory."""
-  targets = (source.arrays or {}).get(source.info.schema.target)
+def _targets(arrays: Arrays, schema: Schema) -> np.ndarray | None:
+  """Returns the labels or numbers `[N]`, or several labels `[N, C]`."""
+  targets = arrays.get(schema.target)
   if targets is None or targets.dtype.kind not in "biuf":
     return None
   if targets.shape[1:] == (1,):
     targets = targets[:, 0]
-  axes = 2 if source.info.schema.multilabel else 1
+  axes = 2 if schema.multilabel else 1
   return targets if targets.ndim == axes else None
 
 
@@ -80,27 +90,28 @@ def _examples(train: Source) -> dict[str, np.ndarray]:
   schema, rows = train.info.schema, np.arange(train.size)
   if not schema.input or not train.size:
     return {}
-  targets = _targets(train)
-  if train.arrays is None:  # All labels are unknown: some are read.
-    rows = _spread(rows, SAMPLE)
-    targets = train.read(rows.astype(np.int32)).get(schema.target)
+  arrays = train.arrays
+  if arrays is None:  # All labels are unknown: some are read.
+    rows = spread(rows, SAMPLE)
+    arrays = train.read(rows.astype(np.int32))
+  targets = _targets(arrays, schema)
   rows = rows[_choose(targets, len(schema.classes), schema.multilabel, rows)]
   batch = train.read(rows.astype(np.int32))
-  arrays = {"data/input": _small(np.asarray(batch[schema.input]))}
+  result = {"data/input": _small(np.asarray(batch[schema.input]))}
   if train.names is not None and train.names.dtype.kind == "U":
-    arrays["data/name"] = train.names[rows].astype(f"U{MAX_NAME}")
-  chosen = batch.get(schema.target)
-  if targets is None or chosen is None:
-    return arrays
+    result["data/name"] = train.names[rows].astype(f"U{MAX_NAME}")
+  chosen = _targets(batch, schema)
+  if chosen is None:
+    return result
   if schema.multilabel:
     names = np.array(schema.classes)
     listed = [", ".join(names[row > 0.5])[:MAX_NAME] for row in chosen]
-    arrays["data/label"] = np.array(listed, str)
+    result["data/label"] = np.array(listed, str)
   elif schema.classes:
-    arrays["data/label"] = chosen.astype(np.int32)
+    result["data/label"] = chosen.astype(np.int32)
   else:
-    arrays["data/target"] = chosen.reshape(len(rows)).astype(np.float32)
-  return arrays
+    result["data/target"] = chosen.astype(np.float32)
+  return result
 
 
 def _choose(
@@ -113,10 +124,11 @@ def _choose(
   """
   positions = np.arange(len(rows))
   if targets is None or targets.ndim != 1 or multilabel:
-    return _spread(positions, MAX_OTHERS)
+    return spread(positions, MAX_OTHERS)
   if not classes:
-    return _spread(np.argsort(targets, kind="stable"), MAX_OTHERS)
-  counts = np.bincount(targets.astype(np.int64), minlength=classes)
+    return spread(np.argsort(targets, kind="stable"), MAX_OTHERS)
+  known = targets[targets >= 0].astype(np.int64)
+  counts = np.bincount(known, minlength=classes)
   shown = np.argsort(-counts, kind="stable")[
     : min(MAX_CLASSES, (counts > 0).sum())
   ]
@@ -125,7 +137,7 @@ def _choose(
   return np.concatenate(chosen)
 
 
-def _spread(values: np.ndarray, count: int) -> np.ndarray:
+def spread(values: np.ndarray, count: int) -> np.ndarray:
   """Returns up to `count` of the values at equal distances."""
   picks = np.linspace(0, len(values) - 1, min(count, len(values)))
   return values[picks.astype(int)]

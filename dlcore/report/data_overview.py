@@ -6,6 +6,7 @@ import numpy as np
 
 from dlcore.report import markup, plots, png
 from dlcore.report.curves import split_order
+from dlcore.report.data_arrays import spread
 from dlcore.report.json_values import as_mapping, as_number
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, schema, target_offset
@@ -237,9 +238,4 @@ def _pick_rows(answers: list[str]) -> list[int]:
     seen[answer] = seen.get(answer, 0) + 1
     if seen[answer] <= limit:
       picks.append(i)
-  return [picks[i] for i in _spread(len(picks), MAX_ROWS)]
-
-
-def _spread(size: int, count: int) -> list[int]:
-  """Returns up to `count` positions below `size` at equal distances."""
-  return np.linspace(0, size - 1, min(size, count)).astype(int).tolist()
+  return spread(np.array(picks), MAX_ROWS).tolist()

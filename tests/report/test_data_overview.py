@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import re
 
 import numpy as np
@@ -182,6 +183,14 @@ def test_many_notes_are_folded_and_escaped(tmp_path):
   assert "22 more notes" in text
   assert text.count("&lt;script&gt;") == 30
   assert "<script" not in text
+
+
+def test_a_source_that_cannot_be_read_is_a_warning(tmp_path, caplog):
+  source = images([3, 3])._replace(arrays=None, read=lambda rows: 1 / 0)
+  with caplog.at_level(logging.WARNING, "dlcore"):
+    report.write_data(tmp_path, {"train": source})
+  assert "the report omits examples of the data" in caplog.text
+  assert not (tmp_path / data_arrays.NAME).exists()
 
 
 def test_a_source_without_a_known_input_is_described(tmp_path):
