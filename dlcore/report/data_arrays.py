@@ -79,7 +79,7 @@ def _targets(arrays: Arrays, schema: Schema) -> np.ndarray | None:
   targets = arrays.get(schema.target)
   if targets is None or targets.dtype.kind not in "biuf":
     return None
-  if targets.shape[1:] == (1,):
+  if targets.shape[1:] == (1,) and not schema.multilabel:
     targets = targets[:, 0]
   axes = 2 if schema.multilabel else 1
   return targets if targets.ndim == axes else None
