@@ -7,9 +7,17 @@ import numbers
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+EXTRAS = {
+  "arrow": ("pyarrow",),
+  "heif": ("pillow-heif",),
+  "hub": ("huggingface_hub", "tokenizers"),
+}
+"""Packages of the optional dependencies that messages name."""
 
 
 class UserError(Exception):
@@ -28,6 +36,17 @@ class UserError(Exception):
     """
     self.lines = tuple(line for line in (expected, got, remedy) if line)
     super().__init__("\n".join(self.lines))
+
+
+def install_hint(extra: str) -> str:
+  """Returns the command that installs the packages of `EXTRAS[extra]`.
+
+  Without a checkout it names these packages, not dlcore: that name belongs to
+  another project on PyPI.
+  """
+  if (Path(__file__).parents[1] / "pyproject.toml").exists():
+    return f"uv sync --extra {extra}"
+  return f"pip install {' '.join(EXTRAS[extra])}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

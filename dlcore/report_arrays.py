@@ -16,8 +16,8 @@ task only decides which of them its `TaskKind.report_arrays` returns:
 
 A kind without arrays still has results, curves, time and config on its page.
 `assets/predictions.npz` holds these arrays, `assets/features.npz` those of
-`features`, which do not depend on the task. `report.page.SECTIONS` lists the
-sections.
+`features` and `assets/data_examples.npz` those of `report.data_arrays`, which
+do not depend on the task. `report.page.SECTIONS` lists the sections.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,6 +35,12 @@ BY_CLASS = "by_class/"
 
 HISTOGRAM = "histogram/"
 """Prefix of numbers `[N]`."""
+
+DATA_COUNTS = "data/counts/"
+"""Prefix of the number of examples of each class, int `[C]`, by split."""
+
+DATA_TARGETS = "data/targets/"
+"""Prefix of targets that are numbers, float `[N]`, by split."""
 
 MAX_WORST = 24
 """Number of the worst examples that are kept, M."""

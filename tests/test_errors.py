@@ -1,5 +1,10 @@
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
+from dlcore import errors
 from dlcore.errors import (
   UserError,
   check_choice,
@@ -7,6 +12,8 @@ from dlcore.errors import (
   lookup,
   nearest,
 )
+
+ROOT = Path(__file__).parents[1]
 
 
 def lines(function, *arguments, **settings):
@@ -64,3 +71,24 @@ def test_an_unknown_setting_suggests_the_nearest_argument():
 def test_a_function_with_arbitrary_keywords_accepts_every_setting():
   check_settings(lambda **settings: settings, ["anything"], "it")
   assert lines(check_settings, lambda *values: values, ["values"], "it")
+
+
+def test_packages_of_extras_are_those_of_the_project():
+  project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+  extras = project["optional-dependencies"]
+  for name, packages in errors.EXTRAS.items():
+    declared = [re.split("[>=<]", entry)[0] for entry in extras[name]]
+    assert declared == list(packages)
+
+
+def test_extras_are_installed_in_a_checkout_and_in_a_package(monkeypatch):
+  assert errors.install_hint("heif") == "uv sync --extra heif"
+  monkeypatch.setattr(errors, "__file__", "/usr/lib/dlcore/errors.py")
+  assert errors.install_hint("heif") == "pip install pillow-heif"
+
+
+def test_no_file_installs_the_distribution_of_another_project():
+  files = [ROOT / "README.md", *ROOT.glob("dlcore/**/*.py")]
+  files += ROOT.glob("experiments/**/*.py")
+  pattern = re.compile(r"pip install \S*dlcore(\[|\s|'|\"|$)")
+  assert [f for f in files if pattern.search(f.read_text())] == []

@@ -9,6 +9,7 @@ from dlcore.experiment.export import export
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.overrides import read_config, read_run
 from dlcore.experiment.prediction import predict
+from dlcore.experiment.prediction_file import write_predictions
 from dlcore.experiment.predictor import Predictor, load
 from dlcore.experiment.quick_checks import (
   QUICK_CHECKS,
@@ -58,5 +59,6 @@ __all__ = [
   "train",
   "train_folds",
   "train_seeds",
+  "write_predictions",
   "write_rate_page",
 ]

@@ -1,7 +1,6 @@
 """Predictions of a run for new files."""
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from dlcore import storage
 from dlcore.data import ReadBatch
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
+from dlcore.experiment.prediction_inputs import InputOrder, list_files
 from dlcore.experiment.restoring import RestoredRun, restore_run
 
 ROWS = 256
@@ -20,6 +20,8 @@ ROWS = 256
 
 MAX_BYTES = 1 << 30
 """Temporary memory of a batch of more than one input."""
+
+NOT_FINITE = "the prediction is not finite for this input"
 
 Predict = Callable[[Arrays], list[dict[str, Any]]]
 """`(arrays [B, ...]) -> fields of each prediction`."""
@@ -47,27 +49,42 @@ def predict(
   run = restore_run(workdir, step)
   predict_batch, size = compile_prediction(run)
   batches = run.info.schema.read(files, run.info, size)
-  yield from predict_batches(predict_batch, batches)
+  yield from predict_batches(predict_batch, batches, files)
 
 
 def predict_batches(
-  predict_batch: Predict, batches: Iterable[ReadBatch]
+  predict_batch: Predict,
+  batches: Iterable[ReadBatch],
+  files: Sequence[Path] = (),
 ) -> Iterator[dict[str, Any]]:
-  """Yields the prediction, or the error, of every input; see `predict`."""
+  """Yields the prediction, or the error, of every input in their order.
+
+  Args:
+    predict_batch: see `compile_prediction`.
+    batches: the inputs.
+    files: those that contain the inputs; empty for arrays and data frames.
+
+  Yields:
+    See `predict`.
+  """
+  order = InputOrder(files)
   for batch in batches:
-    yield from ({"input": name, "error": why} for name, why in batch.errors)
-    if batch.arrays is not None:
-      rows = predict_batch(batch.arrays)
-      for name, fields in zip(batch.names, rows, strict=True):
-        yield {"input": name, **fields}
+    rows = [] if batch.arrays is None else predict_batch(batch.arrays)
+    examples = [
+      (name, fields if _is_finite(fields) else {"error": NOT_FINITE})
+      for name, fields in zip(batch.names, rows, strict=True)
+    ]
+    examples += [(name, {"error": why}) for name, why in batch.errors]
+    for name, fields in order.sort(examples):
+      yield {"input": name, **fields}
 
 
 def compile_prediction(run: RestoredRun) -> tuple[Predict, int]:
   """Compiles the prediction of a batch.
 
   Returns:
-    `(arrays) -> [fields]`, the fields of each prediction or `{"error"}`, and
-    the largest number of rows of the arrays `[B, ...]`.
+    `(arrays) -> [fields]`, the fields of each prediction, and the largest
+    number of rows of the arrays `[B, ...]`.
 
   Raises:
     UserError: one input takes more than an eighth of the memory.
@@ -83,14 +100,10 @@ def compile_prediction(run: RestoredRun) -> tuple[Predict, int]:
     }
     batch["index"] = np.arange(size, dtype=np.int32)
     rows = jax.device_get(function(batch))
-    results = []
-    for i in range(count):
-      row = {field: values[i] for field, values in rows.items()}
-      fields = run.to_json(row, run.info)
-      if not _is_finite(fields):
-        fields = {"error": "the prediction is not finite for this input"}
-      results.append(fields)
-    return results
+    return [
+      run.to_json({name: values[i] for name, values in rows.items()}, run.info)
+      for i in range(count)
+    ]
 
   return predict_batch, size
 
@@ -145,28 +158,3 @@ def _is_finite(value: Any) -> bool:
   if isinstance(value, list | tuple):
     return all(map(_is_finite, value))
   return not isinstance(value, float) or math.isfinite(value)
-
-
-def list_files(paths: Sequence[str]) -> list[Path]:
-  """Returns the files, and those in the folders that are not hidden.
-
-  Raises:
-    UserError: a path does not exist, or a folder is empty.
-  """
-  files = []
-  for path in map(Path, paths):
-    if not os.path.exists(path):
-      raise UserError(
-        "expected files or folders to predict", f"got {path}: no such file"
-      )
-    if os.path.isdir(path):
-      every = (file for file in path.rglob("*") if file.is_file())
-      visible = sorted(f for f in every if not f.name.startswith("."))
-      if not visible:
-        raise UserError(
-          f"expected files in the folder {path}", "got an empty folder"
-        )
-      files += visible
-    else:
-      files.append(path)
-  return files

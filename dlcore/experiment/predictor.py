@@ -1,7 +1,7 @@
 """A trained run as a predictor, for programs and notebooks."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,8 @@ import numpy as np
 from dlcore import data, training
 from dlcore.errors import UserError
 from dlcore.experiment import training_run
-from dlcore.experiment.prediction import (
-  compile_prediction,
-  list_files,
-  predict_batches,
-)
+from dlcore.experiment.prediction import compile_prediction, predict_batches
+from dlcore.experiment.prediction_inputs import list_files
 from dlcore.experiment.restoring import restore_run
 
 
@@ -72,7 +69,8 @@ class Predictor:
       UserError: a path does not exist, or the arrays differ from those of the
         training data in name, shape or dtype.
     """
-    return list(predict_batches(self._predict, self._batches(inputs)))
+    files, batches = self._read(inputs)
+    return list(predict_batches(self._predict, batches, files))
 
   def evaluate(self, source: data.Source | str = "test") -> dict[str, Any]:
     """Returns the metrics on a source, or on a split of the run's own data.
@@ -86,24 +84,26 @@ class Predictor:
     evaluator = training.Evaluator(self._run.task, source)
     return evaluator.evaluate(self._run.params, self._run.model_state) or {}
 
-  def _batches(self, inputs: Any) -> Iterator[data.ReadBatch]:
-    """Yields the inputs in batches of at most `_rows`."""
+  def _read(
+    self, inputs: Any
+  ) -> tuple[Sequence[Path], Iterator[data.ReadBatch]]:
+    """Returns the files, if any, and the inputs in batches of `_rows`."""
     info, schema = self._run.info, self._run.info.schema
     if hasattr(inputs, "__array__") and not hasattr(inputs, "columns"):
       inputs = {schema.input: inputs}
     if isinstance(inputs, Mapping) and schema.input in inputs:
-      yield from _split(_check_arrays(inputs, info), self._rows)
-    elif isinstance(inputs, Mapping) or hasattr(inputs, "columns"):
-      if not hasattr(schema, "read_frame"):
+      return (), _split(_check_arrays(inputs, info), self._rows)
+    if isinstance(inputs, Mapping) or hasattr(inputs, "columns"):
+      read_frame = getattr(schema, "read_frame", None)
+      if read_frame is None:
         raise UserError(
           f"expected the arrays {', '.join(info.inputs)}, or paths of files",
           f"got a value of type {type(inputs).__name__}",
         )
-      yield from schema.read_frame(inputs, self._rows)
-    else:
-      is_path = isinstance(inputs, str | os.PathLike)
-      files = list_files([str(p) for p in ([inputs] if is_path else inputs)])
-      yield from schema.read(files, info, self._rows)
+      return (), read_frame(inputs, self._rows)
+    is_path = isinstance(inputs, str | os.PathLike)
+    files = list_files([inputs] if is_path else inputs)
+    return files, schema.read(files, info, self._rows)
 
 
 def _split(

@@ -1,16 +1,15 @@
 """The results of runs as text for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dlcore import report
 from dlcore.filesystem import printable
 
-LOWER_IS_BETTER = frozenset(
-  ("loss", "log_loss", "brier", "ece", "mae", "mse", "rmse", "mape")
+REMEDY = (
+  "try another optim.learning_rate, more training.epochs, or check the labels"
 )
-"""Metrics of which less is better."""
 
 
 def results_table(
@@ -31,33 +30,10 @@ def results_table(
     f"(best: {result['best_step']:,}), {result['parameters']:,} parameters, "
     + _cost(result, repeated),
     f"--workdir={workdir} holds the run; see {Path(workdir) / 'report.html'}",
-    *_trivial_remark(result),
   ]
+  if remark := report.trivial_remark(result, REMEDY):
+    lines.append(remark)
   return printable("\n".join(lines))
-
-
-def _trivial_remark(result: Mapping[str, Any]) -> list[str]:
-  """Returns a line if a run ends no better than the trivial answer.
-
-  The last split counts, and of its metrics the first that both have.
-  """
-  metrics, trivial = result["metrics"], result.get("trivial") or {}
-  both = [key for key in metrics if key in trivial]
-  keys = [key for key in both if key.startswith(f"{_last_split(both)}/")]
-  for key in keys[:1]:
-    sign = -1 if key.rpartition("/")[2] in LOWER_IS_BETTER else 1
-    if sign * (metrics[key] - trivial[key]) <= 0:
-      answer = result.get("trivial_answer") or "the trivial answer"
-      return [
-        f"no better than {answer}: {key} is {metrics[key]:.4f}, and "
-        f"{trivial[key]:.4f} without any learning; try another "
-        "optim.learning_rate, more training.epochs, or check the labels"
-      ]
-  return []
-
-
-def _last_split(keys: Sequence[str]) -> str:
-  return keys[-1].rpartition("/")[0] if keys else ""
 
 
 def seeds_table(

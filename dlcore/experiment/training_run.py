@@ -67,6 +67,7 @@ def train(
     folder.describe(experiment.sources())
     if finished := _read_finished(folder, experiment.steps):
       return finished
+    report.write_data(folder.path, experiment.sources())
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
     result = experiment.fit(
       folder.path, profile=profile, progress=progress, phases=phases
@@ -83,7 +84,7 @@ def train(
       batch_size=config["data"]["batch_size"],
       devices=experiment.devices,
     )
-    summary |= context
+    summary |= {**context, "best_by": config["training"]["best_by"]}
     folder.write_json(SUMMARY, summary)
     with phases("report"):
       report.write(folder.path)

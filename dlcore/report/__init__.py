@@ -1,8 +1,18 @@
 """HTML pages about one run or several, from their folders alone."""
 
 from dlcore.report import estimates
+from dlcore.report.data_arrays import write_data
 from dlcore.report.groups import is_group
 from dlcore.report.page import compare, write
 from dlcore.report.rate_curves import write_rate_curves
+from dlcore.report.trivial_remark import trivial_remark
 
-__all__ = ["compare", "estimates", "is_group", "write", "write_rate_curves"]
+__all__ = [
+  "compare",
+  "estimates",
+  "is_group",
+  "trivial_remark",
+  "write",
+  "write_data",
+  "write_rate_curves",
+]

@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from dlcore.filesystem import open_zip
-from dlcore.report_arrays import BY_CLASS, HISTOGRAM
+from dlcore.report_arrays import (
+  BY_CLASS,
+  DATA_COUNTS,
+  DATA_TARGETS,
+  HISTOGRAM,
+)
 
 MAX_BYTES = 2**28
 MAX_MEMBERS = 1024
@@ -26,6 +31,12 @@ MAX_NAMED = 64
 WORST = "worst_"
 INPUT = "worst_input"
 SPLIT = "split"
+
+DATA = "data/"
+"""Prefix of arrays `[M]` of examples of the data, see `DATA_ROWS`."""
+
+DATA_ROWS = {"input": "", "name": "U", "label": "iuU", "target": "f"}
+"""Kinds of dtypes by name; those of inputs follow from their axes."""
 
 PICTURES = {"image": 3, "filters": 4, "maps/": 3}
 """Axes of the uint8 arrays by name or prefix."""
@@ -92,6 +103,52 @@ def read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
   return pictures
 
 
+def read_data(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
+  """Returns class counts, targets and examples of the data.
+
+  Args:
+    path: of an NPZ file.
+    remarks: gets one if arrays are unknown or malformed, which are omitted.
+
+  Raises:
+    ValueError: the file is too large or is not an NPZ file of numbers.
+  """
+  arrays, bad = _read(path), []
+  rows = {
+    name: arrays.pop(DATA + name) for name in DATA_ROWS if DATA + name in arrays
+  }
+  good = {}
+  for name, array in list(arrays.items())[:MAX_NAMED]:
+    kind = "iu" if name.startswith(DATA_COUNTS) else "f"
+    known = name.startswith((DATA_COUNTS, DATA_TARGETS))
+    if known and array.ndim == 1 and array.size and array.dtype.kind in kind:
+      bounded = array if kind == "iu" else np.abs(array)
+      if (bounded < MAX_VALUE).all() and (kind == "f" or array.min() >= 0):
+        good[name] = array
+        continue
+    bad.append(name)
+  if bad:
+    remarks.append(f"data_examples.npz: omitted: {', '.join(bad)[:200]}")
+  try:
+    _check_data_rows(rows)
+  except ValueError as error:
+    remarks.append(f"the examples of the data are omitted: {error}")
+    rows = {}
+  return good | {DATA + name: array for name, array in rows.items()}
+
+
+def _check_data_rows(rows: Mapping[str, np.ndarray]) -> None:
+  for name, array in rows.items():
+    if name == "input":
+      _check_inputs(array, {len(row) for row in rows.values()}, DATA + name)
+    elif array.ndim != 1 or array.dtype.kind not in DATA_ROWS[name]:
+      raise ValueError(f"{name} is {array.dtype} {array.shape}")
+    elif array.dtype.kind in "iuf" and not (np.abs(array) < MAX_VALUE).all():
+      raise ValueError(f"{name} is not finite")
+    elif name == "label" and array.dtype.kind in "iu" and array.min() < 0:
+      raise ValueError(f"{name} is negative")
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
   if path.stat().st_size > MAX_BYTES:
     raise ValueError(f"the file is larger than {MAX_BYTES:,} bytes")
@@ -110,7 +167,8 @@ def _check_worst(worst: Mapping[str, np.ndarray]) -> None:
   rows = {k.removeprefix(WORST): v for k, v in worst.items() if k != INPUT}
   _check_rows(rows, strings=True)
   if INPUT in worst:
-    _check_inputs(worst[INPUT], {len(array) for array in worst.values()})
+    lengths = {len(array) for array in worst.values()}
+    _check_inputs(worst[INPUT], lengths, INPUT)
 
 
 def _check_rows(
@@ -166,7 +224,7 @@ def _checked_named(
   return good
 
 
-def _check_inputs(inputs: np.ndarray, lengths: set[int]) -> None:
+def _check_inputs(inputs: np.ndarray, lengths: set[int], name: str) -> None:
   kinds = {1: "U", 2: "iuf", 4: "u"}.get(inputs.ndim, "")
   if inputs.dtype.kind not in kinds or 0 in inputs.shape or len(lengths) > 1:
-    raise ValueError(f"{INPUT} is {inputs.dtype} {inputs.shape}")
+    raise ValueError(f"{name} is {inputs.dtype} {inputs.shape}")

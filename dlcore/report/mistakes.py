@@ -3,9 +3,9 @@
 import numpy as np
 
 from dlcore.report import markup, png
-from dlcore.report.json_values import as_mapping
 from dlcore.report.markup import Markup, tag
-from dlcore.report.run import Run, class_names, offsets, schema, target_offset
+from dlcore.report.run import Run, class_names, target_offset
+from dlcore.report.table_cells import shifted, to_cells
 
 MAX_EXAMPLES = 24
 MAX_COLUMNS = 8
@@ -36,8 +36,8 @@ def _number_answers(run: Run) -> list[tuple[str, str, str]]:
   offset, show = target_offset(run), markup.format_number
   return [
     (
-      _shifted(target, offset),
-      _shifted(prediction, offset),
+      shifted(target, offset),
+      shifted(prediction, offset),
       show(prediction - target),
     )
     for target, prediction in zip(targets, predictions, strict=True)
@@ -66,14 +66,6 @@ def _answers(run: Run, name: str) -> list[str]:
   return [names[index] for index in array]
 
 
-def _shifted(value: float, offset: float) -> str:
-  """Returns `value + offset` with the digits of `value`."""
-  if not offset:
-    return markup.format_number(value)
-  digits = len(f"{value:.4g}".partition("e")[0].partition(".")[2])
-  return markup.with_minus(f"{value + offset:,.{digits}f}")
-
-
 def _card(image: np.ndarray, answer: tuple[str, str, str]) -> Markup:
   true, predicted, measure = answer
   picture = png.data_uri(png.thumbnail(image))
@@ -91,7 +83,7 @@ def _rows(
   answers: list[tuple[str, str, str]],
   measure: str,
 ) -> list[Markup]:
-  """Returns a table of strings `[M]`, or of numbers `[M, D]` by column."""
+  """Returns a table of strings `[M]`, or of the columns of a table."""
   head = ["true", "predicted", measure]
   numeric = measure == "error"
   if inputs.ndim == 1:
@@ -99,20 +91,14 @@ def _rows(
       [text, *answer] for text, answer in zip(inputs, answers, strict=True)
     ]
     return [markup.table(["text", *head], rows, 1 if numeric else 3)]
-  count = inputs.shape[1]
-  columns = schema(run, "columns") or []
-  if len(columns) != count:
-    is_text = "input_ids" in as_mapping(run.data.get("inputs"))
-    noun = "token" if is_text else "feature"
-    columns = [f"{noun} {index}" for index in range(count)]
-  shifts = offsets(run, count)[:MAX_COLUMNS]
+  columns, cells = to_cells(run, inputs)
   rows = [
-    [*answer, *map(_shifted, row.tolist(), shifts)]
-    for answer, row in zip(answers, inputs[:, :MAX_COLUMNS], strict=True)
+    [*answer, *row[:MAX_COLUMNS]]
+    for answer, row in zip(answers, cells, strict=True)
   ]
   head += columns[:MAX_COLUMNS]
   parts = [markup.table(head, rows, 0 if numeric else 2)]
-  if count > MAX_COLUMNS:
-    note = f"The first {MAX_COLUMNS} of {count:,} columns."
+  if len(columns) > MAX_COLUMNS:
+    note = f"The first {MAX_COLUMNS} of {len(columns):,} columns."
     parts.insert(0, tag("p", note, class_="note"))
   return parts

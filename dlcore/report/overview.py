@@ -1,4 +1,4 @@
-"""Summary of a run: title, results, time, data, versions and config."""
+"""Summary of a run: title, results, time, versions and config."""
 
 import json
 from collections.abc import Mapping
@@ -9,9 +9,11 @@ from dlcore.report.curves import OPTIMIZATION, is_split, split_order
 from dlcore.report.json_values import as_mapping, as_number, as_numbers
 from dlcore.report.markup import Markup, tag
 from dlcore.report.metric_display import display, format_metric, rank
-from dlcore.report.run import Run, last_step, schema
+from dlcore.report.run import Run, last_step
+from dlcore.report.trivial_remark import trivial_remark
 
 MAX_DEPTH = 8
+REMEDY = "try another learning rate, more steps, or check the labels."
 MAX_SPLITS = 6
 
 
@@ -26,6 +28,8 @@ def head(run: Run) -> Markup:
   warnings = run.summary.get("warnings")
   for warning in warnings if isinstance(warnings, list) else ():
     parts.append(tag("p", str(warning), class_="warning"))
+  if remark := _trivial_remark(run):
+    parts.append(tag("p", remark, class_="warning"))
   if run.summary.get("finished") is not True:
     parts.append(tag("p", _unfinished(run), class_="warning"))
   return tag("header", *parts)
@@ -79,9 +83,9 @@ def _context(run: Run, split: str) -> dict[str, dict[str, str]]:
     if key.startswith(prefix) and isinstance(pair, list) and len(pair) == 2
   }
   intervals = {
-    metric: " to ".join(format_metric(metric, value) for value in pair)
-    for metric, pair in bounds.items()
-    if None not in pair
+    metric: f"{format_metric(metric, low)} to {format_metric(metric, high)}"
+    for metric, (low, high) in bounds.items()
+    if low is not None and high is not None
   }
   trivial = {
     key.removeprefix(prefix): format_metric(key.removeprefix(prefix), value)
@@ -118,27 +122,17 @@ def phases(run: Run) -> Markup | None:
 
 
 def origin(run: Run) -> Markup | None:
-  """Returns data, versions and devices."""
-  pairs = _inputs(run)
-  classes = schema(run, "classes")
-  if classes:
-    pairs.append(("classes", f"{len(classes):,}"))
-  splits = as_mapping(run.data.get("splits"))
-  for name, split in list(splits.items())[:MAX_SPLITS]:
-    size = as_number(as_mapping(split).get("size"))
-    if size is not None:
-      digest = tag("small", str(as_mapping(split).get("sha256") or "")[:8])
-      pairs.append(
-        (name, markup.join(f"{markup.format_number(size)} ", digest))
-      )
+  """Returns versions and devices."""
   versions = as_mapping(run.summary.get("versions"))
-  pairs += [(name, str(version)) for name, version in versions.items()]
+  pairs: list[tuple[str, object]] = [
+    (name, str(version)) for name, version in versions.items()
+  ]
   for name in ("devices", "allocator"):
     if run.summary.get(name):
       pairs.append((name, str(run.summary[name])))
   if not pairs:
     return None
-  return markup.section("Data and versions", markup.facts(pairs))
+  return markup.section("Versions", markup.facts(pairs))
 
 
 def config(run: Run) -> Markup | None:
@@ -174,6 +168,18 @@ def _subject(run: Run) -> str:
   return ", ".join(filter(None, (subject, names["task"])))
 
 
+def _trivial_remark(run: Run) -> str:
+  """Returns a sentence if the run is no better than the trivial answer."""
+  summary = {
+    "metrics": as_numbers(run.summary.get("metrics")),
+    "trivial": as_numbers(run.summary.get("trivial")),
+    "trivial_answer": str(run.summary.get("trivial_answer") or "")[:80],
+    "best_by": as_mapping(run.config.get("training")).get("best_by", ""),
+  }
+  remark = trivial_remark(summary, REMEDY)
+  return remark[:1].upper() + remark[1:]
+
+
 def _unfinished(run: Run) -> str:
   step = last_step(run)
   logged = f" The log ends at step {step:,.0f}." if step is not None else ""
@@ -193,25 +199,6 @@ def _results(run: Run) -> dict[str, dict[str, float]]:
       if metric not in OPTIMIZATION and is_split(split):
         results.setdefault(split, {})[metric] = float(curve.values[-1])
   return results
-
-
-def _inputs(run: Run) -> list[tuple[str, object]]:
-  """Returns name, shape and dtype of the arrays that the model reads.
-
-  Version 0.1 stored those of a single array directly in `data.json`.
-  """
-  inputs = dict(as_mapping(run.data.get("inputs")))
-  if "shape" in run.data:
-    inputs[str(run.data.get("input", "input"))] = run.data
-  pairs: list[tuple[str, object]] = []
-  for name, described in list(inputs.items())[:MAX_SPLITS]:
-    shape = as_mapping(described).get("shape")
-    if isinstance(shape, list):
-      sizes = [str(size) for size in shape[:MAX_DEPTH]]
-      text = " \N{MULTIPLICATION SIGN} ".join(sizes)
-      dtype = as_mapping(described).get("dtype", "")
-      pairs.append((name, f"{text} {dtype}"))
-  return pairs
 
 
 def _costs(run: Run) -> Markup | None:

@@ -13,6 +13,7 @@ from dlcore.report import (
   comparison_curves,
   convolutions,
   curves,
+  data_overview,
   groups,
   interval_plot,
   layer_curves,
@@ -42,6 +43,7 @@ class Section(NamedTuple):
 SECTIONS = (
   Section(overview.head),
   Section(overview.results),
+  Section(data_overview.data),
   Section(curves.curves),
   Section(curves.optimization),
   Section(layer_curves.layers),

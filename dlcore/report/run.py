@@ -83,6 +83,7 @@ METRICS = File("metrics.jsonl", curve_reader.read)
 ARRAYS = (
   File("assets/predictions.npz", array_reader.read_predictions),
   File("assets/features.npz", array_reader.read_features),
+  File("assets/data_examples.npz", array_reader.read_data),
 )
 
 

@@ -10,6 +10,7 @@ from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.supervised import make_task
 from dlcore.tasks.transforms import augmented, freeze, variables
+from dlcore.tasks.trivial_scores import TrivialScores, trivial_scores
 
 __all__ = [
   "TASKS",
@@ -17,6 +18,7 @@ __all__ = [
   "Assessment",
   "TaskKind",
   "Trivial",
+  "TrivialScores",
   "assess",
   "augmented",
   "classification",
@@ -24,6 +26,7 @@ __all__ = [
   "make_task",
   "multilabel",
   "regression",
+  "trivial_scores",
   "variables",
 ]
 

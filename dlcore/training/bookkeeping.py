@@ -7,13 +7,14 @@ from typing import Any
 
 import optax
 
-from dlcore import data, sharding, trees
+from dlcore import data, report, sharding, trees
 from dlcore.task import Task
 from dlcore.training import run_files, run_record, step_history
 from dlcore.training.fingerprint import TracedStep
 from dlcore.training.intervals import Intervals
 from dlcore.training.phases import Phases
 from dlcore.training.state import State
+from dlcore.training.trivial_comparison import REMEDY, compare_with_trivial
 
 logger = logging.getLogger("dlcore")
 
@@ -117,6 +118,7 @@ class Bookkeeping:
     run_record.write(self._folder, self._content)
     if self._has_own_config:
       run_files.write_description(self._folder, self._arguments, self._splits)
+      report.write_data(self._folder, self._splits)
 
   def finish(
     self, phases: Phases, task: Task, last: State, best: State
@@ -135,15 +137,20 @@ class Bookkeeping:
     if not phases.steps and (folder / run_files.SUMMARY).exists():
       return
     variables = task.variables(best.params, best.model_state)
+    metrics = run_files.read_metrics(folder, int(best.step))
     summary = run_files.summarize(
       phases,
       step=int(last.step),
       best_step=int(best.step),
       steps=self._arguments["steps"],
-      metrics=run_files.read_metrics(folder, int(best.step)),
+      metrics=metrics,
       parameters=trees.count(variables["params"]),
       batch_size=self._order.batch_size,
       devices=list(self._partitioner.mesh.devices.flat),
     )
+    best_by = self._arguments["best_by"]
+    summary |= compare_with_trivial(metrics, best_by, self._splits)
+    if remark := report.trivial_remark(summary, REMEDY):
+      logger.warning("%s: %s", folder, remark)
     with phases("report"):
       run_files.write_summary(folder, summary)

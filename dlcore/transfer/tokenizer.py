@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.errors import UserError
+from dlcore.errors import UserError, install_hint
 from dlcore.transfer import argument_checks, tokenizer_checks
 from dlcore.transfer import tokenizer_options as options
 from dlcore.transfer.io import files, sources
@@ -174,7 +174,7 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     raise UserError(
       f"expected the package tokenizers, which reads {TOKENIZER}",
       "it is not installed",
-      "pip install 'dlcore[hub]'",
+      f"install it: {install_hint('hub')}",
     ) from None
   path, link_root = sources.locate(source)
   if not os.path.lexists(path):

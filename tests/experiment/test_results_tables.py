@@ -45,6 +45,24 @@ def test_a_run_no_better_than_the_trivial_answer_says_so():
   assert "no better" not in results_table(better, "x")
 
 
+def test_the_metric_that_chose_the_best_step_decides():
+  result = RESULT | {
+    "metrics": {"test/accuracy": 0.5, "test/balanced_accuracy": 0.8},
+    "trivial": {"test/accuracy": 0.9, "test/balanced_accuracy": 0.5},
+  }
+  assert "no better" in results_table(result, "x")
+  chosen = result | {"best_by": "balanced_accuracy"}
+  assert "no better" not in results_table(chosen, "x")
+
+
+def test_equal_scores_of_another_rounding_are_no_better():
+  result = RESULT | {
+    "metrics": {"test/accuracy": 0.6666667},
+    "trivial": {"test/accuracy": 2 / 3},
+  }
+  assert "no better" in results_table(result, "x")
+
+
 def test_an_error_above_that_of_the_trivial_answer_is_no_better():
   result = RESULT | {"metrics": {"test/rmse": 2.0}}
   text = results_table(result | {"trivial": {"test/rmse": 1.5}}, "x")

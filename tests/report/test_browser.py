@@ -47,6 +47,8 @@ def write_run(path, *, classes=4, inputs=(3, 3, 1), numbers=False, names=()):
   (path / "metrics.jsonl").write_text("".join(lines))
   arrays = kept_predictions(names[0], classes, inputs, numbers)
   np.savez(path / "assets/predictions.npz", **arrays)
+  arrays = kept_data(names, classes, inputs, numbers)
+  np.savez(path / "assets/data_examples.npz", **arrays)
   if len(inputs) == 3:
     maps = {name: RANDOM.random((5, 5, 20)) for name in names}
     kernel = RANDOM.normal(size=(3, 3, inputs[-1], 64))
@@ -63,6 +65,7 @@ def descriptions(names, classes, inputs):
     "assets/data.json": {
       "name": name,
       "inputs": {name: {"shape": list(inputs), "dtype": name}},
+      "notes": names * 3,
       "splits": {name: {"size": 60, "sha256": name}},
       "schema": {
         "classes": [f"{i} {names[i % len(names)]}" for i in range(classes)],
@@ -77,6 +80,8 @@ def descriptions(names, classes, inputs):
     "summary.json": {
       "finished": True,
       "metrics": {"test/accuracy": 0.9889, **scores},
+      "trivial": {"test/accuracy": 0.99},
+      "trivial_answer": name,
       "phases": dict.fromkeys(names, 1.0),
       "versions": dict.fromkeys(names, name),
       "devices": name,
@@ -112,6 +117,20 @@ def kept_predictions(split, classes, inputs, numbers):
     right, probabilities.argmax(-1), RANDOM.integers(0, classes, 300)
   )
   return report_arrays.classification(split, label, probabilities, read)
+
+
+def kept_data(names, classes, inputs, numbers):
+  """Returns class counts or targets, and examples of the data."""
+  shape = (24, *inputs)
+  values = {"data/input": RANDOM.integers(0, 255, shape, np.uint8)}
+  if numbers:
+    target = RANDOM.normal(size=24)
+    return values | {"data/target": target, "data/targets/train": target}
+  labels = np.arange(24) % classes
+  counts = RANDOM.integers(0, 99_999, classes)
+  splits = {f"data/counts/{name}": counts for name in ("train", *names)}
+  titles = np.array([names[i % len(names)] for i in range(24)])
+  return {**values, **splits, "data/label": labels, "data/name": titles}
 
 
 PAGES = {

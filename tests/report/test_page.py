@@ -14,10 +14,11 @@ from dlcore.report import page, run
 HOSTILE = "<script>alert('1')</script>\"&"
 TITLES = (
   "Result",
+  "About the data",
   "Curves",
   "Optimization",
   "Time, 4.0 s",
-  "Data and versions",
+  "Versions",
 )
 
 
@@ -141,9 +142,9 @@ def test_the_headline_is_the_metric_that_chose_the_best_step(tmp_path):
   [
     ("metrics.jsonl", {"Curves", "Optimization"}),
     ("config.json", {"Config"}),
-    ("summary.json", {"Result", "Time, 4.0 s"}),
+    ("summary.json", {"Result", "Time, 4.0 s", "Versions"}),
     ("assets/predictions.npz", {"Classes, test", "Worst mistakes"}),
-    ("assets/data.json", set()),
+    ("assets/data.json", {"About the data"}),
   ],
 )
 def test_missing_and_malformed_files_are_omitted(tmp_path, name, gone):

@@ -205,7 +205,7 @@ def test_a_kind_without_arrays_has_a_page_of_the_other_sections(
   report.write(folder)
   text = (folder / "report.html").read_text()
   titles = set(re.findall("<h2>(.*?)</h2>", text))
-  assert {"Result", "Curves", "Data and versions", "Config"} < titles
+  assert {"Result", "Curves", "About the data", "Config"} < titles
   assert "Remarks" not in titles
   assert not any("test" in title for title in titles)
 

@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from dlcore.errors import UserError
+from dlcore.errors import UserError, install_hint
 from dlcore.transfer.io import hub, safetensors, sources
 
 
@@ -231,7 +231,7 @@ def test_links_out_of_the_cache_are_refused(client, tmp_path):
 
 def test_without_the_client_the_error_contains_the_command(monkeypatch):
   monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-  refused("hf:org/name", "not installed", "pip install 'dlcore[hub]'")
+  refused("hf:org/name", "not installed", install_hint("hub"))
 
 
 def test_without_a_response_it_fails_within_5_seconds(client, monkeypatch):

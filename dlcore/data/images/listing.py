@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dlcore.data.bad_examples import MAX_LISTED, shorten
 from dlcore.data.images.opening import HEIF_PACKAGE, HEIF_SUFFIXES, suffixes
-from dlcore.errors import UserError
+from dlcore.errors import UserError, install_hint
 
 Label = str | tuple[str, ...]
 """The name of a class, a number as text, or several labels."""
@@ -163,7 +163,7 @@ def _no_images(
   listed = shorten(f"{count} {reason}" for reason, count in left_out.items())
   remedy = f"add some ({', '.join(sorted(suffixes()))}) or remove the folder"
   if any(reason in _HEIF for reason in left_out):
-    remedy = f"install {HEIF_PACKAGE}"
+    remedy = f"install {HEIF_PACKAGE}: {install_hint('heif')}"
   elif any("leave" in reason for reason in left_out):
     remedy = "copy the files to which the links lead"
   return UserError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlcore.data.tables.encoding import check_size
 from dlcore.data.tables.raw_columns import CHUNK_CELLS, Chunk
-from dlcore.errors import UserError
+from dlcore.errors import UserError, install_hint
 from dlcore.filesystem import read_json
 
 ARROW_SUFFIXES = (".parquet", ".pq", ".arrow", ".feather")
@@ -67,7 +67,7 @@ def _import(path: pathlib.Path) -> Any:
     raise UserError(
       f"expected pyarrow to be installed, which reads {path.name}",
       f"got: {error}",
-      'install the extra "arrow", or save the table as CSV',
+      f"install it: {install_hint('arrow')}, or save the table as CSV",
     ) from error
   return pyarrow
 

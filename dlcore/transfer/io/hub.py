@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from dlcore.errors import UserError
+from dlcore.errors import UserError, install_hint
 from dlcore.transfer.io import files
 
 PATTERNS = ("*.json", "*.safetensors")
@@ -54,7 +54,8 @@ def download(
     raise UserError(
       f"expected the package huggingface_hub, which downloads hf:{name}",
       "it is not installed",
-      "pip install 'dlcore[hub]', or download the folder and pass its path",
+      f"install it: {install_hint('hub')}, or download the folder and pass its "
+      "path",
     ) from None
   request: dict[str, Any] = {
     "repo_id": repository,
