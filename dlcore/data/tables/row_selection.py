@@ -80,7 +80,14 @@ def input_columns(table: RawTable, settings: TableSettings) -> list[str]:
   apart = {*used, *settings.exclude} - {rule.time} | set(targets)
   names = [name for name in table.columns if name not in apart]
   names = list(settings.columns) or names
-  if not names or apart & set(selected) or set(settings.categorical) - {*names}:
+  if not names:
+    raise UserError(
+      f"expected columns other than {', '.join(map(repr, apart))} in "
+      f"{table.path}",
+      f"got {', '.join(table.columns)}"[:400],
+      "add input columns",
+    )
+  if apart & set(selected) or set(settings.categorical) - {*names}:
     raise UserError(
       "expected columns without the target, and categorical among them",
       f"got target={', '.join(targets)!r}, columns={tuple(names)[:20]}, "
