@@ -416,3 +416,47 @@ def test_equal_rows_are_moved_to_train_by_their_cells(table):
     set(part.arrays["features"][:, x]) for part in (splits.train, splits.test)
   )
   assert not train & test
+
+
+def test_a_file_and_the_frame_that_pandas_reads_of_it_give_equal_features(
+  table, tmp_path
+):
+  pandas = pytest.importorskip("pandas", reason="compares with pandas")
+  rng = random.Random(1)
+  columns = _columns(
+    when=[f"2020-0{1 + i % 9}-11 0{i % 9}:30" for i in range(200)],
+    gap=[rng.random() if i % 4 else "" for i in range(200)],
+    flag=[rng.choice(["True", "False"]) for _ in range(200)],
+    code=[rng.choice([1, 2, "x"]) for _ in range(200)],
+    share=[f"{i % 50}%" for i in range(200)],
+  )
+  splits, _ = table(columns)
+  path, info = tmp_path / "own.csv", splits.train.info
+  [of_file] = info.schema.read([path], info, 1000)
+  for frame in (
+    pandas.read_csv(path),
+    pandas.read_csv(path, parse_dates=["when"]),
+    pandas.read_csv(path).convert_dtypes(),
+    pandas.read_csv(path).astype({"b": "category"}),
+  ):
+    [of_frame] = info.schema.read_frame(frame, 1000)
+    assert not of_frame.errors
+    np.testing.assert_array_equal(
+      of_frame.arrays["features"], of_file.arrays["features"]
+    )
+
+
+def test_rows_of_json_lines_may_lack_names_in_any_batch(table, tmp_path):
+  columns = _columns(gap=[i if i > 100 else "" for i in range(200)])
+  splits, _ = table(columns)
+  info = splits.train.info
+  [expected] = info.schema.read([tmp_path / "own.csv"], info, 1000)
+  path = tmp_path / "own.jsonl"
+  rows = zip(*columns.values(), strict=True)
+  dicts = (dict(zip(columns, row, strict=True)) for row in rows)
+  lines = [{k: v for k, v in row.items() if v != ""} for row in dicts]
+  path.write_text("\n".join(map(json.dumps, lines)))
+  batches = list(info.schema.read([path], info, 16))
+  assert not [error for batch in batches for error in batch.errors]
+  features = np.concatenate([batch.arrays["features"] for batch in batches])
+  np.testing.assert_array_equal(features, expected.arrays["features"])

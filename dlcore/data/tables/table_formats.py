@@ -1,5 +1,6 @@
 """Reading of table files of every format as chunks of rows."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -64,13 +65,15 @@ def read_file(path: pathlib.Path) -> RawTable:
 
 
 def open_chunks(
-  path: pathlib.Path, rows: int = CHUNK_CELLS
+  path: pathlib.Path, rows: int = CHUNK_CELLS, needed: Sequence[str] = ()
 ) -> tuple[Iterator[Chunk], str, list[str]]:
   """Opens a table file.
 
   Args:
     path: the file, or a folder of Arrow files of Hugging Face `datasets`.
     rows: largest number of rows in a chunk.
+    needed: columns that every chunk has if a row of the file has them; in JSON
+      lines a row may lack the names of missing cells.
 
   Returns:
     The chunks, the decimal mark to prefer, and notes on the file.
@@ -91,7 +94,8 @@ def open_chunks(
   if folder or (suffixes[-1:] and suffixes[-1] in ARROW_SUFFIXES):
     return read_arrow(path, rows), ".", []
   if any(suffix in JSON_SUFFIXES for suffix in suffixes[-2:]):
-    return _read_json_lines(path, rows), ".", []
+    known = _names_in_json_lines(path, needed) if needed else ()
+    return _read_json_lines(path, rows, known), ".", []
   return _read_csv(path, rows)
 
 
@@ -163,10 +167,29 @@ def _chunks_of_rows(
     yield Chunk([line for line, _ in good], cells_by_name, errors)
 
 
-def _read_json_lines(path: pathlib.Path, size: int) -> Iterator[Chunk]:
-  """Yields the objects of a file with one JSON object in each line."""
+def _names_in_json_lines(path: pathlib.Path, names: Sequence[str]) -> list[str]:
+  """Returns those of `names` that some row has."""
+  missing = set(names)
+  for text in read_lines(path, csv_text.MAX_ROW):
+    with contextlib.suppress(ValueError, RecursionError):
+      missing -= _json_row(text).keys()
+    if not missing:
+      break
+  return [name for name in names if name not in missing]
+
+
+def _read_json_lines(
+  path: pathlib.Path, size: int, names: Sequence[str]
+) -> Iterator[Chunk]:
+  """Yields the objects of a file with one JSON object in each line.
+
+  Args:
+    path: the file.
+    size: largest number of rows in a chunk.
+    names: columns of every chunk besides those that were in rows before.
+  """
   lines = enumerate(read_lines(path, csv_text.MAX_ROW), start=1)
-  known: dict[str, None] = {}
+  known: dict[str, None] = dict.fromkeys(names)
   size = min(size, CHUNK_CELLS // 64)
   while piece := list(itertools.islice(lines, size)):
     rows, numbers, errors = [], [], []
