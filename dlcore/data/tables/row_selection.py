@@ -12,7 +12,7 @@ from dlcore.data.source import hash_rows
 from dlcore.data.split_checks import compare_classes
 from dlcore.data.tables.plan_fitting import Typed, fit
 from dlcore.data.tables.raw_columns import RawTable
-from dlcore.data.tables.table_plan import ColumnPlan, bad_rows
+from dlcore.data.tables.table_plan import ColumnPlan, bad_rows, missing_reason
 from dlcore.data.tables.table_settings import TableSettings
 from dlcore.data.tables.target_column import Target, encode_target
 from dlcore.errors import UserError, nearest
@@ -123,7 +123,7 @@ def select_rows(
     malformed += [(f"{file}:{line}", why) for line, why in table.errors]
     values, has_target, unknown = encode_target(target, table.columns)
     weight, has_weight = _weights(table, settings.weight)
-    reasons = dict.fromkeys(np.flatnonzero(~has_target).tolist(), "no target")
+    reasons = _without_target(target, table, ~has_target)
     reasons |= dict.fromkeys(np.flatnonzero(~has_weight).tolist(), "no weight")
     reasons |= dict(bad_rows(required, table))
     listed = sorted(reasons)
@@ -144,6 +144,19 @@ def select_rows(
   if target.classes:
     compare_classes(classes)
   return parts, [*notes, *_report_missing(missing, settings.missing)]
+
+
+def _without_target(
+  target: Target, table: RawTable, mask: np.ndarray
+) -> dict[int, str]:
+  """Returns the rows of a mask, with the reason why one has no target."""
+  rows = np.flatnonzero(mask).tolist()
+  if len(target.names) > 1:
+    return dict.fromkeys(rows, "no target")
+  [name] = target.names
+  column = table.columns[name]
+  reasons = (missing_reason(name, "number", column, row) for row in rows)
+  return dict(zip(rows, (f"no target: {why}" for why in reasons), strict=True))
 
 
 def _required(

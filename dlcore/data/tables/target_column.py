@@ -99,6 +99,7 @@ def infer_targets(
   for name, column in columns.items():
     number = types[name].kind == "number"
     values = to_numbers(column, types[name]) if number else column.values
+    values = values[~column.missing]
     if not number or not np.isin(values, (0.0, 1.0)).all():
       shown = ", ".join(to_names(column)[1][:5]) or "empty cells"
       raise UserError(
