@@ -30,6 +30,7 @@ import os
 import random
 import shutil
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -153,22 +154,23 @@ def measure(
     lines = (folder / f"worker_{number}" / "outcomes.jsonl").read_text()
     for name, *fields in map(json.loads, lines.splitlines()):
       outcomes[name] = Outcome(*fields)
-  return {name: outcomes[name] for name in names if name in outcomes}
+  return {name: outcomes[name] for name in names}
 
 
 def _work(
   names: Sequence[str], call: Callable[[str, Path], Outcome], folder: Path
 ) -> None:
   """Calls inputs, writes their outcomes to a file and ends the process."""
-  shutil.rmtree(folder, ignore_errors=True)
-  folder.mkdir(parents=True)
-  with (folder / "outcomes.jsonl").open("w") as file:
-    for name in names:
-      outcome = call(name, folder)
-      file.write(json.dumps([name, *outcome]) + "\n")
-      file.flush()
-      if ONLY.value or outcome.name not in ("trained", "refused"):
-        print(f"{name}: {outcome}", flush=True)
+  try:
+    with (_fresh(folder) / "outcomes.jsonl").open("w") as file:
+      for name in names:
+        outcome = call(name, folder)
+        file.write(json.dumps([name, *outcome]) + "\n")
+        file.flush()
+        if ONLY.value or outcome.name not in ("trained", "refused"):
+          print(f"{name}: {outcome}", flush=True)
+  except BaseException:
+    traceback.print_exc()
   os._exit(0)
 
 
@@ -196,7 +198,7 @@ def train_on(
   """Writes the files of a case into `folder` and trains on them."""
   examples = case.make(folder, random.Random(f"{SEED.value}:{name}"))
   run = folder / "run"
-  arguments = command(case, folder, run, folder / "cache")
+  arguments = command(case, folder, run)
   outcome = process.run(arguments, folder, bounds)
   if outcome.name == "trained" and (
     reason := loss(run, examples, case.columns)
@@ -218,7 +220,7 @@ def prepare_tables(folder: Path) -> tuple[list[str], Callable]:
   Raises:
     UserError: the folder has no index.csv.
   """
-  source = Path(TABLES.value)
+  source = Path(TABLES.value).absolute()
   if not (source / "index.csv").exists():
     raise UserError(
       "expected --tables to be a folder with index.csv",
@@ -247,7 +249,7 @@ def train_on_table(
   run = place / "run"
   overrides = {"data.path": str(path), "data.target": target}
   case = Case(lambda folder, rng: 0, overrides)
-  arguments = command(case, place, run, place / "cache")
+  arguments = command(case, place, run)
   script = hostile_inputs.case.Script("train", tuple(arguments))
 
   def silent(value) -> str:

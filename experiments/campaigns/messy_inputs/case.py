@@ -37,7 +37,7 @@ class Case(NamedTuple):
 PATHS = ("data.path", "data.train", "data.valid", "data.test", "data.labels")
 
 
-def command(case: Case, folder: Path, run: Path, cache: Path) -> list[str]:
+def command(case: Case, folder: Path, run: Path) -> list[str]:
   """Returns the arguments of train.py."""
   overrides = {
     key: str(folder / value) if key in PATHS else value
@@ -46,7 +46,6 @@ def command(case: Case, folder: Path, run: Path, cache: Path) -> list[str]:
   return [
     f"--config={ROOT / 'configs' / case.config}.py",
     f"--workdir={run}",
-    f"--config.data.cache_dir={cache}",
     f"--config.training.steps={STEPS}",
     *(f"--config.{key}={value}" for key, value in overrides.items()),
   ]

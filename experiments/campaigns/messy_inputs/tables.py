@@ -167,7 +167,7 @@ def arrays(**changes: Any) -> Case:
     np.savez(folder / "t.npz", **content)
     return ROWS
 
-  return _case(make, {}, "", path="t.npz", target="label")
+  return _case(make, {}, "", name="npz_file", path="t.npz", target="label")
 
 
 def arrow(name: str, save: Callable[[Any, Path], None]) -> Case:
