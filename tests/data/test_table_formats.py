@@ -163,7 +163,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     ("t.pkl", b"\x80", "can run code"),
     ("t.json", b'[{"a": 1}]', "an array"),
     ("t.json", b"[\n{}\n]", "an array"),
-    ("t.csv", b"Results\n\na,b\n1,2\n", "remove lines above"),
+    ("t.csv", b"Results\n\na,b,c\n1,2,3\n", "remove lines above"),
     ("t.csv", b'a,b\n1,"2\n', "close every quote"),
     ("t.csv", "a,b\n1,2".encode("utf-16")[:-1], "UTF-8"),
   ],
