@@ -460,3 +460,13 @@ def test_rows_of_json_lines_may_lack_names_in_any_batch(table, tmp_path):
   assert not [error for batch in batches for error in batch.errors]
   features = np.concatenate([batch.arrays["features"] for batch in batches])
   np.testing.assert_array_equal(features, expected.arrays["features"])
+
+
+def test_integers_that_hardly_repeat_are_numbers(table):
+  years = [1900 + i % 18 for i in range(27)]
+  columns = {"x": range(27), "y": years}
+  splits, notes = table(columns)
+  assert "target 'y': regression, as it has 18 different numbers" in notes
+  assert splits.train.info.schema.target == "target"
+  columns = {"x": range(72), "y": [i % 18 for i in range(72)]}
+  assert table(columns)[0].train.info.schema.classes[:2] == ("0", "1")

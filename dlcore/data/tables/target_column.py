@@ -54,8 +54,9 @@ def infer_target(
     column: its cells in the training file.
     found: its type.
     task: "classification", "regression", "multilabel" or "auto". This is
-      regression for numbers other than at most 20 different integers,
-      multilabel for text with separators, and classification otherwise.
+      regression for numbers other than at most 20 different integers that
+      occur at least twice on average, multilabel for text with separators, and
+      classification otherwise.
 
   Raises:
     UserError: the cells do not fit the task, or nearly every row has a class
@@ -121,10 +122,12 @@ def infer_targets(
 def _infer_task(column: RawColumn, found: ColumnType) -> tuple[str, str]:
   """Returns the task, and the reason for a note."""
   if found.kind == "number" and found.format != "boolean":
-    values = to_numbers(column, found)
-    values = np.unique(values[~np.isnan(values)])
+    known = to_numbers(column, found)
+    known = known[~np.isnan(known)]
+    values = np.unique(known)
     integers = bool((values == np.floor(values)).all())
-    if len(values) > MAX_INTEGER_CLASSES or not integers:
+    most = min(MAX_INTEGER_CLASSES, len(known) // 2)
+    if len(values) > most or not integers:
       return "regression", f"{len(values):,} different numbers"
     return "classification", f"{len(values)} different integers"
   if _separator(column.texts, SEPARATORS[:2]):
