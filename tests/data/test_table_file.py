@@ -470,3 +470,35 @@ def test_integers_that_hardly_repeat_are_numbers(table):
   assert splits.train.info.schema.target == "target"
   columns = {"x": range(72), "y": [i % 18 for i in range(72)]}
   assert table(columns)[0].train.info.schema.classes[:2] == ("0", "1")
+
+
+def test_cells_that_only_held_out_rows_lack_are_reported(table, tmp_path):
+  columns = _columns(x=range(200))
+  path = tmp_path / "test.csv"
+  path.write_text("a,b,y,x\n1,red,no,5\n2,blue,yes,\n3,red,no,unknown\n")
+  settings = {
+    "path": "",
+    "train": str(tmp_path / "own.csv"),
+    "test": str(path),
+    "valid_fraction": 0.0,
+  }
+  _, notes = table(columns, **settings)
+  assert (
+    "column 'x': 2 cells of held out rows are missing, imputed by the" in notes
+  )
+  _, notes = table(columns)
+  assert "held out rows are missing" not in notes
+
+
+def test_a_wrong_cell_is_reported_whichever_split_it_is_in(table):
+  for row in range(0, 200, 20):
+    values = [i if i != row else "unknown" for i in range(200)]
+    _, notes = table(_columns(x=values))
+    assert "column 'x': numbers with '.' as the decimal mark; not a" in notes
+    assert "'unknown'" in notes
+
+
+def test_a_target_that_does_not_fit_the_task_is_refused_with_the_remedy(table):
+  names = [f"p{i}" for i in range(200)]
+  _refused("choose another target", table, _columns(y=names))
+  _refused('set task="classification"', table, _columns(), task="regression")

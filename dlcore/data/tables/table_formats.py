@@ -13,6 +13,7 @@ from dlcore.data.tables import csv_text
 from dlcore.data.tables.arrow_files import ARROW_SUFFIXES, read_arrow
 from dlcore.data.tables.raw_columns import (
   CHUNK_CELLS,
+  MAX_COLUMNS,
   Chunk,
   RawTable,
   build_table,
@@ -111,9 +112,9 @@ def _read_csv(
       f"expected a line of column names and rows below it in {path}",
       "got no rows" if names else "got an empty file",
     )
-  if len(names) > csv_text.MAX_COLUMNS:
+  if len(names) > MAX_COLUMNS:
     raise UserError(
-      f"expected at most {csv_text.MAX_COLUMNS:,} columns in {path}",
+      f"expected at most {MAX_COLUMNS:,} columns in {path}",
       f"got {len(names):,}",
       "split the table, or store the numbers as arrays (.npz)",
     )

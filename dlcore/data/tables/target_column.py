@@ -67,13 +67,13 @@ def infer_target(
       f"expected values in the target {name!r}", "got empty cells only"
     )
   if column.overflow:
-    _refuse(name, column, found)
+    raise _unfit(name, column, found)
   reason = ""
   if task == "auto":
     task, reason = _infer_task(column, found)
   if task == "regression":
     if found.kind != "number" or found.format == "boolean":
-      _refuse(name, column, found)
+      raise _unfit(name, column, found, "numbers", 'set task="classification"')
     return Target((name,), task, (found,), reason=reason)
   if task == LABELS_TASK:
     separator = _separator(column.texts) or SEPARATORS[0]
@@ -84,7 +84,7 @@ def infer_target(
     separator, classes = "", to_names(column)[1]
     rows = int((~column.missing).sum())
     if len(classes) > MAX_INTEGER_CLASSES and 2 * len(classes) > rows:
-      _refuse(name, column, found)
+      raise _unfit(name, column, found)
   check_categories(name, len(classes))
   return Target((name,), task, (found,), classes, separator, reason)
 
@@ -136,17 +136,24 @@ def _infer_task(column: RawColumn, found: ColumnType) -> tuple[str, str]:
   return "classification", f"{count:,} different texts"
 
 
-def _refuse(name: str, column: RawColumn, found: ColumnType) -> None:
+def _unfit(
+  name: str,
+  column: RawColumn,
+  found: ColumnType,
+  expected: str = "numbers, or classes that repeat,",
+  remedy: str = "choose another target",
+) -> UserError:
+  """Returns the error for a target whose cells do not fit the task."""
   kinds = {"number": "numbers", "date": "dates", "text": "texts"}
   kind = "booleans" if found.format == "boolean" else kinds[found.kind]
   shown = ", ".join(repr(text[:40]) for text in column.texts[:3])
   distinct = len(to_names(column)[1])
   rows = int((~column.missing).sum())
   example = f", such as {shown}" if shown else ""
-  raise UserError(
-    f"expected classes or numbers in the target {name!r}",
+  return UserError(
+    f"expected {expected} in the target {name!r}",
     f"got {distinct:,} different {kind} in {rows:,} rows{example}",
-    'choose another target, or set task to "classification" or "regression"',
+    remedy,
   )
 
 

@@ -303,7 +303,7 @@ CASES: dict[str, Case] = {
     _gap(lambda rng, i: rng.choice("uvw"), NAMES), "category"
   ),
   "mixed types": with_column(
-    lambda rng, i: i if i % 3 else rng.choice(("low", "high")), "left out"
+    lambda rng, i: i if i % 3 else rng.choice(("low", "high")), "number"
   ),
   "few wrong cells": with_column(
     lambda rng, i: "unknown" if i == 7 else rng.random(), "number"
