@@ -59,8 +59,8 @@ def infer_target(
       classification otherwise.
 
   Raises:
-    UserError: the cells do not fit the task, or nearly every row has a class
-      of its own.
+    UserError: the cells do not fit the task, or this is inferred and nearly
+      every row has a class of its own.
   """
   if found.kind == "empty":
     raise UserError(
@@ -68,7 +68,7 @@ def infer_target(
     )
   if column.overflow:
     raise _unfit(name, column, found)
-  reason = ""
+  reason, chosen = "", task != "auto"
   if task == "auto":
     task, reason = _infer_task(column, found)
   if task == "regression":
@@ -83,7 +83,8 @@ def infer_target(
   else:
     separator, classes = "", to_names(column)[1]
     rows = int((~column.missing).sum())
-    if len(classes) > MAX_INTEGER_CLASSES and 2 * len(classes) > rows:
+    repeats = 2 * len(classes) <= max(rows, 2 * MAX_INTEGER_CLASSES)
+    if not repeats and not chosen:
       raise _unfit(name, column, found)
   check_categories(name, len(classes))
   return Target((name,), task, (found,), classes, separator, reason)
@@ -141,7 +142,7 @@ def _unfit(
   column: RawColumn,
   found: ColumnType,
   expected: str = "numbers, or classes that repeat,",
-  remedy: str = "choose another target",
+  remedy: str = 'choose another target, or set task="classification"',
 ) -> UserError:
   """Returns the error for a target whose cells do not fit the task."""
   kinds = {"number": "numbers", "date": "dates", "text": "texts"}
