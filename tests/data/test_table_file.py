@@ -286,6 +286,8 @@ def test_misspelled_columns_are_answered_with_the_nearest(table):
     _refused("did you mean 'length'", table, columns, **{setting: ("lenght",)})
   _refused("expected target to name", table, columns, target="")
   _refused("without the target", table, columns, columns=("a", "y"))
+  spaced = {"a b y": ["1 2 u"] * 9}
+  _refused("separate the columns by commas", table, spaced)
 
 
 def test_a_test_file_needs_the_columns_and_classes_of_train(table, tmp_path):

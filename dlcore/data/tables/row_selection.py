@@ -51,10 +51,14 @@ def check_present(table: RawTable, names: Iterable[str]) -> None:
   """
   for name in names:
     if name not in table.columns:
+      known = ", ".join(table.columns)
+      hint = nearest(str(name), table.columns)[:400]
+      if len(table.columns) == 1 and len(known.split()) > 1:
+        hint = "separate the columns by commas, semicolons, tabs or |"
       raise UserError(
         f"expected a column {name!r} in {table.path}",
-        f"got the columns {', '.join(table.columns)}"[:400],
-        nearest(str(name), table.columns)[:400],
+        f"got the columns {known}"[:400],
+        hint,
       )
 
 
