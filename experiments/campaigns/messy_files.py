@@ -274,6 +274,7 @@ def choose_target(path: Path) -> tuple[list[str], str]:
   """Returns the names of the columns of a CSV file, and the target."""
   with path.open(newline="", encoding="utf-8") as file:
     header, *rows = csv.reader(file)
+  rows = [row for row in rows if len(row) == len(header)]
   names = [name or f"Unnamed: {i}" for i, name in enumerate(header)]
   for position in reversed(range(1, len(header))):
     values = {row[position] for row in rows} - {""}
