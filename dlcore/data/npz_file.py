@@ -85,7 +85,7 @@ def npz_file(
   )
   rule.check()
   files = split_paths(path, train, valid, test)
-  parts: dict[str, Arrays] = {}
+  parts: dict[str, dict[str, np.ndarray]] = {}
   for name, at in files.items():
     parts |= _by_split(_read(at)) if path else {name: _read(at)}
   first = parts["train"]
@@ -110,7 +110,7 @@ def npz_file(
   )
 
 
-def _read(path: Path) -> Arrays:
+def _read(path: Path) -> dict[str, np.ndarray]:
   """Returns all arrays of numbers and text in a file.
 
   Raises:
@@ -128,16 +128,16 @@ def _read(path: Path) -> Arrays:
     ) from error
 
 
-def _by_split(arrays: Arrays) -> dict[str, Arrays]:
+def _by_split(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
   """Returns the arrays by split, with names such as "x_train" as "x"."""
-  parts: dict[str, Arrays] = {}
+  parts: dict[str, dict[str, np.ndarray]] = {}
   for name, array in arrays.items():
     stem, _, end = name.rpartition("_")
     known = stem and end.lower() in SPLIT_NAMES
     of_split = parts.setdefault(SPLIT_NAMES[end.lower()] if known else "", {})
     of_split[stem if known else name] = array
   others = parts.pop("", {})
-  return parts if "train" in parts else {"train": {**others}}
+  return parts if "train" in parts else {"train": others}
 
 
 def _recognize(what: str, names: Sequence[str], arrays: Arrays) -> str:
@@ -165,7 +165,7 @@ def _check_names(names: Sequence[str], arrays: Arrays) -> None:
 
 def _convert(
   parts: Mapping[str, Arrays], input_name: str, target: str, task: str
-) -> tuple[dict[str, Arrays], Schema, list[str]]:
+) -> tuple[Mapping[str, Arrays], Schema, list[str]]:
   """Returns the arrays of every split, their schema and a note on the task."""
   inputs = {split: _to_input(part[input_name]) for split, part in parts.items()}
   targets = {split: part[target] for split, part in parts.items()}

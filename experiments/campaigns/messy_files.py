@@ -275,7 +275,7 @@ def choose_target(path: Path) -> tuple[list[str], str]:
   with path.open(newline="", encoding="utf-8") as file:
     header, *rows = csv.reader(file)
   rows = [row for row in rows if len(row) == len(header)]
-  names = [name or f"Unnamed: {i}" for i, name in enumerate(header)]
+  names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]
   for position in reversed(range(1, len(header))):
     values = {row[position] for row in rows} - {""}
     numeric = all(map(_is_number, values))

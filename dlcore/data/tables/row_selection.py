@@ -157,7 +157,7 @@ def _without_target(
   rows = np.flatnonzero(mask).tolist()
   if len(target.names) > 1:
     return dict.fromkeys(rows, "no target")
-  [name] = target.names
+  name = next(iter(target.names))
   column = table.columns[name]
   reasons = (missing_reason(name, "number", column, row) for row in rows)
   return dict(zip(rows, (f"no target: {why}" for why in reasons), strict=True))
