@@ -137,7 +137,9 @@ def _by_split(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
     of_split = parts.setdefault(SPLIT_NAMES[end.lower()] if known else "", {})
     of_split[stem if known else name] = array
   others = parts.pop("", {})
-  return parts if "train" in parts else {"train": others}
+  if "train" not in parts:
+    return {"train": dict(arrays)}
+  return {**parts, "train": others | parts["train"]}
 
 
 def _recognize(what: str, names: Sequence[str], arrays: Arrays) -> str:
