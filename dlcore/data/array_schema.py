@@ -82,10 +82,47 @@ def _read_file(path: Path, inputs: Inputs, rows: int) -> Iterator[ReadBatch]:
         arrays = {name: member.take(count) for name, member in members.items()}
         yield _without_bad_rows(path, start, count, arrays)
   except DAMAGED as error:
-    yield ReadBatch([], None, [(str(path), _reason(error))])
+    yield ReadBatch([], None, [(str(path), describe(error))])
 
 
-def _reason(error: Exception) -> str:
+def read_arrays(path: Path, kinds: str) -> dict[str, np.ndarray]:
+  """Returns all arrays of an `.npz` file by name.
+
+  Args:
+    path: the file.
+    kinds: `dtype.kind` of the arrays that are accepted.
+
+  Raises:
+    One of `DAMAGED`: it is not such a file, or an array has another dtype.
+  """
+  with (
+    path.open("rb") as file,
+    open_zip(file, max_members=MAX_MEMBERS) as archive,
+  ):
+    return {
+      entry.filename.removesuffix(".npy"): _read_member(archive, entry, kinds)
+      for entry in archive.infolist()
+    }
+
+
+def _read_member(
+  archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str
+) -> np.ndarray:
+  name = entry.filename.removesuffix(".npy")
+  _check_entry(entry, name)
+  with archive.open(entry) as stream:
+    shape, dtype, fortran_order = _read_header(stream, name)
+    if dtype.kind not in kinds or dtype.itemsize == 0:
+      raise ValueError(f"{dtype} in the array {name!r}")
+    content = stream.read()
+  if len(content) != math.prod(shape) * dtype.itemsize:
+    raise ValueError(f"{len(content):,} bytes in {name!r} of {dtype}{shape}")
+  order = "F" if fortran_order else "C"
+  return np.frombuffer(content, dtype).reshape(shape, order=order)
+
+
+def describe(error: Exception) -> str:
+  """Returns why a file is not readable, for one of `DAMAGED`."""
   if isinstance(error, FileNotFoundError):
     return "no such file"
   if isinstance(error, zipfile.BadZipFile):
@@ -111,14 +148,7 @@ class _Member:
       raise ValueError(
         f"expected an array {name!r}, got the members {stored}"
       ) from None
-    if entry.compress_type not in COMPRESSIONS:
-      raise ValueError(f"unknown compression of {name!r}")
-    limit = MAX_COMPRESSION_RATIO * entry.compress_size + EXPANSION_SLACK
-    if entry.file_size > limit:
-      raise ValueError(
-        f"{entry.compress_size:,} bytes of {name!r} that expand to "
-        f"{entry.file_size:,}: write it by np.savez, uncompressed"
-      )
+    _check_entry(entry, name)
     self.stream: IO[bytes] = stack.enter_context(archive.open(entry))
     sizes, self.stored = _header(self.stream, name)
     self.dtype, self.shape = np.dtype(dtype), shape
@@ -143,13 +173,33 @@ class _Member:
       return stored, stored.astype(self.dtype)
 
 
-def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
-  """Returns shape and dtype of a `.npy` stream."""
+def _check_entry(entry: zipfile.ZipInfo, name: str) -> None:
+  """Checks that a member is not compressed beyond bounds."""
+  if entry.compress_type not in COMPRESSIONS:
+    raise ValueError(f"unknown compression of {name!r}")
+  limit = MAX_COMPRESSION_RATIO * entry.compress_size + EXPANSION_SLACK
+  if entry.file_size > limit:
+    raise ValueError(
+      f"{entry.compress_size:,} bytes of {name!r} that expand to "
+      f"{entry.file_size:,}: write it by np.savez, uncompressed"
+    )
+
+
+def _read_header(
+  stream: IO[bytes], name: str
+) -> tuple[tuple[int, ...], np.dtype, bool]:
+  """Returns shape, dtype and whether the order is that of Fortran."""
   # The header of later versions may be gigabytes long; NumPy writes them for
   # structured dtypes alone.
   if np.lib.format.read_magic(stream) != (1, 0):
     raise ValueError(f"unknown format of the array {name!r}")
   shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+  return shape, dtype, fortran_order
+
+
+def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
+  """Returns shape and dtype of a stream of numbers in C order."""
+  shape, dtype, fortran_order = _read_header(stream, name)
   if dtype.kind not in "biuf" or dtype.itemsize == 0:
     raise ValueError(f"expected numbers in {name!r}, got the dtype {dtype}")
   if fortran_order and len(shape) > 1:

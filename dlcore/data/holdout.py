@@ -114,7 +114,8 @@ def hold_out(
   Args:
     hashes: a string per example, of its content or its name.
     labels: int `[N]`; others are not stratified.
-    fraction: the share to select, 0 to 1, rounded in each class.
+    fraction: the share to select, 0 to 1, rounded in each class. If this is
+      none of any class, one example each of some classes with several.
 
   Returns:
     bool `[N]`, true for the selected examples.
@@ -129,7 +130,11 @@ def hold_out(
   )
   rank = np.arange(len(order)) - np.repeat(starts, counts)
   # As Python's `round`, of the exact product of the share and the count.
-  kept = [round(fraction * count) for count in counts.tolist()]
+  kept = np.asarray([round(fraction * count) for count in counts.tolist()])
+  if not kept.any():
+    several = np.flatnonzero(counts > 1)
+    by_hash = np.argsort(hashes[order[starts[several]]], kind="stable")
+    kept[several[by_hash[: round(fraction * len(hashes))]]] = 1
   chosen = np.zeros(len(hashes), bool)
   chosen[order] = rank < np.repeat(kept, counts)
   return chosen

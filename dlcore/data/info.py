@@ -22,6 +22,9 @@ TOKENS = "input_ids"
 TOKEN_INPUTS = (TOKENS, "attention_mask", "token_type_ids", "decoder_input_ids")
 """Arrays that a model of token ids reads, if the source has them."""
 
+TRANSFORMS = ("none", "log")
+"""Values of `Schema.target_transform`."""
+
 MAX_BATCH_BYTES = 1 << 28
 """Memory of a batch that is read for prediction."""
 
@@ -178,6 +181,9 @@ class Schema:
       json_fields.check_statistics(
         self.normalization, shape[-1] if shape else 1
       )
+    transforms = TRANSFORMS if self.transformed_normalization else ("none",)
+    if self.target_transform not in transforms:
+      raise ValueError(f"target_transform={self.target_transform!r}")
 
   def to_json(self) -> dict[str, Any]:
     """Returns the fields that are not None as JSON data, and the kind."""

@@ -480,3 +480,17 @@ def test_splits_have_inputs_of_one_dtype_but_of_any_shape():
   assert split(np.zeros((4, 3, 3, 1), np.uint8)).test.size == 4
   with pytest.raises(UserError, match="train and test\ngot dtypes"):
     split(np.zeros((4, 2, 2, 1), np.float32))
+
+
+@pytest.mark.parametrize(("size", "count"), [(5, 20), (3, 7), (2, 30)])
+def test_classes_too_small_for_a_share_are_held_out_one_example_each(
+  size, count
+):
+  labels = np.repeat(np.arange(count), size)
+  hashes = np.array(holdout.hash_names(map(str, range(len(labels)))))
+  chosen = data.hold_out(hashes, labels, 0.09)
+  assert chosen.sum() == round(0.09 * len(labels))
+  assert np.bincount(labels[chosen]).max() == 1
+  mixed = np.random.default_rng(0).permutation(len(labels))
+  again = data.hold_out(hashes[mixed], labels[mixed], 0.09)
+  np.testing.assert_array_equal(chosen[mixed], again)

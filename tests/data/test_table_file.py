@@ -286,6 +286,8 @@ def test_misspelled_columns_are_answered_with_the_nearest(table):
     _refused("did you mean 'length'", table, columns, **{setting: ("lenght",)})
   _refused("expected target to name", table, columns, target="")
   _refused("without the target", table, columns, columns=("a", "y"))
+  spaced = {"a b y": ["1 2 u"] * 9}
+  _refused("separate the columns by commas", table, spaced)
 
 
 def test_a_test_file_needs_the_columns_and_classes_of_train(table, tmp_path):
@@ -416,3 +418,91 @@ def test_equal_rows_are_moved_to_train_by_their_cells(table):
     set(part.arrays["features"][:, x]) for part in (splits.train, splits.test)
   )
   assert not train & test
+
+
+def test_a_file_and_the_frame_that_pandas_reads_of_it_give_equal_features(
+  table, tmp_path
+):
+  pandas = pytest.importorskip("pandas", reason="compares with pandas")
+  rng = random.Random(1)
+  columns = _columns(
+    when=[f"2020-0{1 + i % 9}-11 0{i % 9}:30" for i in range(200)],
+    gap=[rng.random() if i % 4 else "" for i in range(200)],
+    flag=[rng.choice(["True", "False"]) for _ in range(200)],
+    code=[rng.choice([1, 2, "x"]) for _ in range(200)],
+    share=[f"{i % 50}%" for i in range(200)],
+  )
+  splits, _ = table(columns)
+  path, info = tmp_path / "own.csv", splits.train.info
+  [of_file] = info.schema.read([path], info, 1000)
+  for frame in (
+    pandas.read_csv(path),
+    pandas.read_csv(path, parse_dates=["when"]),
+    pandas.read_csv(path).convert_dtypes(),
+    pandas.read_csv(path).astype({"b": "category"}),
+  ):
+    [of_frame] = info.schema.read_frame(frame, 1000)
+    assert not of_frame.errors
+    np.testing.assert_array_equal(
+      of_frame.arrays["features"], of_file.arrays["features"]
+    )
+
+
+def test_rows_of_json_lines_may_lack_names_in_any_batch(table, tmp_path):
+  columns = _columns(gap=[i if i > 100 else "" for i in range(200)])
+  splits, _ = table(columns)
+  info = splits.train.info
+  [expected] = info.schema.read([tmp_path / "own.csv"], info, 1000)
+  path = tmp_path / "own.jsonl"
+  rows = zip(*columns.values(), strict=True)
+  dicts = (dict(zip(columns, row, strict=True)) for row in rows)
+  lines = [{k: v for k, v in row.items() if v != ""} for row in dicts]
+  path.write_text("\n".join(map(json.dumps, lines)))
+  batches = list(info.schema.read([path], info, 16))
+  assert not [error for batch in batches for error in batch.errors]
+  features = np.concatenate([batch.arrays["features"] for batch in batches])
+  np.testing.assert_array_equal(features, expected.arrays["features"])
+
+
+def test_integers_that_hardly_repeat_are_numbers(table):
+  years = [1900 + i % 18 for i in range(27)]
+  columns = {"x": range(27), "y": years}
+  splits, notes = table(columns)
+  assert "target 'y': regression, as it has 18 different numbers" in notes
+  assert splits.train.info.schema.target == "target"
+  columns = {"x": range(72), "y": [i % 18 for i in range(72)]}
+  assert table(columns)[0].train.info.schema.classes[:2] == ("0", "1")
+
+
+def test_cells_that_only_held_out_rows_lack_are_reported(table, tmp_path):
+  columns = _columns(x=range(200))
+  path = tmp_path / "test.csv"
+  path.write_text("a,b,y,x\n1,red,no,5\n2,blue,yes,\n3,red,no,unknown\n")
+  settings = {
+    "path": "",
+    "train": str(tmp_path / "own.csv"),
+    "test": str(path),
+    "valid_fraction": 0.0,
+  }
+  _, notes = table(columns, **settings)
+  assert (
+    "column 'x': 2 cells of held out rows are missing, imputed by the" in notes
+  )
+  _, notes = table(columns)
+  assert "held out rows are missing" not in notes
+
+
+def test_a_wrong_cell_is_reported_whichever_split_it_is_in(table):
+  for row in range(0, 200, 20):
+    values = [i if i != row else "unknown" for i in range(200)]
+    _, notes = table(_columns(x=values))
+    assert "column 'x': numbers with '.' as the decimal mark; not a" in notes
+    assert "'unknown'" in notes
+
+
+def test_a_target_that_does_not_fit_the_task_is_refused_with_the_remedy(table):
+  names = [f"p{i // 2}" for i in range(150)] + [f"q{i}" for i in range(50)]
+  _refused("choose another target", table, _columns(y=names))
+  splits, _ = table(_columns(y=names), task="classification")
+  assert len(splits.train.info.schema.classes) == 125
+  _refused('set task="classification"', table, _columns(), task="regression")

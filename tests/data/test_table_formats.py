@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import sys
 
 import numpy as np
@@ -41,6 +42,8 @@ TEXTS = {
   "t.csv": _csv(","),
   "t.tsv": _csv("\t"),
   "t.txt": _csv(";"),
+  "t.dat": _csv("|"),
+  "excel.csv": "sep=;\n" + _csv(";"),
   "t.jsonl": _json_lines(),
 }
 
@@ -56,10 +59,11 @@ def _same(table):
   assert truth == [str(x).lower() for x in COLUMNS["c"]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("name", TEXTS)
-def test_text_files_give_one_table(tmp_path, name, compressed):
-  content = TEXTS[name].encode()
+def test_text_files_give_one_table(tmp_path, name, compressed, encoding):
+  content = TEXTS[name].encode(encoding)
   path = tmp_path / (f"{name}.gz" if compressed else name)
   path.write_bytes(gzip.compress(content) if compressed else content)
   _same(read_file(path))
@@ -155,6 +159,13 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     ("t.jsonl", b"[" * 100_000, "no readable row"),
     ("t.parquet", b"not parquet", "Parquet|extra"),
     ("t.arrow", b"not arrow", "Arrow|extra"),
+    ("t.xlsx", b"PK", "an Excel workbook"),
+    ("t.pkl", b"\x80", "can run code"),
+    ("t.json", b'[{"a": 1}]', "an array"),
+    ("t.json", b"[\n{}\n]", "an array"),
+    ("t.csv", b"Results\n\na,b,c\n1,2,3\n", "remove lines above"),
+    ("t.csv", b'a,b\n1,"2\n', "close every quote"),
+    ("t.csv", "a,b\n1,2".encode("utf-16")[:-1], "UTF-8"),
   ],
 )
 def test_files_that_are_not_tables_are_refused(tmp_path, name, content, match):
@@ -188,6 +199,33 @@ def test_a_header_without_the_names_of_rows_gets_a_column_for_them(tmp_path):
   table = read_file(path)
   assert list(table.columns) == ["Unnamed: 0", "a", "b"]
   assert table.columns["b"].values.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_delimiters_at_the_end_of_every_row_do_not_shift_the_cells(
+  tmp_path, count
+):
+  path = tmp_path / "t.csv"
+  path.write_text("a,b\n" + "1,2,\n" * count)
+  table = read_file(path)
+  assert list(table.columns) == ["a", "b", "Unnamed: 2"]
+  assert table.columns["a"].values.tolist() == [1] * count
+  assert table.columns["Unnamed: 2"].missing.all()
+
+
+def test_delimiters_in_quoted_names_do_not_count(tmp_path):
+  path = tmp_path / "t.csv"
+  path.write_text('"price, EUR";"size, cm, in"\n1,5;2\n')
+  table = read_file(path)
+  assert list(table.columns) == ["price, EUR", "size, cm, in"]
+  assert table.decimal == ","
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+  path = tmp_path / "t.csv"
+  os.mkfifo(path)
+  with pytest.raises(UserError, match="expected a table file"):
+    read_file(path)
 
 
 def test_texts_beyond_the_memory_of_a_table_are_not_kept(tmp_path, monkeypatch):

@@ -213,3 +213,95 @@ def test_types_and_values_equal_those_of_pandas(tmp_path):
     if found.kind == "date":
       expected = expected.astype("datetime64[s]").astype("int64")
     np.testing.assert_array_equal(values, np.asarray(expected, float))
+
+
+def test_rare_and_new_categories_are_those_of_scikit_learn():
+  rng = random.Random(2)
+  frequent = [f"c{i}" for i in range(5)]
+  rare = [f"r{i}" for i in range(60)]
+  cells = [
+    rng.choice(rare if rng.random() < 0.2 else [*frequent, ""])
+    for _ in range(600)
+  ]
+  cells[500:520] = ["new"] * 20
+  rows = np.arange(500)
+  table = build_table("t", [Chunk(range(600), {"c": cells})])
+  typed = {name: Typed(c, infer(c)) for name, c in table.columns.items()}
+  [plan], _ = fit(typed, rows, size=600)
+  actual = encode_table([plan], table.columns, 600)
+  objects = np.asarray([[x or np.nan] for x in cells], object)
+  encoder = OneHotEncoder(
+    min_frequency=5, handle_unknown="infrequent_if_exist", sparse_output=False
+  ).fit(objects[:500])
+  expected = encoder.transform(objects)
+  names = [
+    name.removeprefix("x0_")
+    .replace("infrequent_sklearn", "(other)")
+    .replace("nan", "(missing)")
+    for name in encoder.get_feature_names_out()
+  ]
+  assert sorted(f"c={name}" for name in names) == sorted(plan.features)
+  for position, name in enumerate(names):
+    column = plan.features.index(f"c={name}")
+    np.testing.assert_array_equal(actual[:, column], expected[:, position])
+
+
+def test_more_types_and_values_equal_those_of_pandas(tmp_path):
+  pandas = pytest.importorskip("pandas", reason="compares with pandas")
+  from dlcore.data.tables.table_formats import read_file
+
+  rng = random.Random(3)
+  frame = pandas.DataFrame(
+    {
+      "whole": [rng.randrange(10**6) for _ in range(200)],
+      "gap": [None if i % 7 == 0 else i / 64 for i in range(200)],
+      "flag": [i % 3 == 0 for i in range(200)],
+      "when": pandas.date_range("2020-02-28", periods=200, freq="13h"),
+      "word": [rng.choice(["uno", "due, tre", None]) for _ in range(200)],
+      "empty": [None] * 200,
+      "large": [rng.random() * 10**30 for _ in range(200)],
+    }
+  )
+  for name in ("t.csv", "t.csv.gz", "t.jsonl", "t.jsonl.gz"):
+    path = tmp_path / name
+    if "csv" in name:
+      frame.to_csv(path)
+    else:
+      frame.to_json(path, orient="records", lines=True, date_format="iso",
+                    double_precision=15)  # fmt: skip
+    table = read_file(path)
+    assert [n for n in table.columns if n != "Unnamed: 0"] == [*frame.columns]
+    kinds = {name: infer(raw) for name, raw in table.columns.items()}
+    assert [kinds[name].kind for name in frame.columns] == [
+      *("number", "number", "number", "date", "text", "empty", "number")
+    ]
+    for column, raw in table.columns.items():
+      if kinds[column].kind == "text":
+        codes, names = to_names(raw)
+        actual = [names[i] if i >= 0 else None for i in codes]
+        missing = frame[column].isna()
+        assert actual == list(frame[column].astype(object).mask(missing, None))
+      elif column in frame:
+        expected = frame[column]
+        if column == "when":
+          expected = expected.astype("datetime64[s]").astype("int64")
+        np.testing.assert_allclose(
+          to_numbers(raw, kinds[column]), expected.astype(float), rtol=1e-14
+        )
+
+
+def test_thousands_and_percent_equal_those_of_pandas(tmp_path):
+  pandas = pytest.importorskip("pandas", reason="compares with pandas")
+  from dlcore.data.tables.table_formats import read_file
+
+  rng = random.Random(4)
+  path = tmp_path / "t.csv"
+  rows = [f'"{rng.randrange(10**7):,}",{rng.random():.2%}' for _ in range(99)]
+  path.write_text("\n".join(["sum,share", *rows]))
+  frame = pandas.read_csv(path, thousands=",")
+  shares = frame["share"].str.rstrip("%").astype(float) / 100
+  columns = read_file(path).columns
+  for raw, expected in ((columns["sum"], frame["sum"]),
+                        (columns["share"], shares)):  # fmt: skip
+    values = to_numbers(raw, infer(raw))
+    np.testing.assert_allclose(values, expected.astype(float), rtol=1e-14)

@@ -4,6 +4,7 @@ import collections
 import csv
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ MAX_COLUMNS = 1 << 16
 
 MAX_ROW = 1 << 24
 """Characters of a row, its quoted line breaks included."""
+
+DELIMITERS = ",;\t|"
 
 
 class Table(NamedTuple):
@@ -121,16 +124,22 @@ def number(cell: str) -> float | None:
 
 
 def find_delimiter(path: pathlib.Path) -> str:
-  """Returns the separator that occurs most often in the first line."""
+  """Returns the one of `DELIMITERS` that is most frequent in the first line.
+
+  Quoted names do not count.
+  """
   for first in read_lines(path, MAX_ROW):
-    return max(",;\t", key=first.count)
+    return max(DELIMITERS, key=re.sub(r'"[^"]*"', "", first).count)
   return ","
 
 
 def parse_rows(
   path: pathlib.Path, delimiter: str
 ) -> Iterator[tuple[int, list[str]]]:
-  """Yields line number, from 1, and stripped fields of the rows with text."""
+  """Yields line number, from 1, and stripped fields of the rows with text.
+
+  A first line such as "sep=;", which Excel reads, is left out.
+  """
   # A quoted field may span several lines, so a row starts on the line after
   # the end of the previous row.
   previous_end, length = 0, 0
@@ -146,12 +155,15 @@ def parse_rows(
   reader = csv.reader(lines(), delimiter=delimiter, strict=True)
   try:
     for fields in reader:
-      if any(map(str.strip, fields)):
+      is_hint = not previous_end and fields == ["sep=", ""]
+      if any(map(str.strip, fields)) and not is_hint:
         yield previous_end + 1, [field.strip() for field in fields]
       previous_end, length = reader.line_num, 0
   except csv.Error as error:
     raise UserError(
-      f"expected a table in {path}", f"got line {previous_end + 1}: {error}"
+      f"expected a table in {path}",
+      f"got line {previous_end + 1}: {error}",
+      "close every quote, and write one inside of a quoted cell twice",
     ) from error
 
 

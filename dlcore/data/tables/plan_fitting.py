@@ -1,7 +1,7 @@
 """Fitting of the encoding of a table on its training rows."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,8 @@ from dlcore.data.tables.column_types import (
   to_numbers,
   unparsed,
 )
-from dlcore.data.tables.raw_columns import INFINITE, NUMBER, RawColumn
-from dlcore.data.tables.table_plan import ColumnPlan
+from dlcore.data.tables.raw_columns import INFINITE, NUMBER, RawColumn, RawTable
+from dlcore.data.tables.table_plan import ColumnPlan, missing_cells
 
 MAX_ONE_HOT = 256
 """Categories of a column that become features."""
@@ -72,7 +72,8 @@ def fit(
         forced = name in categorical
         plan, note = _fit_category(name, part, limit, required, forced)
       else:
-        plan, note = _fit_number(name, part, found, required)
+        wrong = unparsed(column, found) if found.kind != "empty" else []
+        plan, note = _fit_number(name, part, found, required, wrong)
       plans += [plan] if plan else []
       notes += [(name, note)] if note else []
     width = sum(len(plan.features) for plan in plans)
@@ -105,9 +106,21 @@ def is_index(name: str, column: RawColumn) -> bool:
 
 
 def _fit_number(
-  name: str, column: RawColumn, found: ColumnType, required: bool
+  name: str,
+  column: RawColumn,
+  found: ColumnType,
+  required: bool,
+  wrong: Sequence[str],
 ) -> tuple[ColumnPlan | None, str]:
-  """Returns the encoding of numbers or dates, None to leave them out."""
+  """Returns the encoding of numbers or dates, None to leave them out.
+
+  Args:
+    name: of the column.
+    column: its cells in the training rows.
+    found: its type.
+    required: see `ColumnPlan`.
+    wrong: texts of all its rows that are not of this type.
+  """
   if found.kind == "empty":
     return None, "left out, as all cells are empty"
   values = to_numbers(column, found)
@@ -130,7 +143,7 @@ def _fit_number(
     offset=encoding.offset(linear),
     parts=parts,
   )
-  return plan, "; ".join(_describe_number(plan, found, column, missing))
+  return plan, "; ".join(_describe_number(plan, found, column, missing, wrong))
 
 
 def _describe_number(
@@ -138,15 +151,16 @@ def _describe_number(
   found: ColumnType,
   column: RawColumn,
   missing: np.ndarray,
+  wrong: Sequence[str],
 ) -> list[str]:
-  """Returns what a user should know of the encoding of numbers."""
+  """Returns notes on the encoding of numbers."""
   notes = []
   if plan.kind == "date":
     order = " (day and month could be exchanged)" if found.ambiguous else ""
     notes.append(f"dates as {plan.format}{order}: {', '.join(plan.parts)}")
   elif plan.format == "," or (plan.format == "." and column.texts):
     notes.append(f"numbers with {plan.format!r} as the decimal mark")
-  if wrong := unparsed(column, found):
+  if wrong:
     cells = shorten(repr(text[:40]) for text in wrong)
     notes.append(f"not a {plan.kind} and missing: {cells}")
   if (infinite := int((column.codes == INFINITE).sum())) > 0:
@@ -161,7 +175,7 @@ def _describe_number(
       f"{int(missing.sum()):,} of {len(missing):,} training cells are missing, "
       f"imputed by the median {shown} and marked"
     )
-  if plan.offset:
+  if plan.offset and plan.kind == "number":
     notes.append(
       f"{plan.offset!r} is subtracted before the rounding to float32"
     )
@@ -219,6 +233,34 @@ def _describe_category(
       "a category of their own"
     )
   return notes
+
+
+def describe_gaps(
+  plans: Sequence[ColumnPlan], tables: Iterable[RawTable]
+) -> list[str]:
+  """Returns notes on columns with missing cells in held out rows alone.
+
+  Args:
+    plans: of the columns, without an indicator where train has no such cell.
+    tables: all rows.
+  """
+  counts = {plan: 0 for plan in plans if not plan.indicator}
+  for table in tables:
+    for plan in counts:
+      missing = missing_cells(plan, table.columns[plan.name])
+      counts[plan] += int(missing.sum())
+  how = {"category": "without a category"}
+  return _one_line_each(
+    [
+      (
+        plan.name,
+        f"{count:,} cells of held out rows are missing, "
+        f"{how.get(plan.kind, 'imputed by the median')}",
+      )
+      for plan, count in counts.items()
+      if count
+    ]
+  )
 
 
 def scaled(plans: Sequence[ColumnPlan]) -> np.ndarray:

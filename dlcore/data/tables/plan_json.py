@@ -46,22 +46,15 @@ def _column(entry: Mapping[str, Any]) -> ColumnPlan:
   return plan
 
 
-def flag(value: Any) -> bool:
-  """Returns a boolean."""
-  if not isinstance(value, bool):
-    raise TypeError
-  return value
-
-
 _PARSERS: dict[str, Callable[[Any], Any]] = {
   "name": json_fields.text,
   "kind": json_fields.text,
   "format": json_fields.text,
-  "required": flag,
+  "required": json_fields.flag,
   "fill": json_fields.number,
-  "indicator": flag,
+  "indicator": json_fields.flag,
   "offset": json_fields.number,
   "parts": json_fields.names,
   "categories": json_fields.names,
-  "other": flag,
+  "other": json_fields.flag,
 }

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlcore.data.tables.csv_text import MAX_COLUMNS, number
+from dlcore.data.tables.csv_text import number
 from dlcore.data.tables.encoding import FLOAT32_MAX, MAX_ERRORS, check_size
 from dlcore.errors import UserError
 
@@ -28,6 +28,9 @@ MISSING_CELLS = frozenset(
 )  # fmt: skip
 """Cells without a value: those of `pandas.read_csv`, and "NaT", "?", "-", "--"
 and ".", which other programs write."""
+
+MAX_COLUMNS = 1 << 17
+"""Columns of a table."""
 
 CHUNK_CELLS = 1 << 20
 """Cells of a chunk of rows."""
@@ -106,7 +109,7 @@ def build_table(path: object, chunks: Iterable[Chunk]) -> RawTable:
   """Returns the table of all chunks.
 
   Raises:
-    UserError: there are more than 65,536 columns, 2^27 cells or a million
+    UserError: there are more than 2^17 columns, 2^27 cells or a million
       malformed rows.
   """
   builders: dict[str, _Builder] = {}

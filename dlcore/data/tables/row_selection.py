@@ -12,7 +12,7 @@ from dlcore.data.source import hash_rows
 from dlcore.data.split_checks import compare_classes
 from dlcore.data.tables.plan_fitting import Typed, fit
 from dlcore.data.tables.raw_columns import RawTable
-from dlcore.data.tables.table_plan import ColumnPlan, bad_rows
+from dlcore.data.tables.table_plan import ColumnPlan, bad_rows, missing_reason
 from dlcore.data.tables.table_settings import TableSettings
 from dlcore.data.tables.target_column import Target, encode_target
 from dlcore.errors import UserError, nearest
@@ -51,10 +51,14 @@ def check_present(table: RawTable, names: Iterable[str]) -> None:
   """
   for name in names:
     if name not in table.columns:
+      known = ", ".join(table.columns)
+      hint = nearest(str(name), table.columns)[:400]
+      if len(table.columns) == 1 and len(known.split()) > 1:
+        hint = "separate the columns by commas, semicolons, tabs or |"
       raise UserError(
         f"expected a column {name!r} in {table.path}",
-        f"got the columns {', '.join(table.columns)}"[:400],
-        nearest(str(name), table.columns)[:400],
+        f"got the columns {known}"[:400],
+        hint,
       )
 
 
@@ -80,7 +84,14 @@ def input_columns(table: RawTable, settings: TableSettings) -> list[str]:
   apart = {*used, *settings.exclude} - {rule.time} | set(targets)
   names = [name for name in table.columns if name not in apart]
   names = list(settings.columns) or names
-  if not names or apart & set(selected) or set(settings.categorical) - {*names}:
+  if not names:
+    raise UserError(
+      f"expected columns other than {', '.join(map(repr, apart))} in "
+      f"{table.path}",
+      f"got {', '.join(table.columns)}"[:400],
+      "add input columns",
+    )
+  if apart & set(selected) or set(settings.categorical) - {*names}:
     raise UserError(
       "expected columns without the target, and categorical among them",
       f"got target={', '.join(targets)!r}, columns={tuple(names)[:20]}, "
@@ -116,7 +127,7 @@ def select_rows(
     malformed += [(f"{file}:{line}", why) for line, why in table.errors]
     values, has_target, unknown = encode_target(target, table.columns)
     weight, has_weight = _weights(table, settings.weight)
-    reasons = dict.fromkeys(np.flatnonzero(~has_target).tolist(), "no target")
+    reasons = _without_target(target, table, ~has_target)
     reasons |= dict.fromkeys(np.flatnonzero(~has_weight).tolist(), "no weight")
     reasons |= dict(bad_rows(required, table))
     listed = sorted(reasons)
@@ -137,6 +148,19 @@ def select_rows(
   if target.classes:
     compare_classes(classes)
   return parts, [*notes, *_report_missing(missing, settings.missing)]
+
+
+def _without_target(
+  target: Target, table: RawTable, mask: np.ndarray
+) -> dict[int, str]:
+  """Returns the rows of a mask, with the reason why one has no target."""
+  rows = np.flatnonzero(mask).tolist()
+  if len(target.names) > 1:
+    return dict.fromkeys(rows, "no target")
+  name = next(iter(target.names))
+  column = table.columns[name]
+  reasons = (missing_reason(name, "number", column, row) for row in rows)
+  return dict(zip(rows, (f"no target: {why}" for why in reasons), strict=True))
 
 
 def _required(

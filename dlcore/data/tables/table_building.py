@@ -13,7 +13,7 @@ from dlcore.data.source import Arrays, Splits
 from dlcore.data.split_plan import gather, name_examples
 from dlcore.data.tables import encoding
 from dlcore.data.tables.column_types import infer
-from dlcore.data.tables.plan_fitting import Typed, fit, scaled
+from dlcore.data.tables.plan_fitting import Typed, describe_gaps, fit, scaled
 from dlcore.data.tables.raw_columns import RawTable
 from dlcore.data.tables.row_division import divide
 from dlcore.data.tables.row_selection import (
@@ -78,6 +78,7 @@ def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
       f"got none: {bad_examples.shorten(of_columns, '; ')}",
       "name columns in categorical to use them in any case",
     )
+  of_columns += describe_gaps(plans, (part.table for part in parts.values()))
   values = parts["train"].target[rows]
   schema = _schema(plans, target, values, settings)
   files = [note for table in tables.values() for note in table.notes]

@@ -1,21 +1,24 @@
 """Loading of CSV files with a header line as training data."""
 
-import dataclasses
 import datetime
 import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from dlcore.data import bad_examples, cache
 from dlcore.data.source import Arrays, Splits, hash_rows
 from dlcore.data.split import make_splits, split_paths
-from dlcore.data.split_checks import compare_classes
 from dlcore.data.split_settings import SplitSettings
 from dlcore.data.tables import encoding
+from dlcore.data.tables.csv_columns import (
+  Split,
+  describe,
+  input_columns,
+  with_offsets,
+)
 from dlcore.data.tables.csv_text import (
   Table,
   check_columns,
@@ -23,8 +26,8 @@ from dlcore.data.tables.csv_text import (
   open_table,
   read_rows,
 )
-from dlcore.data.tables.table_schema import Column, TableSchema
-from dlcore.errors import UserError, check_choice, nearest
+from dlcore.data.tables.table_schema import TableSchema
+from dlcore.errors import check_choice
 
 TASKS = ("auto", "classification", "regression")
 
@@ -125,19 +128,6 @@ def table_csv(
   )
 
 
-class Split(NamedTuple):
-  """The selected columns of a file."""
-
-  table: Table
-
-  names: list[str]
-  """The input columns and the target."""
-
-  def rows(self):
-    """Returns an iterator over the rows."""
-    return read_rows(self.table, self.names)
-
-
 def _build(
   paths: Mapping[str, pathlib.Path],
   rule: SplitSettings,
@@ -153,11 +143,11 @@ def _build(
   tables = {name: open_table(file) for name, file in paths.items()}
   train = tables["train"]
   check_columns(train, list(filter(None, (rule.group, rule.time, rule.split))))
-  names = _input_columns(train, target, columns, categorical, rule)
+  names = input_columns(train, target, columns, categorical, rule)
   files = {
     name: Split(table, [*names, target]) for name, table in tables.items()
   }
-  schema, notes = _describe(files, categorical, task)
+  schema, notes = describe(files, categorical, task)
   encoders = [part.encoder for part in schema.encoding]
   encoders.append(
     encoding.category_encoder(schema.classes)
@@ -184,7 +174,7 @@ def _build(
   values = {name: part.values for name, part in encoded.items()}
   # A held out row may decide an offset, which changes no more than rounding.
   if shift:
-    schema = _with_offsets(schema, values["train"])
+    schema = with_offsets(schema, values["train"])
   parts = {name: _to_arrays(part, schema) for name, part in values.items()}
   lines = encoded["train"].lines
   return make_splits(
@@ -258,102 +248,3 @@ def _to_arrays(values: np.ndarray, schema: TableSchema) -> Arrays:
   target = values[:, -1] - (schema.target_offset or 0.0)
   dtype = np.int32 if schema.target == "label" else np.float32
   return {"features": features, schema.target: target.astype(dtype)}
-
-
-def _with_offsets(schema: TableSchema, values: np.ndarray) -> TableSchema:
-  """Returns `schema` with the offsets that the training rows need."""
-  offsets = []
-  for column, width in enumerate(schema.widths):
-    numeric = width is None
-    offset = encoding.offset(values[:, column]) if numeric else 0.0
-    offsets += [offset] * (width or 1)
-  target = 0.0 if schema.classes else encoding.offset(values[:, -1])
-  return dataclasses.replace(
-    schema,
-    offsets=tuple(offsets) if any(offsets) else None,
-    target_offset=target or None,
-  )
-
-
-def _describe(
-  files: Mapping[str, Split], categorical: Sequence[str], task: str
-) -> tuple[TableSchema, list[str]]:
-  """Returns the schema without statistics, and notes for the user.
-
-  Args:
-    files: of every split.
-    categorical: see `table_csv`.
-    task: likewise.
-  """
-  train = files["train"]
-  *names, target = train.names
-  chosen = set(categorical)
-  positions = [i for i, name in enumerate(names) if name in chosen]
-  *distinct, targets = encoding.distinct_values(train.rows(), [*positions, -1])
-  known, notes = {}, []
-  for position, cells in zip(positions, distinct, strict=True):
-    name = names[position]
-    known[name], equal = _categories(name, cells)
-    notes += equal
-  columns = tuple(Column(name, known.get(name)) for name in names)
-  features = tuple(name for column in columns for name in column.features)
-  schema = TableSchema(columns=features, encoding=columns, target="target")
-  if task == "regression" or (
-    task == "auto" and not encoding.are_classes(encoding.categories(targets))
-  ):
-    return schema, notes
-  classes, equal = _categories(target, targets)
-  replace = encoding.same_category(classes)
-  others = {
-    name: replace(*encoding.distinct_values(file.rows(), [-1]))
-    for name, file in files.items()
-    if name != "train"
-  }
-  missing = compare_classes({"train": classes, **others})
-  schema = dataclasses.replace(schema, target="label", classes=classes)
-  return schema, [*notes, *equal, *missing]
-
-
-def _categories(
-  column: str, distinct: set[str]
-) -> tuple[tuple[str, ...], list[str]]:
-  """Returns the categories of a column, and a note on cells of equal value."""
-  names = encoding.categories(distinct)
-  encoding.check_categories(column, len(names))
-  groups = encoding.equal_values(distinct)
-  if not groups:
-    return names, []
-  listed = bad_examples.shorten(
-    (" and ".join(map(repr, group)) for group in groups), "; "
-  )
-  apart = (
-    "are different, as others are text"
-    if len(names) == len(distinct)
-    else "count as one"
-  )
-  return names, [f"equal numbers in {column!r} {apart}: {listed}"]
-
-
-def _input_columns(
-  table: Table,
-  target: str,
-  columns: Sequence[str],
-  categorical: Sequence[str],
-  rule: SplitSettings,
-) -> list[str]:
-  """Returns the names of the input columns."""
-  if not target:
-    raise UserError(
-      "expected target to name the column to predict",
-      "got nothing",
-      nearest("", table.header),
-    )
-  check_columns(table, [target, *columns, *categorical])
-  others = {target, rule.group, rule.time, rule.split}
-  names = list(columns) or [name for name in table.header if name not in others]
-  if not names or target in names or set(categorical) - set(names):
-    raise UserError(
-      "expected columns without the target, and categorical among them",
-      f"got {target=}, columns={tuple(names)}, {categorical=}",
-    )
-  return names

@@ -69,8 +69,9 @@ def table_file(
     categorical: columns whose numbers or texts are categories in any case.
     weight: column of the weights of rows in the loss and the metrics.
     task: `"classification"`, `"regression"`, `"multilabel"` or `"auto"`, which
-      is classification if the target contains text or at most 20 different
-      integers, and multilabel if its texts are lists such as "a;b".
+      is classification if the target contains text, or at most 20 different
+      integers that occur at least twice on average, and multilabel if its texts
+      are lists such as "a;b".
     target_transform: `"log"` learns the logarithm of a number, `"none"` the
       number. `"auto"` is the logarithm of positive numbers with a skewness
       above 1 that it at least halves.

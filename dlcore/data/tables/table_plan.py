@@ -8,7 +8,7 @@ import numpy as np
 from dlcore.data.tables import date_text
 from dlcore.data.tables.column_types import ColumnType, to_names, to_numbers
 from dlcore.data.tables.encoding import check_size
-from dlcore.data.tables.raw_columns import RawColumn, RawTable
+from dlcore.data.tables.raw_columns import INFINITE, RawColumn, RawTable
 
 KINDS = ("number", "date", "category")
 
@@ -89,16 +89,19 @@ def bad_rows(
     if plan.required:
       column = table.columns[plan.name]
       for row in np.flatnonzero(missing_cells(plan, column)).tolist():
-        reasons.setdefault(row, []).append(_reason(plan, column, row))
+        reason = missing_reason(plan.name, plan.kind, column, row)
+        reasons.setdefault(row, []).append(reason)
   for row in sorted(reasons):
     yield row, "; ".join(reasons[row][:3])
 
 
-def _reason(plan: ColumnPlan, column: RawColumn, row: int) -> str:
+def missing_reason(name: str, kind: str, column: RawColumn, row: int) -> str:
+  """Returns why a cell has no value of the kind of its column."""
   code = column.codes[row]
-  cell = repr(column.texts[code][:60]) if code >= 0 else "an empty cell"
-  kind = f", not a {plan.kind}," if code >= 0 else ""
-  return f"{cell}{kind} in column {plan.name!r}"
+  cell = "a number beyond float32" if code == INFINITE else "an empty cell"
+  if code >= 0:
+    cell = f"{column.texts[code][:60]!r}, not a {kind},"
+  return f"{cell} in column {name!r}"
 
 
 def encode_table(

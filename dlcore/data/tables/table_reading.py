@@ -27,7 +27,7 @@ def read_planned(
   Raises:
     UserError: the file is missing or malformed, or lacks a column.
   """
-  chunks, _, _ = open_chunks(path, rows)
+  chunks, _, _ = open_chunks(path, rows, [plan.name for plan in plans])
   for chunk in chunks:
     yield _encode(path, chunk, plans, array)
 

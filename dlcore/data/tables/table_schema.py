@@ -12,7 +12,6 @@ from dlcore.data import bad_examples, json_fields
 from dlcore.data.info import (
   DataInfo,
   Inputs,
-  Normalization,
   ReadBatch,
   Schema,
 )
@@ -24,7 +23,7 @@ from dlcore.data.tables.encoding import (
   number_encoder,
   to_features,
 )
-from dlcore.data.tables.plan_json import flag, plan_from_json, plan_to_json
+from dlcore.data.tables.plan_json import plan_from_json, plan_to_json
 from dlcore.data.tables.table_plan import ColumnPlan
 from dlcore.data.tables.table_reading import (
   column_cells,
@@ -32,11 +31,6 @@ from dlcore.data.tables.table_reading import (
   read_planned,
 )
 from dlcore.errors import UserError
-
-TRANSFORMS = ("none", "log")
-
-_ADDED = ("plan", "multilabel", "target_transform")
-"""Fields that files written before they were added lack."""
 
 
 class Column(NamedTuple):
@@ -60,12 +54,6 @@ class Column(NamedTuple):
     if self.categories is None:
       return number_encoder
     return category_encoder(self.categories)
-
-
-def _transform(value: Any) -> str:
-  if value not in TRANSFORMS:
-    raise ValueError
-  return value
 
 
 def _columns(value: Any) -> tuple[Column, ...]:
@@ -93,9 +81,6 @@ class TableSchema(Schema):
     "encoding": _columns,
     "offsets": json_fields.numbers,
     "plan": plan_from_json,
-    "multilabel": flag,
-    "target_transform": _transform,
-    "transformed_normalization": json_fields.target_statistics,
   }
 
   input: str = "features"
@@ -112,16 +97,6 @@ class TableSchema(Schema):
 
   plan: tuple[ColumnPlan, ...] = ()
   """Encoding of typed columns, in place of `encoding` and `offsets`."""
-
-  multilabel: bool = False
-  """Whether the target is float32 `[N, C]`, 1 for each class of an example."""
-
-  target_transform: str = "none"
-  """"log" if a regression learns the logarithm of its target. The array is in
-  the target's own units."""
-
-  transformed_normalization: Normalization | None = None
-  """Mean and standard deviation of the transformed target of train."""
 
   @property
   def file_columns(self) -> tuple[Column, ...]:
@@ -208,8 +183,6 @@ class TableSchema(Schema):
     planned = sum(len(part.features) for part in self.plan)
     if self.plan and planned != shape[0]:
       raise ValueError(f"plan={planned} of {shape[0]} features")
-    if self.target_transform != "none" and not self.transformed_normalization:
-      raise ValueError(f"target_transform={self.target_transform!r} alone")
     if self.offsets is not None and len(self.offsets) != shape[0]:
       raise ValueError(f"offsets={len(self.offsets)} of {shape[0]} features")
 
@@ -224,12 +197,8 @@ class TableSchema(Schema):
       }
       for column in self.encoding
     ]
-    content = {**super().to_json(), "encoding": entries}
-    content["plan"] = plan_to_json(self.plan)
-    for name in _ADDED:
-      if getattr(self, name) == getattr(type(self), name):
-        content.pop(name, None)
-    return content
+    plan = plan_to_json(self.plan)
+    return {**super().to_json(), "encoding": entries, "plan": plan}
 
 
 def read_table(

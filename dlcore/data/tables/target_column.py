@@ -54,25 +54,26 @@ def infer_target(
     column: its cells in the training file.
     found: its type.
     task: "classification", "regression", "multilabel" or "auto". This is
-      regression for numbers other than at most 20 different integers,
-      multilabel for text with separators, and classification otherwise.
+      regression for numbers other than at most 20 different integers that
+      occur at least twice on average, multilabel for text with separators, and
+      classification otherwise.
 
   Raises:
-    UserError: the cells do not fit the task, or nearly every row has a class
-      of its own.
+    UserError: the cells do not fit the task, or this is inferred and nearly
+      every row has a class of its own.
   """
   if found.kind == "empty":
     raise UserError(
       f"expected values in the target {name!r}", "got empty cells only"
     )
   if column.overflow:
-    _refuse(name, column, found)
-  reason = ""
+    raise _unfit(name, column, found)
+  reason, chosen = "", task != "auto"
   if task == "auto":
     task, reason = _infer_task(column, found)
   if task == "regression":
     if found.kind != "number" or found.format == "boolean":
-      _refuse(name, column, found)
+      raise _unfit(name, column, found, "numbers", 'set task="classification"')
     return Target((name,), task, (found,), reason=reason)
   if task == LABELS_TASK:
     separator = _separator(column.texts) or SEPARATORS[0]
@@ -82,8 +83,9 @@ def infer_target(
   else:
     separator, classes = "", to_names(column)[1]
     rows = int((~column.missing).sum())
-    if len(classes) > MAX_INTEGER_CLASSES and 2 * len(classes) > rows:
-      _refuse(name, column, found)
+    repeats = 2 * len(classes) <= max(rows, 2 * MAX_INTEGER_CLASSES)
+    if not repeats and not chosen:
+      raise _unfit(name, column, found)
   check_categories(name, len(classes))
   return Target((name,), task, (found,), classes, separator, reason)
 
@@ -99,6 +101,7 @@ def infer_targets(
   for name, column in columns.items():
     number = types[name].kind == "number"
     values = to_numbers(column, types[name]) if number else column.values
+    values = values[~column.missing]
     if not number or not np.isin(values, (0.0, 1.0)).all():
       shown = ", ".join(to_names(column)[1][:5]) or "empty cells"
       raise UserError(
@@ -120,10 +123,12 @@ def infer_targets(
 def _infer_task(column: RawColumn, found: ColumnType) -> tuple[str, str]:
   """Returns the task, and the reason for a note."""
   if found.kind == "number" and found.format != "boolean":
-    values = to_numbers(column, found)
-    values = np.unique(values[~np.isnan(values)])
+    known = to_numbers(column, found)
+    known = known[~np.isnan(known)]
+    values = np.unique(known)
     integers = bool((values == np.floor(values)).all())
-    if len(values) > MAX_INTEGER_CLASSES or not integers:
+    most = min(MAX_INTEGER_CLASSES, len(known) // 2)
+    if len(values) > most or not integers:
       return "regression", f"{len(values):,} different numbers"
     return "classification", f"{len(values)} different integers"
   if _separator(column.texts, SEPARATORS[:2]):
@@ -132,17 +137,24 @@ def _infer_task(column: RawColumn, found: ColumnType) -> tuple[str, str]:
   return "classification", f"{count:,} different texts"
 
 
-def _refuse(name: str, column: RawColumn, found: ColumnType) -> None:
+def _unfit(
+  name: str,
+  column: RawColumn,
+  found: ColumnType,
+  expected: str = "numbers, or classes that repeat,",
+  remedy: str = 'choose another target, or set task="classification"',
+) -> UserError:
+  """Returns the error for a target whose cells do not fit the task."""
   kinds = {"number": "numbers", "date": "dates", "text": "texts"}
   kind = "booleans" if found.format == "boolean" else kinds[found.kind]
   shown = ", ".join(repr(text[:40]) for text in column.texts[:3])
   distinct = len(to_names(column)[1])
   rows = int((~column.missing).sum())
   example = f", such as {shown}" if shown else ""
-  raise UserError(
-    f"expected classes or numbers in the target {name!r}",
+  return UserError(
+    f"expected {expected} in the target {name!r}",
     f"got {distinct:,} different {kind} in {rows:,} rows{example}",
-    'choose another target, or set task to "classification" or "regression"',
+    remedy,
   )
 
 

@@ -1,5 +1,6 @@
 """Lines of text files, plain or compressed with gzip, within bounds."""
 
+import codecs
 import gzip
 import io
 import pathlib
@@ -14,7 +15,9 @@ MAX_CHARACTERS = 1 << 35
 
 
 def read_lines(path: pathlib.Path, limit: int) -> Iterator[str]:
-  """Yields the lines of a UTF-8 file; quoted line breaks become newlines.
+  """Yields the lines of a text file; quoted line breaks become newlines.
+
+  It is UTF-8, or UTF-16 if it begins with the byte order mark of that.
 
   Args:
     path: a text file; one whose name ends in ".gz" is decompressed.
@@ -22,8 +25,8 @@ def read_lines(path: pathlib.Path, limit: int) -> Iterator[str]:
       has `limit + 1` characters.
 
   Raises:
-    UserError: the file is unreadable, damaged, not UTF-8 or expands to more
-      than 2^35 characters.
+    UserError: the file is unreadable, damaged, of another encoding or expands
+      to more than 2^35 characters.
   """
   total = 0
   try:
@@ -45,13 +48,18 @@ def read_lines(path: pathlib.Path, limit: int) -> Iterator[str]:
     raise UserError(
       f"expected a readable file at {path}", f"got: {error.strerror or error}"
     ) from error
-  except UnicodeDecodeError as error:
+  except UnicodeError as error:
     raise UserError(
-      f"expected UTF-8 text in {path}", f"got {error}", "save it as UTF-8"
+      f"expected UTF-8 text in {path}",
+      f"got {error}",
+      'save it as UTF-8, which Excel names "CSV UTF-8"',
     ) from error
 
 
 def _open(path: pathlib.Path) -> IO[str]:
-  if path.suffix.lower() != ".gz":
-    return path.open(encoding="utf-8-sig")
-  return io.TextIOWrapper(gzip.GzipFile(path), encoding="utf-8-sig")
+  compressed = path.suffix.lower() == ".gz"
+  file = (
+    io.BufferedReader(gzip.GzipFile(path)) if compressed else path.open("rb")
+  )
+  marked = file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+  return io.TextIOWrapper(file, encoding="utf-16" if marked else "utf-8-sig")
