@@ -10,9 +10,12 @@ such folders, or a table of file names and labels: see `data.image_folder`.
 Size, augmentation, network and number of steps follow from the number and the
 sizes of the images and a budget of minutes, by default 3: `plan`, a pure
 function of what is in the headers of the files. Its decision is part of
-config.json. The budget holds for two cores of AMD EPYC (AVX-512). It is counted
-in FLOPs, so that a run makes the same steps on every machine. A setting on the
-command line prevails.
+config.json. A run takes at most that long, the first reading of the files
+included, on two cores of AMD EPYC (AVX-512), and makes the same steps on every
+machine. A setting on the command line prevails.
+
+Color images are mirrored at random. Where left and right differ, as in
+characters, set --config.data.augment.flip=False.
 
 `:pretrained` fine-tunes a ResNet-18 with published weights (hf:, which needs
 the extra `hub`), or those in --config.init.source=PATH. Where the budget is
@@ -33,25 +36,37 @@ from dlcore.errors import UserError
 
 MINUTES = 3.0
 
-START_SECONDS = 15.0
-"""Start, compilation, evaluations and the report."""
+START_SECONDS = 25.0
+"""Start, compilation and the report."""
 
-FLOPS_PER_SECOND = 60e9
-"""Of these networks and their augmentation on two cores."""
+LEAST_SHARE = 0.25
+"""Of the budget, for steps and evaluations even if reading takes the rest."""
+
+FLOPS_PER_SECOND = 160e9
+"""Of convolutions and their gradients on two cores."""
+
+VALUE_SECONDS = 0.4e-9
+"""For each output of a convolution: pooling, batch norm, activation."""
+
+PIXEL_SECONDS = 40e-9
+"""The augmentation of a pixel."""
 
 STEP_SECONDS = 4e-3
 """The least time of a step."""
 
+FILE_SECONDS, STORED_PIXEL_SECONDS = 0.3e-3, 5e-9
+"""To open a file, and to decode a pixel of it."""
+
+EVALUATIONS = 20
+
 SIZES = (224, 192, 160, 128, 96, 80, 64, 48, 32)
 """Rows and columns that are chosen if the budget does not suffice for more."""
 
-EPOCHS = (6, 100)
-"""Least and largest number of epochs."""
-
-EXAMPLES = 40_000
-"""Images of all epochs for which few images get more than the least epochs.
+LEAST_EPOCHS, MANY_EPOCHS, MOST_EPOCHS = 6, 100, 400
+EXAMPLES = 30_000
+"""Few images get more than the least epochs, until `EXAMPLES` have been seen.
 Where the budget does not suffice, the network becomes narrower, then the images
-smaller."""
+smaller. More than `MANY_EPOCHS` are for those who have not seen as many."""
 
 WIDTHS = (32, 24, 16)
 """Channels of the first stage of the network; each further one has twice."""
@@ -61,9 +76,6 @@ PLANNED = {"data.batch_size": 32, "training.epochs": 30.0}
 
 SMALL = 1000
 """Images below which few are held out: their loss chooses the checkpoint."""
-
-PHOTO = 96
-"""Shorter side of the files from which images count as photos."""
 
 PUBLISHED = 128
 """Least rows and columns for published weights, which had 224."""
@@ -119,7 +131,7 @@ def plan(config, variant):
     return {}  # Loading reports a missing path.
   minutes, pretrained = parse_variant(variant)
   images = summarize_images(data)
-  leaves = decide(images, config, 60 * minutes - START_SECONDS, pretrained)
+  leaves = decide(images, config, 60 * minutes, pretrained)
   logging.getLogger("dlcore").info(
     "%d training images of %s, %d classes: %s", images.size,
     "x".join(map(str, images.shape)), images.num_classes,
@@ -134,45 +146,84 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
   Args:
     images: numbers and sizes.
     config: the complete config, with the overrides of the command line.
-    seconds: for the training steps, on two cores.
+    seconds: of the whole run, on two cores.
     pretrained: whether the run begins with published weights.
   """
   batch_size = choose_batch_size(images, config)
   leaves = {"data.batch_size": batch_size}
-
-  def count_epochs(shape, width, passes):
-    flops = passes * forward_flops(images, shape, config, width)
-    step = max(batch_size * flops / FLOPS_PER_SECOND, STEP_SECONDS)
-    return seconds * batch_size / (step * max(images.size, 1))
-
-  least = min(max(EPOCHS[0], EXAMPLES / max(images.size, 1)), EPOCHS[1])
+  reading = images.num_files * read_seconds(images)
+  seconds = max(seconds - START_SECONDS - reading, LEAST_SHARE * seconds)
+  least, most = bound_epochs(images.size)
   shapes = candidate_shapes(images, config, PUBLISHED * pretrained)
   for shape, width in itertools.product(shapes, WIDTHS):
-    epochs = count_epochs(shape, width, passes=3)
+    count = functools.partial(
+      count_epochs, images, config, shape, width, batch_size, seconds
+    )
+    epochs = count()
     if epochs < least and pretrained:
       leaves["optim.freeze"] = ALL_BUT_HEAD
-      epochs = count_epochs(shape, width, passes=1)
+      epochs = count(frozen=True)
     if epochs >= least:
       break
   if shape != images.shape:
     leaves["data.image_size"] = shape[0]
   if config["training"]["epochs"] == PLANNED["training.epochs"]:
-    leaves["training.epochs"] = round(min(epochs, EPOCHS[1]), 2)
+    leaves["training.epochs"] = round(min(max(epochs, 0.01), most), 2)
   epochs = leaves.get("training.epochs", config["training"]["epochs"])
   steps = config["training"]["steps"] or epochs * images.size / batch_size
   leaves["training.ema"] = round(min(max(0.5, 1 - 20 / steps), 0.999), 4)
-  leaves["training.eval_every"] = max(1, int(steps / 20))
+  leaves["training.eval_every"] = max(1, int(steps / EVALUATIONS))
   if images.task != "classification":
     leaves["task.name"] = images.task
   if images.task != "classification" or images.size < SMALL:
     leaves["training.best_by"] = "-loss"
   sections = {
     "model": choose_network(shape, config, width),
-    "data.augment": choose_augmentation(images, shape),
+    "data.augment": choose_augmentation(shape),
   }
   for section, values in sections.items():
     leaves |= {f"{section}.{key}": value for key, value in values.items()}
   return leaves
+
+
+def bound_epochs(size):
+  """Returns the least and the largest number of epochs over `size` images."""
+  wanted = EXAMPLES / max(size, 1)
+  least = min(max(LEAST_EPOCHS, wanted), MOST_EPOCHS)
+  return least, max(MANY_EPOCHS, least)
+
+
+def count_epochs(
+  images, config, shape, width, batch_size, seconds, frozen=False
+):
+  """Returns the number of epochs for which `seconds` suffice.
+
+  Args:
+    images: numbers and sizes of the images.
+    config: the complete config.
+    shape: rows, columns and channels after the conversion.
+    width: channels of the first stage.
+    batch_size: images of a step.
+    seconds: of steps and evaluations.
+    frozen: whether only the output layer is trained.
+  """
+  forward = forward_seconds(images, shape, config, width)
+  read = 0.0
+  if images.num_files * math.prod(shape) > config["data"]["in_memory_limit"]:
+    read = read_seconds(images)
+  example = (1 if frozen else 3) * forward + read
+  example += PIXEL_SECONDS * shape[0] * shape[1]
+  step = max(batch_size * example, STEP_SECONDS)
+  test_size = images.num_files - images.size - images.valid_size
+  evaluated = (EVALUATIONS + 1) * images.valid_size + test_size
+  seconds -= evaluated * (forward + read)
+  return seconds * batch_size / (step * max(images.size, 1))
+
+
+def read_seconds(images):
+  """Returns the time to read a file of average size."""
+  pixels = images.stored_pixels / max(images.num_files, 1)
+  return FILE_SECONDS + STORED_PIXEL_SECONDS * pixels
 
 
 def choose_batch_size(images, config):
@@ -209,10 +260,10 @@ def choose_network(shape, config, width):
   return {"stages": tuple(stages)}
 
 
-def choose_augmentation(images, shape):
-  """Returns what photos bear, or, of drawings and digits, small moves."""
+def choose_augmentation(shape):
+  """Returns what color images bear, or, of digits and drawings, small moves."""
   side = min(shape[:2])
-  if shape[2] == 3 and images.stored_size >= PHOTO:
+  if shape[2] == 3 and side > 4:
     return {
       "flip": True, "resized_crop": 0.4, "brightness": 0.2, "contrast": 0.2
     }  # fmt: skip
@@ -220,25 +271,31 @@ def choose_augmentation(images, shape):
           "scale": 0.15}  # fmt: skip
 
 
-def forward_flops(images, shape, config, width):
-  """Returns the operations of a forward pass of one image [Y, X, C]."""
+def forward_seconds(images, shape, config, width):
+  """Returns the time of a forward pass of one image [Y, X, C]."""
   if stages := choose_network(shape, config, width).get("stages"):
-    return convolution_flops(stages, shape, config["model"]["kernel_size"])
+    flops, values = count_operations(
+      stages, shape, config["model"]["kernel_size"]
+    )
+    return flops / FLOPS_PER_SECOND + values * VALUE_SECONDS
   pixels = shape[0] * shape[1] / (images.shape[0] * images.shape[1])
   model = tuple(config["model"].items())
-  return pixels * model_flops(model, images.shape, images.num_classes)
+  flops = pixels * model_flops(model, images.shape, images.num_classes)
+  return flops / FLOPS_PER_SECOND
 
 
-def convolution_flops(stages, shape, kernel_size):
-  """Returns the operations of the convolutions of the CNN."""
+def count_operations(stages, shape, kernel_size):
+  """Returns the FLOPs and the outputs of the convolutions of the CNN."""
   height, width, channels = shape
-  total = 0
+  flops = values = 0
   for stage in stages:
     for features in stage:
-      total += 2 * height * width * kernel_size**2 * channels * features
+      outputs = height * width * features
+      flops += 2 * outputs * kernel_size**2 * channels
+      values += outputs
       channels = features
     height, width = height // 2, width // 2
-  return total
+  return flops, values
 
 
 @functools.cache
