@@ -22,42 +22,23 @@ the extra `hub`), or those in --config.init.source=PATH. Where the budget is
 short, only the output layer is trained.
 """
 
-import functools
 import itertools
 import logging
 import math
 import re
 
-import jax
-
-from dlcore import experiment, models
+from dlcore import experiment
 from dlcore.data.images.image_summary import ImageSummary, summarize_images
 from dlcore.errors import UserError
+from dlcore.experiment import image_run_time as run_time
 
 MINUTES = 3.0
-
-START_SECONDS = 25.0
-"""Start, compilation and the report."""
 
 LEAST_SHARE = 0.25
 """Of the budget, for steps and evaluations even if reading takes the rest."""
 
-FLOPS_PER_SECOND = 160e9
-"""Of convolutions and their gradients on two cores."""
-
-VALUE_SECONDS = 0.4e-9
-"""For each output of a convolution: pooling, batch norm, activation."""
-
-PIXEL_SECONDS = 40e-9
-"""The augmentation of a pixel."""
-
-STEP_SECONDS = 4e-3
-"""The least time of a step."""
-
-FILE_SECONDS, STORED_PIXEL_SECONDS = 0.3e-3, 5e-9
-"""To open a file, and to decode a pixel of it."""
-
 EVALUATIONS = 20
+"""Of the validation split, in a run."""
 
 SIZES = (224, 192, 160, 128, 96, 80, 64, 48, 32)
 """Rows and columns that are chosen if the budget does not suffice for more."""
@@ -112,7 +93,7 @@ def parse_variant(variant):
   minutes, pretrained = MINUTES, False
   for word in filter(None, variant.split("-")):
     match = re.fullmatch(r"(\d{1,5}(?:\.\d+)?)min", word)
-    if match and 60 * float(match[1]) > START_SECONDS:
+    if match and 60 * float(match[1]) > run_time.START_SECONDS:
       minutes = float(match[1])
     elif word == "pretrained":
       pretrained = True
@@ -131,6 +112,8 @@ def plan(config, variant):
     return {}  # Loading reports a missing path.
   minutes, pretrained = parse_variant(variant)
   images = summarize_images(data)
+  if not images.size:
+    return {}  # Likewise.
   leaves = decide(images, config, 60 * minutes, pretrained)
   logging.getLogger("dlcore").info(
     "%d training images of %s, %d classes: %s", images.size,
@@ -150,25 +133,16 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
     pretrained: whether the run begins with published weights.
   """
   batch_size = choose_batch_size(images, config)
+  shape, width, frozen, epochs = choose_size(
+    images, config, batch_size, seconds, pretrained
+  )
   leaves = {"data.batch_size": batch_size}
-  reading = images.num_files * read_seconds(images)
-  seconds = max(seconds - START_SECONDS - reading, LEAST_SHARE * seconds)
-  least, most = bound_epochs(images.size)
-  shapes = candidate_shapes(images, config, PUBLISHED * pretrained)
-  for shape, width in itertools.product(shapes, WIDTHS):
-    count = functools.partial(
-      count_epochs, images, config, shape, width, batch_size, seconds
-    )
-    epochs = count()
-    if epochs < least and pretrained:
-      leaves["optim.freeze"] = ALL_BUT_HEAD
-      epochs = count(frozen=True)
-    if epochs >= least:
-      break
+  if frozen:
+    leaves["optim.freeze"] = ALL_BUT_HEAD
   if shape != images.shape:
     leaves["data.image_size"] = shape[0]
   if config["training"]["epochs"] == PLANNED["training.epochs"]:
-    leaves["training.epochs"] = round(min(max(epochs, 0.01), most), 2)
+    leaves["training.epochs"] = round(epochs, 2)
   epochs = leaves.get("training.epochs", config["training"]["epochs"])
   steps = config["training"]["steps"] or epochs * images.size / batch_size
   leaves["training.ema"] = round(min(max(0.5, 1 - 20 / steps), 0.999), 4)
@@ -186,44 +160,33 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
   return leaves
 
 
-def bound_epochs(size):
-  """Returns the least and the largest number of epochs over `size` images."""
-  wanted = EXAMPLES / max(size, 1)
-  least = min(max(LEAST_EPOCHS, wanted), MOST_EPOCHS)
-  return least, max(MANY_EPOCHS, least)
+def choose_size(images, config, batch_size, seconds, pretrained):
+  """Returns shape and width, whether to freeze, and the number of epochs.
 
-
-def count_epochs(
-  images, config, shape, width, batch_size, seconds, frozen=False
-):
-  """Returns the number of epochs for which `seconds` suffice.
-
-  Args:
-    images: numbers and sizes of the images.
-    config: the complete config.
-    shape: rows, columns and channels after the conversion.
-    width: channels of the first stage.
-    batch_size: images of a step.
-    seconds: of steps and evaluations.
-    frozen: whether only the output layer is trained.
+  They are the first of the candidates with the least number of epochs.
   """
-  forward = forward_seconds(images, shape, config, width)
-  read = 0.0
-  if images.num_files * math.prod(shape) > config["data"]["in_memory_limit"]:
-    read = read_seconds(images)
-  example = (1 if frozen else 3) * forward + read
-  example += PIXEL_SECONDS * shape[0] * shape[1]
-  step = max(batch_size * example, STEP_SECONDS)
-  test_size = images.num_files - images.size - images.valid_size
-  evaluated = (EVALUATIONS + 1) * images.valid_size + test_size
-  seconds -= evaluated * (forward + read)
-  return seconds * batch_size / (step * max(images.size, 1))
-
-
-def read_seconds(images):
-  """Returns the time to read a file of average size."""
-  pixels = images.stored_pixels / max(images.num_files, 1)
-  return FILE_SECONDS + STORED_PIXEL_SECONDS * pixels
+  reading = images.num_files * run_time.read_seconds(images)
+  seconds = max(
+    seconds - run_time.START_SECONDS - reading, LEAST_SHARE * seconds
+  )
+  wanted = EXAMPLES / images.size
+  least = min(max(LEAST_EPOCHS, wanted), MOST_EPOCHS)
+  shapes = candidate_shapes(images, config, PUBLISHED * pretrained)
+  candidates = itertools.product(
+    shapes, WIDTHS, (False, True) if pretrained else (False,)
+  )
+  for shape, width, frozen in candidates:
+    size = images.num_files * math.prod(shape)
+    epochs = run_time.count_epochs(
+      images, shape, batch_size=batch_size, seconds=seconds,
+      forward=forward_seconds(images, shape, config, width),
+      evaluations=EVALUATIONS, frozen=frozen,
+      streamed=size > config["data"]["in_memory_limit"],
+    )  # fmt: skip
+    if epochs >= least:
+      break
+  epochs = min(max(epochs, 0.01), max(MANY_EPOCHS, least))
+  return shape, width, frozen, epochs
 
 
 def choose_batch_size(images, config):
@@ -273,33 +236,10 @@ def choose_augmentation(shape):
 
 def forward_seconds(images, shape, config, width):
   """Returns the time of a forward pass of one image [Y, X, C]."""
+  model = config["model"]
   if stages := choose_network(shape, config, width).get("stages"):
-    flops, values = count_operations(
-      stages, shape, config["model"]["kernel_size"]
-    )
-    return flops / FLOPS_PER_SECOND + values * VALUE_SECONDS
+    return run_time.cnn_seconds(stages, model["kernel_size"], shape)
   pixels = shape[0] * shape[1] / (images.shape[0] * images.shape[1])
-  model = tuple(config["model"].items())
-  flops = pixels * model_flops(model, images.shape, images.num_classes)
-  return flops / FLOPS_PER_SECOND
-
-
-def count_operations(stages, shape, kernel_size):
-  """Returns the FLOPs and the outputs of the convolutions of the CNN."""
-  height, width, channels = shape
-  flops = values = 0
-  for stage in stages:
-    for features in stage:
-      outputs = height * width * features
-      flops += 2 * outputs * kernel_size**2 * channels
-      values += outputs
-      channels = features
-    height, width = height // 2, width // 2
-  return flops, values
-
-
-@functools.cache
-def model_flops(settings, shape, num_classes):
-  """Returns the operations of a forward pass of a model."""
-  model = models.create(**dict(settings), num_classes=max(num_classes, 1))
-  return models.flops(model, jax.ShapeDtypeStruct((1, *shape), "float32"))
+  return pixels * run_time.model_seconds(
+    tuple(model.items()), max(images.num_classes, 1), images.shape
+  )
