@@ -39,7 +39,7 @@ def _seconds(images, leaves):
   batch_size = leaves["data.batch_size"]
   example = 3 * forward + image_run_time.PIXEL_SECONDS * shape[0] * shape[1]
   steps = leaves["training.epochs"] * images.size / batch_size
-  step = max(batch_size * example, image_run_time.STEP_SECONDS)
+  step = batch_size * example + image_run_time.STEP_SECONDS
   evaluations = steps // leaves["training.eval_every"]
   test_size = images.num_files - images.size - images.valid_size
   evaluated = (1 + evaluations) * images.valid_size + test_size
