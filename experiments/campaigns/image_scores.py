@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -216,6 +217,7 @@ def load_splits(folder: Folder, images: Path) -> list[data.Splits]:
 
 def linear_score(splits: data.Splits) -> float:
   """Returns the test accuracy of a logistic regression on the pixels."""
+  from sklearn.exceptions import ConvergenceWarning
   from sklearn.linear_model import LogisticRegression
   from sklearn.model_selection import train_test_split
 
@@ -223,7 +225,11 @@ def linear_score(splits: data.Splits) -> float:
   (pixels, labels), test = map(_pixels, (splits.train, splits.test))
 
   def fit(penalty, pixels, labels):
-    return LogisticRegression(C=penalty, max_iter=200).fit(pixels, labels)
+    model = LogisticRegression(C=penalty, max_iter=300)
+    with warnings.catch_warnings():
+      # More iterations with a large C make no better scores.
+      warnings.simplefilter("ignore", ConvergenceWarning)
+      return model.fit(pixels, labels)
 
   # The choice of C needs fewer images than the regression.
   chosen, valid, chosen_labels, valid_labels = train_test_split(
