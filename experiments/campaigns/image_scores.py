@@ -249,7 +249,7 @@ def _pixels(source: data.Source) -> tuple[np.ndarray, np.ndarray]:
   arrays = data.read_all(source)
   order = np.random.default_rng(0).permutation(source.size)
   pixels = arrays["image"][order].reshape(source.size, -1)
-  return np.float32(pixels) / 255, arrays["label"][order]
+  return pixels.astype(np.float32) / 255, arrays["label"][order]
 
 
 if __name__ == "__main__":
