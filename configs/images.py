@@ -10,48 +10,44 @@ such folders, or a table of file names and labels: see `data.image_folder`.
 Size, augmentation, network and number of steps follow from the number and the
 sizes of the images and a budget of minutes, by default 3: `plan`, a pure
 function of what is in the headers of the files. Its decision is part of
-config.json. The budget holds for two cores of AMD EPYC (AVX-512). It is counted
-in FLOPs, so that a run makes the same steps on every machine. A setting on the
-command line prevails.
+config.json. A run takes at most that long, the first reading of the files
+included, on two cores of AMD EPYC (AVX-512), and makes the same steps on every
+machine. A setting on the command line prevails.
+
+Color images are mirrored at random. Where left and right differ, as in
+characters, set --config.data.augment.flip=False.
 
 `:pretrained` fine-tunes a ResNet-18 with published weights (hf:, which needs
 the extra `hub`), or those in --config.init.source=PATH. Where the budget is
 short, only the output layer is trained.
 """
 
-import functools
 import itertools
 import logging
 import math
 import re
 
-import jax
-
-from dlcore import experiment, models
+from dlcore import experiment
 from dlcore.data.images.image_summary import ImageSummary, summarize_images
 from dlcore.errors import UserError
+from dlcore.experiment import image_run_time as run_time
 
 MINUTES = 3.0
 
-START_SECONDS = 15.0
-"""Start, compilation, evaluations and the report."""
+LEAST_SHARE = 0.25
+"""Of the budget, for steps and evaluations even if reading takes the rest."""
 
-FLOPS_PER_SECOND = 60e9
-"""Of these networks and their augmentation on two cores."""
-
-STEP_SECONDS = 4e-3
-"""The least time of a step."""
+EVALUATIONS = 20
+"""Of the validation split, in a run."""
 
 SIZES = (224, 192, 160, 128, 96, 80, 64, 48, 32)
 """Rows and columns that are chosen if the budget does not suffice for more."""
 
-EPOCHS = (6, 100)
-"""Least and largest number of epochs."""
-
-EXAMPLES = 40_000
-"""Images of all epochs for which few images get more than the least epochs.
+LEAST_EPOCHS, MANY_EPOCHS, MOST_EPOCHS = 6, 100, 400
+EXAMPLES = 30_000
+"""Few images get more than the least epochs, until `EXAMPLES` have been seen.
 Where the budget does not suffice, the network becomes narrower, then the images
-smaller."""
+smaller. More than `MANY_EPOCHS` are for those who have not seen as many."""
 
 WIDTHS = (32, 24, 16)
 """Channels of the first stage of the network; each further one has twice."""
@@ -61,9 +57,6 @@ PLANNED = {"data.batch_size": 32, "training.epochs": 30.0}
 
 SMALL = 1000
 """Images below which few are held out: their loss chooses the checkpoint."""
-
-PHOTO = 96
-"""Shorter side of the files from which images count as photos."""
 
 PUBLISHED = 128
 """Least rows and columns for published weights, which had 224."""
@@ -100,7 +93,7 @@ def parse_variant(variant):
   minutes, pretrained = MINUTES, False
   for word in filter(None, variant.split("-")):
     match = re.fullmatch(r"(\d{1,5}(?:\.\d+)?)min", word)
-    if match and 60 * float(match[1]) > START_SECONDS:
+    if match and 60 * float(match[1]) > run_time.START_SECONDS:
       minutes = float(match[1])
     elif word == "pretrained":
       pretrained = True
@@ -119,7 +112,9 @@ def plan(config, variant):
     return {}  # Loading reports a missing path.
   minutes, pretrained = parse_variant(variant)
   images = summarize_images(data)
-  leaves = decide(images, config, 60 * minutes - START_SECONDS, pretrained)
+  if not images.size:
+    return {}  # Likewise.
+  leaves = decide(images, config, 60 * minutes, pretrained)
   logging.getLogger("dlcore").info(
     "%d training images of %s, %d classes: %s", images.size,
     "x".join(map(str, images.shape)), images.num_classes,
@@ -134,45 +129,64 @@ def decide(images: ImageSummary, config, seconds, pretrained=False):
   Args:
     images: numbers and sizes.
     config: the complete config, with the overrides of the command line.
-    seconds: for the training steps, on two cores.
+    seconds: of the whole run, on two cores.
     pretrained: whether the run begins with published weights.
   """
   batch_size = choose_batch_size(images, config)
+  shape, width, frozen, epochs = choose_size(
+    images, config, batch_size, seconds, pretrained
+  )
   leaves = {"data.batch_size": batch_size}
-
-  def count_epochs(shape, width, passes):
-    flops = passes * forward_flops(images, shape, config, width)
-    step = max(batch_size * flops / FLOPS_PER_SECOND, STEP_SECONDS)
-    return seconds * batch_size / (step * max(images.size, 1))
-
-  least = min(max(EPOCHS[0], EXAMPLES / max(images.size, 1)), EPOCHS[1])
-  shapes = candidate_shapes(images, config, PUBLISHED * pretrained)
-  for shape, width in itertools.product(shapes, WIDTHS):
-    epochs = count_epochs(shape, width, passes=3)
-    if epochs < least and pretrained:
-      leaves["optim.freeze"] = ALL_BUT_HEAD
-      epochs = count_epochs(shape, width, passes=1)
-    if epochs >= least:
-      break
+  if frozen:
+    leaves["optim.freeze"] = ALL_BUT_HEAD
   if shape != images.shape:
     leaves["data.image_size"] = shape[0]
   if config["training"]["epochs"] == PLANNED["training.epochs"]:
-    leaves["training.epochs"] = round(min(epochs, EPOCHS[1]), 2)
+    leaves["training.epochs"] = round(epochs, 2)
   epochs = leaves.get("training.epochs", config["training"]["epochs"])
   steps = config["training"]["steps"] or epochs * images.size / batch_size
   leaves["training.ema"] = round(min(max(0.5, 1 - 20 / steps), 0.999), 4)
-  leaves["training.eval_every"] = max(1, int(steps / 20))
+  leaves["training.eval_every"] = max(1, int(steps / EVALUATIONS))
   if images.task != "classification":
     leaves["task.name"] = images.task
   if images.task != "classification" or images.size < SMALL:
     leaves["training.best_by"] = "-loss"
   sections = {
     "model": choose_network(shape, config, width),
-    "data.augment": choose_augmentation(images, shape),
+    "data.augment": choose_augmentation(shape),
   }
   for section, values in sections.items():
     leaves |= {f"{section}.{key}": value for key, value in values.items()}
   return leaves
+
+
+def choose_size(images, config, batch_size, seconds, pretrained):
+  """Returns shape and width, whether to freeze, and the number of epochs.
+
+  They are the first of the candidates with the least number of epochs.
+  """
+  reading = images.num_files * run_time.read_seconds(images)
+  seconds = max(
+    seconds - run_time.START_SECONDS - reading, LEAST_SHARE * seconds
+  )
+  wanted = EXAMPLES / images.size
+  least = min(max(LEAST_EPOCHS, wanted), MOST_EPOCHS)
+  shapes = candidate_shapes(images, config, PUBLISHED * pretrained)
+  candidates = itertools.product(
+    shapes, WIDTHS, (False, True) if pretrained else (False,)
+  )
+  for shape, width, frozen in candidates:
+    size = images.num_files * math.prod(shape)
+    epochs = run_time.count_epochs(
+      images, shape, batch_size=batch_size, seconds=seconds,
+      forward=forward_seconds(images, shape, config, width),
+      evaluations=EVALUATIONS, frozen=frozen,
+      streamed=size > config["data"]["in_memory_limit"],
+    )  # fmt: skip
+    if epochs >= least:
+      break
+  epochs = min(max(epochs, 0.01), max(MANY_EPOCHS, least))
+  return shape, width, frozen, epochs
 
 
 def choose_batch_size(images, config):
@@ -209,10 +223,10 @@ def choose_network(shape, config, width):
   return {"stages": tuple(stages)}
 
 
-def choose_augmentation(images, shape):
-  """Returns what photos bear, or, of drawings and digits, small moves."""
+def choose_augmentation(shape):
+  """Returns what color images bear, or, of digits and drawings, small moves."""
   side = min(shape[:2])
-  if shape[2] == 3 and images.stored_size >= PHOTO:
+  if shape[2] == 3 and side > 4:
     return {
       "flip": True, "resized_crop": 0.4, "brightness": 0.2, "contrast": 0.2
     }  # fmt: skip
@@ -220,29 +234,12 @@ def choose_augmentation(images, shape):
           "scale": 0.15}  # fmt: skip
 
 
-def forward_flops(images, shape, config, width):
-  """Returns the operations of a forward pass of one image [Y, X, C]."""
+def forward_seconds(images, shape, config, width):
+  """Returns the time of a forward pass of one image [Y, X, C]."""
+  model = config["model"]
   if stages := choose_network(shape, config, width).get("stages"):
-    return convolution_flops(stages, shape, config["model"]["kernel_size"])
+    return run_time.cnn_seconds(stages, model["kernel_size"], shape)
   pixels = shape[0] * shape[1] / (images.shape[0] * images.shape[1])
-  model = tuple(config["model"].items())
-  return pixels * model_flops(model, images.shape, images.num_classes)
-
-
-def convolution_flops(stages, shape, kernel_size):
-  """Returns the operations of the convolutions of the CNN."""
-  height, width, channels = shape
-  total = 0
-  for stage in stages:
-    for features in stage:
-      total += 2 * height * width * kernel_size**2 * channels * features
-      channels = features
-    height, width = height // 2, width // 2
-  return total
-
-
-@functools.cache
-def model_flops(settings, shape, num_classes):
-  """Returns the operations of a forward pass of a model."""
-  model = models.create(**dict(settings), num_classes=max(num_classes, 1))
-  return models.flops(model, jax.ShapeDtypeStruct((1, *shape), "float32"))
+  return pixels * run_time.model_seconds(
+    tuple(model.items()), max(images.num_classes, 1), images.shape
+  )

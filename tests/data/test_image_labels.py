@@ -1,5 +1,6 @@
 """Images whose labels are in a table: classes, several labels, numbers."""
 
+import gzip
 import json
 import logging
 
@@ -106,6 +107,20 @@ def test_metadata_of_a_folder_takes_the_place_of_its_class_folders(
   assert _targets(splits) == {i: i % 3 for i in range(40)}
   splits, _ = load(folder, in_memory_limit=limit, labels="")
   assert splits.train.info.schema.classes == ("a", "b")
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".jsonl.gz"])
+def test_tables_may_be_compressed(folder, load, tmp_path, suffix):
+  rows = [(f"{i:03}", "xy"[i % 2]) for i in range(40)]
+  if "csv" in suffix:
+    lines = ["id,label", *map(",".join, rows)]
+  else:
+    lines = [json.dumps({"id": name, "label": y}) for name, y in rows]
+  table = tmp_path / f"labels{suffix}"
+  table.write_bytes(gzip.compress("\n".join(lines).encode()))
+  splits, _ = load(folder, labels=str(table))
+  assert splits.train.info.schema.classes == ("x", "y")
+  assert sum(part.size for part in splits) == 40
 
 
 def test_every_split_has_its_own_metadata(folder, load, tmp_path):

@@ -1,10 +1,11 @@
 """The size of a data set of images, from the headers of its files."""
 
-import statistics
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dlcore.data.images import decoding, image_splits
+from dlcore.data.images.attempts import Attempts
 from dlcore.data.images.conversion import Conversion
 from dlcore.data.images.image_folder import list_images
 from dlcore.data.images.image_targets import labels_of
@@ -17,11 +18,16 @@ class ImageSummary(NamedTuple):
   size: int
   """Training examples, without those that are held out."""
 
+  valid_size: int
+
+  num_files: int
+  """Images of all splits."""
+
+  stored_pixels: int
+  """Pixels of all files together, before the conversion."""
+
   shape: tuple[int, int, int]
   """Rows, columns and channels to which the images are converted."""
-
-  stored_size: int
-  """Median of the shorter sides of the files, in pixels."""
 
   num_classes: int
   """0 for a regression."""
@@ -49,19 +55,31 @@ def summarize_images(settings: Mapping[str, Any]) -> ImageSummary:
     task=settings["task"],
     cache_dir=settings["cache_dir"],
   )
-  train = parts["train"].results
-  labels = labels_of(item for item, _ in train)
-  kept = 1.0
-  for split in ("test", "valid"):
-    fraction = settings[f"{split}_fraction"]
-    if settings["folds"]:
-      fraction = 1 / settings["folds"]
-    kept *= 1.0 if split in parts else 1 - fraction
-  sides = [min(decoding.Header(*row)[:2]) for _, row in train]
+  labels = labels_of(item for item, _ in parts["train"].results)
+  size, valid_size = _count(settings, parts)
+  rows = [row for part in parts.values() for _, row in part.results]
   return ImageSummary(
-    size=round(len(train) * kept),
+    size=size,
+    valid_size=valid_size,
+    num_files=len(rows),
+    stored_pixels=sum(math.prod(decoding.Header(*row)[:2]) for row in rows),
     shape=(shape[0], shape[1], shape[2]),
-    stored_size=statistics.median_low(sides or [1]),
     num_classes=len(targets.class_names(labels)),
     task=targets.task,
   )
+
+
+def _count(
+  settings: Mapping[str, Any], parts: Mapping[str, Attempts]
+) -> tuple[int, int]:
+  """Returns the sizes of train and valid, after what is held out of train."""
+  counts = {name: len(part.results) for name, part in parts.items()}
+  total, folds = counts["train"], settings["folds"]
+  for split in ("test", "valid"):
+    fraction = settings[f"{split}_fraction"]
+    if folds and (fraction or split == "test"):
+      fraction = 1 / folds
+    if split not in counts:
+      counts[split] = round(fraction * (total if folds else counts["train"]))
+      counts["train"] -= counts[split]
+  return counts["train"], counts["valid"]

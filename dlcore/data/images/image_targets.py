@@ -22,7 +22,7 @@ SEPARATORS = (";", "|", ",", " ")
 
 
 class Targets(NamedTuple):
-  """What the labels of a data set mean."""
+  """The meaning of the labels of a data set."""
 
   task: str
   """One of `TASKS` but "auto"."""

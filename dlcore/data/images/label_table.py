@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from dlcore.data.tables import csv_text
+from dlcore.data.tables import csv_text, text_lines
 from dlcore.errors import UserError, nearest
 from dlcore.filesystem import parse_json
 
@@ -55,7 +55,7 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def read_table(path: pathlib.Path) -> LabelTable:
-  """Reads a CSV or JSONL file.
+  """Reads a CSV or JSONL file, also one with the suffix .gz.
 
   Raises:
     UserError: it is unreadable, not such a file, or without rows.
@@ -77,22 +77,15 @@ def _csv_rows(path: pathlib.Path) -> Iterator[LabelRow]:
 
 
 def _json_rows(path: pathlib.Path) -> Iterator[LabelRow]:
-  try:
-    with path.open("rb") as file:
-      number = 0
-      while line := file.readline(csv_text.MAX_ROW + 1):
-        number += 1
-        if line.strip():
-          yield _json_row(number, line)
-  except OSError as error:
-    raise UserError(
-      f"expected a readable file at {path}", f"got: {error.strerror or error}"
-    ) from error
+  lines = text_lines.read_lines(path, csv_text.MAX_ROW)
+  for number, line in enumerate(lines, 1):
+    if line.strip():
+      yield _json_row(number, line)
 
 
-def _json_row(number: int, line: bytes) -> LabelRow:
+def _json_row(number: int, line: str) -> LabelRow:
   try:
-    values = parse_json(line)
+    values = parse_json(line.encode())
   except ValueError as error:
     return LabelRow(number, {}, f"not a JSON object: {error}"[:200])
   return LabelRow(
