@@ -156,12 +156,10 @@ class Tabular(nn.Module):
       return self.param(name, init, shape, jnp.float32).astype(self.dtype)
 
     normal = nn.initializers.normal(self.frequency_scale)
-    frequency = param("frequency_scale", normal, count, self.frequencies)
-    phase = param("phase_bias", _uniform_phase, count, self.frequencies)
+    frequency = param("wave_scale", normal, count, self.frequencies)
+    phase = param("wave_bias", _uniform_phase, count, self.frequencies)
     kernel_init = nn.initializers.lecun_normal(batch_axis=(0,))
-    kernel = param(
-      "embedding_kernel", kernel_init, count, self.frequencies, size
-    )
+    kernel = param("wave_kernel", kernel_init, count, self.frequencies, size)
     angles = numbers[..., None] * frequency + phase
     waves = jnp.cos(2 * jnp.pi * angles)
     return flatten(nn.relu(jnp.einsum("BPK,PKE->BPE", waves, kernel)))

@@ -33,11 +33,9 @@ def test_evaluation_averages_the_members_and_adds_a_linear_layer():
   head = np.ones_like(params["head"]["kernel"])
   params["head"] = {**params["head"], "kernel": head}
   mlp = models.create("mlp", num_classes=3, widths=(8,))
-  each = [
-    mlp.apply({"params": jax.tree.map(lambda p: p[i], params["members"])}, x,
-              train=False)
-    for i in range(4)
-  ]  # fmt: skip
+  each = jax.vmap(lambda p: mlp.apply({"params": p}, x, train=False))(
+    params["members"]
+  )
   np.testing.assert_allclose(
     model.apply({"params": params}, x, train=False),
     x @ head + np.mean(each, axis=0),
