@@ -35,7 +35,8 @@ class Tabular(nn.Module):
     num_classes: number of classes; 1 in regression.
     widths: widths of the hidden layers of each MLP; `()` is a linear model.
     members: number of MLPs.
-    numbers: positions of the features with a periodic embedding.
+    numbers: positions of the features that are compressed and embedded.
+    linear_clip: as `CLIP`, for the linear layer; 0 for linear.
     frequencies: of the embedding of each number; 0 for no embeddings.
     frequency_scale: standard deviation of the initial frequencies, in periods
       per unit.
@@ -53,6 +54,7 @@ class Tabular(nn.Module):
   widths: tuple[int, ...] = (128, 128)
   members: int = 1
   numbers: tuple[int, ...] = ()
+  linear_clip: float = 0.0
   frequencies: int = 16
   frequency_scale: float = 0.1
   embedding_dim: int = 4
@@ -77,13 +79,13 @@ class Tabular(nn.Module):
     check_at_least(self, 0, "numbers", "frequencies")
     check_head(self, "classifier")
     check_float(x)
-    x = flatten(x).astype(self.dtype)
+    x = jnp.asarray(flatten(x), self.dtype)
     check_input_size(self, x.shape[-1], "head")
     linear = 0.0
     if self.head is not None:
       linear = output_layer(
         self, self.num_classes, kernel_init=nn.initializers.zeros
-      )(x)
+      )(self._compress(x, self.linear_clip))
     if not self.widths:
       output = x if self.head is None else linear
       return with_intermediates(output, [x], intermediates)
@@ -140,13 +142,18 @@ class Tabular(nn.Module):
 
   def _embed(self, x: Array) -> Array:
     """Returns the inputs of the MLPs, `[B, F]`."""
-    positions = jnp.asarray(self.numbers, jnp.int32)
-    numbers = x[:, positions]
-    numbers /= jnp.sqrt(1 + jnp.square(numbers / CLIP))
-    x = x.at[:, positions].set(numbers)
+    x = self._compress(x, CLIP)
     if not (self.numbers and self.frequencies):
       return x
+    numbers = x[:, jnp.asarray(self.numbers)]
     return jnp.concatenate([x, self._periodic(numbers)], -1)
+
+  def _compress(self, x: Array, clip: float) -> Array:
+    """Returns features `[B, F]` with compressed numbers."""
+    if not (self.numbers and clip):
+      return x
+    positions = jnp.asarray(self.numbers)
+    return x.at[:, positions].set(compress(x[:, positions], clip))
 
   def _periodic(self, numbers: Array) -> Array:
     """Returns the embeddings `[B, P E]` of numbers `[B, P]`."""
@@ -172,6 +179,11 @@ def _uniform_phase(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
 def flatten_members(x: Array) -> Array:
   """Reshapes `[M, B, D]` to `[M B, D]`."""
   return x.reshape(-1, x.shape[-1])
+
+
+def compress(x: Array, clip: float) -> Array:
+  """Returns x / sqrt(1 + (x / clip)^2), between -clip and clip."""
+  return x / jnp.sqrt(1 + jnp.square(x / clip))
 
 
 def assign(key: Array, size: int, members: int) -> tuple[Array, Array]:
