@@ -13,9 +13,9 @@ Its target for
 
 At most 5% of the targets are missing, and no other column determines them. The
 tables follow one another in the order of the sha256 of their names, each set of
-column names once, each package once for each task. A package belongs to the
-result or to the development of configs/table.py, by its sha256, so that both
-have no table in common. It needs pandas.
+column names and each package once for each task, each table once. A package
+belongs to the result or to the development of configs/table.py, by its sha256,
+so that both have no table in common. It needs pandas.
 """
 
 import hashlib
@@ -46,10 +46,11 @@ def main():
   """Prints the tables of each set as JSON."""
   folder = Path(sys.argv[1])
   names = sorted(path.name for path in folder.glob("*__*.csv"))
+  taken = set()
   for task, find_target in TARGETS.items():
     found: dict[str, dict[str, str]] = {which: {} for which in SETS}
     used = set()
-    for name in sorted(names, key=digest):
+    for name in sorted(set(names) - taken, key=digest):
       package = name.partition("__")[0]
       which = list(SETS)[digest(package) % 2]
       if package in used or len(found[which]) == SETS[which]:
@@ -61,6 +62,7 @@ def main():
       if target is not None and is_usable(frame.drop(columns=target)):
         found[which][name] = target
         used |= {package, tuple(frame.columns)}
+        taken.add(name)
     for which, tables in found.items():
       print(f"{which}, {task}: {json.dumps(tables, indent=1)}")
 

@@ -40,6 +40,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 SPLIT = "split"
+INDEX = "Unnamed: 0"
+"""Row labels, which dlcore recognizes by itself."""
+
 TEST_FRACTION = 0.25
 RARE = 10
 MAX_CATEGORIES = 250
@@ -106,6 +109,7 @@ def scores(path: Path, target: str, task: str, seed: int):
   table = pd.read_csv(path, low_memory=False)
   is_test = (table.pop(SPLIT) == "test").to_numpy()
   labels = table.pop(target)
+  table = table.drop(columns=INDEX, errors="ignore")
   if task == "classification":
     labels = labels.astype(str)
   table = as_types(table)

