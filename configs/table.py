@@ -63,7 +63,7 @@ MAX_OPERATIONS = 2e9
 MAX_KERNEL = 4_000_000
 """Weights of the first layers of all networks."""
 
-HEAD_ONLY = r"(bias$|^members/|^wave_)"
+NO_DECAY = r"(bias$|^wave_)"
 """Parameters without the penalty of ridge regression."""
 
 
@@ -101,7 +101,7 @@ def get_config(variant=""):
       "name": "adamw",
       "clip_norm": 1.0,
       "weight_decay": 0.0,
-      "no_decay": HEAD_ONLY,
+      "no_decay": NO_DECAY,
     },
     training={"ema": 0.99, "steps_per_call": 20},
   )

