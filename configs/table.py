@@ -139,16 +139,23 @@ def decide(train, transform="auto"):
   hidden = leave_one_out(sample, linear.clip, linear.transform, HIDDEN)
   is_network = rows > MAX_LINEAR or hidden.error < (1 - GAIN) * linear.error
   task = "classification" if schema.classes else "regression"
+  # The strength is that of the sum over all rows; the loss is a mean.
+  scale = curvature(sample, schema) / rows
   leaves = {
     "task.name": "multilabel" if schema.multilabel else task,
     "model.numbers": tuple(sample.numbers.tolist()),
     "model.linear_clip": linear.clip,
-    "optim.l2": linear.strength * curvature(sample, schema) / rows,
   }
   if len(transforms) > 1:
     leaves["data.target_transform"] = linear.transform
+  if not is_network:
+    return (
+      leaves | linear_settings(rows) | {"optim.l2": linear.strength * scale}
+    )
   network = network_settings(rows, len(schema.columns))
-  return leaves | (network if is_network else linear_settings(rows))
+  # Each member learns from its share of the rows of a batch.
+  penalty = hidden.strength * scale / network["model.members"]
+  return leaves | network | {"optim.l2": penalty}
 
 
 def linear_settings(rows):
