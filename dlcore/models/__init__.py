@@ -19,6 +19,7 @@ from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.summary import example_inputs, flops, list_layers, summary
+from dlcore.models.tabular import Tabular
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
@@ -41,6 +42,7 @@ __all__ = [
   "RecurrentNetwork",
   "ResNet",
   "Seq2Seq",
+  "Tabular",
   "Transformer",
   "ViT",
   "WideResNet",

@@ -16,6 +16,7 @@ from dlcore.models.mlp import MLP
 from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
+from dlcore.models.tabular import Tabular
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
@@ -77,6 +78,7 @@ MODELS: dict[str, Callable[..., Any]] = {
   "resnet44": partial(cifar_resnet, stages=(7, 7, 7)),
   "resnet50": partial(bottleneck_resnet, stages=(3, 4, 6, 3)),
   "resnet56": partial(cifar_resnet, stages=(9, 9, 9)),
+  "tabular": Tabular,
   "vgg11": partial(
     VGG, stages=((64,), (128,), (256, 256), (512, 512), (512, 512))
   ),

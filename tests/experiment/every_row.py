@@ -112,6 +112,7 @@ MODELS = {
   "smollm_135m": Row("tokens", LLAMA),
   "smollm_1_7b": Row("tokens", LLAMA),
   "smollm_360m": Row("tokens", LLAMA),
+  "tabular": Row("breast_cancer", {"widths": (8,), "members": 2}),
   "transformer_base": Row("tokens", TEXT, TRANSLATION),
   "transformer_big": Row("tokens", TEXT, TRANSLATION),
   "vgg11": Row("digits", VGG),

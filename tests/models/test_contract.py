@@ -20,6 +20,7 @@ IMAGES = {
   "lenet5": {},
   "mlp": {"widths": (8,)},
   "resnet18": {"stages": (1, 1), "width": 4},
+  "tabular": {"widths": (8,), "numbers": (0, 2), "frequencies": 2},
   "vit_tiny": {"patch_size": 4, "width": 8, "depth": 2, "num_heads": 2},
 }
 SMALL = {"vocab_size": 11, "width": 8, "depth": 2}
@@ -119,7 +120,7 @@ def test_a_batch_may_be_empty(name):
   assert shape(name, array[:0]).shape[0] == 0
 
 
-@pytest.mark.parametrize("name", ["cnn", "lenet5", "mixer", "mlp"])
+@pytest.mark.parametrize("name", ["cnn", "lenet5", "mixer", "mlp", "tabular"])
 def test_images_of_another_size_than_at_init_are_an_error(name):
   model = models.create(name, num_classes=3, **IMAGES[name])
   (x,) = inputs(name)

@@ -31,6 +31,7 @@ SETTINGS = {
   "mlp": {"widths": (32, 16)},
   "resnet20": {"stages": (1, 2), "width": 4},
   "resnet50": {"stages": (1, 1), "width": 4},
+  "tabular": {"widths": (32, 16), "numbers": (0, 2), "frequencies": 4},
 }
 # One of each class, for tests that do not depend on the shapes.
 EACH = [

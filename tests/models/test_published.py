@@ -17,7 +17,7 @@ FAST = (
 """One of each class and head whose `init` is traced within a second."""
 
 UNPUBLISHED = {
-  *("cnn", "lenet5", "mlp"),
+  *("cnn", "lenet5", "mlp", "tabular"),
   *("gru", "lstm", "rnn", "seq2seq"),
 }
 
