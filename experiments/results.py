@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from absl import flags
-from tables import of_campaigns, of_models
+from tables import of_campaigns, of_models, of_own_data
 from tables.markdown import Table, as_table, is_ratio, measured, ratio
 
 from dlcore import command
@@ -212,6 +212,9 @@ def optimizers(result: dict) -> list[tuple]:
 
 TABLES: dict[str, Callable[[dict], str]] = {
   "scores": scores,
+  "image_scores": of_own_data.image_scores,
+  "table_scores": of_own_data.table_scores,
+  "messy": of_own_data.messy,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,
   "mutants": of_campaigns.mutants,
