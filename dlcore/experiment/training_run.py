@@ -67,11 +67,12 @@ def train(
     folder.describe(experiment.sources())
     if finished := _read_finished(folder, experiment.steps):
       return finished
-    report.write_data(folder.path, experiment.sources())
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
     result = experiment.fit(
       folder.path, profile=profile, progress=progress, phases=phases
     )
+    with phases("report"):
+      report.write_data(folder.path, experiment.sources())
     with phases("evaluation"):
       metrics, context = evaluate_best(folder, experiment, result.best)
     summary = training.summarize(

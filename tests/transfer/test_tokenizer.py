@@ -209,7 +209,7 @@ def test_invalid_arguments_of_encode_are_refused(folder):
 
 def test_without_the_library_the_message_has_the_command(folder, monkeypatch):
   monkeypatch.setitem(sys.modules, "tokenizers", None)
-  with pytest.raises(UserError, match=r"dlcore\[hub\]"):
+  with pytest.raises(UserError, match="uv sync --extra hub"):
     transfer.load_tokenizer(folder)
 
 
