@@ -4,6 +4,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,7 +30,7 @@ class RunningLoss:
 
   def __init__(self):
     """Starts without any loss."""
-    self._losses: deque[Array | np.ndarray | float] = deque()
+    self._losses: deque[Any] = deque()
     self._size = self._step = 0
 
   def add(self, step: int, losses: Array | float) -> None:
