@@ -3,7 +3,8 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,7 +30,7 @@ class RunningLoss:
 
   def __init__(self):
     """Starts without any loss."""
-    self._losses: deque[Array | np.ndarray | float] = deque()
+    self._losses: deque[Any] = deque()
     self._size = self._step = 0
 
   def add(self, step: int, losses: Array | float) -> None:
@@ -87,7 +88,8 @@ class Progress:
     self._started = self._printed_at = time.monotonic()
     self._paused_before = self._paused()
     self._step, self._loss, self._rate = first_step, float("nan"), 0.0
-    self._validation = self._best = self._printed = ""
+    self._split = self._best_name = self._best = self._printed = ""
+    self._values: dict[str, float] = {}
     self._bar = None
     if self._stream is not None and self._stream.isatty():
       self._bar, self._task = _create_bar(steps, first_step)
@@ -124,11 +126,11 @@ class Progress:
 
   def show_validation(self, split: str, values: Mapping[str, float]) -> None:
     """Takes the metrics of an evaluation, to show them from now on."""
-    metrics = (f"{name} {value:.4f}" for name, value in values.items())
-    self._validation = f"{split}: {'  '.join(metrics)}"
+    self._split, self._values = split, dict(values)
 
   def show_best(self, name: str, value: float, step: int) -> None:
     """Takes the best value of a metric, at `step`, to show it from now on."""
+    self._best_name = name
     self._best = f"best {name} {value:.4f} at {step}"
 
   def close(self) -> None:
@@ -142,26 +144,35 @@ class Progress:
   def _print(self) -> None:
     """Prints a line, unless it is the same as the last one."""
     self._printed_at = time.monotonic()
-    step, left, rest = self._texts()
+    step, left, rest = self._texts(list(self._values))
     line = "  ".join((step, *rest, left))
     if self._stream is not None and line != self._printed:
       print(line, file=self._stream, flush=True)
     self._printed = line
 
   def _draw(self, bar) -> None:
-    """Updates the bar in the terminal, whose lines are cut to its width."""
-    step, left, rest = self._texts()
+    """Updates the bar in the terminal, which is cut to its width.
+
+    Of the last validation it shows the metric that decides the best.
+    """
+    names = [self._best_name] if self._best else list(self._values)
+    step, left, rest = self._texts(names)
     text = "  ".join((step, left, *rest))
     room = max(bar.console.width - BAR_WIDTH - 2, 0)
     bar.update(self._task, completed=self._step, text=text[:room])
 
-  def _texts(self) -> tuple[str, str, list[str]]:
-    """Returns the step, the time left, and everything else."""
+  def _texts(self, names: Sequence[str]) -> tuple[str, str, list[str]]:
+    """Returns the step, the time left, and everything else.
+
+    Args:
+      names: of the metrics of the last validation to show.
+    """
+    values = [f"{n} {self._values[n]:.4f}" for n in names if n in self._values]
     count = min(LOSS_STEPS, max(self._step - self._first_step, 1))
     left = self.seconds_left(self._step, time.monotonic())
     rest = (
       f"loss {self._loss:.4f} (mean of {count})",
-      self._validation,
+      f"{self._split}: {'  '.join(values)}" if values else "",
       self._best,
       f"{self._rate:,.0f} examples/s" if self._rate else "",
     )

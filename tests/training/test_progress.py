@@ -126,10 +126,10 @@ def test_a_bar_is_cut_to_the_width_of_the_terminal(monkeypatch):
   assert "step 60/100  0 s left  loss 0" in last
 
 
-def test_a_bar_in_a_terminal_shows_the_same(monkeypatch):
+def test_a_bar_in_a_terminal_shows_the_metric_that_decides(monkeypatch):
   terminal = open_terminal(monkeypatch)
   shown = progress.Progress(100, 0, enabled=True)
-  shown.show_validation("valid", {"accuracy": 0.9})
+  shown.show_validation("valid", {"loss": 0.3, "accuracy": 0.9})
   shown.show_best("accuracy", 0.95, 40)
   shown.update(60, 0.25, 1000.0)
   shown.close()
