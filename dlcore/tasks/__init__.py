@@ -3,14 +3,20 @@
 A new kind of task is a function that calls `make_task`, and a row of `TASKS`.
 """
 
-from dlcore.tasks.assessment import Assessable, Assessment, Trivial, assess
+from dlcore.tasks.assessment import (
+  Assessable,
+  Assessment,
+  Trivial,
+  TrivialScores,
+  assess,
+  trivial_scores,
+)
 from dlcore.tasks.classification import CLASSIFICATION, classification
 from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.supervised import make_task
 from dlcore.tasks.transforms import augmented, freeze, variables
-from dlcore.tasks.trivial_scores import TrivialScores, trivial_scores
 
 __all__ = [
   "TASKS",

@@ -61,6 +61,16 @@ class Assessment(NamedTuple):
   """Sentences for the user."""
 
 
+class TrivialScores(NamedTuple):
+  """The scores of the trivial answer on a split."""
+
+  answer: str
+  """Its description, such as `"always 'cat'"`; empty if it is unknown."""
+
+  values: dict[str, float]
+  """By metric, without those that are not finite."""
+
+
 def assess(
   assessable: Assessable,
   names: Collection[str],
@@ -77,25 +87,53 @@ def assess(
     targets: the other arrays of the split.
     info: of train.
   """
-  kind, target = assessable.kind, targets[assessable.target]
-  if kind == metrics.NUMBERS:
+  target = targets[assessable.target]
+  if assessable.kind == metrics.NUMBERS:
     target = target.ravel()  # It may be [N, 1].
-  known = [n for n in names if getattr(METRICS.get(n), kind, None) is not None]
-  selection = metrics.select(known, kind)
+  selection = metrics.select(_known(names, assessable), assessable.kind)
   weights = row_weights(targets, len(target))
   predictions = assessable.predictions(rows)
-  trivial = assessable.trivial(info)
-  values: dict[str, float] = {}
-  if trivial is not None:
-    constant = of_each_example(trivial.prediction, len(target))
-    values = selection.values(constant, target, weights)
-    values = {n: value for n, value in values.items() if math.isfinite(value)}
+  answer, trivial = trivial_scores(assessable, names, targets, info)
   return Assessment(
-    trivial=values,
+    trivial=trivial,
     intervals=metrics.intervals(selection, predictions, target, weights),
-    trivial_answer=trivial.description if trivial else "",
+    trivial_answer=answer,
     warnings=never_predicted(predictions, target, info),
   )
+
+
+def trivial_scores(
+  assessable: Assessable,
+  names: Collection[str],
+  targets: Arrays,
+  info: DataInfo,
+) -> TrivialScores:
+  """Returns the scores of the best constant answer by the statistics of train.
+
+  Args:
+    assessable: of the kind of task.
+    names: of the metrics; those that `METRICS` lacks for the kind are left out.
+    targets: the arrays of the split other than its inputs.
+    info: of train.
+  """
+  trivial, known = assessable.trivial(info), _known(names, assessable)
+  if trivial is None or not known or assessable.target not in targets:
+    return TrivialScores("", {})
+  target = targets[assessable.target]
+  if assessable.kind == metrics.NUMBERS:
+    target = target.ravel()  # It may be [N, 1].
+  constant = of_each_example(trivial.prediction, len(target))
+  weights = row_weights(targets, len(target))
+  selection = metrics.select(known, assessable.kind)
+  values = selection.values(constant, target, weights)
+  finite = {name: v for name, v in values.items() if math.isfinite(v)}
+  return TrivialScores(trivial.description, finite)
+
+
+def _known(names: Collection[str], assessable: Assessable) -> list[str]:
+  """Returns the names in `METRICS` that suit the kind of predictions."""
+  kind = assessable.kind
+  return [n for n in names if getattr(METRICS.get(n), kind, None) is not None]
 
 
 def never_predicted(

@@ -22,8 +22,8 @@ def compare_with_trivial(
   Args:
     metrics: of the best step, by `split/name`.
     best_by: see `fit`.
-    splits: the sources by name, `"train"` included. Those that are read by
-      index are left out: labels alone cannot be read.
+    splits: the sources by name, `"train"` included. Streams with unknown
+      labels are left out.
   """
   info, kind = splits["train"].info, _kind(splits["train"].info)
   content: dict[str, Any] = {"trivial": {}, "best_by": best_by}
@@ -33,9 +33,9 @@ def compare_with_trivial(
       for key in metrics
       if key.rpartition("/")[0] == split and key != f"{split}/loss"
     ]
-    if kind is None or source.arrays is None or not names:
+    targets = source.known if source.arrays is None else source.arrays
+    if kind is None or not names:
       continue
-    targets = data.read_all(source, exclude=source.info.inputs)
     answer, values = tasks.trivial_scores(kind, names, targets, info)
     content["trivial"] |= {f"{split}/{name}": v for name, v in values.items()}
     content["trivial_answer"] = answer
