@@ -4,9 +4,7 @@ This module does not import jax or other heavy packages, so that an unknown
 flag is reported at once and malloc is configured before jax allocates.
 """
 
-import contextlib
 import importlib
-import logging
 import os
 import re
 import signal
@@ -20,9 +18,9 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from dlcore import backend
+from dlcore import backend, interruption, standard_streams
 from dlcore.errors import UserError, nearest
-from dlcore.exceptions import as_user_error, is_disk_full
+from dlcore.exceptions import as_user_error
 from dlcore.status_line import status
 
 START_TIME = time.monotonic()
@@ -47,9 +45,6 @@ EXIT_CODES = {
   signal. The same command resumes the run.
 """
 
-HANDLER_SECONDS = 0.5
-"""The time after which a handler that was not called never will be."""
-
 _ARGUMENTS: list[str] = []
 
 
@@ -62,22 +57,17 @@ def run(main: Callable[..., None], *, config: str | None = None) -> None:
     config: the default of `--config`, a file in the checkout, or None if the
       script takes no config.
   """
-  _open_closed_streams()
-  signal.signal(signal.SIGINT, _interrupt)
-  _watch_interrupts()
-  sys.excepthook = _print_exception
-  threading.excepthook = lambda arguments: _print_exception(*arguments[:3])
+  standard_streams.open_closed()
+  signal.signal(signal.SIGINT, interruption.interrupt)
+  interruption.watch()
+  sys.excepthook = standard_streams.print_exception
+  threading.excepthook = lambda arguments: standard_streams.print_exception(
+    *arguments[:3]
+  )
   code = call(main, sys.argv, config=config)
   if code:  # Messages of libraries at exit would follow the error message.
     sys.unraisablehook = lambda _: None
   sys.exit(code)
-
-
-def _open_closed_streams() -> None:
-  """Replaces standard streams that the shell closed, such as by `2>&-`."""
-  for name in ("stdout", "stderr"):
-    if getattr(sys, name) is None:
-      setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def call(
@@ -87,7 +77,7 @@ def call(
 
   Unexpected errors propagate.
   """
-  _log_to_stderr()
+  standard_streams.log_to_stderr()
   try:
     rest, file, overrides, modules = _split_arguments(argv)
     _import(modules)
@@ -188,58 +178,6 @@ def _report_expected(error: Exception, *, takes_config: bool) -> int | None:
   lines = (" ".join(line.split()) for line in mistake.lines[:3])
   print("error:", "\n  ".join(lines), file=sys.stderr)
   return EXIT_CODES["mistake"]
-
-
-def _interrupt(number: int, frame) -> None:
-  """Exits at once; the training loop replaces this handler.
-
-  A KeyboardInterrupt is lost if it is raised in a callback, such as JAX's
-  callback of the garbage collector, and the program would continue.
-  """
-  del frame
-  os.write(2, b"interrupted\n")
-  os._exit(128 + number)
-
-
-def _watch_interrupts() -> None:
-  """Lets Ctrl-C end the process while the main thread waits in a library.
-
-  Python calls handlers between two instructions of the main thread, so a
-  thread reads the signals that the system delivers: the first ends the process
-  outside of the training loop, and the third ends it anywhere.
-  """
-  read, write = os.pipe()
-  os.set_blocking(write, False)
-  signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-
-  def ignore() -> None:
-    with contextlib.suppress(ValueError):  # Outside of the main thread.
-      signal.set_wakeup_fd(-1)
-
-  # The signals of a forked process are not those of this one.
-  os.register_at_fork(after_in_child=ignore)
-
-  def watch() -> None:
-    count = 0
-    while number := os.read(read, 1):
-      count += number[0] == signal.SIGINT
-      is_default = signal.getsignal(signal.SIGINT) is _interrupt
-      if count > 2 or (count and is_default):
-        time.sleep(HANDLER_SECONDS)  # For the handler, if it can run.
-        _interrupt(signal.SIGINT, None)
-
-  threading.Thread(target=watch, name="interrupts", daemon=True).start()
-
-
-def _print_exception(kind, error, trace) -> None:
-  """Prints an exception, except those of background writes to a full disk.
-
-  The save itself reports the full disk; TensorStore's callbacks would add
-  hundreds of tracebacks.
-  """
-  callback = kind is RuntimeError and str(error) == "Event loop is closed"
-  if not callback and not is_disk_full(error):
-    sys.__excepthook__(kind, error, trace)
 
 
 class _Arguments(NamedTuple):
@@ -384,28 +322,3 @@ def _config_help(tree: Mapping[str, Any], name: str) -> str:
       *(f"  --config.{path}={value}" for path, value in leaves),
     ]
   )
-
-
-def _log_to_stderr() -> None:
-  """Logs dlcore's messages, and errors of other packages."""
-  logger = logging.getLogger("dlcore")
-  if not any(isinstance(h.formatter, _Formatter) for h in logger.handlers):
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter())
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-  for name in (None, "orbax", "jax"):  # tensorboardX uses the root logger.
-    logging.getLogger(name).setLevel(logging.ERROR)
-  # Orbax logs tracebacks of errors that it also raises to absl's logger.
-  logging.getLogger("absl").setLevel(logging.CRITICAL)
-
-
-class _Formatter(logging.Formatter):
-  """Formats tables of information as they are, and warnings as one line."""
-
-  def format(self, record: logging.LogRecord) -> str:
-    message = record.getMessage()
-    if record.levelno <= logging.INFO:
-      return "\n".join(map(str.rstrip, message.splitlines()))
-    return f"{record.levelname.lower()}: {' '.join(message.split())}"

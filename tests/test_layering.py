@@ -13,8 +13,9 @@ from dlcore import data, models, tasks
 ROOT = Path(__file__).parent.parent
 LEVELS = (
   {"typing", "errors"},
-  {"filesystem", "host_memory", "status_line"},
+  {"filesystem", "host_memory", "interruption", "status_line"},
   {"exceptions"},
+  {"standard_streams"},
   {"backend", "trees", "provenance"},
   {"task"},
   {"storage"},
