@@ -8,8 +8,9 @@
 A run has a few steps of configs/table.py or configs/images.py, with the command
 line of a user: the files by a process of its own each, the tables by one forked
 from a process that has imported dlcore. The target of a table is its last
-column with at least two distinct values that are all numbers, or at most 20
-texts; without one the last column. Every outcome is one of
+column with a value in at least half of the rows, and with two or more distinct
+values that are all numbers, or at most 20 texts; without one the last column.
+Every outcome is one of
 
   trained    the run ended, and each row, file and column is used or in a note
   refused    it stopped with an error of at most three lines, exit code 2
@@ -277,9 +278,10 @@ def choose_target(path: Path) -> tuple[list[str], str]:
   rows = [row for row in rows if len(row) == len(header)]
   names = [name.strip() or f"Unnamed: {i}" for i, name in enumerate(header)]
   for position in reversed(range(1, len(header))):
-    values = {row[position] for row in rows} - {""}
-    numeric = all(map(_is_number, values))
-    if len(values) > 1 and (numeric or len(values) <= MAX_TEXTS):
+    cells = [row[position] for row in rows if row[position]]
+    values = set(cells)
+    usable = len(values) <= MAX_TEXTS or all(map(_is_number, values))
+    if usable and len(values) > 1 and 2 * len(cells) >= len(rows):
       return names, names[position]
   return names, names[-1]
 

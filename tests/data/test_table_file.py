@@ -506,3 +506,10 @@ def test_a_target_that_does_not_fit_the_task_is_refused_with_the_remedy(table):
   splits, _ = table(_columns(y=names), task="classification")
   assert len(splits.train.info.schema.classes) == 125
   _refused('set task="classification"', table, _columns(), task="regression")
+
+
+def test_too_few_rows_with_a_target_are_refused_with_the_number_of_others(
+  table,
+):
+  columns = _columns(y=["", ""] * 99 + ["1.5", "2.5"])
+  _refused("got 2 examples; 198 rows with missing cells", table, columns)

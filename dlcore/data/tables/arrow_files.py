@@ -87,7 +87,7 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
     raise UserError(
       f"expected a table file, or Parquet or Arrow files in the folder {path}",
       f"got {', '.join(sorted(p.name for p in path.iterdir())[:10]) or 'none'}",
-      "pass the path of one file",
+      "set path to one file, or train, valid and test to a file each",
     )
   return files
 

@@ -57,7 +57,10 @@ def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
     for name in names
   }
   parts, notes = select_rows(tables, typed, target, settings)
-  divided, of_splits = divide(parts, names, target, settings)
+  try:
+    divided, of_splits = divide(parts, names, target, settings)
+  except UserError as error:
+    raise _with_notes(error, notes) from error
   rows = divided.of_train()["train"]
   size = sum(len(part.target) for part in parts.values())
   kept = {
@@ -97,6 +100,13 @@ def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
   sizes = {file: len(part.target) for file, part in parts.items()}
   lines = {file: part.names for file, part in parts.items()}
   return name_examples(Splits(**sources), divided, lines, sizes)
+
+
+def _with_notes(error: UserError, notes: Sequence[str]) -> UserError:
+  """Returns an error with the rows that were skipped before it."""
+  expected, got, remedy = (*error.lines, "", "")[:3]
+  got = "; ".join([got, *(note[:200] for note in notes)])
+  return UserError(expected, got, remedy)
 
 
 def _target_names(settings: TableSettings) -> Sequence[str]:
