@@ -68,9 +68,15 @@ ALL_BUT_HEAD = "^(?!head)"
 def get_config(variant=""):
   """Returns the config; a variant is a budget, "pretrained", or both."""
   _, pretrained = parse_variant(variant)
-  config = experiment.config(
-    data={"name": "image_folder", "batch_size": PLANNED["data.batch_size"]},
-    model={"name": "resnet18" if pretrained else "cnn"},
+  cnn = {"name": "cnn", "pool": "mean", "dense": (), "dropout": 0.2}
+  return experiment.config(
+    data={
+      "name": "image_folder",
+      "batch_size": PLANNED["data.batch_size"],
+      "channels": 3 if pretrained else 0,
+    },
+    model={"name": "resnet18"} if pretrained else cnn,
+    init={"source": WEIGHTS if pretrained else ""},
     task={"label_smoothing": 0.1},
     optim={
       "name": "adamw",
@@ -80,12 +86,6 @@ def get_config(variant=""):
     },
     training={"epochs": PLANNED["training.epochs"], "best_by": "accuracy"},
   )
-  if pretrained:
-    config.init.source = WEIGHTS
-    config.data.channels = 3
-  else:
-    config.model.update({"pool": "mean", "dense": (), "dropout": 0.2})
-  return config
 
 
 def parse_variant(variant):

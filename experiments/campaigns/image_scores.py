@@ -181,7 +181,7 @@ def _summary(workdir: Path) -> dict[str, Any]:
 
 def _train(name: str, workdir: Path, *arguments: str) -> float:
   """Finishes the runs in `workdir` and returns the seconds they have taken."""
-  wall_time = workdir.with_suffix(".json")
+  wall_time = workdir.parent / f"{workdir.name}.json"
   if not wall_time.exists():
     start = time.monotonic()
     subprocess.run(
