@@ -63,9 +63,10 @@ MAX_OPERATIONS = 2e9
 MAX_KERNEL = 4_000_000
 """Weights of the first layers of all networks."""
 
-LEAST_PENALTY = 1.0
-"""Least penalty of the sum over all rows in classification. The squared error,
-which chooses it, punishes wrong predictions less than the cross-entropy."""
+LEAST_PENALTY = 2.0
+"""Least penalty of the sum over all rows in linear classification. The squared
+error, which chooses it, punishes wrong predictions less than the cross-entropy.
+For two classes it is C=1 of scikit-learn's logistic regression."""
 
 NO_DECAY = r"(bias$|^wave_)"
 """Parameters without the penalty of ridge regression."""
@@ -152,14 +153,14 @@ def decide(train, transform="auto"):
   }
   if len(transforms) > 1:
     leaves["data.target_transform"] = linear.transform
+  if is_network:
+    network = network_settings(rows, len(schema.columns))
+    # Each member learns from its share of the rows of a batch.
+    penalty = hidden.strength * scale / network["model.members"]
+    return leaves | network | {"optim.l2": penalty}
   least = LEAST_PENALTY / rows if schema.classes else 0.0
-  if not is_network:
-    penalty = max(linear.strength * scale, least)
-    return leaves | linear_settings(rows) | {"optim.l2": penalty}
-  network = network_settings(rows, len(schema.columns))
-  # Each member learns from its share of the rows of a batch.
-  penalty = max(hidden.strength * scale, least) / network["model.members"]
-  return leaves | network | {"optim.l2": penalty}
+  penalty = max(linear.strength * scale, least)
+  return leaves | linear_settings(rows) | {"optim.l2": penalty}
 
 
 def linear_settings(rows):
