@@ -122,7 +122,10 @@ def plan(config, variant):
     train = loader(**{name: section[name] for name in names}).train
   except UserError:
     return {}  # The run loads the data again and reports the mistake.
-  return decide(train, section["target_transform"])
+  leaves = decide(train, section["target_transform"])
+  model = {f"model.{name}" for name in config["model"]}
+  # Another model of the command line has other settings.
+  return {k: v for k, v in leaves.items() if k[:6] != "model." or k in model}
 
 
 def decide(train, transform="auto"):
