@@ -63,6 +63,11 @@ MAX_OPERATIONS = 2e9
 MAX_KERNEL = 4_000_000
 """Weights of the first layers of all networks."""
 
+LEAST_PENALTY = 2.0
+"""Least penalty of the sum over all rows in linear classification. The squared
+error, which chooses it, punishes wrong predictions less than the cross-entropy.
+For two classes it is C=1 of scikit-learn's logistic regression."""
+
 NO_DECAY = r"(bias$|^wave_)"
 """Parameters without the penalty of ridge regression."""
 
@@ -117,7 +122,10 @@ def plan(config, variant):
     train = loader(**{name: section[name] for name in names}).train
   except UserError:
     return {}  # The run loads the data again and reports the mistake.
-  return decide(train, section["target_transform"])
+  leaves = decide(train, section["target_transform"])
+  model = {f"model.{name}" for name in config["model"]}
+  # Another model of the command line has other settings.
+  return {k: v for k, v in leaves.items() if k[:6] != "model." or k in model}
 
 
 def decide(train, transform="auto"):
@@ -148,14 +156,14 @@ def decide(train, transform="auto"):
   }
   if len(transforms) > 1:
     leaves["data.target_transform"] = linear.transform
-  if not is_network:
-    return (
-      leaves | linear_settings(rows) | {"optim.l2": linear.strength * scale}
-    )
-  network = network_settings(rows, len(schema.columns))
-  # Each member learns from its share of the rows of a batch.
-  penalty = hidden.strength * scale / network["model.members"]
-  return leaves | network | {"optim.l2": penalty}
+  if is_network:
+    network = network_settings(rows, len(schema.columns))
+    # Each member learns from its share of the rows of a batch.
+    penalty = hidden.strength * scale / network["model.members"]
+    return leaves | network | {"optim.l2": penalty}
+  least = LEAST_PENALTY / rows if schema.classes else 0.0
+  penalty = max(linear.strength * scale, least)
+  return leaves | linear_settings(rows) | {"optim.l2": penalty}
 
 
 def linear_settings(rows):

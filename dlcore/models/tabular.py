@@ -121,24 +121,26 @@ class Tabular(nn.Module):
       output, states = mlp(x, train=train, intermediates=True)
       return output, states["hidden_states"][-1]
 
+    in_axes: Any = 0 if one_each else None
     mapped = nn.vmap(
       call,
       variable_axes={"params": 0},
       split_rngs={"params": True, "dropout": True},
-      in_axes=0 if one_each else None,
+      in_axes=in_axes,
       axis_size=self.members,
     )
     if one_each:
       key = self.make_rng("dropout")
       rows, position = assign(key, len(x), self.members)
-      each = mapped(members, x[rows])
-      return tuple(flatten_members(part)[position] for part in each)
+      output, hidden = mapped(members, x[rows])
+      return (
+        flatten_members(output)[position],
+        flatten_members(hidden)[position],
+      )
     output, hidden = mapped(members, x)
     hidden = jnp.moveaxis(hidden, 0, 1)
-    if self.head is None:
-      output = hidden = flatten(hidden)
-      return output, hidden
-    return output.mean(0), flatten(hidden)
+    hidden = flatten(hidden)
+    return (hidden if self.head is None else output.mean(0)), hidden
 
   def _embed(self, x: Array) -> Array:
     """Returns the inputs of the MLPs, `[B, F]`."""
