@@ -52,9 +52,10 @@ def install_hint(extra: str) -> str:
 def nearest(name: str, names: Iterable[str]) -> str:
   """Returns a hint with the nearest of `names`, or all if none is similar."""
   names = sorted(names)
-  similar = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+  lower = {other.lower(): other for other in reversed(names)}
+  similar = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
   if similar:
-    return f"did you mean {similar[0]!r}?"
+    return f"did you mean {lower[similar[0]]!r}?"
   return f"choose from: {', '.join(names)}" if names else "none is available"
 
 

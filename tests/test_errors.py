@@ -29,6 +29,11 @@ def test_lookup_suggests_the_nearest_name():
   )
 
 
+def test_nearest_ignores_upper_case():
+  assert nearest("Y", ["x", "y"]) == "did you mean 'y'?"
+  assert nearest("sepal", ["Sepal", "Petal"]) == "did you mean 'Sepal'?"
+
+
 def test_nearest_lists_all_names_if_none_is_similar():
   assert nearest("xyz", ["b", "a"]) == "choose from: a, b"
   assert nearest("xyz", []) == "none is available"

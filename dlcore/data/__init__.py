@@ -27,6 +27,7 @@ from dlcore.data.loader import (
   rows_to_arrays,
 )
 from dlcore.data.mix import mix
+from dlcore.data.npz_file import npz_file
 from dlcore.data.order import (
   Order,
   Rows,
@@ -104,6 +105,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "imagenet2012": functools.partial(tfds_source, "imagenet2012"),
   "kmnist": functools.partial(tfds_source, "kmnist"),
   "mnist": functools.partial(tfds_source, "mnist"),
+  "npz_file": npz_file,
   "table_csv": table_csv,
   "table_file": table_file,
   "tfds": tfds_builder,

@@ -16,6 +16,7 @@ NEED_FILES = {
   "imagenet2012",
   "kmnist",
   "mnist",
+  "npz_file",
   "table_csv",
   "table_file",
   "tfds",

@@ -168,6 +168,7 @@ DATASETS = {
   "imagenet2012": Row("imagenet2012", OFFLINE, refused("manual_dir")),
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
+  "npz_file": Row("npz_file", {}, refused("data.path")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
   "table_file": Row("table_file", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
