@@ -13,7 +13,7 @@ from dlcore.errors import UserError
 from dlcore.experiment.build import build
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.restoring import restore_variables
-from dlcore.experiment.seeds import train_series
+from dlcore.experiment.seeds import messages_once, train_series
 from dlcore.training import Phases
 
 PREDICTIONS = "predictions.jsonl"
@@ -22,6 +22,7 @@ FEW = 300
 """Number of examples below which the metrics of a single split vary much."""
 
 
+@messages_once()
 def train_folds(
   config: Mapping[str, Any],
   count: int,

@@ -1,8 +1,9 @@
 """The same experiment with several seeds, to measure the spread."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,27 @@ from dlcore.experiment.training_run import train
 from dlcore.training import RANGES, Phases
 
 logger = logging.getLogger("dlcore")
+
+
+@contextlib.contextmanager
+def messages_once() -> Iterator[None]:
+  """Drops messages that equal an earlier one within the block.
+
+  The runs of a series load the same data, with the same notes.
+  """
+  seen: set[tuple[int, str]] = set()
+
+  def is_new(record: logging.LogRecord) -> bool:
+    message = (record.levelno, record.getMessage())
+    new = message not in seen
+    seen.add(message)
+    return new
+
+  logger.addFilter(is_new)
+  try:
+    yield
+  finally:
+    logger.removeFilter(is_new)
 
 
 def train_seeds(
@@ -57,6 +79,7 @@ def train_seeds(
   return dict(zip(seeds, results.values(), strict=True))
 
 
+@messages_once()
 def train_series(
   configs: Mapping[str, Mapping[str, Any]],
   workdir: str | Path,

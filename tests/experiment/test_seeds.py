@@ -1,5 +1,7 @@
 """Runs with several seeds: each an ordinary run, in one report."""
 
+import logging
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -121,3 +123,13 @@ def test_the_scripts_train_seeds_and_compare_them(shell, tmp_path, group):
   answer = shell("report", str(folder), str(folder))
   assert answer.code == 2
   assert len(answer.err) == 3
+
+
+def test_equal_messages_of_a_series_are_logged_once(caplog):
+  logger = logging.getLogger("dlcore")
+  with seeds.messages_once():
+    for _ in range(2):
+      logger.warning("%d rows were skipped", 3)
+    logger.warning("%d rows were skipped", 4)
+  logger.warning("3 rows were skipped")
+  assert [record.getMessage()[0] for record in caplog.records] == list("343")
