@@ -190,11 +190,14 @@ def choose_size(images, config, batch_size, seconds, pretrained):
 
 
 def choose_batch_size(images, config):
-  """Returns about 1% of the images, 16 to 64."""
+  """Returns about 1% of the images, 16 to 64, or half of very few.
+
+  The number of training images is known to an image for each class.
+  """
   if config["data"]["batch_size"] != PLANNED["data.batch_size"]:
     return config["data"]["batch_size"]
   size = 16 if images.size < 500 else 32 if images.size < 4000 else 64
-  return max(1, min(size, images.size))
+  return max(1, min(size, images.size // 2))
 
 
 def candidate_shapes(images, config, least):
