@@ -1,8 +1,8 @@
 """An estimate of the time of a run over images, from their number and sizes.
 
-The constants are those of two cores of AMD EPYC (AVX-512). The times of steps
-of 28 to 224 pixels and 16 to 32 channels were 65% to 85% of the estimate. That
-leaves room for a process that is a third slower than others for its whole
+The constants are those of two cores of AMD EPYC (AVX-512), where the times of
+steps of 28 to 224 pixels and 16 or 24 channels were 65% to 87% of the estimate.
+That leaves room for a process that is a third slower than others for its whole
 life, as happens on virtual machines.
 """
 
@@ -20,16 +20,13 @@ START_SECONDS = 25.0
 """Start, compilation and the report."""
 
 FLOPS_PER_SECOND = 200e9
-"""Of a model that is not a `models.CNN`, and of its gradients."""
+"""Of convolutions and their gradients."""
 
-CNN_FLOPS_PER_SECOND = 1.27e12
-"""Of convolutions of 3x3, most of them by Winograd's algorithm."""
+VALUE_SECONDS = 0.35e-9
+"""For each output of a convolution: pooling, batch norm, activation."""
 
-WEIGHT_SECONDS = 0.58e-9
-"""For each weight and image: kernels that few positions use cost more."""
-
-PIXEL_SECONDS = 360e-9
-"""The augmentation of a pixel, and what is not in the convolutions."""
+PIXEL_SECONDS = 150e-9
+"""The augmentation of a pixel."""
 
 STEP_SECONDS = 3e-3
 """Of a step, whatever its images."""
@@ -88,24 +85,24 @@ def cnn_seconds(
     kernel_size: likewise.
     shape: `(Y, X, C)` of the image.
   """
-  flops, weights = count_operations(stages, kernel_size, shape)
-  return flops / CNN_FLOPS_PER_SECOND + weights * WEIGHT_SECONDS
+  flops, values = count_operations(stages, kernel_size, shape)
+  return flops / FLOPS_PER_SECOND + values * VALUE_SECONDS
 
 
 def count_operations(
   stages: Sequence[Sequence[int]], kernel_size: int, shape: Sequence[int]
 ) -> tuple[int, int]:
-  """Returns the FLOPs and the weights of the convolutions of `cnn_seconds`."""
+  """Returns the FLOPs and the outputs of the convolutions of `cnn_seconds`."""
   height, width, channels = shape
-  flops = weights = 0
+  flops = values = 0
   for stage in stages:
     for features in stage:
-      kernel = kernel_size**2 * channels * features
-      flops += 2 * height * width * kernel
-      weights += kernel
+      outputs = height * width * features
+      flops += 2 * outputs * kernel_size**2 * channels
+      values += outputs
       channels = features
     height, width = height // 2, width // 2
-  return flops, weights
+  return flops, values
 
 
 @functools.cache
