@@ -87,18 +87,19 @@ def image_scores(results: dict) -> str:
   """Returns the table of the scores on folders of images."""
   rows = []
   for name, result in results.items():
-    low, high = min(result["minutes"]), max(result["minutes"])
+    ends = {f"{end(result['minutes']):.1f}" for end in (min, max)}
     runs = (
       f"{len(result['accuracy'])} {'folds' if result['folds'] else 'seeds'}"
     )
     spread = statistics.stdev(result["accuracy"])
+    note = f" ({result['note']})" if result["note"] else ""
     rows.append(
       (
         name,
         runs,
         f"{statistics.mean(result['accuracy']):.2%} ± {100 * spread:.2f}",
         f"{statistics.mean(result['linear']):.2%}",
-        f"{low:.1f} to {high:.1f} of {result['budget_minutes']:g}",
+        f"{' to '.join(sorted(ends))} of {result['budget_minutes']:g}{note}",
         result["diverged"],
       )
     )
