@@ -9,7 +9,7 @@ such folders, or a table of file names and labels: see `data.image_folder`.
 
 Size, augmentation, network and number of steps follow from the number and the
 sizes of the images and a budget of minutes, by default 3: `plan`, a pure
-function of what is in the headers of the files. Its decision is part of
+function of the headers of the files. Its decision is part of
 config.json. A run takes at most that long, the first reading of the files
 included, on two cores of AMD EPYC (AVX-512), and makes the same steps on every
 machine. A setting on the command line prevails.

@@ -60,6 +60,9 @@ MAX_ROWS = 3_000
 MAX_OPERATIONS = 2e9
 """Training rows of the sample, and their decomposition."""
 
+MAX_NUMBERS = 2_000
+"""Features that are compressed and embedded; wide tables have others too."""
+
 MAX_KERNEL = 4_000_000
 """Weights of the first layers of all networks."""
 
@@ -122,7 +125,14 @@ def plan(config, variant):
     train = loader(**{name: section[name] for name in names}).train
   except UserError:
     return {}  # The run loads the data again and reports the mistake.
-  leaves = decide(train, section["target_transform"])
+  features = (train.arrays or {}).get("features")
+  if (
+    features is None
+    or features.ndim != 2
+    or len(train.info.schema.classes) == 1
+  ):
+    return {}  # Not a table, or nothing to learn: the run reports the latter.
+  leaves = decide(train, section.get("target_transform", "none"))
   model = {f"model.{name}" for name in config["model"]}
   # Another model of the command line has other settings.
   return {k: v for k, v in leaves.items() if k[:6] != "model." or k in model}
@@ -157,7 +167,7 @@ def decide(train, transform="auto"):
   if len(transforms) > 1:
     leaves["data.target_transform"] = linear.transform
   if is_network:
-    network = network_settings(rows, len(schema.columns))
+    network = network_settings(rows, sample.x.shape[1])
     # Each member learns from its share of the rows of a batch.
     penalty = hidden.strength * scale / network["model.members"]
     return leaves | network | {"optim.l2": penalty}
@@ -212,8 +222,20 @@ def take_sample(train):
   return Sample(
     (features[rows] - mean) / deviation,
     y + (schema.target_offset or 0.0),
-    np.flatnonzero([flag for part in schema.plan for flag in part.scaled]),
+    number_positions(schema, features.shape[1]),
   )
+
+
+def number_positions(schema, width):
+  """Returns the positions of the features that are numbers.
+
+  Arrays are numbers only. None of very many are compressed and embedded.
+  """
+  plan = getattr(schema, "plan", None)
+  positions = np.arange(width)
+  if plan is not None:
+    positions = np.flatnonzero([flag for part in plan for flag in part.scaled])
+  return positions if len(positions) <= MAX_NUMBERS else positions[:0]
 
 
 def leave_one_out(sample, clip, transform, hidden=0):
@@ -223,7 +245,7 @@ def leave_one_out(sample, clip, transform, hidden=0):
     sample: training rows.
     clip: deviations beyond which numbers are compressed, or 0.
     transform: "log" for a regression to the logarithm of the target.
-    hidden: number of random hidden units beside the features.
+    hidden: number of random hidden units added to the features.
   """
   x = compress(sample, clip)
   if hidden:

@@ -13,8 +13,8 @@ from dlcore.errors import UserError
 def balanced(source: Source, batch_size: int) -> Weighted:
   """Returns an order that samples every class with the same frequency.
 
-  Examples are drawn with replacement, those of a class alike. Labels of a
-  stream that are not known are read once, with its inputs.
+  Examples are drawn with replacement, with equal probability within a class.
+  If the labels of a stream are not in memory, the whole stream is read once.
 
   Args:
     source: the examples, of which each has one class.

@@ -264,6 +264,8 @@ def train_on_table(
   started = worker.write_stubs(folder)
   found = worker.call(make, place, bounds, started)
   name = {"worked": "trained", "abort": "traceback"}.get(found.name, found.name)
+  if process.is_defect(found.reason):
+    name = "traceback"
   if name in ("trained", "refused") and not ONLY.value:
     shutil.rmtree(place)
   reason = f"{found.reason} {found.where}".strip()

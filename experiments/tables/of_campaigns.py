@@ -208,8 +208,8 @@ def memory(result: dict) -> str:
       row.append(f"{case[part] / 2**20:,.0f} MiB ({case[part] / peak:.2f})")
     rows.append(row)
   return as_table(
-    "Peak memory of training beside its estimates, of the compiled programs "
-    "and of `--summary`, which compiles none (estimate / peak), "
+    "Peak memory of training and its estimates, from the compiled programs "
+    "and by `--summary`, which compiles none (ratio to the peak in brackets), "
     f"{measured(result)}:",
     "experiments/campaigns/memory.py",
     ("model", "peak", "estimate of `fit`", "estimate of `--summary`"),

@@ -63,7 +63,7 @@ def table_scores(results: dict) -> str:
   rows.append(("better / equal / worse", *[""] * 5, *totals))
   seeds = len(next(iter(results.values()))["dlcore"])
   return as_table(
-    "Test scores of `configs/table.py` on real tables, beside ridge or "
+    "Test scores of `configs/table.py` on real tables, compared with ridge or "
     "logistic regression and gradient boosting of scikit-learn on the same "
     f"rows, means of {seeds} splits; better or worse where the 95% interval of "
     "the paired ratios excludes 1, "
@@ -104,7 +104,7 @@ def image_scores(results: dict) -> str:
       )
     )
   return as_table(
-    "Test accuracy of `configs/images.py` on folders of images, beside "
+    "Test accuracy of `configs/images.py` on folders of images, compared with "
     "logistic regression on the pixels, "
     f"{measured(next(iter(results.values())))}:",
     "experiments/campaigns/image_scores.py --icons=DIR --manual_dir=DIR",

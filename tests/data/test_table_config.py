@@ -66,6 +66,29 @@ def test_the_task_follows_from_the_table(target, task, tmp_path):
   assert json.loads(json.dumps(config))["data"]["name"] == "table_file"
 
 
+def test_one_class_is_left_to_the_run_to_report(tmp_path):
+  path = _write(tmp_path / "t.csv", lambda size: "same")
+  config = MODULE["get_config"]().to_dict()
+  config["data"] |= {"path": str(path), "target": "y", "task": "classification"}
+  config["data"]["cache_dir"] = str(tmp_path / "cache")
+  assert MODULE["plan"](config, "") == {}
+
+
+@pytest.mark.parametrize("width", [3, 2_001])
+def test_arrays_of_any_width_have_a_plan(tmp_path, width):
+  features = np.random.default_rng(0).normal(size=(80, width))
+  label = (features[:, 0] > 0).astype(np.int32)
+  np.savez(tmp_path / "t.npz", features=features, label=label)
+  section = {"name": "npz_file", "path": str(tmp_path / "t.npz")}
+  config = experiment.complete({"data": section})
+  leaves = MODULE["plan"](config, "")
+  assert leaves["task.name"] == "classification"
+  assert np.isfinite(leaves["optim.l2"])
+  train = data.load(**section).train
+  numbers = MODULE["decide"](train)["model.numbers"]
+  assert numbers == (tuple(range(3)) if width == 3 else ())
+
+
 def test_only_a_target_that_is_not_linear_needs_a_network(tmp_path):
   linear = _decide(tmp_path, lambda size: f"{3 * size + 1:.4f}")
   assert linear["model.widths"] == ()

@@ -1,6 +1,7 @@
 """A command in a process of its own, with bounds on time and memory."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -103,6 +104,11 @@ def _look(process: int) -> tuple[str, float, int]:
   )
 
 
+def is_defect(reason: str) -> bool:
+  """Returns whether a config of dlcore failed, which reads as a user's."""
+  return re.search(r"expected \S*\bconfigs/\w+\.py to run", reason) is not None
+
+
 def _classify(code: int, lines: Sequence[str]) -> tuple[str, str]:
   """Returns outcome and reason of a command that ended by itself."""
   lines = [line for line in lines if line.strip()]
@@ -112,6 +118,7 @@ def _classify(code: int, lines: Sequence[str]) -> tuple[str, str]:
     return "trained", ""
   starts = [i for i, line in enumerate(lines) if line.startswith("error:")]
   if code == MISTAKE and len(starts) == 1 and len(lines) - starts[0] <= 3:
-    return "refused", " / ".join(line.strip() for line in lines[starts[0] :])
+    reason = " / ".join(line.strip() for line in lines[starts[0] :])
+    return ("traceback" if is_defect(reason) else "refused"), reason
   last = lines[-1][:300] if lines else "no output"
   return "traceback", f"exit code {code}: {last}"
