@@ -1,5 +1,6 @@
 """Settings of a data set that decide its splits."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dlcore.data.holdout import check_fraction
@@ -37,6 +38,17 @@ class SplitSettings(NamedTuple):
 
   stratify: bool = True
   """Whether all splits have the same share of each class."""
+
+  @classmethod
+  def of(cls, arguments: Mapping[str, Any]) -> "SplitSettings":
+    """Returns those among the arguments of a loader, checked.
+
+    Raises:
+      UserError: one is out of range or contradicts another.
+    """
+    settings = cls(**{name: arguments[name] for name in cls._fields})
+    settings.check()
+    return settings
 
   def arguments(self) -> dict[str, Any]:
     """Returns the keyword arguments of `make_splits` but for the columns."""
