@@ -72,18 +72,7 @@ def npz_file(
     UserError: a file or an array is missing or malformed.
   """
   check_choice("task", task, TASKS)
-  rule = SplitSettings(
-    valid_fraction,
-    test_fraction,
-    group,
-    time,
-    split,
-    folds,
-    fold,
-    duplicates,
-    stratify,
-  )
-  rule.check()
+  rule = SplitSettings.of(locals())
   files = split_paths(path, train, valid, test)
   parts: dict[str, dict[str, np.ndarray]] = {}
   for name, at in files.items():

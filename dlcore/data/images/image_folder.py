@@ -95,18 +95,7 @@ def image_folder(
   """
   conversion = Conversion(image_size, channels, max_size, resize, value_range)
   _check_settings(conversion, task, on_bad)
-  rule = SplitSettings(
-    valid_fraction,
-    test_fraction,
-    group,
-    time,
-    split,
-    folds,
-    fold,
-    duplicates,
-    stratify,
-  )
-  rule.check()
+  rule = SplitSettings.of(locals())
   places = places_of(path, train, valid, test, labels)
   listings = functools.partial(
     list_images,

@@ -95,18 +95,7 @@ def table_csv(
   paths = split_paths(path, train, valid, test)
   check_choice("task", task, TASKS)
   bad_examples.check_on_bad(on_bad)
-  rule = SplitSettings(
-    valid_fraction,
-    test_fraction,
-    group,
-    time,
-    split,
-    folds,
-    fold,
-    duplicates,
-    stratify,
-  )
-  rule.check()
+  rule = SplitSettings.of(locals())
   settings = {
     "target": target,
     "columns": columns,

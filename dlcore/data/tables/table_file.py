@@ -96,17 +96,7 @@ def table_file(
   Raises:
     UserError: a file, a column or a row is missing or malformed.
   """
-  rule = SplitSettings(
-    valid_fraction,
-    test_fraction,
-    group,
-    time,
-    split,
-    folds,
-    fold,
-    duplicates,
-    stratify,
-  )
+  rule = SplitSettings.of(locals())
   settings = TableSettings(
     target=target,
     targets=targets,
