@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dlcore import data, experiment
+from dlcore.experiment import ridge_regression as ridge
 
 CONFIG = Path(__file__).parent.parent.parent / "configs" / "table.py"
 MODULE = runpy.run_path(str(CONFIG))
@@ -122,10 +123,8 @@ def test_predictions_of_rows_left_out_equal_those_of_separate_fits(width):
   generator = np.random.default_rng(0)
   x, y = generator.normal(size=(20, width)), generator.normal(size=(20, 2))
   y -= y.mean(0)
-  predictions = zip(
-    MODULE["STRENGTHS"], MODULE["ridge_predictions"](x, y), strict=True
-  )
-  for strength, fitted in predictions:
+  predictions = ridge.ridge_predictions(x, y)
+  for strength, fitted in zip(ridge.STRENGTHS, predictions, strict=True):
     for row in range(20):
       others = np.arange(20) != row
       center, mean = x[others].mean(0), y[others].mean(0)
