@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from dlcore.errors import UserError
+from dlcore.filesystem.hidden import is_hidden
 
 T = TypeVar("T")
 
@@ -51,10 +52,10 @@ def list_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
 def _visible_files(folder: Path) -> Iterator[Path]:
   """Yields the files in a folder and in the folders inside of it."""
   for parent, folders, names in os.walk(folder):
-    folders[:] = [name for name in folders if not name.startswith(".")]
+    folders[:] = [name for name in folders if not is_hidden(name)]
     for name in names:
       file = Path(parent, name)
-      if not name.startswith(".") and file.is_file():
+      if not is_hidden(name) and file.is_file():
         yield file
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -142,6 +143,22 @@ def test_left_out_entries_are_counted_in_notes(folder, load):
   ):
     assert note in notes
   assert len(splits.train.info.notes) == 6
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_folders_of_a_zip_archive_of_macos_are_no_classes(
+  folder, load, splits, tmp_path
+):
+  root = folder
+  if splits:
+    root = tmp_path / "splits"
+    for name in ("Train", "Test"):
+      shutil.copytree(folder, root / name)
+  (root / "__MACOSX" / "cat").mkdir(parents=True)
+  (root / "__MACOSX" / "cat" / "._0.png").write_bytes(b"resource fork")
+  loaded, _ = load(root)
+  assert loaded.train.info.schema.classes == ("cat", "dog")
+  assert _size(loaded) == 40 * (1 + splits)
 
 
 def test_many_kinds_of_left_out_entries_are_summed_up(folder, load):

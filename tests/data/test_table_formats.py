@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dlcore import data
-from dlcore.data.tables import raw_columns, text_lines
+from dlcore.data.tables import csv_text, raw_columns, text_lines
 from dlcore.data.tables.table_formats import read_file
 from dlcore.errors import UserError
 
@@ -57,6 +57,16 @@ def _same(table):
   assert names == COLUMNS["b"]
   truth = [third.texts[c].lower() if c >= 0 else "none" for c in third.codes]
   assert truth == [str(x).lower() for x in COLUMNS["c"]]
+
+
+def test_only_blank_lines_and_what_precedes_the_names_are_no_rows(tmp_path):
+  path = tmp_path / "t.csv"
+  path.write_text(" ,\n\na,b\n1,x\n,\n\n  \n2,y\n , \n")
+  rows = [(line, fields) for line, fields in csv_text.parse_rows(path, ",")]
+  assert rows[0] == (3, ["a", "b"])
+  expected = [(4, ["1", "x"]), (5, ["", ""]), (8, ["2", "y"]), (9, ["", ""])]
+  assert rows[1:] == expected
+  assert read_file(path).lines.tolist() == [4, 5, 8, 9]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

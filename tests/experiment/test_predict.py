@@ -227,10 +227,10 @@ def test_an_interrupted_file_keeps_its_old_content(
 
 def test_hidden_files_and_the_output_are_no_inputs(use_run, tmp_path):
   use_run("images")
-  (tmp_path / "in/.git").mkdir(parents=True)
-  (tmp_path / "in/b").mkdir()
-  for name in (".git/x.png", ".y.png", "b/2.png", "1.png"):
+  for name in (".git/x.png", "__MACOSX/._1.png", ".y.png", "b/2.png", "1.png"):
+    (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
     picture(tmp_path / "in" / name, 9)
+  (tmp_path / "in" / "Thumbs.db").write_text("system")
   for _ in range(2):
     assert experiment.write_predictions("run", ["in"], "in/out.jsonl") == (2, 0)
   lines = (tmp_path / "in/out.jsonl").read_text().splitlines()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dlcore.data.bad_examples import MAX_LISTED, shorten
 from dlcore.data.images.opening import HEIF_PACKAGE, HEIF_SUFFIXES, suffixes
 from dlcore.errors import UserError, install_hint
+from dlcore.filesystem.hidden import is_hidden
 
 Label = str | tuple[str, ...]
 """The name of a class, a number as text, or several labels."""
@@ -114,7 +115,7 @@ def find_images(
 
 def _reason_to_ignore(path: pathlib.Path, root: pathlib.Path) -> str:
   """Returns why an entry is left out whatever it is, or `""`."""
-  if path.name.startswith("."):
+  if is_hidden(path.name):
     return "hidden entries"
   if not path.is_symlink():
     return ""

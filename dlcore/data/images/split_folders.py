@@ -9,6 +9,7 @@ from dlcore.data import split
 from dlcore.data.images.listing import entries
 from dlcore.data.split_columns import SPLIT_NAMES
 from dlcore.errors import UserError
+from dlcore.filesystem.hidden import is_hidden
 
 USUAL_SPLITS = ("train", "valid", "val", "validation", "test")
 """Names of folders that are splits even beside others."""
@@ -92,7 +93,7 @@ def _folders_inside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   have the name "Training".
   """
   folders = [entry.name for entry in entries(folder) if os.path.isdir(entry)]
-  folders = [name for name in folders if not name.startswith(".")]
+  folders = [name for name in folders if not is_hidden(name)]
   names = folders
   if not all(name.lower() in SPLIT_NAMES for name in folders):
     names = [name for name in folders if name in USUAL_SPLITS]

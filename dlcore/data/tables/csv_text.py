@@ -136,13 +136,14 @@ def find_delimiter(path: pathlib.Path) -> str:
 def parse_rows(
   path: pathlib.Path, delimiter: str
 ) -> Iterator[tuple[int, list[str]]]:
-  """Yields line number, from 1, and stripped fields of the rows with text.
+  """Yields line number, from 1, and stripped fields of the rows.
 
-  A first line such as "sep=;", which Excel reads, is left out.
+  Blank lines are left out, as well as what precedes the names of the columns:
+  rows of empty cells, and a line such as "sep=;", which Excel reads.
   """
   # A quoted field may span several lines, so a row starts on the line after
   # the end of the previous row.
-  previous_end, length = 0, 0
+  previous_end, length, has_begun = 0, 0, False
 
   def lines() -> Iterator[str]:
     nonlocal length
@@ -155,9 +156,10 @@ def parse_rows(
   reader = csv.reader(lines(), delimiter=delimiter, strict=True)
   try:
     for fields in reader:
-      is_hint = not previous_end and fields == ["sep=", ""]
-      if any(map(str.strip, fields)) and not is_hint:
-        yield previous_end + 1, [field.strip() for field in fields]
+      fields = [field.strip() for field in fields]
+      has_begun = has_begun or (any(fields) and fields != ["sep=", ""])
+      if has_begun and fields not in ([], [""]):
+        yield previous_end + 1, fields
       previous_end, length = reader.line_num, 0
   except csv.Error as error:
     raise UserError(
