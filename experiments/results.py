@@ -214,6 +214,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "scores": scores,
   "image_scores": of_own_data.image_scores,
   "table_scores": of_own_data.table_scores,
+  "table_sizes": of_own_data.table_sizes,
   "messy": of_own_data.messy,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,

@@ -3,7 +3,7 @@
 import collections
 import statistics
 
-from tables.markdown import as_table, measured
+from tables.markdown import Table, as_table, measured
 
 OUTCOMES = {
   "trained": "trained",
@@ -111,3 +111,23 @@ def image_scores(results: dict) -> str:
     ("folder", "runs", "accuracy", "linear", "minutes", "diverged"),
     rows,
   )
+
+
+table_sizes = Table(
+  "`configs/table.py` on tables of 12 columns (numbers with gaps, a date, up "
+  "to 5,000 categories), whose noise bounds the expected R2 of the test rows "
+  "by {ceiling}; alone on the machine",
+  "experiments/campaigns/table_sizes.py",
+  ("rows", "R2", "parameters", "reading", "whole run", "peak memory"),
+  lambda result: [
+    (
+      f"{int(rows):,}",
+      f"{row['r2']:.3f}",
+      f"{row['parameters']:,}",
+      f"{row['reading_seconds']:.0f} s",
+      f"{row['seconds']:.0f} s",
+      f"{row['peak_bytes'] / 2**30:.1f} GiB",
+    )
+    for rows, row in result["tables"].items()
+  ],
+)
