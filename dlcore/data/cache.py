@@ -1,6 +1,5 @@
 """A cache of decoded data sets on disk, so that the next run starts at once."""
 
-import concurrent.futures
 import hashlib
 import json
 import logging
@@ -18,6 +17,7 @@ from dlcore.data.array_source import from_arrays
 from dlcore.data.info import DataInfo
 from dlcore.data.serialization import info_from_json, info_to_json
 from dlcore.data.source import Source, Splits
+from dlcore.data.threads import map_in_threads
 from dlcore.filesystem import read_json, write_atomic
 
 VERSION = 3
@@ -114,11 +114,7 @@ def per_file(
     valid = value is not None and before == _stamp(file)
     return at, [*before, value], valid
 
-  results = []
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    # In pieces, as a queued call takes about a kilobyte.
-    for start in range(0, len(files), 4096):
-      results += threads.map(one, files[start : start + 4096])
+  results = map_in_threads(one, files)
   records = {at: record for at, record, valid in results if valid}
   if records != cached:
     content = {"checksum": _digest(records), "records": records}

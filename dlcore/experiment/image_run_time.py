@@ -1,9 +1,7 @@
 """An estimate of the time of a run over images, from their number and sizes.
 
-The constants are those of two cores of AMD EPYC (AVX-512), where the times of
-steps of 28 to 224 pixels and 16 or 24 channels were 65% to 87% of the estimate.
-That leaves room for a process that is a third slower than others for its whole
-life, as happens on virtual machines.
+The constants are those of two cores of AMD EPYC (AVX-512) of family 25, where
+runs took 80% to 99% of their budget; those of family 26 took half of it.
 """
 
 import functools
@@ -31,8 +29,8 @@ PIXEL_SECONDS = 150e-9
 STEP_SECONDS = 3e-3
 """Of a step, whatever its images."""
 
-FILE_SECONDS, STORED_PIXEL_SECONDS = 0.3e-3, 5e-9
-"""To open a file, and to decode a pixel of it."""
+FILE_SECONDS, STORED_PIXEL_SECONDS = 0.45e-3, 5e-9
+"""To list, open and hash a file, and to decode a pixel of it."""
 
 
 def read_seconds(images: ImageSummary) -> float:

@@ -76,7 +76,6 @@ def measure(rows: int) -> dict[str, Any]:
     "parameters": summary["parameters"],
     "steps": summary["step"],
     "seconds": time.monotonic() - start,
-    "reading_seconds": summary["phases"]["data"],
     "peak_bytes": 1024 * usage.ru_maxrss,
   }
   print(rows, result, flush=True)

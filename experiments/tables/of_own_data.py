@@ -118,13 +118,12 @@ table_sizes = Table(
   "to 5,000 categories), whose noise bounds the expected R2 of the test rows "
   "by {ceiling}; alone on the machine",
   "experiments/campaigns/table_sizes.py",
-  ("rows", "R2", "parameters", "reading", "whole run", "peak memory"),
+  ("rows", "R2", "parameters", "time", "peak memory"),
   lambda result: [
     (
       f"{int(rows):,}",
       f"{row['r2']:.3f}",
       f"{row['parameters']:,}",
-      f"{row['reading_seconds']:.0f} s",
       f"{row['seconds']:.0f} s",
       f"{row['peak_bytes'] / 2**30:.1f} GiB",
     )

@@ -1,7 +1,5 @@
 """Reading of many image files, and the report of unreadable ones."""
 
-import concurrent.futures
-import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,6 +7,7 @@ from typing import Any, NamedTuple
 from dlcore.data import bad_examples
 from dlcore.data.images import decoding
 from dlcore.data.images.listing import Item
+from dlcore.data.threads import map_in_threads
 
 
 class Attempts(NamedTuple):
@@ -19,19 +18,11 @@ class Attempts(NamedTuple):
   """Unreadable images and the reasons."""
 
 
-def in_threads(
-  function: Callable[[pathlib.Path], Any], files: Sequence[pathlib.Path]
-) -> list[Any]:
-  """Returns `function(file)` for every file, computed in threads."""
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-    return list(threads.map(function, files))
-
-
 def attempt(
   function: Callable[[pathlib.Path], Any],
   items: Sequence[Item],
   errors: Sequence[tuple[Item, str]] = (),
-  map_files: Callable[..., list[Any]] = in_threads,
+  map_files: Callable[..., list[Any]] = map_in_threads,
 ) -> Attempts:
   """Calls `function(path)` for every item and collects results and errors.
 

@@ -59,10 +59,11 @@ def listing(folder: pathlib.Path) -> Listing:
   root = folder.resolve()
   left_out: collections.Counter[str] = collections.Counter()
   classes = []
-  for path in entries(folder):
-    if reason := _reason_to_ignore(path, root):
+  for entry in entries(folder):
+    path = pathlib.Path(entry.path)
+    if reason := _reason_to_ignore(entry, root):
       left_out[reason] += 1
-    elif os.path.isdir(path) and path.resolve() not in (root, *root.parents):
+    elif entry.is_dir() and path.resolve() not in (root, *root.parents):
       classes.append(path)
     else:
       left_out["entries that are not in a class folder"] += 1
@@ -73,10 +74,10 @@ def listing(folder: pathlib.Path) -> Listing:
     files, others = find_images(label, root)
     if not files:
       raise _no_images(folder, label.name, others)
-    items += sorted(
+    items += [
       Item(path, label.name, f"{label.name}/{_relative(path, label)}")
-      for path in files
-    )
+      for path in sorted(files, key=lambda path: str(path).split(os.sep))
+    ]
     left_out += others
   if len(classes) == 1:
     _check_depth(folder, classes[0], items)
@@ -92,35 +93,35 @@ def find_images(
     folder: the folder.
     root: links to outside of this resolved folder are not followed.
   """
-  images, pending = [], [folder]
+  images, pending, known = [], [folder], suffixes()
   left_out: collections.Counter[str] = collections.Counter()
   while pending:
-    for path in entries(pending.pop()):
-      suffix = path.suffix.lower()
-      if reason := _reason_to_ignore(path, root):
+    for entry in entries(pending.pop()):
+      suffix = os.path.splitext(entry.name)[1].lower()
+      if reason := _reason_to_ignore(entry, root):
         left_out[reason] += 1
-      elif os.path.isdir(path):
-        if path.is_symlink():
+      elif entry.is_dir():
+        if entry.is_symlink():
           left_out["links to folders"] += 1
         else:
-          pending.append(path)
-      elif suffix not in suffixes():
+          pending.append(pathlib.Path(entry.path))
+      elif suffix not in known:
         left_out[f"files with the suffix {suffix!r}"] += 1
-      elif not os.path.isfile(path):
+      elif not entry.is_file():
         left_out["entries that are not plain files"] += 1
       else:
-        images.append(path)
+        images.append(pathlib.Path(entry.path))
   return images, left_out
 
 
-def _reason_to_ignore(path: pathlib.Path, root: pathlib.Path) -> str:
+def _reason_to_ignore(entry: os.DirEntry[str], root: pathlib.Path) -> str:
   """Returns why an entry is left out whatever it is, or `""`."""
-  if is_hidden(path.name):
+  if is_hidden(entry.name):
     return "hidden entries"
-  if not path.is_symlink():
+  if not entry.is_symlink():
     return ""
   try:
-    if path.resolve(strict=True).is_relative_to(root):
+    if pathlib.Path(entry.path).resolve(strict=True).is_relative_to(root):
       return ""
   except FileNotFoundError:
     return "links to missing files"
@@ -129,14 +130,15 @@ def _reason_to_ignore(path: pathlib.Path, root: pathlib.Path) -> str:
   return "links that leave the folder"
 
 
-def entries(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the sorted entries of a folder.
+def entries(folder: pathlib.Path) -> list[os.DirEntry[str]]:
+  """Returns the entries of a folder, sorted by name.
 
   Raises:
     UserError: it cannot be read.
   """
   try:
-    return sorted(folder.iterdir())
+    with os.scandir(folder) as scanned:
+      return sorted(scanned, key=lambda entry: entry.name)
   except OSError as error:
     raise UserError(
       f"expected a readable folder at {folder}",
@@ -210,4 +212,5 @@ def describe_left_out(counts: Mapping[str, int]) -> list[str]:
 
 
 def _relative(path: pathlib.Path, folder: pathlib.Path) -> str:
-  return path.relative_to(folder).as_posix()
+  """Returns the path inside of a folder; `relative_to` takes 15 us."""
+  return path.as_posix()[len(folder.as_posix()) + 1 :]
