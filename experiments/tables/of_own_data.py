@@ -85,7 +85,7 @@ def table_scores(results: dict) -> str:
 
 def image_scores(results: dict) -> str:
   """Returns the table of the scores on folders of images."""
-  rows = []
+  rows, first = [], next(iter(results.values()))
   for name, result in results.items():
     ends = {f"{end(result['minutes']):.1f}" for end in (min, max)}
     runs = (
@@ -101,14 +101,14 @@ def image_scores(results: dict) -> str:
         f"{statistics.mean(result['linear']):.2%}",
         f"{' to '.join(sorted(ends))} of {result['budget_minutes']:g}{note}",
         result["diverged"],
+        result["commit"],
       )
     )
   return as_table(
     "Test accuracy of `configs/images.py` on folders of images, compared with "
-    "logistic regression on the pixels, "
-    f"{measured(next(iter(results.values())))}:",
+    f"logistic regression on the pixels, {first['machine']}, {first['date']}:",
     "experiments/campaigns/image_scores.py --icons=DIR --manual_dir=DIR",
-    ("folder", "runs", "accuracy", "linear", "minutes", "diverged"),
+    ("folder", "runs", "accuracy", "linear", "minutes", "diverged", "commit"),
     rows,
   )
 
