@@ -53,6 +53,7 @@ from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
 from dlcore.data.text.text_csv import text_csv
+from dlcore.data.text.text_folder import text_folder
 from dlcore.data.text.text_schema import TextSchema
 from dlcore.data.text.tokenizer import TOKENIZERS, Tokenizer
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
@@ -118,6 +119,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "table_csv": table_csv,
   "table_file": table_file,
   "text_csv": text_csv,
+  "text_folder": text_folder,
   "tfds": tfds_builder,
 }
 """Data sets by name; the keyword arguments of an entry are its settings."""
