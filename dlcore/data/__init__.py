@@ -51,6 +51,8 @@ from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
+from dlcore.data.text.tagged_schema import TaggedSchema
+from dlcore.data.text.tagged_text import tagged_text
 from dlcore.data.text.text_csv import text_csv
 from dlcore.data.text.text_schema import TextSchema
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
@@ -72,6 +74,7 @@ __all__ = [
   "SplitSettings",
   "Splits",
   "TableSchema",
+  "TaggedSchema",
   "TextSchema",
   "balanced",
   "batches",
@@ -111,6 +114,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "npz_file": npz_file,
   "table_csv": table_csv,
   "table_file": table_file,
+  "tagged_text": tagged_text,
   "text_csv": text_csv,
   "tfds": tfds_builder,
 }
