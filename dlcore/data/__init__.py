@@ -52,6 +52,8 @@ from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
+from dlcore.data.text.tagged_schema import TaggedSchema
+from dlcore.data.text.tagged_text import tagged_text
 from dlcore.data.text.text_csv import text_csv
 from dlcore.data.text.text_folder import text_folder
 from dlcore.data.text.text_schema import TextSchema
@@ -78,6 +80,7 @@ __all__ = [
   "SplitSettings",
   "Splits",
   "TableSchema",
+  "TaggedSchema",
   "TextSchema",
   "Tokenizer",
   "balanced",
@@ -118,6 +121,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "npz_file": npz_file,
   "table_csv": table_csv,
   "table_file": table_file,
+  "tagged_text": tagged_text,
   "text_csv": text_csv,
   "text_folder": text_folder,
   "tfds": tfds_builder,
