@@ -253,6 +253,16 @@ def test_texts_pairs_labels_and_numbers_train_and_predict(
 
 
 @pytest.mark.slow
+def test_a_model_without_token_types_takes_pairs(table, tmp_path):
+  model = {"name": "distilbert", "width": 8, "num_heads": 2, "depth": 1}
+  config = complete(table, model, settings={"pair": "answer"})
+  experiment.train(config, tmp_path / "run", progress=False)
+  predict = experiment.load(tmp_path / "run").predict_texts
+  one, other = predict([("great", "so it is"), ("great so", "it is")])
+  assert one["probability"] != other["probability"]
+
+
+@pytest.mark.slow
 def test_own_texts_are_one_command(tmp_path, shell):
   table = write_table(tmp_path / "own.csv", 200)
   answer = shell(
