@@ -142,6 +142,20 @@ def test_pairs_are_two_strings_or_one_with_a_tab(tmp_path):
   assert "answer" in _errors(_read(info, tmp_path / "a.txt")).popitem()[1]
 
 
+def test_the_columns_of_a_frame_are_read_as_those_of_a_file(info):
+  frame = {"other": [1] * 3, "text": ["very good 1", None, "bad\n2"]}
+  batches = list(info.schema.read_frame(frame, 2))
+  assert [batch.names for batch in batches] == [["row:0"], ["row:2"]]
+  assert _errors(batches) == {"row:1": "an empty text"}
+  [expected] = info.schema.read_texts(["very good 1", "bad 2"], 9)
+  found = [batch.arrays["input_ids"] for batch in batches]
+  np.testing.assert_array_equal(
+    np.concatenate(found), expected.arrays["input_ids"]
+  )
+  with pytest.raises(UserError, match="a column 'text'"):
+    list(info.schema.read_frame({"txt": ["a"]}, 2))
+
+
 def test_a_schema_survives_json(info):
   content = json.loads(json.dumps(data.info_to_json(info)))
   assert data.info_from_json(content) == info
