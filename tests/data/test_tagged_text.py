@@ -196,7 +196,8 @@ def test_splits_do_not_depend_on_the_order_and_equal_sequences_share_one(
     )
   assert found[0] == found[1]
   train, valid, test = found[0].values()
-  assert not (train & valid or train & test or valid & test)
+  assert not train & (valid | test)
+  assert not valid & test
   assert 20 <= len(test) <= 60
 
 

@@ -122,13 +122,12 @@ def test_other_data_and_other_models_are_refused(started):
   with pytest.raises(UserError, match="two tags"):
     kind.check_data(one.info)
   task = tasks.tagging(MODEL.clone(head="classifier"))
-  _, params, model_state, _ = started
+  right, params, model_state, _ = started
   wide = MODEL.clone(head="classifier").init(KEY, IDS, train=False)["params"]
   with pytest.raises(UserError, match=r'\[B, T, C\]\n.*\nset head="tokens"'):
     task.evaluate(wide, model_state, BATCH, KEY)
   with pytest.raises(UserError, match=r"labels of shape \[5, 6\]"):
-    task = tasks.tagging(MODEL)
-    task.evaluate(params, model_state, {**BATCH, "labels": IDS[:, 0]}, KEY)
+    right.evaluate(params, model_state, {**BATCH, "labels": IDS[:, 0]}, KEY)
   with pytest.raises(UserError, match="label_smoothing"):
     tasks.tagging(MODEL, label_smoothing=1.0)
 
