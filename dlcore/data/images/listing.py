@@ -61,7 +61,7 @@ def listing(folder: pathlib.Path) -> Listing:
   classes = []
   for entry in entries(folder):
     path = pathlib.Path(entry.path)
-    if reason := _reason_to_ignore(entry, root):
+    if reason := reason_to_ignore(entry, root):
       left_out[reason] += 1
     elif entry.is_dir() and path.resolve() not in (root, *root.parents):
       classes.append(path)
@@ -98,7 +98,7 @@ def find_images(
   while pending:
     for entry in entries(pending.pop()):
       suffix = os.path.splitext(entry.name)[1].lower()
-      if reason := _reason_to_ignore(entry, root):
+      if reason := reason_to_ignore(entry, root):
         left_out[reason] += 1
       elif entry.is_dir():
         if entry.is_symlink():
@@ -114,7 +114,7 @@ def find_images(
   return images, left_out
 
 
-def _reason_to_ignore(entry: os.DirEntry[str], root: pathlib.Path) -> str:
+def reason_to_ignore(entry: os.DirEntry[str], root: pathlib.Path) -> str:
   """Returns why an entry is left out whatever it is, or `""`."""
   if is_hidden(entry.name):
     return "hidden entries"
