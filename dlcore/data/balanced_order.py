@@ -1,10 +1,17 @@
-"""Orders by the sampling of examples: all alike, or every class as often."""
+"""Orders by the sampling of examples: all alike, by class, or in sequence."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from dlcore.data.order import Order, Weighted, shuffled, weighted
+from dlcore.data.order import (
+  Order,
+  Sequential,
+  Weighted,
+  sequential,
+  shuffled,
+  weighted,
+)
 from dlcore.data.reading import read_all
 from dlcore.data.source import Source
 from dlcore.errors import UserError
@@ -46,8 +53,14 @@ def uniform(source: Source, batch_size: int) -> Order:
   return shuffled(source.size, batch_size)
 
 
+def consecutive(source: Source, batch_size: int) -> Sequential:
+  """Returns `sequential`: the rows of a batch continue those of the last."""
+  return sequential(source.size, batch_size)
+
+
 SAMPLINGS: dict[str, Callable[[Source, int], Order]] = {
   "balanced": balanced,
+  "sequential": consecutive,
   "uniform": uniform,
 }
 """Orders of training by name, `(source, batch size) -> order`."""

@@ -19,7 +19,14 @@ Normalization = Mapping[str, Any]
 TOKENS = "input_ids"
 """Name of the array of token ids, int `[B, T]`."""
 
-TOKEN_INPUTS = (TOKENS, "attention_mask", "token_type_ids", "decoder_input_ids")
+TOKEN_INPUTS = (
+  TOKENS,
+  "attention_mask",
+  "token_type_ids",
+  "segment_ids",
+  "positions",
+  "decoder_input_ids",
+)
 """Arrays that a model of token ids reads, if the source has them."""
 
 TRANSFORMS = ("none", "log")
@@ -237,8 +244,8 @@ def describe_inputs(
 
   Args:
     arrays: `[N, ...]` by name.
-    name: of the main input. `input_ids` is joined by `attention_mask`,
-      `token_type_ids` and `decoder_input_ids`.
+    name: of the main input. `input_ids` is joined by the others of
+      `TOKEN_INPUTS`.
   """
   names = TOKEN_INPUTS if name == TOKENS else (name,)
   return _describe({key: arrays[key] for key in names if key in arrays})
