@@ -239,8 +239,8 @@ def _check_data(info: DataInfo) -> None:
     )
   if schema.target not in ("", LABELS):
     raise UserError(
-      f"expected data of running text, with {LABELS!r} or without a target, for "
-      "a language model",
+      "expected data of running text for a language model, with the target "
+      f"{LABELS!r} or without one",
       f"got {info.name!r}, whose target is {schema.target!r}",
       "read the texts as text_file, or choose another task",
     )
