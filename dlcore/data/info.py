@@ -98,6 +98,9 @@ class Schema:
   kind: ClassVar[str] = ""
   """The kind of data, the key of the class in `data.SCHEMAS`."""
 
+  consecutive: ClassVar[bool] = False
+  """Whether each example continues the one before, as pieces of a text do."""
+
   parsers: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
     "input": json_fields.text,
     "target": json_fields.text,

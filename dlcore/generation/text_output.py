@@ -63,7 +63,7 @@ class TextOutput:
     certain = len(self.text.rstrip(INCOMPLETE))
     longest = max(map(len, self._stop), default=1)
     for start in range(max(0, certain - longest + 1), certain):
-      rest = self.text[start:]
+      rest = self.text[start:certain]
       if any(stop.startswith(rest) for stop in self._stop):
         return start
     return certain

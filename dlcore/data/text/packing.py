@@ -6,6 +6,7 @@ input, also where a cut separates the two.
 """
 
 import bisect
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +25,11 @@ class Packing(NamedTuple):
   `segment_ids` and `positions`."""
 
   documents: np.ndarray
-  """Document of each token, int32 `[N, T]`; -1 for padding."""
+  """Number of the document of each label, int32 `[N, T]`, of those that have
+  tokens; -1 where the label is `IGNORED`."""
 
-  @property
-  def padding(self) -> float:
-    """Share of the positions that hold no token."""
-    return float((self.documents < 0).mean())
+  padding: float
+  """Share of the positions that hold no token."""
 
 
 def contiguous(
@@ -65,13 +65,13 @@ def contiguous(
       f"got {len(ids)}",
     )
   shape = (-(-count // length), length)
-  documents = _documents(offsets)[:-1]
   return Packing(
     {
       "input_ids": _filled(ids[:-1], shape, pad_id),
       "labels": _filled(ids[1:], shape, IGNORED),
     },
-    _filled(documents, shape, -1),
+    _filled(_documents(offsets)[1:], shape, -1),
+    1 - count / math.prod(shape),
   )
 
 
@@ -108,8 +108,9 @@ def packed(
   ids, offsets = _end_documents(ids, offsets, end_id)
   if not len(ids):
     raise UserError("expected texts with tokens", "got none")
-  labels = np.append(ids[1:], IGNORED)
+  labels, documents = np.append(ids[1:], IGNORED), _documents(offsets)
   labels[offsets[1:] - 1] = IGNORED
+  documents[offsets[1:] - 1] = -1
   starts, sizes = _pieces(offsets, length)
   rows = best_fit(sizes, length)
   order = np.lexsort((starts, rows))
@@ -136,7 +137,8 @@ def packed(
       "segment_ids": place(segments, 0),
       "positions": place(positions, 0),
     },
-    place(_documents(offsets)[source], -1),
+    place(documents[source], -1),
+    1 - len(ids) / math.prod(shape),
   )
 
 
