@@ -51,6 +51,8 @@ from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
+from dlcore.data.text.corpus_schema import CorpusSchema
+from dlcore.data.text.running_text import docs_text, text_file
 from dlcore.data.text.text_csv import text_csv
 from dlcore.data.text.text_schema import TextSchema
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
@@ -62,6 +64,7 @@ __all__ = [
   "SCHEMAS",
   "ArraySchema",
   "Column",
+  "CorpusSchema",
   "DataInfo",
   "ImageSchema",
   "Order",
@@ -103,6 +106,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "cifar100": functools.partial(tfds_source, "cifar100"),
   "diabetes": diabetes,
   "digits": digits,
+  "docs_text": docs_text,
   "fashion_mnist": functools.partial(tfds_source, "fashion_mnist"),
   "image_folder": image_folder,
   "imagenet2012": functools.partial(tfds_source, "imagenet2012"),
@@ -112,6 +116,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "table_csv": table_csv,
   "table_file": table_file,
   "text_csv": text_csv,
+  "text_file": text_file,
   "tfds": tfds_builder,
 }
 """Data sets by name; the keyword arguments of an entry are its settings."""

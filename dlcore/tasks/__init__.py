@@ -17,6 +17,7 @@ from dlcore.tasks.language_model import LANGUAGE_MODEL, language_model
 from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.supervised import make_task
+from dlcore.tasks.tagging import TAGGING, tagging
 from dlcore.tasks.transforms import augmented, freeze, variables
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
   "make_task",
   "multilabel",
   "regression",
+  "tagging",
   "trivial_scores",
   "variables",
 ]
@@ -43,5 +45,6 @@ TASKS: dict[str, TaskKind] = {
   "language_model": LANGUAGE_MODEL,
   "multilabel": MULTILABEL,
   "regression": REGRESSION,
+  "tagging": TAGGING,
 }
 """Kinds of tasks by name."""

@@ -8,9 +8,8 @@ import numpy as np
 
 from dlcore import losses, metrics
 from dlcore.data import DataInfo
-from dlcore.data.info import TOKENS
+from dlcore.data.info import IGNORED, LABELS, TOKENS
 from dlcore.data.source import Arrays
-from dlcore.data.text.packing import IGNORED
 from dlcore.errors import UserError
 from dlcore.task import CARRY, Task
 from dlcore.tasks import model_calls
@@ -20,11 +19,9 @@ from dlcore.tasks.carried_state import (
   to_cache,
   to_carry,
 )
+from dlcore.tasks.class_loss import check_smoothing
 from dlcore.tasks.kind import TaskKind
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params
-
-LABELS = "labels"
-"""The array of the next tokens, int32 `[B, T]`."""
 
 UNITS = {"character": "num_characters", "byte": "num_bytes"}
 """Arrays `[B]` with the size of the scored tokens of a row in other units."""
@@ -68,11 +65,7 @@ def language_model(
     UserError: `label_smoothing` is out of range; from `init`, if the model
       predicts no tokens, or has no state to carry.
   """
-  concrete = isinstance(label_smoothing, int | float)
-  if concrete and not 0 <= label_smoothing < 1:
-    raise UserError(
-      "expected label_smoothing from 0 to below 1", f"got {label_smoothing}"
-    )
+  check_smoothing(label_smoothing)
   inputs = model_calls.make_inputs(input, None)
 
   def init(key: Array, batch: Batch):

@@ -26,6 +26,14 @@ TOKEN_ARGUMENTS = {
 them, and the value that fills them in masked rows."""
 
 
+HEADS = {
+  ("B", "C"): "classifier",
+  ("B", "T", "C"): "tokens",
+  ("B", "T", "V"): "lm",
+}
+"""Values of the field `head` of a model by the shape of its outputs."""
+
+
 class NamedArrays(dict):
   """A batch whose error for a missing array has the names of its arrays."""
 
@@ -192,8 +200,20 @@ def check_output(
       "expected a model with outputs of the shape "
       f"[{', '.join(map(str, expected))}]",
       f"got {kind}{' of a model without a head' if headless else ''}",
-      'set head="classifier"'
-      if headless
-      else "the size follows from `model_arguments` of the kind of task",
+      _hint(model, shape, headless, expected),
     )
   return outputs
+
+
+def _hint(
+  model: Any,
+  shape: Sequence[int] | None,
+  headless: bool,
+  expected: Sequence[str | int],
+) -> str:
+  """Returns how to get outputs of another number of axes, or another size."""
+  head = HEADS.get(tuple(expected), "classifier")
+  is_other = shape is not None and len(shape) != len(expected)
+  if headless or (is_other and hasattr(model, "head")):
+    return f'set head="{head}", or choose a model that has this head'
+  return "the size follows from `model_arguments` of the kind of task"

@@ -8,7 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dlcore.data import json_fields
-from dlcore.data.info import TOKENS, DataInfo, Inputs, ReadBatch, Schema
+from dlcore.data.info import (
+  LABELS,
+  TOKENS,
+  DataInfo,
+  Inputs,
+  ReadBatch,
+  Schema,
+)
 from dlcore.data.text.corpus_files import read_documents
 from dlcore.data.text.packing import PACKINGS, Packing
 from dlcore.data.text.ragged import Ragged
@@ -39,7 +46,7 @@ class CorpusSchema(Schema):
   }
 
   input: str = TOKENS
-  target: str = "labels"
+  target: str = LABELS
 
   tokenizer: Tokenizer | None = None
   """From texts to ids; None before it is known."""
@@ -130,5 +137,5 @@ def row_sizes(
   per_token = np.append(sizes / counts, 0.0)  # The last one is for -1.
   shares = per_token[packing.documents]
   if end_id is not None:
-    shares = np.where(packing.arrays["labels"] == end_id, 0.0, shares)
+    shares = np.where(packing.arrays[LABELS] == end_id, 0.0, shares)
   return shares.sum(axis=1).astype(np.float32)

@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlcore.data.info import IGNORED, LABELS, TOKENS
 from dlcore.errors import UserError
-
-IGNORED = -100
-"""Label of a position that is not scored."""
 
 
 class Packing(NamedTuple):
@@ -67,8 +65,8 @@ def contiguous(
   shape = (-(-count // length), length)
   return Packing(
     {
-      "input_ids": _filled(ids[:-1], shape, pad_id),
-      "labels": _filled(ids[1:], shape, IGNORED),
+      TOKENS: _filled(ids[:-1], shape, pad_id),
+      LABELS: _filled(ids[1:], shape, IGNORED),
     },
     _filled(_documents(offsets)[1:], shape, -1),
     1 - count / math.prod(shape),
@@ -132,8 +130,8 @@ def packed(
 
   return Packing(
     {
-      "input_ids": place(ids[source], pad_id),
-      "labels": place(labels[source], IGNORED),
+      TOKENS: place(ids[source], pad_id),
+      LABELS: place(labels[source], IGNORED),
       "segment_ids": place(segments, 0),
       "positions": place(positions, 0),
     },
