@@ -21,6 +21,7 @@ from dlcore.generation.repetition import (
 )
 from dlcore.generation.sampling import (
   GenerateOutput,
+  Sampler,
   generate,
   greedy,
   sampling,
@@ -32,6 +33,7 @@ __all__ = [
   "Beams",
   "DecodingState",
   "GenerateOutput",
+  "Sampler",
   "TextOutput",
   "beam_search",
   "forbid_repeated_ngrams",
