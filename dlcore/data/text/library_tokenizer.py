@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from dlcore.data import json_fields
 from dlcore.data.text import tokenizer_checks
 from dlcore.data.text import tokenizer_options as options
 from dlcore.data.text.framing import Frame
@@ -32,16 +33,14 @@ class LibraryTokenizer:
 
   kind: ClassVar[str] = "tokenizers"
 
-  content: str
+  content: str = dataclasses.field(repr=False)
   """Text of the tokenizer.json, as the library writes it."""
 
   inner: Any = dataclasses.field(repr=False, compare=False)
   """The `tokenizers.Tokenizer`, without padding and truncation."""
 
-  padding: Mapping[str, Any] | None = dataclasses.field(
-    repr=False, compare=False
-  )
-  """The padding of the tokenizer.json."""
+  padding: int | None = dataclasses.field(default=None, compare=False)
+  """Id of padding in the file, or None."""
 
   @classmethod
   def parse(cls, content: bytes) -> Self:
@@ -51,15 +50,16 @@ class LibraryTokenizer:
       ValueError: the content is invalid, or exceeds a limit.
       UserError: the package `tokenizers` is not installed.
     """
-    return cls.of(tokenizer_checks.parse(content, _library()))
+    inner = tokenizer_checks.parse(content, _library())
+    padding = inner.padding["pad_id"] if inner.padding else None
+    return cls.of(inner, padding)
 
   @classmethod
-  def of(cls, inner: Any) -> Self:
+  def of(cls, inner: Any, padding: int | None = None) -> Self:
     """Returns the tokenizer of a `tokenizers.Tokenizer`, which is changed."""
     inner.no_truncation()
-    content, padding = inner.to_str(), inner.padding
     inner.no_padding()
-    return cls(content, inner, padding)
+    return cls(inner.to_str(), inner, padding)
 
   @property
   def vocab_size(self) -> int:
@@ -73,8 +73,7 @@ class LibraryTokenizer:
   @functools.cached_property
   def pad_id(self) -> int:
     """Id of padding, which is never the end of a text."""
-    padding = (self.padding or {}).get("pad_id")
-    known = (padding, self._first(PAD_TOKENS), 0, 1)
+    known = (self.padding, self._first(PAD_TOKENS), 0, 1)
     ids = (i for i in known if i is not None and i != self.eos_id)
     return next(i for i in ids if i < self.vocab_size)
 
@@ -122,12 +121,17 @@ class LibraryTokenizer:
 
   def to_json(self) -> dict[str, Any]:
     """Returns the tokenizer as JSON data."""
-    return {"kind": self.kind, "content": json.loads(self.content)}
+    content = json.loads(self.content)
+    return {"kind": self.kind, "content": content, "padding": self.padding}
 
   @classmethod
   def from_json(cls, content: Mapping[str, Any]) -> Self:
     """Returns the tokenizer that `to_json` wrote; see `json_fields`."""
-    return cls.parse(json.dumps(content["content"]).encode())
+    tokenizer = cls.parse(json.dumps(content["content"]).encode())
+    padding = content["padding"]
+    if padding is not None:
+      json_fields.count(padding)
+    return dataclasses.replace(tokenizer, padding=padding)
 
 
 def read_tokenizer(path: Path) -> LibraryTokenizer:
@@ -151,9 +155,7 @@ def read_tokenizer(path: Path) -> LibraryTokenizer:
     settings = _read_object(folder / TOKENIZER_CONFIG)
     options.apply_normalization(tokenizer.inner, settings, folder)
     options.check_special_tokens(tokenizer.inner, settings, folder)
-  if tokenizer.padding:
-    tokenizer.inner.enable_padding(**tokenizer.padding)
-  return LibraryTokenizer.of(tokenizer.inner)
+  return LibraryTokenizer.of(tokenizer.inner, tokenizer.padding)
 
 
 def _read_object(file: Path) -> dict[str, Any]:

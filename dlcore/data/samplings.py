@@ -1,9 +1,10 @@
-"""Orders by the sampling of examples: all alike, by class, or in sequence."""
+"""Orders of training by name: all alike, by class, by length, in sequence."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from dlcore.data.bucketing import Bucketed, bucketed
 from dlcore.data.order import (
   Order,
   Sequential,
@@ -53,6 +54,22 @@ def uniform(source: Source, batch_size: int) -> Order:
   return shuffled(source.size, batch_size)
 
 
+def by_length(source: Source, batch_size: int) -> Bucketed:
+  """Returns `bucketed` for the lengths of the examples.
+
+  Raises:
+    UserError: the source has no lengths.
+  """
+  if source.lengths is None:
+    raise UserError(
+      "expected examples of different lengths, such as texts, for bucketed "
+      "sampling",
+      f"got {source.info.name!r}, whose examples have no lengths",
+      "use sampling='uniform'",
+    )
+  return bucketed(source.lengths, batch_size)
+
+
 def consecutive(source: Source, batch_size: int) -> Sequential:
   """Returns `sequential`: the rows of a batch continue those of the last."""
   return sequential(source.size, batch_size)
@@ -60,6 +77,7 @@ def consecutive(source: Source, batch_size: int) -> Sequential:
 
 SAMPLINGS: dict[str, Callable[[Source, int], Order]] = {
   "balanced": balanced,
+  "bucketed": by_length,
   "sequential": consecutive,
   "uniform": uniform,
 }
