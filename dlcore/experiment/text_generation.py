@@ -147,6 +147,8 @@ def _tokens(
 
   eos = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
   others = {tokenizer.pad_id, tokenizer.unknown_id, tokenizer.bos_id}
+  # Weights may have more ids than their tokenizer.
+  others |= {*range(tokenizer.vocab_size, run.model.vocab_size)}
   options = {
     "eos_ids": eos,
     "suppress_tokens": sorted(others - {None, *eos}),
