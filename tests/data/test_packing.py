@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ def test_contiguous_rows_are_one_sequence_whose_labels_follow():
   ids, offsets = documents()
   rows = contiguous(ids, offsets, 16, end_id=3)
   expected = []
-  for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+  for start, stop in itertools.pairwise(offsets):
     expected += [*ids[start:stop], 3] if stop > start else []
   scored = rows.arrays["labels"].ravel() != IGNORED
   assert rows.arrays["input_ids"].ravel()[scored].tolist() == expected[:-1]

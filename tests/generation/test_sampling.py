@@ -42,7 +42,8 @@ def test_sampled_frequencies_equal_the_probabilities(settings, expected):
 
 def test_the_narrowest_settings_are_greedy_and_rates_may_be_traced():
   assert greedy(KEY, LOGITS) == 1
-  for settings in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
+  narrow = ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1}, {"temperature": 1e-6})
+  for settings in narrow:
     assert sampling(**settings)(KEY, LOGITS) == 1
   traced = jax.jit(lambda t, p: sampling(temperature=t, top_p=p)(KEY, LOGITS))
   assert traced(0.7, 0.9) == sampling(temperature=0.7, top_p=0.9)(KEY, LOGITS)

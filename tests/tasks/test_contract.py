@@ -21,12 +21,23 @@ def several():
   )
 
 
+def letters():
+  """A data set of running text."""
+  ids = np.random.default_rng(0).integers(4, 9, (40, 7)).astype(np.int32)
+  arrays = {"input_ids": ids[:, :-1], "labels": ids[:, 1:]}
+  return data.Splits(data.from_arrays(arrays, target="labels"))
+
+
 SOURCES = {
   "digits": lambda: data.load("digits"),
   "diabetes": lambda: data.load("diabetes"),
+  "letters": letters,
   "several": several,
 }
 """Data sets of which every kind of task must accept one."""
+
+MODELS = {"input_ids": ("lstm", {"width": 8, "vocab_size": 9, "head": "lm"})}
+"""Model by the main input of the data; a small network for others."""
 
 
 @pytest.fixture(scope="module", params=tasks.TASKS)
@@ -40,7 +51,9 @@ def case(request):
     except UserError:
       continue
     arguments = kind.model_arguments(source.info)
-    model = models.create("mlp", widths=(8,), **arguments)
+    name, settings = MODELS.get(source.info.schema.input, ("mlp", {}))
+    settings = settings or {"widths": (8,)}
+    model = models.create(name, **settings, **arguments)
     task = kind.build(model, source.info)
     batch = read(source, np.arange(16))
     return kind, source, task, task.init(KEY, batch)

@@ -1,5 +1,6 @@
 """Language models: the loss, bits per unit of text, and the carried state."""
 
+import itertools
 import math
 
 import jax
@@ -94,9 +95,7 @@ def test_packed_rows_have_the_loss_of_their_documents():
     together = evaluate(task, variables, batch)
     apart = np.zeros((len(sizes), 12), np.int32)
     labels = np.full((len(sizes), 12), IGNORED, np.int32)
-    for row, (start, stop) in enumerate(
-      zip(offsets[:-1], offsets[1:], strict=True)
-    ):
+    for row, (start, stop) in enumerate(itertools.pairwise(offsets)):
       apart[row, : stop - start] = ids[start:stop]
       labels[row, : stop - start - 1] = ids[start + 1 : stop]
     alone = evaluate(task, variables, {"input_ids": apart, "labels": labels})
