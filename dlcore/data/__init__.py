@@ -54,7 +54,10 @@ from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.text.corpus_schema import CorpusSchema
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
 from dlcore.data.text.running_text import docs_text, text_file
+from dlcore.data.text.tagged_schema import TaggedSchema
+from dlcore.data.text.tagged_text import tagged_text
 from dlcore.data.text.text_csv import text_csv
+from dlcore.data.text.text_folder import text_folder
 from dlcore.data.text.text_schema import TextSchema
 from dlcore.data.text.tokenizer import TOKENIZERS, Tokenizer
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
@@ -80,6 +83,7 @@ __all__ = [
   "SplitSettings",
   "Splits",
   "TableSchema",
+  "TaggedSchema",
   "TextSchema",
   "Tokenizer",
   "balanced",
@@ -121,8 +125,10 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "npz_file": npz_file,
   "table_csv": table_csv,
   "table_file": table_file,
+  "tagged_text": tagged_text,
   "text_csv": text_csv,
   "text_file": text_file,
+  "text_folder": text_folder,
   "tfds": tfds_builder,
 }
 """Data sets by name; the keyword arguments of an entry are its settings."""

@@ -230,7 +230,7 @@ def _check_data(info: DataInfo) -> None:
       f"got {info.name!r}, whose input is {schema.input or 'unknown'!r}",
       "choose texts, or another task",
     )
-  if schema.target not in ("", LABELS):
+  if schema.target not in ("", LABELS) or schema.classes:
     raise UserError(
       "expected data of running text for a language model, with the target "
       f"{LABELS!r} or without one",

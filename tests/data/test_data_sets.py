@@ -19,6 +19,7 @@ NEED_FILES = {
   "npz_file",
   "table_csv",
   "table_file",
+  "tagged_text",
   "tfds",
 }
 """Data sets whose own tests write their files."""

@@ -50,7 +50,7 @@ class LibraryTokenizer:
       ValueError: the content is invalid, or exceeds a limit.
       UserError: the package `tokenizers` is not installed.
     """
-    inner = tokenizer_checks.parse(content, _library())
+    inner = tokenizer_checks.parse(content, library())
     padding = inner.padding["pad_id"] if inner.padding else None
     return cls.of(inner, padding)
 
@@ -119,6 +119,20 @@ class LibraryTokenizer:
     """Returns the text of ids, without special tokens."""
     return _call(lambda: self.inner.decode(list(ids), skip_special_tokens=True))
 
+  def to_file(self) -> bytes:
+    """Returns the content of a tokenizer.json with the id of padding."""
+    content = json.loads(self.content)
+    token = self.inner.id_to_token(self.pad_id)
+    content["padding"] = {
+      "strategy": "BatchLongest",
+      "direction": "Right",
+      "pad_to_multiple_of": None,
+      "pad_id": self.pad_id,
+      "pad_type_id": 0,
+      "pad_token": token,
+    }
+    return json.dumps(content, ensure_ascii=False, indent=1).encode()
+
   def to_json(self) -> dict[str, Any]:
     """Returns the tokenizer as JSON data."""
     content = json.loads(self.content)
@@ -174,12 +188,17 @@ def _unreadable(file: Path, error: Exception) -> UserError:
   )
 
 
-def _library() -> Any:
+def library() -> Any:
+  """Returns the module `tokenizers`.
+
+  Raises:
+    UserError: it is not installed.
+  """
   try:
     import tokenizers
   except ImportError:
     raise UserError(
-      f"expected the package tokenizers, which reads {TOKENIZER}",
+      "expected the package tokenizers, which reads and trains tokenizers",
       "it is not installed",
       f"install it: {install_hint('hub')}",
     ) from None

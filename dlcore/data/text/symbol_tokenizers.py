@@ -220,6 +220,20 @@ class WordTokenizer(_SymbolTokenizer):
     return _word_pattern().findall(text)
 
 
+@dataclasses.dataclass(frozen=True)
+class SpaceTokenizer(_SymbolTokenizer):
+  """Tokens are separated by spaces: words of a text that is divided already."""
+
+  kind: ClassVar[str] = "spaces"
+  separator: ClassVar[str] = " "
+  longest: ClassVar[int] = MAX_CHARACTERS
+
+  @classmethod
+  def split(cls, text: str) -> Iterable[str]:
+    """Returns the tokens of a text."""
+    return text.split()
+
+
 @functools.lru_cache(maxsize=1)
 def _word_pattern() -> re.Pattern[str]:
   """Returns the pattern of a word; `\\w` alone lacks combining marks."""

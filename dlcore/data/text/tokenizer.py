@@ -12,6 +12,7 @@ from dlcore.data.text.symbol_tokenizers import (
   NUM_SPECIAL,
   ByteTokenizer,
   CharacterTokenizer,
+  SpaceTokenizer,
   WordTokenizer,
 )
 from dlcore.errors import UserError, nearest
@@ -73,12 +74,13 @@ class Tokenizer(Protocol):
 TOKENIZERS: dict[str, Any] = {
   "bytes": ByteTokenizer,
   "characters": CharacterTokenizer,
+  "spaces": SpaceTokenizer,
   "tokenizers": LibraryTokenizer,
   "words": WordTokenizer,
 }
 """Class of each kind of tokenizer."""
 
-FITTED = ("bytes", "characters", "words")
+FITTED = ("bytes", "characters", "spaces", "words")
 """Kinds whose vocabulary is that of the training texts."""
 
 
