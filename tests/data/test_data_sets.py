@@ -20,6 +20,7 @@ NEED_FILES = {
   "table_csv",
   "table_file",
   "tagged_text",
+  "text_file",
   "tfds",
 }
 """Data sets whose own tests write their files."""
