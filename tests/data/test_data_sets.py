@@ -20,7 +20,9 @@ NEED_FILES = {
   "table_csv",
   "table_file",
   "tagged_text",
+  "text_csv",
   "text_file",
+  "text_folder",
   "tfds",
 }
 """Data sets whose own tests write their files."""
