@@ -35,6 +35,11 @@ class RestoredRun(NamedTuple):
   to_json: Callable[[Arrays, data.DataInfo], dict[str, Any]]
   """Returns one prediction as JSON data, see `tasks.TaskKind`."""
 
+  @property
+  def prediction_state(self) -> ModelState:
+    """`model_state` as `Task.predict` takes it, without `carry`."""
+    return {k: v for k, v in self.model_state.items() if k != CARRY}
+
 
 def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
   """Rebuilds a run from its folder.
@@ -60,11 +65,6 @@ def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
   state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   variables = restore_variables(task, info, state, folder.path)
   return RestoredRun(folder, config, info, model, task, *variables, to_json)
-
-  @property
-  def prediction_state(self) -> ModelState:
-    """`model_state` as `Task.predict` takes it, without `carry`."""
-    return {k: v for k, v in self.model_state.items() if k != CARRY}
 
 
 def arrays_to_json(row: Arrays, info: data.DataInfo) -> dict[str, Any]:
