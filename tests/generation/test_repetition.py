@@ -58,7 +58,7 @@ def repeats(ids, size):
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_no_ngram_of_prompt_and_output_occurs_twice(chains, size):
-  state = chains(5 if size > 1 else 2)
+  state = chains(5 if size > 1 else 1)
   prompt = np.array([[-1, 2, 0], [1, 2, 0]], np.int32)
   state = forbid_repeated_ngrams(state._replace(prompt=prompt), size)
   ids = np.asarray(jax.jit(lambda: generate(state).ids)())
