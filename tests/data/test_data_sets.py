@@ -21,6 +21,7 @@ NEED_FILES = {
   "table_file",
   "tagged_text",
   "text_csv",
+  "text_file",
   "text_folder",
   "tfds",
 }
