@@ -2,12 +2,18 @@
 
 import numpy as np
 
-from dlcore.data.info import TOKENS, Schema
+from dlcore.data.info import IGNORED, LABELS, TOKENS, Schema
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 
-INTEGER_INPUTS = (TOKENS, "token_type_ids", "decoder_input_ids")
-"""Inputs with values that index an embedding."""
+INTEGER_INPUTS = (
+  TOKENS,
+  "token_type_ids",
+  "segment_ids",
+  "positions",
+  "decoder_input_ids",
+)
+"""Inputs with values that index an embedding, and numbers of segments."""
 
 MAX_ROUNDING = 1e-5
 """Rounding to float32, in deviations of a column, above which columns are
@@ -104,6 +110,8 @@ def _check_labels(labels: np.ndarray, schema: Schema, name: str) -> None:
   bad = (labels < 0) | (labels > largest)
   if labels.ndim == 1:  # Those of several labels may be probabilities.
     bad |= labels != np.floor(labels)
+  if schema.target == LABELS:
+    bad &= labels != IGNORED
   wrong = np.argwhere(bad)
   if len(wrong):
     raise UserError(

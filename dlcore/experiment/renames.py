@@ -103,6 +103,7 @@ def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
   """
   tree = copy.deepcopy(dict(content))
   _join_betas(_section(tree, "optim"))
+  _section(tree, "model").pop("vocab_size", None)  # See `RunFolder.info`.
   for section in BY_ENTRY:
     settings = _settings(section, _section(tree, section).get("name"))
     for old, new in settings.items():

@@ -13,9 +13,11 @@ from dlcore.tasks.assessment import (
 )
 from dlcore.tasks.classification import CLASSIFICATION, classification
 from dlcore.tasks.kind import TaskKind
+from dlcore.tasks.language_model import LANGUAGE_MODEL, language_model
 from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.supervised import make_task
+from dlcore.tasks.tagging import TAGGING, tagging
 from dlcore.tasks.transforms import augmented, freeze, variables
 
 __all__ = [
@@ -29,16 +31,20 @@ __all__ = [
   "augmented",
   "classification",
   "freeze",
+  "language_model",
   "make_task",
   "multilabel",
   "regression",
+  "tagging",
   "trivial_scores",
   "variables",
 ]
 
 TASKS: dict[str, TaskKind] = {
   "classification": CLASSIFICATION,
+  "language_model": LANGUAGE_MODEL,
   "multilabel": MULTILABEL,
   "regression": REGRESSION,
+  "tagging": TAGGING,
 }
 """Kinds of tasks by name."""

@@ -13,9 +13,25 @@ from dlcore.errors import UserError, nearest
 from dlcore.task import CARRY, FROZEN
 from dlcore.typing import Array, Batch, ModelState, Params
 
-TOKEN_ARGUMENTS = {"attention_mask": 1, "token_type_ids": 0}
+CACHE = "cache"
+"""The collection of a model with the state of past tokens."""
+
+TOKEN_ARGUMENTS = {
+  "attention_mask": 1,
+  "token_type_ids": 0,
+  "segment_ids": 1,
+  "positions": 0,
+}
 """The arrays of a batch that a model takes with token ids, if the batch has
 them, and the value that fills them in masked rows."""
+
+
+HEADS = {
+  ("B", "C"): "classifier",
+  ("B", "T", "C"): "tokens",
+  ("B", "T", "V"): "lm",
+}
+"""Values of the field `head` of a model by the shape of its outputs."""
 
 
 class NamedArrays(dict):
@@ -97,7 +113,7 @@ def apply(
   *,
   key: Array | None = None,
   train: bool,
-  **arguments: Array,
+  **arguments: Any,
 ) -> tuple[Any, ModelState]:
   """Applies the model.
 
@@ -111,19 +127,21 @@ def apply(
     **arguments: see `token_arguments`.
 
   Returns:
-    The outputs, and the new collections.
+    The outputs, and the new collections: in evaluation only `CACHE` changes.
   """
   variables = {"params": params, **model_state}
-  if not train:
+  if train:
+    collections = [n for n in model_state if n not in (CARRY, FROZEN)]
+    settings = {
+      "rngs": {"dropout": key},
+      "mutable": [*collections, layers.RECORDED],
+    }
+  elif CACHE in model_state:
+    settings = {"mutable": [CACHE]}
+  else:
     return model.apply(variables, inputs, **arguments, train=False), model_state
-  collections = [n for n in model_state if n not in (CARRY, FROZEN)]
   outputs, updated = model.apply(
-    variables,
-    inputs,
-    **arguments,
-    train=True,
-    rngs={"dropout": key},
-    mutable=[*collections, layers.RECORDED],
+    variables, inputs, **arguments, train=train, **settings
   )
   return outputs, {**model_state, **updated}
 
@@ -182,8 +200,20 @@ def check_output(
       "expected a model with outputs of the shape "
       f"[{', '.join(map(str, expected))}]",
       f"got {kind}{' of a model without a head' if headless else ''}",
-      'set head="classifier"'
-      if headless
-      else "the size follows from `model_arguments` of the kind of task",
+      _hint(model, shape, headless, expected),
     )
   return outputs
+
+
+def _hint(
+  model: Any,
+  shape: Sequence[int] | None,
+  headless: bool,
+  expected: Sequence[str | int],
+) -> str:
+  """Returns how to get outputs of another number of axes, or another size."""
+  head = HEADS.get(tuple(expected), "classifier")
+  is_other = shape is not None and len(shape) != len(expected)
+  if headless or (is_other and hasattr(model, "head")):
+    return f'set head="{head}", or choose a model that has this head'
+  return "the size follows from `model_arguments` of the kind of task"

@@ -19,6 +19,8 @@ NEED_FILES = {
   "npz_file",
   "table_csv",
   "table_file",
+  "tagged_text",
+  "text_file",
   "tfds",
 }
 """Data sets whose own tests write their files."""

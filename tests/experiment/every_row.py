@@ -95,6 +95,7 @@ MODELS = {
   "mixer": Row("digits", MIXER),
   "mixer_base": Row("digits", MIXER),
   "mlp": Row("breast_cancer", {"widths": (8,)}),
+  "ngram_bag": Row("tokens", {"vocab_size": 20, "width": 4, "buckets": 32}),
   "qwen2_0_5b": Row("tokens", LLAMA),
   "qwen2_1_5b": Row("tokens", LLAMA),
   "resnet101": Row("digits", RESNET),
@@ -112,6 +113,7 @@ MODELS = {
   "smollm_135m": Row("tokens", LLAMA),
   "smollm_1_7b": Row("tokens", LLAMA),
   "smollm_360m": Row("tokens", LLAMA),
+  "text_cnn": Row("tokens", {"vocab_size": 20, "width": 4, "features": 2}),
   "tabular": Row("breast_cancer", {"widths": (8,), "members": 2}),
   "transformer_base": Row("tokens", TEXT, TRANSLATION),
   "transformer_big": Row("tokens", TEXT, TRANSLATION),
@@ -141,11 +143,22 @@ REFUSED_DATA = {
 
 TWO_CLASSES = dict.fromkeys(SCRIPTS, "whose target is a number")
 ONE_LABEL = dict.fromkeys(SCRIPTS, "of several labels")
+TAGGER = {"name": "lstm", **RECURRENT, "head": "tokens"}
+LANGUAGE_MODEL = {"name": "gru", "width": 4, "head": "lm"}
 A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
+NO_TOKENS = dict.fromkeys(SCRIPTS, "whose input is 'image'")
 TASKS = {
   "classification": (Row("digits", {}), Row("diabetes", {}, TWO_CLASSES)),
+  "language_model": (
+    Row("docs_text", {}, model=LANGUAGE_MODEL),
+    Row("digits", {}, NO_TOKENS),
+  ),
   "multilabel": (Row("several", {}), Row("digits", {}, ONE_LABEL)),
   "regression": (Row("diabetes", {}), Row("digits", {}, A_NUMBER)),
+  "tagging": (
+    Row("tagged", {}, model=TAGGER),
+    Row("digits", {}, dict.fromkeys(SCRIPTS, "'labels' of classes")),
+  ),
 }
 """A row that fits the task, and one that does not."""
 
@@ -163,14 +176,19 @@ DATASETS = {
   "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
   "diabetes": Row("diabetes", {}, task="regression"),
   "digits": Row("digits", {}),
+  "docs_text": Row(
+    "docs_text", {}, task="language_model", model=LANGUAGE_MODEL
+  ),
   "fashion_mnist": Row("fashion_mnist", OFFLINE, refused("manual_dir")),
   "image_folder": Row("image_folder", {}, refused("data.path")),
   "imagenet2012": Row("imagenet2012", OFFLINE, refused("manual_dir")),
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
   "npz_file": Row("npz_file", {}, refused("data.path")),
+  "tagged_text": Row("tagged_text", {}, refused("data.path")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
   "table_file": Row("table_file", {}, refused("data.path")),
+  "text_file": Row("text_file", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
 }
 

@@ -1,10 +1,18 @@
-"""Orders by the sampling of examples: all alike, or every class as often."""
+"""Orders of training by name: all alike, by class, by length, in sequence."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from dlcore.data.order import Order, Weighted, shuffled, weighted
+from dlcore.data.bucketing import Bucketed, bucketed
+from dlcore.data.order import (
+  Order,
+  Sequential,
+  Weighted,
+  sequential,
+  shuffled,
+  weighted,
+)
 from dlcore.data.reading import read_all
 from dlcore.data.source import Source
 from dlcore.errors import UserError
@@ -46,8 +54,31 @@ def uniform(source: Source, batch_size: int) -> Order:
   return shuffled(source.size, batch_size)
 
 
+def by_length(source: Source, batch_size: int) -> Bucketed:
+  """Returns `bucketed` for the lengths of the examples.
+
+  Raises:
+    UserError: the source has no lengths.
+  """
+  if source.lengths is None:
+    raise UserError(
+      "expected examples of different lengths, such as texts, for bucketed "
+      "sampling",
+      f"got {source.info.name!r}, whose examples have no lengths",
+      "use sampling='uniform'",
+    )
+  return bucketed(source.lengths, batch_size)
+
+
+def consecutive(source: Source, batch_size: int) -> Sequential:
+  """Returns `sequential`: the rows of a batch continue those of the last."""
+  return sequential(source.size, batch_size)
+
+
 SAMPLINGS: dict[str, Callable[[Source, int], Order]] = {
   "balanced": balanced,
+  "bucketed": by_length,
+  "sequential": consecutive,
   "uniform": uniform,
 }
 """Orders of training by name, `(source, batch size) -> order`."""
