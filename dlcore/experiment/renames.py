@@ -21,6 +21,9 @@ COMMON = {
 }
 """New paths by old paths, for keys that every config has."""
 
+REMOVED = {"model.vocab_size": "remove it, since the data determines it"}
+"""Remedies for keys without a successor."""
+
 OPTIMIZER_SETTINGS = {
   "adadelta": {"decay": "rho"},
   "adafactor": {

@@ -81,14 +81,19 @@ def make_inputs(
   return inputs
 
 
-def token_arguments(name: str, batch: Batch) -> dict[str, Array]:
-  """Returns the keyword arguments that a model takes with token ids."""
+def token_arguments(name: str, batch: Batch, model: Any) -> dict[str, Array]:
+  """Returns the keyword arguments that a model takes with token ids.
+
+  A model with 0 token types, such as DistilBERT, tells both texts of a pair
+  apart by the special token between them alone.
+  """
   if name != TOKENS:
     return {}
+  untyped = getattr(model, "num_token_types", None) == 0
   return {
     key: mask_rows(jnp.asarray(batch[key]), batch, fill)
     for key, fill in TOKEN_ARGUMENTS.items()
-    if key in batch
+    if key in batch and not (untyped and key == "token_type_ids")
   }
 
 

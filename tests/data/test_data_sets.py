@@ -21,6 +21,8 @@ NEED_FILES = {
   "table_file",
   "tagged_text",
   "text_file",
+  "text_csv",
+  "text_folder",
   "tfds",
 }
 """Data sets whose own tests write their files."""

@@ -242,8 +242,6 @@ def test_every_model_of_full_size_has_a_summary(name, monkeypatch):
   monkeypatch.setitem(data.DATASETS, "pictures", pictures)
   row = every_row.MODELS[name]
   sizes = {"head": "classifier"} if "head" in row.settings else {}
-  if row.settings is every_row.RECURRENT:
-    sizes["vocab_size"] = 20
   source = "pictures" if row.data == "digits" else row.data
   config = complete(source, {"name": name, **sizes})
   assert "parameters" in experiment.summary(config)
@@ -360,7 +358,7 @@ def sequence_task(model, inputs, target):
 def sequence_problem(name):
   """A task and a source for the "lm" head of a model."""
   settings = dict(every_row.MODELS[name].settings) | {"head": "lm"}
-  model = models.create(name, **settings)
+  model = models.create(name, vocab_size=20, **settings)
   ids = np.random.default_rng(0).integers(0, 20, (32, 6), np.int32)
   if every_row.MODELS[name].outcomes is every_row.TRANSLATION:
     inputs = ("input_ids", "decoder_input_ids")

@@ -1,25 +1,22 @@
 """From texts and targets to splits: division, vocabulary, token ids."""
 
 import dataclasses
-import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from dlcore.data import bad_examples
 from dlcore.data.array_source import TARGETS
 from dlcore.data.normalization import with_statistics
-from dlcore.data.source import Arrays, Source, Splits, gather, take_rows
+from dlcore.data.source import Arrays, Source, Splits, gather
 from dlcore.data.split import describe_classes
-from dlcore.data.split_columns import Column
 from dlcore.data.split_plan import Plan, make_plan, name_examples
 from dlcore.data.text.text_encoding import (
   EncodedTexts,
   TokenRows,
-  clean_text,
   encode_texts,
 )
+from dlcore.data.text.text_parts import TextPart, hash_texts, without_empty
 from dlcore.data.text.text_schema import TextSchema, describe_long
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.data.text.token_sources import join_texts, make_source
@@ -28,36 +25,6 @@ from dlcore.errors import UserError
 
 ROUND_TO = 8
 """The length of the arrays is a multiple of this."""
-
-
-class TextPart(NamedTuple):
-  """The examples of a file, before they are split."""
-
-  texts: Sequence[str]
-
-  pairs: Sequence[str] | None
-  """The second text of each pair, or None."""
-
-  targets: Arrays
-  """`label` int32 `[N]` or float32 `[N, C]`, or `target` float32 `[N]`."""
-
-  names: Sequence[str]
-  """Name of each example, such as "reviews.csv:2"."""
-
-  columns: Mapping[str, Column | None] = {}
-  """`groups`, `times` and `assigned` of train, see `split.make_splits`."""
-
-  def take(self, rows: np.ndarray) -> "TextPart":
-    """Returns some examples."""
-    if len(rows) == len(self.texts):
-      return self
-    return TextPart(
-      [self.texts[i] for i in rows],
-      None if self.pairs is None else [self.pairs[i] for i in rows],
-      take_rows(self.targets, rows),
-      [self.names[i] for i in rows],
-      {k: _take(column, rows) for k, column in self.columns.items()},
-    )
 
 
 def build_splits(
@@ -85,19 +52,11 @@ def build_splits(
       see `make_plan` and `make_tokenizer`.
   """
   schema = schema or TextSchema()
-  parts, of_empty = _without_empty(parts)
+  parts, of_empty = without_empty(parts)
   plan = _plan(parts, settings)
-  of_classes = describe_classes(
-    plan, parts["train"].targets.get("label"), schema.classes
-  )
-  tokenizer = make_tokenizer(
-    settings.tokenizer,
-    _texts(parts, plan.rows["train"]),
-    vocab_size=settings.vocab_size,
-    min_count=settings.min_count,
-    lowercase=settings.lowercase,
-  )
-  _check_room(tokenizer, schema, settings)
+  labels = parts["train"].targets.get("label")
+  of_classes = describe_classes(plan, labels, schema.classes)
+  tokenizer = _tokenizer(parts, plan, schema, settings)
   encoded = {
     part: encode_texts(
       content.texts, content.pairs, tokenizer, settings.max_length
@@ -105,17 +64,10 @@ def build_splits(
     for part, content in parts.items()
   }
   of_long = _report_long(parts, encoded, settings)
-  targets = {part: content.targets for part, content in parts.items()}
-  splits = {
-    split: (
-      join_texts([encoded[part].take(rows) for part, rows in pieces.items()]),
-      gather(targets, pieces),
-    )
-    for split, pieces in plan.rows.items()
-  }
+  splits = _gather(parts, encoded, plan)
   schema = dataclasses.replace(
     schema,
-    target=next(name for name in TARGETS if name in targets["train"]),
+    target=next(name for name in TARGETS if name in parts["train"].targets),
     tokenizer=tokenizer,
     vocab_size=tokenizer.vocab_size,
     max_length=_array_length(encoded, settings.max_length),
@@ -130,37 +82,8 @@ def build_splits(
   return name_examples(Splits(**sources), plan, names, sizes)
 
 
-def _take(column: Column | None, rows: np.ndarray) -> Column | None:
-  return None if column is None else np.asarray(column)[rows]
-
-
-def _without_empty(
-  parts: Mapping[str, TextPart],
-) -> tuple[dict[str, TextPart], list[str]]:
-  """Returns the examples with clean texts that are not empty, and a note."""
-  kept, empty = {}, []
-  for part, content in parts.items():
-    texts = list(map(clean_text, content.texts))
-    pairs = content.pairs and list(map(clean_text, content.pairs))
-    content = content._replace(texts=texts, pairs=pairs)
-    is_empty = np.array([not text for text in texts], bool)
-    if pairs is not None:
-      is_empty |= np.array([not text for text in pairs], bool)
-    empty += [content.names[i] for i in np.flatnonzero(is_empty)]
-    if is_empty.all():
-      raise UserError(
-        f"expected texts in {part}",
-        f"got {len(texts)} examples, all of them empty",
-        "name the column that contains the texts",
-      )
-    kept[part] = content.take(np.flatnonzero(~is_empty))
-  notes = [f"{len(empty)} examples with an empty text were left out: "]
-  notes = [f"{note}{bad_examples.shorten(empty)}" for note in notes]
-  return kept, notes if empty else []
-
-
 def _plan(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
-  hashes = {part: _hashes(content) for part, content in parts.items()}
+  hashes = {part: hash_texts(content) for part, content in parts.items()}
   train = parts["train"]
   return make_plan(
     hashes["train"],
@@ -172,28 +95,20 @@ def _plan(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
   )
 
 
-def _hashes(part: TextPart) -> list[str]:
-  """Returns a hash of the texts of each example, which decides its split."""
-  pairs = [""] * len(part.texts) if part.pairs is None else part.pairs
-  return [
-    hashlib.blake2b(f"{text}\n{pair}".encode(), digest_size=8).hexdigest()
-    for text, pair in zip(part.texts, pairs, strict=True)
-  ]
-
-
-def _texts(
-  parts: Mapping[str, TextPart], pieces: Mapping[str, np.ndarray | None]
-) -> Any:
-  """Yields the texts of a split, in which the symbols are counted."""
-  for part, rows in pieces.items():
-    content = parts[part] if rows is None else parts[part].take(rows)
-    yield from content.texts
-    yield from content.pairs or ()
-
-
-def _check_room(
-  tokenizer: Tokenizer, schema: TextSchema, settings: TextSettings
-) -> None:
+def _tokenizer(
+  parts: Mapping[str, TextPart],
+  plan: Plan,
+  schema: TextSchema,
+  settings: TextSettings,
+) -> Tokenizer:
+  """Returns the tokenizer that is fitted to the training texts, or read."""
+  tokenizer = make_tokenizer(
+    settings.tokenizer,
+    _texts(parts, plan.rows["train"]),
+    vocab_size=settings.vocab_size,
+    min_count=settings.min_count,
+    lowercase=settings.lowercase,
+  )
   pair = schema.is_pair
   least = tokenizer.frame(pair=pair).size + 1 + pair
   if settings.max_length < least:
@@ -202,6 +117,33 @@ def _check_room(
       f"{settings.tokenizer}",
       f"got {settings.max_length}",
     )
+  return tokenizer
+
+
+def _texts(
+  parts: Mapping[str, TextPart], pieces: Mapping[str, np.ndarray | None]
+) -> Iterator[str]:
+  """Yields the texts of a split."""
+  for part, rows in pieces.items():
+    content = parts[part] if rows is None else parts[part].take(rows)
+    yield from content.texts
+    yield from content.pairs or ()
+
+
+def _gather(
+  parts: Mapping[str, TextPart],
+  encoded: Mapping[str, EncodedTexts],
+  plan: Plan,
+) -> dict[str, tuple[EncodedTexts, Arrays]]:
+  """Returns the token ids and the targets of each split."""
+  targets = {part: content.targets for part, content in parts.items()}
+  return {
+    split: (
+      join_texts([encoded[part].take(rows) for part, rows in pieces.items()]),
+      gather(targets, pieces),
+    )
+    for split, pieces in plan.rows.items()
+  }
 
 
 def _report_long(

@@ -41,7 +41,7 @@ def frame_ids(
   """Returns one or two texts with special tokens, within `max_length`.
 
   The ends of texts are cut off. Of a pair, the longer text is cut until both
-  are equally long, then both are.
+  are equally long, then both are, as by `longest_first` of transformers.
 
   Args:
     first: token ids of a text.
@@ -53,7 +53,8 @@ def frame_ids(
   full_length = len(first) + len(pair) + frame.size
   if max_length and full_length > max_length:
     room = max_length - frame.size
-    kept = min(len(first), max(room - len(pair), (room + 1) // 2))
+    half = (room + (len(first) > len(pair))) // 2
+    kept = min(len(first), max(room - len(pair), half))
     first, pair = first[:kept], pair[: room - kept]
   head = [*frame.before, *first, *frame.between]
   if second is None:

@@ -21,6 +21,9 @@ MAX_CHARACTERS = 1 << 31
 Example = tuple[str, Sequence[str]]
 """The name of an example, and its texts."""
 
+Piece = tuple[list[Example], list[tuple[str, str]]]
+"""Consecutive examples, and `(name, reason)` of the unreadable ones."""
+
 
 def is_text_file(path: Path) -> bool:
   """Returns whether a file is one text, by its name."""
@@ -50,8 +53,8 @@ def read_text(path: Path) -> str:
 
 def read_examples(
   path: Path, columns: Sequence[str], rows: int
-) -> Iterator[tuple[list[Example], list[tuple[str, str]]]]:
-  """Yields the examples of a file, and `(name, reason)` of unreadable rows.
+) -> Iterator[Piece]:
+  """Yields the examples of a file.
 
   Args:
     path: a file of one text, or a table.

@@ -11,6 +11,7 @@ import numpy as np
 
 from dlcore.data import json_fields
 from dlcore.data.info import TOKENS, DataInfo, Inputs, ReadBatch, Schema
+from dlcore.data.tables.table_reading import column_cells
 from dlcore.data.text.text_encoding import (
   MASK,
   TYPES,
@@ -18,7 +19,12 @@ from dlcore.data.text.text_encoding import (
   clean_text,
   encode_texts,
 )
-from dlcore.data.text.text_files import Example, is_text_file, read_examples
+from dlcore.data.text.text_files import (
+  Example,
+  Piece,
+  is_text_file,
+  read_examples,
+)
 from dlcore.data.text.text_settings import MOST_LENGTH, ON_LONG
 from dlcore.data.text.tokenizer import Tokenizer, tokenizer_from_json
 from dlcore.errors import UserError
@@ -71,20 +77,18 @@ class TextSchema(Schema):
     columns of the training data; others are ignored.
     """
     del info
-    cut = 0
-    for path in paths:
-      try:
-        if is_text_file(path) and self.is_pair:
-          raise UserError(
-            f"a table with the columns {', '.join(self.columns)} is expected"
-          )
-        for examples, errors in read_examples(path, self.columns, rows):
-          batch, truncated = self._batch(examples, errors)
-          cut += truncated
-          yield batch
-      except UserError as error:
-        yield ReadBatch([], None, [(str(path), "; ".join(error.lines))])
-    self._report_truncated(cut)
+
+    def pieces() -> Iterator[Piece]:
+      for path in paths:
+        try:
+          if is_text_file(path) and self.is_pair:
+            names = ", ".join(self.columns)
+            raise UserError(f"expected a table with the columns {names}")
+          yield from read_examples(path, self.columns, rows)
+        except UserError as error:
+          yield [], [(str(path), "; ".join(error.lines))]
+
+    yield from self._read(pieces())
 
   def read_texts(
     self, texts: Iterable[str | Sequence[str]], rows: int
@@ -98,14 +102,36 @@ class TextSchema(Schema):
     Raises:
       UserError: a value is not such a text.
     """
-    cut = 0
-    numbered = enumerate(texts)
-    while piece := list(itertools.islice(numbered, rows)):
-      examples = [(f"text:{i}", self._parts(text)) for i, text in piece]
-      batch, truncated = self._batch(examples, [])
-      cut += truncated
+    parts = (self._parts(text) for text in texts)
+    yield from self._read(_pieces("text", parts, rows))
+
+  def read_frame(self, frame: Any, rows: int) -> Iterator[ReadBatch]:
+    """Reads a data frame or a dict of columns, as `read` does a file.
+
+    Args:
+      frame: an object with `columns` and `[name]`, or a mapping.
+      rows: largest number of examples in a batch.
+
+    Raises:
+      UserError: a column is missing, or the columns differ in length.
+    """
+    cells = column_cells(frame, self.columns)
+    texts = zip(*cells.values(), strict=True)
+    yield from self._read(_pieces("row", texts, rows))
+
+  def _read(self, pieces: Iterable[Piece]) -> Iterator[ReadBatch]:
+    """Yields a batch for each piece, and logs how many texts are truncated."""
+    count = 0
+    for examples, errors in pieces:
+      batch, truncated = self._batch(examples, errors)
+      count += truncated
       yield batch
-    self._report_truncated(cut)
+    if count:
+      logger.warning(
+        "%d of the texts have more than %d tokens and were truncated",
+        count,
+        self.max_length,
+      )
 
   def _parts(self, text: str | Sequence[str]) -> tuple[str, ...]:
     parts = [text] if isinstance(text, str) else list(text)
@@ -148,14 +174,6 @@ class TextSchema(Schema):
     arrays = read(kept) if len(kept) else None
     return ReadBatch([names[i] for i in kept], arrays, errors), 0
 
-  def _report_truncated(self, count: int) -> None:
-    if count:
-      logger.warning(
-        "%d of the texts have more than %d tokens and were truncated",
-        count,
-        self.max_length,
-      )
-
   def validate(self, inputs: Inputs) -> None:
     """Checks that tokenizer, columns and length fit the inputs."""
     super().validate(inputs)
@@ -181,6 +199,15 @@ class TextSchema(Schema):
     if self.tokenizer is not None:
       content["tokenizer"] = self.tokenizer.to_json()
     return content
+
+
+def _pieces(
+  name: str, texts: Iterable[Sequence[str]], rows: int
+) -> Iterator[Piece]:
+  """Yields examples with numbers as their names, `rows` at a time."""
+  examples = ((f"{name}:{i}", parts) for i, parts in enumerate(texts))
+  while piece := list(itertools.islice(examples, rows)):
+    yield piece, []
 
 
 def describe_long(length: int, max_length: int) -> str:
