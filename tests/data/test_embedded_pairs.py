@@ -30,7 +30,8 @@ def decoded(part, name="input_ids"):
 
 def test_no_number_is_in_two_splits_and_train_has_few_of_all(numbers):
   parts = [{*decoded(part)} for part in numbers]
-  assert not parts[0] & parts[1] and not (parts[0] | parts[1]) & parts[2]
+  assert not parts[0] & parts[1]
+  assert not (parts[0] | parts[1]) & parts[2]
   assert numbers.train.size < 0.05 * 1_000_000
   assert numbers.test.size >= 2_000
   targets = [{*decoded(part, "labels")} for part in numbers]
@@ -87,7 +88,8 @@ def test_stress_is_that_of_vowels_without_a_word_in_two_splits():
   splits = data.load("cmudict_stress")
   assert splits.train.info.schema.classes == ("0", "1", "2")
   parts = [{*map(bytes, part.arrays["input_ids"])} for part in splits]
-  assert not parts[0] & parts[1] and not (parts[0] | parts[1]) & parts[2]
+  assert not parts[0] & parts[1]
+  assert not (parts[0] | parts[1]) & parts[2]
   for part in splits:
     labels, schema = part.arrays["labels"], part.info.schema
     vowels = schema.tokenizer.encode(

@@ -22,8 +22,8 @@ def cmudict_stress(
 
   The tokens are phonemes of ARPAbet. The tag of a vowel is "0" without stress,
   "1" with the primary and "2" with the secondary one; consonants are not
-  scored. The split is that of `cmudict`, by words; pronunciations that different
-  words have in several splits are moved to train.
+  scored. The split is that of `cmudict`, by words. Pronunciations that words of
+  several splits have in common are moved to train.
 
   Args:
     max_length: number of phonemes, at most.
