@@ -52,6 +52,9 @@ from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.text.corpus_schema import CorpusSchema
+from dlcore.data.text.embedded_pairs import cmudict, number_words
+from dlcore.data.text.embedded_tags import cmudict_stress
+from dlcore.data.text.embedded_texts import language_id, reviews
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
 from dlcore.data.text.pair_schema import PairSchema
 from dlcore.data.text.running_text import docs_text, text_file
@@ -117,6 +120,8 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "breast_cancer": breast_cancer,
   "cifar10": functools.partial(tfds_source, "cifar10"),
   "cifar100": functools.partial(tfds_source, "cifar100"),
+  "cmudict": cmudict,
+  "cmudict_stress": cmudict_stress,
   "diabetes": diabetes,
   "digits": digits,
   "docs_text": docs_text,
@@ -124,8 +129,11 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "image_folder": image_folder,
   "imagenet2012": functools.partial(tfds_source, "imagenet2012"),
   "kmnist": functools.partial(tfds_source, "kmnist"),
+  "language_id": language_id,
   "mnist": functools.partial(tfds_source, "mnist"),
   "npz_file": npz_file,
+  "number_words": number_words,
+  "reviews": reviews,
   "table_csv": table_csv,
   "table_file": table_file,
   "tagged_text": tagged_text,

@@ -143,6 +143,7 @@ TWO_CLASSES = dict.fromkeys(SCRIPTS, "whose target is a number")
 ONE_LABEL = dict.fromkeys(SCRIPTS, "of several labels")
 TAGGER = {"name": "lstm", **RECURRENT, "head": "tokens"}
 LANGUAGE_MODEL = {"name": "gru", "width": 4, "head": "lm"}
+TRANSLATOR = {"name": "seq2seq", **RECURRENT}
 A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
 NO_TOKENS = dict.fromkeys(SCRIPTS, "whose input is 'image'")
 TASKS = {
@@ -154,7 +155,7 @@ TASKS = {
   "multilabel": (Row("several", {}), Row("digits", {}, ONE_LABEL)),
   "regression": (Row("diabetes", {}), Row("digits", {}, A_NUMBER)),
   "sequence_to_sequence": (
-    Row("pairs", {}, model={"name": "seq2seq", **RECURRENT}),
+    Row("pairs", {}, model=TRANSLATOR),
     Row("tokens", {}, dict.fromkeys(SCRIPTS, "pairs of a source")),
   ),
   "tagging": (
@@ -176,6 +177,8 @@ DATASETS = {
   "breast_cancer": Row("breast_cancer", {}),
   "cifar10": Row("cifar10", OFFLINE, refused("manual_dir")),
   "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
+  "cmudict": Row("cmudict", {}, task="sequence_to_sequence", model=TRANSLATOR),
+  "cmudict_stress": Row("cmudict_stress", {}, task="tagging", model=TAGGER),
   "diabetes": Row("diabetes", {}, task="regression"),
   "digits": Row("digits", {}),
   "docs_text": Row(
@@ -185,8 +188,13 @@ DATASETS = {
   "image_folder": Row("image_folder", {}, refused("data.path")),
   "imagenet2012": Row("imagenet2012", OFFLINE, refused("manual_dir")),
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
+  "language_id": Row("language_id", {}, model={"name": "gru", "width": 4}),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
+  "number_words": Row(
+    "number_words", {}, task="sequence_to_sequence", model=TRANSLATOR
+  ),
   "npz_file": Row("npz_file", {}, refused("data.path")),
+  "reviews": Row("reviews", {}, model={"name": "ngram_bag", "width": 4}),
   "tagged_text": Row("tagged_text", {}, refused("data.path")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
   "table_file": Row("table_file", {}, refused("data.path")),
