@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dlcore import generation, losses, metrics
-from dlcore.data import DataInfo, Tokenizer
+from dlcore.data import DataInfo, PairSchema, Tokenizer
 from dlcore.data.info import IGNORED, LABELS, SOURCE_ID, TOKENS
 from dlcore.data.source import Arrays
 from dlcore.data.text.target_tokens import start_id
@@ -284,6 +284,11 @@ def _score_function(
   return score
 
 
+def _schema(info: DataInfo) -> PairSchema:
+  """Returns the schema of data that `_check_data` accepts."""
+  return cast(PairSchema, info.schema)
+
+
 def _check_data(info: DataInfo) -> None:
   if not info.schema.translates:
     raise UserError(
@@ -294,10 +299,9 @@ def _check_data(info: DataInfo) -> None:
 
 
 def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
-  ids, schema = row["predicted"], info.schema
+  ids, tokenizer = row["predicted"], _schema(info).output_tokenizer
   if (ids == NO_TOKEN).any():
     return {"text": math.nan}  # Which predictions report as not finite.
-  tokenizer: Tokenizer = schema.output_tokenizer  # pyright: ignore
   [text] = Sequences.before(ids[None], tokenizer.eos_id).rows()
   return {"text": tokenizer.decode(text)}
 
@@ -306,10 +310,10 @@ SEQUENCE_TO_SEQUENCE = TaskKind(
   make=sequence_to_sequence,
   data_arguments={
     "input": lambda info: info.schema.input,
-    "tokenizer": lambda info: info.schema.output_tokenizer,
+    "tokenizer": lambda info: _schema(info).output_tokenizer,
   },
   model_arguments=lambda info: {
-    "target_vocab_size": info.schema.target_vocab_size
+    "target_vocab_size": _schema(info).target_vocab_size
   },
   check_data=_check_data,
   to_json=_to_json,
