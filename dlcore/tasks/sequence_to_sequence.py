@@ -1,31 +1,30 @@
 """Sequence to sequence: a target of tokens for a source of tokens."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
-from dlcore import generation, losses, metrics
+from dlcore import losses, metrics
 from dlcore.data import DataInfo, PairSchema, Tokenizer
-from dlcore.data.info import IGNORED, LABELS, SOURCE_ID, TOKENS
+from dlcore.data.info import IGNORED, LABELS, TOKENS
 from dlcore.data.source import Arrays
 from dlcore.data.text.target_tokens import start_id
 from dlcore.errors import UserError
-from dlcore.metrics import Sequences
 from dlcore.task import Task
 from dlcore.tasks import model_calls
 from dlcore.tasks.class_decisions import decide_class
 from dlcore.tasks.class_loss import check_smoothing
 from dlcore.tasks.kind import TaskKind
+from dlcore.tasks.target_decoding import (
+  decode_target,
+  generator,
+  score_function,
+)
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params
 
 DECODER_TOKENS = "decoder_input_ids"
-
-NO_TOKEN = -1
-"""The prediction where the model's outputs are not finite."""
 
 
 def sequence_to_sequence(
@@ -48,10 +47,10 @@ def sequence_to_sequence(
 
   An evaluation also generates all targets, for the scores `exact_match`, the
   share of whole targets without an error, and `token_error_rate`, the edit
-  distance to the reference divided by its length. Without words or parts
-  between spaces as tokens there is the `word_error_rate` too. Where rows have
-  the same `source_id`, their targets are references of one example, of which
-  the one with the least distance counts. All examples have the same weight.
+  distance to the reference divided by its length. If the tokens are no words,
+  there is the `word_error_rate` too. Targets of rows with the same `source_id`
+  are references of one example, of which the one with the least distance
+  counts. All examples have the same weight in these scores.
   Generation takes as long as tens of training steps: `data.eval_limit` bounds
   the number of examples, and `training.eval_every` how often.
 
@@ -114,7 +113,7 @@ def sequence_to_sequence(
     logits, state = apply(params, model_state, batch, train=False)
     return state, _measure(logits, batch)
 
-  generate = _generator(
+  generate = generator(
     model, tokenizer, num_beams, length_penalty, max_new_tokens
   )
 
@@ -129,7 +128,7 @@ def sequence_to_sequence(
     loss=loss,
     evaluate=evaluate,
     predict=predict,
-    score=_score_function(tokenizer, names),
+    score=score_function(tokenizer, names),
   )
 
 
@@ -181,109 +180,6 @@ def _measure(logits: Array, batch: Batch) -> Metrics:
   }
 
 
-def _generator(
-  model: Any,
-  tokenizer: Tokenizer,
-  num_beams: int,
-  length_penalty: float,
-  max_new_tokens: int,
-) -> Callable[..., Array]:
-  """Returns `(variables, input_ids [B, S], attention_mask=) -> ids [B, T]`.
-
-  Raises:
-    UserError: a setting is out of range.
-  """
-  _check_generation(num_beams, length_penalty, max_new_tokens)
-  others = {tokenizer.pad_id, tokenizer.unknown_id, tokenizer.bos_id}
-  # Weights may have more ids than their tokenizer.
-  size = getattr(model, "target_vocab_size", 0) or model.vocab_size
-  others |= {*range(tokenizer.vocab_size, size)}
-  options = {
-    "eos_ids": (tokenizer.eos_id,),
-    "suppress_tokens": sorted(others - {None, tokenizer.eos_id}),
-    "pad_id": tokenizer.pad_id,
-  }
-
-  def generate(variables: Any, ids: Array, attention_mask: Array | None = None):
-    state = generation.prefill(
-      model,
-      variables,
-      ids,
-      attention_mask=attention_mask,
-      max_new_tokens=max_new_tokens or ids.shape[1],
-      decoder_start_id=start_id(tokenizer),
-    )
-    if num_beams == 1:
-      key = jax.random.key(0)  # Not used, as the sampler is not random.
-      sampler = _most_probable
-      return generation.generate(state, sampler=sampler, key=key, **options).ids
-    beams = generation.beam_search(
-      state, num_beams=num_beams, length_penalty=length_penalty, **options
-    )
-    is_finite = jnp.isfinite(beams.scores[:, :1])
-    return jnp.where(is_finite, beams.ids[:, 0], NO_TOKEN)
-
-  return generate
-
-
-def _most_probable(key: Array, logits: Array) -> Array:
-  """Returns the id of the largest logit, `NO_TOKEN` if one is NaN."""
-  del key
-  return decide_class(logits)
-
-
-def _check_generation(
-  num_beams: int, length_penalty: float, max_new_tokens: int
-) -> None:
-  if num_beams < 1:
-    raise UserError("expected num_beams of at least 1", f"got {num_beams}")
-  if max_new_tokens < 0:
-    raise UserError(
-      "expected max_new_tokens of at least 0", f"got {max_new_tokens}"
-    )
-  if not 0 <= length_penalty < math.inf:
-    raise UserError(
-      "expected length_penalty of at least 0", f"got {length_penalty}"
-    )
-
-
-def _score_function(
-  tokenizer: Tokenizer, names: Sequence[str]
-) -> Callable[[Arrays, Arrays], dict[str, float]]:
-  """Returns `Task.score` of the generated targets.
-
-  Raises:
-    UserError: see `metrics.check_translation`.
-  """
-  metrics.check_translation(names)
-  # Those of words are tokens already.
-  has_parts = tokenizer.kind not in ("spaces", "words")
-
-  def score(rows: Arrays, targets: Arrays) -> dict[str, float]:
-    labels = targets[LABELS]
-    labels = np.where(labels == IGNORED, tokenizer.eos_id, labels)
-    sides = [
-      Sequences.before(ids, tokenizer.eos_id)
-      for ids in (rows["predicted"], labels)
-    ]
-    groups = np.asarray(targets.get(SOURCE_ID, np.arange(len(labels))))
-    rates = metrics.error_rates(*sides, groups)
-    values = {
-      "exact_match": rates["exact_match"],
-      "token_error_rate": rates["error_rate"],
-    }
-    if not has_parts and not names:
-      return values
-    texts = [[*map(tokenizer.decode, side.rows())] for side in sides]
-    if has_parts:
-      rates = metrics.error_rates(*metrics.words_as_ids(texts), groups)
-      values["word_error_rate"] = rates["error_rate"]
-    grouped = metrics.grouped_texts(*texts, groups)
-    return values | metrics.translation_scores(names, *grouped)
-
-  return score
-
-
 def _schema(info: DataInfo) -> PairSchema:
   """Returns the schema of data that `_check_data` accepts."""
   return cast(PairSchema, info.schema)
@@ -299,11 +195,8 @@ def _check_data(info: DataInfo) -> None:
 
 
 def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
-  ids, tokenizer = row["predicted"], _schema(info).output_tokenizer
-  if (ids == NO_TOKEN).any():
-    return {"text": math.nan}  # Which predictions report as not finite.
-  [text] = Sequences.before(ids[None], tokenizer.eos_id).rows()
-  return {"text": tokenizer.decode(text)}
+  text = decode_target(row["predicted"], _schema(info).output_tokenizer)
+  return {"text": math.nan if text is None else text}  # NaN is an error.
 
 
 SEQUENCE_TO_SEQUENCE = TaskKind(
