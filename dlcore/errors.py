@@ -16,6 +16,7 @@ EXTRAS = {
   "arrow": ("pyarrow",),
   "heif": ("pillow-heif",),
   "hub": ("huggingface_hub", "tokenizers"),
+  "translation": ("sacrebleu",),
 }
 """Packages of the optional dependencies that messages name."""
 

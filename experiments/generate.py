@@ -1,11 +1,12 @@
-"""Continues a prompt with the language model of a run.
+"""Continues a prompt with a language model, or translates it.
 
   generate.py --workdir=runs/docs_lm --prompt="The import statement"
   generate.py --workdir=runs/docs_lm --prompt=def --temperature=0.7 --top_p=0.9
 
-Prints the prompt and its continuation as it is generated. A prompt that is
-longer than the context of the model is refused; characters that are unknown to
-its tokenizer are counted on standard error.
+Prints the prompt and its continuation as it is generated, or the translation
+alone with a model of pairs; predict.py translates files line by line. A prompt
+that is longer than the context of the model is refused; characters that are
+unknown to its tokenizer are counted on standard error.
 """
 
 from absl import flags
@@ -22,7 +23,9 @@ MAX_NEW_TOKENS = flags.DEFINE_integer(
   "largest number of new tokens (0: 256, or as many as the model has room for)",
 )
 TEMPERATURE = flags.DEFINE_float(
-  "temperature", 1.0, "divisor of the logits (0: the most probable token)"
+  "temperature",
+  None,
+  "divisor of the logits (0: the most probable token, as in translations)",
 )
 TOP_K = flags.DEFINE_integer(
   "top_k", 0, "samples from so many most probable tokens (0: from all)"
@@ -65,11 +68,9 @@ def main():
     num_beams=NUM_BEAMS.value,
     seed=SEED.value,
     stop=STOP.value,
+    echo=True,
   )
-  pieces = experiment.generate_text(workdir, prompt, settings, STEP.value)
-  first = next(pieces, "")  # Errors come before any output.
-  print(printable(prompt + first), end="", flush=True)
-  for piece in pieces:
+  for piece in experiment.generate_text(workdir, prompt, settings, STEP.value):
     print(printable(piece), end="", flush=True)
   print()
 

@@ -52,13 +52,17 @@ from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.text.corpus_schema import CorpusSchema
+from dlcore.data.text.embedded_pairs import cmudict, number_words
+from dlcore.data.text.embedded_tags import cmudict_stress
 from dlcore.data.text.embedded_texts import language_id, reviews
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
+from dlcore.data.text.pair_schema import PairSchema
 from dlcore.data.text.running_text import docs_text, text_file
 from dlcore.data.text.tagged_schema import TaggedSchema
 from dlcore.data.text.tagged_text import tagged_text
 from dlcore.data.text.text_csv import text_csv
 from dlcore.data.text.text_folder import text_folder
+from dlcore.data.text.text_pairs import text_pairs
 from dlcore.data.text.text_schema import TextSchema
 from dlcore.data.text.tokenizer import TOKENIZERS, Tokenizer
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
@@ -77,6 +81,7 @@ __all__ = [
   "ImageSchema",
   "LibraryTokenizer",
   "Order",
+  "PairSchema",
   "ReadBatch",
   "Rows",
   "Schema",
@@ -115,6 +120,8 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "breast_cancer": breast_cancer,
   "cifar10": functools.partial(tfds_source, "cifar10"),
   "cifar100": functools.partial(tfds_source, "cifar100"),
+  "cmudict": cmudict,
+  "cmudict_stress": cmudict_stress,
   "diabetes": diabetes,
   "digits": digits,
   "docs_text": docs_text,
@@ -125,6 +132,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "language_id": language_id,
   "mnist": functools.partial(tfds_source, "mnist"),
   "npz_file": npz_file,
+  "number_words": number_words,
   "reviews": reviews,
   "table_csv": table_csv,
   "table_file": table_file,
@@ -132,6 +140,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "text_csv": text_csv,
   "text_file": text_file,
   "text_folder": text_folder,
+  "text_pairs": text_pairs,
   "tfds": tfds_builder,
 }
 """Data sets by name; the keyword arguments of an entry are its settings."""

@@ -25,6 +25,10 @@ LABELS = "labels"
 IGNORED = -100
 """Value of `LABELS` for tokens that are not scored."""
 
+SOURCE_ID = "source_id"
+"""Name of the array int `[N]` of pairs with several references: rows of one
+source have the same value, and their targets are its references."""
+
 TOKEN_INPUTS = (
   TOKENS,
   "attention_mask",
@@ -106,6 +110,10 @@ class Schema:
 
   consecutive: ClassVar[bool] = False
   """Whether each example continues the one before, as pieces of a text do."""
+
+  translates: ClassVar[bool] = False
+  """Whether the target is a sequence of its own, as a translation is. Such a
+  schema has `output_tokenizer` and `target_vocab_size`."""
 
   parsers: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
     "input": json_fields.text,

@@ -9,6 +9,7 @@ from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import DataInfo, Inputs, Schema
 from dlcore.data.tables.table_schema import TableSchema
 from dlcore.data.text.corpus_schema import CorpusSchema
+from dlcore.data.text.pair_schema import PairSchema
 from dlcore.data.text.tagged_schema import TaggedSchema
 from dlcore.data.text.text_schema import TextSchema
 
@@ -19,6 +20,7 @@ SCHEMAS: dict[str, type[Schema]] = {
   "tables": TableSchema,
   "tagged_text": TaggedSchema,
   "text": TextSchema,
+  "text_pairs": PairSchema,
 }
 """Schema class of each kind of data."""
 

@@ -30,7 +30,7 @@ TABLES = {
     "model",
     lambda _: (
       *("axis_name", "dtype", "name", "num_classes", "parent"),
-      "vocab_size",
+      *("target_vocab_size", "vocab_size"),
     ),
   ),
   "task": Table(

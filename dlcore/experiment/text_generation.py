@@ -1,4 +1,4 @@
-"""Text from the language model of a run."""
+"""Text from the run of a language model or of a sequence model."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 from dlcore import generation
+from dlcore.data.info import TOKENS
+from dlcore.data.text.target_tokens import start_id
 from dlcore.errors import UserError
 from dlcore.experiment.restoring import RestoredRun, restore_run
 from dlcore.typing import PyTree
@@ -26,8 +28,8 @@ class GenerationSettings(NamedTuple):
   max_new_tokens: int = 0
   """0 for 256, or as many as the model has positions for."""
 
-  temperature: float = 1.0
-  """0 for the most probable token."""
+  temperature: float | None = None
+  """0 for the most probable token; None for 1, and in translations for 0."""
 
   top_k: int = 0
   """0 for all tokens."""
@@ -45,12 +47,15 @@ class GenerationSettings(NamedTuple):
   stop: Sequence[str] = ()
   """Strings before which the text ends."""
 
+  echo: bool = False
+  """Whether a text that continues its prompt begins with it."""
+
   def sampler(self) -> generation.Sampler:
     """Returns the sampler of these settings."""
     if self.temperature == 0:
       return generation.greedy
     return generation.sampling(
-      temperature=self.temperature,
+      temperature=1.0 if self.temperature is None else self.temperature,
       top_k=self.top_k or None,
       top_p=None if self.top_p == 1 else self.top_p,
       min_p=self.min_p or None,
@@ -88,54 +93,108 @@ def generate_text(
   settings: GenerationSettings | None = None,
   step: int | None = None,
 ) -> Iterator[str]:
-  """Yields the continuation of a prompt in pieces, as they are generated.
+  """Yields a text in pieces, as they are generated.
 
+  It is the continuation of a prompt, or the target of a source: a translation.
   Characters of the prompt that the tokenizer does not know count as unknown,
   with a warning.
 
   Args:
-    workdir: the run folder of a language model; nothing else is needed.
-    prompt: the beginning of the text.
+    workdir: the run folder of a language model or of one that translates;
+      nothing else is needed.
+    prompt: the beginning of the text, or the source.
     settings: how to continue it.
     step: the checkpoint; None for the best.
 
   Raises:
-    UserError: the run is no language model, the prompt has no tokens or more
-      than the model has positions, or a setting is out of range.
+    UserError: the run generates no text, the prompt has no tokens or more than
+      the model has positions, or a setting is out of range.
   """
   settings = settings or GenerationSettings()
   settings.check()
   run = restore_run(workdir, step)
-  tokenizer = _tokenizer(run)
-  ids = _prompt_ids(run, tokenizer, prompt)
-  room = _room(run.model, len(ids))
-  count = settings.max_new_tokens or min(MAX_NEW_TOKENS, room)
-  prompt_text = tokenizer.decode(ids)
+  translates = run.info.schema.translates
+  start = _source(run, prompt) if translates else _continuation(run, prompt)
+  if translates and settings.temperature is None:
+    settings = settings._replace(temperature=0.0)
+  prompt_text = start.tokenizer.decode(start.context)
 
   def decode(new: Sequence[int]) -> str:
     # Together, since a space may separate the first word from the prompt.
-    return tokenizer.decode([*ids, *new])[len(prompt_text) :]
+    whole = start.tokenizer.decode([*start.context, *new])
+    return whole[len(prompt_text) :]
 
   output = generation.TextOutput(decode, settings.stop)
-  for token in _tokens(run, tokenizer, ids, count, settings):
-    yield output.push(token)
+  # With the first token, since errors come before any output.
+  head = prompt if settings.echo and not translates else ""
+  for token in _tokens(run, start, settings):
+    yield head + output.push(token)
+    head = ""
     if output.stopped:
       return
-  yield output.finish()
+  yield head + output.finish()
+
+
+class _Start(NamedTuple):
+  """The start of a generation."""
+
+  ids: Sequence[int]
+  """The input of the model."""
+
+  tokenizer: Any
+  """Of the generated tokens."""
+
+  context: Sequence[int]
+  """Tokens that the generated ones continue."""
+
+  room: int
+  """Positions of the model for new tokens."""
+
+  decoder_start_id: int | None = None
+  """See `generation.prefill`."""
+
+
+def _continuation(run: RestoredRun, prompt: str) -> _Start:
+  tokenizer = _tokenizer(run)
+  ids = _prompt_ids(run, tokenizer, prompt)
+  return _Start(ids, tokenizer, ids, _room(run.model, len(ids)))
+
+
+def _source(run: RestoredRun, prompt: str) -> _Start:
+  """Returns the start of the target of a source.
+
+  Raises:
+    UserError: the source is empty, or too long for on_long="error".
+  """
+  schema: Any = run.info.schema
+  [batch] = schema.read_texts([prompt], 1)
+  for _, reason in batch.errors:
+    raise UserError("expected a source to translate", f"got {reason}")
+  kept = batch.arrays["attention_mask"][0] > 0
+  target = schema.output_tokenizer
+  return _Start(
+    batch.arrays[TOKENS][0][kept].tolist(),
+    target,
+    (),
+    _room(run.model, 1),
+    start_id(target),
+  )
 
 
 def _tokens(
-  run: RestoredRun,
-  tokenizer: Any,
-  ids: Sequence[int],
-  max_new_tokens: int,
-  settings: GenerationSettings,
+  run: RestoredRun, start: _Start, settings: GenerationSettings
 ) -> Iterator[int]:
   """Yields the tokens that follow, without the one of the end."""
+  tokenizer = start.tokenizer
+  count = settings.max_new_tokens or min(MAX_NEW_TOKENS, start.room)
 
   def prepare(variables: PyTree) -> generation.DecodingState:
     state = generation.prefill(
-      run.model, variables, np.array([ids]), max_new_tokens=max_new_tokens
+      run.model,
+      variables,
+      np.array([start.ids]),
+      max_new_tokens=count,
+      decoder_start_id=start.decoder_start_id,
     )
     if settings.repetition_penalty != 1:
       state = generation.penalize_repetition(state, settings.repetition_penalty)
@@ -148,7 +207,8 @@ def _tokens(
   eos = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
   others = {tokenizer.pad_id, tokenizer.unknown_id, tokenizer.bos_id}
   # Weights may have more ids than their tokenizer.
-  others |= {*range(tokenizer.vocab_size, run.model.vocab_size)}
+  size = getattr(run.model, "target_vocab_size", 0) or run.model.vocab_size
+  others |= {*range(tokenizer.vocab_size, size)}
   options = {
     "eos_ids": eos,
     "suppress_tokens": sorted(others - {None, *eos}),

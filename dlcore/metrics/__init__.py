@@ -4,6 +4,7 @@
 a task calls.
 """
 
+from dlcore.metrics.edit_distance import edit_distance
 from dlcore.metrics.entity_scores import are_entity_tags, entity_scores
 from dlcore.metrics.metric_table import (
   CLASSES,
@@ -23,7 +24,18 @@ from dlcore.metrics.reduction import (
   weights,
 )
 from dlcore.metrics.resampling import intervals
+from dlcore.metrics.sequence_scores import (
+  Sequences,
+  error_rates,
+  grouped_texts,
+  words_as_ids,
+)
 from dlcore.metrics.threshold import best_threshold
+from dlcore.metrics.translation_scores import (
+  TRANSLATION,
+  check_translation,
+  translation_scores,
+)
 from dlcore.metrics.weighted_sums import Predictions, Sums, mean_of
 
 __all__ = [
@@ -31,21 +43,29 @@ __all__ = [
   "LABELS",
   "METRICS",
   "NUMBERS",
+  "TRANSLATION",
   "Measure",
   "Metric",
   "Predictions",
   "Selection",
+  "Sequences",
   "Sums",
   "are_entity_tags",
   "best_threshold",
+  "check_translation",
   "compute",
+  "edit_distance",
   "entity_scores",
+  "error_rates",
   "f1",
+  "grouped_texts",
   "intervals",
   "mean",
   "mean_of",
   "select",
   "total",
+  "translation_scores",
   "weighted",
   "weights",
+  "words_as_ids",
 ]

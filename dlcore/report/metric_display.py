@@ -16,6 +16,7 @@ class Display(NamedTuple):
 
 METRICS = {
   "entity_f1": Display("entity F1", percent=True),
+  "token_error_rate": Display("token error rate", percent=True),
   "accuracy": Display("accuracy", percent=True),
   "f1": Display("F1", percent=True),
   "r2": Display("R\N{SUPERSCRIPT TWO}"),
@@ -30,6 +31,10 @@ METRICS = {
   "recall": Display("recall", percent=True),
   "entity_precision": Display("entity precision", percent=True),
   "entity_recall": Display("entity recall", percent=True),
+  "word_error_rate": Display("word error rate", percent=True),
+  "bleu": Display("BLEU"),
+  "chrf": Display("chrF"),
+  "ter": Display("TER"),
   "sequence_accuracy": Display("sequence accuracy", percent=True),
   "balanced_accuracy": Display("balanced accuracy", percent=True),
   "f1_macro": Display("macro F1", percent=True),

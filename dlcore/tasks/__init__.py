@@ -16,6 +16,10 @@ from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.language_model import LANGUAGE_MODEL, language_model
 from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
+from dlcore.tasks.sequence_to_sequence import (
+  SEQUENCE_TO_SEQUENCE,
+  sequence_to_sequence,
+)
 from dlcore.tasks.supervised import make_task
 from dlcore.tasks.tagging import TAGGING, tagging
 from dlcore.tasks.transforms import augmented, freeze, variables
@@ -35,6 +39,7 @@ __all__ = [
   "make_task",
   "multilabel",
   "regression",
+  "sequence_to_sequence",
   "tagging",
   "trivial_scores",
   "variables",
@@ -45,6 +50,7 @@ TASKS: dict[str, TaskKind] = {
   "language_model": LANGUAGE_MODEL,
   "multilabel": MULTILABEL,
   "regression": REGRESSION,
+  "sequence_to_sequence": SEQUENCE_TO_SEQUENCE,
   "tagging": TAGGING,
 }
 """Kinds of tasks by name."""

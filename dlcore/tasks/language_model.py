@@ -230,7 +230,8 @@ def _check_data(info: DataInfo) -> None:
       f"got {info.name!r}, whose input is {schema.input or 'unknown'!r}",
       "choose texts, or another task",
     )
-  if schema.target not in ("", LABELS) or schema.classes:
+  is_text = schema.target in ("", LABELS) and not schema.classes
+  if not is_text or schema.translates:
     raise UserError(
       "expected data of running text for a language model, with the target "
       f"{LABELS!r} or without one",

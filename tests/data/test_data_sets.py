@@ -23,6 +23,7 @@ NEED_FILES = {
   "text_csv",
   "text_file",
   "text_folder",
+  "text_pairs",
   "tfds",
 }
 """Data sets whose own tests write their files."""

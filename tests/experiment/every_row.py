@@ -24,16 +24,11 @@ SCRIPTS = (
 ALL = dict.fromkeys(SCRIPTS, WORKS)
 
 
-def trained_by_fit(reason: str) -> dict[str, str]:
-  """Returns the outcomes of a model that no kind of task trains."""
-  return dict.fromkeys(SCRIPTS, reason) | {"train --summary": WORKS}
-
-
 class Row(NamedTuple):
   """Outcomes of one row by script."""
 
   data: str
-  """A key of `data.DATASETS`, or `tokens`, a data set of the test."""
+  """A key of `data.DATASETS`, or `tokens` or `pairs`, data sets of the test."""
 
   settings: Mapping[str, Any]
   outcomes: Mapping[str, str] = ALL
@@ -61,8 +56,12 @@ MIXER = small.IMAGES["mixer"]
 VGG = small.IMAGES["vgg11"]
 CONVNEXT = small.IMAGES["convnext_tiny"]
 VIT = {"patch_size": 4, "width": 8, "depth": 1, "num_heads": 2, "mlp_dim": 8}
-# A Transformer and a Seq2Seq read two sequences; no kind of task has both.
-TRANSLATION = trained_by_fit("takes input_ids and decoder_input_ids")
+
+
+def translator(settings: Mapping[str, Any]) -> Row:
+  """Returns the row of a model that reads a source and a target."""
+  return Row("pairs", settings, task="sequence_to_sequence")
+
 
 MODELS = {
   "bert_base": Row("tokens", TEXT),
@@ -88,7 +87,7 @@ MODELS = {
   "llama3_2_3b": Row("tokens", LLAMA),
   "llama3_8b": Row("tokens", LLAMA),
   "lstm": Row("tokens", RECURRENT),
-  "marian": Row("tokens", TEXT, TRANSLATION),
+  "marian": translator(TEXT),
   "minilm_l12": Row("tokens", TEXT),
   "minilm_l6": Row("tokens", TEXT),
   "mixer": Row("digits", MIXER),
@@ -108,14 +107,14 @@ MODELS = {
   "resnet50": Row("digits", RESNET),
   "resnet56": Row("digits", RESNET),
   "rnn": Row("tokens", RECURRENT),
-  "seq2seq": Row("tokens", RECURRENT, TRANSLATION),
+  "seq2seq": translator(RECURRENT),
   "smollm_135m": Row("tokens", LLAMA),
   "smollm_1_7b": Row("tokens", LLAMA),
   "smollm_360m": Row("tokens", LLAMA),
   "text_cnn": Row("tokens", {"width": 4, "features": 2}),
   "tabular": Row("breast_cancer", {"widths": (8,), "members": 2}),
-  "transformer_base": Row("tokens", TEXT, TRANSLATION),
-  "transformer_big": Row("tokens", TEXT, TRANSLATION),
+  "transformer_base": translator(TEXT),
+  "transformer_big": translator(TEXT),
   "vgg11": Row("digits", VGG),
   "vgg16": Row("digits", VGG),
   "vit_base": Row("digits", VIT),
@@ -131,11 +130,11 @@ REFUSED_DATA = {
   "digits": (
     "expected token ids, integers [B, T]",
     "expected series, floats [B, T, F]",
-    "takes input_ids and decoder_input_ids",
   ),
   "tokens": (
     "expected images, [B, Y, X, C]",
     "expected a floating-point input",
+    "takes input_ids and decoder_input_ids",
   ),
 }
 """The reasons for which models refuse data of another kind."""
@@ -144,6 +143,7 @@ TWO_CLASSES = dict.fromkeys(SCRIPTS, "whose target is a number")
 ONE_LABEL = dict.fromkeys(SCRIPTS, "of several labels")
 TAGGER = {"name": "lstm", **RECURRENT, "head": "tokens"}
 LANGUAGE_MODEL = {"name": "gru", "width": 4, "head": "lm"}
+TRANSLATOR = {"name": "seq2seq", **RECURRENT}
 A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
 NO_TOKENS = dict.fromkeys(SCRIPTS, "whose input is 'image'")
 TASKS = {
@@ -154,6 +154,10 @@ TASKS = {
   ),
   "multilabel": (Row("several", {}), Row("digits", {}, ONE_LABEL)),
   "regression": (Row("diabetes", {}), Row("digits", {}, A_NUMBER)),
+  "sequence_to_sequence": (
+    Row("pairs", {}, model=TRANSLATOR),
+    Row("tokens", {}, dict.fromkeys(SCRIPTS, "pairs of a source")),
+  ),
   "tagging": (
     Row("tagged", {}, model=TAGGER),
     Row("digits", {}, dict.fromkeys(SCRIPTS, "'labels' of classes")),
@@ -173,6 +177,8 @@ DATASETS = {
   "breast_cancer": Row("breast_cancer", {}),
   "cifar10": Row("cifar10", OFFLINE, refused("manual_dir")),
   "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
+  "cmudict": Row("cmudict", {}, task="sequence_to_sequence", model=TRANSLATOR),
+  "cmudict_stress": Row("cmudict_stress", {}, task="tagging", model=TAGGER),
   "diabetes": Row("diabetes", {}, task="regression"),
   "digits": Row("digits", {}),
   "docs_text": Row(
@@ -184,6 +190,9 @@ DATASETS = {
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
   "language_id": Row("language_id", {}, model={"name": "gru", "width": 4}),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
+  "number_words": Row(
+    "number_words", {}, task="sequence_to_sequence", model=TRANSLATOR
+  ),
   "npz_file": Row("npz_file", {}, refused("data.path")),
   "reviews": Row("reviews", {}, model={"name": "ngram_bag", "width": 4}),
   "tagged_text": Row("tagged_text", {}, refused("data.path")),
@@ -192,6 +201,7 @@ DATASETS = {
   "text_csv": Row("text_csv", {}, refused("data.text")),
   "text_file": Row("text_file", {}, refused("data.path")),
   "text_folder": Row("text_folder", {}, refused("data.path")),
+  "text_pairs": Row("text_pairs", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
 }
 

@@ -22,6 +22,9 @@ from dlcore import (
   tasks,
   training,
 )
+from dlcore.data.text.pair_building import PairSettings, build_pairs
+from dlcore.data.text.text_parts import TextPart
+from dlcore.data.text.text_settings import TextSettings
 from dlcore.errors import UserError
 from dlcore.task import Task
 
@@ -73,11 +76,26 @@ def tagged():
   return data.Splits(source(64), source(16), source(16))
 
 
+def pairs():
+  """A data set of sources and targets, which are the same words reversed."""
+  random = np.random.default_rng(0)
+
+  def part(size):
+    rows = random.choice([*"abcdef"], (size, 4)).tolist()
+    texts, others = ([" ".join(r[::step]) for r in rows] for step in (1, -1))
+    return TextPart(texts, others, {}, [*map(str, range(size))])
+
+  parts = {"train": part(64), "valid": part(16), "test": part(16)}
+  settings = PairSettings(TextSettings("spaces", max_length=8))
+  return build_pairs(parts, settings, "pairs")
+
+
 @pytest.fixture(autouse=True)
 def _rows(monkeypatch):
   monkeypatch.setitem(data.DATASETS, "tokens", tokens)
   monkeypatch.setitem(data.DATASETS, "several", several)
   monkeypatch.setitem(data.DATASETS, "tagged", tagged)
+  monkeypatch.setitem(data.DATASETS, "pairs", pairs)
 
 
 def complete(source="digits", model=None, **sections):
@@ -94,7 +112,8 @@ def complete(source="digits", model=None, **sections):
 
 def model_config(name):
   row = every_row.MODELS[name]
-  return complete(row.data, {"name": name, **row.settings})
+  model = {"name": name, **row.settings}
+  return complete(row.data, model, task={"name": row.task})
 
 
 def trace_step(config):
@@ -141,6 +160,7 @@ def test_the_table_has_every_row():
     "tokens",
     "several",
     "tagged",
+    "pairs",
   }
   assert every_row.OPTIMIZERS.keys() == optim.OPTIMIZERS.keys()
   assert every_row.SCHEDULES.keys() == optim.SCHEDULES.keys()
@@ -243,7 +263,8 @@ def test_every_model_of_full_size_has_a_summary(name, monkeypatch):
   row = every_row.MODELS[name]
   sizes = {"head": "classifier"} if "head" in row.settings else {}
   source = "pictures" if row.data == "digits" else row.data
-  config = complete(source, {"name": name, **sizes})
+  model = {"name": name, **sizes}
+  config = complete(source, model, task={"name": row.task})
   assert "parameters" in experiment.summary(config)
 
 
@@ -360,7 +381,7 @@ def sequence_problem(name):
   settings = dict(every_row.MODELS[name].settings) | {"head": "lm"}
   model = models.create(name, vocab_size=20, **settings)
   ids = np.random.default_rng(0).integers(0, 20, (32, 6), np.int32)
-  if every_row.MODELS[name].outcomes is every_row.TRANSLATION:
+  if every_row.MODELS[name].data == "pairs":
     inputs = ("input_ids", "decoder_input_ids")
     arrays = {"input_ids": ids, "decoder_input_ids": ids, "label": ids[:, ::-1]}
     task = sequence_task(model, inputs, lambda batch: batch["label"])
@@ -375,7 +396,7 @@ def sequence_problem(name):
 SEQUENCE_MODELS = [
   name
   for name, row in every_row.MODELS.items()
-  if row.outcomes is every_row.TRANSLATION
+  if row.data == "pairs"
   or row.settings in (every_row.LANGUAGE, every_row.LLAMA, every_row.RECURRENT)
 ]
 

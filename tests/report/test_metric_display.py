@@ -17,7 +17,7 @@ from dlcore.report.metric_display import METRICS, display, format_metric, rank
     ("rmse", "RMSE", 12345.6, "12,346"),
     # Metrics of a new kind of task.
     ("top5_accuracy", "top5 accuracy", 0.25, "25.00%"),
-    ("word_error_rate", "word error rate", 0.0712345, "0.07123"),
+    ("tree_depth", "tree depth", 0.0712345, "0.07123"),
     # Values that a share cannot have are not shown as percentages.
     ("accuracy", "accuracy", 42.0, "42"),
     ("accuracy", "accuracy", math.nan, "not finite"),
@@ -29,5 +29,5 @@ def test_a_metric_has_a_title_and_a_format(name, title, value, text):
 
 
 def test_listed_metrics_come_first_in_the_order_of_the_table():
-  names = ["word_error_rate", *reversed(METRICS)]
-  assert sorted(names, key=rank) == [*METRICS, "word_error_rate"]
+  names = ["top_k", *reversed(METRICS)]
+  assert sorted(names, key=rank) == [*METRICS, "top_k"]

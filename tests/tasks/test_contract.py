@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from dlcore import data, metrics, models, tasks
+from dlcore.data.text.pair_building import PairSettings, build_pairs
+from dlcore.data.text.text_parts import TextPart
+from dlcore.data.text.text_settings import TextSettings
 from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
@@ -38,10 +41,20 @@ def tagged():
   return data.Splits(data.from_arrays(arrays, target="labels", classes=classes))
 
 
+def pairs():
+  """A data set of sources and targets, which are the same words reversed."""
+  rows = np.random.default_rng(0).choice([*"abcdef"], (40, 4)).tolist()
+  texts, others = ([" ".join(r[::step]) for r in rows] for step in (1, -1))
+  part = TextPart(texts, others, {}, texts)
+  settings = PairSettings(TextSettings("spaces", max_length=8))
+  return build_pairs({"train": part}, settings, "pairs")
+
+
 SOURCES = {
   "digits": lambda: data.load("digits"),
   "diabetes": lambda: data.load("diabetes"),
   "letters": letters,
+  "pairs": pairs,
   "several": several,
   "tagged": tagged,
 }
@@ -50,6 +63,7 @@ SOURCES = {
 RECURRENT = {"name": "rnn", "vocab_size": 9, "width": 4}
 MODELS = {
   "language_model": {**RECURRENT, "head": "lm"},
+  "sequence_to_sequence": {"name": "seq2seq", "vocab_size": 10, "width": 4},
   "tagging": {**RECURRENT, "head": "tokens"},
 }
 """Models of the kinds of tasks on token ids; an MLP for others."""

@@ -14,6 +14,7 @@ from dlcore.data.split_checks import compare_classes
 from dlcore.data.split_plan import make_plan, name_examples
 from dlcore.data.text.ragged import Ragged
 from dlcore.data.text.tagged_schema import (
+  DEFAULT_FORMAT,
   TaggedSchema,
   encode_tokens,
   padded_inputs,
@@ -48,7 +49,33 @@ def build_tagged(
     part: [f"{paths[part].name}:{s.line}" for s in sentences]
     for part, sentences in parts.items()
   }
-  notes += _report_long(parts, names, settings)
+  return build_sentences(parts, names, settings, "tagged_text", notes, form)
+
+
+def build_sentences(
+  parts: Parts,
+  names: Mapping[str, Sequence[str]],
+  settings: TextSettings,
+  name: str,
+  notes: Sequence[str] = (),
+  form: TokenFormat = DEFAULT_FORMAT,
+) -> Splits:
+  """Returns the splits of sequences of tokens with tags.
+
+  Args:
+    parts: the sequences of `"train"` and, if the data set has them, of
+      `"valid"` and `"test"`.
+    names: of the sequences of each part.
+    settings: of tokens and splits.
+    name: of the data set.
+    notes: sentences for the user.
+    form: where tokens are in new files.
+
+  Raises:
+    UserError: all tags are the same, a sequence is too long for
+      on_long="error", or see `make_plan`.
+  """
+  notes = [*notes, *_report_long(parts, names, settings)]
   classes = _classes(parts)
   hashes = {part: _hashes(content) for part, content in parts.items()}
   plan = make_plan(
@@ -85,7 +112,7 @@ def build_tagged(
   sources = {
     split: from_arrays(
       part,
-      name="tagged_text",
+      name=name,
       schema=schema,
       notes=notes,
       lengths=part[MASK].sum(1, dtype=np.int32),

@@ -1,0 +1,53 @@
+"""The stress of each vowel of an English word, from its phonemes.
+
+  experiments/train.py --config=configs/stress.py
+  experiments/train.py --config=configs/stress.py:transformer
+  experiments/predict.py --workdir=runs/stress --text="P R AH N AW N S"
+
+The data is in the package, see `data.cmudict_stress`. `accuracy` is that of
+vowels, and `sequence_accuracy` that of whole words. The variants are `lstm`,
+bidirectional (the default), and `transformer`.
+"""
+
+from dlcore import experiment
+from dlcore.errors import lookup
+
+VARIANTS = {
+  # model, learning rate
+  "lstm": (
+    {"name": "lstm", "width": 128, "bidirectional": True, "dropout": 0.2},
+    3e-3,
+  ),
+  "transformer": (
+    {
+      "name": "bert_base",
+      "width": 128,
+      "depth": 3,
+      "num_heads": 4,
+      "mlp_dim": 256,
+      "max_length": 64,
+      "num_token_types": 0,
+    },
+    1e-3,
+  ),
+}
+"""Model and learning rate by variant."""
+
+
+def get_config(variant=""):
+  """Returns the config of a variant."""
+  model, learning_rate = lookup(
+    VARIANTS, variant or next(iter(VARIANTS)), "variant"
+  )
+  return experiment.config(
+    data={"name": "cmudict_stress", "batch_size": 128},
+    model={**model, "head": "tokens"},
+    task={"name": "tagging"},
+    optim={
+      "name": "adamw",
+      "learning_rate": learning_rate,
+      "clip_norm": 1.0,
+      "schedule": {"name": "warmup_cosine", "warmup": 0.05},
+    },
+    training={"epochs": 6.0, "best_by": "accuracy"},
+  )

@@ -1,0 +1,139 @@
+"""Generation of targets by encoder-decoders, and their scores."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlcore import generation, metrics
+from dlcore.data import Tokenizer
+from dlcore.data.info import IGNORED, LABELS, SOURCE_ID
+from dlcore.data.source import Arrays
+from dlcore.data.text.target_tokens import start_id
+from dlcore.errors import UserError
+from dlcore.metrics import Sequences
+from dlcore.tasks.class_decisions import decide_class
+from dlcore.typing import Array
+
+NO_TOKEN = -1
+"""The prediction where the model's outputs are not finite."""
+
+
+def generator(
+  model: Any,
+  tokenizer: Tokenizer,
+  num_beams: int,
+  length_penalty: float,
+  max_new_tokens: int,
+) -> Callable[..., Array]:
+  """Returns `(variables, input_ids [B, S], attention_mask=) -> ids [B, T]`.
+
+  Raises:
+    UserError: a setting is out of range.
+  """
+  _check_generation(num_beams, length_penalty, max_new_tokens)
+  others = {tokenizer.pad_id, tokenizer.unknown_id, tokenizer.bos_id}
+  # Weights may have more ids than their tokenizer.
+  size = getattr(model, "target_vocab_size", 0) or model.vocab_size
+  others |= {*range(tokenizer.vocab_size, size)}
+  options = {
+    "eos_ids": (tokenizer.eos_id,),
+    "suppress_tokens": sorted(others - {None, tokenizer.eos_id}),
+    "pad_id": tokenizer.pad_id,
+  }
+
+  def generate(variables: Any, ids: Array, attention_mask: Array | None = None):
+    state = generation.prefill(
+      model,
+      variables,
+      ids,
+      attention_mask=attention_mask,
+      max_new_tokens=max_new_tokens or ids.shape[1],
+      decoder_start_id=start_id(tokenizer),
+    )
+    if num_beams == 1:
+      key = jax.random.key(0)  # Not used, as the sampler is not random.
+      sampler = _most_probable
+      return generation.generate(state, sampler=sampler, key=key, **options).ids
+    beams = generation.beam_search(
+      state, num_beams=num_beams, length_penalty=length_penalty, **options
+    )
+    is_finite = jnp.isfinite(beams.scores[:, :1])
+    return jnp.where(is_finite, beams.ids[:, 0], NO_TOKEN)
+
+  return generate
+
+
+def _most_probable(key: Array, logits: Array) -> Array:
+  """Returns the id of the largest logit, `NO_TOKEN` if one is NaN."""
+  del key
+  return decide_class(logits)
+
+
+def _check_generation(
+  num_beams: int, length_penalty: float, max_new_tokens: int
+) -> None:
+  if num_beams < 1:
+    raise UserError("expected num_beams of at least 1", f"got {num_beams}")
+  if max_new_tokens < 0:
+    raise UserError(
+      "expected max_new_tokens of at least 0", f"got {max_new_tokens}"
+    )
+  if not 0 <= length_penalty < math.inf:
+    raise UserError(
+      "expected length_penalty of at least 0", f"got {length_penalty}"
+    )
+
+
+def score_function(
+  tokenizer: Tokenizer, names: Sequence[str]
+) -> Callable[[Arrays, Arrays], dict[str, float]]:
+  """Returns `Task.score` of the generated targets.
+
+  Raises:
+    UserError: see `metrics.check_translation`.
+  """
+  metrics.check_translation(names)
+  # Those of words are tokens already.
+  has_parts = tokenizer.kind not in ("spaces", "words")
+
+  def score(rows: Arrays, targets: Arrays) -> dict[str, float]:
+    labels = targets[LABELS]
+    labels = np.where(labels == IGNORED, tokenizer.eos_id, labels)
+    sides = [
+      Sequences.before(ids, tokenizer.eos_id)
+      for ids in (rows["predicted"], labels)
+    ]
+    groups = np.asarray(targets.get(SOURCE_ID, np.arange(len(labels))))
+    rates = metrics.error_rates(*sides, groups)
+    values = {
+      "exact_match": rates["exact_match"],
+      "token_error_rate": rates["error_rate"],
+    }
+    if not has_parts and not names:
+      return values
+    texts = [[*map(tokenizer.decode, side.rows())] for side in sides]
+    if has_parts:
+      rates = metrics.error_rates(*metrics.words_as_ids(texts), groups)
+      values["word_error_rate"] = rates["error_rate"]
+    grouped = metrics.grouped_texts(*texts, groups)
+    return values | metrics.translation_scores(names, *grouped)
+
+  return score
+
+
+def decode_target(ids: np.ndarray, tokenizer: Tokenizer) -> str | None:
+  """Returns the text of a generated target, None if it is not finite.
+
+  Args:
+    ids: int `[T]`, a row of `generator`.
+    tokenizer: of the target.
+  """
+  assert tokenizer.eos_id is not None
+  if (ids == NO_TOKEN).any():
+    return None
+  [row] = Sequences.before(ids[None], tokenizer.eos_id).rows()
+  return tokenizer.decode(row)
