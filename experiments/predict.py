@@ -1,7 +1,8 @@
-"""Predicts images, rows of tables and rows of .npz files.
+"""Predicts images, texts, rows of tables and rows of .npz files.
 
   predict.py --workdir=runs/digits_cnn image.png folder/ ...
   predict.py --workdir=runs/table new.csv --output=predictions.csv
+  predict.py --workdir=runs/text --text="A text" --text="Another" letter.txt
 
 Prints one JSON line per input, in their order, or writes them to a file. A
 folder stands for its files. An input that cannot be read, or whose prediction
@@ -21,6 +22,9 @@ STEP = flags.DEFINE_integer("step", None, "the checkpoint (default: the best)")
 OUTPUT = flags.DEFINE_string(
   "output", None, "FILE.csv or FILE.jsonl, in place of lines on the terminal"
 )
+TEXT = flags.DEFINE_multi_string(
+  "text", None, "a text to predict; may be repeated"
+)
 
 
 def main():
@@ -28,15 +32,22 @@ def main():
   from dlcore import experiment
 
   workdir, paths = command.required(WORKDIR), command.arguments()
-  if not paths:
+  texts = TEXT.value or []
+  if not paths and not texts:
     raise UserError(
-      "expected files or folders to predict",
+      "expected files or folders to predict, or --text=TEXT",
       "got none",
       "predict.py --workdir=DIR PATH...",
     )
+  if texts and OUTPUT.value is not None:
+    raise UserError(
+      "expected files as the inputs of --output",
+      "got --text",
+      "write the texts to a table, or omit --output",
+    )
   if OUTPUT.value is None:
     bad = 0
-    for row in experiment.predict(workdir, paths, STEP.value):
+    for row in experiment.predict(workdir, paths, STEP.value, texts):
       print(json.dumps(row), flush=True)
       bad += "error" in row
   else:

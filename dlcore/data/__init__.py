@@ -13,8 +13,7 @@ from typing import Any
 
 from dlcore.data.array_schema import ArraySchema
 from dlcore.data.array_source import from_arrays, sha256_v0_1
-from dlcore.data.balanced_order import SAMPLINGS, balanced
-from dlcore.data.bucketing import bucketed
+from dlcore.data.bucketing import Bucketed, bucketed
 from dlcore.data.holdout import hold_out
 from dlcore.data.images.digits import digits
 from dlcore.data.images.image_folder import image_folder
@@ -37,6 +36,7 @@ from dlcore.data.order import (
   weighted,
 )
 from dlcore.data.reading import read_all
+from dlcore.data.samplings import SAMPLINGS, balanced
 from dlcore.data.serialization import (
   SCHEMAS,
   checksums_from_json,
@@ -51,6 +51,13 @@ from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
+from dlcore.data.text.library_tokenizer import LibraryTokenizer
+from dlcore.data.text.tagged_schema import TaggedSchema
+from dlcore.data.text.tagged_text import tagged_text
+from dlcore.data.text.text_csv import text_csv
+from dlcore.data.text.text_folder import text_folder
+from dlcore.data.text.text_schema import TextSchema
+from dlcore.data.text.tokenizer import TOKENIZERS, Tokenizer
 from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
 from dlcore.errors import UserError, check_settings, check_types, lookup
 
@@ -58,10 +65,13 @@ __all__ = [
   "DATASETS",
   "SAMPLINGS",
   "SCHEMAS",
+  "TOKENIZERS",
   "ArraySchema",
+  "Bucketed",
   "Column",
   "DataInfo",
   "ImageSchema",
+  "LibraryTokenizer",
   "Order",
   "ReadBatch",
   "Rows",
@@ -70,6 +80,9 @@ __all__ = [
   "SplitSettings",
   "Splits",
   "TableSchema",
+  "TaggedSchema",
+  "TextSchema",
+  "Tokenizer",
   "balanced",
   "batches",
   "bucketed",
@@ -108,6 +121,9 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "npz_file": npz_file,
   "table_csv": table_csv,
   "table_file": table_file,
+  "tagged_text": tagged_text,
+  "text_csv": text_csv,
+  "text_folder": text_folder,
   "tfds": tfds_builder,
 }
 """Data sets by name; the keyword arguments of an entry are its settings."""

@@ -58,7 +58,8 @@ def bucketed(
     np.flatnonzero(bucket_of == bucket).astype(np.int32)
     for bucket in range(len(ends))
   )
-  return Bucketed(members, tuple(map(int, ends)), batch_size)
+  tokens = int(lengths.sum(dtype=np.int64))
+  return Bucketed(members, tuple(map(int, ends)), batch_size, tokens)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,12 +73,29 @@ class Bucketed:
   """Length of each bucket."""
 
   batch_size: int
+
+  tokens: int
+  """Tokens or frames of all examples."""
+
   padded: bool = False
 
   @property
   def size(self) -> int:
     """Number of examples in the source, N."""
     return sum(map(len, self.members))
+
+  def describe(self) -> str:
+    """Returns a sentence on the lengths and the share of padding."""
+    sizes = zip(self.members, self.shapes, strict=True)
+    values = sum(len(members) * length for members, length in sizes)
+    whole = self.size * self.shapes[-1]
+    shares = (1 - self.tokens / max(1, total) for total in (values, whole))
+    share, before = (f"{share:.0%}" for share in shares)
+    lengths = ", ".join(map(str, self.shapes))
+    return (
+      f"batches of {len(self.shapes)} lengths ({lengths}) have {share} of "
+      f"padding, in place of {before} with one length"
+    )
 
   def completed(self, epochs: int) -> list[int]:
     """Returns the number of batches of each bucket in the first epochs."""

@@ -19,6 +19,12 @@ Normalization = Mapping[str, Any]
 TOKENS = "input_ids"
 """Name of the array of token ids, int `[B, T]`."""
 
+LABELS = "labels"
+"""Name of the array of a class or a next token for each token, int `[B, T]`."""
+
+IGNORED = -100
+"""Value of `LABELS` for tokens that are not scored."""
+
 TOKEN_INPUTS = (TOKENS, "attention_mask", "token_type_ids", "decoder_input_ids")
 """Arrays that a model of token ids reads, if the source has them."""
 

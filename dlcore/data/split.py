@@ -126,7 +126,7 @@ def make_splits(
   )
   arrays = {split: gather(parts, rows) for split, rows in plan.rows.items()}
   schema = with_statistics(schema, arrays["train"])
-  classes = _describe_classes(plan, labels, schema.classes)
+  classes = describe_classes(plan, labels, schema.classes)
   notes = [*notes, *plan.notes, *classes]
   splits = Splits(
     **{
@@ -166,7 +166,7 @@ def make_streamed(
   train = streams["train"]
   schema, first = with_sampled_statistics(schema, train.read, len(train.names))
   inputs = describe_inputs(first, schema.input)
-  classes = _describe_classes(plan, labels, schema.classes)
+  classes = describe_classes(plan, labels, schema.classes)
   info = DataInfo(
     name=name,
     size=0,
@@ -192,7 +192,7 @@ def _check_parts(parts: Mapping[str, Arrays]) -> None:
     )
 
 
-def _describe_classes(
+def describe_classes(
   plan: Plan, labels: np.ndarray | None, classes: Sequence[str]
 ) -> list[str]:
   """Returns notes on a single class, and on classes that a split lacks."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dlcore.data.info import TOKENS, Schema
+from dlcore.data.info import IGNORED, LABELS, TOKENS, Schema
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 
@@ -104,6 +104,8 @@ def _check_labels(labels: np.ndarray, schema: Schema, name: str) -> None:
   bad = (labels < 0) | (labels > largest)
   if labels.ndim == 1:  # Those of several labels may be probabilities.
     bad |= labels != np.floor(labels)
+  if schema.target == LABELS:
+    bad &= labels != IGNORED
   wrong = np.argwhere(bad)
   if len(wrong):
     raise UserError(

@@ -6,6 +6,7 @@ Lower layers do not see the config.
 import contextlib
 import dataclasses
 import inspect
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,6 +29,11 @@ from dlcore.errors import UserError, lookup
 from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.qualification import qualify
+from dlcore.experiment.vocabulary import (
+  check_length,
+  follow_vocabulary,
+  vocabulary_arguments,
+)
 from dlcore.task import Task
 from dlcore.typing import Schedule
 
@@ -65,6 +71,8 @@ class Experiment:
       "initial": load_initial(self.config["init"], self.model, workdir),
       "workdir": workdir,
     }
+    if isinstance(arguments["order"], data.Bucketed):
+      logging.getLogger("dlcore").info(arguments["order"].describe())
     with self.qualified():
       return training.fit(
         self.task,
@@ -143,6 +151,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
       splits = splits._replace(train=train)
     if section["eval_limit"]:
       splits = _limit_evaluation(splits, section["eval_limit"])
+  splits = follow_vocabulary(splits, config["init"]["source"])
   model, task = build_task(config, splits.train.info)
   steps = count_steps(config, splits.train.size)
   learning_rate = schedule(config, steps)
@@ -203,6 +212,7 @@ def build_task(
   kind = lookup(tasks.TASKS, section["name"], "task")
   kind.check_data(info)
   arguments = kind.model_arguments(info) | _numerics(config)
+  arguments |= vocabulary_arguments(config["model"]["name"], info)
   settings = own_settings(config["model"], "model")
   if both := arguments.keys() & settings.keys():
     raise ValueError(
@@ -211,6 +221,7 @@ def build_task(
     )
   with qualify("model", config["model"]):
     model = models.create(config["model"]["name"], **arguments, **settings)
+    check_length(model, info)
   with qualify("task", section):
     settings_of_task = own_settings(section, "task") | dict(tuned or {})
     task = kind.build(model, info, **settings_of_task)

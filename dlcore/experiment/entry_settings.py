@@ -28,7 +28,10 @@ TABLES = {
   "model": Table(
     models.MODELS,
     "model",
-    lambda _: ("axis_name", "dtype", "name", "num_classes", "parent"),
+    lambda _: (
+      *("axis_name", "dtype", "name", "num_classes", "parent"),
+      "vocab_size",
+    ),
   ),
   "task": Table(
     tasks.TASKS,

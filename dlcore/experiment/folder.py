@@ -1,6 +1,7 @@
 """The run folder: data only, held by one run at a time."""
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -157,10 +158,19 @@ class RunFolder:
   def info(self) -> data.DataInfo:
     """Returns the description of the training data.
 
+    The number of token ids is that of the model. Runs of older versions have
+    it in the config.
+
     Raises:
       UserError: it is missing or malformed.
     """
-    return self._parse_data(data.info_from_json)
+    info = self._parse_data(data.info_from_json)
+    section = self.read_json(CONFIG).get("model")
+    size = section.get("vocab_size") if isinstance(section, dict) else None
+    if not isinstance(size, int) or size <= (info.schema.vocab_size or size):
+      return info
+    schema = dataclasses.replace(info.schema, vocab_size=size)
+    return info._replace(schema=schema)
 
   def splits(self) -> dict[str, Any]:
     """Returns `{"size", "sha256"}` of every split of the run's data."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlcore.errors import UserError, nearest
-from dlcore.experiment.renames import renamed
+from dlcore.experiment.renames import REMOVED, renamed
 
 
 def merge(
@@ -30,10 +30,11 @@ def merge(
     where = f"{path}{key}"
     if key not in tree:
       successor = renamed(where, entries)
+      hint = f"it is now {successor}" if successor else nearest(key, tree)
       raise UserError(
         "expected a known setting",
         f"got config.{where}={value!r}",
-        f"it is now {successor}" if successor else nearest(key, tree),
+        REMOVED.get(where, hint),
       )
     if isinstance(tree[key], Mapping):
       if not isinstance(value, Mapping):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from dlcore import storage
-from dlcore.data import ReadBatch
+from dlcore.data import DataInfo, ReadBatch
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 from dlcore.experiment.prediction_inputs import InputOrder, list_files
@@ -28,14 +28,18 @@ Predict = Callable[[Arrays], list[dict[str, Any]]]
 
 
 def predict(
-  workdir: str | Path, paths: Sequence[str], step: int | None = None
+  workdir: str | Path,
+  paths: Sequence[str],
+  step: int | None = None,
+  texts: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
-  """Yields a prediction for every example in the files.
+  """Yields a prediction for every example in the files, and for every text.
 
   Args:
     workdir: the run folder; nothing else is needed.
     paths: files, or folders that count for the files in them.
     step: the checkpoint; None for the best.
+    texts: see `predict_texts`.
 
   Yields:
     `{"input", ...}` with the fields of the task, such as `{"input", "label",
@@ -43,13 +47,49 @@ def predict(
     that cannot be read or whose prediction is not finite.
 
   Raises:
-    UserError: the folder is not a finished run, or a path does not exist.
+    UserError: the folder is not a finished run, a path does not exist, or the
+      run was not trained on texts.
   """
   files = list_files(paths)
   run = restore_run(workdir, step)
   predict_batch, size = compile_prediction(run)
   batches = run.info.schema.read(files, run.info, size)
   yield from predict_batches(predict_batch, batches, files)
+  if texts:
+    yield from predict_texts(predict_batch, run.info, texts, size)
+
+
+def predict_texts(
+  predict_batch: Predict,
+  info: DataInfo,
+  texts: Sequence[Any],
+  rows: int,
+) -> Iterator[dict[str, Any]]:
+  """Yields the prediction, or the error, of every text in their order.
+
+  Args:
+    predict_batch: see `compile_prediction`.
+    info: of the training data.
+    texts: strings; of pairs two strings each, or one with a tab in between.
+    rows: largest number of texts in a batch.
+
+  Yields:
+    See `predict`; the input is the text.
+
+  Raises:
+    UserError: the run was not trained on texts, or a value is not a text.
+  """
+  read_texts = getattr(info.schema, "read_texts", None)
+  if read_texts is None:
+    raise UserError(
+      "expected a run that was trained on texts",
+      f"got one that was trained on {info.name!r}, of the kind "
+      f"{info.schema.kind!r}",
+      "pass files in place of texts",
+    )
+  predictions = predict_batches(predict_batch, read_texts(texts, rows))
+  for text, row in zip(texts, predictions, strict=True):
+    yield {**row, "input": text}
 
 
 def predict_batches(

@@ -10,7 +10,11 @@ import numpy as np
 from dlcore import data, training
 from dlcore.errors import UserError
 from dlcore.experiment import training_run
-from dlcore.experiment.prediction import compile_prediction, predict_batches
+from dlcore.experiment.prediction import (
+  compile_prediction,
+  predict_batches,
+  predict_texts,
+)
 from dlcore.experiment.prediction_inputs import list_files
 from dlcore.experiment.restoring import restore_run
 
@@ -71,6 +75,20 @@ class Predictor:
     """
     files, batches = self._read(inputs)
     return list(predict_batches(self._predict, batches, files))
+
+  def predict_texts(self, texts: Sequence[Any]) -> list[dict[str, Any]]:
+    """Returns a prediction for every text; see `predict`.
+
+    Args:
+      texts: strings, or for pairs of texts two strings each.
+
+    Raises:
+      UserError: the run was not trained on texts, or a value is not a text.
+    """
+    if isinstance(texts, str):
+      texts = [texts]
+    info = self._run.info
+    return list(predict_texts(self._predict, info, texts, self._rows))
 
   def evaluate(self, source: data.Source | str = "test") -> dict[str, Any]:
     """Returns the metrics on a source, or on a split of the run's own data.

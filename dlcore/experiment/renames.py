@@ -21,6 +21,9 @@ COMMON = {
 }
 """New paths by old paths, for keys that every config has."""
 
+REMOVED = {"model.vocab_size": "remove it, since the data determines it"}
+"""Remedies for keys without a successor."""
+
 OPTIMIZER_SETTINGS = {
   "adadelta": {"decay": "rho"},
   "adafactor": {
@@ -103,6 +106,7 @@ def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
   """
   tree = copy.deepcopy(dict(content))
   _join_betas(_section(tree, "optim"))
+  _section(tree, "model").pop("vocab_size", None)  # See `RunFolder.info`.
   for section in BY_ENTRY:
     settings = _settings(section, _section(tree, section).get("name"))
     for old, new in settings.items():

@@ -1,4 +1,6 @@
-"""Text with paths, for the terminal."""
+"""Text of any origin, for the terminal and for messages."""
+
+from typing import Any
 
 
 def printable(text: object) -> str:
@@ -8,3 +10,15 @@ def printable(text: object) -> str:
   locales.
   """
   return str(text).encode("utf-8", "backslashreplace").decode()
+
+
+def quoted(value: Any) -> str:
+  """Returns `repr(value)`, shortened to 80 printable characters."""
+  text = repr(value)
+  return text if len(text) <= 80 else f"{text[:60]}...{text[-15:]}"
+
+
+def first_line(error: BaseException) -> str:
+  """Returns the first line of a message, shortened to 120 characters."""
+  lines = str(error).strip().splitlines() or [""]
+  return "".join(c for c in lines[0] if c.isprintable())[:120]

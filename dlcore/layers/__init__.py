@@ -23,7 +23,15 @@ from dlcore.layers.embedding import Embed
 from dlcore.layers.feedforward import FeedForward, GatedFeedForward
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
-from dlcore.layers.mask import bool_mask, causal_mask, padding_mask
+from dlcore.layers.mask import (
+  bool_mask,
+  causal_mask,
+  padding_mask,
+  segment_begins,
+  segment_mask,
+  segment_positions,
+)
+from dlcore.layers.ngrams import add_boundaries, hash_ngrams, weighted_rows
 from dlcore.layers.norm import BatchNorm, LayerNorm
 from dlcore.layers.patch_embedding import PatchEmbed, extract_patches
 from dlcore.layers.pooling import adaptive_avg_pool, avg_pool, max_pool
@@ -65,6 +73,7 @@ __all__ = [
   "Stacked",
   "StochasticDepth",
   "adaptive_avg_pool",
+  "add_boundaries",
   "attend",
   "attention",
   "attention_weights",
@@ -76,6 +85,7 @@ __all__ = [
   "dropout",
   "extract_patches",
   "frozen",
+  "hash_ngrams",
   "mask_and_positions",
   "max_pool",
   "padding_mask",
@@ -87,6 +97,9 @@ __all__ = [
   "rotary",
   "rotary_frequencies",
   "scan_cell",
+  "segment_begins",
+  "segment_mask",
+  "segment_positions",
   "sinusoidal",
   "stack",
   "stack_blocks",
@@ -95,5 +108,6 @@ __all__ = [
   "stochastic_depth_rate",
   "stochastic_depth_rates",
   "unstack_blocks",
+  "weighted_rows",
   "weighted_sum",
 ]

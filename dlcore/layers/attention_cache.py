@@ -7,7 +7,13 @@ from flax import linen as nn
 from jax import lax
 
 from dlcore.errors import UserError
-from dlcore.layers.mask import bool_mask, causal_mask, padding_mask
+from dlcore.layers.mask import (
+  bool_mask,
+  causal_mask,
+  padding_mask,
+  segment_mask,
+  segment_positions,
+)
 from dlcore.typing import Array
 
 
@@ -70,14 +76,16 @@ def _check_batch_size(cached: int, batch: int) -> None:
 
 
 class MaskAndPositions(NamedTuple):
-  """The padding mask and the positions of a batch of sequences."""
+  """The attention mask and the positions of a batch of sequences."""
 
   mask: Array | None
-  """Bool `[B, 1, 1, S]`, or None if there is no padding."""
+  """Bool `[B, 1, 1, S]`, or None if there is no padding; `[B, 1, T, T]` of
+  segments."""
 
   positions: Array
   """Int32 `[T]` or `[B, T]`, the number of preceding tokens without padding.
-  Padding on either side therefore does not change the output."""
+  Padding on either side therefore does not change the output. In a segment
+  they count from its first token."""
 
 
 def mask_and_positions(
@@ -85,20 +93,36 @@ def mask_and_positions(
   x: Array,
   attention_mask: Array | None,
   *,
+  segment_ids: Array | None = None,
+  positions: Array | None = None,
   decode: bool = False,
 ) -> MaskAndPositions:
-  """Returns the padding mask and the positions of tokens.
+  """Returns the attention mask and the positions of tokens.
 
   Args:
     module: its collection "cache" holds the mask of past tokens.
     x: `[B, T, ...]`, tokens or token ids.
     attention_mask: `[B, T]`, 0 for padding; None if there is no padding.
+    segment_ids: int `[B, T]`, see `segment_mask`; not in decoding.
+    positions: int `[T]` or `[B, T]`, in place of those that are counted.
     decode: whether the tokens continue those in the cache. The first call
       creates the cache with the length of its input, which is then S.
 
   Raises:
     UserError: see `bool_mask`.
   """
+  counted = _mask_and_positions(module, x, attention_mask, decode)
+  if segment_ids is not None:
+    mask = segment_mask(segment_ids)
+    mask = mask if counted.mask is None else mask & counted.mask
+    counted = MaskAndPositions(mask, segment_positions(segment_ids))
+  return counted if positions is None else counted._replace(positions=positions)
+
+
+def _mask_and_positions(
+  module: nn.Module, x: Array, attention_mask: Array | None, decode: bool
+) -> MaskAndPositions:
+  """Returns those of rows of one segment; see `mask_and_positions`."""
   shape = x.shape[:2]
   if attention_mask is None and not decode:
     return MaskAndPositions(None, jnp.arange(shape[1]))

@@ -1,6 +1,7 @@
-"""Attention masks."""
+"""Attention masks, and the segments of packed sequences."""
 
 import jax.numpy as jnp
+from jax import lax
 
 from dlcore.errors import UserError
 from dlcore.layers.array_check import check_array
@@ -71,3 +72,38 @@ def causal_mask(
   """
   last = jnp.arange(queries)[:, None] + offset
   return (jnp.arange(keys or queries) <= last)[None, None]
+
+
+def segment_mask(segment_ids: Array) -> Array:
+  """Returns the mask in which tokens attend inside of their segment.
+
+  Args:
+    segment_ids: int `[B, T]`, the number of the sequence of each token in a
+      packed row; 0 for padding, which is ignored.
+
+  Returns:
+    bool `[B, 1, T, T]`.
+  """
+  same = segment_ids[:, :, None] == segment_ids[:, None, :]
+  return (same & (segment_ids > 0)[:, None, :])[:, None]
+
+
+def segment_begins(segment_ids: Array) -> Array:
+  """Returns whether a segment begins at a token, bool `[B, T]`.
+
+  Args:
+    segment_ids: int `[B, T]`, 0 for padding, which does not begin.
+  """
+  before = jnp.pad(segment_ids, ((0, 0), (1, 0)))[:, :-1]
+  return (segment_ids != before) & (segment_ids > 0)
+
+
+def segment_positions(segment_ids: Array) -> Array:
+  """Returns the position of each token in its segment, int32 `[B, T]`.
+
+  Args:
+    segment_ids: int `[B, T]`, contiguous segments; 0 for padding.
+  """
+  index = jnp.arange(segment_ids.shape[1], dtype=jnp.int32)
+  starts = jnp.where(segment_begins(segment_ids), index, 0)
+  return index - lax.cummax(starts, axis=1)

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from dlcore.errors import lookup
 from dlcore.layers.dropout import Dropout
+from dlcore.layers.mask import segment_begins
 from dlcore.layers.recurrent_cell import CELLS, Carry, Cell
 from dlcore.layers.recurrent_scan import recur
 from dlcore.layers.remat import remat
@@ -49,6 +50,7 @@ class Recurrent(nn.Module):
     x: Array,
     *,
     mask: Array | None = None,
+    segment_ids: Array | None = None,
     carry: Carry | None = None,
     reverse: bool = False,
     train: bool,
@@ -61,6 +63,9 @@ class Recurrent(nn.Module):
       x: float.
       mask: `[B, T]`, 0 for steps to skip. They leave the carry unchanged and
         output 0, whatever the value of `x`.
+      segment_ids: int `[B, T]`, the number of the sequence of each step in a
+        packed row, 0 for padding. A layer begins each segment with a carry of
+        zeros.
       carry: initial carry, such as the one of a previous call; zeros by
         default.
       reverse: whether to run from the last step to the first.
@@ -83,6 +88,7 @@ class Recurrent(nn.Module):
     carry = cache.carry if cache else carry
     x = jnp.swapaxes(x, 0, 1).astype(self.dtype)
     mask = None if mask is None else jnp.swapaxes(mask, 0, 1)
+    resets = self._resets(segment_ids, reverse)
     carries, states = [], []
     for i in range(self.depth):
       if i:
@@ -93,6 +99,7 @@ class Recurrent(nn.Module):
           RecurrentLayer.__call__,
           carry=tuple(array[len(carries)] for array in carry),
           mask=mask,
+          resets=resets[direction],
           reverse=(direction == "backward") != reverse,
         )
         layer = self._layer(cell, name=f"layer_{i}_{direction}")
@@ -105,6 +112,17 @@ class Recurrent(nn.Module):
     if cache:
       cache.update(stacked)
     return tuple(states) if all_layers else states[-1], stacked
+
+  def _resets(
+    self, segment_ids: Array | None, reverse: bool
+  ) -> dict[str, Array | None]:
+    """Returns bool `[T, B]` by direction, True where a segment begins."""
+    if segment_ids is None:
+      return {"forward": None, "backward": None}
+    first = segment_begins(segment_ids).T
+    last = segment_begins(segment_ids[:, ::-1])[:, ::-1].T
+    first, last = (last, first) if reverse else (first, last)
+    return {"forward": first, "backward": last}
 
   def _layer(self, cell: Cell, name: str) -> "RecurrentLayer":
     return RecurrentLayer(
@@ -145,13 +163,27 @@ class RecurrentLayer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: Array, carry: Carry, mask: Array | None, *, reverse: bool
+    self,
+    x: Array,
+    carry: Carry,
+    mask: Array | None,
+    resets: Array | None,
+    *,
+    reverse: bool,
   ) -> tuple[Array, Carry]:
     """Maps `[T, B, F]` to `[T, B, D]` and the final carry."""
     features = x.shape[-1]
     params = cell_params(self, self.cell, features, norm=self.layer_norm)
-    loop = {"reverse": reverse, "unroll": self.unroll}
-    return recur(self.cell, x, params, carry=carry, mask=mask, **loop)
+    return recur(
+      self.cell,
+      x,
+      params,
+      carry=carry,
+      mask=mask,
+      resets=resets,
+      reverse=reverse,
+      unroll=self.unroll,
+    )
 
 
 def cell_params(

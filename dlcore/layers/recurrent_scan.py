@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ def recur(
   *,
   carry: Carry | None = None,
   mask: Array | None = None,
+  resets: Array | None = None,
   reverse: bool = False,
   unroll: int = 1,
 ) -> tuple[Array, Carry]:
@@ -48,6 +50,8 @@ def recur(
       With `input_scale` `[G]` the product with the input is normalized.
     carry: float32 `[B, D]` each, zeros by default.
     mask: bool `[T, B]`, False for steps to skip.
+    resets: bool `[T, B]`, True for steps before which the carry becomes zeros,
+      also if the step is skipped.
     reverse: whether to run from the last step to the first.
     unroll: number of steps in one iteration of the loop, as in `lax.scan`.
 
@@ -56,10 +60,10 @@ def recur(
   """
   if "hidden_scale" in params:
     run = partial(scan_cell, cell, reverse=reverse, unroll=unroll)
-    return run(x, params, carry=carry, mask=mask)
-  x, mask, carry = _prepare(cell, x, params, carry, mask)
-  outputs, final = _recur(cell, reverse, unroll, x, params, carry, mask)
-  return _mask_outputs(outputs, mask, x.dtype), final
+    return run(x, params, carry=carry, mask=mask, resets=resets)
+  x, marks, carry = _prepare(cell, x, params, carry, mask, resets)
+  outputs, final = _recur(cell, reverse, unroll, x, params, carry, marks)
+  return _mask_outputs(outputs, marks.mask, x.dtype), final
 
 
 def scan_cell(
@@ -69,6 +73,7 @@ def scan_cell(
   *,
   carry: Carry | None = None,
   mask: Array | None = None,
+  resets: Array | None = None,
   reverse: bool = False,
   unroll: int = 1,
 ) -> tuple[Array, Carry]:
@@ -77,23 +82,34 @@ def scan_cell(
   The products with the input are one matmul for all steps, followed by a scan
   that JAX differentiates.
   """
-  x, mask, carry = _prepare(cell, x, params, carry, mask)
+  x, marks, carry = _prepare(cell, x, params, carry, mask, resets)
   gates = product(x, params["input_kernel"])
   gates = normalize_gates(cell, gates, params.get("input_scale"))
   gates += params["input_bias"]
 
   def body(carry, xs):
-    gates, mask = xs
+    gates, marks = xs
+    carry = _reset(marks, carry)
     new, _ = step(cell, carry, gates, params)
-    carry = _where(mask, new, carry)
+    carry = _where(marks.mask, new, carry)
     return carry, carry[0]
 
-  xs = (gates, mask)
+  xs = (gates, marks)
   carry, outputs = lax.scan(body, carry, xs, reverse=reverse, unroll=unroll)
-  return _mask_outputs(outputs, mask, x.dtype), carry
+  return _mask_outputs(outputs, marks.mask, x.dtype), carry
 
 
-def _prepare(cell, x, params, carry, mask):
+class Marks(NamedTuple):
+  """Properties of the steps, bool `[T, B, 1]` or None."""
+
+  mask: Array | None
+  """False for steps to skip."""
+
+  resets: Array | None
+  """True for steps that begin with a carry of zeros."""
+
+
+def _prepare(cell, x, params, carry, mask, resets):
   if mask is not None:
     mask = mask.astype(bool)[:, :, None]
     # In a gradient the product of 0 and NaN would be NaN.
@@ -101,7 +117,9 @@ def _prepare(cell, x, params, carry, mask):
   if carry is None:
     shape = (x.shape[1], params["hidden_kernel"].shape[0])
     carry = (jnp.zeros(shape, jnp.float32),) * cell.num_states
-  return x, mask, tuple(carry)
+  if resets is not None:
+    resets = resets.astype(bool)[:, :, None]
+  return x, Marks(mask, resets), tuple(carry)
 
 
 def _mask_outputs(outputs, mask, dtype):
@@ -115,22 +133,29 @@ def _where(mask, new: Carry, old: Carry) -> Carry:
   return tuple(jnp.where(mask, a, b) for a, b in zip(new, old, strict=True))
 
 
+def _reset(marks: Marks, carry: Carry) -> Carry:
+  """Returns the carry, or its gradient, with zeros where a step resets it."""
+  if marks.resets is None:
+    return carry
+  return tuple(jnp.where(marks.resets, 0, array) for array in carry)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _recur(cell, reverse, unroll, x, params, carry, mask):
+def _recur(cell, reverse, unroll, x, params, carry, marks):
   """Returns the first array of each carry and the final carry."""
   run = partial(_forward, cell, reverse, unroll, False)
-  final, carries, _ = _run_in_chunks(run, x, params, carry, mask)
+  final, carries, _ = _run_in_chunks(run, x, params, carry, marks)
   return carries[0], final
 
 
-def _recur_forward(cell, reverse, unroll, x, params, carry, mask):
+def _recur_forward(cell, reverse, unroll, x, params, carry, marks):
   run = partial(_forward, cell, reverse, unroll, True)
-  final, carries, gates = _run_in_chunks(run, x, params, carry, mask)
-  return (carries[0], final), (x, params, carry, mask, carries, gates)
+  final, carries, gates = _run_in_chunks(run, x, params, carry, marks)
+  return (carries[0], final), (x, params, carry, marks, carries, gates)
 
 
 def _recur_backward(cell, reverse, unroll, residuals, gradients):
-  x, params, carry, mask, after, gates = residuals
+  x, params, carry, marks, after, gates = residuals
   doutputs, dfinal = gradients
   before = [
     jnp.concatenate(
@@ -138,8 +163,9 @@ def _recur_backward(cell, reverse, unroll, residuals, gradients):
     )
     for array, initial in zip(after, carry, strict=True)
   ]
+  before = list(_reset(marks, before))
   run = partial(_backward, cell, reverse, unroll)
-  steps = (before, after, gates, doutputs, mask)
+  steps = (before, after, gates, doutputs, marks)
   dx, dparams, dcarry = _run_in_chunks(run, x, params, dfinal, steps)
   dparams = {
     name: array.astype(params[name].dtype) for name, array in dparams.items()
@@ -185,7 +211,7 @@ def _merge_steps(tree):
 
 
 def _forward(
-  cell, reverse, unroll, keep_gates, x, params, carry, mask, *, size, barrier
+  cell, reverse, unroll, keep_gates, x, params, carry, marks, *, size, barrier
 ):
   """Returns the final carry, and the carry and the gates of each step.
 
@@ -193,19 +219,20 @@ def _forward(
   """
 
   def chunk(carry, xs):
-    x, mask = xs
+    x, marks = xs
     gates = product(x, params["input_kernel"]) + params["input_bias"]
-    return lax.scan(body, carry, (gates, mask), reverse=reverse, unroll=unroll)
+    return lax.scan(body, carry, (gates, marks), reverse=reverse, unroll=unroll)
 
   def body(carry, xs):
-    gates, mask = xs
+    gates, marks = xs
+    carry = _reset(marks, carry)
     hidden = product(carry[0], params["hidden_kernel"]) + params["hidden_bias"]
     gates = cell.activate(split(cell, gates), split(cell, hidden))
     gates = gates if keep_gates else barrier(gates)
-    carry = _where(mask, cell.update(carry, gates), carry)
+    carry = _where(marks.mask, cell.update(carry, gates), carry)
     return carry, (carry, gates)
 
-  xs = _split_steps((x, mask), size)
+  xs = _split_steps((x, marks), size)
   carry, steps = lax.scan(chunk, carry, xs, reverse=reverse)
   return (carry, *_merge_steps(steps))
 
@@ -232,7 +259,8 @@ def _backward(
     return (dcarry, dparams), product(dgates, params["input_kernel"].T)
 
   def body(dcarry, xs):
-    before, after, gates, doutput, mask = xs
+    before, after, gates, doutput, marks = xs
+    mask = marks.mask
     dcarry = (dcarry[0] + doutput, *dcarry[1:])
     zeros = tuple(map(jnp.zeros_like, dcarry))
     unmasked, masked = _where(mask, dcarry, zeros), _where(mask, zeros, dcarry)
@@ -244,7 +272,7 @@ def _backward(
     dcarry = (doutput, *others)
     if mask is not None:
       dcarry = jax.tree.map(jnp.add, dcarry, masked)
-    return dcarry, dgates
+    return _reset(marks, dcarry), dgates
 
   zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), dict(params))
   (dcarry, dparams), dx = lax.scan(

@@ -4,6 +4,7 @@
 a task calls.
 """
 
+from dlcore.metrics.entity_scores import are_entity_tags, entity_scores
 from dlcore.metrics.metric_table import (
   CLASSES,
   LABELS,
@@ -35,8 +36,10 @@ __all__ = [
   "Predictions",
   "Selection",
   "Sums",
+  "are_entity_tags",
   "best_threshold",
   "compute",
+  "entity_scores",
   "f1",
   "intervals",
   "mean",

@@ -14,12 +14,14 @@ from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
 from dlcore.models.model_table import MODELS
+from dlcore.models.ngram_bag import NgramBag
 from dlcore.models.published import PUBLISHED, Published
 from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.summary import example_inputs, flops, list_layers, summary
 from dlcore.models.tabular import Tabular
+from dlcore.models.text_cnn import TextCNN
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
@@ -38,11 +40,13 @@ __all__ = [
   "LeNet5",
   "Llama",
   "Mixer",
+  "NgramBag",
   "Published",
   "RecurrentNetwork",
   "ResNet",
   "Seq2Seq",
   "Tabular",
+  "TextCNN",
   "Transformer",
   "ViT",
   "WideResNet",

@@ -26,7 +26,7 @@ from dlcore.models.field_checks import (
   check_head,
   inherited,
 )
-from dlcore.models.input_checks import check_token_ids
+from dlcore.models.input_checks import check_packing, check_token_ids
 from dlcore.models.transformer_block import (
   TransformerBlock,
   block_intermediates,
@@ -85,6 +85,8 @@ class GPT2(nn.Module):
     *,
     attention_mask: Array | None = None,
     token_type_ids: Array | None = None,
+    segment_ids: Array | None = None,
+    positions: Array | None = None,
     train: bool,
     decode: bool = False,
     intermediates: bool = False,
@@ -98,6 +100,10 @@ class GPT2(nn.Module):
         change the output.
       token_type_ids: int `[B, T]`, whose word embeddings are added to those of
         `input_ids`.
+      segment_ids: int `[B, T]`, the number of the sequence of each token in a
+        packed row, 0 for padding. Tokens attend inside of their segment.
+      positions: int `[T]` or `[B, T]`; by default the number of preceding
+        tokens of the sequence.
       train: whether to apply dropout.
       decode: whether the ids continue those in the collection "cache". The
         first such call creates the cache with the length of its input.
@@ -112,13 +118,19 @@ class GPT2(nn.Module):
     Raises:
       UserError: a field or the shape of an input is invalid.
     """
-    self._check(input_ids, token_type_ids)
+    self._check(input_ids, token_type_ids, segment_ids)
+    check_packing(self, segment_ids, decode=decode)
     word_embedding = self._embedding(self.vocab_size, 0.02, "word_embedding")
     position_embedding = self._embedding(
       self.max_length, 0.01, "position_embedding"
     )
     mask, positions = mask_and_positions(
-      self, input_ids, attention_mask, decode=decode
+      self,
+      input_ids,
+      attention_mask,
+      segment_ids=segment_ids,
+      positions=positions,
+      decode=decode,
     )
     x = word_embedding(input_ids) + position_embedding(positions)
     if token_type_ids is not None:
@@ -174,12 +186,15 @@ class GPT2(nn.Module):
       name=name,
     )
 
-  def _check(self, input_ids, token_type_ids) -> None:
+  def _check(self, input_ids, token_type_ids, segment_ids) -> None:
     check_fields(self)
     sizes = ("vocab_size", "width", "depth", "num_heads", "max_length")
     check_at_least(self, 1, *sizes)
     check_at_least(self, 0, "mlp_dim")
     check_head(self, *HEADS)
     check_token_ids(
-      input_ids, max_length=self.max_length, token_type_ids=token_type_ids
+      input_ids,
+      max_length=self.max_length,
+      token_type_ids=token_type_ids,
+      segment_ids=segment_ids,
     )

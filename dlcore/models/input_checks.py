@@ -88,14 +88,16 @@ def check_token_ids(
   *,
   max_length: int | None = None,
   token_type_ids: Array | None = None,
+  segment_ids: Array | None = None,
   hint: str = "use another model, such as 'cnn', for other data",
 ) -> None:
-  """Checks that `ids` are integers `[B, T]`, and so are their token types.
+  """Checks that `ids` are integers `[B, T]`, and so are their types.
 
   Args:
     ids: token ids.
     max_length: maximum sequence length of the model; None for any.
     token_type_ids: token types, of the shape of `ids`.
+    segment_ids: segments, of the shape of `ids`.
     hint: third line of the error if `ids` are not token ids.
 
   Raises:
@@ -108,13 +110,17 @@ def check_token_ids(
       f"got {ids.shape[1]}",
       "truncate the sequences, or set max_length before training",
     )
-  if token_type_ids is not None:
-    _check_integers("token_type_ids", token_type_ids)
-    if token_type_ids.shape != ids.shape:
-      raise UserError(
-        f"expected token_type_ids of shape {ids.shape}, that of the token ids",
-        f"got shape {token_type_ids.shape}",
-      )
+  for name, others in (
+    ("token_type_ids", token_type_ids),
+    ("segment_ids", segment_ids),
+  ):
+    if others is not None:
+      _check_integers(name, others)
+      if others.shape != ids.shape:
+        raise UserError(
+          f"expected {name} of shape {ids.shape}, that of the token ids",
+          f"got shape {others.shape}",
+        )
 
 
 def check_no_token_types(token_type_ids: Array | None) -> None:
@@ -128,6 +134,35 @@ def check_no_token_types(token_type_ids: Array | None) -> None:
       "expected token_type_ids=None: this model has no token types",
       f"got a value of type {type(token_type_ids).__name__}",
       "omit the argument",
+    )
+
+
+def check_packing(
+  model: nn.Module, segment_ids: Array | None, *, decode: bool
+) -> None:
+  """Checks that packed rows have outputs for each token, and no cache.
+
+  Args:
+    model: has the field `head`.
+    segment_ids: of packed rows, or None.
+    decode: whether the tokens continue those in a cache.
+
+  Raises:
+    UserError: there are segments, and the model has another head or decodes.
+  """
+  if segment_ids is None:
+    return
+  if decode:
+    raise UserError(
+      "expected segment_ids=None with decode=True",
+      "got segment_ids",
+      "decode one sequence in a row",
+    )
+  if model.head not in (None, "lm", "tokens"):
+    raise UserError(
+      "expected segment_ids=None for a model with one output for each row",
+      f"got segment_ids, and head={model.head!r}",
+      "use one sequence in a row",
     )
 
 

@@ -26,7 +26,11 @@ from dlcore.layers import (
 )
 from dlcore.models.decoder_head import HEADS, decoder_output
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
-from dlcore.models.input_checks import check_no_token_types, check_token_ids
+from dlcore.models.input_checks import (
+  check_no_token_types,
+  check_packing,
+  check_token_ids,
+)
 from dlcore.models.transformer_block import (
   TransformerBlock,
   block_intermediates,
@@ -119,6 +123,8 @@ class Llama(nn.Module):
     *,
     attention_mask: Array | None = None,
     token_type_ids: None = None,
+    segment_ids: Array | None = None,
+    positions: Array | None = None,
     train: bool,
     decode: bool = False,
     intermediates: bool = False,
@@ -128,7 +134,8 @@ class Llama(nn.Module):
     Arguments and result are those of `GPT2`, except that `token_type_ids` must
     be None.
     """
-    self._check(input_ids, token_type_ids)
+    self._check(input_ids, token_type_ids, segment_ids)
+    check_packing(self, segment_ids, decode=decode)
     word_embedding = Embed(
       self.vocab_size,
       self.width,
@@ -137,7 +144,12 @@ class Llama(nn.Module):
       name="word_embedding",
     )
     mask, positions = mask_and_positions(
-      self, input_ids, attention_mask, decode=decode
+      self,
+      input_ids,
+      attention_mask,
+      segment_ids=segment_ids,
+      positions=positions,
+      decode=decode,
     )
     stacked = run_blocks(
       self,
@@ -187,7 +199,7 @@ class Llama(nn.Module):
       return frequencies
     return scale_frequencies(frequencies, RopeScaling(*self.rope_scaling))
 
-  def _check(self, input_ids, token_type_ids) -> None:
+  def _check(self, input_ids, token_type_ids, segment_ids) -> None:
     check_fields(self)
     sizes = ("vocab_size", "width", "depth", "num_heads", "mlp_dim")
     check_at_least(self, 1, *sizes, "max_length")
@@ -204,7 +216,9 @@ class Llama(nn.Module):
         f"got {self.rope_scaling!r}",
       )
     check_head(self, *HEADS)
-    check_token_ids(input_ids, max_length=self.max_length)
+    check_token_ids(
+      input_ids, max_length=self.max_length, segment_ids=segment_ids
+    )
     check_no_token_types(token_type_ids)
 
 

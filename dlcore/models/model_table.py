@@ -13,10 +13,12 @@ from dlcore.models.lenet import LeNet5
 from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
+from dlcore.models.ngram_bag import NgramBag
 from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.tabular import Tabular
+from dlcore.models.text_cnn import TextCNN
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
@@ -93,6 +95,9 @@ MODELS: dict[str, Callable[..., Any]] = {
   "lstm": partial(RecurrentNetwork, cell="lstm"),
   "rnn": partial(RecurrentNetwork, cell="rnn"),
   "seq2seq": Seq2Seq,
+  # Classifiers of text.
+  "ngram_bag": NgramBag,
+  "text_cnn": TextCNN,
   # Encoders of text.
   "bert_base": Bert,
   "bert_large": partial(Bert, width=1024, depth=24, num_heads=16),

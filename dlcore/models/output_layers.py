@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from dlcore.layers import Dropout
+from dlcore.errors import lookup
+from dlcore.layers import ACTIVATIONS, Dropout
 from dlcore.typing import Array
 
 
@@ -53,6 +54,27 @@ def output_layer(model: Any, features: Any, **settings: Any) -> nn.Dense:
     name="head",
     **settings,
   )
+
+
+def hidden_layers(model: Any, x: Array, *, train: bool) -> list[Array]:
+  """Applies the hidden layers of a model; called within its compact method.
+
+  Args:
+    model: has the fields `widths`, `activation`, `dropout` and `dtype`.
+    x: `[B, D]`.
+    train: whether to apply dropout, to `x` and after each layer.
+
+  Returns:
+    `x` with dropout, and the output of each layer.
+  """
+  activation = lookup(ACTIVATIONS, model.activation, "activation")
+  states = [Dropout(model.dropout, name="dropout")(x, train=train)]
+  for i, width in enumerate(model.widths):
+    dense = nn.Dense(width, dtype=model.dtype, name=f"dense_{i}")
+    y = activation(dense(states[-1]))
+    drop = Dropout(model.dropout, name=f"dropout_{i}")
+    states.append(drop(y, train=train))
+  return states
 
 
 def embedding_logits(x: Array, embedding: Array) -> Array:

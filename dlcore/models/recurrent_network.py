@@ -14,6 +14,7 @@ from dlcore.layers import Dropout, Embed, Recurrent, bool_mask
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
 from dlcore.models.input_checks import (
   check_no_token_types,
+  check_packing,
   check_series,
   check_token_ids,
 )
@@ -31,9 +32,10 @@ class RecurrentNetwork(nn.Module):
     num_classes: number of classes (1 in regression), or of outputs per step of
       a forecast (by default the number of features).
     cell: "rnn", "rnn_relu", "lstm" or "gru".
-    head: "classifier" of the final state of each direction, "lm", which
-      predicts the next token, "forecaster", which predicts the next steps of a
-      series, or None to return the outputs of the last layer.
+    head: "classifier" of the final state of each direction, "tokens", a
+      classifier of each token or step, "lm", which predicts the next token,
+      "forecaster", which predicts the next steps of a series, or None to return
+      the outputs of the last layer.
     vocab_size: number of token ids, V; 0 for time series.
     width: D, width of each layer and direction, and of the word embedding.
     depth: number of layers.
@@ -72,6 +74,8 @@ class RecurrentNetwork(nn.Module):
     *,
     attention_mask: Array | None = None,
     token_type_ids: Array | None = None,
+    segment_ids: Array | None = None,
+    positions: Array | None = None,
     train: bool,
     decode: bool = False,
     intermediates: bool = False,
@@ -84,14 +88,17 @@ class RecurrentNetwork(nn.Module):
         no padding.
       token_type_ids: int `[B, T]`, whose word embeddings are added to those of
         `inputs`.
+      segment_ids: int `[B, T]`, the number of the sequence of each token in a
+        packed row, 0 for padding. Each segment begins with a carry of zeros.
+      positions: not used; other language models take them with segments.
       train: whether to apply dropout.
       decode: whether to continue from the carry in the collection "cache". The
         first such call creates the cache.
       intermediates: whether to return intermediate activations.
 
     Returns:
-      Logits: `[B, C]` for "classifier", `[B, T, V]` for "lm",
-      `[B, horizon, C]` for "forecaster"; without a head the outputs
+      Logits: `[B, C]` for "classifier", `[B, T, C]` for "tokens", `[B, T, V]`
+      for "lm", `[B, horizon, C]` for "forecaster"; without a head the outputs
       `[B, T, D]`. With `intermediates` a pair of this and a dict: the tuple
       `hidden_states`, the input of the first layer and the output of each, and
       the final `carry`, see `layers.Recurrent`.
@@ -99,7 +106,8 @@ class RecurrentNetwork(nn.Module):
     Raises:
       UserError: a field or the shape of an input is invalid.
     """
-    self._check(inputs, attention_mask, token_type_ids, decode)
+    del positions
+    self._check(inputs, attention_mask, token_type_ids, segment_ids, decode)
     x, word_embedding = inputs, None
     if self.vocab_size:
       word_embedding = Embed(
@@ -109,6 +117,10 @@ class RecurrentNetwork(nn.Module):
       if token_type_ids is not None:
         x = x + word_embedding(token_type_ids)
       x = Dropout(self.dropout, name="dropout")(x, train=train)
+    mask = attention_mask
+    if segment_ids is not None:
+      tokens = segment_ids > 0
+      mask = tokens if mask is None else tokens & mask.astype(bool)
     states, carry = Recurrent(
       self.cell,
       self.width,
@@ -120,7 +132,14 @@ class RecurrentNetwork(nn.Module):
       remat=self.remat,
       dtype=self.dtype,
       name="recurrent",
-    )(x, mask=attention_mask, train=train, decode=decode, all_layers=True)
+    )(
+      x,
+      mask=mask,
+      segment_ids=segment_ids,
+      train=train,
+      decode=decode,
+      all_layers=True,
+    )
     features = inputs.shape[-1]
     y = self._output(states[-1], carry, word_embedding, features, train)
     if not intermediates:
@@ -130,13 +149,13 @@ class RecurrentNetwork(nn.Module):
   def _output(self, x, carry, word_embedding, features: int, train: bool):
     if self.head is None:
       return x
-    if self.head != "lm":
+    if self.head not in ("lm", "tokens"):
       directions = 2 if self.bidirectional else 1
       x = jnp.concatenate(carry[0][-directions:], axis=-1).astype(self.dtype)
     x = Dropout(self.dropout, name="head_dropout")(x, train=train)
     if self.head == "lm":
       return self._token_logits(x, word_embedding)
-    if self.head == "classifier":
+    if self.head in ("classifier", "tokens"):
       return output_layer(self, self.num_classes)(x)
     count = self.num_classes or features
     y = output_layer(self, self.horizon * count)(x)
@@ -149,20 +168,24 @@ class RecurrentNetwork(nn.Module):
     bias = self.param("logits_bias", zeros, (self.vocab_size,))
     return embedding_logits(x, word_embedding.embedding) + bias
 
-  def _check(self, inputs, attention_mask, token_type_ids, decode) -> None:
+  def _check(
+    self, inputs, attention_mask, token_type_ids, segment_ids, decode
+  ) -> None:
     check_fields(self)
     check_at_least(self, 1, "width", "depth", "horizon", "unroll")
     check_at_least(self, 0, "vocab_size")
-    check_head(self, "classifier", "forecaster", "lm")
+    check_head(self, "classifier", "forecaster", "lm", "tokens")
     if self.vocab_size:
       check_token_ids(
         inputs,
         token_type_ids=token_type_ids,
+        segment_ids=segment_ids,
         hint="set vocab_size=0 for time series",
       )
     else:
       check_series(inputs)
       check_no_token_types(token_type_ids)
+    check_packing(self, segment_ids, decode=decode)
     if attention_mask is not None:
       bool_mask(attention_mask, inputs.shape[:2])
     if self.head == "lm" and not self.vocab_size:

@@ -16,6 +16,7 @@ from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.supervised import make_task
+from dlcore.tasks.tagging import TAGGING, tagging
 from dlcore.tasks.transforms import augmented, freeze, variables
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
   "make_task",
   "multilabel",
   "regression",
+  "tagging",
   "trivial_scores",
   "variables",
 ]
@@ -40,5 +42,6 @@ TASKS: dict[str, TaskKind] = {
   "classification": CLASSIFICATION,
   "multilabel": MULTILABEL,
   "regression": REGRESSION,
+  "tagging": TAGGING,
 }
 """Kinds of tasks by name."""

@@ -18,6 +18,10 @@ TOKEN_ARGUMENTS = {"attention_mask": 1, "token_type_ids": 0}
 them, and the value that fills them in masked rows."""
 
 
+HEADS = {("B", "C"): "classifier", ("B", "T", "C"): "tokens"}
+"""Values of the field `head` of a model by the shape of its outputs."""
+
+
 class NamedArrays(dict):
   """A batch whose error for a missing array has the names of its arrays."""
 
@@ -65,14 +69,19 @@ def make_inputs(
   return inputs
 
 
-def token_arguments(name: str, batch: Batch) -> dict[str, Array]:
-  """Returns the keyword arguments that a model takes with token ids."""
+def token_arguments(name: str, batch: Batch, model: Any) -> dict[str, Array]:
+  """Returns the keyword arguments that a model takes with token ids.
+
+  A model with 0 token types, such as DistilBERT, tells both texts of a pair
+  apart by the special token between them alone.
+  """
   if name != TOKENS:
     return {}
+  untyped = getattr(model, "num_token_types", None) == 0
   return {
     key: mask_rows(jnp.asarray(batch[key]), batch, fill)
     for key, fill in TOKEN_ARGUMENTS.items()
-    if key in batch
+    if key in batch and not (untyped and key == "token_type_ids")
   }
 
 
@@ -182,8 +191,20 @@ def check_output(
       "expected a model with outputs of the shape "
       f"[{', '.join(map(str, expected))}]",
       f"got {kind}{' of a model without a head' if headless else ''}",
-      'set head="classifier"'
-      if headless
-      else "the size follows from `model_arguments` of the kind of task",
+      _hint(model, shape, headless, expected),
     )
   return outputs
+
+
+def _hint(
+  model: Any,
+  shape: Sequence[int] | None,
+  headless: bool,
+  expected: Sequence[str | int],
+) -> str:
+  """Returns how to get outputs of another number of axes, or another size."""
+  head = HEADS.get(tuple(expected), "classifier")
+  is_other = shape is not None and len(shape) != len(expected)
+  if headless or (is_other and hasattr(model, "head")):
+    return f'set head="{head}", or choose a model that has this head'
+  return "the size follows from `model_arguments` of the kind of task"

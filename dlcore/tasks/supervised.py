@@ -85,13 +85,13 @@ def make_task(
   inputs = model_calls.make_inputs(input, normalization)
 
   def init(key: Array, batch: Batch):
-    tokens = model_calls.token_arguments(input, batch)
+    tokens = model_calls.token_arguments(input, batch, model)
     return model_calls.init(model, key, inputs(batch), **tokens)
 
   def apply(
     params: Params, model_state: ModelState, values: Array, batch: Batch, **rest
   ):
-    tokens = model_calls.token_arguments(input, batch)
+    tokens = model_calls.token_arguments(input, batch, model)
     outputs, model_state = model_calls.apply(
       model, params, model_state, values, **tokens, **rest
     )

@@ -9,10 +9,10 @@ from dlcore.transfer.pretrained import (
   load_pretrained,
   read_published,
 )
+from dlcore.transfer.published_tokenizer import Tokenizer, load_tokenizer
 from dlcore.transfer.saving import default_family, save_pretrained
 from dlcore.transfer.special_ids import SpecialIds, load_special_ids
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
-from dlcore.transfer.tokenizer import Tokenizer, load_tokenizer
 
 __all__ = [
   "FAMILIES",

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.transfer.io import files, sources
+from dlcore.filesystem import quoted
+from dlcore.transfer.io import sources
 
 
 def check_path(argument: str, value: Any, signature: str) -> None:
@@ -38,7 +39,7 @@ def check_model(model: Any, signature: str) -> None:
   if isinstance(model, str):
     raise UserError(
       "expected model to be a module",
-      f"got the string {files.quoted(model)}",
+      f"got the string {quoted(model)}",
       f"create it by models.create(NAME, num_classes=...); call {signature}",
     )
   if isinstance(model, type) or not hasattr(model, "apply"):
@@ -61,7 +62,7 @@ def check_variables(variables: Any, signature: str) -> None:
   if variables and "params" not in variables:
     raise UserError(
       expected,
-      f"got the keys {files.quoted(list(variables))}",
+      f"got the keys {quoted(list(variables))}",
       'pass all variables; parameters alone are {"params": params}',
     )
 
@@ -74,7 +75,7 @@ def check_integer(argument: str, value: Any) -> None:
   """
   if not isinstance(value, int | np.integer) or isinstance(value, bool):
     raise UserError(
-      f"expected {argument} to be an integer", f"got {files.quoted(value)}"
+      f"expected {argument} to be an integer", f"got {quoted(value)}"
     )
 
 
@@ -88,7 +89,7 @@ def check_entries(argument: str, value: Any) -> None:
   if not is_mapping or not all(isinstance(key, str) for key in value):
     raise UserError(
       f"expected {argument} to be entries of a JSON object by name",
-      f"got {files.quoted(value)}",
+      f"got {quoted(value)}",
       'pass a dict, such as {"eos_token_id": 2}',
     )
 
@@ -103,7 +104,7 @@ def check_published(published: Any) -> None:
   if not isinstance(published, Mapping) or not set(published) <= set(names):
     raise UserError(
       f"expected published to have the keys {' and '.join(map(repr, names))}",
-      f"got {files.quoted(published)}",
+      f"got {quoted(published)}",
       "pass published=transfer.read_published(folder)",
     )
   for name, entries in published.items():

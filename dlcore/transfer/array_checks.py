@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.filesystem import first_line, quoted
 from dlcore.transfer import input_channels
 from dlcore.transfer.families.family import Resize
 from dlcore.transfer.families.name_rules import Read
-from dlcore.transfer.io import files
 
 CHUNK = 1 << 20
 """Number of values that are checked at a time."""
@@ -29,7 +29,7 @@ def split(read: Read, array: np.ndarray) -> tuple[np.ndarray, ...]:
   try:
     arrays = read.layout.load(array)
   except (IndexError, TypeError) as error:
-    raise ValueError(files.first_line(error)) from error
+    raise ValueError(first_line(error)) from error
   if len(arrays) != len(read.paths):
     raise ValueError(f"{len(arrays)} parts instead of {len(read.paths)}")
   return arrays
@@ -76,7 +76,7 @@ def check_dtype(name: str, dtype: np.dtype, expected: np.dtype) -> None:
   """
   if _is_float(dtype) != _is_float(expected):
     raise UserError(
-      f"expected {expected} in the array {files.quoted(name)}",
+      f"expected {expected} in the array {quoted(name)}",
       f"got {dtype}",
       "choose weights that are not quantized",
     )
@@ -92,7 +92,7 @@ def check_finite(name: str, array: np.ndarray) -> None:
   starts = range(0, values.size, CHUNK)
   if not all(np.isfinite(values[i : i + CHUNK]).all() for i in starts):
     raise UserError(
-      f"expected finite values in the array {files.quoted(name)}",
+      f"expected finite values in the array {quoted(name)}",
       "got NaN or infinite values",
       "download or train the weights again",
     )

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.filesystem import quoted
 from dlcore.transfer.allow_pattern import is_allowed
 from dlcore.transfer.families import Family
 from dlcore.transfer.families.config_fields import TRAINING
-from dlcore.transfer.io import files
 
 INVALID = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """Errors that invalid values of a config.json raise where they are used."""
@@ -166,9 +166,7 @@ def check_integers(config: Mapping[str, Any]) -> None:
     containers = [v for v in values if isinstance(v, Mapping | list)]
     for value in values:
       if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise ValueError(
-          f"an integer above {MAX_INTEGER:,}: {files.quoted(value)}"
-        )
+        raise ValueError(f"an integer above {MAX_INTEGER:,}: {quoted(value)}")
     values = [
       item
       for container in containers

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dlcore.errors import UserError
+from dlcore.filesystem import quoted
 from dlcore.transfer.allow_pattern import allow_pattern
-from dlcore.transfer.io import files
 
 MAX_LISTED = 3
 """Number of arrays that a message lists."""
@@ -40,8 +40,8 @@ def mismatched_names(
   problems += [("unused", name) for name in unused]
   lines = []
   for problem, name in problems:
-    hint = f" (nearest: {files.quoted(hints[name])})" if name in hints else ""
-    lines.append(f"{problem} {files.quoted(name)}{hint}")
+    hint = f" (nearest: {quoted(hints[name])})" if name in hints else ""
+    lines.append(f"{problem} {quoted(name)}{hint}")
   allow = allow_pattern([name for _, name in problems], others)
   return UserError(
     expected,
@@ -79,7 +79,7 @@ def mismatched_shapes(
   """
   expected = [f"the shape {list(a.shape)} of {a.path}" for a in arrays]
   got = [
-    f"{list(a.published)} of the published {files.quoted(a.name)}"
+    f"{list(a.published)} of the published {quoted(a.name)}"
     + (f" ({a.reason})" if a.reason else "")
     for a in arrays
   ]

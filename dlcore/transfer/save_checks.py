@@ -9,6 +9,7 @@ import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError
+from dlcore.filesystem import first_line, quoted
 from dlcore.transfer import (
   array_checks,
   config_checks,
@@ -18,7 +19,7 @@ from dlcore.transfer import (
 from dlcore.transfer.config_checks import INVALID
 from dlcore.transfer.families import Family, name_rules
 from dlcore.transfer.families.own import OWN
-from dlcore.transfer.io import files, safetensors
+from dlcore.transfer.io import safetensors
 from dlcore.transfer.selection import SelectedFamily
 
 
@@ -89,7 +90,7 @@ def check_model(
     message = (
       "; ".join(error.lines)
       if isinstance(error, UserError)
-      else f"{type(error).__name__}: {files.first_line(error)}"
+      else f"{type(error).__name__}: {first_line(error)}"
     )
     raise UserError(
       expected, f"got an invalid value: {message}", remedy
@@ -136,7 +137,7 @@ def check_values(arrays: Mapping[str, np.ndarray]) -> None:
   for name, array in arrays.items():
     if array.dtype not in safetensors.NAMES:
       raise UserError(
-        f"expected a dtype of safetensors in the array {files.quoted(name)}",
+        f"expected a dtype of safetensors in the array {quoted(name)}",
         f"got {array.dtype}",
         "convert it to float32",
       )

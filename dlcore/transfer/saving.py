@@ -9,6 +9,7 @@ import numpy as np
 
 from dlcore import trees
 from dlcore.errors import UserError
+from dlcore.filesystem import first_line
 from dlcore.transfer import (
   argument_checks,
   published_json,
@@ -111,7 +112,7 @@ def _encoded(argument: str, entries: Mapping[str, Any]) -> bytes:
   except (TypeError, ValueError) as error:
     raise UserError(
       f"expected JSON in {argument}: strings, finite numbers, lists, objects",
-      f"got an error: {files.first_line(error)}",
+      f"got an error: {first_line(error)}",
       "convert or remove the value",
     ) from error
   return f"{text}\n".encode()

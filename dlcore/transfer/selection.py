@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dlcore.errors import UserError, lookup
+from dlcore.filesystem import quoted
 from dlcore.transfer.families import FAMILIES, Family, name_rules, own
 from dlcore.transfer.families.config_fields import UNSUPPORTED
 from dlcore.transfer.families.name_rules import Rule
 from dlcore.transfer.families.own import OWN
-from dlcore.transfer.io import files
 
 TIMM = "timm/"
 """Prefix of the families whose config.json has an architecture of timm."""
@@ -78,7 +78,7 @@ def infer(
   scores = [_num_reads(selected, names, paths) for selected in candidates]
   if max(scores, default=0) > 0:
     return candidates[scores.index(max(scores))]
-  examples = ", ".join(files.quoted(name) for name in list(names)[:3])
+  examples = ", ".join(quoted(name) for name in list(names)[:3])
   matching = _not_inferred(names, model, paths)
   raise UserError(
     f"expected weights of a {type(model).__name__}, in the format of "
@@ -152,7 +152,7 @@ def required_family(config: Mapping[str, Any] | None, folder: Any) -> Family:
   if architecture := config.get("architecture"):
     raise UserError(
       expected,
-      f"got the architecture {files.quoted(architecture)}",
+      f"got the architecture {quoted(architecture)}",
       UNSUPPORTED,
     )
   raise UserError(expected, "got no model_type", CREATE)
@@ -169,7 +169,7 @@ def _check_known(name: str) -> None:
     known = ", ".join(name for name in FAMILIES if "/" not in name)
     raise UserError(
       f"expected a model_type among {known}",
-      f"got {files.quoted(name)}",
+      f"got {quoted(name)}",
       UNSUPPORTED,
     )
 

@@ -5,14 +5,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlcore.data.text.tokenizer_checks import MAX_ID, vocabulary_ids
+from dlcore.data.text.tokenizer_options import (
+  TOKENIZER,
+  TOKENIZER_CONFIG,
+  token_content,
+)
 from dlcore.errors import UserError
+from dlcore.filesystem import quoted
 from dlcore.transfer import argument_checks
-from dlcore.transfer.io import files, sources
+from dlcore.transfer.io import sources
 
-TOKENIZER = "tokenizer.json"
-TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
-MAX_ID = 2**31 - 1
 
 
 class SpecialIds(NamedTuple):
@@ -103,12 +107,6 @@ def tokenizer_settings(
   return config
 
 
-def token_content(token: Any) -> str | None:
-  """Returns the string of a token in settings, an object or a string."""
-  token = token.get("content") if isinstance(token, dict) else token
-  return token if isinstance(token, str) else None
-
-
 def _tokenizer_eos(
   folder: Path, link_root: Path | None, tokenizer: Mapping[str, Any] | None
 ) -> tuple[int, ...]:
@@ -121,24 +119,6 @@ def _tokenizer_eos(
   vocabulary = vocabulary_ids(tokenizer)
   path = folder / TOKENIZER
   return _ids(path, f"the id of {token!r}", vocabulary.get(token))
-
-
-def vocabulary_ids(tokenizer: Mapping[str, Any]) -> dict[Any, Any]:
-  """Returns the id of each token of a tokenizer.json, which is not trusted."""
-  model = tokenizer.get("model")
-  vocab = model.get("vocab") if isinstance(model, dict) else None
-  if isinstance(vocab, list):  # Of Unigram: pairs of token and score.
-    vocab = {
-      row[0]: i
-      for i, row in enumerate(vocab)
-      if isinstance(row, list) and row and isinstance(row[0], str)
-    }
-  ids: dict[Any, Any] = dict(vocab) if isinstance(vocab, dict) else {}
-  added = tokenizer.get("added_tokens")
-  for token in added if isinstance(added, list) else []:
-    if isinstance(token, dict) and isinstance(token.get("content"), str):
-      ids[token["content"]] = token.get("id")
-  return ids
 
 
 def _bad_words(settings: list[tuple[Path, dict[str, Any]]]) -> list[int]:
@@ -162,7 +142,7 @@ def _ids(path: Path, key: str, value: Any) -> tuple[int, ...]:
   if not all(type(i) is int and i <= MAX_ID for i in ids):
     raise UserError(
       f"expected {key} in {path} to be a token id or a list of them",
-      f"got {files.quoted(value)}",
+      f"got {quoted(value)}",
       "correct the file, or download it again",
     )
   return tuple(i for i in ids if i >= 0)

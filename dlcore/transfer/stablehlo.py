@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from dlcore.errors import UserError
-from dlcore.transfer.io.files import first_line
+from dlcore.filesystem import first_line
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

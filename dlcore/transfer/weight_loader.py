@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.filesystem import quoted
 from dlcore.transfer import array_checks, load_errors, published_json
 from dlcore.transfer.allow_pattern import is_allowed
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.config_fields import UNSUPPORTED
-from dlcore.transfer.io import files
 from dlcore.transfer.load_errors import Misshapen
 from dlcore.transfer.load_report import Report, nearest_names
 from dlcore.transfer.published_json import PublishedJson
@@ -184,7 +184,7 @@ class WeightLoader:
       other = self.matched.get(path, name)
       if not np.array_equal(arrays[name], arrays[other]):
         raise UserError(
-          f"expected {files.quoted(name)} to equal {files.quoted(other)}, as "
+          f"expected {quoted(name)} to equal {quoted(other)}, as "
           f"both are {path}",
           "got different values",
           UNSUPPORTED,

@@ -19,6 +19,9 @@ NEED_FILES = {
   "npz_file",
   "table_csv",
   "table_file",
+  "tagged_text",
+  "text_csv",
+  "text_folder",
   "tfds",
 }
 """Data sets whose own tests write their files."""

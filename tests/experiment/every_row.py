@@ -46,7 +46,6 @@ class Row(NamedTuple):
 
 
 TEXT = {
-  "vocab_size": 20,
   "width": 8,
   "depth": 1,
   "num_heads": 2,
@@ -55,7 +54,7 @@ TEXT = {
 }
 LANGUAGE = {**TEXT, "head": "classifier"}
 LLAMA = {**LANGUAGE, "num_kv_heads": 0, "head_dim": 0}
-RECURRENT = {"vocab_size": 20, "width": 4}
+RECURRENT = {"width": 4}
 RESNET = {"stages": (1, 1)}
 EFFICIENTNET = small.IMAGES["efficientnet_lite0"]
 MIXER = small.IMAGES["mixer"]
@@ -95,6 +94,7 @@ MODELS = {
   "mixer": Row("digits", MIXER),
   "mixer_base": Row("digits", MIXER),
   "mlp": Row("breast_cancer", {"widths": (8,)}),
+  "ngram_bag": Row("tokens", {"width": 4, "buckets": 32}),
   "qwen2_0_5b": Row("tokens", LLAMA),
   "qwen2_1_5b": Row("tokens", LLAMA),
   "resnet101": Row("digits", RESNET),
@@ -112,6 +112,7 @@ MODELS = {
   "smollm_135m": Row("tokens", LLAMA),
   "smollm_1_7b": Row("tokens", LLAMA),
   "smollm_360m": Row("tokens", LLAMA),
+  "text_cnn": Row("tokens", {"width": 4, "features": 2}),
   "tabular": Row("breast_cancer", {"widths": (8,), "members": 2}),
   "transformer_base": Row("tokens", TEXT, TRANSLATION),
   "transformer_big": Row("tokens", TEXT, TRANSLATION),
@@ -123,7 +124,7 @@ MODELS = {
   "vit_tiny": Row("digits", VIT),
   "wide_resnet28_10": Row("digits", small.IMAGES["wide_resnet28_10"]),
 }
-"""With `model.num_classes` from the data. All names are of tiny models: the
+"""With `num_classes` and `vocab_size` from the data. All are tiny models: the
 summaries of full size are a test of their own."""
 
 REFUSED_DATA = {
@@ -141,11 +142,16 @@ REFUSED_DATA = {
 
 TWO_CLASSES = dict.fromkeys(SCRIPTS, "whose target is a number")
 ONE_LABEL = dict.fromkeys(SCRIPTS, "of several labels")
+TAGGER = {"name": "lstm", **RECURRENT, "head": "tokens"}
 A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
 TASKS = {
   "classification": (Row("digits", {}), Row("diabetes", {}, TWO_CLASSES)),
   "multilabel": (Row("several", {}), Row("digits", {}, ONE_LABEL)),
   "regression": (Row("diabetes", {}), Row("digits", {}, A_NUMBER)),
+  "tagging": (
+    Row("tagged", {}, model=TAGGER),
+    Row("digits", {}, dict.fromkeys(SCRIPTS, "'labels' of classes")),
+  ),
 }
 """A row that fits the task, and one that does not."""
 
@@ -169,8 +175,11 @@ DATASETS = {
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
   "npz_file": Row("npz_file", {}, refused("data.path")),
+  "tagged_text": Row("tagged_text", {}, refused("data.path")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
   "table_file": Row("table_file", {}, refused("data.path")),
+  "text_csv": Row("text_csv", {}, refused("data.text")),
+  "text_folder": Row("text_folder", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
 }
 

@@ -60,10 +60,24 @@ def several():
   return data.Splits(source(64), source(16), source(16))
 
 
+def tagged():
+  """A data set of sequences with a class for each token."""
+  generator = np.random.default_rng(0)
+
+  def source(size):
+    ids = generator.integers(0, 20, (size, 6), np.int32)
+    labels = np.where(ids == 0, -100, ids % 2).astype(np.int32)
+    arrays = {"input_ids": ids, "labels": labels}
+    return data.from_arrays(arrays, target="labels", classes=("even", "odd"))
+
+  return data.Splits(source(64), source(16), source(16))
+
+
 @pytest.fixture(autouse=True)
 def _rows(monkeypatch):
   monkeypatch.setitem(data.DATASETS, "tokens", tokens)
   monkeypatch.setitem(data.DATASETS, "several", several)
+  monkeypatch.setitem(data.DATASETS, "tagged", tagged)
 
 
 def complete(source="digits", model=None, **sections):
@@ -126,6 +140,7 @@ def test_the_table_has_every_row():
   assert every_row.DATASETS.keys() == data.DATASETS.keys() - {
     "tokens",
     "several",
+    "tagged",
   }
   assert every_row.OPTIMIZERS.keys() == optim.OPTIMIZERS.keys()
   assert every_row.SCHEDULES.keys() == optim.SCHEDULES.keys()
@@ -227,8 +242,6 @@ def test_every_model_of_full_size_has_a_summary(name, monkeypatch):
   monkeypatch.setitem(data.DATASETS, "pictures", pictures)
   row = every_row.MODELS[name]
   sizes = {"head": "classifier"} if "head" in row.settings else {}
-  if row.settings is every_row.RECURRENT:
-    sizes["vocab_size"] = 20
   source = "pictures" if row.data == "digits" else row.data
   config = complete(source, {"name": name, **sizes})
   assert "parameters" in experiment.summary(config)
@@ -237,7 +250,7 @@ def test_every_model_of_full_size_has_a_summary(name, monkeypatch):
 @pytest.mark.parametrize("name", tasks.TASKS)
 def test_every_task_fits_its_data_and_refuses_other_data(name, tmp_path):
   fitting, other = every_row.TASKS[name]
-  trace_step(complete(fitting.data, task={"name": name}))
+  trace_step(complete(fitting.data, fitting.model, task={"name": name}))
   config = complete(other.data, task={"name": name})
   check(
     other.outcomes["train"],
@@ -345,7 +358,7 @@ def sequence_task(model, inputs, target):
 def sequence_problem(name):
   """A task and a source for the "lm" head of a model."""
   settings = dict(every_row.MODELS[name].settings) | {"head": "lm"}
-  model = models.create(name, **settings)
+  model = models.create(name, vocab_size=20, **settings)
   ids = np.random.default_rng(0).integers(0, 20, (32, 6), np.int32)
   if every_row.MODELS[name].outcomes is every_row.TRANSLATION:
     inputs = ("input_ids", "decoder_input_ids")

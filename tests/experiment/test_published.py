@@ -12,7 +12,6 @@ from dlcore.errors import UserError
 
 FIELDS = {
   "head": "classifier",
-  "vocab_size": 20,
   "width": 8,
   "depth": 1,
   "num_heads": 2,
@@ -46,7 +45,7 @@ def _sequences():
 def weights(tmp_path_factory):
   """A folder as it is published, with entries that describe no array."""
   folder = tmp_path_factory.mktemp("published") / "gpt2"
-  model = models.create("gpt2", num_classes=2, **FIELDS)
+  model = models.create("gpt2", num_classes=2, vocab_size=20, **FIELDS)
   ids = np.zeros((1, 6), np.int32)
   variables = model.init(jax.random.key(0), ids, train=False)
   transfer.save_pretrained(

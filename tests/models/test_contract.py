@@ -25,6 +25,16 @@ IMAGES = {
 }
 SMALL = {"vocab_size": 11, "width": 8, "depth": 2}
 ATTENTION = {**SMALL, "num_heads": 2, "mlp_dim": 8, "max_length": 8}
+CLASSIFIERS = {
+  "ngram_bag": {
+    "vocab_size": 11,
+    "ngrams": (1, 2),
+    "buckets": 32,
+    "width": 8,
+    "widths": (8,),
+  },
+  "text_cnn": {"vocab_size": 11, "width": 8, "features": 4, "widths": (8,)},
+}
 LANGUAGE_MODELS = {
   "bert_base": {**ATTENTION, "head": "mlm"},
   "distilbert": {**ATTENTION, "head": "mlm"},
@@ -33,7 +43,8 @@ LANGUAGE_MODELS = {
   "lstm": {**SMALL, "head": "lm"},
 }
 ENCODER_DECODERS = {"seq2seq": SMALL, "transformer_base": ATTENTION}
-MODELS = {**IMAGES, **LANGUAGE_MODELS, **ENCODER_DECODERS}
+HAVE_CLASSES = {**IMAGES, **CLASSIFIERS}
+MODELS = {**HAVE_CLASSES, **LANGUAGE_MODELS, **ENCODER_DECODERS}
 IDS = np.arange(12, dtype=np.int32).reshape(2, 6) % 11
 
 
@@ -47,7 +58,7 @@ def inputs(name):
 def shape(name, *arrays, masks=None, **settings):
   """Returns the shape of the output, without computing it."""
   own = MODELS[name]
-  if name in IMAGES and "head" not in settings:
+  if name in HAVE_CLASSES and "head" not in settings:
     own = {"num_classes": 3, **own}
   model = models.create(name, **{**own, **settings})
   arrays = arrays or inputs(name)
@@ -58,12 +69,12 @@ def shape(name, *arrays, masks=None, **settings):
   return jax.eval_shape(run)[0]
 
 
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", HAVE_CLASSES)
 def test_features_do_not_need_num_classes(name):
   features = jax.tree.leaves(shape(name, head=None))
   assert {leaf.shape[0] for leaf in features} == {2}
   output, state = jax.eval_shape(
-    lambda: models.create(name, num_classes=3, **IMAGES[name]).init_with_output(
+    lambda: models.create(name, num_classes=3, **MODELS[name]).init_with_output(
       KEY, *inputs(name), train=False, intermediates=True
     )[0]
   )
@@ -88,11 +99,13 @@ def test_inputs_that_are_no_arrays_are_errors(name):
     assert len(error.value.lines) == 3
 
 
-@pytest.mark.parametrize("name", [*LANGUAGE_MODELS, *ENCODER_DECODERS])
+@pytest.mark.parametrize(
+  "name", [*CLASSIFIERS, *LANGUAGE_MODELS, *ENCODER_DECODERS]
+)
 def test_masks_and_types_that_are_no_arrays_are_errors(name):
   with pytest.raises(UserError, match="attention_mask, an array"):
     shape(name, masks={"attention_mask": [[1] * 6] * 2})
-  if name in LANGUAGE_MODELS:
+  if name not in ENCODER_DECODERS:
     with pytest.raises(UserError, match="token_type"):
       shape(name, masks={"token_type_ids": [[0] * 6] * 2})
 
@@ -114,7 +127,7 @@ def test_the_mask_of_a_decoder_has_the_shape_of_its_source(name):
       jax.eval_shape(decode, variables, mask)
 
 
-@pytest.mark.parametrize("name", [*IMAGES, *LANGUAGE_MODELS])
+@pytest.mark.parametrize("name", [*HAVE_CLASSES, *LANGUAGE_MODELS])
 def test_a_batch_may_be_empty(name):
   (array,) = inputs(name)
   assert shape(name, array[:0]).shape[0] == 0
@@ -130,7 +143,9 @@ def test_images_of_another_size_than_at_init_are_an_error(name):
     jax.eval_shape(lambda v: model.apply(v, larger, train=False), variables)
 
 
-@pytest.mark.parametrize("name", [*LANGUAGE_MODELS, *ENCODER_DECODERS])
+@pytest.mark.parametrize(
+  "name", [*CLASSIFIERS, *LANGUAGE_MODELS, *ENCODER_DECODERS]
+)
 @pytest.mark.parametrize(
   ("mask", "message"),
   [
@@ -154,6 +169,8 @@ def test_invalid_attention_masks_are_errors(name, mask, message):
     ("distilbert", IDS, "has no token types"),
     ("llama2_7b", IDS, "has no token types"),
     ("gpt2", np.zeros((1, 6), int), "shape"),
+    ("ngram_bag", np.zeros((2, 1), int), "shape"),
+    ("text_cnn", np.zeros((2, 6)), "integers"),
   ],
 )
 def test_invalid_token_types_are_errors(name, types, message):
@@ -190,6 +207,12 @@ def test_source_and_target_need_the_same_batch_size(name):
       "2,000 layers\ngot 2,101",
     ),
     ("gpt2", {"eps": "x"}, "eps to be a number"),
+    ("ngram_bag", {"ngrams": ()}, "at least one size"),
+    ("ngram_bag", {"ngrams": (0, 1)}, "ngrams to be integers >= 1"),
+    ("ngram_bag", {"buckets": 0}, "buckets"),
+    ("text_cnn", {"kernel_sizes": (3, 3)}, "different kernel_sizes"),
+    ("text_cnn", {"kernel_sizes": ()}, "different kernel_sizes"),
+    ("text_cnn", {"features": 0}, "features"),
     ("llama2_7b", {"rope_scaling": (8.0,)}, "rope_scaling"),
     ("llama2_7b", {"num_kv_heads": -2}, "num_kv_heads"),
     ("llama2_7b", {"num_heads": 3}, "num_heads=3 and a width of 8"),
@@ -210,7 +233,7 @@ def test_numpy_scalars_and_dtype_names_are_valid():
 @pytest.mark.parametrize("name", MODELS)
 def test_logits_are_not_rounded_to_half_precision(name):
   settings = MODELS[name] | {"dtype": "bfloat16"}
-  classes = 3 if name in IMAGES else None
+  classes = 3 if name in HAVE_CLASSES else None
   model = models.create(name, num_classes=classes, **settings)
 
   def run(*arrays):

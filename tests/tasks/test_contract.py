@@ -21,12 +21,27 @@ def several():
   )
 
 
+def tagged():
+  """A data set of sequences with a class for each token but padding."""
+  ids = np.random.default_rng(0).integers(1, 9, (40, 5)).astype(np.int32)
+  mask = (np.arange(5) < 2 + np.arange(40)[:, None] % 4).astype(np.int32)
+  labels = np.where(mask > 0, ids % 3, -100).astype(np.int32)
+  arrays = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+  classes = ("O", "B-a", "I-a")
+  return data.Splits(data.from_arrays(arrays, target="labels", classes=classes))
+
+
 SOURCES = {
   "digits": lambda: data.load("digits"),
   "diabetes": lambda: data.load("diabetes"),
   "several": several,
+  "tagged": tagged,
 }
 """Data sets of which every kind of task must accept one."""
+
+
+PLAIN = {"name": "mlp", "widths": (8,)}
+TAGGER = {"name": "rnn", "head": "tokens", "vocab_size": 9, "width": 4}
 
 
 @pytest.fixture(scope="module", params=tasks.TASKS)
@@ -40,7 +55,8 @@ def case(request):
     except UserError:
       continue
     arguments = kind.model_arguments(source.info)
-    model = models.create("mlp", widths=(8,), **arguments)
+    settings = TAGGER if source.info.schema.input == "input_ids" else PLAIN
+    model = models.create(**settings, **arguments)
     task = kind.build(model, source.info)
     batch = read(source, np.arange(16))
     return kind, source, task, task.init(KEY, batch)

@@ -9,8 +9,8 @@ import json
 import pytest
 
 from dlcore import transfer
+from dlcore.data.text import tokenizer_checks
 from dlcore.errors import UserError
-from dlcore.transfer import tokenizer_checks
 
 WORDLEVEL = {
   "type": "WordLevel",

@@ -60,7 +60,7 @@ def listing(folder: pathlib.Path) -> Listing:
   left_out: collections.Counter[str] = collections.Counter()
   classes = []
   for path in entries(folder):
-    if reason := _reason_to_ignore(path, root):
+    if reason := reason_to_ignore(path, root):
       left_out[reason] += 1
     elif os.path.isdir(path) and path.resolve() not in (root, *root.parents):
       classes.append(path)
@@ -97,7 +97,7 @@ def find_images(
   while pending:
     for path in entries(pending.pop()):
       suffix = path.suffix.lower()
-      if reason := _reason_to_ignore(path, root):
+      if reason := reason_to_ignore(path, root):
         left_out[reason] += 1
       elif os.path.isdir(path):
         if path.is_symlink():
@@ -113,7 +113,7 @@ def find_images(
   return images, left_out
 
 
-def _reason_to_ignore(path: pathlib.Path, root: pathlib.Path) -> str:
+def reason_to_ignore(path: pathlib.Path, root: pathlib.Path) -> str:
   """Returns why an entry is left out whatever it is, or `""`."""
   if is_hidden(path.name):
     return "hidden entries"

@@ -55,7 +55,7 @@ def places_of(
       )
   root = paths["train"]
   if path and not table and os.path.isdir(root):
-    paths = _folders_inside(root) or paths
+    paths = folders_inside(root) or paths
   return {name: _place(at, table, labels) for name, at in paths.items()}
 
 
@@ -86,7 +86,7 @@ def _place(
   return Place(path, table)
 
 
-def _folders_inside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+def folders_inside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   """Returns the folders of the splits in `folder`, empty without any.
 
   Synonyms and capitals count only if all folders are splits, since a class may
@@ -102,13 +102,13 @@ def _folders_inside(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     raise UserError(
       f"expected a folder 'train' in {folder}",
       f"got {', '.join(names)}",
-      "name the folder of the training images 'train'",
+      "name the folder of the training files 'train'",
     )
   if len(inside) < len(names):
     raise UserError(
       f"expected one folder for each split in {folder}",
       f"got {', '.join(names)}",
-      "move the images of a split into one folder",
+      "move the files of a split into one folder",
     )
   return inside
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from dlcore.data.split_checks import compare_classes
 from dlcore.data.split_plan import Plan, make_plan
+from dlcore.data.split_settings import SplitSettings
 from dlcore.data.tables.column_types import infer, to_names, to_numbers
 from dlcore.data.tables.raw_columns import RawTable
 from dlcore.data.tables.row_selection import Part, row_hashes
@@ -37,9 +38,7 @@ def divide(
     labels,
     list(parts),
     hashes.__getitem__,
-    groups=_names(train.table, rule.group),
-    times=_times(train.table, settings),
-    assigned=_names(train.table, rule.split),
+    **columns_of_splits(train.table, rule, settings.day_first),
     **rule.arguments(),
   )
   notes = list(plan.notes)
@@ -54,6 +53,23 @@ def divide(
   return plan, notes
 
 
+def columns_of_splits(
+  table: RawTable, rule: SplitSettings, day_first: bool = False
+) -> dict[str, np.ndarray | None]:
+  """Returns the arguments of `make_plan` that are columns of a table.
+
+  Args:
+    table: of train.
+    rule: names the columns.
+    day_first: see `table_file.table_file`.
+  """
+  return {
+    "groups": _names(table, rule.group),
+    "times": _times(table, rule.time, day_first),
+    "assigned": _names(table, rule.split),
+  }
+
+
 def _names(table: RawTable, column: str) -> np.ndarray | None:
   """Returns the cells of a column as names, `""` where one is missing."""
   if not column:
@@ -62,15 +78,15 @@ def _names(table: RawTable, column: str) -> np.ndarray | None:
   return np.asarray([*names, ""], object)[positions]
 
 
-def _times(table: RawTable, settings: TableSettings) -> np.ndarray | None:
+def _times(table: RawTable, name: str, day_first: bool) -> np.ndarray | None:
   """Returns the column of times as numbers, NaN where one is missing."""
-  if not settings.splits.time:
+  if not name:
     return None
-  column = table.columns[settings.splits.time]
-  found = infer(column, table.decimal, settings.day_first)
+  column = table.columns[name]
+  found = infer(column, table.decimal, day_first)
   if found.kind not in ("number", "date"):
     raise UserError(
-      f"expected numbers or dates in the column time={settings.splits.time!r}",
+      f"expected numbers or dates in the column time={name!r}",
       f"got texts such as {', '.join(map(repr, column.texts[:3]))}",
     )
   return to_numbers(column, found)

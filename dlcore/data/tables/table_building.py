@@ -8,6 +8,7 @@ import numpy as np
 
 from dlcore.data import bad_examples
 from dlcore.data.array_source import from_arrays
+from dlcore.data.info import Schema
 from dlcore.data.normalization import statistics
 from dlcore.data.source import Arrays, Splits
 from dlcore.data.split_plan import gather, name_examples
@@ -85,7 +86,7 @@ def build_splits(paths: Mapping[str, Path], settings: TableSettings) -> Splits:
   values = parts["train"].target[rows]
   schema = _schema(plans, target, values, settings)
   files = [note for table in tables.values() for note in table.notes]
-  notes = [*files, *notes, *_describe_target(target, schema), *of_columns]
+  notes = [*files, *notes, *describe_target(target, schema), *of_columns]
   arrays = {file: _arrays(part, target, schema) for file, part in parts.items()}
   splits = {
     split: gather(arrays, pieces) for split, pieces in divided.rows.items()
@@ -198,7 +199,7 @@ def _normalized(schema: TableSchema, train: Arrays) -> TableSchema:
   return dataclasses.replace(schema, **moments)
 
 
-def _describe_target(target: Target, schema: TableSchema) -> list[str]:
+def describe_target(target: Target, schema: Schema) -> list[str]:
   """Returns a note on the task, and on the numbers that are learned."""
   names = ", ".join(map(repr, target.names[:10]))
   classes = f" of {len(target.classes):,} classes" if target.classes else ""

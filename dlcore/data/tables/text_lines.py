@@ -1,6 +1,7 @@
 """Lines of text files, plain or compressed with gzip, within bounds."""
 
 import codecs
+import contextlib
 import gzip
 import io
 import pathlib
@@ -12,6 +13,9 @@ from dlcore.errors import UserError
 
 MAX_CHARACTERS = 1 << 35
 """Characters of a file after decompression."""
+
+PIECE = 1 << 16
+"""Bytes that are decoded at a time to locate one that is not text."""
 
 
 def read_lines(path: pathlib.Path, limit: int) -> Iterator[str]:
@@ -51,15 +55,45 @@ def read_lines(path: pathlib.Path, limit: int) -> Iterator[str]:
   except UnicodeError as error:
     raise UserError(
       f"expected UTF-8 text in {path}",
-      f"got {error}",
+      f"got {_locate(path) or error}",
       'save it as UTF-8, which Excel names "CSV UTF-8"',
     ) from error
 
 
 def _open(path: pathlib.Path) -> IO[str]:
+  file, encoding = _open_bytes(path)
+  return io.TextIOWrapper(file, encoding=encoding)
+
+
+def _open_bytes(path: pathlib.Path) -> tuple[io.BufferedReader, str]:
+  """Opens the content of a file, and returns it with its encoding."""
   compressed = path.suffix.lower() == ".gz"
   file = (
     io.BufferedReader(gzip.GzipFile(path)) if compressed else path.open("rb")
   )
   marked = file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-  return io.TextIOWrapper(file, encoding="utf-16" if marked else "utf-8-sig")
+  return file, "utf-16" if marked else "utf-8-sig"
+
+
+def _locate(path: pathlib.Path) -> str:
+  """Returns the first byte that is not text, with its line and position.
+
+  Empty if the file is text after all, or has changed meanwhile.
+  """
+  file, encoding = _open_bytes(path)
+  decoder = codecs.getincrementaldecoder(encoding)()
+  lines, end = 1, 0
+  with file, contextlib.suppress(EOFError, OSError, zlib.error):
+    while True:
+      piece = file.read(PIECE)
+      end += len(piece)
+      try:
+        lines += decoder.decode(piece, final=not piece).count("\n")
+      except UnicodeDecodeError as error:
+        before, byte = error.object[: error.start], error.object[error.start]
+        lines += before.decode(error.encoding, "ignore").count("\n")
+        position = end - len(error.object) + error.start
+        return f"the byte 0x{byte:02x} in line {lines}, at position {position}"
+      if not piece:
+        break
+  return ""

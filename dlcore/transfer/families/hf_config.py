@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlcore.errors import UserError, lookup, nearest
+from dlcore.filesystem import quoted
 from dlcore.transfer.families import config_fields
 from dlcore.transfer.families.config_fields import Field
 from dlcore.transfer.families.family import Family, num_channels
 from dlcore.transfer.families.name_rules import Rule
-from dlcore.transfer.io import files
 
 ACTIVATIONS = {
   "gelu": "gelu_exact",
@@ -94,7 +94,7 @@ def _unknown_head(name: Any, architectures: Mapping[str, Any]) -> UserError:
   allow = UNSUPPORTED_HEADS.get(head, others)
   return UserError(
     f"expected a head that dlcore has: {', '.join(architectures)}",
-    f"got {files.quoted(name)} in the architectures of config.json",
+    f"got {quoted(name)} in the architectures of config.json",
     f"load the model with another head or without one: pass head=None{allow}",
   )
 

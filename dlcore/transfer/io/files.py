@@ -18,18 +18,6 @@ POINTER = b"version https://git-lfs"
 """Start of the file that replaces a large one that Git LFS did not fetch."""
 
 
-def quoted(value: Any) -> str:
-  """Returns `repr(value)`, shortened to 80 printable characters."""
-  text = repr(value)
-  return text if len(text) <= 80 else f"{text[:60]}...{text[-15:]}"
-
-
-def first_line(error: BaseException) -> str:
-  """Returns the first line of a message, shortened to 120 characters."""
-  lines = str(error).strip().splitlines() or [""]
-  return "".join(c for c in lines[0] if c.isprintable())[:120]
-
-
 def open_plain(path: Path, link_root: Path | None = None) -> IO[bytes]:
   """Opens a plain file for reading.
 

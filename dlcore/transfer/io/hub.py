@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcore.errors import UserError, install_hint
-from dlcore.transfer.io import files
+from dlcore.filesystem import first_line, quoted
 
 PATTERNS = ("*.json", "*.safetensors")
 """Glob patterns of the files to download."""
@@ -45,7 +45,7 @@ def download(
   if not NAME.fullmatch(repository):
     raise UserError(
       "expected a name on the hub such as hf:org/name or hf:org/name@revision",
-      f"got {files.quoted(f'hf:{name}')}",
+      f"got {quoted(f'hf:{name}')}",
       "copy the name from the top of the model's page on huggingface.co",
     )
   try:
@@ -136,7 +136,7 @@ def _file_sizes(
 def _unreachable(
   repository: str, error: Exception, missing: Collection[str]
 ) -> UserError:
-  reason = f"{type(error).__name__}: {files.first_line(error)}"
+  reason = f"{type(error).__name__}: {first_line(error)}"
   if missing:
     names = ", ".join(sorted(missing)[:3])
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from dlcore.errors import UserError
-from dlcore.filesystem import open_zip
+from dlcore.filesystem import open_zip, quoted
 from dlcore.transfer.io import files
 
 SUFFIX = ".npy"
@@ -81,7 +81,7 @@ class File(Mapping[str, np.ndarray]):
         with self._archive.open(member) as stream:
           return _read_array(stream, member.file_size)
       except DAMAGE as error:
-        raise self._damaged(f"{files.quoted(name)}: {error}") from error
+        raise self._damaged(f"{quoted(name)}: {error}") from error
       finally:
         self._archive.fp = None
 
@@ -111,9 +111,9 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
   for entry in entries:
     name = entry.filename.removesuffix(SUFFIX)
     if name == entry.filename or entry.flag_bits & 1:  # Bit 0: encrypted.
-      raise ValueError(f"{files.quoted(entry.filename)}, which is not an array")
+      raise ValueError(f"{quoted(entry.filename)}, which is not an array")
     if name in members:
-      raise ValueError(f"the name {files.quoted(name)} twice")
+      raise ValueError(f"the name {quoted(name)} twice")
     members[name] = entry
   total = sum(entry.file_size for entry in entries)
   packed = files.byte_size(archive.fp)  # pyright: ignore  An open file.
@@ -141,7 +141,7 @@ def _read_array(file: IO[bytes], size: int) -> np.ndarray:
     raise ValueError(f"version {version}")
   shape, is_fortran, dtype = header
   if dtype.kind not in KINDS and dtype != VOID_BFLOAT16:
-    raise ValueError(f"the dtype {files.quoted(dtype)}")
+    raise ValueError(f"the dtype {quoted(dtype)}")
   needed, available = math.prod(shape) * dtype.itemsize, size - file.tell()
   if min(shape, default=0) < 0 or needed != available:
     raise ValueError(f"{dtype} of shape {shape} in {available:,} bytes")

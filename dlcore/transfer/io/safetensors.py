@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.filesystem import quoted
 from dlcore.transfer.io import files
 
 DTYPES = {
@@ -137,13 +138,13 @@ def _metadata(entry: Any) -> dict[str, str]:
     isinstance(value, str) for value in entry.values()
   )
   if not valid:
-    raise ValueError(f"metadata other than strings: {files.quoted(entry)}")
+    raise ValueError(f"metadata other than strings: {quoted(entry)}")
   return entry
 
 
 def _tensor(name: str, entry: Any) -> Tensor:
   """Returns a tensor from its entry in the header."""
-  label = files.quoted(name)
+  label = quoted(name)
   keys = {"dtype", "shape", "data_offsets"}
   if not isinstance(entry, dict) or entry.keys() != keys:
     raise ValueError(f"{label} with other keys than {', '.join(sorted(keys))}")
@@ -152,18 +153,18 @@ def _tensor(name: str, entry: Any) -> Tensor:
     if str(dtype).startswith(QUANTIZED):
       raise UserError(
         "expected weights that are not quantized, such as F16, BF16 or F32",
-        f"got {label} of dtype {files.quoted(dtype)}",
+        f"got {label} of dtype {quoted(dtype)}",
         "choose the original weights: 8 or fewer bits need scales of their own",
       )
-    raise ValueError(f"{label} of dtype {files.quoted(dtype)}")
+    raise ValueError(f"{label} of dtype {quoted(dtype)}")
   if not _are_sizes(shape) or len(shape) > MAX_RANK:
-    raise ValueError(f"{label} of shape {files.quoted(shape)}")
+    raise ValueError(f"{label} of shape {quoted(shape)}")
   if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-    raise ValueError(f"{label} at offsets {files.quoted(offsets)}")
+    raise ValueError(f"{label} at offsets {quoted(offsets)}")
   needed = math.prod(shape) * DTYPES[dtype].itemsize
   if needed != offsets[1] - offsets[0]:
     raise ValueError(
-      f"{label}, {dtype} of shape {files.quoted(shape)}, in "
+      f"{label}, {dtype} of shape {quoted(shape)}, in "
       f"{offsets[1] - offsets[0]:,} bytes"
     )
   return Tensor(DTYPES[dtype], tuple(shape), *offsets)
@@ -183,12 +184,10 @@ def _check_offsets(tensors: Mapping[str, Tensor], size: int) -> None:
     tensors.items(), key=lambda item: (item[1].start, item[1].stop)
   ):
     if tensor.stop > size:
-      raise ValueError(
-        f"{files.quoted(name)} up to byte {tensor.stop:,} of {size:,}"
-      )
+      raise ValueError(f"{quoted(name)} up to byte {tensor.stop:,} of {size:,}")
     if tensor.start != end:
       fault = "a gap before" if tensor.start > end else "an overlap with"
-      raise ValueError(f"{fault} {files.quoted(name)}, at byte {end:,}")
+      raise ValueError(f"{fault} {quoted(name)}, at byte {end:,}")
     end = tensor.stop
   if end != size:
     raise ValueError(f"{size - end:,} bytes that belong to no tensor")

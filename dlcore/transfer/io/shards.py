@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlcore.errors import UserError
+from dlcore.filesystem import quoted
 from dlcore.transfer.io import files, safetensors
 
 INDEX = "model.safetensors.index.json"
@@ -67,11 +68,11 @@ def file_names(weight_map: Any) -> set[str]:
     ValueError: it is not a nonempty object of plain file names.
   """
   if not isinstance(weight_map, dict) or not weight_map:
-    raise ValueError(f"weight_map={files.quoted(weight_map)}")
+    raise ValueError(f"weight_map={quoted(weight_map)}")
   for name in weight_map.values():
     valid = isinstance(name, str) and name.endswith(".safetensors")
     if not valid or set(name) & set("/\\:\0") or name.startswith("."):
-      raise ValueError(f"the file name {files.quoted(name)}")
+      raise ValueError(f"the file name {quoted(name)}")
   names = set(weight_map.values())
   if len(names) > MAX_FILES:
     raise ValueError(f"{len(names):,} files, more than {MAX_FILES:,}")
@@ -83,10 +84,10 @@ def _check_contents(
 ) -> None:
   for name, file in weight_map.items():
     if name not in shards[file]:
-      raise ValueError(f"{files.quoted(name)}, which is not in {file}")
+      raise ValueError(f"{quoted(name)}, which is not in {file}")
   for file, shard in shards.items():
     for name in shard:
       if weight_map.get(name) != file:
         raise ValueError(
-          f"an index without {files.quoted(name)}, which {file} contains"
+          f"an index without {quoted(name)}, which {file} contains"
         )

@@ -13,6 +13,7 @@ import numpy as np
 
 from dlcore import storage, trees
 from dlcore.errors import UserError
+from dlcore.filesystem import quoted
 from dlcore.transfer.io import files, hub, npz, pickles, safetensors, shards
 from dlcore.transfer.io.shards import INDEX
 
@@ -101,7 +102,7 @@ def not_found(source: str | Path, expected: str) -> UserError:
     remedy = f"check the path, or write {SCHEME}{text} for a name on the hub"
   else:
     remedy = "check the path; relative paths start in the working directory"
-  got = f"got {files.quoted(text)}: no such file or folder"
+  got = f"got {quoted(text)}: no such file or folder"
   return UserError(expected, got, remedy)
 
 

@@ -1,18 +1,21 @@
 """Tokenizers of published folders, by the package `tokenizers`."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dlcore.data.text import tokenizer_checks
+from dlcore.data.text import tokenizer_options as options
+from dlcore.data.text.tokenizer_options import TOKENIZER
 from dlcore.errors import UserError, install_hint
-from dlcore.transfer import argument_checks, tokenizer_checks
-from dlcore.transfer import tokenizer_options as options
+from dlcore.filesystem import quoted
+from dlcore.transfer import argument_checks
 from dlcore.transfer.io import files, sources
 from dlcore.transfer.special_ids import (
-  TOKENIZER,
+  SpecialIds,
   special_ids,
   tokenizer_settings,
 )
@@ -100,7 +103,7 @@ class Tokenizer:
       raise UserError(
         "expected a list of texts, and an equal number of pairs or an empty "
         "list",
-        f"got the string {files.quoted(texts)}"
+        f"got the string {quoted(texts)}"
         if isinstance(texts, str)
         else f"got {len(texts)} texts and {len(pairs)} pairs",
         "pass one text as [text], and one pair for each text",
@@ -202,7 +205,7 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
   options.check_special_tokens(inner, config, folder)
   return Tokenizer(
     inner,
-    options.pad_id(inner, padding, config, special),
+    _pad_id(inner, padding, config, special),
     eos_ids=special.eos_ids,
     padding_side=options.side("padding_side", padding, config, folder),
     truncation_side=options.side("truncation_side", truncation, config, folder),
@@ -211,6 +214,23 @@ def load_tokenizer(source: str | Path) -> Tokenizer:
     # tokenizers, too.
     and type(inner.model).__name__ != "BPE",
   )
+
+
+def _pad_id(
+  inner: Any,
+  padding: Mapping[str, Any] | None,
+  config: Mapping[str, Any],
+  special: SpecialIds,
+) -> int:
+  """Returns the id of the padding token.
+
+  Falls back to the first end-of-sequence id, then to 0.
+  """
+  id_ = options.token_id(inner, config.get("pad_token"))
+  if id_ is None and padding:
+    id_ = padding["pad_id"]
+  candidates = (id_, special.pad_id, *special.eos_ids)
+  return next((i for i in candidates if i is not None), 0)
 
 
 def _missing(folder: Path, link_root: Path | None) -> UserError:

@@ -8,15 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlcore.data.text import tokenizer_checks
 from dlcore.errors import UserError
-from dlcore.transfer import tokenizer_checks
-from dlcore.transfer.io import files
-from dlcore.transfer.special_ids import (
-  TOKENIZER,
-  TOKENIZER_CONFIG,
-  SpecialIds,
-  token_content,
-)
+from dlcore.filesystem import quoted
+
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 
 SIDES = ("left", "right")
 
@@ -26,23 +23,6 @@ BERT_OPTIONS = {
   "tokenize_chinese_chars": "handle_chinese_chars",
 }
 """Arguments of `tokenizers.normalizers.BertNormalizer` by the setting."""
-
-
-def pad_id(
-  inner: Any,
-  padding: Mapping[str, Any] | None,
-  config: Mapping[str, Any],
-  special: SpecialIds,
-) -> int:
-  """Returns the id of the padding token.
-
-  Falls back to the first end-of-sequence id, then to 0.
-  """
-  id_ = _token_id(inner, config.get("pad_token"))
-  if id_ is None and padding:
-    id_ = padding["pad_id"]
-  candidates = (id_, special.pad_id, *special.eos_ids)
-  return next((i for i in candidates if i is not None), 0)
 
 
 def side(
@@ -63,7 +43,7 @@ def side(
   if value not in SIDES:
     raise UserError(
       f"expected {name} to be 'left' or 'right' in {folder / TOKENIZER_CONFIG}",
-      f"got {files.quoted(value)}",
+      f"got {quoted(value)}",
       "correct the file, or download it again",
     )
   return value
@@ -107,7 +87,7 @@ def check_special_tokens(
     ("add_bos_token", "bos_token", 0),
     ("add_eos_token", "eos_token", -1),
   ):
-    expected, id_ = config.get(key), _token_id(inner, config.get(token))
+    expected, id_ = config.get(key), token_id(inner, config.get(token))
     if not isinstance(expected, bool) or id_ is None:
       continue
     ids = _call(lambda: inner.encode("").ids, folder)
@@ -119,7 +99,13 @@ def check_special_tokens(
     raise _contradiction("add_prefix_space", expected, folder)
 
 
-def _token_id(inner: Any, token: Any) -> int | None:
+def token_content(token: Any) -> str | None:
+  """Returns the string of a token in settings, an object or a string."""
+  token = token.get("content") if isinstance(token, dict) else token
+  return token if isinstance(token, str) else None
+
+
+def token_id(inner: Any, token: Any) -> int | None:
   """Returns the id of a token in settings, None if it is not in use."""
   content = token_content(token)
   try:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dlcore.errors import UserError
-from dlcore.transfer.io import files
-from dlcore.transfer.special_ids import MAX_ID, vocabulary_ids
+from dlcore.filesystem import first_line, parse_json, quoted
 
 T = TypeVar("T")
+
+MAX_ID = 2**31 - 1
+"""Largest token id, an int32."""
 
 MAX_EXPANSION = 256
 """Limit of the number of characters that replacements make of one, and of the
@@ -50,7 +52,7 @@ def call(function: Callable[[], T], expected: str, remedy: str) -> T:
   except BaseException as error:
     name = type(error).__name__
     raise UserError(
-      expected, f"got {name}: {files.first_line(error)}", remedy
+      expected, f"got {name}: {first_line(error)}", remedy
     ) from error
 
 
@@ -65,7 +67,9 @@ def parse(content: bytes, library: Any) -> Any:
     ValueError: the content is invalid, or exceeds a limit of this module.
   """
   try:
-    parsed = files.parse_json(content)  # Parsers disagree about repeated names.
+    parsed = parse_json(
+      content, strict=True
+    )  # Parsers disagree about repeated names.
     check_ids(parsed)
     check_sizes(parsed)
     check_expansion(parsed, library)
@@ -87,7 +91,7 @@ def check_strings(texts: Iterable[Any]) -> None:
     except (AttributeError, UnicodeError) as error:
       raise UserError(
         "expected texts that are strings of valid Unicode",
-        f"got {files.quoted(text)}",
+        f"got {quoted(text)}",
         "convert it, for example by str(x), or drop lone surrogates by "
         "text.encode(errors='ignore').decode()",
       ) from error
@@ -137,7 +141,7 @@ def id_rows(ids: Any) -> list[list[int]]:
   except TypeError as error:
     raise UserError(
       "expected ids, integers [B, T]",
-      f"got {files.quoted(ids)}: {files.first_line(error)}",
+      f"got {quoted(ids)}: {first_line(error)}",
       "pass one sequence as [ids]",
     ) from error
   if bad:
@@ -149,6 +153,24 @@ def id_rows(ids: Any) -> list[list[int]]:
   return rows
 
 
+def vocabulary_ids(tokenizer: Mapping[str, Any]) -> dict[Any, Any]:
+  """Returns the id of each token of a tokenizer.json, which is not trusted."""
+  model = tokenizer.get("model")
+  vocab = model.get("vocab") if isinstance(model, dict) else None
+  if isinstance(vocab, list):  # Of Unigram: pairs of token and score.
+    vocab = {
+      row[0]: i
+      for i, row in enumerate(vocab)
+      if isinstance(row, list) and row and isinstance(row[0], str)
+    }
+  ids: dict[Any, Any] = dict(vocab) if isinstance(vocab, dict) else {}
+  added = tokenizer.get("added_tokens")
+  for token in added if isinstance(added, list) else []:
+    if isinstance(token, dict) and isinstance(token.get("content"), str):
+      ids[token["content"]] = token.get("id")
+  return ids
+
+
 def check_ids(tokenizer: Mapping[str, Any]) -> None:
   """Checks that all ids are int32, and those of templates in the vocabulary.
 
@@ -158,18 +180,16 @@ def check_ids(tokenizer: Mapping[str, Any]) -> None:
   ids = set()
   for token, id_ in vocabulary_ids(tokenizer).items():
     if type(id_) is not int or not 0 <= id_ <= MAX_ID:
-      raise ValueError(
-        f"the id {files.quoted(id_)} of the token {files.quoted(token)}"
-      )
+      raise ValueError(f"the id {quoted(id_)} of the token {quoted(token)}")
     ids.add(id_)
   pad_id = _object(tokenizer.get("padding")).get("pad_id", 0)
   if not isinstance(pad_id, int) or pad_id > MAX_ID:
-    raise ValueError(f"the pad_id {files.quoted(pad_id)}")
+    raise ValueError(f"the pad_id {quoted(pad_id)}")
   for part in _parts(tokenizer.get("post_processor")):
     for id_ in _template_ids(part):
       if type(id_) is not int or id_ not in ids:
         raise ValueError(
-          f"a template with the id {files.quoted(id_)}, which no token has"
+          f"a template with the id {quoted(id_)}, which no token has"
         )
     for type_id in _type_ids(part):
       if type_id > MAX_ID:

@@ -1,9 +1,10 @@
-"""Orders by the sampling of examples: all alike, or every class as often."""
+"""Orders of training by name: all alike, by class, or by length."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from dlcore.data.bucketing import Bucketed, bucketed
 from dlcore.data.order import Order, Weighted, shuffled, weighted
 from dlcore.data.reading import read_all
 from dlcore.data.source import Source
@@ -46,8 +47,25 @@ def uniform(source: Source, batch_size: int) -> Order:
   return shuffled(source.size, batch_size)
 
 
+def by_length(source: Source, batch_size: int) -> Bucketed:
+  """Returns `bucketed` for the lengths of the examples.
+
+  Raises:
+    UserError: the source has no lengths.
+  """
+  if source.lengths is None:
+    raise UserError(
+      "expected examples of different lengths, such as texts, for bucketed "
+      "sampling",
+      f"got {source.info.name!r}, whose examples have no lengths",
+      "use sampling='uniform'",
+    )
+  return bucketed(source.lengths, batch_size)
+
+
 SAMPLINGS: dict[str, Callable[[Source, int], Order]] = {
   "balanced": balanced,
+  "bucketed": by_length,
   "uniform": uniform,
 }
 """Orders of training by name, `(source, batch size) -> order`."""

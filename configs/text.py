@@ -1,0 +1,88 @@
+"""Your own texts: classes, several labels or numbers from texts or pairs.
+
+experiments/train.py --config=configs/text.py --workdir=runs/mine \
+  --config.data.path=FILE --config.data.text=COLUMN --config.data.target=COLUMN
+
+FILE is CSV, TSV, JSON lines (also .gz), Parquet or Arrow; in place of
+`data.path` there may be `data.train`, `data.valid` and `data.test`, and
+`data.pair` names the column of a second text. With --config.data.name=
+text_folder, `data.path` is a folder with `CLASS/*.txt` or `train/CLASS/*.txt`.
+The kind of task follows from the target, and the number of steps from the
+number of texts.
+
+The model is a bidirectional GRU of words. `data.tokenizer` may be "characters"
+or "bytes", or a tokenizer.json of experiments/train_tokenizer.py.
+"""
+
+import inspect
+
+from dlcore import data, experiment
+from dlcore.errors import UserError
+
+PLANNED = {"data.batch_size": 32, "training.epochs": 10.0}
+"""Values that `plan` replaces; others are those of the command line."""
+
+EXAMPLES = 40_000
+"""Few texts get more epochs, until so many have been seen."""
+
+LEAST_EPOCHS, MOST_EPOCHS = 3, 60
+EVALUATIONS = 10
+
+
+def get_config(variant=""):
+  """Returns the config for texts that `plan` completes."""
+  experiment.no_variant(variant)
+  return experiment.config(
+    data={
+      "name": "text_csv",
+      "batch_size": PLANNED["data.batch_size"],
+      "lowercase": True,
+      "max_length": 256,
+      "sampling": "bucketed",
+    },
+    model={"name": "gru", "width": 64, "bidirectional": True, "dropout": 0.3},
+    optim={
+      "name": "adamw",
+      "learning_rate": 2e-3,
+      "weight_decay": 0.05,
+      "clip_norm": 1.0,
+      "schedule": {"name": "warmup_cosine", "warmup": 0.1},
+    },
+    training={"epochs": PLANNED["training.epochs"]},
+  )
+
+
+def plan(config, variant):
+  """Returns the settings that follow from the training texts, by path."""
+  del variant
+  section = config["data"]
+  loader = data.DATASETS[section["name"]]
+  names = inspect.signature(loader).parameters
+  try:
+    train = loader(**{name: section[name] for name in names}).train
+  except UserError:
+    return {}  # The run loads the data again and reports the mistake.
+  return decide(train.info.schema, train.size, config)
+
+
+def decide(schema, size, config):
+  """Returns the settings for training texts, by path; a pure function.
+
+  Args:
+    schema: of the texts.
+    size: number of texts.
+    config: the complete config, with the overrides of the command line.
+  """
+  leaves = {}
+  if schema.multilabel or not schema.classes:
+    leaves["task.name"] = "multilabel" if schema.multilabel else "regression"
+  batch_size = config["data"]["batch_size"]
+  if batch_size == PLANNED["data.batch_size"]:
+    batch_size = leaves["data.batch_size"] = max(1, min(batch_size, size // 4))
+  epochs = config["training"]["epochs"]
+  if epochs == PLANNED["training.epochs"]:
+    epochs = min(max(EXAMPLES / size, LEAST_EPOCHS), MOST_EPOCHS)
+    leaves["training.epochs"] = epochs = round(epochs, 2)
+  steps = config["training"]["steps"] or epochs * size / batch_size
+  leaves["training.eval_every"] = max(1, int(steps / EVALUATIONS))
+  return leaves

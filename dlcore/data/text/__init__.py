@@ -1,0 +1,1 @@
+"""Texts: tokenizers, and data sets of texts and of pairs of texts."""

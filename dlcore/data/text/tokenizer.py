@@ -1,0 +1,146 @@
+"""Tokenizers by kind: from texts to token ids, and back."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from dlcore.data.text.framing import Frame
+from dlcore.data.text.library_tokenizer import LibraryTokenizer, read_tokenizer
+from dlcore.data.text.symbol_tokenizers import (
+  MAX_SYMBOLS,
+  NUM_SPECIAL,
+  ByteTokenizer,
+  CharacterTokenizer,
+  SpaceTokenizer,
+  WordTokenizer,
+)
+from dlcore.errors import UserError, nearest
+
+
+class Tokenizer(Protocol):
+  """Interface of a tokenizer, whose ids are those of one vocabulary.
+
+  Ids that are None are not in the vocabulary. Padding is never the end.
+  """
+
+  @property
+  def kind(self) -> str:
+    """Key of `TOKENIZERS`."""
+    ...
+
+  @property
+  def vocab_size(self) -> int:
+    """Number of token ids, V."""
+    ...
+
+  @property
+  def pad_id(self) -> int:
+    """Id of padding."""
+    ...
+
+  @property
+  def unknown_id(self) -> int | None:
+    """Id of symbols that are not in the vocabulary."""
+    ...
+
+  @property
+  def bos_id(self) -> int | None:
+    """Id of the begin of a text."""
+    ...
+
+  @property
+  def eos_id(self) -> int | None:
+    """Id of the end of a text."""
+    ...
+
+  def frame(self, *, pair: bool) -> Frame:
+    """Returns the special tokens around a text, or around a pair."""
+    ...
+
+  def encode(self, text: str) -> list[int]:
+    """Returns the ids of a text, without special tokens."""
+    ...
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """Returns the text of ids, without special tokens."""
+    ...
+
+  def to_json(self) -> dict[str, Any]:
+    """Returns the tokenizer as JSON data for `tokenizer_from_json`."""
+    ...
+
+
+TOKENIZERS: dict[str, Any] = {
+  "bytes": ByteTokenizer,
+  "characters": CharacterTokenizer,
+  "spaces": SpaceTokenizer,
+  "tokenizers": LibraryTokenizer,
+  "words": WordTokenizer,
+}
+"""Class of each kind of tokenizer."""
+
+FITTED = ("bytes", "characters", "spaces", "words")
+"""Kinds whose vocabulary is that of the training texts."""
+
+
+def make_tokenizer(
+  name: str,
+  texts: Iterable[str],
+  *,
+  vocab_size: int = 0,
+  min_count: int = 1,
+  lowercase: bool = False,
+) -> Tokenizer:
+  """Returns a tokenizer that is fitted to texts, or read from a file.
+
+  Args:
+    name: one of `FITTED`, or the path of a tokenizer.json or of its folder.
+      The other arguments are those of a kind.
+    texts: the training texts.
+    vocab_size: largest number of ids of words or characters; 0 for any.
+    min_count: least number of occurrences of a word or character.
+    lowercase: whether texts are converted to lower case first.
+
+  Raises:
+    UserError: see `check_tokenizer` and `read_tokenizer`.
+  """
+  check_tokenizer(name, vocab_size, min_count)
+  if name not in FITTED:
+    return read_tokenizer(Path(name).expanduser())
+  return TOKENIZERS[name].fit(
+    texts, vocab_size=vocab_size, min_count=min_count, lowercase=lowercase
+  )
+
+
+def check_tokenizer(name: str, vocab_size: int, min_count: int) -> None:
+  """Checks the arguments of `make_tokenizer`.
+
+  Raises:
+    UserError: the name is neither a kind nor the path of a file, or a number
+      is out of range.
+  """
+  if name not in FITTED and not os.path.exists(Path(name).expanduser()):
+    raise UserError(
+      f"expected tokenizer to be one of {', '.join(FITTED)}, or the path of a "
+      "tokenizer.json",
+      f"got {name!r}",
+      nearest(name, FITTED),
+    )
+  if vocab_size != 0 and not NUM_SPECIAL < vocab_size <= MAX_SYMBOLS:
+    raise UserError(
+      f"expected vocab_size from {NUM_SPECIAL + 1} to {MAX_SYMBOLS:,}, or 0 "
+      "for no limit",
+      f"got {vocab_size}",
+    )
+  if min_count < 1:
+    raise UserError("expected min_count of at least 1", f"got {min_count}")
+
+
+def tokenizer_from_json(content: Mapping[str, Any]) -> Tokenizer:
+  """Returns the tokenizer that `to_json` wrote, from a file of any origin.
+
+  Raises:
+    One of `json_fields.MALFORMED`: the content is malformed.
+  """
+  return TOKENIZERS[content["kind"]].from_json(content)

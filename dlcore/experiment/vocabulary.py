@@ -1,0 +1,95 @@
+"""Token ids of the data, the model and the weights that it begins with."""
+
+import dataclasses
+import inspect
+import os
+from typing import Any
+
+from dlcore import data, models, transfer
+from dlcore.data.info import TOKENS
+from dlcore.data.text.tokenizer_options import TOKENIZER
+from dlcore.errors import UserError
+from dlcore.experiment.folder import RunFolder
+from dlcore.transfer.io import sources
+
+VOCAB_SIZE = "vocab_size"
+
+
+def vocabulary_arguments(name: str, info: data.DataInfo) -> dict[str, Any]:
+  """Returns `vocab_size` if the data has tokens and the model takes it."""
+  size = info.schema.vocab_size
+  known = VOCAB_SIZE in inspect.signature(models.MODELS[name]).parameters
+  return {VOCAB_SIZE: size} if size and known else {}
+
+
+def check_length(model: Any, info: data.DataInfo) -> None:
+  """Checks that a model takes sequences as long as those of the data.
+
+  Raises:
+    UserError: its `max_length` is smaller.
+  """
+  limit = getattr(model, "max_length", None)
+  if TOKENS not in info.inputs or limit is None:
+    return
+  shape, _ = info.inputs[TOKENS]
+  if shape[0] > limit:
+    raise UserError(
+      f"expected examples of at most {limit} tokens, the max_length of the "
+      "model",
+      f"got {shape[0]} in {info.name!r}",
+      "decrease data.max_length, or increase that of the model",
+    )
+
+
+def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
+  """Returns splits with as many token ids as the weights to begin with.
+
+  A vocabulary of published weights is often larger than their tokenizer.
+
+  Args:
+    splits: of the data.
+    source: the setting `init.source`, or "".
+
+  Raises:
+    UserError: the weights have fewer token ids, or another tokenizer.
+  """
+  schema = splits.train.info.schema
+  if not source or not schema.vocab_size:
+    return splits
+  size, tokenizer = _of_source(source)
+  mine = getattr(schema, "tokenizer", None)
+  if tokenizer is not None and mine is not None and tokenizer != mine:
+    raise UserError(
+      f"expected the tokenizer of the weights in {source}",
+      f"got one of the kind {mine.kind!r} with {mine.vocab_size:,} ids",
+      "set data.tokenizer to the folder of the weights",
+    )
+  if size is None or size == schema.vocab_size:
+    return splits
+  if size < schema.vocab_size:
+    raise UserError(
+      f"expected at most {size:,} token ids, those of the weights in {source}",
+      f"got {schema.vocab_size:,} in the data",
+      "set data.tokenizer to the tokenizer of the weights",
+    )
+  parts = {k: v for k, v in splits._asdict().items() if v is not None}
+  return data.Splits(**{k: _resized(v, size) for k, v in parts.items()})
+
+
+def _of_source(source: str) -> tuple[Any, Any]:
+  """Returns number of token ids and tokenizer of weights, None if unknown."""
+  path, _ = sources.locate(source)
+  if os.path.isdir(path / "checkpoints"):
+    schema = RunFolder(path).info().schema
+    return schema.vocab_size, getattr(schema, "tokenizer", None)
+  size = transfer.read_published(source).get("config.json", {}).get(VOCAB_SIZE)
+  tokenizer = None
+  if os.path.isdir(path) and os.path.lexists(path / TOKENIZER):
+    inner = transfer.load_tokenizer(source).inner
+    tokenizer = data.LibraryTokenizer.of(inner)
+  return size if isinstance(size, int) else None, tokenizer
+
+
+def _resized(source: data.Source, size: int) -> data.Source:
+  schema = dataclasses.replace(source.info.schema, vocab_size=size)
+  return source._replace(info=source.info._replace(schema=schema))

@@ -1,0 +1,180 @@
+"""Tagging: one of C classes for every token of a sequence."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dlcore import losses
+from dlcore.data import DataInfo
+from dlcore.data.info import IGNORED, LABELS, TOKENS
+from dlcore.data.source import Arrays
+from dlcore.errors import UserError
+from dlcore.metrics import are_entity_tags, entity_scores
+from dlcore.task import Task
+from dlcore.tasks import supervised
+from dlcore.tasks.assessment import row_weights
+from dlcore.tasks.class_decisions import decide_class
+from dlcore.tasks.class_loss import check_smoothing
+from dlcore.tasks.kind import TaskKind
+from dlcore.typing import Array, Batch, ModelState, Params
+
+NO_TAG = -1
+"""The prediction for a token whose logits are not finite."""
+
+
+def tagging(
+  model: Any,
+  *,
+  input: str = TOKENS,  # noqa: A002  the name of the array in the batch
+  classes: Sequence[str] = (),
+  label_smoothing: Array | float = 0.0,
+) -> Task:
+  """Returns the task of predicting the class of each token.
+
+  The training loss is the (smoothed) cross-entropy. The metrics are the plain
+  cross-entropy `loss` in nats, the `accuracy`, and the `sequence_accuracy`, the
+  share of sequences without a wrong tag. Loss and accuracy are means over
+  tokens, not over sequences. Classes that are tags of entities have
+  `entity_precision`, `entity_recall` and `entity_f1` too, see
+  `metrics.entity_scores`.
+
+  Args:
+    model: `apply(variables, input_ids, train=...) -> logits [B, T, C]`.
+    input: "input_ids"; the model also receives `attention_mask` and
+      `token_type_ids`, if the batch has them.
+    classes: the tags by their numbers; empty for no scores of entities.
+    label_smoothing: see `losses.softmax_cross_entropy`; may be traced.
+
+  Returns:
+    A task whose batches hold `input_ids` and `labels`, int32 `[B, T]`, with
+    -100 for tokens that are not scored. Its `predict` returns
+    `{"predicted": int32 [B, T], "probability": float32 [B, T]}`, where
+    `predicted` is -100 for padding.
+
+  Raises:
+    UserError: `label_smoothing` is out of range.
+  """
+  check_smoothing(label_smoothing)
+
+  def loss(logits: Array, batch: Batch) -> supervised.Values:
+    labels, scored = _labels(batch, logits)
+    values = losses.softmax_cross_entropy(logits, labels, label_smoothing)
+    return values, scored.astype(jnp.float32)
+
+  def measure(logits: Array, batch: Batch) -> dict[str, supervised.Values]:
+    labels, scored = _labels(batch, logits)
+    right = decide_class(logits) == labels
+    weights = scored.astype(jnp.float32)
+    return {
+      "loss": (losses.softmax_cross_entropy(logits, labels), weights),
+      "accuracy": (right, weights),
+      "sequence_accuracy": (
+        (right | ~scored).all(-1),
+        scored.any(-1).astype(jnp.float32),
+      ),
+    }
+
+  def predict(logits: Array) -> dict[str, Array]:
+    probabilities = jax.nn.softmax(logits.astype(jnp.float32))
+    return {
+      "predicted": decide_class(logits).astype(jnp.int32),
+      "probability": probabilities.max(-1),
+    }
+
+  task = supervised.make_task(
+    model,
+    input=input,
+    loss=loss,
+    metrics=measure,
+    predict=predict,
+    output_shape=("B", "T", "C"),
+    score=_score_function(classes),
+  )
+  return task._replace(predict=_without_padding(task.predict))
+
+
+def _labels(batch: Batch, logits: Array) -> tuple[Array, Array]:
+  """Returns labels within the classes, and whether each is scored, `[B, T]`."""
+  labels = batch[LABELS]
+  if labels.shape != logits.shape[:-1]:
+    raise UserError(
+      "expected a class for every token, labels of shape "
+      f"{list(logits.shape[:-1])}",
+      f"got the shape {list(labels.shape)}",
+    )
+  scored = labels != IGNORED
+  return jnp.where(scored, labels, 0), scored
+
+
+def _without_padding(
+  predict: Callable[..., dict[str, Array]],
+) -> Callable[..., dict[str, Array]]:
+  """Returns `predict` with -100 for the predicted class of padding."""
+
+  def predict_tokens(
+    params: Params, model_state: ModelState, batch: Batch, key: Array
+  ) -> dict[str, Array]:
+    rows = predict(params, model_state, batch, key)
+    if "attention_mask" not in batch:
+      return rows
+    is_token = jnp.asarray(batch["attention_mask"]) > 0
+    return rows | {"predicted": jnp.where(is_token, rows["predicted"], IGNORED)}
+
+  return predict_tokens
+
+
+def _score_function(
+  classes: Sequence[str],
+) -> Callable[[Arrays, Arrays], dict[str, float]] | None:
+  """Returns `Task.score` of entities; None if the classes are no such tags."""
+  if not are_entity_tags(classes):
+    return None
+
+  def score(rows: Arrays, targets: Arrays) -> dict[str, float]:
+    labels, predicted = targets[LABELS], rows["predicted"]
+    weights = row_weights(targets, len(labels))
+    # Scored tokens that the model does not see have no tag.
+    predicted = np.where(predicted == IGNORED, NO_TAG, predicted)
+    scored = labels != IGNORED
+    return entity_scores(predicted, labels, scored, weights, classes)
+
+  return score
+
+
+def _check_data(info: DataInfo) -> None:
+  schema = info.schema
+  if schema.target != LABELS or not schema.classes or schema.input != TOKENS:
+    raise UserError(
+      f"expected token ids with an array {LABELS!r} of classes for tagging",
+      f"got {info.name!r}, with {len(schema.classes)} classes, the input "
+      f"{schema.input!r} and the target {schema.target!r}",
+      "choose data such as tagged_text, or another task",
+    )
+  if len(schema.classes) < 2:
+    raise UserError(
+      "expected data of at least two tags",
+      f"got {info.name!r}, where all tokens are {schema.classes[0]!r}",
+    )
+
+
+def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
+  kept = row["predicted"] != IGNORED
+  return {
+    "tags": [info.schema.classes[i] for i in row["predicted"][kept]],
+    "probabilities": row["probability"][kept].tolist(),
+  }
+
+
+TAGGING = TaskKind(
+  make=tagging,
+  data_arguments={
+    "input": lambda info: info.schema.input,
+    "classes": lambda info: info.schema.classes,
+  },
+  model_arguments=lambda info: {"num_classes": len(info.schema.classes)},
+  check_data=_check_data,
+  to_json=_to_json,
+)

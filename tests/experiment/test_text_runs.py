@@ -1,0 +1,280 @@
+"""Runs on texts: vocabulary, lengths, predictions of strings, own texts."""
+
+import json
+import logging
+import random
+
+import numpy as np
+import pytest
+
+from dlcore import data, experiment
+from dlcore.errors import UserError
+
+WORDS = {"good": ("great", "nice", "fine"), "bad": ("awful", "poor", "dull")}
+MODEL = {"name": "lstm", "width": 8}
+
+
+def write_table(path, count=80):
+  rng = random.Random(0)
+  lines = ["text,answer,label,number,a,b\n"]
+  for i in range(count):
+    label = ("good", "bad")[i % 2]
+    words = rng.choices(WORDS[label], k=2) + ["the"] * (i % 11)
+    lines.append(
+      f"{' '.join(words)},so it is,{label},{rng.gauss(0, 1):.3f},"
+      f"{i % 2},{int(i % 3 == 0)}\n"
+    )
+  path.write_text("".join(lines))
+  return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("DLCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+  return write_table(tmp_path_factory.mktemp("texts") / "own.csv")
+
+
+def complete(table, model=MODEL, steps=2, settings=None, **sections):
+  return experiment.complete(
+    {
+      "data": {
+        "name": "text_csv",
+        "path": str(table),
+        "text": "text",
+        "target": "label",
+        "batch_size": 8,
+        "sampling": "bucketed",
+        **(settings or {}),
+      },
+      "model": model,
+      "training": {"steps": steps},
+      "sharding": {"devices": 1},
+      **sections,
+    }
+  )
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("runs") / "run"
+  config = complete(
+    table, steps=60, optim={"name": "adam", "learning_rate": 0.03}
+  )
+  experiment.train(config, folder, progress=False)
+  return folder
+
+
+def test_a_run_learns_and_predicts_strings_files_and_columns(
+  run, table, tmp_path, shell
+):
+  texts = ["great and fine", "", "a dull one, awful"]
+  answer = shell(
+    "predict", f"--workdir={run}", *(f"--text={text}" for text in texts)
+  )
+  assert answer.code == 2  # One of them is empty.
+  rows = [json.loads(line) for line in answer.out.splitlines()]
+  assert [row["input"] for row in rows] == texts
+  assert [row.get("label") for row in rows] == ["good", None, "bad"]
+  assert rows[1]["error"] == "an empty text"
+  assert experiment.load(run).predict_texts(texts) == rows
+  (tmp_path / "a.txt").write_text("great\r\nand fine")
+  mixed = list(
+    experiment.predict(run, [str(tmp_path / "a.txt")], texts=texts[2:])
+  )
+  assert [row["label"] for row in mixed] == ["good", "bad"]
+  assert mixed[0]["probability"] == pytest.approx(rows[0]["probability"])
+  rows = list(experiment.predict(run, [str(table)]))
+  labels = [line.split(",")[2] for line in table.read_text().split("\n")[1:-1]]
+  pairs = zip(rows, labels, strict=True)
+  right = [row["label"] == label for row, label in pairs]
+  assert np.mean(right) > 0.9
+  answer = shell(
+    "predict", f"--workdir={run}", "--text=a", f"--output={tmp_path / 'o.csv'}"
+  )
+  assert (answer.code, len(answer.err)) == (2, 3)
+
+
+def test_the_vocabulary_of_the_data_is_that_of_the_model(table):
+  parts = experiment.build(complete(table))
+  schema = parts.splits.train.info.schema
+  assert parts.model.vocab_size == schema.vocab_size > 8
+  with pytest.raises(UserError, match="vocab_size"):
+    complete(table, {**MODEL, "vocab_size": 99})
+
+
+def test_a_run_of_an_older_version_keeps_the_vocabulary_of_its_config(run):
+  path = run / "config.json"
+  before = path.read_text()
+  content = json.loads(before)
+  size = experiment.load(run).info.schema.vocab_size
+  try:
+    content["model"]["vocab_size"] = size
+    path.write_text(json.dumps(content))
+    assert experiment.load(run).info.schema.vocab_size == size
+    content["model"]["vocab_size"] = size + 7
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="word_embedding"):
+      experiment.load(run)
+  finally:
+    path.write_text(before)
+
+
+def test_batches_of_few_lengths_are_reported_once(table, tmp_path, caplog):
+  config = complete(table, steps=3)
+  with caplog.at_level(logging.INFO, "dlcore"):
+    experiment.train(config, tmp_path / "run", progress=False)
+  [line] = [m for m in caplog.messages if "of padding" in m]
+  order = data.bucketed(data.load(**_loaded(config)).train.lengths, 8)
+  assert line == order.describe()
+  assert len(order.shapes) > 1
+
+
+def _loaded(config):
+  own = ("name", "path", "text", "target")
+  return {name: config["data"][name] for name in own}
+
+
+def test_the_share_of_padding_is_that_of_the_batches(table):
+  lengths = np.random.default_rng(0).integers(1, 60, 640)
+  order = data.bucketed(lengths, 8)
+  cells = tokens = 0
+  for index in range(640 // 8 * 20):
+    rows = order(0, index)
+    cells += 8 * rows.length
+    tokens += lengths[rows.index].sum()
+  share = float(order.describe().split("have ")[1].split("%")[0]) / 100
+  assert share == pytest.approx(1 - tokens / cells, abs=0.011)
+  before = 1 - lengths.mean() / order.shapes[-1]
+  assert f"in place of {before:.0%}" in order.describe()
+
+
+@pytest.mark.parametrize(
+  ("change", "match"),
+  [
+    (
+      {"data": {"name": "digits", "sampling": "bucketed"}},
+      "have no lengths",
+    ),
+    (
+      {"model": {"name": "bert_base", "width": 8, "num_heads": 2, "depth": 1,
+                 "max_length": 8}},
+      "at most 8 tokens, the max_length of the model",
+    ),
+    ({"task": {"name": "regression"}}, "which has 2 classes"),
+  ],
+  ids=["no lengths", "too long", "another task"],
+)  # fmt: skip
+def test_parts_that_do_not_fit_are_three_lines(table, tmp_path, change, match):
+  sections = complete(table)
+  if "data" in change:
+    sections = experiment.complete(change)
+  elif "model" in change:
+    sections = complete(table, change["model"])
+  else:
+    sections = complete(table, **change)
+  with pytest.raises(UserError, match=match) as error:
+    experiment.train(sections, tmp_path / "run", progress=False)
+  assert len(error.value.lines) <= 3
+
+
+def test_texts_are_refused_by_a_run_on_other_data(tmp_path, shell):
+  folder = tmp_path / "digits"
+  config = experiment.complete(
+    {
+      "data": {"name": "breast_cancer"},
+      "model": {"name": "mlp", "widths": (4,)},
+      "training": {"steps": 1},
+      "sharding": {"devices": 1},
+    }
+  )
+  experiment.train(config, folder, progress=False)
+  answer = shell("predict", f"--workdir={folder}", "--text=hello")
+  assert (answer.code, len(answer.err)) == (2, 3)
+  assert "trained on texts" in answer.err[0]
+
+
+def test_weights_with_another_tokenizer_are_refused(run, table, tmp_path):
+  init = {"source": str(run)}
+  with pytest.raises(UserError, match="tokenizer of the weights") as error:
+    experiment.build(
+      complete(table, settings={"tokenizer": "characters"}, init=init)
+    )
+  assert len(error.value.lines) == 3
+  parts = experiment.build(complete(table, init=init))
+  assert parts.model.vocab_size == experiment.load(run).info.schema.vocab_size
+
+
+def test_the_vocabulary_follows_the_weights(table, tmp_path):
+  weights = tmp_path / "weights"
+  weights.mkdir()
+  size = experiment.build(complete(table)).model.vocab_size
+  (weights / "config.json").write_text(json.dumps({"vocab_size": size + 5}))
+  write_no_weights(weights)
+  init = {"source": str(weights)}
+  assert experiment.build(complete(table, init=init)).model.vocab_size == (
+    size + 5
+  )
+  (weights / "config.json").write_text(json.dumps({"vocab_size": size - 1}))
+  with pytest.raises(UserError, match="token ids, those of the weights"):
+    experiment.build(complete(table, init=init))
+
+
+def write_no_weights(folder):
+  """Writes a file of safetensors without arrays."""
+  (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("settings", "task", "fields"),
+  [
+    ({"pair": "answer"}, "classification", {"label", "probability"}),
+    ({"target": "number"}, "regression", {"prediction"}),
+    ({"target": "", "targets": ("a", "b")}, "multilabel", {"labels"}),
+    ({"tokenizer": "bytes"}, "classification", {"label"}),
+    ({"in_memory_limit": 10}, "classification", {"label"}),
+  ],
+  ids=str,
+)
+def test_texts_pairs_labels_and_numbers_train_and_predict(
+  table, tmp_path, settings, task, fields
+):
+  config = complete(table, settings=settings, task={"name": task})
+  experiment.train(config, tmp_path / "run", progress=False)
+  text = "great\tso it is" if "pair" in settings else "great"
+  [row] = experiment.load(tmp_path / "run").predict_texts([text])
+  assert fields <= row.keys(), row
+
+
+@pytest.mark.slow
+def test_a_model_without_token_types_takes_pairs(table, tmp_path):
+  model = {"name": "distilbert", "width": 8, "num_heads": 2, "depth": 1}
+  config = complete(table, model, settings={"pair": "answer"})
+  experiment.train(config, tmp_path / "run", progress=False)
+  predict = experiment.load(tmp_path / "run").predict_texts
+  one, other = predict([("great", "so it is"), ("great so", "it is")])
+  assert one["probability"] != other["probability"]
+
+
+@pytest.mark.slow
+def test_own_texts_are_one_command(tmp_path, shell):
+  table = write_table(tmp_path / "own.csv", 200)
+  answer = shell(
+    "train",
+    "--config=configs/text.py",
+    f"--workdir={tmp_path / 'run'}",
+    f"--config.data.path={table}",
+    "--config.data.text=text",
+    "--config.data.target=number",
+    "--config.training.epochs=1.5",
+  )
+  assert answer.code == 0, answer.err
+  config = json.loads((tmp_path / "run" / "config.json").read_text())
+  assert config["task"]["name"] == "regression"
+  assert experiment.evaluate(tmp_path / "run")["mse"] > 0
