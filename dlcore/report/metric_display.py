@@ -15,6 +15,7 @@ class Display(NamedTuple):
 
 
 METRICS = {
+  "entity_f1": Display("entity F1", percent=True),
   "accuracy": Display("accuracy", percent=True),
   "f1": Display("F1", percent=True),
   "r2": Display("R\N{SUPERSCRIPT TWO}"),
@@ -25,6 +26,9 @@ METRICS = {
   "loss": Display("loss"),
   "precision": Display("precision", percent=True),
   "recall": Display("recall", percent=True),
+  "entity_precision": Display("entity precision", percent=True),
+  "entity_recall": Display("entity recall", percent=True),
+  "sequence_accuracy": Display("sequence accuracy", percent=True),
   "balanced_accuracy": Display("balanced accuracy", percent=True),
   "f1_macro": Display("macro F1", percent=True),
   "f1_micro": Display("micro F1", percent=True),

@@ -70,3 +70,21 @@ def test_the_mask_of_a_cache_has_the_shape_of_the_new_tokens():
         layers.mask_and_positions(
           Module(), np.zeros((2, 3), int), mask, decode=decode
         )
+
+
+SEGMENTS = np.array([[1, 1, 2, 2, 2, 0], [0, 1, 2, 3, 0, 0]])
+
+
+def test_tokens_attend_inside_of_their_segment():
+  mask = layers.segment_mask(SEGMENTS)
+  assert mask.shape == (2, 1, 6, 6)
+  for row, ids in enumerate(SEGMENTS):
+    expected = (ids[:, None] == ids[None]) & (ids > 0)
+    np.testing.assert_array_equal(mask[row, 0], expected)
+
+
+def test_positions_restart_where_a_segment_begins():
+  begins = layers.segment_begins(SEGMENTS)
+  assert begins.astype(int).tolist() == [[1, 0, 1, 0, 0, 0], [0, 1, 1, 1, 0, 0]]
+  positions = np.asarray(layers.segment_positions(SEGMENTS))
+  assert positions[SEGMENTS > 0].tolist() == [0, 1, 0, 1, 2, 0, 0, 0]

@@ -19,15 +19,22 @@ from dlcore.layers import (
 from dlcore.layers.recurrent_cell import normalize_gates
 
 KEY = jax.random.key(0)
+SLOW = pytest.mark.slow
 STEPS, ROWS, FEATURES, WIDTH = 12, 4, 3, 5
 MASK = np.ones((STEPS, ROWS), bool)
 MASK[9:, 1] = False  # Padding after,
 MASK[:3, 2] = False  # before,
 MASK[[0, 4, 5, 11], 3] = False  # and in between.
+RESETS = np.zeros((STEPS, ROWS), bool)
+RESETS[[0, 4, 9], 0] = True
+RESETS[5, 1] = True
+RESETS[2, 2] = True  # A masked step.
 SETTINGS = {
   "plain": {},
   "masked": {"mask": MASK},
   "reversed": {"reverse": True, "mask": MASK, "unroll": 2},
+  "reset": {"resets": RESETS, "mask": MASK},
+  "reset reversed": {"resets": RESETS, "reverse": True},
 }
 
 
@@ -98,11 +105,13 @@ def recur_with(cell, **settings):
     ("lstm", "reversed"),
     ("rnn", "masked"),
     ("rnn_relu", "plain"),
+    ("lstm", "reset"),
+    ("gru", "reset reversed"),
     pytest.param("gru", "masked", marks=pytest.mark.slow),
     pytest.param("lstm", "plain", marks=pytest.mark.slow),
   ],
 )
-@pytest.mark.fast_cases("lstm-reversed", "rnn-masked")
+@pytest.mark.fast_cases("lstm-reversed", "rnn-masked", "lstm-reset")
 def test_formulations_agree_forward_and_backward(name, settings):
   left = gradients(recur, name, settings)
   assert_near(left, gradients(scan_cell, name, settings), 1e-5)
@@ -181,6 +190,19 @@ def test_a_masked_row_equals_its_unmasked_steps(reverse):
     expected, (end,) = recur_with(cell)(alone[turn], params, first)
     assert_near(outputs[kept, row], expected[turn, 0], 1e-5)
     assert_near(last[row], end[0], 1e-5)
+
+
+@pytest.mark.parametrize("name", ["lstm", pytest.param("gru", marks=SLOW)])
+def test_a_reset_begins_with_a_carry_of_zeros(name):
+  cell, x, params, carry = inputs(name)
+  resets = np.zeros((STEPS, ROWS), bool)
+  resets[5] = True
+  outputs, last = recur_with(cell, resets=resets)(x, params, carry)
+  first, _ = recur_with(cell)(x[:5], params, carry)
+  zeros = tuple(map(np.zeros_like, carry))
+  second, final = recur_with(cell)(x[5:], params, zeros)
+  assert_near(outputs, np.concatenate([first, second]), 1e-5)
+  assert_near(last, final, 1e-5)
 
 
 def test_recur_can_be_vmapped():
