@@ -32,7 +32,10 @@ Batch = Mapping[str, Any]
 """Arrays `[B, ...]` by name. The names in use:
 
 `image` uint8 or float `[B, Y, X, C]`, `features` float32 `[B, F]`, `input_ids`
-int `[B, T]`, `label` int32 `[B]`, or 0 and 1 `[B, C]` for labels that co-occur,
+int `[B, T]`, `segment_ids` int32 `[B, T]` (the document of each token of a
+packed row, 0 for padding), `positions` int32 `[B, T]` (within that document),
+`labels` int32 `[B, T]` (one for each token, -100 where none is scored),
+`label` int32 `[B]`, or 0 and 1 `[B, C]` for labels that co-occur,
 `target` float32 `[B]`, `weight` float32 `[B]` (of the example in the loss and
 the metrics), `index` int32 `[B]` (the position of the example in its source),
 `slot` int32 `[B]` (its position in the global batch), `begins` bool `[B]` (true

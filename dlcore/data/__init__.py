@@ -51,7 +51,9 @@ from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
+from dlcore.data.text.corpus_schema import CorpusSchema
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
+from dlcore.data.text.running_text import docs_text, text_file
 from dlcore.data.text.tagged_schema import TaggedSchema
 from dlcore.data.text.tagged_text import tagged_text
 from dlcore.data.text.text_csv import text_csv
@@ -69,6 +71,7 @@ __all__ = [
   "ArraySchema",
   "Bucketed",
   "Column",
+  "CorpusSchema",
   "DataInfo",
   "ImageSchema",
   "LibraryTokenizer",
@@ -113,6 +116,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "cifar100": functools.partial(tfds_source, "cifar100"),
   "diabetes": diabetes,
   "digits": digits,
+  "docs_text": docs_text,
   "fashion_mnist": functools.partial(tfds_source, "fashion_mnist"),
   "image_folder": image_folder,
   "imagenet2012": functools.partial(tfds_source, "imagenet2012"),
@@ -123,6 +127,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "table_file": table_file,
   "tagged_text": tagged_text,
   "text_csv": text_csv,
+  "text_file": text_file,
   "text_folder": text_folder,
   "tfds": tfds_builder,
 }

@@ -65,8 +65,8 @@ def from_arrays(
     arrays: `[N, ...]` by name, N at least 1.
     name: of the data set, for messages and the report.
     input: the main input; by default `image`, `features` or `input_ids`.
-      `attention_mask`, `token_type_ids` and `decoder_input_ids` are further
-      inputs of `input_ids`.
+      `attention_mask`, `token_type_ids`, `segment_ids`, `positions` and
+      `decoder_input_ids` are further inputs of `input_ids`.
     target: the array to predict; by default `label` or `target`.
     classes: names of the classes, if the target holds their numbers.
     multilabel: whether the target is `[N, C]`, with a 1 for each class that an
@@ -77,8 +77,8 @@ def from_arrays(
     target_normalization: `{"mean": m, "std": s}` of a regression's target
       `[N]`, or `{"mean": [...], "std": [...]}` of the columns of one `[N, K]`.
     sequences: arrays `[N, T, ...]` that are cut to the length of a batch. By
-      default, if there are `lengths`: the main input, `attention_mask`,
-      `token_type_ids` and, without a decoder, a target of T values.
+      default, if there are `lengths`: the main input, its masks, types,
+      segments and positions and, without a decoder, a target of T values.
     schema: of the kind of data, such as `ImageSchema()`; by default
       `ArraySchema()`. The arguments above replace its fields.
     notes: sentences for the user, such as the number of skipped examples.

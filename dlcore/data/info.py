@@ -25,7 +25,14 @@ LABELS = "labels"
 IGNORED = -100
 """Value of `LABELS` for tokens that are not scored."""
 
-TOKEN_INPUTS = (TOKENS, "attention_mask", "token_type_ids", "decoder_input_ids")
+TOKEN_INPUTS = (
+  TOKENS,
+  "attention_mask",
+  "token_type_ids",
+  "segment_ids",
+  "positions",
+  "decoder_input_ids",
+)
 """Arrays that a model of token ids reads, if the source has them."""
 
 TRANSFORMS = ("none", "log")
@@ -96,6 +103,9 @@ class Schema:
 
   kind: ClassVar[str] = ""
   """The kind of data, the key of the class in `data.SCHEMAS`."""
+
+  consecutive: ClassVar[bool] = False
+  """Whether each example continues the one before, as pieces of a text do."""
 
   parsers: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
     "input": json_fields.text,
@@ -243,8 +253,8 @@ def describe_inputs(
 
   Args:
     arrays: `[N, ...]` by name.
-    name: of the main input. `input_ids` is joined by `attention_mask`,
-      `token_type_ids` and `decoder_input_ids`.
+    name: of the main input. `input_ids` is joined by the others of
+      `TOKEN_INPUTS`.
   """
   names = TOKEN_INPUTS if name == TOKENS else (name,)
   return _describe({key: arrays[key] for key in names if key in arrays})

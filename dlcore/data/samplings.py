@@ -1,11 +1,18 @@
-"""Orders of training by name: all alike, by class, or by length."""
+"""Orders of training by name: all alike, by class, by length, in sequence."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from dlcore.data.bucketing import Bucketed, bucketed
-from dlcore.data.order import Order, Weighted, shuffled, weighted
+from dlcore.data.order import (
+  Order,
+  Sequential,
+  Weighted,
+  sequential,
+  shuffled,
+  weighted,
+)
 from dlcore.data.reading import read_all
 from dlcore.data.source import Source
 from dlcore.errors import UserError
@@ -63,9 +70,15 @@ def by_length(source: Source, batch_size: int) -> Bucketed:
   return bucketed(source.lengths, batch_size)
 
 
+def consecutive(source: Source, batch_size: int) -> Sequential:
+  """Returns `sequential`: the rows of a batch continue those of the last."""
+  return sequential(source.size, batch_size)
+
+
 SAMPLINGS: dict[str, Callable[[Source, int], Order]] = {
   "balanced": balanced,
   "bucketed": by_length,
+  "sequential": consecutive,
   "uniform": uniform,
 }
 """Orders of training by name, `(source, batch size) -> order`."""

@@ -8,11 +8,13 @@ from dlcore.data.array_schema import ArraySchema
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import DataInfo, Inputs, Schema
 from dlcore.data.tables.table_schema import TableSchema
+from dlcore.data.text.corpus_schema import CorpusSchema
 from dlcore.data.text.tagged_schema import TaggedSchema
 from dlcore.data.text.text_schema import TextSchema
 
 SCHEMAS: dict[str, type[Schema]] = {
   "arrays": ArraySchema,
+  "corpus": CorpusSchema,
   "images": ImageSchema,
   "tables": TableSchema,
   "tagged_text": TaggedSchema,

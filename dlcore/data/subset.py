@@ -15,8 +15,9 @@ from dlcore.errors import UserError
 def limit(train: Source, size: int) -> Source:
   """Selects a fixed subset of the training examples.
 
-  Every class keeps its share if the labels are in memory. The statistics are
-  those of the subset, in place of any that were passed to `from_arrays`.
+  Every class keeps its share if the labels are in memory. Of examples that
+  continue one another it is the first ones. The statistics are those of the
+  subset, in place of any that were passed to `from_arrays`.
 
   Args:
     train: the examples to select from.
@@ -33,6 +34,8 @@ def limit(train: Source, size: int) -> Source:
   order = permutation(0, 0, train.size)
   labels = None if train.arrays is None else train.arrays.get("label")
   rows = np.sort(order[_stratified(labels, order, size)])
+  if train.info.schema.consecutive:
+    rows = np.arange(size, dtype=np.int32)
   info, lengths = train.info, train.lengths
   lengths = None if lengths is None else lengths[rows]
   chosen = None if train.names is None else train.names[rows]

@@ -6,8 +6,14 @@ from dlcore.data.info import IGNORED, LABELS, TOKENS, Schema
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 
-INTEGER_INPUTS = (TOKENS, "token_type_ids", "decoder_input_ids")
-"""Inputs with values that index an embedding."""
+INTEGER_INPUTS = (
+  TOKENS,
+  "token_type_ids",
+  "segment_ids",
+  "positions",
+  "decoder_input_ids",
+)
+"""Inputs with values that index an embedding, and numbers of segments."""
 
 MAX_ROUNDING = 1e-5
 """Rounding to float32, in deviations of a column, above which columns are

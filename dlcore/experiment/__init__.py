@@ -25,11 +25,16 @@ from dlcore.experiment.rate_finder import (
 from dlcore.experiment.registration import Parts, imported_modules, register
 from dlcore.experiment.results_tables import results_table, seeds_table
 from dlcore.experiment.seeds import train_seeds
+from dlcore.experiment.text_generation import (
+  GenerationSettings,
+  generate_text,
+)
 from dlcore.experiment.training_run import evaluate, train
 
 __all__ = [
   "QUICK_CHECKS",
   "Experiment",
+  "GenerationSettings",
   "Parts",
   "Predictor",
   "QuickCheck",
@@ -44,6 +49,7 @@ __all__ = [
   "evaluate",
   "export",
   "find_rate",
+  "generate_text",
   "imported_modules",
   "leaves",
   "load",

@@ -67,7 +67,8 @@ def overfit_one_batch(config: Mapping[str, Any]) -> dict[str, Any]:
 
   Augmentation, dropout, label smoothing, weight decay and penalties are off, so
   that the loss falls to about 0 if data, model, loss and optimizer fit
-  together. `training.steps` is kept, and 300 if the config has epochs.
+  together, and no state is carried. `training.steps` is kept, and 300 if the
+  config has epochs.
 
   Args:
     config: the complete tree, see `complete`.
@@ -83,6 +84,7 @@ def overfit_one_batch(config: Mapping[str, Any]) -> dict[str, Any]:
   }
   numbers = ("task.label_smoothing", "optim.weight_decay", "optim.l1")
   off |= dict.fromkeys((*numbers, "optim.l2"), 0.0)
+  off["task.carry"] = False
   present = leaves(config)
   return _with_leaves(
     config,

@@ -31,6 +31,10 @@ class DecodingState(NamedTuple):
   take_rows: Callable[[PyTree, Array], PyTree]
   """`(cache, rows [N]) -> cache` of these sequences."""
 
+  prompt: Array | None = None
+  """Int32 `[B, T]`, the tokens before the first generated one, of which `ids`
+  are the last; -1 for padding, which precedes them. None for `ids` alone."""
+
 
 def prefill(
   model: Any,
@@ -131,7 +135,12 @@ def _prefill_decoder(
   if length > 1:
     cache, _ = apply(cache, ids[:, :-1], mask[:, :-1])
   return DecodingState(
-    step, cache, ids[:, -1], max_new_tokens, _take_rows(cache_shapes)
+    step,
+    cache,
+    ids[:, -1],
+    max_new_tokens,
+    _take_rows(cache_shapes),
+    jnp.where(mask, ids, -1),
   )
 
 

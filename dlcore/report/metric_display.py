@@ -22,6 +22,8 @@ METRICS = {
   "rmse": Display("RMSE"),
   "mae": Display("MAE"),
   "mse": Display("MSE"),
+  "bits_per_character": Display("bits per character"),
+  "bits_per_byte": Display("bits per byte"),
   "perplexity": Display("perplexity"),
   "loss": Display("loss"),
   "precision": Display("precision", percent=True),

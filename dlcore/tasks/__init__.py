@@ -13,6 +13,7 @@ from dlcore.tasks.assessment import (
 )
 from dlcore.tasks.classification import CLASSIFICATION, classification
 from dlcore.tasks.kind import TaskKind
+from dlcore.tasks.language_model import LANGUAGE_MODEL, language_model
 from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.supervised import make_task
@@ -30,6 +31,7 @@ __all__ = [
   "augmented",
   "classification",
   "freeze",
+  "language_model",
   "make_task",
   "multilabel",
   "regression",
@@ -40,6 +42,7 @@ __all__ = [
 
 TASKS: dict[str, TaskKind] = {
   "classification": CLASSIFICATION,
+  "language_model": LANGUAGE_MODEL,
   "multilabel": MULTILABEL,
   "regression": REGRESSION,
   "tagging": TAGGING,

@@ -13,12 +13,24 @@ from dlcore.errors import UserError, nearest
 from dlcore.task import CARRY, FROZEN
 from dlcore.typing import Array, Batch, ModelState, Params
 
-TOKEN_ARGUMENTS = {"attention_mask": 1, "token_type_ids": 0}
+CACHE = "cache"
+"""The collection of a model with the state of past tokens."""
+
+TOKEN_ARGUMENTS = {
+  "attention_mask": 1,
+  "token_type_ids": 0,
+  "segment_ids": 1,
+  "positions": 0,
+}
 """The arrays of a batch that a model takes with token ids, if the batch has
 them, and the value that fills them in masked rows."""
 
 
-HEADS = {("B", "C"): "classifier", ("B", "T", "C"): "tokens"}
+HEADS = {
+  ("B", "C"): "classifier",
+  ("B", "T", "C"): "tokens",
+  ("B", "T", "V"): "lm",
+}
 """Values of the field `head` of a model by the shape of its outputs."""
 
 
@@ -106,7 +118,7 @@ def apply(
   *,
   key: Array | None = None,
   train: bool,
-  **arguments: Array,
+  **arguments: Any,
 ) -> tuple[Any, ModelState]:
   """Applies the model.
 
@@ -120,19 +132,21 @@ def apply(
     **arguments: see `token_arguments`.
 
   Returns:
-    The outputs, and the new collections.
+    The outputs, and the new collections: in evaluation only `CACHE` changes.
   """
   variables = {"params": params, **model_state}
-  if not train:
+  if train:
+    collections = [n for n in model_state if n not in (CARRY, FROZEN)]
+    settings = {
+      "rngs": {"dropout": key},
+      "mutable": [*collections, layers.RECORDED],
+    }
+  elif CACHE in model_state:
+    settings = {"mutable": [CACHE]}
+  else:
     return model.apply(variables, inputs, **arguments, train=False), model_state
-  collections = [n for n in model_state if n not in (CARRY, FROZEN)]
   outputs, updated = model.apply(
-    variables,
-    inputs,
-    **arguments,
-    train=True,
-    rngs={"dropout": key},
-    mutable=[*collections, layers.RECORDED],
+    variables, inputs, **arguments, train=train, **settings
   )
   return outputs, {**model_state, **updated}
 

@@ -27,6 +27,7 @@ def preview_memory(
   *,
   seed: int = 0,
   batch_size: int = 128,
+  order: data.Order | None = None,
   penalty: Penalty | None = None,
   ema: float = 0.0,
   accumulate: int = 1,
@@ -41,10 +42,11 @@ def preview_memory(
   The step is traced, not compiled, and no parameter is allocated. `fit` itself
   compares the memory of its compiled programs, which is more precise.
   """
-  partitioner = sharding.partitioner(batch_size, compiler, devices)
+  order = order or data.shuffled(train.size, batch_size)
+  partitioner = sharding.partitioner(order.batch_size, compiler, devices)
   feed = Feed(
     train,
-    data.shuffled(train.size, batch_size),
+    order,
     partitioner,
     seed=seed,
     placement=placement,

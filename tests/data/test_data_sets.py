@@ -22,6 +22,7 @@ NEED_FILES = {
   "tagged_text",
   "text_csv",
   "text_folder",
+  "text_file",
   "tfds",
 }
 """Data sets whose own tests write their files."""

@@ -143,9 +143,15 @@ REFUSED_DATA = {
 TWO_CLASSES = dict.fromkeys(SCRIPTS, "whose target is a number")
 ONE_LABEL = dict.fromkeys(SCRIPTS, "of several labels")
 TAGGER = {"name": "lstm", **RECURRENT, "head": "tokens"}
+LANGUAGE_MODEL = {"name": "gru", "width": 4, "head": "lm"}
 A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
+NO_TOKENS = dict.fromkeys(SCRIPTS, "whose input is 'image'")
 TASKS = {
   "classification": (Row("digits", {}), Row("diabetes", {}, TWO_CLASSES)),
+  "language_model": (
+    Row("docs_text", {}, model=LANGUAGE_MODEL),
+    Row("digits", {}, NO_TOKENS),
+  ),
   "multilabel": (Row("several", {}), Row("digits", {}, ONE_LABEL)),
   "regression": (Row("diabetes", {}), Row("digits", {}, A_NUMBER)),
   "tagging": (
@@ -169,6 +175,9 @@ DATASETS = {
   "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
   "diabetes": Row("diabetes", {}, task="regression"),
   "digits": Row("digits", {}),
+  "docs_text": Row(
+    "docs_text", {}, task="language_model", model=LANGUAGE_MODEL
+  ),
   "fashion_mnist": Row("fashion_mnist", OFFLINE, refused("manual_dir")),
   "image_folder": Row("image_folder", {}, refused("data.path")),
   "imagenet2012": Row("imagenet2012", OFFLINE, refused("manual_dir")),
@@ -180,6 +189,7 @@ DATASETS = {
   "table_file": Row("table_file", {}, refused("data.path")),
   "text_csv": Row("text_csv", {}, refused("data.text")),
   "text_folder": Row("text_folder", {}, refused("data.path")),
+  "text_file": Row("text_file", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
 }
 

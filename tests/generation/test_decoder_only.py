@@ -12,7 +12,17 @@ SMALL = {"vocab_size": 19, "width": 16, "depth": 2, "mlp_dim": 24}
 MODELS = {
   "gpt2": models.GPT2(**SMALL, num_heads=2, max_length=20),
   "llama": models.Llama(**SMALL, num_heads=4, num_kv_heads=2, scan=True),
+  **{
+    cell: models.RecurrentNetwork(
+      vocab_size=19, width=16, depth=2, cell=cell, head="lm"
+    )
+    for cell in ("lstm", "gru", "rnn")
+  },
 }
+PARAMS = [
+  pytest.param(name, marks=pytest.mark.slow) if name in ("gru", "rnn") else name
+  for name in MODELS
+]
 LENGTH = 6
 # Without optimization, compilation takes a third of the time.
 jit = functools.partial(
@@ -20,7 +30,7 @@ jit = functools.partial(
 )
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=PARAMS)
 def prompts(request, random_variables):
   """A model, variables, and prompts padded left, right and not at all."""
   model = MODELS[request.param]

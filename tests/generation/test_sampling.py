@@ -21,6 +21,10 @@ LOGITS = jnp.log(jnp.array([0.1, 0.4, 0.05, 0.15, 0.3]))
     ({"top_p": 0.6999}, [0, 4 / 7, 0, 0, 3 / 7]),
     # Of the three most probable tokens, the first two have 0.82 of the mass.
     ({"top_k": 3, "top_p": 0.8}, [0, 4 / 7, 0, 0, 3 / 7]),
+    ({"min_p": 0.3}, [0, 8 / 17, 0, 3 / 17, 6 / 17]),
+    ({"min_p": 0.3, "top_k": 2}, [0, 4 / 7, 0, 0, 3 / 7]),
+    # With the square of the probabilities the limit is 0.16 of 0.3.
+    ({"min_p": 0.3, "temperature": 0.5}, [0, 0.16, 0, 0, 0.09]),
     ({"temperature": 0.5}, [0.01, 0.16, 0.0025, 0.0225, 0.09]),
     ({"top_k": 99, "top_p": 1.0}, [0.1, 0.4, 0.05, 0.15, 0.3]),
   ],
@@ -38,7 +42,8 @@ def test_sampled_frequencies_equal_the_probabilities(settings, expected):
 
 def test_the_narrowest_settings_are_greedy_and_rates_may_be_traced():
   assert greedy(KEY, LOGITS) == 1
-  for settings in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-6}):
+  narrow = ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1}, {"temperature": 1e-6})
+  for settings in narrow:
     assert sampling(**settings)(KEY, LOGITS) == 1
   traced = jax.jit(lambda t, p: sampling(temperature=t, top_p=p)(KEY, LOGITS))
   assert traced(0.7, 0.9) == sampling(temperature=0.7, top_p=0.9)(KEY, LOGITS)
@@ -50,6 +55,8 @@ def test_the_narrowest_settings_are_greedy_and_rates_may_be_traced():
     ({"temperature": 0.0}, "temperature > 0"),
     ({"top_k": 0}, "top_k to be an integer >= 1"),
     ({"top_p": 1.5}, "0 < top_p <= 1"),
+    ({"min_p": 1.5}, "0 <= min_p <= 1"),
+    ({"min_p": -0.1}, "0 <= min_p <= 1"),
     ({"top_k": 2.5}, "top_k to be an integer >= 1"),
     ({"temperature": float("nan")}, "temperature > 0"),
     ({"temperature": np.float32(0)}, "temperature > 0"),

@@ -21,6 +21,13 @@ def several():
   )
 
 
+def letters():
+  """A data set of running text."""
+  ids = np.random.default_rng(0).integers(4, 9, (40, 7)).astype(np.int32)
+  arrays = {"input_ids": ids[:, :-1], "labels": ids[:, 1:]}
+  return data.Splits(data.from_arrays(arrays, target="labels"))
+
+
 def tagged():
   """A data set of sequences with a class for each token but padding."""
   ids = np.random.default_rng(0).integers(1, 9, (40, 5)).astype(np.int32)
@@ -34,14 +41,18 @@ def tagged():
 SOURCES = {
   "digits": lambda: data.load("digits"),
   "diabetes": lambda: data.load("diabetes"),
+  "letters": letters,
   "several": several,
   "tagged": tagged,
 }
 """Data sets of which every kind of task must accept one."""
 
-
-PLAIN = {"name": "mlp", "widths": (8,)}
-TAGGER = {"name": "rnn", "head": "tokens", "vocab_size": 9, "width": 4}
+RECURRENT = {"name": "rnn", "vocab_size": 9, "width": 4}
+MODELS = {
+  "language_model": {**RECURRENT, "head": "lm"},
+  "tagging": {**RECURRENT, "head": "tokens"},
+}
+"""Models of the kinds of tasks on token ids; an MLP for others."""
 
 
 @pytest.fixture(scope="module", params=tasks.TASKS)
@@ -55,7 +66,7 @@ def case(request):
     except UserError:
       continue
     arguments = kind.model_arguments(source.info)
-    settings = TAGGER if source.info.schema.input == "input_ids" else PLAIN
+    settings = MODELS.get(request.param, {"name": "mlp", "widths": (8,)})
     model = models.create(**settings, **arguments)
     task = kind.build(model, source.info)
     batch = read(source, np.arange(16))

@@ -1,0 +1,97 @@
+"""Penalties of repetition: against their definitions, step by step."""
+
+import jax
+import numpy as np
+import pytest
+
+from dlcore.errors import UserError
+from dlcore.generation import (
+  beam_search,
+  forbid_repeated_ngrams,
+  generate,
+  penalize_repetition,
+)
+
+
+def penalized(transitions, start, length, penalty):
+  """Returns the greedy tokens with a penalty, by its definition."""
+  ids = [start]
+  for t in range(length):
+    logits = transitions[t, ids[-1]].astype(np.float64)
+    for token in set(ids):
+      value = logits[token]
+      logits[token] = value / penalty if value > 0 else value * penalty
+    ids.append(int(logits.argmax()))
+  return ids[1:]
+
+
+@pytest.mark.parametrize("penalty", [0.5, 1.0, 1.7, 5.0])
+def test_tokens_of_the_sequence_become_less_probable(
+  chains, transitions, penalty
+):
+  ids = generate(penalize_repetition(chains(5), penalty)).ids
+  for chain in range(2):
+    expected = penalized(transitions[chain], 0, 5, penalty)
+    assert ids[chain].tolist() == expected
+  plain = generate(chains(5)).ids
+  assert (penalty == 1.0) == bool((ids == plain).all())
+
+
+def test_tokens_of_the_prompt_count_and_padding_does_not(chains):
+  state = chains(1)
+  _, logits = state.step(state.cache, state.ids)
+  best = np.asarray(logits.argmax(-1))
+  other = (best + 1) % 4
+  prompt = np.array([[-1, best[0], 0], [other[1], other[1], 0]], np.int32)
+  changed = penalize_repetition(state._replace(prompt=prompt), 1e9)
+  _, new = changed.step(changed.cache, changed.ids)
+  seen = np.zeros((2, 4), bool)
+  seen[[0, 0, 1, 1], [0, best[0], 0, other[1]]] = True
+  np.testing.assert_array_equal(new[~seen], logits[~seen])
+  assert (new[seen] != logits[seen]).all()
+
+
+def repeats(ids, size):
+  grams = [tuple(ids[i : i + size]) for i in range(len(ids) - size + 1)]
+  return len(grams) - len(set(grams))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_ngram_of_prompt_and_output_occurs_twice(chains, size):
+  state = chains(5 if size > 1 else 2)
+  prompt = np.array([[-1, 2, 0], [1, 2, 0]], np.int32)
+  state = forbid_repeated_ngrams(state._replace(prompt=prompt), size)
+  ids = np.asarray(jax.jit(lambda: generate(state).ids)())
+  for row, before in zip(ids.tolist(), ([2, 0], [1, 2, 0]), strict=True):
+    assert repeats([*before, *row], size) == 0
+
+
+def test_only_tokens_that_would_repeat_are_forbidden(chains):
+  prompt = np.array([[2, 0, 1, 2, 0], [0, 3, 0, 1, 0]], np.int32)
+  state = chains(1)._replace(prompt=prompt)
+  _, logits = state.step(state.cache, state.ids)
+  changed = forbid_repeated_ngrams(state, 2)
+  _, new = changed.step(changed.cache, changed.ids)
+  # After 0 came 1 in the first prompt, 3 and 1 in the second.
+  assert np.argwhere(np.isneginf(new)).tolist() == [[0, 1], [1, 1], [1, 3]]
+  kept = np.isfinite(new)
+  np.testing.assert_array_equal(new[kept], logits[kept])
+
+
+def test_beams_take_their_history_with_them(chains):
+  state = forbid_repeated_ngrams(chains(5), 1)
+  ids = np.asarray(beam_search(state._replace(max_new_tokens=3)).ids)
+  for beam in ids.reshape(-1, 3).tolist():
+    assert repeats([0, *beam], 1) == 0
+
+
+@pytest.mark.parametrize("penalty", [0.0, -1.0, float("inf"), None])
+def test_a_penalty_out_of_range_is_refused(chains, penalty):
+  with pytest.raises(UserError, match="repetition_penalty > 0"):
+    penalize_repetition(chains(3), penalty)
+
+
+@pytest.mark.parametrize("size", [0, 1.5, True])
+def test_a_size_that_is_no_integer_is_refused(chains, size):
+  with pytest.raises(UserError, match="no_repeat_ngram_size"):
+    forbid_repeated_ngrams(chains(3), size)
