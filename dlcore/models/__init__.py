@@ -22,6 +22,7 @@ from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.summary import example_inputs, flops, list_layers, summary
 from dlcore.models.tabular import Tabular
 from dlcore.models.text_cnn import TextCNN
+from dlcore.models.token_relevance import token_relevance
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
@@ -56,6 +57,7 @@ __all__ = [
   "flops",
   "list_layers",
   "summary",
+  "token_relevance",
 ]
 
 

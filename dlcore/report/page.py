@@ -26,7 +26,13 @@ from dlcore.report import (
   run,
 )
 from dlcore.report.markup import Markup, tag
-from dlcore.report_arrays import BY_CLASS, CLASSES, HISTOGRAM, NUMBERS
+from dlcore.report_arrays import (
+  BY_CLASS,
+  BY_POSITION,
+  CLASSES,
+  HISTOGRAM,
+  NUMBERS,
+)
 
 
 class Section(NamedTuple):
@@ -50,6 +56,7 @@ SECTIONS = (
   Section(classes.classes, CLASSES),
   Section(residuals.residuals, NUMBERS),
   Section(named_arrays.by_class, (BY_CLASS,)),
+  Section(named_arrays.by_position, (BY_POSITION,)),
   Section(named_arrays.histograms, (HISTOGRAM,)),
   Section(mistakes.mistakes, ("worst_input", "worst_prediction")),
   Section(convolutions.convolutions, ("image", "filters")),

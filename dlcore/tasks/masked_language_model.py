@@ -13,7 +13,7 @@ import numpy as np
 
 from dlcore import losses, metrics
 from dlcore.data import DataInfo
-from dlcore.data.info import IGNORED, LABELS, TOKENS
+from dlcore.data.info import IGNORED, TOKENS
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 from dlcore.task import Task
@@ -21,15 +21,14 @@ from dlcore.tasks import model_calls
 from dlcore.tasks.class_decisions import decide_class
 from dlcore.tasks.class_loss import check_smoothing
 from dlcore.tasks.kind import TaskKind
+from dlcore.tasks.token_hiding import (
+  MASKED_LABELS,
+  example_keys,
+  hide_tokens,
+  is_token,
+  with_mask,
+)
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params
-
-MASKED_LABELS = "masked_labels"
-"""Name of the array of the hidden tokens, int `[B, T]`, -100 elsewhere. The
-task adds it to a batch."""
-
-MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
-"""Shares of the hidden tokens that the mask token and a random token replace.
-The others are unchanged, so that the model represents every token."""
 
 
 def masked_language_model(
@@ -89,10 +88,10 @@ def masked_language_model(
     if MASKED_LABELS in batch:
       return batch
     ids = jnp.asarray(model_calls.NamedArrays(batch)[input])
-    batch = _with_mask(batch, ids, pad_id)
-    maskable = _is_token(batch, ids)
+    batch = with_mask(batch, ids, pad_id)
+    maskable = is_token(batch, ids)
     maskable &= ~jnp.isin(ids, jnp.asarray(reserved, ids.dtype))
-    keys = _example_keys(batch, key, number, ids.shape[0])
+    keys = example_keys(batch, key, number, ids.shape[0])
     ids, labels = jax.vmap(hide)(keys, ids, maskable)
     return {**batch, input: ids, MASKED_LABELS: labels}
 
@@ -101,7 +100,7 @@ def masked_language_model(
   def init(key: Array, batch: Batch):
     _check_head(model)
     ids = jnp.asarray(model_calls.NamedArrays(batch)[input])
-    batch = _with_mask(batch, ids, pad_id)
+    batch = with_mask(batch, ids, pad_id)
     tokens = model_calls.token_arguments(input, batch, model)
     return model_calls.init(model, key, ids, **tokens)
 
@@ -142,44 +141,6 @@ def masked_language_model(
   )
 
 
-def hide_tokens(
-  key: Array,
-  ids: Array,
-  maskable: Array,
-  *,
-  rate: Array | float,
-  mask_id: int,
-  text_ids: np.ndarray,
-) -> tuple[Array, Array]:
-  """Hides random tokens of a sequence.
-
-  The tokens do not depend on the length of the padding.
-
-  Args:
-    key: of the example.
-    ids: int `[T]`.
-    maskable: which tokens may be hidden, bool `[T]`.
-    rate: probability of each.
-    mask_id: id of the mask token.
-    text_ids: ids among which a random one is sampled, `[V']`.
-
-  Returns:
-    The ids with others in place of the hidden ones, and the hidden ones, int
-    `[T]`, -100 elsewhere.
-  """
-  choice_key, kind_key, token_key = jax.random.split(key, 3)
-  hidden = maskable & (jax.random.uniform(choice_key, ids.shape) < rate)
-  labels = jnp.where(hidden, ids, IGNORED)
-  kind = jax.random.uniform(kind_key, ids.shape)
-  new = ids
-  if len(text_ids):
-    number = jax.random.randint(token_key, ids.shape, 0, len(text_ids))
-    sampled = jnp.asarray(text_ids, ids.dtype)[number]
-    new = jnp.where(kind < MASK_SHARE + RANDOM_SHARE, sampled, new)
-  new = jnp.where(kind < MASK_SHARE, jnp.asarray(mask_id, ids.dtype), new)
-  return jnp.where(hidden, new, ids), labels
-
-
 def _apply_function(model: Any, input_name: str) -> Callable[..., Any]:
   """Returns `(params, model_state, batch, **rest) -> (logits, state)`."""
   inputs = model_calls.make_inputs(input_name, None)
@@ -192,37 +153,6 @@ def _apply_function(model: Any, input_name: str) -> Callable[..., Any]:
     return model_calls.check_output(model, logits, ("B", "T", "V")), state
 
   return apply
-
-
-def _with_mask(batch: Batch, ids: Array, pad_id: int | None) -> Batch:
-  """Returns a batch that tells tokens from padding.
-
-  Rows of running text have labels at every position that holds a token.
-  """
-  if "attention_mask" in batch or "segment_ids" in batch:
-    return batch
-  if LABELS in batch:
-    kept = jnp.asarray(batch[LABELS]) != IGNORED
-  elif pad_id is not None:
-    kept = ids != pad_id
-  else:
-    return batch
-  return {**batch, "attention_mask": kept.astype(jnp.int32)}
-
-
-def _is_token(batch: Batch, ids: Array) -> Array:
-  """Returns which positions hold a token, bool `[B, T]`."""
-  kept = jnp.ones(ids.shape, bool)
-  for name in ("attention_mask", "segment_ids"):
-    if name in batch:
-      kept &= jnp.asarray(batch[name]) > 0
-  return kept
-
-
-def _example_keys(batch: Batch, key: Array, number: str, size: int) -> Array:
-  """Returns a key for each example, by its number in the batch's array."""
-  numbers = batch[number] if number in batch else jnp.arange(size)
-  return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
 
 
 def _scored(batch: Batch) -> tuple[Array, Array]:
@@ -292,11 +222,11 @@ def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
   positions = np.flatnonzero(row["predicted"] != IGNORED).tolist()
   ids = row["predicted"][positions].tolist()
   tokenizer = getattr(info.schema, "tokenizer", None)
+  if tokenizer is not None:
+    ids = [tokenizer.decode([i]) for i in ids]
   return {
     "positions": positions,
-    "tokens": ids
-    if tokenizer is None
-    else [tokenizer.decode([i]) for i in ids],
+    "tokens": ids,
     "probabilities": row["probability"][positions].tolist(),
   }
 
