@@ -16,7 +16,8 @@ task only decides which of them its `TaskKind.report_arrays` returns:
                                     worst_target (numbers), and of texts
                                     worst_token_end and worst_relevance
                                     `[M, T]`: where each token ends, and its
-                                    share in the prediction
+                                    share in the prediction, which
+                                    relevance_method explains
   confused_input, confused_label,   strings and ints `[P]`: a text for each of
   confused_prediction               the most confused pairs of classes
   split                             the split that all of them describe

@@ -11,6 +11,10 @@ from dlcore.experiment.build import Experiment
 from dlcore.tasks.model_calls import token_arguments
 from dlcore.typing import ModelState, Params
 
+GRADIENT = "gradient \N{MULTIPLICATION SIGN} input of their embeddings"
+ERASURE = "leaving each of them out"
+"""How the share of a token in a prediction is measured."""
+
 logger = logging.getLogger("dlcore")
 
 
@@ -20,7 +24,7 @@ def worst_tokens(
   variables: tuple[Params, ModelState],
   arrays: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-  """Returns `worst_token_end` and `worst_relevance` of `report_arrays`.
+  """Returns the arrays of `report_arrays` about tokens of the worst examples.
 
   Positive tokens speak for the predicted class and negative ones for the true
   class, or they raise and lower a predicted number.
@@ -32,8 +36,8 @@ def worst_tokens(
     arrays: those of the predictions.
 
   Returns:
-    An empty dict if the worst examples are not texts, or the model does not
-    embed tokens one by one.
+    `relevance_method`, `worst_token_end` and `worst_relevance`; an empty dict
+    if the worst examples are not texts.
   """
   texts, schema = arrays.get("worst_input"), source.info.schema
   if texts is None or texts.dtype.kind != "U" or schema.input != TOKENS:
@@ -45,21 +49,27 @@ def worst_tokens(
     return {}
   inputs = {name: batch[name] for name in source.info.inputs}
   model = experiment.model
+  arguments = (
+    model,
+    experiment.task.variables(*variables),
+    inputs[TOKENS],
+    weights,
+    token_arguments(TOKENS, inputs, model),
+  )
+  method = GRADIENT
   try:
-    relevance = models.token_relevance(
-      model,
-      experiment.task.variables(*variables),
-      inputs[TOKENS],
-      weights,
-      token_arguments(TOKENS, inputs, model),
-    )
+    relevance = models.token_relevance(*arguments)
+    if relevance is None:
+      method, relevance = ERASURE, models.erasure_relevance(*arguments)
   except Exception as error:  # A model of the user's; it must not cost the run.
     logger.warning("the report omits the relevance of tokens: %r", error)
     return {}
-  if relevance is None:
-    return {}
   kept = np.nan_to_num(np.asarray(relevance), posinf=0.0, neginf=0.0)
-  return {"worst_token_end": ends, "worst_relevance": kept}
+  return {
+    "relevance_method": np.asarray(method),
+    "worst_token_end": ends,
+    "worst_relevance": kept,
+  }
 
 
 def _score_weights(

@@ -1,4 +1,4 @@
-"""The share of each token in a score of a model: gradient times input."""
+"""The share of each token in a score of a model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dlcore.typing import Array, PyTree
+
+ROWS = 64
+"""Rows of a batch with one token left out."""
 
 
 def token_relevance(
@@ -62,3 +65,45 @@ def token_relevance(
   if not embedded:
     return None
   return relevance(input_ids, jnp.zeros(embedded[0].shape, embedded[0].dtype))
+
+
+def erasure_relevance(
+  model: Any,
+  variables: PyTree,
+  input_ids: Array,
+  weights: Array,
+  arguments: Mapping[str, Array],
+) -> Array:
+  """Returns how much a score falls without each token.
+
+  Li et al. 2016, arXiv:1612.08220. Arguments and result are those of
+  `token_relevance`; the attention mask hides a token.
+  """
+  ids = jnp.asarray(input_ids)
+  size, length = ids.shape
+  arguments = {k: jnp.asarray(v) for k, v in arguments.items()}
+  mask = arguments.pop("attention_mask", jnp.ones(ids.shape, jnp.int32))
+
+  @jax.jit
+  def relevance(variables: PyTree) -> Array:
+    def score(row: Array, kept: Array) -> Array:
+      others = {k: v[row][None] for k, v in arguments.items()}
+      outputs = model.apply(
+        variables,
+        ids[row][None],
+        attention_mask=kept[None],
+        **others,
+        train=False,
+      )
+      return jnp.sum(outputs[0] * weights[row])
+
+    def fall(pair: tuple[Array, Array]) -> Array:
+      row, token = pair
+      without = mask[row].at[token].set(0)
+      return score(row, mask[row]) - score(row, without)
+
+    rows, tokens = jnp.divmod(jnp.arange(size * length), length)
+    return jax.lax.map(fall, (rows, tokens), batch_size=ROWS)
+
+  weights = jnp.asarray(weights)
+  return relevance(variables).reshape(size, length)

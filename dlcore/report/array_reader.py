@@ -9,6 +9,7 @@ import numpy as np
 from dlcore.filesystem import open_zip
 from dlcore.report.text_arrays import (
   CONFUSED,
+  METHOD,
   OF_TOKENS,
   check_confused,
   check_tokens,
@@ -68,7 +69,7 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
     name: arrays.pop(name) for name in [*arrays] if name.startswith(NAMED)
   }
   known = {SPLIT, INPUT, *ROWS, *(WORST + name for name in ROWS)}
-  known |= {*OF_TOKENS, *CONFUSED}
+  known |= {METHOD, *OF_TOKENS, *CONFUSED}
   unknown = sorted(arrays.keys() - known)
   if unknown:
     names = ", ".join(unknown)[:200]

@@ -17,6 +17,7 @@ class Display(NamedTuple):
 METRICS = {
   "entity_f1": Display("entity F1", percent=True),
   "accuracy": Display("accuracy", percent=True),
+  "masked_accuracy": Display("masked accuracy", percent=True),
   "f1": Display("F1", percent=True),
   "r2": Display("R\N{SUPERSCRIPT TWO}"),
   "rmse": Display("RMSE"),

@@ -6,7 +6,7 @@ from dlcore.report import markup, png, texts
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, target_offset
 from dlcore.report.table_cells import shifted, to_cells
-from dlcore.report.text_arrays import ENDS, RELEVANCE
+from dlcore.report.text_arrays import ENDS, METHOD, RELEVANCE
 
 MAX_EXAMPLES = 24
 MAX_COLUMNS = 8
@@ -98,11 +98,12 @@ def _texts(
     (heading, texts.marked_excerpt(text, texts.Tokens(*pair)))
     for heading, text, pair in zip(headings, inputs, pairs, strict=False)
   ]
-  legend = _legend("worst_target" in run.arrays)
+  method = str(run.arrays.get(METHOD, ""))
+  legend = _legend("worst_target" in run.arrays, method)
   return [legend, texts.text_list(rows[:MAX_TEXTS])]
 
 
-def _legend(is_number: bool) -> Markup:
+def _legend(is_number: bool, method: str) -> Markup:
   """Returns the meaning of the marks."""
   toward, against = (
     ("raise the prediction", "lower it")
@@ -115,7 +116,7 @@ def _legend(is_number: bool) -> Markup:
     tag("mark", toward, class_="toward", style="--share:1"),
     " or ",
     tag("mark", against, class_="against", style="--share:1"),
-    ", by gradient \N{MULTIPLICATION SIGN} input of their embeddings.",
+    f", by {method}." if method else ".",
     class_="note",
   )
 

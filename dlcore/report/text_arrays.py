@@ -7,6 +7,9 @@ import numpy as np
 ENDS, RELEVANCE = OF_TOKENS = ("worst_token_end", "worst_relevance")
 """Arrays `[M, T]` of the worst examples."""
 
+METHOD = "relevance_method"
+"""A string: how the relevance was computed."""
+
 CONFUSED = {
   "confused_input": "U",
   "confused_label": "iu",
