@@ -135,10 +135,17 @@ def test_malformed_arrays_of_texts_are_omitted_with_a_remark(tmp_path, changes):
 
 def test_a_confused_pair_has_its_most_confident_error():
   label = np.array([0, 0, 0, 1, 1, 2])
-  probabilities = np.array(
-    [[0.2, 0.8, 0], [0.1, 0.9, 0], [1, 0, 0], [0.6, 0.4, 0], [0, 1, 0]]
-    + [[0, 0, 1]]
+  probabilities = np.zeros((6, 3))
+  most = (
+    [0, 1, 0.8],
+    [1, 1, 0.9],
+    [2, 0, 1],
+    [3, 0, 0.6],
+    [4, 1, 1],
+    [5, 2, 1],
   )
+  for row, column, value in most:
+    probabilities[row, column] = value
   names = np.array(list("abcdef"))
   kept = report_arrays.classification(
     "test", label, probabilities, lambda rows: names[rows]
