@@ -136,14 +136,8 @@ def test_malformed_arrays_of_texts_are_omitted_with_a_remark(tmp_path, changes):
 def test_a_confused_pair_has_its_most_confident_error():
   label = np.array([0, 0, 0, 1, 1, 2])
   probabilities = np.zeros((6, 3))
-  most = (
-    [0, 1, 0.8],
-    [1, 1, 0.9],
-    [2, 0, 1],
-    [3, 0, 0.6],
-    [4, 1, 1],
-    [5, 2, 1],
-  )
+  most = [(0, 1, 0.8), (1, 1, 0.9), (2, 0, 1), (3, 0, 0.6), (4, 1, 1)]
+  most.append((5, 2, 1))
   for row, column, value in most:
     probabilities[row, column] = value
   names = np.array(list("abcdef"))
