@@ -20,6 +20,8 @@ task only decides which of them its `TaskKind.report_arrays` returns:
                                     relevance_method explains
   confused_input, confused_label,   strings and ints `[P]`: a text for each of
   confused_prediction               the most confused pairs of classes
+  sample_prompt, sample_text        strings `[S]`: texts that a language model
+                                    continues, and how
   split                             the split that all of them describe
 
 A kind without arrays still has results, curves, time and config on its page.

@@ -9,6 +9,7 @@ from dlcore import data, models, report_arrays, tasks, trees
 from dlcore.experiment.build import Experiment
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.relevant_tokens import worst_tokens
+from dlcore.experiment.text_samples import sample_texts
 from dlcore.tasks.model_calls import make_inputs
 from dlcore.typing import ModelState, Params
 
@@ -45,6 +46,7 @@ def write_predictions(
   arrays = kind.report_arrays(split, rows, targets, info, read)
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   arrays |= worst_tokens(experiment, source, variables, arrays)
+  arrays |= sample_texts(experiment, source, variables)
   written = {k: array for k, array in arrays.items() if array.dtype != object}
   for name in filter(lambda name: name not in written, arrays):
     logger.warning("the report omits %r, which is not an array", name)

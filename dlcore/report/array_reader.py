@@ -11,7 +11,9 @@ from dlcore.report.text_arrays import (
   CONFUSED,
   METHOD,
   OF_TOKENS,
+  SAMPLES,
   check_confused,
+  check_samples,
   check_tokens,
 )
 from dlcore.report_arrays import (
@@ -69,7 +71,7 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
     name: arrays.pop(name) for name in [*arrays] if name.startswith(NAMED)
   }
   known = {SPLIT, INPUT, *ROWS, *(WORST + name for name in ROWS)}
-  known |= {METHOD, *OF_TOKENS, *CONFUSED}
+  known |= {METHOD, *OF_TOKENS, *CONFUSED, *SAMPLES}
   unknown = sorted(arrays.keys() - known)
   if unknown:
     names = ", ".join(unknown)[:200]
@@ -79,11 +81,13 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
   tokens = {name: worst.pop(name) for name in [*worst] if name in OF_TOKENS}
   rows = {name: arrays.pop(name) for name in [*arrays] if name in ROWS}
   confused = {k: arrays.pop(k) for k in [*arrays] if k in CONFUSED}
+  samples = {k: arrays.pop(k) for k in [*arrays] if k in SAMPLES}
   for title, group, check in (
     ("predictions", rows, _check_rows),
     ("worst examples", worst, _check_worst),
     ("tokens of the worst examples", tokens, partial(check_tokens, worst)),
     ("confused examples", confused, check_confused),
+    ("samples", samples, check_samples),
   ):
     try:
       check(group)
@@ -91,7 +95,8 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
       remarks.append(f"the {title} are omitted: {error}")
       group.clear()
   named = _checked_named(named, remarks)
-  return {**arrays, **rows, **named, **worst, **tokens, **confused}
+  named |= {**worst, **tokens, **confused, **samples}
+  return {**arrays, **rows, **named}
 
 
 def read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:

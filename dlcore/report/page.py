@@ -24,6 +24,7 @@ from dlcore.report import (
   paired_tests,
   residuals,
   run,
+  samples,
 )
 from dlcore.report.markup import Markup, tag
 from dlcore.report_arrays import (
@@ -59,6 +60,7 @@ SECTIONS = (
   Section(named_arrays.by_position, (BY_POSITION,)),
   Section(named_arrays.histograms, (HISTOGRAM,)),
   Section(mistakes.mistakes, ("worst_input", "worst_prediction")),
+  Section(samples.samples, ("sample_prompt", "sample_text")),
   Section(convolutions.convolutions, ("image", "filters")),
   Section(overview.phases),
   Section(overview.origin),

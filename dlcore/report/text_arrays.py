@@ -7,6 +7,9 @@ import numpy as np
 ENDS, RELEVANCE = OF_TOKENS = ("worst_token_end", "worst_relevance")
 """Arrays `[M, T]` of the worst examples."""
 
+SAMPLES = ("sample_prompt", "sample_text")
+"""Arrays of strings `[S]`."""
+
 METHOD = "relevance_method"
 """A string: how the relevance was computed."""
 
@@ -58,4 +61,18 @@ def check_confused(confused: Mapping[str, np.ndarray]) -> None:
     raise ValueError(f"{', '.join(confused)} do not belong together")
   for name, array in confused.items():
     if array.ndim != 1 or array.dtype.kind not in CONFUSED[name]:
+      raise ValueError(f"{name} is {array.dtype} {array.shape}")
+
+
+def check_samples(samples: Mapping[str, np.ndarray]) -> None:
+  """Checks the arrays of `SAMPLES`, or none.
+
+  Raises:
+    ValueError: an array is missing or not as expected.
+  """
+  if samples and samples.keys() != {*SAMPLES}:
+    raise ValueError(f"{', '.join(samples)} alone")
+  shapes = {array.shape for array in samples.values()}
+  for name, array in samples.items():
+    if array.ndim != 1 or array.dtype.kind != "U" or len(shapes) > 1:
       raise ValueError(f"{name} is {array.dtype} {array.shape}")

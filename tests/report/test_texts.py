@@ -81,6 +81,7 @@ def write_run(path, *, relevance=True, **changes):
     arrays["worst_relevance"] = np.tile(np.float32([1, -1]), (count, 1))
     arrays["relevance_method"] = np.asarray(HOSTILE)
   arrays |= {"by_position/loss": np.float32([2, 1, np.nan, 0.5])}
+  arrays |= {"sample_prompt": np.array(["Once"]), "sample_text": everything[:1]}
   arrays |= changes
   np.savez(path / "assets/predictions.npz", **arrays)
   examples = {
@@ -97,7 +98,8 @@ def test_the_page_has_examples_pairs_marks_lengths_and_positions(tmp_path):
   text = report.write(tmp_path / "run").read_text()
   assert "omitted" not in text
   assert "<script" not in text
-  for expected in ("length, train", "By position, test", "most confused"):
+  titles = ("length, train", "By position, test", "most confused", "Samples")
+  for expected in titles:
     assert expected in text
   data = text.partition("About the data")[2].partition("</section>")[0]
   assert data.count('<dd dir="auto">') == 6
@@ -123,6 +125,7 @@ def test_texts_without_relevance_are_shown_too(tmp_path):
     {"worst_token_end": np.ones(15, np.int32)},
     {"confused_label": np.array(["a", "b", "c"])},
     {"confused_label": np.arange(9)},
+    {"sample_text": np.arange(1)},
   ],
 )
 def test_malformed_arrays_of_texts_are_omitted_with_a_remark(tmp_path, changes):
