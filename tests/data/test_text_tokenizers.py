@@ -218,7 +218,7 @@ def test_ragged_rows_equal_a_loop():
   assert ragged.lengths.tolist() == [3, 0, 5, 1, 0]
   index = np.array([2, 0, 1, 2, 4])
   expected = np.array([rows[i] + [0] * (6 - len(rows[i])) for i in index])
-  for found in (ragged, join([ragged.take(np.array([])), ragged])):
+  for found in (ragged, join([ragged.take(np.arange(0)), ragged])):
     values, inside = found.padded(index, 6, 0)
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(inside, expected > 0)

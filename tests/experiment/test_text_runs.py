@@ -252,6 +252,54 @@ def test_texts_pairs_labels_and_numbers_train_and_predict(
   assert fields <= row.keys(), row
 
 
+def test_a_tokenizer_is_trained_once_and_kept_in_the_run(
+  table, tmp_path, shell
+):
+  pytest.importorskip("tokenizers")
+  answer = shell(
+    "train_tokenizer",
+    f"--input={table}",
+    "--column=text",
+    "--kind=wordpiece",
+    "--vocab_size=60",
+    "--output=own.json",
+  )
+  assert answer.code == 0, answer.err
+  assert "60 token ids in own.json" in answer.out
+  path = tmp_path / "own.json"
+  config = complete(table, settings={"tokenizer": str(path)})
+  parts = experiment.build(config)
+  assert parts.model.vocab_size == 60
+  experiment.train(config, tmp_path / "run", progress=False)
+  path.unlink()
+  [row] = experiment.load(tmp_path / "run").predict_texts(["great"])
+  assert row["label"] in WORDS
+
+
+@pytest.mark.parametrize(
+  ("arguments", "match"),
+  [
+    ((), "--input"),
+    (("--input=own.csv",), "--output"),
+    (("--input=own.csv", "--output=own.csv"), "FILE.json"),
+    (("--input=none.txt", "--output=o.json"), "none.txt"),
+    (("--input=own.csv", "--output=o.json"), "a column of texts"),
+    (("--input=own.csv", "--output=o.json", "--kind=bpx"), "bpx"),
+    (("--input=own.csv", "--output=o.json", "--vocab_size=2"), "vocab_size"),
+  ],
+  ids=str,
+)
+def test_mistakes_of_train_tokenizer_are_three_lines(
+  arguments, match, tmp_path, shell
+):
+  pytest.importorskip("tokenizers")
+  write_table(tmp_path / "own.csv")
+  answer = shell("train_tokenizer", *arguments)
+  assert answer.code == 2
+  assert match in "\n".join(answer.err)
+  assert len(answer.err) <= 3
+
+
 @pytest.mark.slow
 def test_a_model_without_token_types_takes_pairs(table, tmp_path):
   model = {"name": "distilbert", "width": 8, "num_heads": 2, "depth": 1}
