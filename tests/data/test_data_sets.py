@@ -21,8 +21,8 @@ NEED_FILES = {
   "table_file",
   "tagged_text",
   "text_csv",
-  "text_folder",
   "text_file",
+  "text_folder",
   "tfds",
 }
 """Data sets whose own tests write their files."""

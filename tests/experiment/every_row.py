@@ -193,8 +193,8 @@ DATASETS = {
   "table_csv": Row("table_csv", {}, refused("data.path")),
   "table_file": Row("table_file", {}, refused("data.path")),
   "text_csv": Row("text_csv", {}, refused("data.text")),
-  "text_folder": Row("text_folder", {}, refused("data.path")),
   "text_file": Row("text_file", {}, refused("data.path")),
+  "text_folder": Row("text_folder", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
 }
 

@@ -198,13 +198,14 @@ def test_training_carries_the_state_from_batch_to_batch():
   assert np.abs(carry).max() > 0.01
 
 
-def test_an_evaluation_carries_the_state_of_a_restored_run_too():
+def test_an_evaluation_carries_the_state_from_a_fresh_one():
   model = models.RecurrentNetwork(**SMALL, cell="gru")
   task = tasks.language_model(model, carry=True)
   params, state = task.init(KEY, text())
   evaluator = training.Evaluator(task, source(), batch_size=8)
   with_carry = evaluator.evaluate(params, state)
-  assert evaluator.evaluate(params, {}) == with_carry
+  # As a run that is read from its folder.
+  assert evaluator.evaluate(params, {"carry": {}}) == with_carry
   without = training.Evaluator(tasks.language_model(model), source())
   assert without.evaluate(params, {})["loss"] != with_carry["loss"]
 
