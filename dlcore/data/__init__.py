@@ -52,6 +52,7 @@ from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
 from dlcore.data.text.corpus_schema import CorpusSchema
+from dlcore.data.text.embedded_texts import language_id, reviews
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
 from dlcore.data.text.running_text import docs_text, text_file
 from dlcore.data.text.tagged_schema import TaggedSchema
@@ -121,8 +122,10 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "image_folder": image_folder,
   "imagenet2012": functools.partial(tfds_source, "imagenet2012"),
   "kmnist": functools.partial(tfds_source, "kmnist"),
+  "language_id": language_id,
   "mnist": functools.partial(tfds_source, "mnist"),
   "npz_file": npz_file,
+  "reviews": reviews,
   "table_csv": table_csv,
   "table_file": table_file,
   "tagged_text": tagged_text,
