@@ -9,9 +9,19 @@ task only decides which of them its `TaskKind.report_arrays` returns:
   by_class/TITLE                    numbers `[C]`: columns of a table with a row
                                     for each class; NaN leaves a cell empty
   histogram/TITLE                   numbers `[N]`: a histogram each
+  by_position/TITLE                 float `[T]`: a curve over the positions of
+                                    tokens
   worst_input, worst_prediction     the worst examples, see `worst_examples`,
                                     with worst_label (classes or strings) or
-                                    worst_target (numbers)
+                                    worst_target (numbers), and of texts
+                                    worst_token_end and worst_relevance
+                                    `[M, T]`: where each token ends, and its
+                                    share in the prediction, which
+                                    relevance_method explains
+  confused_input, confused_label,   strings and ints `[P]`: a text for each of
+  confused_prediction               the most confused pairs of classes
+  sample_prompt, sample_text        strings `[S]`: texts that a language model
+                                    continues, and how
   split                             the split that all of them describe
 
 A kind without arrays still has results, curves, time and config on its page.
@@ -36,14 +46,23 @@ BY_CLASS = "by_class/"
 HISTOGRAM = "histogram/"
 """Prefix of numbers `[N]`."""
 
+BY_POSITION = "by_position/"
+"""Prefix of numbers `[T]`."""
+
 DATA_COUNTS = "data/counts/"
 """Prefix of the number of examples of each class, int `[C]`, by split."""
 
 DATA_TARGETS = "data/targets/"
 """Prefix of targets that are numbers, float `[N]`, by split."""
 
+DATA_LENGTHS = "data/lengths/"
+"""Prefix of the number of tokens of each example, int `[N]`, by split."""
+
 MAX_WORST = 24
 """Number of the worst examples that are kept, M."""
+
+MAX_CONFUSED = 12
+"""Number of the most confused pairs of classes."""
 
 MAX_CONVOLUTIONS = 4
 MAX_MAPS = 16
@@ -74,7 +93,8 @@ def classification(
     `split`, `label`, `prediction`, `probability` (of the predicted class,
     `[N]`) and, unless every prediction is right, `worst_index`,
     `worst_input`, `worst_label`, `worst_prediction`, `worst_probability`
-    (`[M]`).
+    (`[M]`). If the inputs are texts, `confused_label`, `confused_prediction`
+    and `confused_input` (`[P]`) too.
   """
   probabilities = np.asarray(probabilities, np.float32)
   if prediction is None:
@@ -87,7 +107,36 @@ def classification(
   wrong = np.flatnonzero(rows["prediction"] != rows["label"])
   order = np.argsort(-rows["probability"][wrong], kind="stable")
   worst = worst_examples(rows, wrong[order], read)
+  if worst and worst["worst_input"].dtype.kind == "U":
+    worst |= confused_examples(rows, wrong[order], read)
   return {"split": np.asarray(split), **rows, **worst}
+
+
+def confused_examples(
+  rows: Mapping[str, np.ndarray], wrong: np.ndarray, read: Read
+) -> dict[str, np.ndarray]:
+  """Returns the first error of each of the most frequent kinds of errors.
+
+  Args:
+    rows: `label` and `prediction`, ints `[N]`.
+    wrong: int, the indices of the errors; there is at least one.
+    read: returns the inputs.
+
+  Returns:
+    `confused_label`, `confused_prediction` and `confused_input`, `[P]`.
+  """
+  count = 1 + int(max(rows["label"].max(), rows["prediction"].max()))
+  codes = rows["label"][wrong].astype(np.int64) * count
+  codes += rows["prediction"][wrong]
+  _, first, times = np.unique(codes, return_index=True, return_counts=True)
+  frequent = np.argsort(-times, kind="stable")[:MAX_CONFUSED]
+  chosen = wrong[first[frequent]].astype(np.int32)
+  return {
+    "confused_input": displayable(np.asarray(read(chosen))),
+    **{
+      f"confused_{name}": rows[name][chosen] for name in ("label", "prediction")
+    },
+  }
 
 
 def regression(

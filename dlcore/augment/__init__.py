@@ -1,7 +1,7 @@
 """Augmentations: pure functions `(key, example) -> example`, under jit."""
 
 from dlcore.augment.color import brightness, contrast, saturation
-from dlcore.augment.compose import AUGMENTATIONS, compose
+from dlcore.augment.compose import AUGMENTATIONS, TABLES, compose
 from dlcore.augment.corruption import blur, cutout, erase, noise
 from dlcore.augment.geometry import (
   crop,
@@ -14,12 +14,22 @@ from dlcore.augment.geometry import (
 )
 from dlcore.augment.mixing import MIXTURES, cutmix, mixup
 from dlcore.augment.policies import randaugment, trivialaugment
+from dlcore.augment.tokens import (
+  TOKEN_AUGMENTATIONS,
+  TokenIds,
+  token_dropout,
+  token_masking,
+  word_order,
+)
 from dlcore.augment.views import VIEWS
 
 __all__ = [
   "AUGMENTATIONS",
   "MIXTURES",
+  "TABLES",
+  "TOKEN_AUGMENTATIONS",
   "VIEWS",
+  "TokenIds",
   "blur",
   "brightness",
   "compose",
@@ -38,5 +48,8 @@ __all__ = [
   "scale",
   "shear",
   "shift",
+  "token_dropout",
+  "token_masking",
   "trivialaugment",
+  "word_order",
 ]

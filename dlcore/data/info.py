@@ -191,6 +191,21 @@ class Schema:
     del name
     return f", position {', '.join(map(str, index))}" if index else ""
 
+  def display(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the main inputs of a batch for the report.
+
+    They are images `[M, Y, X, C]`, strings `[M]` or numbers `[M, ...]`.
+    """
+    return np.asarray(batch[self.input])
+
+  def token_ends(self, batch: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Returns where the tokens end in the strings of `display`.
+
+    They are int32 `[M, T]`, or None if the examples are not texts.
+    """
+    del batch
+    return None
+
   def validate(self, inputs: Inputs) -> None:
     """Checks the fields against each other and the shapes of the inputs.
 

@@ -30,6 +30,8 @@ from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.qualification import qualify
 from dlcore.experiment.vocabulary import (
+  VOCAB_SIZE,
+  augmented_ids,
   check_length,
   follow_vocabulary,
   vocabulary_arguments,
@@ -212,7 +214,9 @@ def build_task(
   kind = lookup(tasks.TASKS, section["name"], "task")
   kind.check_data(info)
   arguments = kind.model_arguments(info) | _numerics(config)
-  arguments |= vocabulary_arguments(config["model"]["name"], info)
+  # A task may need more token ids than the data has.
+  size = arguments.pop(VOCAB_SIZE, info.schema.vocab_size)
+  arguments |= vocabulary_arguments(config["model"]["name"], size)
   settings = own_settings(config["model"], "model")
   if both := arguments.keys() & settings.keys():
     raise ValueError(
@@ -230,7 +234,9 @@ def build_task(
   with qualify("optim", ("freeze",)):
     task = tasks.freeze(task, config["optim"]["freeze"])
   with qualify("data.augment", config["data"]["augment"]):
-    augmentation = augment.compose(config["data"]["augment"])
+    augmentation = augment.compose(
+      config["data"]["augment"], augmented_ids(info)
+    )
   task = tasks.augmented(task, augmentation)
   return model, _qualified(task, "data.augment", config["data"]["augment"])
 

@@ -108,7 +108,7 @@ def complete(sections: Mapping[str, Any]) -> dict[str, Any]:
       is of another type than its default or out of range.
   """
   tree = copy.deepcopy(DEFAULTS)
-  for table in (augment.AUGMENTATIONS, augment.MIXTURES):
+  for table in augment.TABLES:
     tree["data"]["augment"] |= {name: off for name, (off, _) in table.items()}
   for section in TABLES:
     node, values = _at(tree, section), _find(sections, section)

@@ -40,7 +40,9 @@ def evaluate_best(
     rows = evaluator.predict(*variables)
     context = _assess(experiment, split, values, rows)
     source = sources[split]
-    report_files.write_predictions(folder, experiment, split, source, rows)
+    report_files.write_predictions(
+      folder, experiment, split, source, rows, variables
+    )
     report_files.write_features(folder, experiment, source, variables)
   return metrics, context
 

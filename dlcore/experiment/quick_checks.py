@@ -76,7 +76,7 @@ def overfit_one_batch(config: Mapping[str, Any]) -> dict[str, Any]:
   steps = config["training"]["steps"] or OVERFIT_STEPS
   off: dict[str, Any] = {
     f"data.augment.{name}": value
-    for table in (augment.AUGMENTATIONS, augment.MIXTURES)
+    for table in augment.TABLES
     for name, (value, _) in table.items()
   }
   off |= {

@@ -23,10 +23,11 @@ TABLES: dict[str, dict[str, Any]] = {
   "SCHEDULES": optim.SCHEDULES,
   "SCHEMAS": data.SCHEMAS,
   "TASKS": tasks.TASKS,
+  "TOKEN_AUGMENTATIONS": augment.TOKEN_AUGMENTATIONS,
 }
 """The tables that a module may extend."""
 
-PAIRS = ("AUGMENTATIONS", "MIXTURES")
+PAIRS = ("AUGMENTATIONS", "MIXTURES", "TOKEN_AUGMENTATIONS")
 """The tables whose rows are `(off value, function)`."""
 
 PARTS = "parts"

@@ -8,6 +8,8 @@ import numpy as np
 from dlcore import data, models, report_arrays, tasks, trees
 from dlcore.experiment.build import Experiment
 from dlcore.experiment.folder import RunFolder
+from dlcore.experiment.relevant_tokens import worst_tokens
+from dlcore.experiment.text_samples import sample_texts
 from dlcore.tasks.model_calls import make_inputs
 from dlcore.typing import ModelState, Params
 
@@ -22,17 +24,29 @@ def write_predictions(
   split: str,
   source: data.Source,
   rows: Mapping[str, np.ndarray],
+  variables: tuple[Params, ModelState],
 ) -> None:
-  """Writes the arrays that the report shows of the predictions on a split."""
+  """Writes the arrays that the report shows of the predictions on a split.
+
+  Args:
+    folder: of the run.
+    experiment: its parts.
+    split: the name of `source`.
+    source: the examples.
+    rows: the predictions.
+    variables: those of the task that evaluation uses.
+  """
   info = source.info
   kind = tasks.TASKS[experiment.config["task"]["name"]]
 
   def read(indices: np.ndarray) -> np.ndarray:
-    return source.read(indices)[info.schema.input]
+    return info.schema.display(source.read(indices))
 
   targets = data.read_all(source, exclude=info.inputs)
   arrays = kind.report_arrays(split, rows, targets, info, read)
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
+  arrays |= worst_tokens(experiment, source, variables, arrays)
+  arrays |= sample_texts(experiment, source, variables)
   written = {k: array for k, array in arrays.items() if array.dtype != object}
   for name in filter(lambda name: name not in written, arrays):
     logger.warning("the report omits %r, which is not an array", name)

@@ -5,7 +5,7 @@ import inspect
 import os
 from typing import Any
 
-from dlcore import data, models, transfer
+from dlcore import augment, data, models, transfer
 from dlcore.data.info import TOKENS
 from dlcore.data.text.tokenizer_options import TOKENIZER
 from dlcore.errors import UserError
@@ -15,11 +15,20 @@ from dlcore.transfer.io import sources
 VOCAB_SIZE = "vocab_size"
 
 
-def vocabulary_arguments(name: str, info: data.DataInfo) -> dict[str, Any]:
-  """Returns `vocab_size` if the data has tokens and the model takes it."""
-  size = info.schema.vocab_size
+def vocabulary_arguments(name: str, size: int | None) -> dict[str, Any]:
+  """Returns `vocab_size` if there are token ids and the model takes it."""
   known = VOCAB_SIZE in inspect.signature(models.MODELS[name]).parameters
   return {VOCAB_SIZE: size} if size and known else {}
+
+
+def augmented_ids(info: data.DataInfo) -> augment.TokenIds:
+  """Returns the special tokens of the data for augmentations."""
+  tokenizer = getattr(info.schema, "tokenizer", None)
+  if tokenizer is None:
+    return augment.TokenIds()
+  return augment.TokenIds(
+    tokenizer.special_ids, tokenizer.unknown_id, tokenizer.mask_id
+  )
 
 
 def check_length(model: Any, info: data.DataInfo) -> None:

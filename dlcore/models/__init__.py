@@ -22,6 +22,10 @@ from dlcore.models.seq2seq import Seq2Seq
 from dlcore.models.summary import example_inputs, flops, list_layers, summary
 from dlcore.models.tabular import Tabular
 from dlcore.models.text_cnn import TextCNN
+from dlcore.models.token_relevance import (
+  erasure_relevance,
+  token_relevance,
+)
 from dlcore.models.transformer import Transformer
 from dlcore.models.vgg import VGG
 from dlcore.models.vit import ViT
@@ -51,11 +55,13 @@ __all__ = [
   "ViT",
   "WideResNet",
   "create",
+  "erasure_relevance",
   "example_inputs",
   "feature_maps",
   "flops",
   "list_layers",
   "summary",
+  "token_relevance",
 ]
 
 

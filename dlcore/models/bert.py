@@ -20,9 +20,15 @@ from dlcore.layers import (
   FeedForward,
   LayerNorm,
   padding_mask,
+  segment_mask,
+  segment_positions,
 )
 from dlcore.models.field_checks import check_at_least, check_fields, check_head
-from dlcore.models.input_checks import check_no_token_types, check_token_ids
+from dlcore.models.input_checks import (
+  check_no_token_types,
+  check_packing,
+  check_token_ids,
+)
 from dlcore.models.output_layers import embedding_logits, output_layer
 from dlcore.models.transformer_block import (
   TransformerBlock,
@@ -91,6 +97,7 @@ class Bert(nn.Module):
     *,
     attention_mask: Array | None = None,
     token_type_ids: Array | None = None,
+    segment_ids: Array | None = None,
     positions: Array | None = None,
     train: bool,
     intermediates: bool = False,
@@ -101,8 +108,10 @@ class Bert(nn.Module):
       input_ids: int.
       attention_mask: `[B, T]`, 0 for padding; None if there is no padding.
       token_type_ids: int `[B, T]`, 0 by default.
+      segment_ids: int `[B, T]`, the number of the sequence of each token in a
+        packed row, 0 for padding. Sequences do not see each other.
       positions: int `[T]` or `[B, T]`; by default 0 to T - 1, which includes
-        padding.
+        padding, or those of the segments.
       train: whether to apply dropout.
       intermediates: whether to return intermediate activations.
 
@@ -116,11 +125,17 @@ class Bert(nn.Module):
     Raises:
       UserError: a field or the shape of an input is invalid.
     """
-    self._check(input_ids, token_type_ids)
+    self._check(input_ids, token_type_ids, segment_ids)
     word_embedding = self._embedding(self.vocab_size, "word_embedding")
     position_embedding = self._embedding(self.max_length, "position_embedding")
+    mask = padding_mask(attention_mask, input_ids.shape)
     if positions is None:
       positions = jnp.arange(input_ids.shape[1])
+      if segment_ids is not None:
+        positions = segment_positions(segment_ids)
+    if segment_ids is not None:
+      same = segment_mask(segment_ids)
+      mask = same if mask is None else mask & same
     x = word_embedding(input_ids) + position_embedding(positions)
     if self.num_token_types:
       if token_type_ids is None:
@@ -129,7 +144,6 @@ class Bert(nn.Module):
       x += embedding(token_type_ids)
     x = self._norm()(name="embedding_norm")(x)
     x = Dropout(self.dropout, name="dropout")(x, train=train)
-    mask = padding_mask(attention_mask, input_ids.shape)
     stacked = run_blocks(
       self, self._block, x, mask=mask, train=train, collect=intermediates
     )
@@ -186,14 +200,18 @@ class Bert(nn.Module):
   def _dense(self, features: int, name: str) -> nn.Dense:
     return nn.Dense(features, dtype=self.dtype, kernel_init=normal, name=name)
 
-  def _check(self, input_ids, token_type_ids) -> None:
+  def _check(self, input_ids, token_type_ids, segment_ids) -> None:
     check_fields(self)
     sizes = ("vocab_size", "width", "depth", "num_heads", "max_length")
     check_at_least(self, 1, *sizes)
     check_at_least(self, 0, "num_token_types", "mlp_dim")
     check_head(self, *HEADS)
     check_token_ids(
-      input_ids, max_length=self.max_length, token_type_ids=token_type_ids
+      input_ids,
+      max_length=self.max_length,
+      token_type_ids=token_type_ids,
+      segment_ids=segment_ids,
     )
+    check_packing(self, segment_ids, decode=False)
     if not self.num_token_types:
       check_no_token_types(token_type_ids)

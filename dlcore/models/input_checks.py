@@ -158,7 +158,7 @@ def check_packing(
       "got segment_ids",
       "decode one sequence in a row",
     )
-  if model.head not in (None, "lm", "tokens"):
+  if model.head not in (None, "lm", "mlm", "tokens"):
     raise UserError(
       "expected segment_ids=None for a model with one output for each row",
       f"got segment_ids, and head={model.head!r}",

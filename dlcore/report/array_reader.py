@@ -1,14 +1,26 @@
 """Reads and checks the arrays that a run kept, from files of any origin."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from dlcore.filesystem import open_zip
+from dlcore.report.text_arrays import (
+  CONFUSED,
+  METHOD,
+  OF_TOKENS,
+  SAMPLES,
+  check_confused,
+  check_samples,
+  check_tokens,
+)
 from dlcore.report_arrays import (
   BY_CLASS,
+  BY_POSITION,
   DATA_COUNTS,
+  DATA_LENGTHS,
   DATA_TARGETS,
   HISTOGRAM,
 )
@@ -23,8 +35,9 @@ ROWS = ("index", "label", "target", "prediction", "probability")
 """Arrays `[N]` of predictions. With the prefix `worst_` they describe a few
 examples, whose inputs are `worst_input`."""
 
-NAMED = (BY_CLASS, HISTOGRAM)
-"""Prefixes of arrays `[C]` and `[N]` of numbers; those by class may be NaN."""
+NAMED = (BY_CLASS, BY_POSITION, HISTOGRAM)
+"""Prefixes of arrays `[C]`, `[T]` and `[N]` of numbers; the first two may be
+NaN."""
 
 MAX_NAMED = 64
 
@@ -58,23 +71,32 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
     name: arrays.pop(name) for name in [*arrays] if name.startswith(NAMED)
   }
   known = {SPLIT, INPUT, *ROWS, *(WORST + name for name in ROWS)}
+  known |= {METHOD, *OF_TOKENS, *CONFUSED, *SAMPLES}
   unknown = sorted(arrays.keys() - known)
   if unknown:
     names = ", ".join(unknown)[:200]
     remarks.append(f"predictions.npz: unknown arrays are omitted: {names}")
   arrays = {name: arrays[name] for name in arrays if name in known}
   worst = {name: arrays.pop(name) for name in [*arrays] if WORST in name}
+  tokens = {name: worst.pop(name) for name in [*worst] if name in OF_TOKENS}
   rows = {name: arrays.pop(name) for name in [*arrays] if name in ROWS}
+  confused = {k: arrays.pop(k) for k in [*arrays] if k in CONFUSED}
+  samples = {k: arrays.pop(k) for k in [*arrays] if k in SAMPLES}
   for title, group, check in (
     ("predictions", rows, _check_rows),
     ("worst examples", worst, _check_worst),
+    ("tokens of the worst examples", tokens, partial(check_tokens, worst)),
+    ("confused examples", confused, check_confused),
+    ("samples", samples, check_samples),
   ):
     try:
       check(group)
     except ValueError as error:
       remarks.append(f"the {title} are omitted: {error}")
       group.clear()
-  return {**arrays, **rows, **_checked_named(named, remarks), **worst}
+  named = _checked_named(named, remarks)
+  named |= {**worst, **tokens, **confused, **samples}
+  return {**arrays, **rows, **named}
 
 
 def read_features(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
@@ -119,8 +141,8 @@ def read_data(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
   }
   good = {}
   for name, array in list(arrays.items())[:MAX_NAMED]:
-    kind = "iu" if name.startswith(DATA_COUNTS) else "f"
-    known = name.startswith((DATA_COUNTS, DATA_TARGETS))
+    kind = "iu" if name.startswith((DATA_COUNTS, DATA_LENGTHS)) else "f"
+    known = name.startswith((DATA_COUNTS, DATA_LENGTHS, DATA_TARGETS))
     if known and array.ndim == 1 and array.size and array.dtype.kind in kind:
       bounded = array if kind == "iu" else np.abs(array)
       if (bounded < MAX_VALUE).all() and (kind == "f" or array.min() >= 0):
@@ -211,7 +233,7 @@ def _checked_named(
     fits = array.ndim == 1 and array.size > 0 and array.dtype.kind in "iuf"
     if fits:
       bounded = np.abs(array.astype(float)) < MAX_VALUE
-      if name.startswith(BY_CLASS):
+      if name.startswith((BY_CLASS, BY_POSITION)):
         bounded |= np.isnan(array)
       fits = bool(bounded.all())
     if fits:

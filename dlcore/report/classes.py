@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dlcore.report import axes, markup, plots, png
+from dlcore.report import axes, markup, plots, png, texts
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, schema
 
@@ -14,6 +14,9 @@ MAX_HALF_WIDTH = 12
 
 MAX_PIXELS = 2000
 """Largest number of classes for which the confusion matrix is plotted."""
+
+CONFUSED = ("label", "prediction", "input")
+"""Arrays of the most confused pairs, with the prefix `confused_`."""
 
 MAX_ROWS = 12
 BINS = 10
@@ -36,7 +39,7 @@ def classes(run: Run) -> Markup:
     _confusion(label, prediction, names),
     _scores(label, prediction, names),
     _reliability(run.arrays["probability"], label == prediction),
-    _confused_pairs(label, prediction, names),
+    _confused_pairs(label, prediction, names, _examples(run)),
   ]
   return markup.section(
     f"Classes, {run.split}",
@@ -157,8 +160,20 @@ def _heat_map(counts: np.ndarray) -> Markup:
   )
 
 
+def _examples(run: Run) -> dict[tuple[int, int], str]:
+  """Returns a text for each of the most confused pairs of classes."""
+  kept = [run.arrays.get(f"confused_{name}") for name in CONFUSED]
+  if any(array is None for array in kept):
+    return {}
+  labels, predictions, inputs = (array.tolist() for array in kept)
+  return dict(zip(zip(labels, predictions, strict=True), inputs, strict=True))
+
+
 def _confused_pairs(
-  label: np.ndarray, prediction: np.ndarray, names: list[str]
+  label: np.ndarray,
+  prediction: np.ndarray,
+  names: list[str],
+  examples: dict[tuple[int, int], str],
 ) -> Markup | None:
   totals = np.bincount(label, minlength=len(names))
   wrong = label != prediction
@@ -166,9 +181,18 @@ def _confused_pairs(
     label[wrong] * len(names) + prediction[wrong], return_counts=True
   )
   rows: list[list[object]] = []
+  listed: list[tuple[Markup, Markup]] = []
   for k in np.argsort(-times, kind="stable")[:MAX_ROWS].tolist():
     i, j = divmod(int(codes[k]), len(names))
     rows.append([names[i], names[j], times[k], f"{times[k] / totals[i]:.1%}"])
+    pair = markup.join(names[i], " → ", tag("b", names[j]))
+    share = f"{times[k]:,} \N{MULTIPLICATION SIGN}, {rows[-1][-1]} of the class"
+    heading = markup.join(pair, tag("small", share))
+    listed.append((heading, texts.text_excerpt(examples.get((i, j), ""))))
+  if rows and examples:
+    key = tag("span", "with the most confident error", class_="key")
+    caption = tag("figcaption", tag("b", "most confused"), key)
+    return tag("figure", caption, texts.text_list(listed), class_="wide")
   head = ["true", "predicted", "times", "of the class"]
   return _table("most confused", head, rows, text_columns=2) if rows else None
 

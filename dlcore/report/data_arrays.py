@@ -13,7 +13,7 @@ from dlcore import report_arrays, storage
 from dlcore.data import Schema, Source
 from dlcore.data.source import Arrays
 from dlcore.report.png import thumbnail
-from dlcore.report_arrays import DATA_COUNTS, DATA_TARGETS
+from dlcore.report_arrays import DATA_COUNTS, DATA_LENGTHS, DATA_TARGETS
 
 NAME = "assets/data_examples.npz"
 
@@ -31,6 +31,8 @@ SAMPLE = 256
 MAX_TARGETS = 10_000
 MAX_FEATURES = 4096
 MAX_NAME = 200
+MAX_TEXT = 400
+"""Characters of a text."""
 
 logger = logging.getLogger("dlcore")
 
@@ -71,6 +73,9 @@ def describe_data(splits: Mapping[str, Source]) -> dict[str, np.ndarray]:
     if targets is not None and not source.info.schema.classes:
       stride = -(-len(targets) // MAX_TARGETS)
       arrays[f"{DATA_TARGETS}{split}"] = targets[::stride].astype(np.float32)
+    if source.lengths is not None:
+      stride = -(-source.size // MAX_TARGETS)
+      arrays[f"{DATA_LENGTHS}{split}"] = source.lengths[::stride]
   return arrays | _examples(splits["train"])
 
 
@@ -97,7 +102,7 @@ def _examples(train: Source) -> dict[str, np.ndarray]:
   targets = _targets(arrays, schema)
   rows = rows[_choose(targets, len(schema.classes), schema.multilabel, rows)]
   batch = train.read(rows.astype(np.int32))
-  result = {"data/input": _small(np.asarray(batch[schema.input]))}
+  result = {"data/input": _small(schema.display(batch))}
   if train.names is not None and train.names.dtype.kind == "U":
     result["data/name"] = train.names[rows].astype(f"U{MAX_NAME}")
   chosen = _targets(batch, schema)
@@ -151,7 +156,7 @@ def _small(inputs: np.ndarray) -> np.ndarray:
     return pictures[..., None] if pictures.ndim == 3 else pictures
   if inputs.ndim == 1:
     return (
-      inputs.astype(f"U{MAX_NAME}")
+      inputs.astype(f"U{MAX_TEXT}")
       if inputs.dtype.kind == "U"
       else inputs[:, None]
     )

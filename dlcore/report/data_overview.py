@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dlcore.report import markup, plots, png
+from dlcore.report import markup, plots, png, texts
 from dlcore.report.curves import split_order
 from dlcore.report.data_arrays import spread
 from dlcore.report.json_values import as_mapping, as_number
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, schema, target_offset
 from dlcore.report.table_cells import shifted, to_cells
-from dlcore.report_arrays import DATA_COUNTS, DATA_TARGETS
+from dlcore.report_arrays import DATA_COUNTS, DATA_LENGTHS, DATA_TARGETS
 
 MAX_DEPTH = 8
 MAX_SPLITS = 6
@@ -26,6 +26,7 @@ MAX_CLASSES = 16
 
 MAX_COLUMNS = 8
 MAX_ROWS = 12
+MAX_TEXTS = 24
 
 
 def data(run: Run) -> Markup | None:
@@ -34,7 +35,7 @@ def data(run: Run) -> Markup | None:
   parts = [
     markup.facts(sizes) if sizes else None,
     _notes(run),
-    _grid(_target_charts(run), "charts small"),
+    _grid([*_target_charts(run), *_length_charts(run)], "charts small"),
     _grid([_class_counts(run), _examples(run)], "charts"),
   ]
   if not any(parts):
@@ -147,13 +148,24 @@ def _target_charts(run: Run) -> list[Markup]:
   ]
 
 
+def _length_charts(run: Run) -> list[Markup]:
+  """Returns a histogram of the number of tokens in every split."""
+  lengths = run.named(DATA_LENGTHS)
+  return [
+    plots.histogram(f"length, {split}", lengths[split].astype(float), "tokens")
+    for split in sorted(lengths, key=split_order)[:MAX_SPLITS]
+  ]
+
+
 def _examples(run: Run) -> Markup | None:
   """Returns examples of each class: pictures, strings or rows of a table."""
   inputs = run.arrays.get("data/input")
   is_token = "input_ids" in as_mapping(run.data.get("inputs"))
-  if inputs is None or is_token:
+  if inputs is None or (is_token and inputs.ndim != 1):
     return None
-  if inputs.ndim != 4:
+  if inputs.ndim == 1:
+    content = _text_rows(run, inputs.tolist())
+  elif inputs.ndim != 4:
     content = _rows(run, inputs)
   elif run.named("data/label") and run.arrays["data/label"].dtype.kind != "U":
     content = _strips(run, inputs)
@@ -211,13 +223,20 @@ def _cards(run: Run, inputs: np.ndarray) -> Markup:
   return tag("div", *cards, class_="cards")
 
 
-def _rows(run: Run, inputs: np.ndarray) -> Markup:
-  """Returns a table of strings `[M]`, or of the columns of a table."""
+def _text_rows(run: Run, inputs: list[str]) -> Markup:
+  """Returns texts with their labels or targets."""
   answers = _answers(run, len(inputs))
-  picks = _pick_rows(answers)
-  if inputs.ndim == 1:
-    rows = [[answers[i], str(inputs[i])] for i in picks]
-    return markup.table(["label", "text"], rows, text_columns=2)
+  rows = [
+    (markup.join(answers[i]), texts.text_excerpt(inputs[i]))
+    for i in _pick_rows(answers, MAX_TEXTS)
+  ]
+  return texts.text_list(rows)
+
+
+def _rows(run: Run, inputs: np.ndarray) -> Markup:
+  """Returns the columns of a table."""
+  answers = _answers(run, len(inputs))
+  picks = _pick_rows(answers, MAX_ROWS)
   columns, cells = to_cells(run, inputs)
   rows = [[answers[i], *cells[i][:MAX_COLUMNS]] for i in picks]
   is_number = "data/target" in run.arrays
@@ -229,13 +248,13 @@ def _rows(run: Run, inputs: np.ndarray) -> Markup:
   return markup.join(tag("p", note, class_="note"), table)
 
 
-def _pick_rows(answers: list[str]) -> list[int]:
+def _pick_rows(answers: list[str], most: int) -> list[int]:
   """Returns the positions of rows to show: as many of each answer as fit."""
-  limit = max(1, MAX_ROWS // len(set(answers)))
+  limit = max(1, most // len(set(answers)))
   seen: dict[str, int] = {}
   picks = []
   for i, answer in enumerate(answers):
     seen[answer] = seen.get(answer, 0) + 1
     if seen[answer] <= limit:
       picks.append(i)
-  return spread(np.array(picks), MAX_ROWS).tolist()
+  return spread(np.array(picks), most).tolist()

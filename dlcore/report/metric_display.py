@@ -18,6 +18,7 @@ METRICS = {
   "entity_f1": Display("entity F1", percent=True),
   "token_error_rate": Display("token error rate", percent=True),
   "accuracy": Display("accuracy", percent=True),
+  "masked_accuracy": Display("masked accuracy", percent=True),
   "f1": Display("F1", percent=True),
   "r2": Display("R\N{SUPERSCRIPT TWO}"),
   "rmse": Display("RMSE"),

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from dlcore.report import markup, png
+from dlcore.report import markup, png, texts
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, target_offset
 from dlcore.report.table_cells import shifted, to_cells
+from dlcore.report.text_arrays import ENDS, METHOD, RELEVANCE
 
 MAX_EXAMPLES = 24
 MAX_COLUMNS = 8
+MAX_TEXTS = 12
 
 
 def mistakes(run: Run) -> Markup | None:
@@ -25,6 +27,8 @@ def mistakes(run: Run) -> Markup | None:
   if inputs.ndim == 4:
     cards = [_card(*pair) for pair in zip(inputs, answers, strict=True)]
     return markup.section(title, tag("div", *cards, class_="cards"))
+  if inputs.ndim == 1:
+    return markup.section(title, *_texts(run, inputs.tolist(), answers))
   return markup.section(title, *_rows(run, inputs, answers, measure))
 
 
@@ -77,20 +81,55 @@ def _card(image: np.ndarray, answer: tuple[str, str, str]) -> Markup:
   )
 
 
+def _texts(
+  run: Run, inputs: list[str], answers: list[tuple[str, str, str]]
+) -> list[Markup]:
+  """Returns the texts, with the tokens that mattered if they are known."""
+  headings = [
+    markup.join(true, " → ", tag("b", predicted), tag("small", measure))
+    for true, predicted, measure in answers
+  ]
+  if RELEVANCE not in run.arrays:
+    shown = [texts.text_excerpt(text) for text in inputs]
+    rows = list(zip(headings, shown, strict=True))
+    return [texts.text_list(rows[:MAX_TEXTS])]
+  pairs = zip(run.arrays[ENDS], run.arrays[RELEVANCE], strict=True)
+  rows = [
+    (heading, texts.marked_excerpt(text, texts.Tokens(*pair)))
+    for heading, text, pair in zip(headings, inputs, pairs, strict=False)
+  ]
+  method = str(run.arrays.get(METHOD, ""))
+  legend = _legend("worst_target" in run.arrays, method)
+  return [legend, texts.text_list(rows[:MAX_TEXTS])]
+
+
+def _legend(is_number: bool, method: str) -> Markup:
+  """Returns the meaning of the marks."""
+  toward, against = (
+    ("raise the prediction", "lower it")
+    if is_number
+    else ("speak for the prediction", "for the true class")
+  )
+  return tag(
+    "p",
+    "Tokens that ",
+    tag("mark", toward, class_="toward", style="--share:1"),
+    " or ",
+    tag("mark", against, class_="against", style="--share:1"),
+    f", by {method}." if method else ".",
+    class_="note",
+  )
+
+
 def _rows(
   run: Run,
   inputs: np.ndarray,
   answers: list[tuple[str, str, str]],
   measure: str,
 ) -> list[Markup]:
-  """Returns a table of strings `[M]`, or of the columns of a table."""
+  """Returns a table of the columns of a table."""
   head = ["true", "predicted", measure]
   numeric = measure == "error"
-  if inputs.ndim == 1:
-    rows = [
-      [text, *answer] for text, answer in zip(inputs, answers, strict=True)
-    ]
-    return [markup.table(["text", *head], rows, 1 if numeric else 3)]
   columns, cells = to_cells(run, inputs)
   rows = [
     [*answer, *row[:MAX_COLUMNS]]

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from dlcore.report import markup, plots
+from dlcore.report import axes, markup, plots
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names
-from dlcore.report_arrays import BY_CLASS, HISTOGRAM
+from dlcore.report_arrays import BY_CLASS, BY_POSITION, HISTOGRAM
 
 MAX_CHARTS = 24
 MAX_ROWS = 100
@@ -23,6 +23,24 @@ def histograms(run: Run) -> Markup:
     note = f"The first {MAX_CHARTS} of {len(arrays):,} histograms."
     parts.insert(0, tag("p", note, class_="note"))
   return markup.section(f"Distributions, {run.split}", *parts)
+
+
+def by_position(run: Run) -> Markup | None:
+  """Returns a curve over the positions of every array `by_position/TITLE`."""
+  charts = []
+  for title, values in list(run.named(BY_POSITION).items())[:MAX_CHARTS]:
+    known = np.flatnonzero(~np.isnan(values))
+    if not len(known):
+      continue
+    line = plots.Line(title, known + 1.0, values[known].astype(float), "test")
+    axis = axes.linear_axis(line.y)
+    charts.append(
+      plots.line_chart(title, [line], axis, x_label="position of the token")
+    )
+  if not charts:
+    return None
+  grid = tag("div", *charts, class_="charts")
+  return markup.section(f"By position, {run.split}", grid)
 
 
 def by_class(run: Run) -> Markup:

@@ -24,9 +24,16 @@ from dlcore.report import (
   paired_tests,
   residuals,
   run,
+  samples,
 )
 from dlcore.report.markup import Markup, tag
-from dlcore.report_arrays import BY_CLASS, CLASSES, HISTOGRAM, NUMBERS
+from dlcore.report_arrays import (
+  BY_CLASS,
+  BY_POSITION,
+  CLASSES,
+  HISTOGRAM,
+  NUMBERS,
+)
 
 
 class Section(NamedTuple):
@@ -50,8 +57,10 @@ SECTIONS = (
   Section(classes.classes, CLASSES),
   Section(residuals.residuals, NUMBERS),
   Section(named_arrays.by_class, (BY_CLASS,)),
+  Section(named_arrays.by_position, (BY_POSITION,)),
   Section(named_arrays.histograms, (HISTOGRAM,)),
   Section(mistakes.mistakes, ("worst_input", "worst_prediction")),
+  Section(samples.samples, ("sample_prompt", "sample_text")),
   Section(convolutions.convolutions, ("image", "filters")),
   Section(overview.phases),
   Section(overview.origin),

@@ -14,6 +14,10 @@ from dlcore.tasks.assessment import (
 from dlcore.tasks.classification import CLASSIFICATION, classification
 from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.language_model import LANGUAGE_MODEL, language_model
+from dlcore.tasks.masked_language_model import (
+  MASKED_LANGUAGE_MODEL,
+  masked_language_model,
+)
 from dlcore.tasks.multilabel import MULTILABEL, multilabel
 from dlcore.tasks.regression import REGRESSION, regression
 from dlcore.tasks.sequence_to_sequence import (
@@ -37,6 +41,7 @@ __all__ = [
   "freeze",
   "language_model",
   "make_task",
+  "masked_language_model",
   "multilabel",
   "regression",
   "sequence_to_sequence",
@@ -48,6 +53,7 @@ __all__ = [
 TASKS: dict[str, TaskKind] = {
   "classification": CLASSIFICATION,
   "language_model": LANGUAGE_MODEL,
+  "masked_language_model": MASKED_LANGUAGE_MODEL,
   "multilabel": MULTILABEL,
   "regression": REGRESSION,
   "sequence_to_sequence": SEQUENCE_TO_SEQUENCE,

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import losses, metrics
+from dlcore import losses, metrics, report_arrays
 from dlcore.data import DataInfo
 from dlcore.data.info import IGNORED, LABELS, TOKENS
 from dlcore.data.source import Arrays
@@ -58,8 +58,9 @@ def language_model(
     `attention_mask`, `segment_ids` and `positions`, and `labels`, int32
     `[B, T]`, with -100 at positions that are not scored; by default the next
     id of the row that is no padding. Its `predict` returns the
-    `log_probability` of the labels, float32 `[B]`, in nats, and their number
-    `num_tokens`, int32 `[B]`.
+    `log_probability` of the labels, float32 `[B]`, in nats, their number
+    `num_tokens`, int32 `[B]`, and the loss of each in `token_losses`, float32
+    `[B, T]`, NaN at positions that are not scored.
 
   Raises:
     UserError: `label_smoothing` is out of range; from `init`, if the model
@@ -119,6 +120,7 @@ def language_model(
     return {
       "log_probability": -jnp.where(weights > 0, errors, 0).sum(axis=1),
       "num_tokens": weights.sum(axis=1).astype(jnp.int32),
+      "token_losses": jnp.where(weights > 0, errors, jnp.nan),
     }
 
   return Task(
@@ -252,6 +254,30 @@ def _to_json(row: Arrays, info: DataInfo) -> dict[str, Any]:
   }
 
 
+def _report_arrays(
+  split: str,
+  rows: Arrays,
+  targets: Arrays,
+  info: DataInfo,
+  read: report_arrays.Read,
+) -> Arrays:
+  """Returns the mean loss at each position of a row.
+
+  In packed rows a position is not the number of the tokens before it.
+  """
+  del targets, read
+  if "segment_ids" in info.inputs:
+    return {}
+  values = rows["token_losses"]
+  count = np.isfinite(values).sum(0)
+  total = np.nansum(np.where(np.isfinite(values), values, 0), 0)
+  mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+  return {
+    "split": np.asarray(split),
+    f"{report_arrays.BY_POSITION}loss": mean.astype(np.float32),
+  }
+
+
 LANGUAGE_MODEL = TaskKind(
   make=language_model,
   data_arguments={
@@ -261,4 +287,5 @@ LANGUAGE_MODEL = TaskKind(
   model_arguments=lambda info: {},
   check_data=_check_data,
   to_json=_to_json,
+  report_arrays=_report_arrays,
 )

@@ -144,12 +144,17 @@ ONE_LABEL = dict.fromkeys(SCRIPTS, "of several labels")
 TAGGER = {"name": "lstm", **RECURRENT, "head": "tokens"}
 LANGUAGE_MODEL = {"name": "gru", "width": 4, "head": "lm"}
 TRANSLATOR = {"name": "seq2seq", **RECURRENT}
+MASKED = {"name": "bert_base", **TEXT, "max_length": 128, "head": "mlm"}
 A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
 NO_TOKENS = dict.fromkeys(SCRIPTS, "whose input is 'image'")
 TASKS = {
   "classification": (Row("digits", {}), Row("diabetes", {}, TWO_CLASSES)),
   "language_model": (
     Row("docs_text", {}, model=LANGUAGE_MODEL),
+    Row("digits", {}, NO_TOKENS),
+  ),
+  "masked_language_model": (
+    Row("docs_text", {}, model=MASKED),
     Row("digits", {}, NO_TOKENS),
   ),
   "multilabel": (Row("several", {}), Row("digits", {}, ONE_LABEL)),
@@ -245,4 +250,12 @@ AUGMENTATIONS = {
 }
 """A value for each; all work with images and are refused for other data."""
 
+TOKEN_AUGMENTATIONS = {
+  "token_dropout": 0.1,
+  "token_masking": 0.1,
+  "word_order": 3,
+}
+"""A value for each; all are of token ids and are refused for other data."""
+
+NO_TOKEN_IDS = "expected a batch with token ids"
 NO_IMAGE = "expected a batch with images to augment"

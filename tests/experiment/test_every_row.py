@@ -166,6 +166,8 @@ def test_the_table_has_every_row():
   assert every_row.SCHEDULES.keys() == optim.SCHEDULES.keys()
   augmentations = augment.AUGMENTATIONS | augment.MIXTURES
   assert every_row.AUGMENTATIONS.keys() == augmentations.keys()
+  tables = augment.TOKEN_AUGMENTATIONS
+  assert every_row.TOKEN_AUGMENTATIONS.keys() == tables.keys()
   for row in every_row.MODELS.values():
     assert row.outcomes.keys() == set(every_row.SCRIPTS)
 
@@ -335,6 +337,18 @@ def test_every_augmentation_is_of_images_only(name):
     complete("tokens", text_model, data=settings),
   ):
     check(every_row.NO_IMAGE, trace_step, config)
+
+
+@pytest.mark.parametrize("name", every_row.TOKEN_AUGMENTATIONS)
+def test_every_augmentation_of_tokens_is_of_tokens_only(name):
+  settings = {"augment": {name: every_row.TOKEN_AUGMENTATIONS[name]}}
+  config = complete("digits", data=settings)
+  check(every_row.NO_TOKEN_IDS, trace_step, config)
+  # The data set of the test has no tokenizer, so no token of its own.
+  reasons = {"token_dropout": "an unknown token", "token_masking": "[MASK]"}
+  model = {"name": "bert_base", **every_row.TEXT}
+  config = complete("tokens", model, data=settings)
+  check(reasons.get(name, WORKS), trace_step, config)
 
 
 def test_an_augmentation_of_other_data_is_refused_by_training(tmp_path):

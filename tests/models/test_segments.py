@@ -15,6 +15,7 @@ WORDS = 13
 SMALL = {"vocab_size": WORDS, "width": 8, "depth": 2}
 ATTENTION = {**SMALL, "num_heads": 2, "mlp_dim": 8, "max_length": 12}
 CASES = {
+  "bert_base": {**ATTENTION, "head": "mlm"},
   "gpt2": ATTENTION,
   "gpt2 scan": {**ATTENTION, "scan": True},
   "llama2_7b": ATTENTION,
@@ -114,7 +115,7 @@ def test_packed_rows_equal_the_sequences_alone(case):
     assert np.abs(leaf - right[path]).max() <= 1e-5 * scale, path
 
 
-@pytest.mark.parametrize("case", ["gpt2", "llama2_7b"])
+@pytest.mark.parametrize("case", ["bert_base", "gpt2", "llama2_7b"])
 def test_positions_are_those_of_the_segments_by_default(case):
   model, variables = make(case)
   ids, segments, positions, _ = packed()

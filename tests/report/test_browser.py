@@ -69,7 +69,7 @@ def descriptions(names, classes, inputs):
       "splits": {name: {"size": 60, "sha256": name}},
       "schema": {
         "classes": [f"{i} {names[i % len(names)]}" for i in range(classes)],
-        "columns": [names[i % len(names)] for i in range(inputs[0])],
+        "columns": [names[i % len(names)] for i in range((*inputs, 0)[0])],
       },
     },
     "config.json": {
@@ -106,6 +106,8 @@ def kept_predictions(split, classes, inputs, numbers):
   """Returns arrays that fill the confusion matrix with every opacity."""
 
   def read(indices):
+    if not inputs:
+      return np.array(texts(len(indices)))
     return RANDOM.random((len(indices), *inputs))
 
   if numbers:
@@ -116,13 +118,31 @@ def kept_predictions(split, classes, inputs, numbers):
   label = np.where(
     right, probabilities.argmax(-1), RANDOM.integers(0, classes, 300)
   )
-  return report_arrays.classification(split, label, probabilities, read)
+  arrays = report_arrays.classification(split, label, probabilities, read)
+  if not inputs:  # Marks of every strength and both signs.
+    shape = (len(arrays["worst_input"]), 40)
+    arrays["worst_relevance"] = RANDOM.uniform(-1, 1, shape).astype(np.float32)
+    arrays["worst_token_end"] = np.arange(7, 287, 7) + np.zeros(shape, int)
+    arrays["relevance_method"] = np.asarray(HOSTILE[0])
+    arrays["by_position/loss"] = RANDOM.random(40)
+  return arrays
+
+
+def texts(count):
+  """Returns long hostile texts, some without a space."""
+  return [
+    (HOSTILE[i % len(HOSTILE)] + " plain words ") * 12 + LONG * (i % 3)
+    for i in range(count)
+  ]
 
 
 def kept_data(names, classes, inputs, numbers):
   """Returns class counts or targets, and examples of the data."""
   shape = (24, *inputs)
   values = {"data/input": RANDOM.integers(0, 255, shape, np.uint8)}
+  if not inputs:
+    values["data/input"] = np.array(texts(24))
+    values["data/lengths/train"] = RANDOM.integers(1, 90, 300)
   if numbers:
     target = RANDOM.normal(size=24)
     return values | {"data/target": target, "data/targets/train": target}
@@ -139,6 +159,7 @@ PAGES = {
   "many classes": {"classes": 30, "names": [LONG]},
   "a table": {"inputs": (12,), "names": [LONG]},
   "numbers": {"inputs": (12,), "numbers": True},
+  "texts": {"inputs": (), "classes": 12, "names": HOSTILE},
 }
 
 

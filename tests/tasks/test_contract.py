@@ -64,6 +64,14 @@ RECURRENT = {"name": "rnn", "vocab_size": 9, "width": 4}
 MODELS = {
   "language_model": {**RECURRENT, "head": "lm"},
   "sequence_to_sequence": {"name": "seq2seq", "vocab_size": 10, "width": 4},
+  "masked_language_model": {
+    "name": "bert_base",
+    "head": "mlm",
+    "width": 4,
+    "depth": 1,
+    "num_heads": 1,
+    "max_length": 8,
+  },
   "tagging": {**RECURRENT, "head": "tokens"},
 }
 """Models of the kinds of tasks on token ids; an MLP for others."""

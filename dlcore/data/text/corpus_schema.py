@@ -19,6 +19,7 @@ from dlcore.data.info import (
 from dlcore.data.text.corpus_files import read_documents
 from dlcore.data.text.packing import PACKINGS, Packing
 from dlcore.data.text.ragged import Ragged
+from dlcore.data.text.token_texts import TokenTexts
 from dlcore.data.text.tokenizer import Tokenizer, tokenizer_from_json
 from dlcore.errors import UserError
 
@@ -30,7 +31,7 @@ INPUTS = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CorpusSchema(Schema):
+class CorpusSchema(TokenTexts, Schema):
   """Schema of rows of running text: `input_ids` and `labels` int32 `[N, T]`."""
 
   kind: ClassVar[str] = "corpus"

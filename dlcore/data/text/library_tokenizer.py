@@ -25,6 +25,7 @@ END_TOKENS = (
 )  # fmt: skip
 PAD_TOKENS = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>")
 UNKNOWN_TOKENS = ("<unk>", "[UNK]", "<unknown>")
+MASK_TOKENS = ("[MASK]", "<mask>")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,20 @@ class LibraryTokenizer:
     """Id of the end of a text, or None."""
     after = self.frame(pair=False).after
     return after[-1] if after else self._first(END_TOKENS)
+
+  @property
+  def mask_id(self) -> int | None:
+    """Id that takes the place of a masked token, or None."""
+    return self._first(MASK_TOKENS)
+
+  @functools.cached_property
+  def special_ids(self) -> tuple[int, ...]:
+    """Ids that are not those of text, ascending."""
+    added = self.inner.get_added_tokens_decoder()
+    ids = {i for i, token in added.items() if token.special}
+    ids |= {self.unknown_id, self.bos_id, self.eos_id, self.mask_id}
+    ids |= {self.padding, self._first(PAD_TOKENS)}
+    return tuple(sorted(i for i in ids if i is not None))
 
   def _first(self, tokens: Sequence[str]) -> int | None:
     """Returns the id of the first token that the vocabulary has."""

@@ -45,6 +45,8 @@ class _OwnTokenizer:
   unknown_id: ClassVar[int | None] = UNKNOWN
   bos_id: ClassVar[int | None] = BEGIN
   eos_id: ClassVar[int | None] = END
+  mask_id: ClassVar[int | None] = None
+  special_ids: ClassVar[tuple[int, ...]] = tuple(range(NUM_SPECIAL))
 
   def frame(self, *, pair: bool) -> Frame:
     """Returns the special tokens around a text, or around a pair."""

@@ -20,6 +20,7 @@ from dlcore.data.text.token_files import (
   clean_token,
   read_sentences,
 )
+from dlcore.data.text.token_texts import TokenTexts
 from dlcore.data.text.tokenizer import Tokenizer, tokenizer_from_json
 from dlcore.errors import UserError
 
@@ -45,7 +46,7 @@ def _integer(value: Any) -> int:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TaggedSchema(Schema):
+class TaggedSchema(TokenTexts, Schema):
   """Schema of tokens: `input_ids` int32 `[N, T]` and `attention_mask`.
 
   `labels` int32 `[N, T]` holds the number of each tag, -100 for tokens that are

@@ -26,6 +26,7 @@ from dlcore.data.text.text_files import (
   read_examples,
 )
 from dlcore.data.text.text_settings import MOST_LENGTH, ON_LONG
+from dlcore.data.text.token_texts import TokenTexts
 from dlcore.data.text.tokenizer import Tokenizer, tokenizer_from_json
 from dlcore.errors import UserError
 
@@ -33,7 +34,7 @@ logger = logging.getLogger("dlcore")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextSchema(Schema):
+class TextSchema(TokenTexts, Schema):
   """Schema of texts: `input_ids` int32 `[N, T]` and `attention_mask`.
 
   Those of pairs have `token_type_ids`, 1 for tokens of the second text.

@@ -54,6 +54,16 @@ class Tokenizer(Protocol):
     """Id of the end of a text."""
     ...
 
+  @property
+  def mask_id(self) -> int | None:
+    """Id that takes the place of a masked token."""
+    ...
+
+  @property
+  def special_ids(self) -> tuple[int, ...]:
+    """Ids that are not those of text, ascending: all of the above."""
+    ...
+
   def frame(self, *, pair: bool) -> Frame:
     """Returns the special tokens around a text, or around a pair."""
     ...

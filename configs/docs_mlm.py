@@ -1,0 +1,42 @@
+"""A small BERT that predicts hidden characters of Python's documentation.
+
+experiments/train.py --config=configs/docs_mlm.py
+
+With a tokenizer.json in --config.data.tokenizer the model may be the
+--config.init.source of a run of another task on data of that tokenizer.
+"""
+
+from dlcore import experiment
+
+LENGTH = 128
+
+
+def get_config(variant=""):
+  """Returns the config."""
+  experiment.no_variant(variant)
+  return experiment.config(
+    data={
+      "name": "docs_text",
+      "batch_size": 32,
+      "max_length": LENGTH,
+    },
+    model={
+      "name": "bert_base",
+      "head": "mlm",
+      "width": 128,
+      "depth": 4,
+      "num_heads": 4,
+      "max_length": LENGTH,
+      "num_token_types": 0,
+      "dropout": 0.1,
+    },
+    task={"name": "masked_language_model"},
+    optim={
+      "name": "adamw",
+      "learning_rate": 1e-3,
+      "weight_decay": 0.01,
+      "clip_norm": 1.0,
+      "schedule": {"name": "warmup_cosine"},
+    },
+    training={"steps": 3000, "eval_batch_size": 32},
+  )

@@ -1,0 +1,78 @@
+"""Checks of arrays about texts, from files of any origin."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+ENDS, RELEVANCE = OF_TOKENS = ("worst_token_end", "worst_relevance")
+"""Arrays `[M, T]` of the worst examples."""
+
+SAMPLES = ("sample_prompt", "sample_text")
+"""Arrays of strings `[S]`."""
+
+METHOD = "relevance_method"
+"""A string: how the relevance was computed."""
+
+CONFUSED = {
+  "confused_input": "U",
+  "confused_label": "iu",
+  "confused_prediction": "iu",
+}
+"""Kinds of dtypes of the arrays `[P]` of the most confused pairs."""
+
+
+def check_tokens(
+  worst: Mapping[str, np.ndarray], tokens: Mapping[str, np.ndarray]
+) -> None:
+  """Checks where tokens end in the worst examples, and their relevance.
+
+  Args:
+    worst: arrays `[M]` by name.
+    tokens: those of `OF_TOKENS`, or none.
+
+  Raises:
+    ValueError: an array is not as expected.
+  """
+  if not tokens:
+    return
+  texts = worst.get("worst_input")
+  if tokens.keys() != {*OF_TOKENS} or texts is None or texts.dtype.kind != "U":
+    raise ValueError(f"{', '.join(tokens)} alone")
+  ends, relevance = tokens[ENDS], tokens[RELEVANCE]
+  shape = (len(texts), *ends.shape[1:])
+  if ends.ndim != 2 or ends.dtype.kind not in "iu" or ends.shape != shape:
+    raise ValueError(f"{ENDS} is {ends.dtype} {ends.shape}")
+  if relevance.dtype.kind != "f" or relevance.shape != shape:
+    raise ValueError(f"{RELEVANCE} is {relevance.dtype} {relevance.shape}")
+  if not np.isfinite(relevance).all():
+    raise ValueError(f"{RELEVANCE} is not finite")
+
+
+def check_confused(confused: Mapping[str, np.ndarray]) -> None:
+  """Checks the arrays of `CONFUSED`, or none.
+
+  Raises:
+    ValueError: an array is missing or not as expected.
+  """
+  if not confused:
+    return
+  shapes = {array.shape for array in confused.values()}
+  if confused.keys() != CONFUSED.keys() or len(shapes) > 1:
+    raise ValueError(f"{', '.join(confused)} do not belong together")
+  for name, array in confused.items():
+    if array.ndim != 1 or array.dtype.kind not in CONFUSED[name]:
+      raise ValueError(f"{name} is {array.dtype} {array.shape}")
+
+
+def check_samples(samples: Mapping[str, np.ndarray]) -> None:
+  """Checks the arrays of `SAMPLES`, or none.
+
+  Raises:
+    ValueError: an array is missing or not as expected.
+  """
+  if samples and samples.keys() != {*SAMPLES}:
+    raise ValueError(f"{', '.join(samples)} alone")
+  shapes = {array.shape for array in samples.values()}
+  for name, array in samples.items():
+    if array.ndim != 1 or array.dtype.kind != "U" or len(shapes) > 1:
+      raise ValueError(f"{name} is {array.dtype} {array.shape}")

@@ -1,0 +1,156 @@
+"""Texts on the page: marks, excerpts, confused pairs, lengths, positions."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from dlcore import report, report_arrays
+from dlcore.report import run, texts
+
+HOSTILE = "<script>alert(1)</script>"
+WORDS = [f"word{i}" for i in range(400)]
+LONG = " ".join(WORDS)
+
+
+def tokens(text, relevance):
+  """One token for each word, which ends where the word does."""
+  ends = np.cumsum([len(word) + 1 for word in text.split()]) - 1
+  return texts.Tokens(ends, np.asarray(relevance, np.float32))
+
+
+def plain(markup):
+  return re.sub("<.*?>", "", markup)
+
+
+def test_the_marks_are_the_tokens_by_sign_and_share():
+  shown = texts.marked_excerpt("a good film", tokens("a good film", [0, -2, 1]))
+  marks = re.findall('<mark class="(.*?)" style="(.*?)">(.*?)</mark>', shown)
+  assert marks == [
+    ("against", "--share:1.00", "good"),
+    ("toward", "--share:0.50", "film"),
+  ]
+  assert plain(shown) == "a good film"
+
+
+def test_tokens_without_relevance_leave_the_text_as_it_is():
+  shown = texts.marked_excerpt("a b", tokens("a b", [0, 0]))
+  assert shown == "a b"
+  none = texts.Tokens(np.zeros(0, int), np.zeros(0, np.float32))
+  assert texts.marked_excerpt("a b", none) == "a b"
+
+
+@pytest.mark.parametrize("peak", [0, 3, 200, 398, 399])
+def test_an_excerpt_of_a_long_text_has_the_most_relevant_tokens(peak):
+  relevance = np.full(len(WORDS), 1e-3)
+  relevance[peak] = 1
+  shown = plain(texts.marked_excerpt(LONG, tokens(LONG, relevance)))
+  assert f"word{peak}" in shown.strip(texts.ELLIPSIS).split()
+  assert len(shown) <= texts.MAX_LENGTH + 2
+  assert shown.startswith(texts.ELLIPSIS) == (not LONG.startswith(shown[:20]))
+  assert len(plain(texts.text_excerpt(LONG))) == texts.MAX_LENGTH + 1
+
+
+def test_ends_out_of_range_and_hostile_texts_are_harmless():
+  ends = np.array([-5, 3, 2, 10**6])
+  shown = texts.marked_excerpt(HOSTILE, texts.Tokens(ends, np.ones(4)))
+  assert "<script" not in shown
+  assert plain(shown) == "&lt;script&gt;alert(1)&lt;/script&gt;"
+  assert "<script" not in texts.text_excerpt(HOSTILE)
+
+
+def write_run(path, *, relevance=True, **changes):
+  """Writes a run of a classifier of texts, and returns its arrays."""
+  (path / "assets").mkdir(parents=True)
+  content = {
+    "inputs": {"input_ids": {"shape": [9], "dtype": "int32"}},
+    "schema": {"classes": ["bad", "good", HOSTILE]},
+  }
+  (path / "assets/data.json").write_text(json.dumps(content))
+  label = np.arange(60) % 3
+  probabilities = np.full((60, 3), 0.2)
+  probabilities[np.arange(60), (label + (np.arange(60) % 4 == 0)) % 3] = 0.6
+  everything = np.array([f"text {i} {HOSTILE}" for i in range(60)])
+  arrays = report_arrays.classification(
+    "test", label, probabilities, lambda rows: everything[rows]
+  )
+  if relevance:
+    count = len(arrays["worst_input"])
+    arrays["worst_token_end"] = np.tile(np.array([4, 6], np.int32), (count, 1))
+    arrays["worst_relevance"] = np.tile(np.float32([1, -1]), (count, 1))
+    arrays["relevance_method"] = np.asarray(HOSTILE)
+  arrays |= {"by_position/loss": np.float32([2, 1, np.nan, 0.5])}
+  arrays |= {"sample_prompt": np.array(["Once"]), "sample_text": everything[:1]}
+  arrays |= changes
+  np.savez(path / "assets/predictions.npz", **arrays)
+  examples = {
+    "data/input": everything[:6],
+    "data/label": label[:6],
+    "data/lengths/train": np.arange(1, 90),
+  }
+  np.savez(path / "assets/data_examples.npz", **examples)
+  return arrays
+
+
+def test_the_page_has_examples_pairs_marks_lengths_and_positions(tmp_path):
+  arrays = write_run(tmp_path / "run")
+  text = report.write(tmp_path / "run").read_text()
+  assert "omitted" not in text
+  assert "<script" not in text
+  titles = ("length, train", "By position, test", "most confused", "Samples")
+  for expected in titles:
+    assert expected in text
+  data = text.partition("About the data")[2].partition("</section>")[0]
+  assert data.count('<dd dir="auto">') == 6
+  pairs = text.partition("most confused")[2].partition("</figure>")[0]
+  assert pairs.count("<dt>") == len(arrays["confused_label"]) == 3
+  worst = text.partition("Worst mistakes")[2].partition("</section>")[0]
+  assert worst.count('class="toward" style="--share:1.00">text</mark>') == 12
+
+
+def test_texts_without_relevance_are_shown_too(tmp_path):
+  write_run(tmp_path / "run", relevance=False)
+  text = report.write(tmp_path / "run").read_text()
+  assert "Worst mistakes" in text
+  assert "<mark" not in text
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"worst_relevance": np.ones((2, 2), np.float32)},
+    {"worst_relevance": np.full((15, 2), np.nan, np.float32)},
+    {"worst_token_end": np.ones((15, 2), np.float32)},
+    {"worst_token_end": np.ones(15, np.int32)},
+    {"confused_label": np.array(["a", "b", "c"])},
+    {"confused_label": np.arange(9)},
+    {"sample_text": np.arange(1)},
+  ],
+)
+def test_malformed_arrays_of_texts_are_omitted_with_a_remark(tmp_path, changes):
+  write_run(tmp_path / "run", **changes)
+  subject = run.read(tmp_path / "run")
+  assert len(subject.remarks) == 1
+  assert not changes.keys() & subject.arrays.keys()
+  report.write(tmp_path / "run")
+
+
+def test_a_confused_pair_has_its_most_confident_error():
+  label = np.array([0, 0, 0, 1, 1, 2])
+  probabilities = np.zeros((6, 3))
+  most = [(0, 1, 0.8), (1, 1, 0.9), (2, 0, 1), (3, 0, 0.6), (4, 1, 1)]
+  most.append((5, 2, 1))
+  for row, column, value in most:
+    probabilities[row, column] = value
+  names = np.array(list("abcdef"))
+  kept = report_arrays.classification(
+    "test", label, probabilities, lambda rows: names[rows]
+  )
+  assert kept["confused_input"].tolist() == ["b", "d"]
+  assert kept["confused_label"].tolist() == [0, 1]
+  assert kept["confused_prediction"].tolist() == [1, 0]
+  pictures = report_arrays.classification(
+    "test", label, probabilities, lambda rows: rows[:, None]
+  )
+  assert "confused_input" not in pictures
