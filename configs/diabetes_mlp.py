@@ -2,9 +2,9 @@
 
 experiments/train.py --config=configs/diabetes_mlp.py
 
-Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29, commit
-595a818: test r2 0.39 (deviation 0.02 over 5 seeds) in 3 s from the command to
-its exit.
+Measured on AMD EPYC (family 25 model 17, AVX-512), 2 cores, 2026-11-29, commit
+eefeac5: test r2 0.39 (deviation 0.02 over 5 seeds) in 3 to 4 s from the
+command to its exit.
 """
 
 from dlcore import experiment

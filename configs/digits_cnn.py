@@ -2,13 +2,13 @@
 
 experiments/train.py
 
-Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29, commit
-595a818: test accuracy 99.07% (deviation 0.16 over 10 seeds) in 5 to 7 s from
+Measured on AMD EPYC (family 25 model 17, AVX-512), 2 cores, 2026-11-29, commit
+eefeac5: test accuracy 99.03% (deviation 0.23 over 10 seeds) in 9 to 13 s from
 the command to its exit.
 
-In bfloat16 on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29,
-commit fcd4d99: test accuracy 99.10% (deviation 0.23 over 10 seeds) in 5 to 6 s
-from the command to its exit.
+In bfloat16 on AMD EPYC (family 25 model 17, AVX-512), 2 cores, 2026-11-29,
+commit eefeac5: test accuracy 99.08% (deviation 0.19 over 10 seeds) in 10 to 14
+s from the command to its exit.
 """
 
 from dlcore import experiment

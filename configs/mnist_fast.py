@@ -2,12 +2,12 @@
 
 experiments/train.py --config=configs/mnist_fast.py
 
-Measured on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29, commit
-595a818: test accuracy 99.10% (deviation 0.05 over 3 seeds) in 8 to 11 s from
+Measured on AMD EPYC (family 25 model 17, AVX-512), 2 cores, 2026-11-29, commit
+eefeac5: test accuracy 99.14% (deviation 0.12 over 3 seeds) in 14 to 27 s from
 the command to its exit.
 
-In bfloat16 on AMD EPYC (family 26 model 2, AVX-512), 2 cores, 2026-11-29,
-commit fcd4d99: test accuracy 99.11% (deviation 0.07 over 3 seeds) in 10 to 12
+In bfloat16 on AMD EPYC (family 25 model 17, AVX-512), 2 cores, 2026-11-29,
+commit eefeac5: test accuracy 99.07% (deviation 0.04 over 3 seeds) in 20 to 23
 s from the command to its exit.
 """
 
