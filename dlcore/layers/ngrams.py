@@ -96,6 +96,7 @@ def weighted_rows(table: Array, index: Array, weights: Array) -> Array:
   Returns:
     float32 `[B, D]`.
   """
+  rows = jnp.asarray(table)[index]
   return jnp.einsum(
-    "BN,BND->BD", weights, table[index], preferred_element_type=jnp.float32
+    "BN,BND->BD", weights, rows, preferred_element_type=jnp.float32
   )
