@@ -29,7 +29,17 @@ NEED_FILES = {
 """Data sets whose own tests write their files."""
 
 
-@pytest.mark.parametrize("name", sorted(data.DATASETS.keys() - NEED_FILES))
+LARGE = {"cmudict", "cmudict_stress"}
+"""Data sets that load in seconds."""
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE))
+    for name in sorted(data.DATASETS.keys() - NEED_FILES)
+  ],
+)
 def test_a_data_set_loads_and_its_info_survives_json(name):
   splits = data.load(name)
   for source in splits:
@@ -75,7 +85,17 @@ def test_a_row_that_returns_no_splits_is_named(monkeypatch, returned):
   assert len(caught.value.lines) == 3
 
 
-@pytest.mark.parametrize("name", sorted(data.DATASETS.keys() - NEED_FILES))
+LARGE = {"cmudict", "cmudict_stress"}
+"""Data sets that load in seconds."""
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE))
+    for name in sorted(data.DATASETS.keys() - NEED_FILES)
+  ],
+)
 def test_a_limit_selects_that_many_examples_and_a_misspelled_setting_is_refused(
   name,
 ):

@@ -39,6 +39,7 @@ def test_no_number_is_in_two_splits_and_train_has_few_of_all(numbers):
   assert any("num2words" in note for note in numbers.train.info.notes)
 
 
+@pytest.mark.slow
 def test_longer_numbers_have_more_words_than_any_in_train(numbers):
   longer = data.load("number_words", test="longer").test
   schema = longer.info.schema
@@ -54,6 +55,7 @@ def test_longer_numbers_have_more_words_than_any_in_train(numbers):
     assert "\ufffd" not in "".join(decoded(longer, name))
 
 
+@pytest.mark.slow
 def test_directions_and_wrong_settings(numbers):
   turned = data.load("number_words", source="french", target="english")
   assert decoded(turned.test) == decoded(numbers.test, "labels")
@@ -63,6 +65,7 @@ def test_directions_and_wrong_settings(numbers):
     data.load("number_words", source="german")
 
 
+@pytest.mark.slow
 def test_all_pronunciations_of_a_word_are_its_references(words):
   table = frozen.load_table("cmudict")
   expected = collections.defaultdict(set)
@@ -84,6 +87,7 @@ def test_all_pronunciations_of_a_word_are_its_references(words):
   assert words.train.info.schema.target_vocab_size == 4 + 39
 
 
+@pytest.mark.slow
 def test_stress_is_that_of_vowels_without_a_word_in_two_splits():
   splits = data.load("cmudict_stress")
   assert splits.train.info.schema.classes == ("0", "1", "2")

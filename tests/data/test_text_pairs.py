@@ -214,7 +214,7 @@ def test_a_schema_survives_json_and_a_damaged_one_is_refused(load, tmp_path):
   content = json.loads(json.dumps(data.info_to_json(info)))
   assert data.info_from_json(content).schema == info.schema
   content["schema"]["columns"] = ["en", "fr"]
-  with pytest.raises(UserError, match="columns"):
+  with pytest.raises(ValueError, match="columns"):
     data.info_from_json(content)
 
 

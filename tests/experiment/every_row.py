@@ -210,6 +210,9 @@ DATASETS = {
   "tfds": Row("tfds", {}, refused("data.builder")),
 }
 
+LARGE = ("cmudict", "cmudict_stress")
+"""Data sets that load in seconds."""
+
 OPTIMIZERS = dict.fromkeys(
   (
     *("adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax"),

@@ -285,7 +285,13 @@ def test_every_task_fits_its_data_and_refuses_other_data(name, tmp_path):
   check(other.outcomes["train --summary"], experiment.summary, config)
 
 
-@pytest.mark.parametrize("name", every_row.DATASETS)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in every_row.LARGE))
+    for name in every_row.DATASETS
+  ],
+)
 def test_every_data_set_works_or_names_its_setting(name, tmp_path, shell):
   row = every_row.DATASETS[name]
   settings = dict(row.settings)

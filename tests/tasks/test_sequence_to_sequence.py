@@ -81,7 +81,10 @@ def log_softmax(logits):
   return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+  scope="module",
+  params=["seq2seq", pytest.param("transformer_base", marks=pytest.mark.slow)],
+)
 def started(request):
   """The name of a model, the model, its task, and variables with contrast."""
   model, task = make(request.param)
@@ -114,7 +117,7 @@ def test_generated_tokens_are_the_most_probable_given_those_before(started):
   """Teacher forcing with a generated target predicts the same target."""
   _, model, task, variables = started
   batch = read()
-  rows = task.predict(*variables, batch, KEY)["predicted"]
+  rows = jax.jit(task.predict)(*variables, batch, KEY)["predicted"]
   assert rows.shape == batch["labels"].shape
   labels = with_end(rows)
   assert (np.asarray(rows)[labels == -100] == 0).all()
@@ -134,18 +137,20 @@ def test_padding_and_cutting_change_neither_loss_nor_prediction(started):
   losses = [task.loss(*variables, batch, KEY)[0] for batch in (whole, cut)]
   np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
   long, short = (
-    np.asarray(task.predict(*variables, batch, KEY)["predicted"])
+    np.asarray(jax.jit(task.predict)(*variables, batch, KEY)["predicted"])
     for batch in (whole, cut)
   )
   np.testing.assert_array_equal(long[:, :5], short)
 
 
+@pytest.mark.slow
 def test_a_search_finds_targets_that_are_at_least_as_probable(started):
   name, model, _, variables = started
   batch, totals = read(), []
   for num_beams in (1, 4):
     _, task = make(name, num_beams=num_beams, length_penalty=0.0)
-    labels = with_end(task.predict(*variables, batch, KEY)["predicted"])
+    rows = jax.jit(task.predict)(*variables, batch, KEY)["predicted"]
+    labels = with_end(rows)
     logits, scored = forced(model, variables[0], batch, labels)
     at = np.where(scored, labels, 0)[..., None]
     values = np.take_along_axis(log_softmax(logits), at, -1)[..., 0]
@@ -195,20 +200,22 @@ def test_parts_of_words_are_scored_as_words_too():
   )
 
 
-def test_a_prediction_is_text_and_one_of_nan_is_not_finite():
-  _, task = make()
+@pytest.mark.parametrize(
+  "num_beams", [1, pytest.param(2, marks=pytest.mark.slow)]
+)
+def test_a_prediction_is_text_and_one_of_nan_is_not_finite(num_beams):
+  _, task = make(num_beams=num_beams)
   batch = read()
   params, model_state = task.init(KEY, batch)
-  row = task.predict(params, model_state, batch, KEY)["predicted"][0]
+  predict = jax.jit(task.predict)
+  row = predict(params, model_state, batch, KEY)["predicted"][0]
   answer = KIND.to_json({"predicted": np.asarray(row)}, SOURCE.info)
   assert {*answer} == {"text"}
   assert {*answer["text"]} <= {*"abcdef"}
   params = trees.map_with_path(lambda _, leaf: leaf * np.nan, params)
-  for settings in ({}, {"num_beams": 2}):
-    _, task = make(**settings)
-    row = task.predict(params, model_state, batch, KEY)["predicted"][0]
-    answer = KIND.to_json({"predicted": np.asarray(row)}, SOURCE.info)
-    assert np.isnan(answer["text"])
+  row = predict(params, model_state, batch, KEY)["predicted"][0]
+  answer = KIND.to_json({"predicted": np.asarray(row)}, SOURCE.info)
+  assert np.isnan(answer["text"])
 
 
 @pytest.mark.parametrize(
@@ -233,5 +240,5 @@ def test_other_data_and_other_models_are_refused():
     tasks.TASKS["language_model"].check_data(SOURCE.info)
   model = models.create("gru", vocab_size=10, width=4, head="lm")
   task = KIND.build(model, SOURCE.info)
-  with pytest.raises(UserError, match="which takes input_ids"):
+  with pytest.raises(UserError, match="RecurrentNetwork, which takes"):
     task.init(KEY, read())

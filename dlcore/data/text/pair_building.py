@@ -137,12 +137,15 @@ def _plan(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
     part: hash_texts(content._replace(pairs=None))
     for part, content in parts.items()
   }
+  columns = dict(parts["train"].columns)
+  if not any(column is not None for column in columns.values()):
+    columns = {"groups": np.array(hashes["train"])}
   return make_plan(
     hashes["train"],
     None,
     list(parts),
     hashes.__getitem__,
-    **parts["train"].columns,
+    **columns,
     **settings.splits.arguments(),
   )
 
