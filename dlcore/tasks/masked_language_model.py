@@ -24,6 +24,7 @@ from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.token_hiding import (
   MASKED_LABELS,
   example_keys,
+  hash_tokens,
   hide_tokens,
   is_token,
   with_mask,
@@ -64,7 +65,7 @@ def masked_language_model(
     A task whose batches hold `input_ids`, int32 `[B, T]`. Its `predict` returns
     `predicted`, int32 `[B, T]`, -100 for tokens that are not hidden, and
     `probability`, float32 `[B, T]`. It predicts the mask tokens of a row, and
-    in a row without them the tokens that evaluation hides.
+    hides others in a row without them, which depend on the row alone.
 
   Raises:
     UserError: `mask_rate` or `label_smoothing` is out of range; from `init`, if
@@ -122,8 +123,11 @@ def masked_language_model(
     return model_state, _measure(logits, *_scored(batch))
 
   def predict(params: Params, model_state: ModelState, batch: Batch, key):
+    del key
     ids = jnp.asarray(batch[input])
-    masked = prepared(batch, key, "index")
+    numbers = hash_tokens(ids, is_token(with_mask(batch, ids, pad_id), ids))
+    batch = {**batch, "index": numbers}
+    masked = prepared(batch, jax.random.key(0), "index")
     gaps = ids == mask_id
     has_gaps = gaps.any(axis=1, keepdims=True)
     hidden = jnp.where(has_gaps, gaps, masked[MASKED_LABELS] != IGNORED)

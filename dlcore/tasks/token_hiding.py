@@ -15,6 +15,9 @@ MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
 """Shares of the hidden tokens that the mask token and a random token replace.
 The others are unchanged, so that the model represents every token."""
 
+MULTIPLIER = np.uint32(0x9E3779B1)
+"""Of a hash; odd."""
+
 
 def hide_tokens(
   key: Array,
@@ -83,3 +86,17 @@ def example_keys(batch: Batch, key: Array, number: str, size: int) -> Array:
   """Returns a key for each example, by its number in the batch's array."""
   numbers = batch[number] if number in batch else jnp.arange(size)
   return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(numbers))
+
+
+def hash_tokens(ids: Array, kept: Array) -> Array:
+  """Returns a hash of the tokens of each row, uint32 `[B]`.
+
+  Args:
+    ids: int `[B, T]`.
+    kept: which positions hold a token, bool `[B, T]`.
+  """
+  position = jnp.arange(ids.shape[1], dtype=jnp.uint32)
+  factors = MULTIPLIER * (2 * position + 1)
+  values = (ids.astype(jnp.uint32) + 1) * factors
+  values ^= values >> 15
+  return jnp.sum(jnp.where(kept, values * MULTIPLIER, 0), axis=1)

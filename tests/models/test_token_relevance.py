@@ -54,7 +54,7 @@ def test_it_is_the_derivative_along_the_embedding_of_the_token(name):
       tangent = jnp.zeros_like(table).at[token].set(table[token])
       expected = float(along(tangent)[row])
       largest = float(np.abs(relevance[row]).max())
-      assert abs(relevance[row, column] - expected) <= 1e-5 * largest
+      assert abs(relevance[row, column] - expected) <= 1e-4 * largest
   assert relevance[0, 5] == 0  # Padding.
 
 

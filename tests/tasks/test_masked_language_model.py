@@ -155,17 +155,16 @@ def test_packed_rows_hide_tokens_of_segments_only():
   assert float(measured["loss"][1]) == len(ids)
 
 
-def test_a_prediction_fills_mask_tokens_or_those_of_an_evaluation():
-  task, batch = make(), texts(rows=2)
+def test_a_prediction_fills_mask_tokens_or_hides_some_by_the_text_alone():
+  task, batch = make(), texts(rows=4)
+  del batch["index"]
   batch["input_ids"][1, [4, 9]] = MASK
   variables = task.init(KEY, batch)
   rows = jax.device_get(task.predict(*variables, batch, KEY))
-  filled = np.flatnonzero(rows["predicted"][1] != IGNORED)
-  assert filled.tolist() == [4, 9]
-  hidden = prepare(task, batch, slot=np.arange(2))[MASKED_LABELS]
-  np.testing.assert_array_equal(
-    rows["predicted"][0] != IGNORED, hidden[0] != IGNORED
-  )
+  shown = rows["predicted"] != IGNORED
+  assert np.flatnonzero(shown[1]).tolist() == [4, 9]
+  assert not shown[np.isin(batch["input_ids"], SPECIAL)].any()
+  assert shown.any(axis=1).all()
   logits = bert().apply(
     {"params": variables[0]},
     batch["input_ids"],
@@ -174,6 +173,10 @@ def test_a_prediction_fills_mask_tokens_or_those_of_an_evaluation():
   )
   best = np.asarray(logits).argmax(-1)[1, [4, 9]]
   assert rows["predicted"][1, [4, 9]].tolist() == best.tolist()
+  # Row 0 has 20 tokens: neither its position nor its padding matters.
+  alone = {"input_ids": np.pad(batch["input_ids"][:1, :20], ((0, 0), (0, 3)))}
+  again = task.predict(*variables, alone, jax.random.key(7))["predicted"]
+  np.testing.assert_array_equal(again[0, :20], rows["predicted"][0, :20])
 
 
 def test_the_kind_of_task_gives_the_model_an_id_for_the_mask():
