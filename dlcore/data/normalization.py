@@ -1,6 +1,7 @@
 """Mean and standard deviation of the training split."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -102,12 +103,19 @@ def _counts(images: np.ndarray) -> np.ndarray:
 
 
 def _moments(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns mean and std, each `[C]`, from counts `[C, 256]`."""
-  scale = np.arange(256) / 255.0
-  total = counts.sum(axis=1)
-  mean = counts @ scale / total
-  variance = counts @ scale**2 / total - mean**2
-  return mean, np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1.0 / 255.0)
+  """Returns mean and std, each `[C]`, from counts `[C, 256]`.
+
+  The sums are those of integers of any size: rounded ones depend on the CPU.
+  """
+  values = np.arange(256)
+  sums = [counts.sum(axis=1), counts @ values, counts @ values**2]
+  moments = []
+  for total, first, second in zip(*(s.tolist() for s in sums), strict=True):
+    scale = 255 * total
+    variance = (total * second - first**2) / scale**2
+    moments.append((first / scale, max(math.sqrt(variance), 1 / 255)))
+  mean, std = np.array(moments).T
+  return mean, std
 
 
 def _lists(mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
