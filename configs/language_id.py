@@ -15,7 +15,7 @@ RECURRENT = {"width": 128, "bidirectional": True, "dropout": 0.3}
 VARIANTS = {
   # model, learning rate, epochs
   "ngram_bag": (
-    {"name": "ngram_bag", "width": 128, "ngram_dropout": 0.3, "dropout": 0.3},
+    {"name": "ngram_bag", "width": 64, "ngram_dropout": 0.3, "dropout": 0.3},
     3e-3,
     20.0,
   ),

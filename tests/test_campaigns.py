@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import peers, tax
-from campaigns import text_scores
 from campaigns.mutation import sites
+from campaigns.paired_bootstrap import compare
 
 ROOT = Path(__file__).parent.parent
 
@@ -92,17 +92,17 @@ def test_a_comparison_with_a_peer_is_paired_by_example():
   random = np.random.default_rng(0)
   peer = random.random(1000) < 0.8
   own = np.array([peer, peer, peer])
-  assert text_scores.compare(own, peer)["interval"] == [0.0, 0.0]
-  assert text_scores.compare(own, peer)["outcome"] == "equal"
+  assert compare(own, peer)["interval"] == [0.0, 0.0]
+  assert compare(own, peer)["outcome"] == "equal"
   own[:, np.flatnonzero(~peer)[:20]] = True
-  result = text_scores.compare(own, peer)
+  result = compare(own, peer)
   assert result["difference"] == pytest.approx(0.02)
   # That of 1,000 draws with the probability 0.02.
   deviation = np.sqrt(0.02 * 0.98 / 1000)
   expected = 0.02 + 1.96 * deviation * np.array([-1, 1])
   np.testing.assert_allclose(result["interval"], expected, atol=2e-3)
   assert result["outcome"] == "better"
-  assert text_scores.compare(own[:, ~peer], ~peer[~peer])["outcome"] == "worse"
+  assert compare(own[:, ~peer], ~peer[~peer])["outcome"] == "worse"
 
 
 @pytest.mark.slow

@@ -1,5 +1,4 @@
 import json
-import re
 
 import numpy as np
 import pytest
@@ -68,12 +67,13 @@ def test_a_note_names_the_origin_and_the_info_is_json(splits):
   assert data.info_from_json(content) == info
 
 
-def test_reviews_left_out_of_train_are_counted():
-  train, valid, test = data.load("reviews")
-  [note] = [note for note in train.info.notes if "left out" in note]
-  count = int(re.match(r"(\d+) of 4,000 texts", note)[1])
-  assert train.size + valid.size == 4000 - count
-  assert test.size == 1000
+def test_texts_left_out_of_train_are_counted(splits):
+  train, valid, _ = splits
+  table = frozen.load_table(train.info.name)
+  left_out = table["split"].count("train") - train.size - valid.size
+  notes = [note for note in train.info.notes if "left out" in note]
+  assert [int(note.split()[0]) for note in notes] == [left_out] * bool(left_out)
+  assert left_out == {"language_id": 0, "reviews": 28}[train.info.name]
 
 
 def test_the_settings_of_tokens_are_checked():

@@ -46,4 +46,4 @@ def test_every_variant_makes_a_step(name, variant):
   _, log = jax.eval_shape(
     training.make_step(parts.task, parts.tx), state, batch
   )
-  assert {"loss", "accuracy"} <= log.keys()
+  assert "accuracy" in log["metrics"]
