@@ -133,7 +133,7 @@ def pieces_of(whole, length):
 
 
 @pytest.mark.parametrize("name", CELLS)
-@pytest.mark.fast_cases("lstm")
+@pytest.mark.fast_cases("gru")
 def test_carry_over_pieces_equals_the_whole_sequence(name):
   model = models.RecurrentNetwork(**SMALL, **CELLS[name])
   task = tasks.language_model(model, carry=True)
