@@ -6,7 +6,7 @@ from dlcore import experiment, models
 from dlcore.errors import UserError
 from dlcore.experiment import GenerationSettings
 
-TEXT = "the cat sat on the mat and the dog sat on the log. " * 40
+TEXT = "the cat sat on a mat while my dog ran up. " * 50
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def continuation(run, prompt, **settings):
 @pytest.mark.slow
 def test_a_model_of_a_repeated_text_continues_it(run):
   text = continuation(run, "the cat sat", temperature=0.0, max_new_tokens=20)
-  assert text == " on the mat and the "
+  assert text == " on a mat while my d"
 
 
 @pytest.mark.slow
@@ -60,18 +60,20 @@ def test_an_evaluation_continues_the_carry_of_the_run(run):
 def test_samples_follow_the_seed_and_beams_need_none(run):
   settings = {"max_new_tokens": 12, "temperature": 3.0, "min_p": 0.01}
   one, same, other = (
-    continuation(run, "the dog", seed=seed, **settings) for seed in (1, 1, 2)
+    continuation(run, "my dog", seed=seed, **settings) for seed in (1, 1, 2)
   )
   assert one == same != other
-  greedy = continuation(run, "the dog", temperature=0.0, max_new_tokens=12)
-  beams = continuation(run, "the dog", num_beams=3, max_new_tokens=12)
-  assert beams == greedy == " sat on the "
+  greedy = continuation(run, "my dog", temperature=0.0, max_new_tokens=12)
+  beams = continuation(run, "my dog", num_beams=3, max_new_tokens=12)
+  assert beams == greedy == " ran up. the"
 
 
 @pytest.mark.slow
 def test_text_ends_before_a_stop_string(run):
   settings = {"temperature": 0.0, "max_new_tokens": 60}
-  assert continuation(run, "the", stop=["mat"], **settings).endswith("the ")
+  assert continuation(run, "the", stop=["mat"], **settings).endswith(
+    "sat on a "
+  )
   pieces = list(
     experiment.generate_text(
       run, "the", GenerationSettings(stop=["mat"], **settings)

@@ -73,7 +73,7 @@ def test_with_a_cache_the_tokens_equal_those_of_full_forward_passes(
     last = len(prompt) - 1
     expected = following[last : last + LENGTH]
     np.testing.assert_array_equal(greedy_output.ids[row], expected)
-  assert len(np.unique(greedy_output.ids)) > 4
+  assert len(np.unique(greedy_output.ids)) > 3
 
 
 def test_logits_step_by_step_equal_those_of_all_tokens_at_once(prompts):
