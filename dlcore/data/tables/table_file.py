@@ -112,7 +112,7 @@ def table_file(
     splits=rule,
   )
   settings.check()
-  paths = _paths(path, train, valid, test)
+  paths = table_paths(path, train, valid, test)
   return cache.splits(
     functools.partial(build_splits, paths, settings),
     name="table_file",
@@ -120,13 +120,21 @@ def table_file(
       "paths": {name: os.path.abspath(at) for name, at in paths.items()},
       **settings._asdict(),
     },
-    files=functools.partial(_files, paths),
+    files=functools.partial(table_files, paths),
     folder=cache_dir,
   )
 
 
-def _paths(path: str, train: str, valid: str, test: str) -> dict[str, Path]:
-  """Returns the file or folder of each split."""
+def table_paths(
+  path: str, train: str, valid: str, test: str
+) -> dict[str, Path]:
+  """Returns the file or folder of each split.
+
+  One path may be a folder of `datasets.save_to_disk` with several splits.
+
+  Raises:
+    UserError: see `split_paths`; or such a folder has no split "train".
+  """
   paths = split_paths(path, train, valid, test)
   inside = dataset_splits(paths["train"]) if path else {}
   if inside and "train" not in inside:
@@ -137,7 +145,7 @@ def _paths(path: str, train: str, valid: str, test: str) -> dict[str, Path]:
   return known or paths
 
 
-def _files(paths: Mapping[str, Path]) -> list[Any]:
+def table_files(paths: Mapping[str, Path]) -> list[Any]:
   """Returns the files whose times and sizes identify the content."""
   files = []
   for path in paths.values():

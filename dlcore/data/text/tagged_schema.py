@@ -151,8 +151,9 @@ class TaggedSchema(Schema):
       raise ValueError(f"max_length={self.max_length}")
     if self.on_long not in ON_LONG:
       raise ValueError(f"on_long={self.on_long!r}")
-    if self.tokenizer is None or self.vocab_size != self.tokenizer.vocab_size:
-      raise ValueError(f"vocab_size={self.vocab_size}, not of the tokenizer")
+    size = self.vocab_size or 0  # That of weights may be larger.
+    if self.tokenizer is None or size < self.tokenizer.vocab_size:
+      raise ValueError(f"vocab_size={size}, not that of the tokenizer")
 
   def to_json(self) -> dict[str, Any]:
     """Returns the fields as JSON data."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from dlcore.data import bad_examples, cache
 from dlcore.data.source import Splits
-from dlcore.data.split import split_paths
 from dlcore.data.split_settings import SplitSettings
+from dlcore.data.tables.table_file import table_files, table_paths
 from dlcore.data.tables.table_settings import TASKS
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.data.text.text_tables import build_tables
@@ -47,9 +47,10 @@ def text_csv(
   """Loads texts with classes, several labels or numbers to predict.
 
   The formats are CSV with commas, semicolons or tabs, JSON lines (each also
-  .gz), Parquet and Arrow. White space in a text becomes single spaces. Rows
-  with an empty text or without a target are left out; a note counts them.
-  Examples of equal text are in the same split, but for files of their own.
+  .gz), Parquet, Arrow and folders of `datasets.save_to_disk`. White space in a
+  text becomes single spaces. Rows with an empty text or without a target are
+  left out; a note counts them. Another counts the texts that are in several
+  splits, whatever their targets.
 
   Args:
     path: one file, which is split by a hash of the texts.
@@ -96,7 +97,7 @@ def text_csv(
   bad_examples.check_on_bad(on_bad)
   columns = (text, pair) if pair else (text,)
   _check_columns(columns, target, targets)
-  paths = split_paths(path, train, valid, test)
+  paths = table_paths(path, train, valid, test)
   names = (target,) if target else tuple(targets)
   return cache.splits(
     functools.partial(
@@ -112,7 +113,7 @@ def text_csv(
       "on_bad": on_bad,
       **settings._asdict(),
     },
-    files=lambda: [*paths.values(), *settings.files()],
+    files=lambda: [*table_files(paths), *settings.files()],
     folder=cache_dir,
     max_bytes=4 * in_memory_limit,
   )
