@@ -55,7 +55,7 @@ def get_config(variant=""):
     VARIANTS, variant or next(iter(VARIANTS)), "variant"
   )
   return experiment.config(
-    data={"name": "language_id", "batch_size": 64},
+    data={"name": "language_id", "batch_size": 64, "sampling": "bucketed"},
     model=model,
     task={"label_smoothing": 0.1},
     optim={

@@ -53,7 +53,12 @@ def get_config(variant=""):
     VARIANTS, variant or next(iter(VARIANTS)), "variant"
   )
   return experiment.config(
-    data={"name": "reviews", "batch_size": 64, "max_length": max_length},
+    data={
+      "name": "reviews",
+      "batch_size": 64,
+      "max_length": max_length,
+      "sampling": "bucketed",
+    },
     model=model,
     task={"metrics": ("roc_auc",)},
     optim={

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from benchmarks import peers, tax
 from campaigns.mutation import sites
+from campaigns.paired_bootstrap import compare
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,3 +86,39 @@ def test_a_mutant_changes_one_expression_and_no_text_for_people(tmp_path):
     "x += max(x, 4)",
     "return x / 0.5",
   } <= lines
+
+
+def test_a_comparison_with_a_peer_is_paired_by_example():
+  random = np.random.default_rng(0)
+  peer = random.random(1000) < 0.8
+  own = np.array([peer, peer, peer])
+  assert compare(own, peer)["interval"] == [0.0, 0.0]
+  assert compare(own, peer)["outcome"] == "equal"
+  own[:, np.flatnonzero(~peer)[:20]] = True
+  result = compare(own, peer)
+  assert result["difference"] == pytest.approx(0.02)
+  # That of 1,000 draws with the probability 0.02.
+  deviation = np.sqrt(0.02 * 0.98 / 1000)
+  expected = 0.02 + 1.96 * deviation * np.array([-1, 1])
+  np.testing.assert_allclose(result["interval"], expected, atol=2e-3)
+  assert result["outcome"] == "better"
+  assert compare(own[:, ~peer], ~peer[~peer])["outcome"] == "worse"
+
+
+@pytest.mark.slow
+def test_the_peer_of_the_reviews_has_the_examples_of_dlcore(tmp_path):
+  subprocess.run(
+    [
+      sys.executable,
+      "experiments/campaigns/text_peers.py",
+      "--only=reviews",
+      f"--folder={tmp_path}",
+      f"--output={tmp_path / 'peers.json'}",
+    ],
+    cwd=ROOT,
+    check=True,
+  )
+  result = json.loads((tmp_path / "peers.json").read_text())["reviews"]
+  assert (result["train"], result["test"]) == (3972, 1000)
+  assert 0.79 < result["accuracy"] < 0.82
+  assert 0.86 < result["auc"] < 0.88

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
+from paired_bootstrap import compare
 
 from dlcore import command
 from dlcore.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 SETS = ("language_id", "reviews")
-RESAMPLES = 10_000
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/text_scores", "folder of runs")
 PEERS = flags.DEFINE_string(
@@ -101,29 +101,6 @@ def compare_with_peer(name: str, runs: list[Path]) -> dict:
       np.testing.assert_array_equal(own["label"], labels)
       correct.append(own["prediction"] == labels)
   return compare(np.array(correct), theirs == labels)
-
-
-def compare(own: np.ndarray, peer: np.ndarray) -> dict:
-  """Returns the difference of two accuracies with its 95% interval.
-
-  Args:
-    own: bool `[S, N]`, which of N examples each of S runs classifies correctly.
-    peer: bool `[N]`, likewise.
-  """
-  gain = own.astype(np.int8) - peer
-  random = np.random.default_rng(0)
-  seeds, size = gain.shape
-  means = []
-  for _ in range(RESAMPLES):
-    by_example = gain[random.integers(seeds, size=seeds)].mean(0)
-    means.append(by_example[random.integers(size, size=size)].mean())
-  low, high = np.quantile(means, (0.025, 0.975)).tolist()
-  outcome = "better" if low > 0 else "worse" if high < 0 else "equal"
-  return {
-    "difference": float(gain.mean()),
-    "interval": [low, high],
-    "outcome": outcome,
-  }
 
 
 if __name__ == "__main__":

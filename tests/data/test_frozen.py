@@ -1,11 +1,14 @@
 import collections
 import gzip
 import re
+from pathlib import Path
 
 import pytest
 
 from dlcore.data.text import frozen
 from dlcore.errors import UserError
+
+SCRIPTS = Path(__file__).parents[2] / "experiments" / "datasets"
 
 
 @pytest.mark.parametrize("name", frozen.FROZEN)
@@ -17,6 +20,13 @@ def test_a_frozen_set_has_its_checksum_and_an_origin(name):
     assert part in sentence
   assert entry.sha256.startswith(re.findall(r"\b[0-9a-f]{12}\b", sentence)[0])
   assert f"`{entry.file}`" in (frozen.FOLDER / "NOTICES.md").read_text()
+
+
+@pytest.mark.parametrize("name", frozen.FROZEN)
+def test_the_script_of_a_set_requires_the_versions_of_its_origin(name):
+  script = (SCRIPTS / f"{name}.py").read_text()
+  for version in re.findall(r"\d\.[\w.]+", frozen.FROZEN[name].version):
+    assert f'"{version}"' in script
 
 
 def test_the_files_are_small_and_none_is_without_an_entry():
