@@ -164,7 +164,7 @@ def _write_stablehlo(run: RestoredRun, output: str | Path, family: str) -> str:
 
   def predict(**inputs: Array) -> Any:
     key = jax.random.key(0)
-    return run.task.predict(run.params, run.model_state, inputs, key)
+    return run.task.predict(run.params, run.prediction_state, inputs, key)
 
   inputs = {
     name: (shape, jax.dtypes.canonicalize_dtype(dtype))

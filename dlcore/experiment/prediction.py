@@ -165,7 +165,7 @@ def _compile(
     UserError: one input takes more than an eighth of the memory.
   """
   task, dtype_of = run.task, jax.dtypes.canonicalize_dtype
-  arguments = (run.params, run.model_state)
+  arguments = (run.params, run.prediction_state)
   key = jax.random.key(0)
   while True:
     batch = {

@@ -28,9 +28,17 @@ class RestoredRun(NamedTuple):
   model: Any
   task: Task
   params: Params
+
   model_state: ModelState
+  """With an empty `carry` if the task has one."""
+
   to_json: Callable[[Arrays, data.DataInfo], dict[str, Any]]
   """Returns one prediction as JSON data, see `tasks.TaskKind`."""
+
+  @property
+  def prediction_state(self) -> ModelState:
+    """`model_state` as `Task.predict` takes it, without `carry`."""
+    return {k: v for k, v in self.model_state.items() if k != CARRY}
 
 
 def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
@@ -70,7 +78,8 @@ def restore_variables(
 ) -> tuple[Params, ModelState]:
   """Returns the `(params, model_state)` that evaluation uses.
 
-  Averaged weights and statistics take the place of the others.
+  Averaged weights and statistics take the place of the others. The `carry` of a
+  task that has one is empty: each evaluation starts from its own.
 
   Args:
     task: built from the run's config.
@@ -100,15 +109,17 @@ def restore_variables(
     if not name.startswith(carry)
   }
   template_params, template_state = template
+  empty_carry = {CARRY: {}} if CARRY in template_state else {}
   template_state = {k: v for k, v in template_state.items() if k != CARRY}
   # Version 0.1 kept frozen parameters among the others.
   for name in trees.flatten(template_state.get(FROZEN, {})):
     if name in params:
       collections[f"{FROZEN}/{name}"] = params.pop(name)
   try:
-    return trees.restore(template_params, params), trees.restore(
-      template_state, collections
-    )
+    return trees.restore(template_params, params), {
+      **trees.restore(template_state, collections),
+      **empty_carry,
+    }
   except ValueError as error:
     raise UserError(
       f"expected the parameters in {path} to fit config.json and data.json",

@@ -70,7 +70,7 @@ def language_model(
 
   def init(key: Array, batch: Batch):
     _check_head(model)
-    tokens = model_calls.token_arguments(input, batch)
+    tokens = model_calls.token_arguments(input, batch, model)
     ids = inputs(batch)
     params, model_state = model_calls.init(model, key, ids, **tokens)
     if carry:
@@ -89,7 +89,7 @@ def language_model(
       params,
       state,
       inputs(batch),
-      **model_calls.token_arguments(input, batch),
+      **model_calls.token_arguments(input, batch, model),
       **rest,
     )
     if continues:

@@ -1,6 +1,5 @@
 """Metrics and predictions over a whole source, each example exactly once."""
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
@@ -172,19 +171,11 @@ class Evaluator:
 
   def _fresh_carry(self, model_state: ModelState) -> PyTree:
     """Returns the `carry` of this batch size, `{}` for tasks without one."""
-    if CARRY not in model_state and not self._carries:
+    if CARRY not in model_state:
       return {}
     indices = np.arange(self._batch_size, dtype=np.int32) % self._source.size
     batch = {**self._source.read(indices), "index": indices}
     return self._init_carry(batch)
-
-  @functools.cached_property
-  def _carries(self) -> bool:
-    """Whether the task has a carry, which checkpoints are read without."""
-    indices = np.zeros(1, np.int32)
-    batch = {**self._source.read(indices), "index": indices}
-    init = jax.eval_shape(self._task.init, jax.random.key(0), batch)
-    return CARRY in init[1]
 
   def _targets(self) -> dict[str, np.ndarray]:
     """Returns the arrays `[N, ...]` of the source but the model's inputs.

@@ -2,11 +2,11 @@
 
 import pytest
 
-from dlcore import experiment
+from dlcore import experiment, models
 from dlcore.errors import UserError
 from dlcore.experiment import GenerationSettings
 
-TEXT = "the cat sat on the mat and the dog sat on the log. " * 40
+TEXT = "the cat sat on a mat while my dog ran up. " * 50
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +40,13 @@ def continuation(run, prompt, **settings):
   )
 
 
+@pytest.mark.slow
 def test_a_model_of_a_repeated_text_continues_it(run):
   text = continuation(run, "the cat sat", temperature=0.0, max_new_tokens=20)
-  assert text == " on the mat and the "
+  assert text == " on a mat while my d"
 
 
+@pytest.mark.slow
 def test_an_evaluation_continues_the_carry_of_the_run(run):
   """A run that is read from its folder has no carry; its task has one."""
   summary = experiment.RunFolder(run).read_json("summary.json")["metrics"]
@@ -54,20 +56,24 @@ def test_an_evaluation_continues_the_carry_of_the_run(run):
   assert values["bits_per_byte"] == pytest.approx(values["bits_per_token"])
 
 
+@pytest.mark.slow
 def test_samples_follow_the_seed_and_beams_need_none(run):
   settings = {"max_new_tokens": 12, "temperature": 3.0, "min_p": 0.01}
   one, same, other = (
-    continuation(run, "the dog", seed=seed, **settings) for seed in (1, 1, 2)
+    continuation(run, "my dog", seed=seed, **settings) for seed in (1, 1, 2)
   )
   assert one == same != other
-  greedy = continuation(run, "the dog", temperature=0.0, max_new_tokens=12)
-  beams = continuation(run, "the dog", num_beams=3, max_new_tokens=12)
-  assert beams == greedy == " sat on the "
+  greedy = continuation(run, "my dog", temperature=0.0, max_new_tokens=12)
+  beams = continuation(run, "my dog", num_beams=3, max_new_tokens=12)
+  assert beams == greedy == " ran up. the"
 
 
+@pytest.mark.slow
 def test_text_ends_before_a_stop_string(run):
   settings = {"temperature": 0.0, "max_new_tokens": 60}
-  assert continuation(run, "the", stop=["mat"], **settings).endswith("the ")
+  assert continuation(run, "the", stop=["mat"], **settings).endswith(
+    "sat on a "
+  )
   pieces = list(
     experiment.generate_text(
       run, "the", GenerationSettings(stop=["mat"], **settings)
@@ -77,6 +83,7 @@ def test_text_ends_before_a_stop_string(run):
   assert "m" not in "".join(pieces)
 
 
+@pytest.mark.slow
 def test_the_script_prints_the_prompt_and_its_continuation(run, shell):
   answer = shell(
     "generate",
@@ -93,6 +100,7 @@ def test_the_script_prints_the_prompt_and_its_continuation(run, shell):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("settings", "message"),
   [
@@ -111,9 +119,45 @@ def test_settings_out_of_range_are_refused(run, settings, message):
   assert len(error.value.lines) <= 3
 
 
-def test_an_empty_prompt_is_refused(run, shell):
-  answer = shell("generate", f"--workdir={run}", "--prompt=")
+def test_an_empty_prompt_and_another_folder_are_refused(tmp_path, shell):
+  answer = shell("generate", f"--workdir={tmp_path}", "--prompt=")
   assert (answer.code, answer.err) == (
     2,
     ["expected --prompt=VALUE", "got an empty --prompt"],
   )
+  answer = shell("generate", f"--workdir={tmp_path}", "--prompt=a")
+  assert answer.code == 2
+  assert len(answer.err) <= 3
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    ({"top_k": -1}, "top_k of at least 0"),
+    ({"max_new_tokens": -1}, "max_new_tokens of at least 0"),
+    ({"num_beams": 2, "min_p": 0.1}, "num_beams=1"),
+  ],
+)
+def test_settings_are_checked_before_the_run_is_read(settings, message):
+  with pytest.raises(UserError, match=message):
+    continuation("no such folder", "the", **settings)
+
+
+def test_a_run_of_another_kind_is_refused(digits):
+  workdir, _ = digits
+  with pytest.raises(UserError, match="of a language model") as error:
+    continuation(workdir, "the")
+  assert "without a tokenizer" in error.value.lines[1]
+
+
+@pytest.mark.slow
+def test_a_prompt_longer_than_the_model_is_refused(run):
+  restored = experiment.text_generation.restore_run(run, None)
+  model = models.GPT2(vocab_size=20, max_length=4)
+  check = experiment.text_generation._prompt_ids
+  tokenizer = restored.info.schema.tokenizer
+  short = restored._replace(model=model)
+  assert len(check(short, tokenizer, "the ")) == 4
+  with pytest.raises(UserError, match="at most 4 tokens") as error:
+    check(short, tokenizer, "the c")
+  assert error.value.lines[1:] == ("got 5", "shorten the prompt")

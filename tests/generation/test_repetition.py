@@ -1,5 +1,7 @@
 """Penalties of repetition: against their definitions, step by step."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -11,6 +13,21 @@ from dlcore.generation import (
   generate,
   penalize_repetition,
 )
+
+# Without optimization, compilation takes a third of the time.
+jit = functools.partial(
+  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+
+
+def logits_of(make_state):
+  """Returns the logits of the first step of a state."""
+
+  def step():
+    state = make_state()
+    return state.step(state.cache, state.ids)[1]
+
+  return np.asarray(jit(step)())
 
 
 def penalized(transitions, start, length, penalty):
@@ -26,25 +43,25 @@ def penalized(transitions, start, length, penalty):
 
 
 @pytest.mark.parametrize("penalty", [0.5, 1.0, 1.7, 5.0])
+@pytest.mark.fast_cases("1.7")
 def test_tokens_of_the_sequence_become_less_probable(
   chains, transitions, penalty
 ):
-  ids = generate(penalize_repetition(chains(5), penalty)).ids
+  ids = jit(lambda: generate(penalize_repetition(chains(5), penalty)).ids)()
   for chain in range(2):
     expected = penalized(transitions[chain], 0, 5, penalty)
     assert ids[chain].tolist() == expected
-  plain = generate(chains(5)).ids
+  plain = jit(lambda: generate(chains(5)).ids)()
   assert (penalty == 1.0) == bool((ids == plain).all())
 
 
 def test_tokens_of_the_prompt_count_and_padding_does_not(chains):
   state = chains(1)
-  _, logits = state.step(state.cache, state.ids)
+  logits = logits_of(lambda: state)
   best = np.asarray(logits.argmax(-1))
   other = (best + 1) % 4
   prompt = np.array([[-1, best[0], 0], [other[1], other[1], 0]], np.int32)
-  changed = penalize_repetition(state._replace(prompt=prompt), 1e9)
-  _, new = changed.step(changed.cache, changed.ids)
+  new = logits_of(lambda: penalize_repetition(state._replace(prompt=prompt), 9))
   seen = np.zeros((2, 4), bool)
   seen[[0, 0, 1, 1], [0, best[0], 0, other[1]]] = True
   np.testing.assert_array_equal(new[~seen], logits[~seen])
@@ -57,11 +74,12 @@ def repeats(ids, size):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.fast_cases("2")
 def test_no_ngram_of_prompt_and_output_occurs_twice(chains, size):
-  state = chains(5 if size > 1 else 2)
+  state = chains(5 if size > 1 else 1)
   prompt = np.array([[-1, 2, 0], [1, 2, 0]], np.int32)
-  state = forbid_repeated_ngrams(state._replace(prompt=prompt), size)
-  ids = np.asarray(jax.jit(lambda: generate(state).ids)())
+  state = state._replace(prompt=prompt)
+  ids = jit(lambda: generate(forbid_repeated_ngrams(state, size)).ids)()
   for row, before in zip(ids.tolist(), ([2, 0], [1, 2, 0]), strict=True):
     assert repeats([*before, *row], size) == 0
 
@@ -69,9 +87,8 @@ def test_no_ngram_of_prompt_and_output_occurs_twice(chains, size):
 def test_only_tokens_that_would_repeat_are_forbidden(chains):
   prompt = np.array([[2, 0, 1, 2, 0], [0, 3, 0, 1, 0]], np.int32)
   state = chains(1)._replace(prompt=prompt)
-  _, logits = state.step(state.cache, state.ids)
-  changed = forbid_repeated_ngrams(state, 2)
-  _, new = changed.step(changed.cache, changed.ids)
+  logits = logits_of(lambda: state)
+  new = logits_of(lambda: forbid_repeated_ngrams(state, 2))
   # After 0 came 1 in the first prompt, 3 and 1 in the second.
   assert np.argwhere(np.isneginf(new)).tolist() == [[0, 1], [1, 1], [1, 3]]
   kept = np.isfinite(new)
@@ -79,9 +96,12 @@ def test_only_tokens_that_would_repeat_are_forbidden(chains):
 
 
 def test_beams_take_their_history_with_them(chains):
-  state = forbid_repeated_ngrams(chains(5), 1)
-  ids = np.asarray(beam_search(state._replace(max_new_tokens=3)).ids)
-  for beam in ids.reshape(-1, 3).tolist():
+  @jit
+  def search():
+    state = forbid_repeated_ngrams(chains(5), 1)
+    return beam_search(state._replace(max_new_tokens=3)).ids
+
+  for beam in np.asarray(search()).reshape(-1, 3).tolist():
     assert repeats([0, *beam], 1) == 0
 
 

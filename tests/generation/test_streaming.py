@@ -20,6 +20,7 @@ MODEL = models.RecurrentNetwork(
 )
 
 
+@pytest.mark.slow
 def test_a_stream_yields_the_tokens_of_generate(random_variables):
   ids = np.random.default_rng(1).integers(0, 19, (2, 5))
   variables = random_variables(MODEL, ids)

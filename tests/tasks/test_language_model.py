@@ -1,5 +1,6 @@
 """Language models: the loss, bits per unit of text, and the carried state."""
 
+import functools
 import itertools
 import math
 
@@ -17,6 +18,12 @@ KEY = jax.random.key(0)
 VOCAB = 11
 SMALL = {"vocab_size": VOCAB, "width": 8, "head": "lm"}
 HEADS = {"vocab_size": VOCAB, "width": 8, "depth": 1, "num_heads": 2}
+
+
+# Without optimization, compilation takes a third of the time.
+jit = functools.partial(
+  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 
 
 def gpt2(**settings):
@@ -39,9 +46,9 @@ def log_softmax(logits):
   return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def evaluate(task, variables, *batches):
-  parts = [task.evaluate(*variables, batch, KEY)[1] for batch in batches]
-  return metrics.compute(metrics.total(parts), task.derived)
+def evaluate(task, variables, batch):
+  sums = jit(task.evaluate)(*variables, batch, KEY)[1]
+  return metrics.compute(metrics.total([sums]), task.derived)
 
 
 def test_the_loss_is_the_mean_over_scored_tokens_of_rows_that_count():
@@ -50,13 +57,15 @@ def test_the_loss_is_the_mean_over_scored_tokens_of_rows_that_count():
   batch |= {"mask": np.array([1, 1, 1, 0], np.float32)}
   batch |= {"weight": np.array([1, 2, 0.5, 9], np.float32)}
   batch |= {"num_characters": np.array([4, 8, 6, 99], np.float32)}
-  params, state = task.init(KEY, batch)
-  logits = gpt2().apply({"params": params}, batch["input_ids"], train=False)
+  params, state = jit(task.init)(KEY, batch)
+  logits = jit(functools.partial(gpt2().apply, train=False))(
+    {"params": params}, batch["input_ids"]
+  )
   labels = np.maximum(batch["labels"], 0)[..., None]
   nats = -np.take_along_axis(log_softmax(logits), labels, -1)[..., 0]
   weights = np.array([1, 2, 0.5, 0])[:, None] * (batch["labels"] >= 0)
   total = (nats * weights).sum()
-  (loss, weight), _ = task.loss(params, state, batch, KEY)
+  (loss, weight), _ = jit(task.loss)(params, state, batch, KEY)
   assert float(loss / weight) == pytest.approx(total / weights.sum(), rel=1e-5)
   values = evaluate(task, (params, state), batch)
   mean = total / weights.sum()
@@ -75,31 +84,34 @@ def test_without_labels_the_next_tokens_that_are_no_padding_are_scored():
   task = tasks.language_model(gpt2(), pad_id=0)
   ids = np.array([[5, 6, 7, 0], [8, 9, 0, 0]], np.int32)
   labels = np.array([[6, 7, -100, -100], [9, -100, -100, -100]], np.int32)
-  variables = task.init(KEY, {"input_ids": ids})
+  variables = jit(task.init)(KEY, {"input_ids": ids})
   given = evaluate(task, variables, {"input_ids": ids, "labels": labels})
   assert evaluate(task, variables, {"input_ids": ids}) == given
-  rows = task.predict(*variables, {"input_ids": ids}, KEY)
+  rows = jit(task.predict)(*variables, {"input_ids": ids}, KEY)
   assert rows["num_tokens"].tolist() == [2, 1]
   total = -float(rows["log_probability"].sum())
   assert total / 3 == pytest.approx(given["loss"], rel=1e-5)
 
 
-def test_packed_rows_have_the_loss_of_their_documents():
+@pytest.mark.parametrize(
+  "model", [gpt2(), models.RecurrentNetwork(**SMALL, cell="gru")], ids=type
+)
+@pytest.mark.slow
+def test_packed_rows_have_the_loss_of_their_documents(model):
   sizes = [5, 3, 9, 1, 4, 7]
   ids = np.random.default_rng(0).integers(4, VOCAB, sum(sizes))
   offsets = np.concatenate([[0], np.cumsum(sizes)])
-  for model in (gpt2(), models.RecurrentNetwork(**SMALL, cell="gru")):
-    task = tasks.language_model(model)
-    batch = packed(ids, offsets, 12).arrays
-    variables = task.init(KEY, batch)
-    together = evaluate(task, variables, batch)
-    apart = np.zeros((len(sizes), 12), np.int32)
-    labels = np.full((len(sizes), 12), IGNORED, np.int32)
-    for row, (start, stop) in enumerate(itertools.pairwise(offsets)):
-      apart[row, : stop - start] = ids[start:stop]
-      labels[row, : stop - start - 1] = ids[start + 1 : stop]
-    alone = evaluate(task, variables, {"input_ids": apart, "labels": labels})
-    assert together == pytest.approx(alone, rel=1e-5)
+  task = tasks.language_model(model)
+  batch = packed(ids, offsets, 12).arrays
+  variables = jit(task.init)(KEY, batch)
+  together = evaluate(task, variables, batch)
+  apart = np.zeros((len(sizes), 12), np.int32)
+  labels = np.full((len(sizes), 12), IGNORED, np.int32)
+  for row, (start, stop) in enumerate(itertools.pairwise(offsets)):
+    apart[row, : stop - start] = ids[start:stop]
+    labels[row, : stop - start - 1] = ids[start + 1 : stop]
+  alone = evaluate(task, variables, {"input_ids": apart, "labels": labels})
+  assert together == pytest.approx(alone, rel=1e-5)
 
 
 CELLS = {
@@ -109,59 +121,68 @@ CELLS = {
 }
 
 
+def pieces_of(whole, length):
+  """Returns rows `[B, T]` in pieces, none of which begins a row."""
+  begins = np.zeros(len(whole["labels"]), bool)
+  starts = range(0, whole["labels"].shape[1], length)
+  return [
+    {k: array[:, at : at + length] for k, array in whole.items()}
+    | {"begins": begins}
+    for at in starts
+  ]
+
+
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.fast_cases("lstm")
 def test_carry_over_pieces_equals_the_whole_sequence(name):
   model = models.RecurrentNetwork(**SMALL, **CELLS[name])
   task = tasks.language_model(model, carry=True)
   whole = text(rows=3, length=12)
-  pieces = [
-    {key: array[:, start : start + 4] for key, array in whole.items()}
-    for start in (0, 4, 8)
-  ]
-  for piece in pieces:
-    piece["begins"] = np.zeros(3, bool)
-  params, state = task.init(KEY, pieces[0])
-  sums = []
-  for piece in pieces:
-    before = state
-    (total, _), (state, _) = task.loss(params, state, piece, KEY)
-    sums.append(float(total))
-  one = tasks.language_model(model)
-  (total, _), _ = one.loss(params, {}, whole, KEY)
-  assert sum(sums) == pytest.approx(float(total), rel=1e-5)
-  evaluated = task.init(KEY, pieces[0])[1]
-  for piece, expected in zip(pieces, sums, strict=True):
-    evaluated, measured = task.evaluate(params, evaluated, piece, KEY)
-    assert float(measured["loss"][0]) == pytest.approx(expected, rel=1e-5)
+  pieces = pieces_of(whole, 4)
 
-  # The gradient of the last piece, with the state before it as a constant.
-  head = {k: array[:, :8] for k, array in whole.items()}
-  _, rest = model.apply(
-    {"params": params}, head["input_ids"], train=False, intermediates=True
-  )
-  cache = {f"carry_{i}": array for i, array in enumerate(rest["carry"])}
-
-  def of_last(params):
+  def last_loss(params, cache, piece):
     logits, _ = model.apply(
       {"params": params, "cache": {"recurrent": cache}},
-      pieces[2]["input_ids"],
+      piece["input_ids"],
       train=False,
       decode=True,
       mutable=["cache"],
     )
-    labels = jax.nn.one_hot(pieces[2]["labels"], VOCAB)
+    labels = jax.nn.one_hot(piece["labels"], VOCAB)
     return -(jax.nn.log_softmax(logits) * labels).sum()
 
-  expected = jax.grad(of_last)(params)
-  actual = jax.grad(lambda p: task.loss(p, before, pieces[2], KEY)[0][0])(
-    params
-  )
+  @jit
+  def run(whole, pieces):
+    params, state = task.init(KEY, pieces[0])
+    losses, evaluated, at_first = [], [], state
+    for piece in pieces:
+      before = state
+      (total, _), (state, _) = task.loss(params, state, piece, KEY)
+      losses.append(total)
+      at_first, sums = task.evaluate(params, at_first, piece, KEY)
+      evaluated.append(sums["loss"][0])
+    one = tasks.language_model(model)
+    (total, _), _ = one.loss(params, {}, whole, KEY)
+    gradient = jax.grad(lambda p: task.loss(p, before, pieces[-1], KEY)[0][0])(
+      params
+    )
+    # The state before the last piece is a constant, from a single pass.
+    head = whole["input_ids"][:, :8]
+    _, rest = model.apply(
+      {"params": params}, head, train=False, intermediates=True
+    )
+    cache = {f"carry_{i}": array for i, array in enumerate(rest["carry"])}
+    expected = jax.grad(last_loss)(params, cache, pieces[-1])
+    return losses, evaluated, total, gradient, expected
+
+  losses, evaluated, total, gradient, expected = run(whole, pieces)
+  assert np.sum(losses) == pytest.approx(float(total), rel=1e-5)
+  np.testing.assert_allclose(evaluated, losses, rtol=1e-5)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(
       a, b, atol=1e-5 * float(jnp.abs(b).max()) + 1e-12
     ),
-    actual,
+    gradient,
     expected,
   )
 
@@ -170,6 +191,7 @@ def source(rows=32):
   return data.from_arrays(text(rows), target="labels", name="text")
 
 
+@pytest.mark.slow
 def test_training_carries_the_state_from_batch_to_batch():
   """By the trainer on 8 devices and one, and by hand."""
   model = models.RecurrentNetwork(**SMALL, cell="gru")
@@ -198,13 +220,14 @@ def test_training_carries_the_state_from_batch_to_batch():
   assert np.abs(carry).max() > 0.01
 
 
-def test_an_evaluation_carries_the_state_of_a_restored_run_too():
+def test_an_evaluation_carries_the_state_from_a_fresh_one():
   model = models.RecurrentNetwork(**SMALL, cell="gru")
   task = tasks.language_model(model, carry=True)
-  params, state = task.init(KEY, text())
+  params, state = jit(task.init)(KEY, text())
   evaluator = training.Evaluator(task, source(), batch_size=8)
   with_carry = evaluator.evaluate(params, state)
-  assert evaluator.evaluate(params, {}) == with_carry
+  # As a run that is read from its folder.
+  assert evaluator.evaluate(params, {"carry": {}}) == with_carry
   without = training.Evaluator(tasks.language_model(model), source())
   assert without.evaluate(params, {})["loss"] != with_carry["loss"]
 
@@ -226,15 +249,15 @@ def test_models_without_next_tokens_or_a_state_are_refused(
 ):
   task = tasks.language_model(model, carry=carry)
   with pytest.raises(UserError, match=message) as error:
-    task.init(KEY, text())
+    jax.eval_shape(task.init, KEY, text())
   assert len(error.value.lines) == 3
 
 
 def test_a_carry_needs_an_order_that_continues_rows():
   task = tasks.language_model(models.RecurrentNetwork(**SMALL), carry=True)
-  variables = task.init(KEY, text())
+  variables = jax.eval_shape(task.init, KEY, text())
   with pytest.raises(UserError, match="expected an order"):
-    task.loss(*variables, text(), KEY)
+    jax.eval_shape(task.loss, *variables, text(), KEY)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0])

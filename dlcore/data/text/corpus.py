@@ -23,7 +23,7 @@ from dlcore.errors import UserError, check_choice
 DOCUMENTS = ("file", "paragraph")
 DUPLICATES = ("keep", "remove")
 
-LARGEST_UNIT = 0.005
+LARGEST_UNIT = 0.02
 """Share of a text above which a paragraph, or a line, is divided."""
 
 
