@@ -95,6 +95,9 @@ def _own_config(run: RestoredRun) -> dict[str, Any]:
   """
   section = dict(run.config.get("model") or _model_section(run.model))
   section["num_classes"] = getattr(run.model, "num_classes", None)
+  for size in ("vocab_size", "target_vocab_size"):  # Those of the data.
+    if hasattr(run.model, size):
+      section[size] = getattr(run.model, size)
   shape, _ = run.info.inputs[run.info.schema.input]
   schema = run.info.schema.to_json()
   return {"model": section, "input": list(shape), "schema": schema}

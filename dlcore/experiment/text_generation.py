@@ -29,7 +29,8 @@ class GenerationSettings(NamedTuple):
   """0 for 256, or as many as the model has positions for."""
 
   temperature: float | None = None
-  """0 for the most probable token; None for 1, and in translations for 0."""
+  """0 for the most probable token; None for 1, in translations for 0 unless one
+  of the next three is set."""
 
   top_k: int = 0
   """0 for all tokens."""
@@ -115,7 +116,8 @@ def generate_text(
   run = restore_run(workdir, step)
   translates = run.info.schema.translates
   start = _source(run, prompt) if translates else _continuation(run, prompt)
-  if translates and settings.temperature is None:
+  is_plain = (settings.top_k, settings.top_p, settings.min_p) == (0, 1.0, 0.0)
+  if translates and is_plain and settings.temperature is None:
     settings = settings._replace(temperature=0.0)
   prompt_text = start.tokenizer.decode(start.context)
 

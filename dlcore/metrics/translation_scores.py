@@ -70,7 +70,7 @@ def _sacrebleu() -> Any:
     UserError: it is not installed.
   """
   try:
-    import sacrebleu
+    import sacrebleu  # pyright: ignore[reportMissingImports]
   except ImportError:
     raise UserError(
       "expected the package sacrebleu, which computes BLEU, chrF and TER",

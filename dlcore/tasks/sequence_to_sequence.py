@@ -92,7 +92,11 @@ def sequence_to_sequence(
     return {**tokens, DECODER_TOKENS: ids}
 
   def init(key: Array, batch: Batch):
-    return model_calls.init(model, key, inputs(batch), **arguments(batch))
+    tokens = model_calls.token_arguments(input, batch, model)
+    ids = inputs(batch)
+    # Of any target: batches of new sources have none.
+    tokens[DECODER_TOKENS] = jnp.full_like(ids, start_id(tokenizer))
+    return model_calls.init(model, key, ids, **tokens)
 
   def apply(params: Params, model_state: ModelState, batch: Batch, **rest):
     logits, model_state = model_calls.apply(

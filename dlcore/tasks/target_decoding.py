@@ -99,27 +99,29 @@ def score_function(
   metrics.check_translation(names)
   # Those of words are tokens already.
   has_parts = tokenizer.kind not in ("spaces", "words")
+  end = tokenizer.eos_id
+  assert end is not None
 
   def score(rows: Arrays, targets: Arrays) -> dict[str, float]:
     labels = targets[LABELS]
-    labels = np.where(labels == IGNORED, tokenizer.eos_id, labels)
-    sides = [
-      Sequences.before(ids, tokenizer.eos_id)
-      for ids in (rows["predicted"], labels)
-    ]
+    labels = np.where(labels == IGNORED, end, labels)
+    predicted = Sequences.before(rows["predicted"], end)
+    references = Sequences.before(labels, end)
     groups = np.asarray(targets.get(SOURCE_ID, np.arange(len(labels))))
-    rates = metrics.error_rates(*sides, groups)
+    rates = metrics.error_rates(predicted, references, groups)
     values = {
       "exact_match": rates["exact_match"],
       "token_error_rate": rates["error_rate"],
     }
     if not has_parts and not names:
       return values
-    texts = [[*map(tokenizer.decode, side.rows())] for side in sides]
+    texts = [*map(tokenizer.decode, predicted.rows())]
+    others = [*map(tokenizer.decode, references.rows())]
     if has_parts:
-      rates = metrics.error_rates(*metrics.words_as_ids(texts), groups)
+      words, expected = metrics.words_as_ids([texts, others])
+      rates = metrics.error_rates(words, expected, groups)
       values["word_error_rate"] = rates["error_rate"]
-    grouped = metrics.grouped_texts(*texts, groups)
+    grouped = metrics.grouped_texts(texts, others, groups)
     return values | metrics.translation_scores(names, *grouped)
 
   return score

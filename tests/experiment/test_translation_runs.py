@@ -8,6 +8,8 @@ import pytest
 from dlcore import experiment
 from dlcore.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 LETTERS = [*"abcdefgh"]
 
 

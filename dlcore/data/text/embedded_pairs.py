@@ -58,8 +58,10 @@ def number_words(
 
   def part(split: str) -> TextPart:
     rows = np.flatnonzero(part_of == split)
-    sides = ([table[side][i] for i in rows] for side in (source, target))
-    return TextPart(*sides, {}, [table["number"][i] for i in rows])
+    sources, targets, numbers = (
+      [table[column][i] for i in rows] for column in (source, target, "number")
+    )
+    return TextPart(sources, targets, {}, numbers)
 
   return build_pairs(
     {"train": part("train"), "valid": part("valid"), "test": part(test)},

@@ -112,7 +112,7 @@ def build_pairs(
   if references:
     for part, content in parts.items():
       _, ids = np.unique(content.texts, return_inverse=True)
-      arrays[part][SOURCE_ID] = ids.astype(np.int32)
+      arrays[part] = {**arrays[part], SOURCE_ID: ids.astype(np.int32)}
   splits = {split: gather(arrays, rows) for split, rows in plan.rows.items()}
   notes = [*notes, *of_empty, *plan.notes, *of_long]
   notes.append(_describe_tokens(tokenizers, splits))
@@ -221,7 +221,7 @@ def _report_long(
     size += len(lengths)
     long += [
       (parts[part].names[i], describe_long(lengths[i], most))
-      for i in np.flatnonzero(lengths > most)
+      for i in np.flatnonzero(lengths > most).tolist()
     ]
   if settings.on_long == "error":
     return bad_examples.report(
