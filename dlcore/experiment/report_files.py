@@ -15,6 +15,10 @@ from dlcore.typing import ModelState, Params
 
 NAMES = PREDICTIONS, FEATURES = "assets/predictions.npz", "assets/features.npz"
 
+MIN_STEPS = 20
+"""Steps of a run from which tokens and samples of its model are shown. They
+take seconds, and fewer steps are a check."""
+
 logger = logging.getLogger("dlcore")
 
 
@@ -45,8 +49,9 @@ def write_predictions(
   targets = data.read_all(source, exclude=info.inputs)
   arrays = kind.report_arrays(split, rows, targets, info, read)
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
-  arrays |= worst_tokens(experiment, source, variables, arrays)
-  arrays |= sample_texts(experiment, source, variables)
+  if experiment.steps >= MIN_STEPS:
+    arrays |= worst_tokens(experiment, source, variables, arrays)
+    arrays |= sample_texts(experiment, source, variables)
   written = {k: array for k, array in arrays.items() if array.dtype != object}
   for name in filter(lambda name: name not in written, arrays):
     logger.warning("the report omits %r, which is not an array", name)

@@ -26,7 +26,8 @@ MAX_CLASSES = 16
 
 MAX_COLUMNS = 8
 MAX_ROWS = 12
-MAX_TEXTS = 24
+MAX_TEXTS, TEXTS_PER_ANSWER = 24, 3
+"""Number of texts, and of those with the same label or target."""
 
 
 def data(run: Run) -> Markup | None:
@@ -228,7 +229,7 @@ def _text_rows(run: Run, inputs: list[str]) -> Markup:
   answers = _answers(run, len(inputs))
   rows = [
     (markup.join(answers[i]), texts.text_excerpt(inputs[i]))
-    for i in _pick_rows(answers, MAX_TEXTS)
+    for i in _pick_rows(answers, MAX_TEXTS, TEXTS_PER_ANSWER)
   ]
   return texts.text_list(rows)
 
@@ -248,9 +249,11 @@ def _rows(run: Run, inputs: np.ndarray) -> Markup:
   return markup.join(tag("p", note, class_="note"), table)
 
 
-def _pick_rows(answers: list[str], most: int) -> list[int]:
+def _pick_rows(
+  answers: list[str], most: int, of_each: int = MAX_ROWS
+) -> list[int]:
   """Returns the positions of rows to show: as many of each answer as fit."""
-  limit = max(1, most // len(set(answers)))
+  limit = max(1, min(of_each, most // len(set(answers))))
   seen: dict[str, int] = {}
   picks = []
   for i, answer in enumerate(answers):

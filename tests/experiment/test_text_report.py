@@ -21,7 +21,7 @@ def _cache(tmp_path_factory):
 def train(folder, content, **sections):
   config = {
     "data": {"batch_size": 8, **content},
-    "training": {"steps": 4},
+    "training": {"steps": 20, "eval_every": 20},
     "sharding": {"devices": 1},
     **sections,
   }
