@@ -95,6 +95,8 @@ def _own_config(run: RestoredRun) -> dict[str, Any]:
   """
   section = dict(run.config.get("model") or _model_section(run.model))
   section["num_classes"] = getattr(run.model, "num_classes", None)
+  if hasattr(run.model, "vocab_size"):
+    section["vocab_size"] = run.model.vocab_size
   shape, _ = run.info.inputs[run.info.schema.input]
   schema = run.info.schema.to_json()
   return {"model": section, "input": list(shape), "schema": schema}
