@@ -446,7 +446,7 @@ def test_mistakes_show_texts(tmp_path):
   )
   text = written(path)
   assert "Remarks" not in titles(text)
-  assert "&lt;/script&gt;&quot;&amp; 1</td>" in text
+  assert "&lt;/script&gt;&quot;&amp; 1</dd>" in text
 
 
 @pytest.mark.parametrize(
