@@ -14,6 +14,7 @@ import pytest
 
 from dlcore import data
 from dlcore.data import json_fields
+from dlcore.data.text.symbol_tokenizers import ByteTokenizer
 from dlcore.errors import UserError
 
 RUNS = pathlib.Path(__file__).parents[1] / "runs_v0_1"
@@ -46,7 +47,30 @@ def _infos():
       inputs={"features": ((3,), "float32")},
     ),
     "arrays": tokens.info,
+    **{kind: _text_info(kind) for kind in TEXTS},
   }
+
+
+TEXTS = {
+  "text": {"target": "label", "classes": ("a", "b", "c")},
+  "corpus": {},
+  "tagged_text": {"classes": ("a", "b", "c")},
+  "text_pairs": {"target_tokenizer": ByteTokenizer(lowercase=True)},
+}
+"""Fields of the schema of each kind of text."""
+
+
+def _text_info(kind):
+  ids = np.ones((3, 4), np.int32)
+  schema = data.SCHEMAS[kind](
+    tokenizer=ByteTokenizer(), vocab_size=260, max_length=4, **TEXTS[kind]
+  )
+  arrays = {"input_ids": ids, schema.target: ids}
+  if kind != "corpus":
+    arrays["attention_mask"] = ids
+  if kind == "text":
+    arrays["label"] = ids[:, 0]
+  return data.from_arrays(arrays, name="ids", schema=schema).info
 
 
 @pytest.mark.parametrize("schema", data.SCHEMAS.values())
