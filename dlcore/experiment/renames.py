@@ -21,7 +21,13 @@ COMMON = {
 }
 """New paths by old paths, for keys that every config has."""
 
-REMOVED = {"model.vocab_size": "remove it, since the data determines it"}
+FROM_DATA = ("vocab_size", "target_vocab_size")
+"""Settings of models in the configs of earlier versions."""
+
+REMOVED = {
+  f"model.{name}": "remove it, since the data determines it"
+  for name in FROM_DATA
+}
 """Remedies for keys without a successor."""
 
 OPTIMIZER_SETTINGS = {
@@ -106,13 +112,14 @@ def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
   """
   tree = copy.deepcopy(dict(content))
   _join_betas(_section(tree, "optim"))
-  _section(tree, "model").pop("vocab_size", None)  # See `RunFolder.info`.
   for section in BY_ENTRY:
     settings = _settings(section, _section(tree, section).get("name"))
     for old, new in settings.items():
       _move(tree, f"{section}.{old}", f"{section}.{new}")
   for old, new in COMMON.items():
     _move(tree, old, new)
+  for size in FROM_DATA:
+    _section(tree, "model").pop(size, None)  # See `RunFolder.info`.
   for section, entries in ADDED.items():
     values = _section(tree, section)
     for key, value in entries.get(str(values.get("name")), {}).items():

@@ -123,7 +123,7 @@ def test_an_empty_prompt_and_another_folder_are_refused(tmp_path, shell):
   answer = shell("generate", f"--workdir={tmp_path}", "--prompt=")
   assert (answer.code, answer.err) == (
     2,
-    ["expected --prompt=VALUE", "got an empty --prompt"],
+    ["error: expected --prompt=VALUE", "  got an empty --prompt"],
   )
   answer = shell("generate", f"--workdir={tmp_path}", "--prompt=a")
   assert answer.code == 2
