@@ -267,6 +267,7 @@ def test_texts_pairs_labels_and_numbers_train_and_predict(
   assert fields <= row.keys(), row
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_trained_once_and_kept_in_the_run(
   table, tmp_path, shell
 ):

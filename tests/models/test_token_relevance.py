@@ -34,7 +34,7 @@ def score(model, variables, mask=MASK):
   return (outputs * WEIGHTS).sum(1)
 
 
-@pytest.mark.fast_cases("text_cnn", "bert_base")
+@pytest.mark.fast_cases("text_cnn")
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_the_derivative_along_the_embedding_of_the_token(name):
   """All ids differ, so that a row of the table is one token."""

@@ -77,7 +77,17 @@ MODELS = {
 """Models of the kinds of tasks on token ids; an MLP for others."""
 
 
-@pytest.fixture(scope="module", params=tasks.TASKS)
+SLOW = {"masked_language_model", "sequence_to_sequence"}
+"""Kinds of tasks whose models take seconds to compile."""
+
+
+@pytest.fixture(
+  scope="module",
+  params=[
+    pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+    for name in tasks.TASKS
+  ],
+)
 def case(request):
   """A kind of task, the data of its source, and the task with its variables."""
   kind = tasks.TASKS[request.param]

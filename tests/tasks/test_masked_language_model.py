@@ -65,6 +65,7 @@ def test_the_shares_are_those_of_the_paper():
   assert set(others) == set(range(4, VOCAB))
 
 
+@pytest.mark.slow
 def test_a_new_epoch_hides_others_and_an_evaluation_the_same():
   task, batch = make(), texts()
   first, second = (
@@ -155,6 +156,7 @@ def test_packed_rows_hide_tokens_of_segments_only():
   assert float(measured["loss"][1]) == len(ids)
 
 
+@pytest.mark.slow
 def test_a_prediction_fills_mask_tokens_or_hides_some_by_the_text_alone():
   task, batch = make(), texts(rows=4)
   del batch["index"]

@@ -127,6 +127,7 @@ def test_generated_tokens_are_the_most_probable_given_those_before(started):
   np.testing.assert_array_equal(logits.argmax(-1)[scored], labels[scored])
 
 
+@pytest.mark.slow
 def test_padding_and_cutting_change_neither_loss_nor_prediction(started):
   """As in a batch of shorter pairs, which the order `bucketed` makes."""
   _, _, task, variables = started
