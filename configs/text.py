@@ -96,7 +96,9 @@ def decide(schema, size, config):
     leaves["model.ngrams"] = NGRAMS
   batch_size = config["data"]["batch_size"]
   if batch_size == PLANNED["data.batch_size"]:
-    batch_size = leaves["data.batch_size"] = max(1, min(batch_size, size // 8))
+    # A power of two, which several devices can share.
+    few = 2 ** max(0, (size // 8).bit_length() - 1)
+    batch_size = leaves["data.batch_size"] = min(batch_size, few)
   epochs = config["training"]["epochs"]
   if epochs == PLANNED["training.epochs"]:
     epochs = min(max(EXAMPLES / size, LEAST_EPOCHS), MOST_EPOCHS)

@@ -51,8 +51,8 @@ def table(path):
 def test_the_tokens_of_the_worst_texts_have_their_share(
   tmp_path, model, method, target
 ):
-  content = table(tmp_path / "own.csv") | {"target": target}
   name = "classification" if target == "label" else "regression"
+  content = table(tmp_path / "own.csv") | {"target": target, "task": name}
   subject, page = train(
     tmp_path / "run", content, model=model, task={"name": name}
   )

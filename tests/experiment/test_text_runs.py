@@ -4,6 +4,7 @@ import json
 import logging
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from dlcore import data, experiment
 from dlcore.errors import UserError
 from dlcore.experiment import prediction
 
+ROOT = Path(__file__).parents[2]
 WORDS = {"good": ("great", "nice", "fine"), "bad": ("awful", "poor", "dull")}
 MODEL = {"name": "lstm", "width": 8}
 
@@ -331,7 +333,7 @@ def test_own_texts_are_one_command(tmp_path, shell):
   table = write_table(tmp_path / "own.csv", 200)
   answer = shell(
     "train",
-    "--config=configs/text.py",
+    f"--config={ROOT / 'configs' / 'text.py'}",
     f"--workdir={tmp_path / 'run'}",
     f"--config.data.path={table}",
     "--config.data.text=text",
@@ -341,4 +343,4 @@ def test_own_texts_are_one_command(tmp_path, shell):
   assert answer.code == 0, answer.err
   config = json.loads((tmp_path / "run" / "config.json").read_text())
   assert config["task"]["name"] == "regression"
-  assert experiment.evaluate(tmp_path / "run")["mse"] > 0
+  assert experiment.evaluate(tmp_path / "run")["rmse"] > 0

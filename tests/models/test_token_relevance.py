@@ -11,9 +11,10 @@ KEY = jax.random.key(0)
 TEXT = {"vocab_size": 30, "num_classes": 3, "width": 8}
 CASES = {
   "bert_base": {**TEXT, "depth": 2, "num_heads": 2, "max_length": 12},
-  "gru": {**TEXT, "bidirectional": True},
   "text_cnn": {**TEXT, "features": 4, "kernel_sizes": (1, 2)},
 }
+"""Models with forward-mode derivatives, which recurrent ones do not have."""
+
 IDS = np.array([[4, 9, 7, 12, 3, 0], [5, 8, 6, 1, 2, 10]], np.int32)
 MASK = np.array([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]], np.int32)
 WEIGHTS = np.array([[1, -1, 0], [0, 1, -1]], np.float32)

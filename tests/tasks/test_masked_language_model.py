@@ -237,5 +237,5 @@ def test_it_learns_which_token_is_missing_on_any_number_of_devices():
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), one, eight
   )
   evaluator = training.Evaluator(task, source)
-  values = evaluator(fit(1, 400))
+  values = evaluator(fit(1, 800))
   assert values["masked_accuracy"] > 0.95
