@@ -1,4 +1,4 @@
-"""Orders of training by name: all alike, by class, by length, in sequence."""
+"""Orders of training by name: uniform, balanced, bucketed and sequential."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ from dlcore.errors import UserError
 def balanced(source: Source, batch_size: int) -> Weighted:
   """Returns an order that samples every class with the same frequency.
 
-  Examples are drawn with replacement, with equal probability within a class.
+  Examples are sampled with replacement, uniformly within a class.
   If the labels of a stream are not in memory, the whole stream is read once.
 
   Args:

@@ -23,6 +23,9 @@ class Table(NamedTuple):
   """Returns the function of a row that takes the settings."""
 
 
+FROM_DATA = ("vocab_size", "target_vocab_size")
+"""Sizes of the model's vocabularies."""
+
 TABLES = {
   "data": Table(data.DATASETS, "data set"),
   "model": Table(
@@ -30,7 +33,7 @@ TABLES = {
     "model",
     lambda _: (
       *("axis_name", "dtype", "name", "num_classes", "parent"),
-      *("target_vocab_size", "vocab_size"),
+      *FROM_DATA,
     ),
   ),
   "task": Table(

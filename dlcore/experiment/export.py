@@ -11,6 +11,7 @@ import jax
 from dlcore import data, models, transfer
 from dlcore.errors import UserError, lookup
 from dlcore.experiment import defaults
+from dlcore.experiment.entry_settings import FROM_DATA
 from dlcore.experiment.restoring import RestoredRun, restore_run
 from dlcore.filesystem import printable
 from dlcore.transfer import published_json
@@ -95,7 +96,7 @@ def _own_config(run: RestoredRun) -> dict[str, Any]:
   """
   section = dict(run.config.get("model") or _model_section(run.model))
   section["num_classes"] = getattr(run.model, "num_classes", None)
-  for size in ("vocab_size", "target_vocab_size"):  # Those of the data.
+  for size in FROM_DATA:
     if hasattr(run.model, size):
       section[size] = getattr(run.model, size)
   shape, _ = run.info.inputs[run.info.schema.input]

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from dlcore import models
+from dlcore.experiment.entry_settings import FROM_DATA
 from dlcore.transfer.families.own import RENAMED
 
 COMMON = {
@@ -20,9 +21,6 @@ COMMON = {
   "training.recoveries": "training.max_rollbacks",
 }
 """New paths by old paths, for keys that every config has."""
-
-FROM_DATA = ("vocab_size", "target_vocab_size")
-"""Settings of models in the configs of earlier versions."""
 
 REMOVED = {
   f"model.{name}": "remove it, since the data determines it"

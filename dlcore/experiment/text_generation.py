@@ -258,7 +258,7 @@ def _prompt_ids(run: RestoredRun, tokenizer: Any, prompt: str) -> list[int]:
   """Returns the tokens of the prompt.
 
   Raises:
-    UserError: there are none, or more than the model has positions.
+    UserError: the prompt is empty or longer than the positions of the model.
   """
   ids = tokenizer.encode(prompt)
   if not ids:

@@ -1,7 +1,7 @@
 """Decoding states whose logits depend on the tokens before.
 
 Each function takes a `DecodingState` and returns one, for `generate`,
-`beam_search` and `stream` alike.
+`beam_search` and `stream`.
 """
 
 from typing import Any

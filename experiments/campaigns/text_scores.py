@@ -1,4 +1,4 @@
-"""Trains the variants of the configs of texts, beside scikit-learn.
+"""Compares the variants of the text configs with models of scikit-learn.
 
   text_peers.py
   text_scores.py [--only=language_id:gru,reviews:lstm] [--seeds=5]

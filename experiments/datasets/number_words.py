@@ -57,10 +57,10 @@ def longer_than(train: list[Pair]) -> list[Pair]:
   """Returns pairs with more words than any of `train` in both languages."""
   english = max(count(pair.english) for pair in train)
   french = max(count(pair.french) for pair in train)
-  drawn = (share(f"longer {i}") for i in itertools.count())
+  shares = (share(f"longer {i}") for i in itertools.count())
   longer = (
     pair
-    for pair in map(words, (int(1000 * MILLION * at) for at in drawn))
+    for pair in map(words, (int(1000 * MILLION * at) for at in shares))
     if count(pair.english) > english and count(pair.french) > french
   )
   return list(itertools.islice(longer, NUM_LONGER))

@@ -73,7 +73,7 @@ def test_the_folder_of_a_text_is_its_class(tmp_path, load):
 
 
 def test_the_archive_of_imdb_is_read_as_it_is(tmp_path, load):
-  """Its layout: files beside the classes, and texts without a class."""
+  """Its layout: files next to the classes, and texts without a class."""
   root = tmp_path / "aclImdb"
   write(root / "train", classes(10) | {"unsup/0_0.txt": "no class"})
   write(root / "test", classes(6, "test"))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dlcore import models
-from dlcore.experiment import defaults, renames
+from dlcore.experiment import defaults, entry_settings, renames
 
 RUNS = Path(__file__).parents[1] / "runs_v0_1"
 STORED = sorted(
@@ -78,7 +78,7 @@ def test_the_fields_of_a_stored_vit_have_their_new_names():
 def test_new_settings_exist_and_former_ones_do_not(section, name, settings):
   known = defaults.settings(section, name)
   assert settings.keys().isdisjoint(known)
-  assert set(settings.values()) <= {*known, *renames.FROM_DATA}
+  assert set(settings.values()) <= {*known, *entry_settings.FROM_DATA}
 
 
 def test_every_model_of_a_class_with_renamed_fields_is_in_the_table():

@@ -164,7 +164,7 @@ class LibraryTokenizer:
 
 
 def read_tokenizer(path: Path) -> LibraryTokenizer:
-  """Reads a tokenizer.json with the settings of a folder beside it.
+  """Reads a tokenizer.json and the tokenizer_config.json in its folder.
 
   Args:
     path: the file, or a folder that contains it.

@@ -21,7 +21,7 @@ from dlcore.errors import UserError, nearest
 class Tokenizer(Protocol):
   """Interface of a tokenizer, whose ids are those of one vocabulary.
 
-  Ids that are None are not in the vocabulary. Padding is never the end.
+  An id is None if the vocabulary lacks the token. `pad_id` and `eos_id` differ.
   """
 
   @property
