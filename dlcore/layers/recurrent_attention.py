@@ -8,6 +8,7 @@ from flax import linen as nn
 from jax import lax
 
 from dlcore.errors import lookup
+from dlcore.layers.dropout import Dropout
 from dlcore.layers.recurrent_cell import CELLS, Carry, product, step
 from dlcore.layers.recurrent_layers import CarryCache, cell_params
 from dlcore.typing import Array
@@ -61,6 +62,7 @@ class AttentiveRecurrent(nn.Module):
   Attributes:
     cell: a key of `CELLS`.
     width: D, width of the state and of the hidden layer of the scores.
+    recurrent_dropout: see `Recurrent`.
     dtype: dtype of the products; carries, gates and parameters are float32.
 
   Bahdanau, Cho & Bengio 2015, arXiv:1409.0473, section A.2.2.
@@ -68,6 +70,7 @@ class AttentiveRecurrent(nn.Module):
 
   cell: str
   width: int
+  recurrent_dropout: float | Array = 0.0
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -78,6 +81,7 @@ class AttentiveRecurrent(nn.Module):
     *,
     mask: Array | None,
     carry: Carry,
+    train: bool,
     decode: bool = False,
   ) -> tuple[Array, Array, Array]:
     """Maps `[B, T, F]` to outputs, contexts and attention weights.
@@ -87,6 +91,7 @@ class AttentiveRecurrent(nn.Module):
       values: `[B, S, E]`.
       mask: bool `[B, S]`, False for values to ignore; None means no mask.
       carry: float32 `[B, D]` each.
+      train: whether to apply dropout.
       decode: see `Recurrent`.
 
     Returns:
@@ -96,6 +101,8 @@ class AttentiveRecurrent(nn.Module):
     features = x.shape[-1]
     size = features + values.shape[-1]
     params = cell_params(self, cell, size, norm=False)
+    drop = Dropout(self.recurrent_dropout, name="recurrent_dropout")
+    params["hidden_kernel"] = drop(params["hidden_kernel"], train=train)
     kernel = nn.initializers.lecun_normal()
     query = self.param("query_kernel", kernel, (self.width, self.width))
     score = self.param("score_kernel", kernel, (self.width, 1))

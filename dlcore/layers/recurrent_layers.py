@@ -28,6 +28,9 @@ class Recurrent(nn.Module):
     layer_norm: whether to normalize the products with both kernels, and the
       state of an LSTM before its output (Ba et al. 2016, arXiv:1607.06450).
     dropout: dropout rate between layers, a number or a traced scalar.
+    recurrent_dropout: rate at which weights between successive states are
+      dropped, the same ones at all steps (DropConnect, Merity, Keskar & Socher
+      2017, arXiv:1708.02182); a number or a traced scalar.
     unroll: number of steps in one iteration of the loop, as in `lax.scan`.
     remat: whether to rematerialize layers in the backward pass.
     dtype: dtype of the products with kernels and of the outputs; carries, gates
@@ -40,6 +43,7 @@ class Recurrent(nn.Module):
   bidirectional: bool = False
   layer_norm: bool = False
   dropout: float | Array = 0.0
+  recurrent_dropout: float | Array = 0.0
   unroll: int = 1
   remat: bool = False
   dtype: Any = jnp.float32
@@ -101,6 +105,7 @@ class Recurrent(nn.Module):
           mask=mask,
           resets=resets[direction],
           reverse=(direction == "backward") != reverse,
+          train=train,
         )
         layer = self._layer(cell, name=f"layer_{i}_{direction}")
         output, final = remat(run, self.remat)(layer, x)
@@ -126,7 +131,13 @@ class Recurrent(nn.Module):
 
   def _layer(self, cell: Cell, name: str) -> "RecurrentLayer":
     return RecurrentLayer(
-      cell, self.width, self.layer_norm, self.unroll, self.dtype, name=name
+      cell,
+      self.width,
+      self.layer_norm,
+      self.recurrent_dropout,
+      self.unroll,
+      self.dtype,
+      name=name,
     )
 
 
@@ -158,6 +169,7 @@ class RecurrentLayer(nn.Module):
   cell: Cell
   width: int
   layer_norm: bool
+  recurrent_dropout: float | Array
   unroll: int
   dtype: Any
 
@@ -170,10 +182,13 @@ class RecurrentLayer(nn.Module):
     resets: Array | None,
     *,
     reverse: bool,
+    train: bool,
   ) -> tuple[Array, Carry]:
     """Maps `[T, B, F]` to `[T, B, D]` and the final carry."""
     features = x.shape[-1]
     params = cell_params(self, self.cell, features, norm=self.layer_norm)
+    drop = Dropout(self.recurrent_dropout, name="recurrent_dropout")
+    params["hidden_kernel"] = drop(params["hidden_kernel"], train=train)
     return recur(
       self.cell,
       x,

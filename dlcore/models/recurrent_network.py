@@ -46,6 +46,8 @@ class RecurrentNetwork(nn.Module):
     horizon: number of steps of a forecast.
     dropout: dropout rate of word embeddings, between layers and before the
       output layer, a number or a traced scalar.
+    recurrent_dropout: rate at which weights between successive states are
+      dropped, see `layers.Recurrent`.
     unroll: number of time steps per iteration of the loop, see
       `layers.Recurrent`.
     remat: whether to rematerialize layers in the backward pass.
@@ -63,6 +65,7 @@ class RecurrentNetwork(nn.Module):
   tie_embeddings: bool = False
   horizon: int = 1
   dropout: float | Array = 0.0
+  recurrent_dropout: float | Array = 0.0
   unroll: int = 1
   remat: bool = False
   dtype: Any = jnp.float32
@@ -128,6 +131,7 @@ class RecurrentNetwork(nn.Module):
       bidirectional=self.bidirectional,
       layer_norm=self.layer_norm,
       dropout=self.dropout,
+      recurrent_dropout=self.recurrent_dropout,
       unroll=self.unroll,
       remat=self.remat,
       dtype=self.dtype,

@@ -46,6 +46,8 @@ class Seq2Seq(EncoderDecoder):
     bidirectional: whether the encoder runs in both directions.
     dropout: dropout rate of word embeddings, between layers and before the
       output layer, a number or a traced scalar.
+    recurrent_dropout: rate at which weights between successive states are
+      dropped, see `layers.Recurrent`.
     remat: whether to rematerialize layers in the backward pass.
     dtype: dtype of the computation; parameters and logits are float32.
   """
@@ -60,6 +62,7 @@ class Seq2Seq(EncoderDecoder):
   depth: int = 1
   bidirectional: bool = True
   dropout: float | Array = 0.0
+  recurrent_dropout: float | Array = 0.0
   remat: bool = False
   dtype: Any = jnp.float32
 
@@ -72,6 +75,7 @@ class Seq2Seq(EncoderDecoder):
     self.word_dropout = Dropout(self.dropout)
     options = {
       "dropout": self.dropout,
+      "recurrent_dropout": self.recurrent_dropout,
       "remat": self.remat,
       "dtype": self.dtype,
     }

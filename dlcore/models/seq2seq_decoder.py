@@ -33,6 +33,7 @@ class AttentiveDecoder(nn.Module):
   depth: int
   attention: str
   dropout: float | Array = 0.0
+  recurrent_dropout: float | Array = 0.0
   remat: bool = False
   dtype: Any = jnp.float32
 
@@ -89,11 +90,15 @@ class AttentiveDecoder(nn.Module):
   def _attend_before_steps(self, x, values, mask, initial, train, decode):
     """Attends to the source before each step of the first layer (Bahdanau)."""
     first = AttentiveRecurrent(
-      self.cell, self.width, self.dtype, name="attentive"
+      self.cell,
+      self.width,
+      self.recurrent_dropout,
+      self.dtype,
+      name="attentive",
     )
     carry = tuple(array[0] for array in initial)
     output, context, weights = first(
-      x, values, mask=mask, carry=carry, decode=decode
+      x, values, mask=mask, carry=carry, train=train, decode=decode
     )
     if self.depth == 1:
       return (output,), context, weights
@@ -123,6 +128,7 @@ class AttentiveDecoder(nn.Module):
       self.width,
       depth,
       dropout=self.dropout,
+      recurrent_dropout=self.recurrent_dropout,
       remat=self.remat,
       dtype=self.dtype,
       name="recurrent",

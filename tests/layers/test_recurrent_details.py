@@ -60,3 +60,25 @@ def test_the_epsilon_of_layer_norm_is_that_of_pytorch():
   x = np.tile([-1e-3, 1e-3], 4).astype(np.float32)
   expected = x / np.sqrt(1e-6 + 1e-5)
   np.testing.assert_allclose(layer_norm(x), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25, 1.0])
+def test_recurrent_dropout_drops_the_same_weights_at_all_steps(rate):
+  layers = Recurrent("gru", 8, recurrent_dropout=rate)
+  x = jax.random.normal(jax.random.key(0), (2, 5, 3))
+  params = layers.init(jax.random.key(1), x, train=False)["params"]
+
+  def run(params, train):
+    rngs = {"dropout": jax.random.key(2)}
+    return layers.apply({"params": params}, x, train=train, rngs=rngs)[0]
+
+  gradient = jax.grad(lambda params: (run(params, True) ** 2).sum())(params)
+  (name,) = params
+  kept = np.asarray(gradient[name]["hidden_kernel"]) != 0
+  assert abs(kept.mean() - (1 - rate)) < 0.1
+  scale = 1 / (1 - rate) if rate < 1 else 0
+  kernel = params[name]["hidden_kernel"] * kept * scale
+  dropped = {name: params[name] | {"hidden_kernel": kernel}}
+  np.testing.assert_allclose(
+    run(params, True), run(dropped, False), rtol=1e-5, atol=1e-6
+  )
