@@ -82,8 +82,9 @@ def overfit_one_batch(config: Mapping[str, Any]) -> dict[str, Any]:
   off |= {
     f"model.{name}": 0.0 for name in config["model"] if name.endswith(DROPOUT)
   }
-  numbers = ("task.label_smoothing", "optim.weight_decay", "optim.l1")
-  off |= dict.fromkeys((*numbers, "optim.l2"), 0.0)
+  numbers = ("optim.weight_decay", "optim.l1", "optim.l2")
+  numbers += ("task.label_smoothing", "task.scheduled_sampling")
+  off |= dict.fromkeys(numbers, 0.0)
   off["task.carry"] = False
   present = leaves(config)
   return _with_leaves(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, cast
 
+import jax
 import jax.numpy as jnp
 
 from dlcore import losses, metrics
@@ -17,6 +18,11 @@ from dlcore.tasks import model_calls
 from dlcore.tasks.class_decisions import decide_class
 from dlcore.tasks.class_loss import check_smoothing
 from dlcore.tasks.kind import TaskKind
+from dlcore.tasks.scheduled_sampling import (
+  check_sampling_rate,
+  is_off,
+  mix_predictions,
+)
 from dlcore.tasks.target_decoding import (
   decode_target,
   generator,
@@ -34,6 +40,7 @@ def sequence_to_sequence(
   tokenizer: Tokenizer,
   metrics: Sequence[str] = (),
   label_smoothing: Array | float = 0.0,
+  scheduled_sampling: Array | float = 0.0,
   num_beams: int = 1,
   length_penalty: float = 1.0,
   max_new_tokens: int = 0,
@@ -64,6 +71,9 @@ def sequence_to_sequence(
       see `metrics.TRANSLATION`. Both sides are texts that the tokenizer
       decodes.
     label_smoothing: see `losses.softmax_cross_entropy`; may be traced.
+    scheduled_sampling: probability that a training input of the decoder is a
+      token that the model predicts instead of the true one; may be traced. It
+      adds a forward pass to each step; see `mix_predictions`.
     num_beams: more than 1 for a search instead of the most probable next token.
     length_penalty: of the search, see `generation.beam_search`.
     max_new_tokens: largest number of generated tokens; 0 for the length T of
@@ -80,6 +90,7 @@ def sequence_to_sequence(
     UserError: a setting is out of range, or sacrebleu is missing.
   """
   check_smoothing(label_smoothing)
+  check_sampling_rate(scheduled_sampling)
   names = tuple(metrics)
   inputs = model_calls.make_inputs(input, None)
 
@@ -106,6 +117,12 @@ def sequence_to_sequence(
     return logits, model_state
 
   def loss(params: Params, model_state: ModelState, batch: Batch, key: Array):
+    if not is_off(scheduled_sampling):
+      key, of_pass, of_mix = jax.random.split(key, 3)
+      logits, _ = apply(params, model_state, batch, key=of_pass, train=True)
+      ids = arguments(batch)[DECODER_TOKENS]
+      ids = mix_predictions(of_mix, ids, logits, scheduled_sampling)
+      batch = {**batch, DECODER_TOKENS: ids}
     logits, state = apply(params, model_state, batch, key=key, train=True)
     return _total(logits, batch, label_smoothing), (
       state,

@@ -1,6 +1,7 @@
 """Sequence to sequence: losses of tokens, decoding, scores of whole targets."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -243,3 +244,24 @@ def test_other_data_and_other_models_are_refused():
   task = KIND.build(model, SOURCE.info)
   with pytest.raises(UserError, match="RecurrentNetwork, which takes"):
     task.init(KEY, read())
+
+
+def test_scheduled_sampling_changes_the_inputs_of_the_decoder():
+  batch = read()
+
+  def loss(rate, batch=batch):
+    _, task = make(scheduled_sampling=rate)
+    params, state = task.init(jax.random.key(1), batch)
+    (total, count), _ = task.loss(params, state, batch, KEY)
+    return float(total / count)
+
+  plain = loss(0.0)
+  np.testing.assert_allclose(loss(jnp.float32(0)), plain, rtol=1e-6)
+  # Of other tokens, and as probable, since the weights are random.
+  assert 1e-5 < abs(loss(1.0) - plain) < 0.3
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5])
+def test_the_rate_of_scheduled_sampling_is_from_0_to_1(rate):
+  with pytest.raises(UserError, match="scheduled_sampling from 0 to 1"):
+    make(scheduled_sampling=rate)
