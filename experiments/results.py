@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from absl import flags
-from tables import of_campaigns, of_models, of_own_data
+from tables import of_campaigns, of_models, of_own_data, of_texts
 from tables.markdown import Table, as_table, is_ratio, measured, ratio
 
 from dlcore import command
@@ -216,6 +216,9 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "table_scores": of_own_data.table_scores,
   "table_sizes": of_own_data.table_sizes,
   "messy": of_own_data.messy,
+  "text_scores": of_texts.text_scores,
+  "text_peers": of_texts.text_peers,
+  "language_model_peers": of_texts.language_model_peers,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,
   "mutants": of_campaigns.mutants,

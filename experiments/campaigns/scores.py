@@ -9,18 +9,15 @@ without it they are downloaded. --output is read by experiments/results.py.
 
 import json
 import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+import timed_runs
 from absl import flags
 
 from dlcore import command
 from dlcore.errors import lookup
 from dlcore.provenance import provenance
 
-ROOT = Path(__file__).resolve().parents[2]
 BFLOAT16 = {"training.dtype": "bfloat16"}
 RUNS: dict[str, tuple[int, dict]] = {
   "digits_cnn": (10, {}),
@@ -53,14 +50,8 @@ def main():
     count, _ = lookup(RUNS, name, "config")
     runs = [_run(name, seed) for seed in range(count)]
     results[name] = {
-      "seeds": len(runs),
-      "seconds": [run["wall"] for run in runs],
-      "parameters": runs[0]["parameters"],
-      "metrics": {
-        metric: [run["metrics"][metric] for run in runs]
-        for metric in runs[0]["metrics"]
-      },
-      **provenance(ROOT),
+      **timed_runs.of_seeds(runs),
+      **provenance(timed_runs.ROOT),
       "note": NOTE.value,
     }
     for metric, values in results[name]["metrics"].items():
@@ -70,29 +61,13 @@ def main():
 
 
 def _run(name: str, seed: int) -> dict:
-  """Returns the summary of one run, with its wall time in seconds."""
-  workdir = Path(WORKDIR.value) / f"{name.replace(' ', '_')}_{seed}"
-  arguments = [
-    f"--config=configs/{name.split()[0]}.py",
-    f"--workdir={workdir.absolute()}",
-    f"--config.seed={seed}",
-    *(f"--config.{key}={value}" for key, value in RUNS[name][1].items()),
-  ]
+  """Returns the summary of one run, with its wall time."""
+  folder = Path(WORKDIR.value) / f"{name.replace(' ', '_')}_{seed}"
+  overrides = RUNS[name][1]
   if name.startswith("mnist") and MANUAL_DIR.value:
-    folder = Path(MANUAL_DIR.value).absolute()
-    arguments.append(f"--config.data.manual_dir={folder}")
-  wall_time = workdir / "wall.json"
-  if not wall_time.exists():
-    start = time.monotonic()
-    subprocess.run(
-      [sys.executable, "experiments/train.py", *arguments],
-      cwd=ROOT,
-      check=True,
-      stdout=subprocess.DEVNULL,
-    )
-    wall_time.write_text(json.dumps(time.monotonic() - start))
-  summary = json.loads((workdir / "summary.json").read_text())
-  return {**summary, "wall": json.loads(wall_time.read_text())}
+    manual_dir = str(Path(MANUAL_DIR.value).absolute())
+    overrides = overrides | {"data.manual_dir": manual_dir}
+  return timed_runs.finish(name.split()[0], folder, seed, overrides)
 
 
 if __name__ == "__main__":

@@ -1,39 +1,61 @@
-"""Compares the variants of the text configs with models of scikit-learn.
+"""Trains the text configs with several seeds, and compares them with peers.
 
   text_peers.py
-  text_scores.py [--only=language_id:gru,reviews:lstm] [--seeds=5]
+  text_scores.py [--only=language_id:gru,pronounce]
 
 Each run is the command that a user would type, timed from its start to its
-exit; runs follow one another. The accuracy on the test split is compared with
-that of the model that `text_peers.py` fitted to the same examples. The 95%
-interval of the difference is a bootstrap over seeds and test examples, and a
-variant is "better" or "worse" if it excludes 0, and "equal" otherwise.
+exit; runs follow one another. Where `text_peers.py` has fitted models of
+scikit-learn to the same examples, the test accuracy is compared with the best
+of them. The 95% interval of the difference is a bootstrap over seeds and test
+examples, and a config is "better" or "worse" if it excludes 0, and "equal"
+otherwise. --output is read by experiments/results.py.
 """
 
 import json
-import runpy
 import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
+import timed_runs
 from absl import flags
 from paired_bootstrap import compare
 
 from dlcore import command
+from dlcore.errors import lookup
 from dlcore.provenance import provenance
 
-ROOT = Path(__file__).resolve().parents[2]
-SETS = ("language_id", "reviews")
+LONGER = {"data.test": "longer"}
+RUNS: dict[str, tuple[int, dict]] = {
+  **{
+    f"language_id:{name}": (5, {})
+    for name in ("ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
+  },
+  **{
+    f"reviews:{name}": (5, {})
+    for name in ("ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
+  },
+  "stress:lstm": (5, {}),
+  "stress:transformer": (5, {}),
+  "docs_lm:lstm": (3, {}),
+  "docs_lm:gpt2": (3, {}),
+  "docs_lm:llama": (3, {}),
+  "docs_lm:long": (3, {}),
+  "docs_mlm": (3, {}),
+  "numbers_translate:seq2seq": (5, {}),
+  "numbers_translate:transformer": (5, {}),
+  "numbers_translate:seq2seq longer": (5, LONGER),
+  "numbers_translate:transformer longer": (5, LONGER),
+  "pronounce:seq2seq": (3, {}),
+  "pronounce:transformer": (3, {}),
+}
+"""The number of seeds and the overrides of each config and variant."""
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/text_scores", "folder of runs")
 PEERS = flags.DEFINE_string(
   "peers", "runs/text_peers", "text_peers.py --folder"
 )
-ONLY = flags.DEFINE_list("only", [], "some of the sets and variants")
-SEEDS = flags.DEFINE_integer("seeds", 5, "runs of each variant")
+ONLY = flags.DEFINE_list("only", [], "some of the configs")
+SEEDS = flags.DEFINE_integer("seeds", 0, "number of seeds; 0 for all")
 OUTPUT = flags.DEFINE_string(
   "output", "experiments/results/text_scores.json", "the file of the results"
 )
@@ -43,60 +65,36 @@ def main():
   """Finishes the runs in --workdir and writes --output."""
   output = Path(OUTPUT.value)
   results = json.loads(output.read_text()) if output.exists() else {}
-  for name in ONLY.value or every_variant():
-    runs = [run(name, seed) for seed in range(SEEDS.value)]
-    summaries = [json.loads((r / "summary.json").read_text()) for r in runs]
-    metrics = [summary["metrics"] for summary in summaries]
-    results[name] = {
-      "parameters": summaries[0]["parameters"],
-      "seconds": [json.loads((r / "wall.json").read_text()) for r in runs],
-      "metrics": {key: [m[key] for m in metrics] for key in metrics[0]},
-      "than_peer": compare_with_peer(name, runs),
-      **provenance(ROOT),
+  for name in ONLY.value or RUNS:
+    count, overrides = lookup(RUNS, name, "config")
+    config, *_ = name.split()
+    folders = [
+      Path(WORKDIR.value) / f"{name.replace(':', '_').replace(' ', '_')}_{seed}"
+      for seed in range(SEEDS.value or count)
+    ]
+    runs = [
+      timed_runs.finish(config, folder, seed, overrides)
+      for seed, folder in enumerate(folders)
+    ]
+    results[name] = timed_runs.of_seeds(runs)
+    peer = Path(PEERS.value) / f"{config.partition(':')[0]}.npz"
+    if peer.exists():
+      results[name]["than_peer"] = compare_with_peer(peer, folders)
+    results[name] |= provenance(timed_runs.ROOT)
+    means = {
+      metric: round(statistics.mean(values), 4)
+      for metric, values in results[name]["metrics"].items()
     }
-    accuracy = statistics.mean(m["test/accuracy"] for m in metrics)
-    print(f"{name:24} {accuracy:.4f}", results[name]["than_peer"], flush=True)
+    print(name, means, results[name].get("than_peer", ""), flush=True)
     output.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def every_variant() -> list[str]:
-  """Returns all variants of the configs, such as "reviews:gru"."""
-  names = []
-  for name in SETS:
-    config = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))
-    names += [f"{name}:{variant}" for variant in config["VARIANTS"]]
-  return names
-
-
-def run(name: str, seed: int) -> Path:
-  """Returns the folder of a run, after it has finished."""
-  config, _, variant = name.partition(":")
-  workdir = Path(WORKDIR.value).absolute() / f"{config}_{variant}_{seed}"
-  wall_time = workdir / "wall.json"
-  if not wall_time.exists():
-    start = time.monotonic()
-    subprocess.run(
-      [
-        sys.executable,
-        "experiments/train.py",
-        f"--config=configs/{config}.py:{variant}",
-        f"--workdir={workdir}",
-        f"--config.seed={seed}",
-      ],
-      cwd=ROOT,
-      check=True,
-      stdout=subprocess.DEVNULL,
-    )
-    wall_time.write_text(json.dumps(time.monotonic() - start))
-  return workdir
-
-
-def compare_with_peer(name: str, runs: list[Path]) -> dict:
+def compare_with_peer(file: Path, folders: list[Path]) -> dict:
   """Returns the paired comparison of the test accuracy with the peer's."""
-  with np.load(Path(PEERS.value) / f"{name.partition(':')[0]}.npz") as peer:
+  with np.load(file) as peer:
     labels, theirs = peer["label"], peer["prediction"]
   correct = []
-  for folder in runs:
+  for folder in folders:
     with np.load(folder / "assets" / "predictions.npz") as own:
       np.testing.assert_array_equal(own["label"], labels)
       correct.append(own["prediction"] == labels)

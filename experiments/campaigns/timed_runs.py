@@ -1,0 +1,54 @@
+"""Runs that a user would type, timed from their start to their exit."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def finish(
+  config: str, folder: Path, seed: int, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns the summary of a run, and its `seconds`; trains it if necessary.
+
+  Args:
+    config: a config and perhaps its variant, such as "reviews:gru".
+    folder: of the run.
+    seed: of the run.
+    overrides: settings by path.
+  """
+  name, colon, variant = config.partition(":")
+  wall_time = folder.absolute() / "wall.json"
+  if not wall_time.exists():
+    command = [
+      sys.executable,
+      "experiments/train.py",
+      f"--config=configs/{name}.py{colon}{variant}",
+      f"--workdir={wall_time.parent}",
+      f"--config.seed={seed}",
+      *(f"--config.{path}={value}" for path, value in overrides.items()),
+    ]
+    start = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    wall_time.write_text(json.dumps(time.monotonic() - start))
+  summary = json.loads((wall_time.parent / "summary.json").read_text())
+  return {**summary, "seconds": json.loads(wall_time.read_text())}
+
+
+def of_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+  """Returns what the runs of one config with several seeds have measured."""
+  first = summaries[0]
+  return {
+    "seeds": len(summaries),
+    "seconds": [summary["seconds"] for summary in summaries],
+    "parameters": first["parameters"],
+    "metrics": {
+      name: [summary["metrics"][name] for summary in summaries]
+      for name in first["metrics"]
+    },
+  }

@@ -1,0 +1,114 @@
+"""The tables of the text configs, and of their peers."""
+
+import statistics
+
+from tables.markdown import Table, as_table, measured
+
+METRICS = {
+  "language_id": ("accuracy", "f1_macro"),
+  "reviews": ("accuracy", "roc_auc"),
+  "stress": ("accuracy", "sequence_accuracy"),
+  "docs_lm": ("bits_per_character",),
+  "docs_mlm": ("accuracy", "loss"),
+  "numbers_translate": ("exact_match",),
+  "pronounce": ("token_error_rate", "exact_match"),
+}
+"""The test metrics that are shown, by config."""
+
+SHARES = ("accuracy", "f1_macro", "exact_match", "error_rate")
+"""Endings of the names of metrics in percent."""
+
+
+def text_scores(results: dict) -> str:
+  """Returns the table of the test scores of the text configs."""
+  rows = []
+  for name, result in results.items():
+    config, _, changed = name.partition(" ")
+    shown = METRICS[config.partition(":")[0]]
+    ends = {f"{end(result['seconds']) / 60:.1f}" for end in (min, max)}
+    rows.append(
+      (
+        f"`{config}` {changed}".strip(),
+        f"{result['parameters']:,}",
+        ", ".join(_score(result["metrics"], metric) for metric in shown),
+        result["seeds"],
+        _verdict(result.get("than_peer")),
+        f"{' to '.join(sorted(ends, key=float))}",
+        measured(result),
+      )
+    )
+  return as_table(
+    "Test scores of the text configs, means and deviations over seeds; the "
+    "difference of the accuracy from the model of scikit-learn in the table "
+    "below, in points with its 95% interval; minutes from the command to its "
+    "exit:",
+    "experiments/campaigns/text_scores.py",
+    (
+      *("config", "parameters", "test scores", "seeds", "than scikit-learn"),
+      *("minutes", "measured on"),
+    ),
+    rows,
+  )
+
+
+def _score(metrics: dict, name: str) -> str:
+  """Returns the mean and the deviation of a test metric."""
+  values = metrics[f"test/{name}"]
+  share = name.endswith(SHARES)
+  scale, unit, digits = (100, "%", 2) if share else (1, "", 3)
+  values = [scale * value for value in values]
+  spread = statistics.stdev(values) if len(values) > 1 else 0.0
+  mean = statistics.mean(values)
+  title = name.replace("_", " ")
+  return f"{title} {mean:.{digits}f}{unit} ± {spread:.{digits}f}"
+
+
+def _verdict(comparison: dict | None) -> str:
+  """Returns the outcome of a comparison, or "" without one."""
+  if comparison is None:
+    return ""
+  low, high = (100 * value for value in comparison["interval"])
+  gain = 100 * comparison["difference"]
+  return f"{comparison['outcome']}: {gain:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def text_peers(results: dict) -> str:
+  """Returns the table of the scores of scikit-learn on the same examples."""
+  rows = [
+    (
+      name,
+      *(f"{result[key]:,}" for key in ("train", "test")),
+      f"{result['accuracy']:.2%}",
+      f"{result['macro_f1']:.3f}",
+      f"{result['auc']:.3f}" if "auc" in result else "",
+      f"{result['seconds']:.0f} s",
+    )
+    for name, result in results.items()
+  ]
+  return as_table(
+    "Linear models of scikit-learn on n-grams of the texts of the same sets, "
+    f"{measured(next(iter(results.values())))}:",
+    "experiments/campaigns/text_peers.py",
+    ("set", "train", "test", "accuracy", "macro F1", "AUC", "time"),
+    rows,
+  )
+
+
+language_model_peers = Table(
+  "Bits per character of the text of `docs_lm` with {characters of train:,} "
+  "characters of training text. The compressors adapt to the text while they "
+  "encode it; n-gram models and those of `docs_lm` do not",
+  "experiments/campaigns/language_model_peers.py",
+  ("method", "valid", "test"),
+  lambda result: [
+    (
+      method,
+      *(
+        f"{result[split]['bits_per_character'][method]:.3f}"
+        for split in ("valid", "test")
+      ),
+    )
+    for method in result["test"]["bits_per_character"]
+  ],
+)
+"""The table of n-gram models and compressors."""
