@@ -7,6 +7,7 @@ they are announced or refused.
 """
 
 import contextlib
+import glob
 import io
 import logging
 import os
@@ -42,7 +43,11 @@ def stand_ins(session: Callable[[], Any]) -> Iterator[None]:
 
   space = types.SimpleNamespace
   files = space(
-    GFile=open, exists=os.path.exists, remove=os.remove, copy=_refuse_copy
+    GFile=open,
+    exists=os.path.exists,
+    glob=lambda pattern: sorted(glob.glob(pattern)),
+    remove=os.remove,
+    copy=_refuse_copy,
   )
   tensorflow = space(
     executing_eagerly=lambda: True,
