@@ -7,6 +7,7 @@ registers. Its examples are random words that decide the target.
 import csv
 import io
 import random
+import socket
 import tarfile
 import zipfile
 
@@ -18,8 +19,23 @@ WORDS = {
 """Words of the same meaning by language."""
 
 TONES = (("dull", "poor", "sad"), ("fine", "great", "nice"))
-TOPICS = ("peace", "goal", "market", "robot")
+TOPICS = {
+  "World": "peace",
+  "Sports": "goal",
+  "Business": "market",
+  "Sci/Tech": "robot",
+}
 RELATIONS = ("neutral", "entailment", "contradiction")
+
+
+def forbid_network(patch):
+  """Makes every attempt to reach another machine an error."""
+
+  def refuse(*arguments, **settings):
+    raise OSError("the network must not be used")
+
+  patch.setattr(socket.socket, "connect", refuse)
+  patch.setattr(socket, "getaddrinfo", refuse)
 
 
 def sentences(count, seed, words=WORDS["en"]):
@@ -35,37 +51,37 @@ def imdb(folder, count=24):
   """Reviews by split and class, in `aclImdb_v1.tar.gz`."""
   examples = {}
   with tarfile.open(folder / "aclImdb_v1.tar.gz", "w:gz") as archive:
-    _add(archive, "aclImdb/README", b"Large Movie Review Dataset v1.0")
+    add(archive, "aclImdb/README", b"Large Movie Review Dataset v1.0")
     for seed, part in enumerate(("train", "test")):
       texts = sentences(count, seed)
       examples[part] = [
-        (f"A {TONES[i % 2][i % 3]} film. {text} é<br /><br />", i % 2)
+        (f"A {tone(i)} film. {text} é<br /><br />", ("neg", "pos")[i % 2])
         for i, text in enumerate(texts)
       ]
       for i, (text, label) in enumerate(examples[part]):
-        name = f"aclImdb/{part}/{('neg', 'pos')[label]}/{i}_{1 + 8 * label}.txt"
-        _add(archive, name, f"{text}\n".encode())
-    examples["unsupervised"] = [(text, -1) for text in sentences(6, 2)]
-    for i, (text, _) in enumerate(examples["unsupervised"]):
-      _add(archive, f"aclImdb/train/unsup/{i}_0.txt", text.encode())
+        name = f"aclImdb/{part}/{label}/{i}_{9 if label == 'pos' else 1}.txt"
+        add(archive, name, f"{text}\n".encode())
+    examples["unsupervised"] = sentences(6, 2)
+    for i, text in enumerate(examples["unsupervised"]):
+      add(archive, f"aclImdb/train/unsup/{i}_0.txt", text.encode())
   return examples
 
 
 def ag_news(folder, count=24):
   """News with a class from 1 to 4, in `ag_news_csv.tar.gz`."""
-  examples = {}
+  examples, topics = {}, [*TOPICS]
   with tarfile.open(folder / "ag_news_csv.tar.gz", "w:gz") as archive:
     for seed, part in enumerate(("train", "test")):
       examples[part] = [
-        (f'The "{TOPICS[i % 4]}", {text}', i % 4)
+        (f'The "{TOPICS[topics[i % 4]]}", {text}', topics[i % 4])
         for i, text in enumerate(sentences(count, seed))
       ]
       stream = io.StringIO()
       writer = csv.writer(stream, quoting=csv.QUOTE_ALL)
       for text, label in examples[part]:
-        writer.writerow([label + 1, f"A title on {TOPICS[label]}", text])
+        writer.writerow([1 + topics.index(label), f"On {label}", text])
       name = f"ag_news_csv/{part}.csv"
-      _add(archive, name, stream.getvalue().encode())
+      add(archive, name, stream.getvalue().encode())
   return examples
 
 
@@ -73,7 +89,7 @@ def sst2(folder, count=24):
   """Sentences of two classes, in `SST-2.zip`; those of test have none."""
   examples = {
     part: [
-      (f"a {TONES[i % 2][i % 3]} film {text} ", i % 2)
+      (f"a {tone(i)} film {text} ", ("negative", "positive")[i % 2])
       for i, text in enumerate(sentences(count, seed))
     ]
     for seed, part in enumerate(("train", "validation", "test"))
@@ -81,8 +97,13 @@ def sst2(folder, count=24):
   _glue(
     folder / "SST-2.zip",
     {
-      "train": (("sentence", "label"), examples["train"]),
-      "dev": (("sentence", "label"), examples["validation"]),
+      **{
+        file: (
+          ("sentence", "label"),
+          [(text, int(c == "positive")) for text, c in examples[part]],
+        )
+        for file, part in (("train", "train"), ("dev", "validation"))
+      },
       "test": (
         ("index", "sentence"),
         [(i, text) for i, (text, _) in enumerate(examples["test"])],
@@ -153,7 +174,7 @@ def ted(folder, count=24):
         ("pt", "en"), zip(*examples[part], strict=True), strict=True
       ):
         name = f"datasets/pt_to_en/{language}.{part}"
-        _add(archive, name, "".join(f"{line}\n" for line in lines).encode())
+        add(archive, name, "".join(f"{line}\n" for line in lines).encode())
   return examples
 
 
@@ -174,7 +195,7 @@ def wmt14(folder, count=24):
         ("de", "en"), zip(*pairs, strict=True), strict=True
       ):
         content = "".join(f"{line}\n" for line in lines).encode()
-        _add(archive, f"{start}.{language}", content)
+        add(archive, f"{start}.{language}", content)
   with tarfile.open(folder / "dev.tgz", "w:gz") as archive:
     for seed, (part, year) in enumerate({"dev": 2013, "test": 2014}.items()):
       pairs = translations(count, 10 + seed, "de", "en")
@@ -183,7 +204,7 @@ def wmt14(folder, count=24):
         ("de", "en"), zip(*pairs, strict=True), strict=True
       ):
         name, content = _news(year, language, lines)
-        _add(archive, name, content)
+        add(archive, name, content)
   return examples
 
 
@@ -206,8 +227,13 @@ def lm1b(folder, count=24):
         lines = sentences(count, len(examples[part]) + len(names))
         examples[part] += lines
         content = "".join(f"{line}\n" for line in lines).encode()
-        _add(archive, f"{root}/{name}", content)
+        add(archive, f"{root}/{name}", content)
   return examples
+
+
+def tone(number):
+  """A word of the class `number % 2`."""
+  return TONES[number % 2][number % 3]
 
 
 def translations(count, seed, *languages):
@@ -234,7 +260,7 @@ def _news(year, language, lines):
   return f"dev/newstest2014-deen-{kind}.{language}.sgm", content.encode()
 
 
-def _add(archive, name, content):
+def add(archive, name, content):
   entry = tarfile.TarInfo(name)
   entry.size = len(content)
   archive.addfile(entry, io.BytesIO(content))

@@ -151,7 +151,7 @@ def _prepare(builder, manual_dir: str, *, download: bool, verify: bool) -> None:
       raise UserError(
         f"expected manual_dir to hold the files of {builder.name}",
         f"got {manual_dir!r}",
-        " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or str(error)).split()),
+        " ".join(f"{builder.MANUAL_DOWNLOAD_INSTRUCTIONS} {error}".split()),
       ) from error
     raise UserError(
       f"expected files of {builder.name} in the format that its builder reads",

@@ -1,5 +1,6 @@
 """Which published splits are train, valid and test."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,6 @@ from dlcore.errors import UserError, nearest
 from dlcore.host_memory import binary_size, free_memory
 
 PUBLISHED = {
-  "train": ("train",),
   "valid": ("validation", "validation_matched"),
   "test": ("test", "test_matched"),
 }
@@ -35,13 +35,10 @@ def open_splits(
 ) -> tuple[dict[str, Records], list[str]]:
   """Returns the records of each split, and notes for the user.
 
-  Without a test split that has targets, the published validation split is the
-  test split, and valid is held out of train, unless `names` has valid.
-
   Args:
     location: of the data set.
     builder: of TFDS, prepared.
-    names: of the splits.
+    names: of the splits; see `choose_splits` for those that are empty.
     is_scored: whether the examples of a test split have targets.
 
   Raises:
@@ -49,33 +46,55 @@ def open_splits(
       need more than the free memory.
   """
   sizes = split_sizes(builder, location.name)
-  chosen = {
-    ours: name or next((n for n in PUBLISHED[ours] if sizes.get(n)), "")
-    for ours, name in names._asdict().items()
-  }
+  open_one = functools.partial(_open, location, builder)
+  published = _published("test", sizes)
+  has_test = bool(published) and is_scored(open_one(published))
+  chosen = choose_splits(sizes, names, has_test=has_test)
   records = {
-    ours: _open(location, builder, name)
-    for ours, name in chosen.items()
-    if name
+    split: open_one(name) for split, name in chosen._asdict().items() if name
   }
   _check_memory(records["train"], builder)
-  notes = []
-  if "test" in records and not is_scored(records["test"]):
-    if names.test:
-      raise UserError(
-        f"expected a test split of {location.name} with targets",
-        f"got {names.test!r}, where they are not published",
-        'set test to another split, such as "validation"',
-      )
-    name = records.pop("test").split
-    notes.append(f"the targets of {name!r} are not published")
-  if "test" not in records and "valid" in records and not names.valid:
-    records["test"] = records.pop("valid")
-    notes.append(
-      f"the test split is {records['test'].split!r}; valid is held out of "
-      f"{records['train'].split!r}"
+  if names.test and not is_scored(records["test"]):
+    raise UserError(
+      f"expected a test split of {location.name} with targets",
+      f"got {names.test!r}, where they are not published",
+      f"set test to another split, such as {_published('valid', sizes)!r}",
     )
+  notes = []
+  if published and not has_test:
+    notes.append(f"the targets of {published!r} are not published")
+  if chosen.test and not has_test:
+    held_out = "" if chosen.valid else f"; valid is part of {chosen.train!r}"
+    notes.append(f"the test split is {chosen.test!r}{held_out}")
   return records, notes
+
+
+def choose_splits(
+  sizes: Mapping[str, int], names: SplitNames, *, has_test: bool
+) -> SplitNames:
+  """Returns the names of the splits in TFDS, empty for those to hold out.
+
+  Without a published test split that has targets, the published validation
+  split is test, and valid is held out of train.
+
+  Args:
+    sizes: number of examples of each split of TFDS.
+    names: those that the user has chosen.
+    has_test: whether there is a test split that has targets.
+  """
+  default = _published("valid", sizes)
+  if has_test:
+    test = names.test or _published("test", sizes)
+    valid = names.valid or (default if default != test else "")
+  else:
+    test = names.test or (default if default != names.valid else "")
+    valid = names.valid
+  return SplitNames(names.train or "train", valid, test)
+
+
+def _published(split: str, sizes: Mapping[str, int]) -> str:
+  """Returns the name of a split in TFDS, empty without one."""
+  return next((name for name in PUBLISHED[split] if sizes.get(name)), "")
 
 
 def read_columns(

@@ -51,8 +51,7 @@ def tfds_corpus(
     text: the feature of the texts; by default the first of the builder's
       `supervised_keys`, or else the only feature of text.
     train: the split to train on, in the notation of TFDS: `"train[:1%]"`.
-    valid: the validation split; by default see above.
-    test: the test split; by default see above.
+    valid, test: likewise; by default see above.
     data_dir, manual_dir, download, verify: see `tfds_source`.
     tokenizer, vocab_size, min_count, lowercase, packing, max_length,
       duplicates: see `text_file`.
@@ -87,7 +86,7 @@ def tfds_corpus(
       "loader": "tfds_corpus",
       **location.key(),
       "text": text,
-      "splits": names,
+      "published": names,
       **settings._asdict(),
     },
     files=lambda: [*location.files(), *TextSettings(tokenizer).files()],

@@ -58,8 +58,7 @@ def tfds_pairs(
       of the builder's `supervised_keys`.
     target: the feature of the targets; by default the other one.
     train: the split to train on, in the notation of TFDS: `"train[:10%]"`.
-    valid: the validation split; by default see above.
-    test: the test split; by default see above.
+    valid, test: likewise; by default see above.
     data_dir, manual_dir, download, verify: see `tfds_source`.
     tokenizer, target_tokenizer, vocab_size, min_count, lowercase, max_length,
       on_long: see `text_pairs`.
@@ -95,7 +94,7 @@ def tfds_pairs(
       "loader": "tfds_pairs",
       **location.key(),
       **sides,
-      "splits": names,
+      "published": names,
       **settings._asdict(),
     },
     files=lambda: [

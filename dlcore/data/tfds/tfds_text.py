@@ -59,19 +59,19 @@ def tfds_text(
 
   The splits are those of the publication. Where test has no targets, as in
   GLUE, or does not exist, the validation split is test and valid is held out of
-  train, as scores on published validation splits are compared. In GLUE's MNLI
-  that is the matched one; test="validation_mismatched" takes the other.
+  train. Of MNLI that is the matched one; `test="validation_mismatched"` takes
+  the other, for a model of the same train and valid.
 
   Args:
     builder: name in the notation of TFDS: `"glue/sst2:2.0.0"`.
     text: the feature of the texts; by default the first of the builder's
-      `supervised_keys`, or else all features of text, one or two.
+      `supervised_keys`, such as the "description" of AG News without its
+      "title", or else all features of text, one or two.
     pair: the feature of the second text of each example.
     target: the feature to predict; by default the second of these keys, or else
       `label`.
     train: the split to train on, in the notation of TFDS: `"train[:10%]"`.
-    valid: the validation split; by default see above.
-    test: the test split; by default see above.
+    valid, test: likewise; by default see above.
     data_dir, manual_dir, download, verify: see `tfds_source`.
     tokenizer, vocab_size, min_count, lowercase, max_length, on_long: see
       `text_csv`.
@@ -108,7 +108,7 @@ def tfds_text(
       "loader": "tfds_text",
       **location.key(),
       **features,
-      "splits": names,
+      "published": names,
       **settings._asdict(),
     },
     files=lambda: [*location.files(), *settings.files()],
