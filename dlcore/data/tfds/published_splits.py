@@ -15,8 +15,9 @@ PUBLISHED = {
 }
 """Names of TFDS by our name of a split; the first that exists is taken."""
 
-BYTES_PER_BYTE = 10
-"""Memory that loading takes, strings and token ids, for a byte of text."""
+MEMORY_PER_BYTE = 10
+"""Bytes of memory that a byte of text takes while it becomes token ids. With
+texts of 200 words, and pairs of 25, these were 7 and 8."""
 
 
 class SplitNames(NamedTuple):
@@ -32,6 +33,7 @@ def open_splits(
   builder: Any,
   names: SplitNames,
   is_scored: Callable[[Records], bool] = lambda _: True,
+  memory_per_byte: int = MEMORY_PER_BYTE,
 ) -> tuple[dict[str, Records], list[str]]:
   """Returns the records of each split, and notes for the user.
 
@@ -40,6 +42,7 @@ def open_splits(
     builder: of TFDS, prepared.
     names: of the splits; see `choose_splits` for those that are empty.
     is_scored: whether the examples of a test split have targets.
+    memory_per_byte: see `MEMORY_PER_BYTE`.
 
   Raises:
     UserError: a split is unknown, has no examples or no targets, or the texts
@@ -53,7 +56,7 @@ def open_splits(
   records = {
     split: open_one(name) for split, name in chosen._asdict().items() if name
   }
-  _check_memory(records["train"], builder)
+  _check_memory(records["train"], builder, memory_per_byte)
   if names.test and not is_scored(records["test"]):
     raise UserError(
       f"expected a test split of {location.name} with targets",
@@ -64,7 +67,9 @@ def open_splits(
   if published and not has_test:
     notes.append(f"the targets of {published!r} are not published")
   if chosen.test and not has_test:
-    held_out = "" if chosen.valid else f"; valid is part of {chosen.train!r}"
+    held_out = (
+      "" if chosen.valid else f"; valid is held out of {chosen.train!r}"
+    )
     notes.append(f"the test split is {chosen.test!r}{held_out}")
   return records, notes
 
@@ -145,7 +150,7 @@ def _open(location: Location, builder: Any, name: str) -> Records:
   return records
 
 
-def _check_memory(train: Records, builder: Any) -> None:
+def _check_memory(train: Records, builder: Any, per_byte: int) -> None:
   """Checks that the texts fit in the free memory, by those of train.
 
   Raises:
@@ -156,7 +161,7 @@ def _check_memory(train: Records, builder: Any) -> None:
   if whole is None or free is None:
     return
   share = len(train) / whole.num_examples
-  needed = BYTES_PER_BYTE * share * whole.num_bytes
+  needed = per_byte * share * whole.num_bytes
   if needed > free:
     percent = max(1, int(50 * share * free / needed))
     raise UserError(

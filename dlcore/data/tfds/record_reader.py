@@ -206,7 +206,8 @@ def _shape(
     raise UserError(
       f"expected an image or a numeric tensor in {name}",
       f"got {feature}",
-      "select another feature with input_feature",
+      "select another feature with input_feature; tfds_text, tfds_pairs and "
+      "tfds_corpus load texts",
     )
   if None in shape:
     raise UserError(

@@ -14,6 +14,9 @@ from dlcore.data.tfds.published_splits import (
 )
 from dlcore.data.tfds.text_features import find_text
 
+MEMORY_PER_BYTE = 30
+"""See `published_splits`; measured with characters as tokens."""
+
 
 def tfds_corpus(
   builder: str = "",
@@ -100,7 +103,9 @@ def _build(
   """Prepares, reads and splits the documents; see `tfds_corpus`."""
   builder = location.prepare()
   column = find_text(builder.info, text)
-  records, notes = open_splits(location, builder, names)
+  records, notes = open_splits(
+    location, builder, names, memory_per_byte=MEMORY_PER_BYTE
+  )
   parts = {
     split: read_columns(of_split, [column])[column]
     for split, of_split in records.items()
