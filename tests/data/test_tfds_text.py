@@ -12,7 +12,7 @@ import tfds_archives as archives
 from dlcore import data
 from dlcore.data.info import IGNORED
 from dlcore.data.text.text_encoding import clean_text
-from dlcore.data.tfds import published_splits, text_features
+from dlcore.data.tfds import published_splits, records, text_features
 from dlcore.data.tfds.location import Location
 from dlcore.data.tfds.package import import_tfds
 from dlcore.errors import UserError
@@ -255,6 +255,27 @@ def test_texts_that_exceed_the_free_memory_are_refused(prepare, monkeypatch):
   with pytest.raises(UserError, match="of memory"):
     data.load("imdb_reviews", train="train[:90%]", **settings)
   data.load("imdb_reviews", train="train[:10%]", valid_fraction=0.0, **settings)
+
+
+@pytest.mark.slow
+def test_examples_without_a_target_are_left_out(prepare, monkeypatch):
+  examples, settings = prepare(archives.sst2)
+  read = records.Records.columns
+
+  def columns(self, names):
+    columns = read(self, names)
+    columns["label"][:2] = [label, label]
+    return columns
+
+  monkeypatch.setattr(records.Records, "columns", columns)
+  label = -1
+  splits = data.load("glue/sst2", max_length=16, **settings)
+  size = len(examples["train"]) - 2
+  assert splits.train.size + splits.valid.size == size
+  notes = "\n".join(splits.train.info.notes)
+  assert "4 examples without a target were skipped: glue/sst2/train/0" in notes
+  label = 2
+  refused("class 2 of 2", "glue/sst2", max_length=17, **settings)
 
 
 def _unequal_sides(files):

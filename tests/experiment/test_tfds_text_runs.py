@@ -66,7 +66,7 @@ TINY = {
       archives.lm1b,
       "bert_base",
       "masked_language_model",
-      "accuracy",
+      "masked_accuracy",
     ),
     (
       "numbers_translate.py",

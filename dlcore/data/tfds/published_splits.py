@@ -1,7 +1,7 @@
 """Which published splits are train, valid and test."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from dlcore.data.tfds.location import Location
@@ -100,32 +100,6 @@ def choose_splits(
 def _published(split: str, sizes: Mapping[str, int]) -> str:
   """Returns the name of a split in TFDS, empty without one."""
   return next((name for name in PUBLISHED[split] if sizes.get(name)), "")
-
-
-def read_columns(
-  records: Records, names: Sequence[str]
-) -> dict[str, list[Any]]:
-  """Returns some features of all examples; texts are decoded as UTF-8.
-
-  Raises:
-    UserError: a record is damaged.
-  """
-  columns: dict[str, list[Any]] = {name: [] for name in names}
-  for example in _examples(records):
-    try:
-      for name, column in columns.items():
-        value = example[name]
-        column.append(
-          value.decode("utf-8") if isinstance(value, bytes) else value
-        )
-    except (LookupError, TypeError, ValueError) as error:
-      raise records.damaged(error) from error
-  return columns
-
-
-def _examples(records: Records) -> Iterator[Mapping[str, Any]]:
-  for rows in records.pieces():
-    yield from records.examples(rows)
 
 
 def _open(location: Location, builder: Any, name: str) -> Records:

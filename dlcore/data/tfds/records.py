@@ -1,7 +1,7 @@
 """Records of prepared data sets of TensorFlow Datasets, read by position."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,22 @@ class Records:
     Some test splits have none, which TFDS writes as -1.
     """
     some = self.examples(sample(self.size, SAMPLE))
-    return any(example[feature] != -1 for example in some)
+    try:
+      return any(example[feature] != -1 for example in some)
+    except DAMAGE as error:
+      raise self.damaged(error) from error
+
+  def columns(self, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Returns some features of all examples; texts are decoded as UTF-8."""
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for rows in self.pieces():
+      examples = self.examples(rows)
+      try:
+        for name, column in columns.items():
+          column += [_decoded(example[name]) for example in examples]
+      except DAMAGE as error:
+        raise self.damaged(error) from error
+    return columns
 
   def damaged(self, error: Exception) -> UserError:
     """Returns the error for records that cannot be read."""
@@ -151,6 +166,10 @@ def _check_sizes(sizes: Mapping[str, int], builder: Any) -> None:
     raise preparation.damaged(
       folder, f"{sizes} examples in files of {num_bytes:,} bytes"
     )
+
+
+def _decoded(value: Any) -> Any:
+  return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
 def _line(error: Exception) -> str:

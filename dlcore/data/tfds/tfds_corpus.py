@@ -7,11 +7,7 @@ from dlcore.data.source import Splits
 from dlcore.data.text.corpus import CorpusSettings, build_corpus
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.data.tfds.location import Location
-from dlcore.data.tfds.published_splits import (
-  SplitNames,
-  open_splits,
-  read_columns,
-)
+from dlcore.data.tfds.published_splits import SplitNames, open_splits
 from dlcore.data.tfds.text_features import find_text
 
 MEMORY_PER_BYTE = 30
@@ -107,7 +103,7 @@ def _build(
     location, builder, names, memory_per_byte=MEMORY_PER_BYTE
   )
   parts = {
-    split: read_columns(of_split, [column])[column]
+    split: of_split.columns([column])[column]
     for split, of_split in records.items()
   }
   return build_corpus(

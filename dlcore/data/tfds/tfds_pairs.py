@@ -10,11 +10,7 @@ from dlcore.data.text.pair_building import PairSettings, build_pairs
 from dlcore.data.text.text_parts import TextPart
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.data.tfds.location import Location
-from dlcore.data.tfds.published_splits import (
-  SplitNames,
-  open_splits,
-  read_columns,
-)
+from dlcore.data.tfds.published_splits import SplitNames, open_splits
 from dlcore.data.tfds.text_features import find_sides
 
 
@@ -117,7 +113,7 @@ def _build(
   records, notes = open_splits(location, builder, names)
   parts = {}
   for split, of_split in records.items():
-    read = read_columns(of_split, [source, target])
+    read = of_split.columns([source, target])
     parts[split] = TextPart(read[source], read[target], {}, of_split.names())
   return build_pairs(
     parts,

@@ -12,11 +12,7 @@ from dlcore.data.text.building import TextPart, build_splits
 from dlcore.data.text.text_schema import TextSchema
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.data.tfds.location import Location
-from dlcore.data.tfds.published_splits import (
-  SplitNames,
-  open_splits,
-  read_columns,
-)
+from dlcore.data.tfds.published_splits import SplitNames, open_splits
 from dlcore.data.tfds.records import Records
 from dlcore.data.tfds.text_features import Columns, find_columns
 
@@ -136,7 +132,8 @@ def _build(
   parts, missing = {}, []
   for split, of_split in records.items():
     part, is_known = _read(of_split, columns)
-    missing += [(part.names[i], "no target") for i in np.flatnonzero(~is_known)]
+    without = np.flatnonzero(~is_known).tolist()
+    missing += [(part.names[i], "no target") for i in without]
     parts[split] = part.take(np.flatnonzero(is_known))
   notes += bad_examples.report(
     missing,
@@ -156,7 +153,7 @@ def _read(records: Records, columns: Columns) -> tuple[TextPart, np.ndarray]:
   Raises:
     UserError: a record is damaged, or a class is none of those of the metadata.
   """
-  read = read_columns(records, [*columns.texts, columns.target])
+  read = records.columns([*columns.texts, columns.target])
   try:
     values = np.asarray(read[columns.target], np.float64)
   except (TypeError, ValueError) as error:
