@@ -137,6 +137,13 @@ def test_both_validation_splits_of_mnli_are_tests_of_one_model(prepare):
   assert "validation" in text
 
 
+def test_without_its_archive_the_file_of_this_config_is_named(tmp_path):
+  settings = {"data_dir": str(tmp_path), "cache_dir": str(tmp_path)}
+  text = refused("download=False", "glue/sst2", download=False, **settings)
+  assert text.endswith("set manual_dir to a folder that holds SST-2.zip")
+  assert "glue (7.1 MiB)" in text
+
+
 @pytest.mark.slow
 def test_texts_become_the_tokens_and_splits_of_a_table(prepare, tmp_path):
   examples, settings = prepare(archives.sst2)
