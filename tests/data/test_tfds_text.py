@@ -389,6 +389,11 @@ def test_features_are_recognized_or_named(kinds):
   assert find(info(three), text="b", pair="c").target == "stars"
   assert text_features.find_sides(info(three, ("b", "a"))) == ["b", "a"]
   assert text_features.find_sides(pair, source="two") == ["two", "one"]
+  sides = text_features.find_sides(info(three), source="c", target="a")
+  assert sides == ["c", "a"]
+  for settings in ({}, {"source": "a"}, {"source": "a", "target": "a"}):
+    with pytest.raises(UserError, match="choose from: a, b, c"):
+      text_features.find_sides(info(three), **settings)
   assert text_features.find_text(info({"a": text, "n": number})) == "a"
 
 

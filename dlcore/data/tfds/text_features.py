@@ -84,6 +84,7 @@ def find_sides(info: Any, *, source: str = "", target: str = "") -> list[str]:
   both = [name for names in _supervised(info) for name in names]
   if not texts.issuperset(both) or len(both) != 2:
     both = [name for name in dict(info.features) if name in texts]
+  both = both if len(both) == 2 else []
   source = source or next((name for name in both if name != target), "")
   target = target or next((name for name in both if name != source), "")
   if not source or not target or source == target:
