@@ -4,6 +4,10 @@ experiments/train.py --config=configs/docs_lm.py
 experiments/train.py --config=configs/docs_lm.py:gpt2
 experiments/generate.py --workdir=runs/docs_lm --prompt="The import statement"
 
+With --config.data.name=lm1b --config.data.train="train[:1%]" it is a model of
+a part of the One Billion Word benchmark, with tfds_corpus and
+--config.data.builder=NAME of another text of TFDS.
+
 The variants are `lstm` (the default), `gpt2` and `llama`. An LSTM continues
 from its state after the row before.
 """

@@ -2,6 +2,7 @@
 
 experiments/train.py --config=configs/docs_mlm.py
 
+Other texts are those of configs/docs_lm.py, such as --config.data.name=lm1b.
 With a tokenizer.json in --config.data.tokenizer the model may be the
 --config.init.source of a run of another task on data of that tokenizer.
 """

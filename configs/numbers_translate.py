@@ -12,6 +12,9 @@ than any in train are a set of their own:
   run = dlcore.load("runs/numbers_translate")
   run.evaluate(data.load("number_words", test="longer").test)
 
+Translations of TFDS are --config.data.name=ted_hrlr_translate/pt_to_en,
+wmt14_translate/de-en, or tfds_pairs with --config.data.builder=NAME.
+
 The variants are `seq2seq`, recurrent with attention (the default),
 `transformer`, and `full`, the transformer "base" of Vaswani et al. 2017 for a
 GPU, which has not been run. chrF and BLEU need the extra `translation`:

@@ -9,6 +9,10 @@ FILE is CSV, TSV, JSON lines (also .gz), Parquet or Arrow; in place of
 `data.path` there may be `data.train`, `data.valid` and `data.test`, and
 `data.pair` names the column of a second text. With --config.data.name=
 text_folder, `data.path` is a folder with `CLASS/*.txt` or `train/CLASS/*.txt`.
+Published texts are those of TFDS, such as --config.data.name=imdb_reviews,
+ag_news_subset, glue/sst2, and the pairs of glue/mnli and glue/stsb, or
+--config.data.name=tfds_text --config.data.builder=NAME.
+
 The kind of task follows from the target, and the number of steps from the
 number of training texts.
 

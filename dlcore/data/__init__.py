@@ -65,7 +65,11 @@ from dlcore.data.text.text_folder import text_folder
 from dlcore.data.text.text_pairs import text_pairs
 from dlcore.data.text.text_schema import TextSchema
 from dlcore.data.text.tokenizer import TOKENIZERS, Tokenizer
-from dlcore.data.tfds.tfds_source import tfds_builder, tfds_source
+from dlcore.data.tfds.any_builder import any_builder
+from dlcore.data.tfds.tfds_corpus import tfds_corpus
+from dlcore.data.tfds.tfds_pairs import tfds_pairs
+from dlcore.data.tfds.tfds_source import tfds_source
+from dlcore.data.tfds.tfds_text import tfds_text
 from dlcore.errors import UserError, check_settings, check_types, lookup
 
 __all__ = [
@@ -117,6 +121,7 @@ __all__ = [
 ]
 
 DATASETS: dict[str, Callable[..., Splits]] = {
+  "ag_news_subset": functools.partial(tfds_text, "ag_news_subset"),
   "breast_cancer": breast_cancer,
   "cifar10": functools.partial(tfds_source, "cifar10"),
   "cifar100": functools.partial(tfds_source, "cifar100"),
@@ -126,10 +131,15 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "digits": digits,
   "docs_text": docs_text,
   "fashion_mnist": functools.partial(tfds_source, "fashion_mnist"),
+  "glue/mnli": functools.partial(tfds_text, "glue/mnli"),
+  "glue/sst2": functools.partial(tfds_text, "glue/sst2"),
+  "glue/stsb": functools.partial(tfds_text, "glue/stsb"),
   "image_folder": image_folder,
   "imagenet2012": functools.partial(tfds_source, "imagenet2012"),
+  "imdb_reviews": functools.partial(tfds_text, "imdb_reviews"),
   "kmnist": functools.partial(tfds_source, "kmnist"),
   "language_id": language_id,
+  "lm1b": functools.partial(tfds_corpus, "lm1b"),
   "mnist": functools.partial(tfds_source, "mnist"),
   "npz_file": npz_file,
   "number_words": number_words,
@@ -137,11 +147,20 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "table_csv": table_csv,
   "table_file": table_file,
   "tagged_text": tagged_text,
+  "ted_hrlr_translate/pt_to_en": functools.partial(
+    tfds_pairs, "ted_hrlr_translate/pt_to_en"
+  ),
   "text_csv": text_csv,
   "text_file": text_file,
   "text_folder": text_folder,
   "text_pairs": text_pairs,
-  "tfds": tfds_builder,
+  "tfds": any_builder(tfds_source),
+  "tfds_corpus": any_builder(tfds_corpus),
+  "tfds_pairs": any_builder(tfds_pairs),
+  "tfds_text": any_builder(tfds_text),
+  "wmt14_translate/de-en": functools.partial(
+    tfds_pairs, "wmt14_translate/de-en"
+  ),
 }
 """Data sets by name; the keyword arguments of an entry are its settings."""
 

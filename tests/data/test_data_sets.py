@@ -10,22 +10,33 @@ from dlcore import data
 from dlcore.errors import UserError
 
 NEED_FILES = {
+  "ag_news_subset",
   "cifar10",
   "cifar100",
   "fashion_mnist",
+  "glue/mnli",
+  "glue/sst2",
+  "glue/stsb",
   "image_folder",
   "imagenet2012",
+  "imdb_reviews",
   "kmnist",
+  "lm1b",
   "mnist",
   "npz_file",
   "table_csv",
   "table_file",
   "tagged_text",
+  "ted_hrlr_translate/pt_to_en",
   "text_csv",
   "text_file",
   "text_folder",
   "text_pairs",
   "tfds",
+  "tfds_corpus",
+  "tfds_pairs",
+  "tfds_text",
+  "wmt14_translate/de-en",
 }
 """Data sets whose own tests write their files."""
 

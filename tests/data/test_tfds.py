@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from tfds_archives import forbid_network
 
 from dlcore import data
 from dlcore.data.tfds import stand_ins
@@ -23,19 +24,9 @@ from dlcore.errors import UserError
 MNIST = pathlib.Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
 
-def _forbid_network(patch):
-  """Makes every attempt to reach another machine an error."""
-
-  def refuse(*arguments, **settings):
-    raise OSError("the network must not be used")
-
-  patch.setattr(socket.socket, "connect", refuse)
-  patch.setattr(socket, "getaddrinfo", refuse)
-
-
 @pytest.fixture
 def no_network(monkeypatch):
-  _forbid_network(monkeypatch)
+  forbid_network(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +113,7 @@ def mnist(folders):
   if not MNIST.is_dir():
     pytest.skip("the original MNIST files are not available")
   with pytest.MonkeyPatch.context() as patch:
-    _forbid_network(patch)
+    forbid_network(patch)
     settings = {**folders, "manual_dir": str(MNIST), "download": False}
     return data.load("mnist", **settings), settings
 

@@ -179,6 +179,7 @@ def refused(reason: str) -> dict[str, str]:
 # Without a file the reason is what to set; tests/data reads small archives.
 OFFLINE = {"download": False}
 DATASETS = {
+  "ag_news_subset": Row("ag_news_subset", OFFLINE, refused("manual_dir")),
   "breast_cancer": Row("breast_cancer", {}),
   "cifar10": Row("cifar10", OFFLINE, refused("manual_dir")),
   "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
@@ -190,10 +191,15 @@ DATASETS = {
     "docs_text", {}, task="language_model", model=LANGUAGE_MODEL
   ),
   "fashion_mnist": Row("fashion_mnist", OFFLINE, refused("manual_dir")),
+  "glue/mnli": Row("glue/mnli", OFFLINE, refused("manual_dir")),
+  "glue/sst2": Row("glue/sst2", OFFLINE, refused("manual_dir")),
+  "glue/stsb": Row("glue/stsb", OFFLINE, refused("manual_dir")),
   "image_folder": Row("image_folder", {}, refused("data.path")),
   "imagenet2012": Row("imagenet2012", OFFLINE, refused("manual_dir")),
+  "imdb_reviews": Row("imdb_reviews", OFFLINE, refused("manual_dir")),
   "kmnist": Row("kmnist", OFFLINE, refused("manual_dir")),
   "language_id": Row("language_id", {}, model={"name": "gru", "width": 4}),
+  "lm1b": Row("lm1b", OFFLINE, refused("manual_dir")),
   "mnist": Row("mnist", OFFLINE, refused("manual_dir")),
   "number_words": Row(
     "number_words", {}, task="sequence_to_sequence", model=TRANSLATOR
@@ -203,11 +209,20 @@ DATASETS = {
   "tagged_text": Row("tagged_text", {}, refused("data.path")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
   "table_file": Row("table_file", {}, refused("data.path")),
+  "ted_hrlr_translate/pt_to_en": Row(
+    "ted_hrlr_translate/pt_to_en", OFFLINE, refused("manual_dir")
+  ),
   "text_csv": Row("text_csv", {}, refused("data.text")),
   "text_file": Row("text_file", {}, refused("data.path")),
   "text_folder": Row("text_folder", {}, refused("data.path")),
   "text_pairs": Row("text_pairs", {}, refused("data.path")),
   "tfds": Row("tfds", {}, refused("data.builder")),
+  "tfds_corpus": Row("tfds_corpus", {}, refused("data.builder")),
+  "tfds_pairs": Row("tfds_pairs", {}, refused("data.builder")),
+  "tfds_text": Row("tfds_text", {}, refused("data.builder")),
+  "wmt14_translate/de-en": Row(
+    "wmt14_translate/de-en", OFFLINE, refused("manual_dir")
+  ),
 }
 
 LARGE = ("cmudict", "cmudict_stress")

@@ -9,6 +9,9 @@ from types import ModuleType
 def import_tfds() -> ModuleType:
   """Imports TensorFlow Datasets while the garbage collector is off.
 
+  Its builders of texts and translations, such as GLUE and WMT, are known only
+  once their packages are imported.
+
   During its import the package replaces Python's `__import__` by one that
   refuses relative imports. The finalizers of the locks of `multiprocessing`
   import relatively, and would print a traceback each.
@@ -18,6 +21,8 @@ def import_tfds() -> ModuleType:
   gc.disable()
   try:
     import tensorflow_datasets
+    import tensorflow_datasets.text
+    import tensorflow_datasets.translate
   finally:
     if was_enabled:
       gc.enable()

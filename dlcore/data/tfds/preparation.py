@@ -141,15 +141,22 @@ def _prepare(builder, manual_dir: str, *, download: bool, verify: bool) -> None:
       "fix this, or set data_dir (for the prepared records) or manual_dir "
       "(with the original files)",
     ) from error
-  except AssertionError as error:
-    # TFDS raises it for files that must be downloaded manually; its message
-    # names them.
-    if "manual" not in str(error).lower():
-      raise
+  except UserError:
+    raise
+  except Exception as error:
+    # Builders do not validate their files, whose damage can raise any. TFDS
+    # asserts that files are present which must be downloaded manually.
+    is_missing = isinstance(error, AssertionError)
+    if is_missing and "manual" in str(error).lower():
+      raise UserError(
+        f"expected manual_dir to hold the files of {builder.name}",
+        f"got {manual_dir!r}",
+        " ".join(f"{builder.MANUAL_DOWNLOAD_INSTRUCTIONS} {error}".split()),
+      ) from error
     raise UserError(
-      f"expected manual_dir to hold the files of {builder.name}",
-      f"got {manual_dir!r}",
-      " ".join((builder.MANUAL_DOWNLOAD_INSTRUCTIONS or str(error)).split()),
+      f"expected files of {builder.name} in the format that its builder reads",
+      f"got {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+      "download the files again",
     ) from error
 
 

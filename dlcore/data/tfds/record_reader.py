@@ -1,7 +1,6 @@
-"""Reading of the prepared records of TensorFlow Datasets by index."""
+"""Reading of images and tensors from prepared records by index."""
 
 import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,18 +10,13 @@ from dlcore.data.array_schema import ArraySchema
 from dlcore.data.images import decoding
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import Schema
-from dlcore.data.normalization import sample
-from dlcore.data.tfds import preparation
 from dlcore.data.tfds.package import import_tfds
+from dlcore.data.tfds.records import DAMAGE, Records, split_sizes
 from dlcore.data.value_checks import check_values
 from dlcore.errors import UserError, lookup
 
 SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 """Our name of a split by that of TFDS."""
-
-
-DAMAGE = (ArithmeticError, LookupError, TypeError, ValueError)
-"""Errors of values that do not fit the metadata."""
 
 
 class Features(NamedTuple):
@@ -52,28 +46,14 @@ class Features(NamedTuple):
     return schema.value_range if isinstance(schema, ImageSchema) else None
 
 
-class Reader:
-  """Reads and decodes examples of one split by position.
-
-  It opens the records at the first read, so that a pickle of it for the worker
-  processes of a loader holds a few strings alone.
-  """
+class Reader(Records):
+  """Reads and decodes examples of one split by position."""
 
   def __init__(
     self, features: Features, builder: str, data_dir: str, split: str, size: int
   ):
+    super().__init__(features.name, builder, data_dir, split, size)
     self.features = features
-    self.builder = builder
-    self.data_dir = data_dir
-    self.split = split
-    self.size = size
-    self.records: Any = None
-
-  def __len__(self) -> int:
-    return self.size
-
-  def __getstate__(self):
-    return {**vars(self), "records": None}
 
   def __call__(self, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the batch of some rows; see `Source.read`."""
@@ -87,7 +67,7 @@ class Reader:
         np.int32 if schema.target == "label" else np.float32,
       )
     except (*DAMAGE, decoding.UnreadableError) as error:
-      raise self._damaged(error) from error
+      raise self.damaged(error) from error
     batch = {schema.input: inputs, schema.target: targets}
     check_values(batch, schema, features.name)
     return batch
@@ -102,42 +82,12 @@ class Reader:
     ]
     return np.asarray(labels, np.int32)
 
-  def names(self) -> list[str]:
-    """Returns a name of every example."""
-    start = f"{self.features.name}/{self.split}"
-    return [f"{start}/{row}" for row in range(self.size)]
-
-  def pieces(self) -> list[np.ndarray]:
-    """Returns all rows in pieces of a thousand."""
-    return np.split(np.arange(self.size), range(1000, self.size, 1000))
-
-  def examples(self, rows: np.ndarray) -> list[dict[str, Any]]:
-    """Returns the features of some rows, with encoded images."""
-    records = self.open()
-    try:
-      return records.__getitems__([int(row) for row in rows])
-    except Exception as error:  # Damaged records make TFDS raise any.
-      raise self._damaged(error) from error
-
-  def _damaged(self, error: Exception) -> UserError:
-    return UserError(
-      f"expected readable records of {self.features.name}, {self.split}",
-      f"got: {_line(error)}",
-      f"delete its folder in {self.data_dir} to prepare it again",
-    )
-
-  def open(self) -> Any:
-    """Returns the TFDS data source, which is opened once."""
-    if self.records is None:
-      tfds: Any = import_tfds()
-
-      builder: Any = preparation.prepared_builder(
-        self.builder, data_dir=pathlib.Path(self.data_dir), download=False
-      )
-      encoded = {self.features.input_feature: tfds.decode.SkipDecoding()}
-      decoders = encoded if self.features.is_image else None
-      self.records = builder.as_data_source(self.split, decoders=decoders)
-    return self.records
+  def decoders(self) -> Any:
+    """Returns the decoders: images stay encoded."""
+    tfds: Any = import_tfds()
+    if not self.features.is_image:
+      return None
+    return {self.features.input_feature: tfds.decode.SkipDecoding()}
 
   def _input(self, example: Mapping[str, Any]) -> np.ndarray:
     value = example[self.features.input_feature]
@@ -157,15 +107,7 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
       `image_size` and `value_range` of `tfds_source`.
   """
   features = _describe(builder, selection)
-  sizes = {
-    name: info.num_examples for name, info in builder.info.splits.items()
-  }
-  if sizes.get("train", 0) < 1 or min(sizes.values()) < 0:
-    raise UserError(
-      f"expected {features.name} to have a train split with examples",
-      f"got {sizes}",
-    )
-  _check_sizes(sizes, builder)
+  sizes = split_sizes(builder, features.name)
   where = selection["builder"], selection["data_dir"]
   readers = {
     ours: Reader(features, *where, theirs, sizes[theirs])
@@ -173,55 +115,12 @@ def open_readers(builder, selection: Mapping[str, Any]) -> dict[str, Reader]:
     if sizes.get(theirs)
   }
   for reader in readers.values():
-    _check_records(reader, builder)
-  if features.schema.target == "label" and "test" in readers:
-    # Some test splits are unlabeled, which TFDS writes as -1.
-    some = readers["test"].examples(sample(len(readers["test"]), 64))
-    if all(example[features.target_feature] < 0 for example in some):
-      del readers["test"]
+    reader.check(builder)
+  test, target = readers.get("test"), features.target_feature
+  is_labelled = features.schema.target == "label"
+  if test and is_labelled and not test.has_targets(target):
+    del readers["test"]
   return readers
-
-
-def _check_sizes(sizes: Mapping[str, int], builder) -> None:
-  """Checks that the files may hold so many records, before they are listed.
-
-  Raises:
-    UserError: a record has less than a byte on average, or a file is missing.
-  """
-  folder = pathlib.Path(builder.data_path)
-  try:
-    num_bytes = sum(path.stat().st_size for path in folder.iterdir())
-  except OSError as error:  # A link without a file, or to itself.
-    raise preparation.damaged(folder, str(error)) from error
-  if sum(sizes.values()) > num_bytes:
-    raise preparation.damaged(
-      folder, f"{sizes} examples in files of {num_bytes:,} bytes"
-    )
-
-
-def _check_records(reader: Reader, builder) -> None:
-  remedy = f"delete {builder.data_dir} to prepare it again"
-  expected = (
-    f"expected {len(reader)} records in {reader.split} of {builder.name}"
-  )
-  try:
-    count = len(reader.open())
-  except NotImplementedError as error:
-    raise UserError(
-      f"expected {builder.name} prepared as array_record",
-      f"got {builder.info.file_format} in {builder.data_dir}",
-      "choose another data_dir to prepare it again",
-    ) from error
-  except UserError:
-    raise
-  except Exception as error:  # Damaged metadata makes TFDS raise any.
-    raise UserError(expected, f"got: {_line(error)}", remedy) from error
-  if count != len(reader):
-    raise UserError(expected, f"got {count}", remedy)
-
-
-def _line(error: Exception) -> str:
-  return " ".join(str(error).split())[:200] or repr(error)
 
 
 def _describe(builder, selection: Mapping[str, Any]) -> Features:
@@ -307,7 +206,8 @@ def _shape(
     raise UserError(
       f"expected an image or a numeric tensor in {name}",
       f"got {feature}",
-      "select another feature with input_feature",
+      "select another feature with input_feature; tfds_text, tfds_pairs and "
+      "tfds_corpus load texts",
     )
   if None in shape:
     raise UserError(

@@ -7,6 +7,7 @@ they are announced or refused.
 """
 
 import contextlib
+import glob
 import io
 import logging
 import os
@@ -16,7 +17,7 @@ import types
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,7 +43,11 @@ def stand_ins(session: Callable[[], Any]) -> Iterator[None]:
 
   space = types.SimpleNamespace
   files = space(
-    GFile=open, exists=os.path.exists, remove=os.remove, copy=_refuse_copy
+    GFile=open,
+    exists=os.path.exists,
+    glob=lambda pattern: sorted(glob.glob(pattern)),
+    remove=os.remove,
+    copy=_refuse_copy,
   )
   tensorflow = space(
     executing_eagerly=lambda: True,
@@ -148,6 +153,36 @@ def _refuse_copy(source, target):
   raise UserError(f"expected an http address, got {source!r} for {target}")
 
 
+class _Files(NamedTuple):
+  """The original files of a data set, for messages."""
+
+  title: str
+  """Name and size."""
+
+  names: tuple[str, ...]
+
+  @classmethod
+  def of(cls, builder: Any, url: str) -> "_Files":
+    """Returns the files that a builder registers.
+
+    Builders with several configs, such as GLUE, register the files of all: the
+    one at `url` stands for those of this config.
+    """
+    infos = builder.url_infos or {}
+    if len(builder.builder_configs) > 1:
+      infos = {key: info for key, info in infos.items() if key == url}
+    size = sum(int(info.size) for info in infos.values())
+    names = sorted({info.filename or "" for info in infos.values()} - {""})
+    of_size = f" ({size / 2**20:.1f} MiB)" if size else ""
+    return cls(f"{builder.name}{of_size}", tuple(names))
+
+  @property
+  def remedy(self) -> str:
+    """How to load the data set without network."""
+    files = ", ".join(self.names) or "its files"
+    return f"set manual_dir to a folder that holds {files}"
+
+
 def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
   """Returns a replacement for the class `requests.Session`.
 
@@ -160,13 +195,6 @@ def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
   """
   import requests
 
-  registered = builder.url_infos or {}
-  size = sum(int(info.size) for info in registered.values())
-  names = sorted({info.filename or "" for info in registered.values()} - {""})
-  title = f"{builder.name} ({size / 2**20:.1f} MiB)" if size else builder.name
-  remedy = "set manual_dir to a folder that holds " + (
-    ", ".join(names) if names else "its files"
-  )
   # During preparation the builder's own `data_dir` is temporary.
   folder = str(builder.data_dir)
   lock, announced = threading.Lock(), set()
@@ -176,26 +204,28 @@ def sessions(builder, manual_dir: str, download: bool) -> Callable[[], Any]:
 
     def get(self, url, **settings):  # pyright: ignore
       host = str(url).split("/")[2]
+      files = _Files.of(builder, str(url))
+      if not download:
+        raise UserError(
+          f"expected {files.title} on this machine, as download=False",
+          f"got only a part of it from {manual_dir=}",
+          files.remedy,
+        )
       with lock:
         if not announced and not _answers(url):
           raise UserError(
-            f"expected to download {title}",
+            f"expected to download {files.title}",
             f"got no answer from {host}",
-            remedy,
+            files.remedy,
           )
         if not announced:
           announced.add(host)
-          logger.warning("downloading %s from %s for %s", title, host, folder)
+          logger.warning(
+            "downloading %s from %s for %s", files.title, host, folder
+          )
       return super().get(url, **settings)
 
-  def refuse():
-    raise UserError(
-      f"expected {title} on this machine, as download=False",
-      f"got only a part of it from {manual_dir=}",
-      remedy,
-    )
-
-  return Session if download else refuse
+  return Session
 
 
 def _answers(url: str) -> bool:

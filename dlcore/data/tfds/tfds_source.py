@@ -2,11 +2,9 @@
 
 import concurrent.futures
 import functools
-import inspect
 import math
 import os
-import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,8 @@ import numpy as np
 from dlcore.data import cache, holdout, split
 from dlcore.data.source import Arrays, Splits
 from dlcore.data.split_settings import SplitSettings
-from dlcore.data.tfds import preparation
+from dlcore.data.tfds.location import Location
 from dlcore.data.tfds.record_reader import Reader, open_readers
-from dlcore.errors import UserError
 
 IN_MEMORY_LIMIT = 2 << 30
 """Bytes up to which a decoded data set is in memory."""
@@ -73,80 +70,34 @@ def tfds_source(
   Raises:
     UserError: the data is not available or malformed.
   """
-  if not builder:
-    raise UserError(
-      "expected builder to name a data set of tensorflow-datasets",
-      "got an empty string",
-      'for example builder="mnist"',
-    )
+  location = Location(builder, data_dir, manual_dir, download, verify)
+  location.check()
   rule = SplitSettings(valid_fraction, folds=folds, fold=fold)
   rule.check()
-  root = _data_dir(data_dir)
-  # Not the whole of `root`, which may hold other data sets.
-  folder = root / builder.split("/")[0].split(":")[0]
   selection = {
-    "builder": builder,
-    "data_dir": os.path.abspath(root),
+    **location.key(),
     "input_feature": input_feature,
     "target_feature": target_feature,
     "image_size": image_size,
     "value_range": value_range,
   }
-  prepare = functools.partial(
-    preparation.prepared_builder,
-    builder,
-    data_dir=root,
-    manual_dir=manual_dir,
-    download=download,
-    verify=verify,
-  )
   return cache.splits(
-    functools.partial(_build, prepare, selection, rule, in_memory_limit),
-    name=folder.name,
+    functools.partial(_build, location, selection, rule, in_memory_limit),
+    name=location.cache_name,
     key={
       **selection,
       "valid_fraction": valid_fraction,
       "folds": folds,
       "fold": fold,
     },
-    files=lambda: [path for path in folder.rglob("*") if path.is_file()],
+    files=location.files,
     folder=cache_dir,
     max_bytes=in_memory_limit,
   )
 
 
-def _data_dir(data_dir: str) -> pathlib.Path:
-  """Returns the folder of the prepared data sets, which may be missing."""
-  home = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  root = pathlib.Path(home).expanduser()
-  try:
-    root.stat()
-  except FileNotFoundError:
-    pass
-  except (OSError, ValueError) as error:
-    raise UserError(
-      "expected data_dir to be the path of a folder",
-      f"got {home!r:.80}: {getattr(error, 'strerror', None) or error}",
-    ) from error
-  return root
-
-
-def tfds_builder(*, builder: str = "", **settings: Any) -> Splits:
-  """Loads any data set of tensorflow-datasets; see `tfds_source`."""
-  return tfds_source(builder, **settings)
-
-
-# The settings in a config are those of the signature.
-tfds_builder.__dict__["__signature__"] = inspect.Signature(
-  [
-    parameter.replace(kind=parameter.KEYWORD_ONLY)
-    for parameter in inspect.signature(tfds_source).parameters.values()
-  ]
-)
-
-
 def _build(
-  prepare: Callable[[], Any],
+  location: Location,
   selection: Mapping[str, Any],
   rule: SplitSettings,
   in_memory_limit: int,
@@ -154,12 +105,12 @@ def _build(
   """Prepares, reads and splits a data set.
 
   Args:
-    prepare: returns the prepared builder of TFDS.
+    location: of the data set.
     selection: see `record_reader.open_readers`.
     rule: how train is divided.
     in_memory_limit: see `tfds_source`.
   """
-  readers = open_readers(prepare(), selection)
+  readers = open_readers(location.prepare(), selection)
   features = readers["train"].features
   num_bytes = sum(map(len, readers.values())) * math.prod(features.shape)
   num_bytes *= np.dtype(features.dtype).itemsize
