@@ -65,8 +65,12 @@ class SampleHistory:
     self._entries: list[dict[str, Any]] = []
 
   def compile(self, state: State) -> None:
-    """Compiles the generation; a failure is a warning."""
-    if self._samples is None:
+    """Compiles the generation; after a failure, a warning, there are no texts.
+
+    Args:
+      state: of the run.
+    """
+    if self._samples is None or self._program is not None:
       return
     generate = jax.jit(
       self._samples.generate,
@@ -76,15 +80,16 @@ class SampleHistory:
       self._program = generate.lower(*self._place(state)).compile()
     except Exception as error:  # Samples must not cost the run.
       logger.warning("the run has no samples of the model: %r", error)
+      self._samples = None
 
   def rewind(self, step: int) -> None:
     """Reads the texts of the run up to `step`, and removes later ones."""
-    if self._program is None:
+    if self._samples is None:
       return
     known = self._read()
     self._entries = [entry for entry in known if entry["step"] <= step]
     if len(self._entries) < len(known):
-      self._write()
+      self._write(self._samples)
 
   def add(self, step: int, state: State, *, is_last: bool) -> None:
     """Generates and writes the texts of an evaluation, if they are due.
@@ -94,13 +99,15 @@ class SampleHistory:
       state: of the run.
       is_last: whether no evaluation follows.
     """
-    if self._program is None or not (is_last or self._is_due(step)):
+    if not (is_last or self._is_due(step)):
       return
-    assert self._samples is not None
+    self.compile(state)
+    if self._samples is None or self._program is None:
+      return
     output = jax.device_get(self._program(*self._place(state)))
     texts = [*map(str, self._samples.decode(output))]
     self._entries.append({"step": step, "texts": texts})
-    self._write()
+    self._write(self._samples)
 
   def _is_due(self, step: int) -> bool:
     number, rest = divmod(step, self._intervals.eval_every)
@@ -126,12 +133,11 @@ class SampleHistory:
       logger.warning("%s is begun again, without its samples: %s", path, error)
       return []
 
-  def _write(self) -> None:
+  def _write(self, samples: Samples) -> None:
     assert self._folder is not None
-    assert self._samples is not None
     content = {
-      "prompts": [*self._samples.prompts],
-      "references": [*self._samples.references],
+      "prompts": [*samples.prompts],
+      "references": [*samples.references],
       "samples": self._entries,
     }
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
