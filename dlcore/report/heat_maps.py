@@ -32,7 +32,8 @@ def attention(run: Run) -> Markup:
     strict=False,
   )
   groups = [
-    tag("div", *_maps(titles, *example), class_="heads") for example in examples
+    tag("div", *_maps(titles, *example), class_="heads scroll")
+    for example in examples
   ]
   note = NOTE + (HEADS if len(titles) > 1 else "")
   return markup.section(

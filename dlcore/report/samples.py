@@ -46,7 +46,7 @@ def history(run: Run) -> Markup:
   if references:
     cells = [_cell("td", text) for text in references]
     body.append(tag("tr", tag("td", "true"), *cells, class_="reference"))
-    note += "; green if equal to the true text, in the last row"
+    note += "; green where they equal the true texts, in the last row"
   head = tag("tr", tag("th", "step"), *(_cell("th", text) for text in prompts))
   table = tag(
     "table", tag("thead", head), tag("tbody", *body), class_="history"
