@@ -56,7 +56,8 @@ def attention_examples(
   batch = source.read(chosen)
   inputs = {name: batch[name] for name in source.info.inputs}
   arguments = token_arguments(TOKENS, inputs, model)
-  keys = [token_labels(tokenizer, ids) for ids in _known(inputs)]
+  known = _known(inputs, tokenizer.pad_id)
+  keys = [token_labels(tokenizer, ids) for ids in known]
   queries = keys
   if schema.translates:
     target = rows["predicted"][chosen]
@@ -78,13 +79,11 @@ def attention_examples(
   return _arrays(weights, queries, keys)
 
 
-def _known(inputs: Mapping[str, np.ndarray]) -> list[list[int]]:
+def _known(inputs: Mapping[str, np.ndarray], pad_id: int) -> list[list[int]]:
   """Returns the first ids of each example, without padding."""
   ids = np.asarray(inputs[TOKENS])
   mask = inputs.get("attention_mask", inputs.get("segment_ids"))
-  lengths = np.full(len(ids), ids.shape[1])
-  if mask is not None:
-    lengths = (np.asarray(mask) > 0).sum(1)
+  lengths = (ids != pad_id if mask is None else np.asarray(mask) > 0).sum(1)
   return [
     row[: min(length, MAX_ATTENDED)].tolist()
     for row, length in zip(ids, lengths, strict=True)
