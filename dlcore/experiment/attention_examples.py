@@ -50,7 +50,8 @@ def attention_examples(
   """
   model, schema = experiment.model, source.info.schema
   tokenizer = getattr(schema, "tokenizer", None)
-  if schema.input != TOKENS or tokenizer is None:
+  is_text = schema.input == TOKENS and tokenizer is not None
+  if not is_text or (schema.translates and "predicted" not in rows):
     return {}
   chosen = spread(np.arange(source.size), EXAMPLES).astype(np.int32)
   batch = source.read(chosen)

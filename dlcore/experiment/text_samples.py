@@ -39,6 +39,10 @@ def training_samples(experiment: Experiment) -> Samples | None:
   temperature of 0.8 with the seed of the run. A model of pairs translates 3 of
   its texts as in evaluation. None for other models, and for runs of fewer than
   20 steps.
+
+  The texts of `configs/docs_lm.py:gpt2` took 2% of the CPU time of a training
+  step, and their compilation 3 s where that of the step took 8 s (two busy
+  cores of an AMD EPYC, jax 0.12.0).
   """
   source = experiment.splits.valid
   if source is None or experiment.steps < MIN_STEPS:
