@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dlcore import data, models
-from dlcore.data.info import IGNORED, TOKENS
+from dlcore.data.info import TOKENS
 from dlcore.data.text.token_texts import token_labels
 from dlcore.experiment.build import Experiment
 from dlcore.report.data_arrays import spread
@@ -62,6 +62,8 @@ def attention_examples(
   queries = keys
   if schema.translates:
     target = rows["predicted"][chosen]
+    if (target < 0).any():  # The model's outputs are not finite.
+      return {}
     arguments |= decoder_inputs(target, schema.output_tokenizer)
     queries = [_target_labels(schema.output_tokenizer, ids) for ids in target]
   try:
@@ -93,7 +95,7 @@ def _known(inputs: Mapping[str, np.ndarray], pad_id: int) -> list[list[int]]:
 
 def _target_labels(tokenizer: Any, ids: np.ndarray) -> list[str]:
   """Returns the labels of a predicted target and its end."""
-  ends = np.flatnonzero(np.isin(ids, (tokenizer.eos_id, IGNORED)))
+  ends = np.flatnonzero(ids == tokenizer.eos_id)
   length = 1 + int(ends[0]) if len(ends) else len(ids)
   return token_labels(tokenizer, ids[: min(length, MAX_ATTENDED)].tolist())
 
