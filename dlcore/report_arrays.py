@@ -22,12 +22,21 @@ task only decides which of them its `TaskKind.report_arrays` returns:
   confused_prediction               the most confused pairs of classes
   sample_prompt, sample_text        strings `[S]`: texts that a language model
                                     continues, and how
+  attention_weight                  float `[M, K, T, S]`: K maps for each of M
+                                    examples, from tokens attention_query `[M,
+                                    T]` to tokens attention_key `[M, S]`, both
+                                    strings, empty after the end; titles
+                                    attention_map `[K]`
   split                             the split that all of them describe
 
 A kind without arrays still has results, curves, time and config on its page.
 `assets/predictions.npz` holds these arrays, `assets/features.npz` those of
 `features` and `assets/data_examples.npz` those of `report.data_arrays`, which
-do not depend on the task. `report.page.SECTIONS` lists the sections.
+do not depend on the task. `assets/samples.json`, the texts that a model
+generates as training goes on, is read as the arrays history_step, int `[K]`,
+history_prompt, strings `[S]`, history_text, strings `[K, S]`, and
+history_reference, strings `[S]`, empty without references.
+`report.page.SECTIONS` lists the sections.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,6 +72,9 @@ MAX_WORST = 24
 
 MAX_CONFUSED = 12
 """Number of the most confused pairs of classes."""
+
+MAX_ATTENDED = 32
+"""Number of tokens of an attention map, T and S."""
 
 MAX_CONVOLUTIONS = 4
 MAX_MAPS = 16

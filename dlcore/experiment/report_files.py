@@ -6,18 +6,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from dlcore import data, models, report_arrays, tasks, trees
+from dlcore.experiment.attention_examples import attention_examples
 from dlcore.experiment.build import Experiment
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.relevant_tokens import worst_tokens
-from dlcore.experiment.text_samples import sample_texts
+from dlcore.experiment.text_samples import MIN_STEPS, sample_texts
 from dlcore.tasks.model_calls import make_inputs
 from dlcore.typing import ModelState, Params
 
 NAMES = PREDICTIONS, FEATURES = "assets/predictions.npz", "assets/features.npz"
-
-MIN_STEPS = 20
-"""Steps of a run from which tokens and samples of its model are shown. They
-take seconds, and fewer steps are a check."""
 
 logger = logging.getLogger("dlcore")
 
@@ -48,9 +45,11 @@ def write_predictions(
 
   targets = data.read_all(source, exclude=info.inputs)
   arrays = kind.report_arrays(split, rows, targets, info, read)
+  arrays = {"split": split, **arrays}
   arrays = {name: np.asarray(array) for name, array in arrays.items()}
   if experiment.steps >= MIN_STEPS:
     arrays |= worst_tokens(experiment, source, variables, arrays)
+    arrays |= attention_examples(experiment, source, variables, rows)
     arrays |= sample_texts(experiment, source, variables)
   written = {k: array for k, array in arrays.items() if array.dtype != object}
   for name in filter(lambda name: name not in written, arrays):

@@ -21,6 +21,7 @@ from dlcore.experiment.final_scores import evaluate_best, with_tuned
 from dlcore.experiment.folder import SUMMARY, RunFolder
 from dlcore.experiment.registration import load_parts
 from dlcore.experiment.restoring import restore_run, restore_variables
+from dlcore.experiment.text_samples import training_samples
 from dlcore.storage import checksums
 from dlcore.training import Phases, State
 
@@ -69,7 +70,11 @@ def train(
       return finished
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
     result = experiment.fit(
-      folder.path, profile=profile, progress=progress, phases=phases
+      folder.path,
+      samples=training_samples(experiment),
+      profile=profile,
+      progress=progress,
+      phases=phases,
     )
     with phases("report"):
       report.write_data(folder.path, experiment.sources())

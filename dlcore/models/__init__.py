@@ -3,6 +3,7 @@
 from typing import Any
 
 from dlcore.errors import check_settings, lookup
+from dlcore.models.attention_maps import attention_maps
 from dlcore.models.bert import Bert
 from dlcore.models.cnn import CNN
 from dlcore.models.convnext import ConvNeXt
@@ -54,6 +55,7 @@ __all__ = [
   "Transformer",
   "ViT",
   "WideResNet",
+  "attention_maps",
   "create",
   "erasure_relevance",
   "example_inputs",

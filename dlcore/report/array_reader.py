@@ -8,10 +8,12 @@ import numpy as np
 
 from dlcore.filesystem import open_zip
 from dlcore.report.text_arrays import (
+  ATTENTION,
   CONFUSED,
   METHOD,
   OF_TOKENS,
   SAMPLES,
+  check_attention,
   check_confused,
   check_samples,
   check_tokens,
@@ -71,7 +73,7 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
     name: arrays.pop(name) for name in [*arrays] if name.startswith(NAMED)
   }
   known = {SPLIT, INPUT, *ROWS, *(WORST + name for name in ROWS)}
-  known |= {METHOD, *OF_TOKENS, *CONFUSED, *SAMPLES}
+  known |= {METHOD, *OF_TOKENS, *CONFUSED, *SAMPLES, *ATTENTION}
   unknown = sorted(arrays.keys() - known)
   if unknown:
     names = ", ".join(unknown)[:200]
@@ -82,12 +84,14 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
   rows = {name: arrays.pop(name) for name in [*arrays] if name in ROWS}
   confused = {k: arrays.pop(k) for k in [*arrays] if k in CONFUSED}
   samples = {k: arrays.pop(k) for k in [*arrays] if k in SAMPLES}
+  attention = {k: arrays.pop(k) for k in [*arrays] if k in ATTENTION}
   for title, group, check in (
     ("predictions", rows, _check_rows),
     ("worst examples", worst, _check_worst),
     ("tokens of the worst examples", tokens, partial(check_tokens, worst)),
     ("confused examples", confused, check_confused),
     ("samples", samples, check_samples),
+    ("attention maps", attention, check_attention),
   ):
     try:
       check(group)
@@ -95,7 +99,7 @@ def read_predictions(path: Path, remarks: list[str]) -> dict[str, np.ndarray]:
       remarks.append(f"the {title} are omitted: {error}")
       group.clear()
   named = _checked_named(named, remarks)
-  named |= {**worst, **tokens, **confused, **samples}
+  named |= {**worst, **tokens, **confused, **samples, **attention}
   return {**arrays, **rows, **named}
 
 

@@ -6,7 +6,7 @@ from dlcore.report import axes, markup, plots, png, texts
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, schema
 
-MAX_COUNTS = 20
+MAX_COUNTS = 24
 """Number of classes up to which the confusion matrix shows its counts."""
 
 MAX_HALF_WIDTH = 12

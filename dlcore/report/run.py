@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlcore import storage
-from dlcore.report import array_reader, curve_reader
+from dlcore.report import array_reader, curve_reader, sample_reader
 from dlcore.report.array_reader import MAX_VALUE
 from dlcore.report.json_values import as_mapping, as_number
 
@@ -84,6 +84,7 @@ ARRAYS = (
   File("assets/predictions.npz", array_reader.read_predictions),
   File("assets/features.npz", array_reader.read_features),
   File("assets/data_examples.npz", array_reader.read_data),
+  File("assets/samples.json", sample_reader.read),
 )
 
 

@@ -10,8 +10,19 @@ ENDS, RELEVANCE = OF_TOKENS = ("worst_token_end", "worst_relevance")
 SAMPLES = ("sample_prompt", "sample_text")
 """Arrays of strings `[S]`."""
 
+ATTENTION = {
+  "attention_weight": ("f", 4),
+  "attention_map": ("U", 1),
+  "attention_query": ("U", 2),
+  "attention_key": ("U", 2),
+}
+"""Kinds of dtypes and numbers of axes of the arrays of attention maps."""
+
 METHOD = "relevance_method"
 """A string: how the relevance was computed."""
+
+MAX_AXIS = 256
+"""Largest size of an axis of attention maps."""
 
 CONFUSED = {
   "confused_input": "U",
@@ -76,3 +87,27 @@ def check_samples(samples: Mapping[str, np.ndarray]) -> None:
   for name, array in samples.items():
     if array.ndim != 1 or array.dtype.kind != "U" or len(shapes) > 1:
       raise ValueError(f"{name} is {array.dtype} {array.shape}")
+
+
+def check_attention(attention: Mapping[str, np.ndarray]) -> None:
+  """Checks the arrays of `ATTENTION`, or none.
+
+  Raises:
+    ValueError: an array is missing or not as expected.
+  """
+  if not attention:
+    return
+  if attention.keys() != ATTENTION.keys():
+    raise ValueError(f"{', '.join(attention)} alone")
+  for name, array in attention.items():
+    kind, axes = ATTENTION[name]
+    good = array.dtype.kind == kind and array.ndim == axes
+    if not good or 0 in array.shape or max(array.shape) > MAX_AXIS:
+      raise ValueError(f"{name} is {array.dtype} {array.shape}")
+  weight, maps, queries, keys = (attention[name] for name in ATTENTION)
+  examples, size, *lengths = weight.shape
+  shapes = [(size,), (examples, lengths[0]), (examples, lengths[1])]
+  if [maps.shape, queries.shape, keys.shape] != shapes:
+    raise ValueError(f"attention_weight {weight.shape} does not fit its labels")
+  if not ((weight >= 0) & (weight <= 1.01)).all():
+    raise ValueError("attention_weight is not from 0 to 1")

@@ -24,13 +24,13 @@ from dlcore.tasks.scheduled_sampling import (
   mix_predictions,
 )
 from dlcore.tasks.target_decoding import (
+  DECODER_TOKENS,
   decode_target,
+  decoder_inputs,
   generator,
   score_function,
 )
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params
-
-DECODER_TOKENS = "decoder_input_ids"
 
 
 def sequence_to_sequence(
@@ -95,11 +95,10 @@ def sequence_to_sequence(
   inputs = model_calls.make_inputs(input, None)
 
   def arguments(batch: Batch) -> dict[str, Array]:
-    if DECODER_TOKENS in batch:
-      ids = model_calls.mask_rows(jnp.asarray(batch[DECODER_TOKENS]), batch)
-    else:
-      ids = shift_right(_labels(batch), start_id(tokenizer), tokenizer.pad_id)
     tokens = model_calls.token_arguments(input, batch, model)
+    if DECODER_TOKENS not in batch:
+      return {**tokens, **decoder_inputs(_labels(batch), tokenizer)}
+    ids = model_calls.mask_rows(jnp.asarray(batch[DECODER_TOKENS]), batch)
     return {**tokens, DECODER_TOKENS: ids}
 
   def init(key: Array, batch: Batch):
@@ -151,18 +150,6 @@ def sequence_to_sequence(
     predict=predict,
     score=score_function(tokenizer, names),
   )
-
-
-def shift_right(labels: Array, start: int, pad_id: int) -> Array:
-  """Returns the decoder's inputs, int `[B, T]`: a start before the labels.
-
-  Args:
-    labels: int `[B, T]`, -100 for padding.
-    start: id of the start.
-    pad_id: id in place of -100.
-  """
-  shifted = jnp.pad(labels[:, :-1], ((0, 0), (1, 0)), constant_values=start)
-  return jnp.where(shifted == IGNORED, pad_id, shifted)
 
 
 def _labels(batch: Batch) -> Array:

@@ -18,6 +18,9 @@ from dlcore.metrics import Sequences
 from dlcore.tasks.class_decisions import decide_class
 from dlcore.typing import Array
 
+DECODER_TOKENS = "decoder_input_ids"
+"""The argument of an encoder-decoder for the target so far."""
+
 NO_TOKEN = -1
 """The prediction where the model's outputs are not finite."""
 
@@ -139,3 +142,19 @@ def decode_target(ids: np.ndarray, tokenizer: Tokenizer) -> str | None:
     return None
   [row] = Sequences.before(ids[None], tokenizer.eos_id).rows()
   return tokenizer.decode(row)
+
+
+def decoder_inputs(
+  labels: np.ndarray | Array, tokenizer: Tokenizer
+) -> dict[str, Array]:
+  """Returns the decoder's inputs for teacher forcing: a start before labels.
+
+  Args:
+    labels: int `[B, T]`, the target, with -100 for padding.
+    tokenizer: of the target.
+  """
+  start = start_id(tokenizer)
+  labels = jnp.asarray(labels)[:, :-1]
+  shifted = jnp.pad(labels, ((0, 0), (1, 0)), constant_values=start)
+  ids = jnp.where(shifted == IGNORED, tokenizer.pad_id, shifted)
+  return {DECODER_TOKENS: ids}

@@ -9,6 +9,7 @@ from dlcore.training.memory_preview import preview_memory
 from dlcore.training.phases import Phases
 from dlcore.training.run_files import KIND as FIT
 from dlcore.training.run_files import summarize
+from dlcore.training.sample_history import Samples
 from dlcore.training.signals import Stopped
 from dlcore.training.state import (
   State,
@@ -33,6 +34,7 @@ __all__ = [
   "Phases",
   "Plateau",
   "Result",
+  "Samples",
   "State",
   "Stopped",
   "Update",

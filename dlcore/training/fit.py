@@ -34,6 +34,7 @@ from dlcore.training.profiling import Profiler
 from dlcore.training.programs import compile_programs
 from dlcore.training.progress import Progress
 from dlcore.training.recalibration import Recalibration
+from dlcore.training.sample_history import SampleHistory, Samples
 from dlcore.training.signals import Stopped, stop_requests
 from dlcore.training.state import State
 from dlcore.training.state_initializer import Initial, StateInitializer
@@ -85,6 +86,7 @@ def fit(
   memory_limit: float = 0.0,
   on_change: str = "error",
   settings: Mapping[str, Any] | None = None,
+  samples: Samples | None = None,
   profile: tuple[int, int] | None = None,
   progress: bool = True,
   phases: Phases | None = None,
@@ -166,6 +168,8 @@ def fit(
       `workdir`; `"warn"` continues with them and logs a warning.
     settings: JSON values that describe the parts, such as the width of the
       model: kept in `config.json`, compared, and shown in the report.
+    samples: how the model generates texts, which `assets/samples.json` keeps of
+      evaluations 1, 2, 4, 8, ... and of the last one, see `SampleHistory`.
     profile: `(first, last)`: a `jax.profiler` trace of the steps after `first`
       up to `last`, written to the folder `profile` in `workdir`, or in the
       current folder without one.
@@ -231,7 +235,7 @@ def fit(
   )
   initializer = StateInitializer(create, example, seed, initial, partitioner)
 
-  # Measurements of layers, and evaluations.
+  # Measurements of layers, evaluations, and generated texts.
   statistics = LayerStatistics(
     task,
     tx,
@@ -249,6 +253,7 @@ def fit(
     placement=placement,
     batch_size=eval_batch_size,
   )
+  history = SampleHistory(samples, folder, partitioner, intervals)
 
   books = Bookkeeping(
     folder, arguments, order, {"train": train, **splits}, partitioner, intervals
@@ -286,11 +291,13 @@ def fit(
           setup.compile_evaluators(evaluators, state, best_by)
         statistics.compile(state, feed)
         recalibration.compile(state, feed)
+        history.compile(state)
         setup.check_evaluation_memory(memory, evaluators)
       elif axis_name is None:
         setup.trace_step(step_function, abstract, feed)
       finished = not counts or is_exhausted(decisions, patience)
       books.record(step, traced, finished=finished)
+    history.rewind(step)
     metric_log = log_stack.enter_context(setup.open_log(folder, step))
     monitor = Monitor(
       metric_log,
@@ -328,6 +335,7 @@ def fit(
         state, decisions = initializer.roll_back(state, decisions, checkpoints)
         step = int(state.step)
         metric_log.rewind(step)
+        history.rewind(step)
         monitor.reset()
         dispatches = feed.dispatches(state, intervals)
         unsaved = False
@@ -346,6 +354,9 @@ def fit(
           )
           monitor.show_best(best_by, decisions)
           decisions, scale = lower_rate(decisions, state.rate_scale, plateau)
+          with phases("evaluation"):
+            is_last = is_exhausted(decisions, patience)
+            history.add(step, state, is_last=is_last)
           state = state.replace(rate_scale=partitioner.replicate(scale))
           unsaved = True
 

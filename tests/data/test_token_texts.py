@@ -9,7 +9,11 @@ from dlcore.data.text import tokenizer_training
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
 from dlcore.data.text.text_encoding import TokenRows, encode_texts
 from dlcore.data.text.text_schema import TextSchema
-from dlcore.data.text.token_texts import SEPARATOR, decode_tokens
+from dlcore.data.text.token_texts import (
+  SEPARATOR,
+  decode_tokens,
+  token_labels,
+)
 from dlcore.data.text.tokenizer import FITTED, make_tokenizer
 
 TEXTS = ("the cat sat.", "a cat\u0301 of 🙂 and 我爱你", "the end")
@@ -90,3 +94,21 @@ def test_a_mask_token_and_special_ids_are_those_of_the_file():
     assert own.mask_id is None
     special = (own.pad_id, own.unknown_id, own.bos_id, own.eos_id)
     assert own.special_ids == special
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_every_token_has_a_label(name):
+  tokenizer = make_tokenizer(name, TEXTS[:2])
+  for text in TEXTS:
+    ids = [tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id]
+    labels = token_labels(tokenizer, ids)
+    assert len(labels) == len(ids)
+    assert all(labels)
+    assert (labels[0], labels[-1]) == ("[bos]", "[eos]")
+    assert ("[unk]" in labels) == (tokenizer.unknown_id in ids)
+
+
+def test_blanks_and_parts_of_a_character_have_a_symbol():
+  tokenizer = make_tokenizer("bytes", ())
+  labels = token_labels(tokenizer, tokenizer.encode("a \n\t\u00e9"))
+  assert labels == ["a", "\u2423", "\u23ce", "\u21e5", "\u00b7", "\u00e9"]

@@ -90,8 +90,19 @@ def test_a_language_model_has_samples_and_the_loss_by_position(tmp_path):
     assert arrays["by_position/loss"].shape == (16,)
     assert {len(text) for text in arrays["sample_prompt"].tolist()} == {4}
     assert min(len(text) for text in arrays["sample_text"].tolist()) > 0
-    assert "Samples" in page
+    assert arrays["history_step"].tolist() == [20]
+    assert {len(text) for text in arrays["history_prompt"].tolist()} == {4}
+    assert arrays["history_text"].shape == (1, 3)
+    assert "Samples during training" in page
+    assert ("attention_weight" in arrays) == (number == 1)
     assert "By position" in page
+  weight = arrays["attention_weight"].astype(float)
+  assert weight.shape == (3, 1, 16, 16)
+  np.testing.assert_allclose(weight.sum(-1), 1, atol=5e-3)
+  assert (np.triu(weight, 1) == 0).all()
+  letters = {*arrays["attention_key"].flat} - {""}
+  assert letters <= {*"tobernhais,", "\u2423", "\u23ce"}
+  assert (arrays["attention_key"] == arrays["attention_query"]).all()
 
 
 def test_hidden_tokens_are_predicted_by_a_run_of_its_folder_alone(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from dlcore import experiment
 from dlcore.errors import UserError
+from dlcore.report import run as report_run
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +52,32 @@ def test_a_run_learns_and_records_generated_scores(run):
   assert summary["test/exact_match"] > 0.9
   values = experiment.evaluate(run)
   assert values["exact_match"] == summary["test/exact_match"]
+
+
+def test_the_report_shows_translations_by_step_and_the_attention(run):
+  subject = report_run.read(run)
+  assert subject.remarks == ()
+  arrays = subject.arrays
+  assert arrays["history_step"].tolist() == [50, 100, 150]
+  prompts, expected = (
+    arrays[f"history_{name}"].tolist() for name in ("prompt", "reference")
+  )
+  assert [text[::-1] for text in prompts] == expected
+  rows = experiment.predict(run, [], None, prompts)
+  predicted = [row["text"] for row in rows]
+  assert arrays["history_text"][-1].tolist() == predicted
+  weight = arrays["attention_weight"].astype(float)
+  queries, keys = arrays["attention_query"], arrays["attention_key"]
+  assert weight.shape == (3, 1, queries.shape[1], keys.shape[1])
+  for maps, of_target, of_source in zip(weight, queries, keys, strict=True):
+    target, source = ([*filter(None, row)] for row in (of_target, of_source))
+    assert (target[-1], source[0], source[-1]) == ("[eos]", "[bos]", "[eos]")
+    np.testing.assert_allclose(
+      maps[0, : len(target), : len(source)].sum(-1), 1, atol=5e-3
+    )
+  titles = (run / "report.html").read_text()
+  assert "Attention, test" in titles
+  assert "Samples during training" in titles
 
 
 def test_lines_of_a_file_and_texts_are_translated(run, tmp_path):

@@ -47,6 +47,9 @@ def write_run(path, *, classes=4, inputs=(3, 3, 1), numbers=False, names=()):
   (path / "metrics.jsonl").write_text("".join(lines))
   arrays = kept_predictions(names[0], classes, inputs, numbers)
   np.savez(path / "assets/predictions.npz", **arrays)
+  if not inputs:
+    samples = json.dumps(kept_samples())
+    (path / "assets/samples.json").write_text(samples)
   arrays = kept_data(names, classes, inputs, numbers)
   np.savez(path / "assets/data_examples.npz", **arrays)
   if len(inputs) == 3:
@@ -125,7 +128,17 @@ def kept_predictions(split, classes, inputs, numbers):
     arrays["worst_token_end"] = np.arange(7, 287, 7) + np.zeros(shape, int)
     arrays["relevance_method"] = np.asarray(HOSTILE[0])
     arrays["by_position/loss"] = RANDOM.random(40)
+    labels = np.array([[*HOSTILE, *"abc", LONG] * 3] * 2)
+    arrays["attention_weight"] = RANDOM.random((2, 4, 30, 30))
+    arrays["attention_map"] = np.array([f"layer {i}" for i in range(4)])
+    arrays["attention_query"] = arrays["attention_key"] = labels
   return arrays
+
+
+def kept_samples():
+  """Returns long hostile texts by step."""
+  entries = [{"step": 10**i, "texts": texts(3)} for i in range(6)]
+  return {"prompts": texts(3), "references": texts(3), "samples": entries}
 
 
 def texts(count):

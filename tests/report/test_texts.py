@@ -1,7 +1,9 @@
 """Texts on the page: marks, excerpts, confused pairs, lengths, positions."""
 
+import base64
 import json
 import re
+import zlib
 
 import numpy as np
 import pytest
@@ -12,6 +14,31 @@ from dlcore.report import run, texts
 HOSTILE = "<script>alert(1)</script>"
 WORDS = [f"word{i}" for i in range(400)]
 LONG = " ".join(WORDS)
+
+
+SAMPLES = {
+  "prompts": ["one", "two", HOSTILE],
+  "references": ["un", "deux", "trois"],
+  "samples": [
+    {"step": 10, "texts": ["deux", HOSTILE, ""]},
+    {"step": 2000, "texts": ["un", "trois", "deux"]},
+  ],
+}
+
+
+def attention(examples=2, maps=3, queries=4, keys=5):
+  """Arrays of attention maps, of which the first example is shorter."""
+  random = np.random.default_rng(0)
+  shape = (examples, maps, queries, keys)
+  labels = [np.full((examples, size), HOSTILE) for size in (queries, keys)]
+  for array in labels:
+    array[0, -1] = ""
+  return {
+    "attention_weight": random.random(shape).astype(np.float16),
+    "attention_map": np.array([f"layer {i} {HOSTILE}" for i in range(maps)]),
+    "attention_query": labels[0],
+    "attention_key": labels[1],
+  }
 
 
 def tokens(text, relevance):
@@ -82,8 +109,9 @@ def write_run(path, *, relevance=True, **changes):
     arrays["relevance_method"] = np.asarray(HOSTILE)
   arrays |= {"by_position/loss": np.float32([2, 1, np.nan, 0.5])}
   arrays |= {"sample_prompt": np.array(["Once"]), "sample_text": everything[:1]}
-  arrays |= changes
+  arrays |= attention() | changes
   np.savez(path / "assets/predictions.npz", **arrays)
+  (path / "assets/samples.json").write_text(json.dumps(SAMPLES))
   examples = {
     "data/input": everything[:6],
     "data/label": label[:6],
@@ -99,7 +127,7 @@ def test_the_page_has_examples_pairs_marks_lengths_and_positions(tmp_path):
   assert "omitted" not in text
   assert "<script" not in text
   titles = ("length, train", "By position, test", "most confused", "Samples")
-  for expected in titles:
+  for expected in (*titles, "Attention, test", "Samples during training"):
     assert expected in text
   data = text.partition("About the data")[2].partition("</section>")[0]
   assert data.count('<dd dir="auto">') == 6
@@ -126,6 +154,12 @@ def test_texts_without_relevance_are_shown_too(tmp_path):
     {"confused_label": np.array(["a", "b", "c"])},
     {"confused_label": np.arange(9)},
     {"sample_text": np.arange(1)},
+    {"attention_weight": np.full((2, 3, 4, 5), 2, np.float16)},
+    {"attention_weight": np.full((2, 3, 4, 5), np.nan, np.float16)},
+    {"attention_weight": np.zeros((2, 3, 4, 6), np.float16)},
+    {"attention_weight": np.zeros((2, 3, 4, 5), int)},
+    {"attention_map": np.array("layer 1")},
+    {"attention_key": np.zeros((2, 5))},
   ],
 )
 def test_malformed_arrays_of_texts_are_omitted_with_a_remark(tmp_path, changes):
@@ -154,3 +188,76 @@ def test_a_confused_pair_has_its_most_confident_error():
     "test", label, probabilities, lambda rows: rows[:, None]
   )
   assert "confused_input" not in pictures
+
+
+def test_a_map_has_a_pixel_for_each_weight_and_a_label_for_each_token(tmp_path):
+  arrays = write_run(tmp_path / "run")
+  text = report.write(tmp_path / "run").read_text()
+  part = text.partition("Attention, test")[2].partition("</section>")[0]
+  figures = re.findall("<figure.*?</figure>", part)
+  assert len(figures) == 2 * 3
+  for index, figure in enumerate(figures):
+    rows, columns = (3, 4) if index < 3 else (4, 5)
+    assert f'style="--columns:{columns};--rows:{rows}"' in figure
+    assert figure.count("<span") == rows + columns
+    png = base64.b64decode(figure.partition("base64,")[2].partition('"')[0])
+    body = zlib.decompress(png[41:-16])  # Between the headers.
+    pixels = np.frombuffer(body, np.uint8).reshape(rows, -1)[:, 1:]
+    opacity = pixels.reshape(rows, columns, 4)[..., 3] / 255
+    weight = arrays["attention_weight"][index // 3, index % 3, :rows, :columns]
+    assert np.abs(opacity**2 - weight.astype(float)).max() < 0.01
+
+
+def test_the_table_of_samples_has_a_row_for_each_step_and_the_true_texts(
+  tmp_path,
+):
+  write_run(tmp_path / "run")
+  text = report.write(tmp_path / "run").read_text()
+  part = text.partition("Samples during training")[2].partition("</section>")[0]
+  rows = [
+    [plain(cell) for cell in re.findall("<t[dh].*?>(.*?)</t[dh]>", row)]
+    for row in re.findall("<tr.*?>(.*?)</tr>", part)
+  ]
+  assert [row[0] for row in rows] == ["step", "10", "2,000", "true"]
+  assert rows[0][1:3] == ["one", "two"]
+  assert rows[2][1:] == ["un", "trois", "deux"]
+  # Right are "un" of step 2000, and not "deux" and "trois" at other places.
+  assert re.findall('class="hit">(.*?)<', part) == ["un"]
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"samples": None},
+    {"samples": [3]},
+    {"samples": [{"step": 1.5, "texts": ["a", "b", "c"]}]},
+    {"samples": [{"step": -1, "texts": ["a", "b", "c"]}]},
+    {"samples": [{"step": 1, "texts": ["a", "b"]}]},
+    {"samples": [{"step": 1, "texts": ["a", "b", 3]}]},
+    {"prompts": []},
+    {"prompts": "one"},
+    {"references": ["un"]},
+    {"references": None},
+  ],
+)
+def test_malformed_samples_are_omitted_with_a_remark(tmp_path, changes):
+  write_run(tmp_path / "run")
+  path = tmp_path / "run/assets/samples.json"
+  path.write_text(json.dumps({**SAMPLES, **changes}))
+  subject = run.read(tmp_path / "run")
+  assert len(subject.remarks) == 1
+  assert "samples.json" in subject.remarks[0]
+  assert not subject.named("history_step")
+
+
+def test_long_samples_of_many_steps_are_cut(tmp_path):
+  write_run(tmp_path / "run")
+  path = tmp_path / "run/assets/samples.json"
+  many = [{"step": step, "texts": ["x" * 2500] * 18} for step in range(200)]
+  content = {"prompts": ["a"] * 18, "references": [], "samples": many}
+  path.write_text(json.dumps(content))
+  arrays = run.read(tmp_path / "run").arrays
+  assert arrays["history_step"].tolist() == [*range(136, 200)]
+  assert arrays["history_text"].shape == (64, 16)
+  assert arrays["history_text"].nbytes < 10e6
+  assert len(report.write(tmp_path / "run").read_bytes()) < 1e6

@@ -17,6 +17,16 @@ from dlcore import data, optim, sharding, storage, tasks, training, trees
 TIMES = ("seconds", "examples_per_second")
 """The fields of a line of the log that differ between equal runs."""
 
+SAMPLES = training.Samples(
+  prompts=("largest", "sum"),
+  generate=lambda params, _: [
+    jnp.stack([kind(leaf) for leaf in jax.tree.leaves(params)])
+    for kind in (jnp.max, jnp.sum)
+  ],
+  decode=lambda output: [" ".join(map(str, row)) for row in output],
+)
+"""Texts that all parameters determine, in place of generated ones."""
+
 AUGMENT = augmentation.compose({"shift": 1, "flip": True})
 RATE = optim.schedule("warmup_cosine", learning_rate=0.02, steps=40)
 
@@ -96,6 +106,7 @@ def fit(
     "checkpoint_every": 10,
     "devices": jax.local_devices()[:1],
     "progress": False,
+    "samples": SAMPLES,
     **settings,
   }
   task = wrap(tasks.classification(net or Net(), label_smoothing=0.1))
@@ -181,3 +192,9 @@ def lines(workdir, split="") -> list[dict]:
   rows = map(json.loads, text.splitlines())
   rows = [row for row in rows if split in ("", row["split"])]
   return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+def samples(workdir) -> dict:
+  """Returns the texts of a run by step."""
+  content = json.loads((workdir / "assets/samples.json").read_text())
+  return {entry["step"]: entry["texts"] for entry in content["samples"]}

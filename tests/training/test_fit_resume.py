@@ -25,10 +25,11 @@ def straight(tmp_path_factory):
 
 
 def assert_same_run(workdir, result, straight):
-  """Compares states, decisions and log with those of the straight run."""
+  """Compares states, decisions, log and texts with those of `straight`."""
   problem.assert_equal(result, straight[1])
   problem.assert_equal(problem.saved(workdir), problem.saved(straight[0]))
   assert problem.lines(workdir) == problem.lines(straight[0])
+  assert problem.samples(workdir) == problem.samples(straight[0])
 
 
 @pytest.mark.fast_cases("13-device")

@@ -162,6 +162,7 @@ def test_the_step_is_traced_once_for_each_length(tmp_path, monkeypatch):
     {},
     pytest.param({"placement": "stream"}, marks=pytest.mark.slow),
     pytest.param({"layer_statistics_every": 4}, marks=pytest.mark.slow),
+    pytest.param({"samples": problem.SAMPLES}, marks=pytest.mark.slow),
     pytest.param({"compiler": "pmap", "devices": 2}, marks=pytest.mark.slow),
   ],
 )

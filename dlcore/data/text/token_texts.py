@@ -15,6 +15,24 @@ MAX_TOKENS = 1024
 """Number of tokens whose ends are known."""
 
 
+SPECIAL = {
+  "pad_id": "[pad]",
+  "unknown_id": "[unk]",
+  "bos_id": "[bos]",
+  "eos_id": "[eos]",
+  "mask_id": "[mask]",
+}
+"""Labels of special tokens by the attribute of a tokenizer."""
+
+BLANKS = {
+  "": "\N{MIDDLE DOT}",
+  " ": "\N{OPEN BOX}",
+  "\n": "\N{RETURN SYMBOL}",
+  "\t": "\N{RIGHTWARDS ARROW TO BAR}",
+}
+"""Labels of tokens that cannot be seen. A part of a character has no text."""
+
+
 class TokenText(NamedTuple):
   """A text, and the end of each of its tokens."""
 
@@ -84,3 +102,23 @@ def _common(text: str, prefix: str, start: int) -> int:
   while start < most and text[start] == prefix[start]:
     start += 1
   return start
+
+
+def token_labels(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+  """Returns a label for each token, which is never empty.
+
+  It is the text of the token in its context, without spaces around it.
+
+  Args:
+    tokenizer: of the ids.
+    ids: of one text, at most `MAX_TOKENS`.
+  """
+  special = {getattr(tokenizer, name): label for name, label in SPECIAL.items()}
+  labels, start = [], 0
+  text, ends = decode_tokens(tokenizer, ids)
+  for token, end in zip(ids, ends, strict=True):
+    piece = text[start:end]
+    label = piece.strip() or BLANKS[piece[:1] if piece[:1] in BLANKS else " "]
+    labels.append(special.get(token, label))
+    start = end
+  return labels
