@@ -176,11 +176,7 @@ def decode(model, variables, ids, mask, steps):
 def decode_target(model, variables, source, target, mask, steps):
   """Returns the logits of an encoder-decoder, whose mask is of the source."""
   apply = functools.partial(model.apply, train=False)
-
-  @jit
-  def start(ids):
-    encoded = apply(variables, source, attention_mask=mask, method="encode")
-    return encoded, run({}, ids, encoded)[1]
+  encode = jit(functools.partial(apply, method="encode"))
 
   @jit
   def run(cache, ids, encoded):
@@ -194,7 +190,8 @@ def decode_target(model, variables, source, target, mask, steps):
       mutable=["cache"],
     )
 
-  encoded, cache = start(target)
+  encoded = encode(variables, source, attention_mask=mask)
+  _, cache = run({}, target, encoded)
   logits = []
   for step in steps:
     y, cache = run(cache, target[:, step], encoded)
