@@ -39,9 +39,18 @@ def is_encoder_decoder(model):
   return takes(model, "decoder_input_ids")
 
 
-def padded(values, mask, filler):
-  """Returns `[B, S]` with values `[B, T]` where the mask is 1."""
-  array = np.array(filler)
+def arrays_of(model):
+  """Returns ids `[3, 4]`, others such as types, and targets, if any."""
+  ids, *targets = tokens(model, 3, 4)
+  others = {"token_type_ids": np.arange(12).reshape(3, 4) % 2}
+  if isinstance(model, models.Bert):  # The default positions count padding.
+    others["positions"] = np.broadcast_to(np.arange(4), (3, 4))
+  return ids, {k: v for k, v in others.items() if takes(model, k)}, targets
+
+
+def padded(values, mask, seed):
+  """Returns int `[3, 7]`: the values where the mask is 1, others elsewhere."""
+  array = np.random.default_rng(seed).integers(0, 2, mask.shape)
   array[mask > 0] = values.ravel()
   return array
 
@@ -49,37 +58,35 @@ def padded(values, mask, filler):
 @pytest.mark.fast_cases("text_cnn classifier")
 @pytest.mark.parametrize("case", CASES)
 def test_padding_changes_neither_values_nor_gradients(case):
-  model = CASES[case]
-  variables, (ids, *others) = variables_of(model), tokens(model, 3, 4)
-  mask = np.array([*PLACES.values()])
-  counts_padding = isinstance(model, models.Bert)
-  if counts_padding and model.head == "classifier":  # Pools the first position.
-    mask = np.array([PLACES["right"]] * 3)
-  plain = {"token_type_ids": np.arange(12).reshape(3, 4) % 2}
-  if counts_padding:
-    plain["positions"] = np.broadcast_to(np.arange(4), (3, 4))
-  plain = {k: v for k, v in plain.items() if takes(model, k)}
-  results = []
-  for seed in (1, 2):
-    garbage = np.random.default_rng(seed).integers(0, 2, (2, *mask.shape))
-    arguments = {k: padded(v, mask, garbage[0]) for k, v in plain.items()}
-    long = padded(ids, mask, garbage[1] + 3 * seed).astype(np.int32)
-    results.append(
-      value_and_gradient(
-        model,
-        variables,
-        (long, *others),
-        1 if others else mask,
-        {**arguments, "attention_mask": mask},
-      )
+  model, mask = CASES[case], np.array([*PLACES.values()])
+  if isinstance(model, models.Bert) and model.head == "classifier":
+    mask = np.array([PLACES["right"]] * 3)  # It pools the first position.
+  ids, others, targets = arrays_of(model)
+
+  def run(ids, mask, **others):
+    """Returns outputs of the tokens, `[3, 4, C]` or `[3, C]`, and gradients."""
+    kept = 1 if mask is None or targets else mask  # Targets have none.
+    outputs, gradient = value_and_gradient(
+      model,
+      variables_of(model),
+      (ids, *targets),
+      kept,
+      {**others, "attention_mask": mask},
     )
-  short = value_and_gradient(model, variables, (ids, *others), 1, plain)
-  (left, _), (right, gradient) = results
-  if left.ndim == 3 and not others:
-    kept = (np.asarray(x)[mask > 0] for x in (left, right))
-    left, right = (x.reshape(3, 4, -1) for x in kept)
-  np.testing.assert_array_equal(left, right)
-  assert_close((right, gradient), short)
+    if outputs.ndim == 3 and kept is mask:
+      outputs = np.asarray(outputs)[mask > 0].reshape(3, 4, -1)
+    return outputs, gradient
+
+  left, right = (
+    run(
+      padded(ids, mask, seed),
+      mask,
+      **{name: padded(array, mask, seed) for name, array in others.items()},
+    )
+    for seed in (1, 2)
+  )
+  np.testing.assert_array_equal(left[0], right[0])
+  assert_close(right, run(ids, None, **others))
 
 
 LENGTHS = ((4, 2, 4), (2, 4))
