@@ -50,7 +50,7 @@ def state(model, variables, ids, mask):
   )
 
 
-@pytest.mark.fast_cases("seq2seq")
+@pytest.mark.slow  # tests/generation/test_every_model.py has padding too.
 def test_padding_of_the_source_does_not_change_the_output(sources):
   model, variables, ids, mask = sources
 

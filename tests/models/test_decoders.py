@@ -138,7 +138,7 @@ def test_one_batch_is_overfitted(case):
   assert value < 0.05
 
 
-@pytest.mark.fast_cases("gpt2", "transformer")
+@pytest.mark.fast_cases("gpt2")
 @pytest.mark.parametrize("case", CASES)
 def test_bfloat16_is_finite_and_close(case):
   model, variables = make(case)

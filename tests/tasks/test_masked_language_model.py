@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -99,11 +98,12 @@ def test_a_new_epoch_hides_others_and_an_evaluation_the_same():
 def test_padding_does_not_change_the_hidden_tokens():
   text_ids = np.arange(4, VOCAB, dtype=np.int32)
   settings = {"rate": 0.5, "mask_id": MASK, "text_ids": text_ids}
-  ids = jnp.arange(24) % 20 + 4
-  for length in (5, 16, 23):
-    kept = jnp.arange(24) < length
-    long = hide_tokens(KEY, ids, kept, **settings)
-    short = hide_tokens(KEY, ids[:length], kept[:length], **settings)
+  hide = jit(functools.partial(hide_tokens, **settings))
+  ids = np.arange(24) % 20 + 4
+  for length in (5, 16):
+    kept = np.arange(24) < length
+    long = hide(KEY, ids, kept)
+    short = hide(KEY, ids[:length], kept[:length])
     for left, right in zip(long, short, strict=True):
       np.testing.assert_array_equal(left[:length], right)
 
