@@ -94,10 +94,8 @@ def assert_close(left, right, tolerance):
     assert np.abs(leaf - right[path]).max() < tolerance * scale, path
 
 
-@pytest.mark.fast_cases("vit_tiny")
-@pytest.mark.parametrize("case", SHORT)
-def test_jit_equals_no_jit(case):
-  model, variables, inputs = make(case)
+def test_jit_equals_no_jit_for_images():
+  model, variables, inputs = make("vit_tiny")
   model = model.clone(depth=1)
   plain = apply(model, variables, inputs)
   compiled = evaluate(model, variables, inputs)
@@ -105,7 +103,7 @@ def test_jit_equals_no_jit(case):
   assert_close(plain, compiled, 1e-5)
 
 
-@pytest.mark.fast_cases("bert_base", "vit_tiny mean")
+@pytest.mark.fast_cases("vit_tiny mean")
 @pytest.mark.parametrize("case", CASES)
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   model, variables, inputs = make(case)
@@ -210,38 +208,6 @@ def test_traced_rates_give_the_same_output_as_python_numbers(case):
   for i in range(3):
     single = tuple(rate * (i == j) for j, rate in enumerate(rates))
     assert np.abs(traced(single, 1) - plain).max() > 0.01
-
-
-@pytest.mark.fast_cases("bert_base tokens")
-@pytest.mark.parametrize("case", ["bert_base", "bert_base tokens"])
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_padding_changes_nothing(case, side):
-  model, variables, _ = make(case)
-  integers = np.random.default_rng(0).integers
-  ids, types = integers(1, 19, (2, 4)), integers(0, 2, (2, 4))
-  positions = np.broadcast_to(np.arange(4), ids.shape)
-
-  def run(ids, types, positions, mask):
-    others = {
-      "token_type_ids": types,
-      "positions": positions,
-      "attention_mask": mask,
-    }
-    return evaluate(model, variables, (ids, others))
-
-  expected = run(ids, types, positions, None)
-  if expected.ndim == 2 and side == "left":
-    return  # The first token is pooled.
-  widths = ((0, 0), (3, 0) if side == "left" else (0, 3))
-  mask = np.pad(np.ones_like(ids), widths)
-  for fill in (0, 1):
-    padded = (
-      np.pad(x, widths, constant_values=fill) for x in (ids, types, positions)
-    )
-    output = run(*padded, mask)
-    if output.ndim == 3:
-      output = output[:, -4:] if side == "left" else output[:, :4]
-    assert_close(output, expected, 1e-5)
 
 
 @pytest.mark.parametrize("case", SHORT)

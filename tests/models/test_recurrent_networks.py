@@ -38,7 +38,7 @@ CASES = {
   },
 }
 DECODERS = [case for case in CASES if "seq2seq" in case]
-COMPILED = set(CASES) - {"lstm series", "seq2seq dot"}
+COMPILED = {"rnn classifier", "gru forecaster"}
 """Cases of the fast tier for tests that compile a gradient for each case."""
 MASK = np.ones((ROWS, STEPS), np.int32)
 MASK[1, 4:] = 0
@@ -144,23 +144,13 @@ def test_logits_are_float32_with_the_shape_of_the_head(case):
   assert {leaf.ndim for leaf in jax.tree.leaves(variables)} <= {1, 2}
 
 
-def test_jit_equals_no_jit():
-  model, variables, inputs = make("rnn classifier")
-  plain = model.apply(variables, *inputs, train=False)
-  np.testing.assert_allclose(
-    plain, logits_of("rnn classifier"), rtol=1e-4, atol=1e-5
-  )
-
-
-@pytest.mark.fast_cases(*COMPILED)
-@pytest.mark.parametrize("case", CASES)
-def test_padding_has_no_effect_whatever_its_value(case):
-  model, variables, inputs = make(case)
-  filler = 0 if model.vocab_size else np.nan
-  mask = MASK.reshape(MASK.shape + (1,) * (inputs[0].ndim - 2))
-  expected = value_and_gradient(model, variables, MASK, *inputs)
-  changed = np.where(mask, inputs[0], filler).astype(inputs[0].dtype)
-  changed = value_and_gradient(model, variables, MASK, changed, *inputs[1:])
+@pytest.mark.fast_cases("gru forecaster")
+@pytest.mark.parametrize("case", ["gru forecaster", "lstm series"])
+def test_padding_of_series_has_no_effect_whatever_its_value(case):
+  model, variables, (inputs,) = make(case)
+  expected = value_and_gradient(model, variables, MASK, inputs)
+  changed = np.where(MASK[..., None], inputs, np.float32(np.nan))
+  changed = value_and_gradient(model, variables, MASK, changed)
   for a, b in zip(*map(jax.tree.leaves, (changed, expected)), strict=True):
     np.testing.assert_array_equal(a, b)
 
@@ -172,7 +162,7 @@ def test_a_padded_row_equals_the_row_without_padding():
   np.testing.assert_allclose(padded[1:2], single, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.fast_cases("rnn classifier", "lstm tied", "seq2seq general")
+@pytest.mark.fast_cases("rnn classifier")
 @pytest.mark.parametrize("case", CASES)
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   model, variables, inputs = make(case)
@@ -191,7 +181,7 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   assert value < 0.05
 
 
-@pytest.mark.fast_cases("lstm tied", "seq2seq general")
+@pytest.mark.fast_cases("rnn classifier")
 @pytest.mark.parametrize("case", CASES)
 def test_bfloat16_is_finite_and_close(case):
   model, variables, inputs = make(case)
@@ -213,6 +203,7 @@ def test_a_traced_dropout_rate_of_zero_equals_eval_mode(case):
   assert np.abs(half - logits).max() > 0.01
 
 
+@pytest.mark.fast_cases("lstm series")
 @pytest.mark.parametrize("case", ["lstm series", "seq2seq additive"])
 def test_the_forward_and_backward_pass_lower_for_every_platform(case):
   model, variables, inputs = make(case)
@@ -226,7 +217,7 @@ def test_the_forward_and_backward_pass_lower_for_every_platform(case):
   assert exported(variables, *inputs).platforms == platforms
 
 
-def test_outputs_depend_on_the_past_only():
+def test_outputs_of_series_depend_on_the_past_only():
   model = models.create("lstm", num_classes=5, head=None, width=8, depth=2)
   (x,) = inputs_of(model)
   shapes = jax.eval_shape(lambda: model.init(KEY, x, train=False))
@@ -240,52 +231,16 @@ def test_outputs_depend_on_the_past_only():
   assert not gradient[3:].any()
 
 
-def one_by_one(apply, variables, ids):
-  """Returns the logits of `apply(variables, ids)`, one token at a time."""
-  apply = jit(functools.partial(apply, decode=True, mutable=["cache"]))
-  logits, tokens = [], np.split(ids, ids.shape[1], axis=1)
-  _, cache = apply(variables, tokens[0])
-  for token in tokens:
-    y, cache = apply({**variables, **cache}, token)
-    logits.append(y)
-  return np.concatenate(logits, axis=1)
-
-
-def test_decoding_one_token_at_a_time_equals_one_call():
-  model, variables, (ids,) = make("lstm tied")
-  apply = functools.partial(model.apply, train=False)
-  logits = one_by_one(apply, variables, ids)
-  np.testing.assert_allclose(
-    logits, logits_of("lstm tied"), rtol=1e-4, atol=1e-5
-  )
-
-
-@pytest.mark.fast_cases(*COMPILED)
-@pytest.mark.parametrize("case", DECODERS)
-def test_decoding_a_target_one_token_at_a_time_equals_one_call(case):
-  model, variables, (ids, target) = make(case)
-  encode = functools.partial(model.apply, train=False, method="encode")
-  encoded = jit(encode)(variables, ids, attention_mask=MASK)
-
-  def apply(variables, ids, **options):
-    options = {"train": False, "method": "decode", **options}
-    return model.apply(variables, ids, encoded, MASK, **options)
-
-  logits = one_by_one(apply, variables, target)
-  _, _, expected = value_and_gradient(model, variables, MASK, ids, target)
-  np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.fast_cases("seq2seq general")
 @pytest.mark.parametrize("case", DECODERS)
-def test_a_decoder_attends_to_unmasked_tokens_and_depends_on_its_past(case):
+def test_a_decoder_attends_to_unmasked_tokens(case):
   model, variables, (ids, target) = make(case)
   run = jit(
     functools.partial(
       model.apply, attention_mask=MASK, train=False, intermediates=True
     )
   )
-  logits, state = run(variables, ids, target)
+  _, state = run(variables, ids, target)
   (weights,) = state["cross_attentions"]
   assert weights.shape == (ROWS, 1, target.shape[1], STEPS)
   np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
@@ -293,11 +248,6 @@ def test_a_decoder_attends_to_unmasked_tokens_and_depends_on_its_past(case):
   assert not np.asarray(weights)[padding].any()
   assert len(state["decoder_hidden_states"]) == model.depth + 1
   assert len(state["encoder_hidden_states"]) == model.depth + 1
-  changed = target.copy()
-  changed[:, 3:] = (changed[:, 3:] + 1) % 7
-  other, _ = run(variables, ids, changed)
-  np.testing.assert_array_equal(logits[:, :3], other[:, :3])
-  assert np.abs(logits - other)[:, 3:].min(-1).max() > 0
 
 
 @pytest.mark.parametrize(

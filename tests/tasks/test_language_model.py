@@ -5,11 +5,10 @@ import itertools
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore import data, metrics, models, optim, tasks, training
+from dlcore import data, metrics, models, tasks, training
 from dlcore.data.info import IGNORED
 from dlcore.data.text.packing import packed
 from dlcore.errors import UserError
@@ -114,110 +113,8 @@ def test_packed_rows_have_the_loss_of_their_documents(model):
   assert together == pytest.approx(alone, rel=1e-5)
 
 
-CELLS = {
-  "rnn": {"cell": "rnn"},
-  "lstm": {"cell": "lstm", "depth": 2},
-  "gru": {"cell": "gru"},
-}
-
-
-def pieces_of(whole, length):
-  """Returns rows `[B, T]` in pieces, none of which begins a row."""
-  begins = np.zeros(len(whole["labels"]), bool)
-  starts = range(0, whole["labels"].shape[1], length)
-  return [
-    {k: array[:, at : at + length] for k, array in whole.items()}
-    | {"begins": begins}
-    for at in starts
-  ]
-
-
-@pytest.mark.parametrize("name", CELLS)
-@pytest.mark.fast_cases("gru")
-def test_carry_over_pieces_equals_the_whole_sequence(name):
-  model = models.RecurrentNetwork(**SMALL, **CELLS[name])
-  task = tasks.language_model(model, carry=True)
-  whole = text(rows=3, length=12)
-  pieces = pieces_of(whole, 4)
-
-  def last_loss(params, cache, piece):
-    logits, _ = model.apply(
-      {"params": params, "cache": {"recurrent": cache}},
-      piece["input_ids"],
-      train=False,
-      decode=True,
-      mutable=["cache"],
-    )
-    labels = jax.nn.one_hot(piece["labels"], VOCAB)
-    return -(jax.nn.log_softmax(logits) * labels).sum()
-
-  @jit
-  def run(whole, pieces):
-    params, state = task.init(KEY, pieces[0])
-    losses, evaluated, at_first = [], [], state
-    for piece in pieces:
-      before = state
-      (total, _), (state, _) = task.loss(params, state, piece, KEY)
-      losses.append(total)
-      at_first, sums = task.evaluate(params, at_first, piece, KEY)
-      evaluated.append(sums["loss"][0])
-    one = tasks.language_model(model)
-    (total, _), _ = one.loss(params, {}, whole, KEY)
-    gradient = jax.grad(lambda p: task.loss(p, before, pieces[-1], KEY)[0][0])(
-      params
-    )
-    # The state before the last piece is a constant, from a single pass.
-    head = whole["input_ids"][:, :8]
-    _, rest = model.apply(
-      {"params": params}, head, train=False, intermediates=True
-    )
-    cache = {f"carry_{i}": array for i, array in enumerate(rest["carry"])}
-    expected = jax.grad(last_loss)(params, cache, pieces[-1])
-    return losses, evaluated, total, gradient, expected
-
-  losses, evaluated, total, gradient, expected = run(whole, pieces)
-  assert np.sum(losses) == pytest.approx(float(total), rel=1e-5)
-  np.testing.assert_allclose(evaluated, losses, rtol=1e-5)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(
-      a, b, atol=1e-5 * float(jnp.abs(b).max()) + 1e-12
-    ),
-    gradient,
-    expected,
-  )
-
-
 def source(rows=32):
   return data.from_arrays(text(rows), target="labels", name="text")
-
-
-@pytest.mark.slow
-def test_training_carries_the_state_from_batch_to_batch():
-  """By the trainer on 8 devices and one, and by hand."""
-  model = models.RecurrentNetwork(**SMALL, cell="gru")
-  task = tasks.language_model(model, carry=True)
-  tx = optim.create("sgd", learning_rate=0.1)
-  order = data.sequential(32, 8)
-
-  def fit(devices):
-    state = training.fit(
-      task,
-      tx,
-      source(),
-      steps=3,
-      order=order,
-      devices=jax.devices()[:devices],
-      progress=False,
-    ).last
-    return jax.device_get((state.params, state.model_state))
-
-  one, eight = fit(1), fit(8)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one, eight
-  )
-  carry = one[1]["carry"]["recurrent"]["carry_0"]
-  assert carry.shape == (8, 1, 8)
-  assert np.abs(carry).max() > 0.01
 
 
 def test_an_evaluation_carries_the_state_from_a_fresh_one():

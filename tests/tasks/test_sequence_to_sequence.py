@@ -1,5 +1,7 @@
 """Sequence to sequence: losses of tokens, decoding, scores of whole targets."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,10 @@ from dlcore.errors import UserError
 
 KEY = jax.random.key(0)
 RANDOM = np.random.default_rng(0)
+# One program for each function: its operations one by one compile longer.
+jit = functools.partial(
+  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 MODELS = {
   "seq2seq": {"width": 6},
   "transformer_base": {
@@ -62,12 +68,11 @@ def read(source=SOURCE, rows=ROWS):
 def forced(model, params, batch, labels):
   """The logits of a model at each of some labels, and whether each counts."""
   before = np.pad(labels[:, :-1], ((0, 0), (1, 0)), constant_values=2)
-  logits = model.apply(
+  logits = jit(functools.partial(model.apply, train=False))(
     {"params": params},
     batch["input_ids"],
     np.where(before == -100, 0, before),
     attention_mask=batch["attention_mask"],
-    train=False,
   )
   return np.asarray(logits, np.float64), labels != -100
 
@@ -89,7 +94,7 @@ def log_softmax(logits):
 def started(request):
   """The name of a model, the model, its task, and variables with contrast."""
   model, task = make(request.param)
-  params, model_state = task.init(KEY, read())
+  params, model_state = jit(task.init)(KEY, read())
   params = trees.map_with_path(lambda _, leaf: 3 * leaf, params)
   return request.param, model, task, (params, model_state)
 
@@ -99,7 +104,7 @@ def test_the_loss_is_that_of_the_target_behind_a_start(started, smoothing):
   name, model, _, variables = started
   _, task = make(name, label_smoothing=smoothing)
   batch = read()
-  (total, weight), (_, sums) = task.loss(*variables, batch, KEY)
+  (total, weight), (_, sums) = jit(task.loss)(*variables, batch, KEY)
   labels = batch["labels"]
   logits, scored = forced(model, variables[0], batch, labels)
   log_p = log_softmax(logits)
@@ -118,7 +123,7 @@ def test_generated_tokens_are_the_most_probable_given_those_before(started):
   """Teacher forcing with a generated target predicts the same target."""
   _, model, task, variables = started
   batch = read()
-  rows = jax.jit(task.predict)(*variables, batch, KEY)["predicted"]
+  rows = jit(task.predict)(*variables, batch, KEY)["predicted"]
   assert rows.shape == batch["labels"].shape
   labels = with_end(rows)
   assert (np.asarray(rows)[labels == -100] == 0).all()
@@ -136,10 +141,10 @@ def test_padding_and_cutting_change_neither_loss_nor_prediction(started):
   whole = read(rows=rows)
   cut = data.cut(whole, SOURCE.info.schema.sequences, 5)
   assert cut["labels"].shape == cut["input_ids"].shape == (len(rows), 5)
-  losses = [task.loss(*variables, batch, KEY)[0] for batch in (whole, cut)]
+  losses = [jit(task.loss)(*variables, batch, KEY)[0] for batch in (whole, cut)]
   np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
   long, short = (
-    np.asarray(jax.jit(task.predict)(*variables, batch, KEY)["predicted"])
+    np.asarray(jit(task.predict)(*variables, batch, KEY)["predicted"])
     for batch in (whole, cut)
   )
   np.testing.assert_array_equal(long[:, :5], short)
@@ -151,7 +156,7 @@ def test_a_search_finds_targets_that_are_at_least_as_probable(started):
   batch, totals = read(), []
   for num_beams in (1, 4):
     _, task = make(name, num_beams=num_beams, length_penalty=0.0)
-    rows = jax.jit(task.predict)(*variables, batch, KEY)["predicted"]
+    rows = jit(task.predict)(*variables, batch, KEY)["predicted"]
     labels = with_end(rows)
     logits, scored = forced(model, variables[0], batch, labels)
     at = np.where(scored, labels, 0)[..., None]
@@ -208,8 +213,8 @@ def test_parts_of_words_are_scored_as_words_too():
 def test_a_prediction_is_text_and_one_of_nan_is_not_finite(num_beams):
   _, task = make(num_beams=num_beams)
   batch = read()
-  params, model_state = task.init(KEY, batch)
-  predict = jax.jit(task.predict)
+  params, model_state = jit(task.init)(KEY, batch)
+  predict = jit(task.predict)
   row = predict(params, model_state, batch, KEY)["predicted"][0]
   answer = KIND.to_json({"predicted": np.asarray(row)}, SOURCE.info)
   assert {*answer} == {"text"}
