@@ -37,11 +37,13 @@ def sample_texts(
     variables: those of the task that evaluation uses.
 
   Returns:
-    An empty dict if the model does not predict the next token, or the data has
-    no tokenizer.
+    An empty dict if the model does not continue texts, or the data has no
+    tokenizer.
   """
-  tokenizer = getattr(source.info.schema, "tokenizer", None)
-  if getattr(experiment.model, "head", None) != "lm" or tokenizer is None:
+  schema = source.info.schema
+  tokenizer = getattr(schema, "tokenizer", None)
+  continues = getattr(experiment.model, "head", None) == "lm"
+  if not continues or schema.translates or tokenizer is None:
     return {}
   rows = spread(np.arange(source.size), SAMPLES).astype(np.int32)
   ids = source.read(rows)[TOKENS]

@@ -7,6 +7,7 @@ import pytest
 
 from dlcore import experiment
 from dlcore.errors import UserError
+from dlcore.experiment.text_samples import sample_texts
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +78,15 @@ def test_lines_of_a_file_and_texts_are_translated(run, tmp_path):
     "3",
   ]
   assert rows[-1]["input"] == "H A B"
+
+
+def test_the_report_has_no_continuations_of_a_model_that_translates(
+  run, caplog
+):
+  """They need a source; a failure to sample them was logged."""
+  parts = experiment.build(experiment.RunFolder(run).config())
+  assert sample_texts(parts, parts.splits.valid, ({}, {})) == {}
+  assert "omits samples" not in caplog.text
 
 
 def test_generate_prints_the_translation_alone(run, shell):
