@@ -118,7 +118,7 @@ def tfds_source(
 def _data_dir(data_dir: str) -> pathlib.Path:
   """Returns the folder of the prepared data sets, which may be missing."""
   home = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  root = pathlib.Path(home).expanduser()
+  root = pathlib.Path(os.path.expanduser(home))
   try:
     root.stat()
   except FileNotFoundError:

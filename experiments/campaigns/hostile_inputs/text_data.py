@@ -73,7 +73,7 @@ def texts_of(splits: data.Splits) -> list[str]:
     if source is not None:
       batch = data.read_all(source)
       texts += source.info.schema.display(batch).tolist()
-      source.info.schema.token_ends(batch)
+      source.info.schema.token_ends({k: v[:4] for k, v in batch.items()})
   return sorted(texts)
 
 
@@ -269,21 +269,24 @@ def missing_column(content: str, generator: random.Random) -> str:
   return f"{first.replace(old, new)}\n{rest}"
 
 
-@damaged("table", "JSON lines", "CoNLL", "tags in JSON", expect="refused")
+@damaged("table", "JSON lines")
 def one_class(content: str, generator: random.Random) -> str:
-  """The same class, or the same tag, everywhere."""
+  """The same class everywhere, which a note reports."""
+  del generator
+  return content.replace("bad", "good")
+
+
+@damaged("CoNLL", "tags in JSON", expect="refused")
+def one_tag(content: str, generator: random.Random) -> str:
+  """The same tag everywhere."""
   del generator
   lines = []
   for line in content.splitlines():
     if line.startswith("{"):
       row = json.loads(line)
-      new = {"answer": "good"} if "answer" in row else {}
-      new |= {"tags": ["N"] * len(row["tags"])} if "tags" in row else {}
-      line = json.dumps({**row, **new})
-    elif "\t" in line:
+      line = json.dumps({**row, "tags": ["N"] * len(row["tags"])})
+    elif line:
       line = line.partition("\t")[0] + "\tN"
-    elif not line.endswith("answer"):
-      line = line.replace(",bad", ",good")
     lines.append(line)
   return "\n".join(lines) + "\n"
 
@@ -447,6 +450,7 @@ KIND = Kind(
     "broken JSON": broken,
     "missing column": missing_column,
     "one class": one_class,
+    "one tag": one_tag,
     "unequal files": unequal_files,
     "unequal tags": unequal_tags,
     "few examples": few,
