@@ -89,6 +89,22 @@ def test_the_report_has_no_continuations_of_a_model_that_translates(
   assert "omits samples" not in caplog.text
 
 
+def test_weights_with_another_tokenizer_of_the_targets_are_refused(
+  run, tmp_path
+):
+  for suffix in ("in", "out"):
+    text = (run.parent / f"own.{suffix}").read_text()
+    new = text.lower() if suffix == "out" else text
+    (tmp_path / f"new.{suffix}").write_text(new)
+  config = experiment.RunFolder(run).config()
+  config["init"]["source"] = str(run)
+  config["data"]["target_tokenizer"] = "words"
+  experiment.build(config)
+  config["data"]["path"] = str(tmp_path / "new")
+  with pytest.raises(UserError, match="target_tokenizer of the weights"):
+    experiment.build(config)
+
+
 def test_generate_prints_the_translation_alone(run, shell):
   answer = shell("generate", f"--workdir={run}", "--prompt=A B C")
   assert (answer.code, answer.out.strip()) == (0, "C B A"), answer.err

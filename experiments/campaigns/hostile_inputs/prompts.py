@@ -8,11 +8,21 @@ from pathlib import Path
 from hostile_inputs import text_data
 from hostile_inputs.case import Case, Kind, Script, digits
 from hostile_inputs.mutations import mutate_bytes, mutate_json
-from hostile_inputs.valid_texts import FORMAT_OF, FORMATS
+from hostile_inputs.valid_texts import CONTEXT, FORMAT_OF, FORMATS
 
 DATA, SUMS = "assets/data.json", "sha256.json"
-GENERATING = ("story", "pairs")
+GENERATING = ("story", "context", "pairs")
 """Runs whose models generate texts."""
+
+TOKENIZERS = {
+  "table": "words",
+  "folder": "characters",
+  "running text": "characters",
+  "running JSON": "characters",
+  "CoNLL": "spaces",
+  "table of pairs": "words",
+}
+"""The kind of tokenizer of the run on each format."""
 
 PROMPTS = (
   *("", " ", "\n", "the", "the \0", "\udcff", "\ud800", "\ufeffthe", "字" * 9),
@@ -29,10 +39,15 @@ def copy_run(name: str, folder: Path, valid: Path) -> Path:
 
 def prompt(folder: Path, generator: random.Random, valid: Path) -> Case:
   """A prompt that is empty, long, unknown or no text."""
-  run = valid / "runs" / generator.choice((*GENERATING, *FORMAT_OF))
+  name = generator.choice((*GENERATING, *FORMAT_OF))
   text = generator.choice(PROMPTS)
-  arguments = [f"--workdir={run}", f"--prompt={text}", "--max_new_tokens=4"]
-  return Case(Script("generate", tuple(arguments)))
+  where = f"--workdir={valid / 'runs' / name}"
+  case = Case(
+    Script("generate", (where, f"--prompt={text}", "--max_new_tokens=4"))
+  )
+  if name == "context" and len(text) > CONTEXT:  # Tokens are characters.
+    return case._replace(silent=lambda _: "a prompt that is too long")
+  return case
 
 
 def generation(folder: Path, generator: random.Random, valid: Path) -> Case:
@@ -159,14 +174,19 @@ def tokenizer_file(folder: Path, generator: random.Random, valid: Path) -> Case:
 
 def other_weights(folder: Path, generator: random.Random, valid: Path) -> Case:
   """Weights whose tokenizer is not that of the data."""
-  name = generator.choice(("table", "running text", "table of pairs", "CoNLL"))
+  name = generator.choice(tuple(TOKENIZERS))
   text_data.write(name, folder, valid)
-  source = valid / "runs" / generator.choice(tuple(FORMAT_OF))
-  overrides = [f"--config.init.source={source}"]
+  run = generator.choice(tuple(FORMAT_OF))
+  overrides = [f"--config.init.source={valid / 'runs' / run}"]
+  kind = "spaces"
   if name != "CoNLL":
     kinds = ("words", "characters", "bytes", str(valid / "tokenizer.json"))
-    overrides.append(f"--config.data.tokenizer={generator.choice(kinds)}")
-  return text_data.train_case(name, folder, valid, *overrides)
+    kind = generator.choice(kinds)
+    overrides.append(f"--config.data.tokenizer={kind}")
+  case = text_data.train_case(name, folder, valid, *overrides)
+  if kind != TOKENIZERS[FORMAT_OF[run]]:
+    return case._replace(silent=lambda _: f"weights of {run} with {kind}")
+  return case
 
 
 def training(folder: Path, generator: random.Random, valid: Path) -> Case:

@@ -44,7 +44,7 @@ FORMATS = {
   "JSON lines": Format("text_csv", ("reviews.jsonl",), COLUMNS, "reviews"),
   "folder": Format("text_folder", ("letters",), {}, "letters"),
   "running text": Format("text_file", ("story.txt",), {}, "story"),
-  "running JSON": Format("text_file", ("story.jsonl",), {}, "masked"),
+  "running JSON": Format("text_file", ("story.jsonl",), {}, "context"),
   "CoNLL": Format("tagged_text", ("tags.txt",), {}, "tags"),
   "tags in JSON": Format("tagged_text", ("tags.jsonl",), {}, "tags"),
   "parallel files": Format(
@@ -53,8 +53,17 @@ FORMATS = {
   "table of pairs": Format("text_pairs", ("pairs.csv",), PAIRS, "pairs"),
 }
 
+CONTEXT = 16
+"""Positions of the models with attention."""
+
 SMALL = {"batch_size": 4, "min_count": 1}
-TRANSFORMER = {"width": 8, "depth": 1, "num_heads": 2, "mlp_dim": 8}
+ATTENTION = {
+  "width": 8,
+  "depth": 1,
+  "num_heads": 2,
+  "max_length": CONTEXT,
+}
+ROWS_OF_TOKENS = {"batch_size": 4, "max_length": CONTEXT}
 RUNS: dict[str, dict[str, Any]] = {
   "reviews": {
     "data": {**SMALL, **COLUMNS, "sampling": "bucketed"},
@@ -65,18 +74,18 @@ RUNS: dict[str, dict[str, Any]] = {
     "model": {"name": "ngram_bag", "width": 4, "buckets": 64},
   },
   "story": {
-    "data": {"batch_size": 4, "max_length": 16, "sampling": "sequential"},
+    "data": {**ROWS_OF_TOKENS, "sampling": "sequential"},
     "model": {"name": "lstm", "head": "lm", "width": 4},
     "task": {"name": "language_model", "carry": True},
   },
+  "context": {
+    "data": ROWS_OF_TOKENS,
+    "model": {**ATTENTION, "name": "gpt2"},
+    "task": {"name": "language_model"},
+  },
   "masked": {
-    "data": {"batch_size": 4, "max_length": 16},
-    "model": {
-      **TRANSFORMER,
-      "name": "bert_base",
-      "head": "mlm",
-      "max_length": 16,
-    },
+    "data": ROWS_OF_TOKENS,
+    "model": {**ATTENTION, "name": "bert_base", "head": "mlm"},
     "task": {"name": "masked_language_model"},
   },
   "tags": {
@@ -85,7 +94,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "task": {"name": "tagging"},
   },
   "pairs": {
-    "data": {**SMALL, **PAIRS, "max_length": 16},
+    "data": {**SMALL, **PAIRS, "max_length": CONTEXT},
     "model": {"name": "seq2seq", "width": 4},
     "task": {"name": "sequence_to_sequence"},
   },
@@ -96,6 +105,7 @@ FORMAT_OF = {
   "reviews": "table",
   "letters": "folder",
   "story": "running text",
+  "context": "running JSON",
   "masked": "running text",
   "tags": "CoNLL",
   "pairs": "table of pairs",
