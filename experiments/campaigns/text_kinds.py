@@ -24,8 +24,13 @@ TEXTS: dict[str, Kind] = {
     "configs/docs_mlm.py",
   ),
   "texts: translation, buckets": Kind(
-    # More examples in a batch would leave one bucket.
-    {**FEW, "data.batch_size": 8, "model.width": 8},
+    {
+      **FEW,
+      # All numbers have similarly many words: one bucket.
+      "data.tokenizer": "characters",
+      "data.max_length": 96,
+      "model.width": 8,
+    },
     "configs/numbers_translate.py",
   ),
   "texts: own CSV, buckets": Kind(
@@ -34,7 +39,7 @@ TEXTS: dict[str, Kind] = {
       "data.path": "dlcore/data/text/files/reviews.csv.gz",
       "data.text": "text",
       "data.target": "label",
-      "data.max_length": 48,
+      "data.max_length": 96,
       "model.width": 8,
     },
     "configs/text.py:gru",
