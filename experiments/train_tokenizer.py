@@ -8,6 +8,7 @@ Every line of a .txt file is a text; of a table, the cells of a column are. Pass
 training data alone, since the validation and test splits decide nothing.
 """
 
+import os
 from pathlib import Path
 
 from absl import flags
@@ -31,8 +32,8 @@ def main():
   from dlcore.data.text import tokenizer_training
 
   command.no_arguments()
-  paths = [Path(name).expanduser() for name in command.required(INPUT)]
-  output = Path(command.required(OUTPUT)).expanduser()
+  paths = [Path(os.path.expanduser(name)) for name in command.required(INPUT)]
+  output = Path(os.path.expanduser(command.required(OUTPUT)))
   if output.suffix != ".json":
     raise UserError("expected --output=FILE.json", f"got {str(output)!r}")
   tokenizer = tokenizer_training.train_tokenizer(

@@ -143,5 +143,5 @@ def test_a_short_campaign(tmp_path):
   assert result.returncode in (0, 2), result.stdout + result.stderr
   counts = json.loads(result.stdout.splitlines()[-1])
   assert counts["inputs"] == 20
-  assert len(counts["table"]) == 8
+  assert len(counts["table"]) == 10
   assert not any("invalid" in outcomes for outcomes in counts["table"].values())

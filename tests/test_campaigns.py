@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +13,22 @@ from benchmarks import peers, tax
 from campaigns.mutation import sites
 from campaigns.paired_bootstrap import compare
 
+from dlcore import data, experiment
+from dlcore.errors import UserError
+
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path):
+@pytest.mark.parametrize("kind", ["batch norm", "carry"])
+def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path, kind):
   result = subprocess.run(
     [
       sys.executable,
       "experiments/campaigns/kills.py",
       "--runs=2",
       "--phases=write,step",
-      "--kinds=batch norm",
+      f"--kinds={kind}",
       f"--workdir={tmp_path / 'kills'}",
     ],
     cwd=ROOT,
@@ -39,6 +44,60 @@ def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(tmp_path):
   assert counts["different"] == 0
   assert counts["runs"] == 2
   assert counts["kills"] >= 2
+
+
+@pytest.fixture
+def campaigns(monkeypatch):
+  """The folder of the campaigns, from which their scripts import."""
+  monkeypatch.syspath_prepend(str(ROOT / "experiments" / "campaigns"))
+
+
+@pytest.mark.slow
+def test_the_campaigns_disturb_every_kind_of_task_of_texts(campaigns):
+  from text_kinds import TEXTS
+
+  parts = {
+    name: experiment.build(kind.complete()) for name, kind in TEXTS.items()
+  }
+  used = {run.config["task"]["name"] for run in parts.values()}
+  assert used == {
+    "classification",
+    "tagging",
+    "language_model",
+    "masked_language_model",
+    "sequence_to_sequence",
+  }
+  for name, run in parts.items():
+    section = run.config["data"]
+    order = data.SAMPLINGS[section["sampling"]](
+      run.splits.train, section["batch_size"]
+    )
+    assert order.size == 300
+    assert (len(order.shapes) > 1) == ("buckets" in name)
+    assert run.config["task"].get("carry", False) == ("carry" in name)
+
+
+@pytest.mark.slow
+def test_hostile_texts_have_their_right_outcome(campaigns, tmp_path):
+  """Those whose outcome is known, of every format that they apply to."""
+  from hostile_inputs import text_data, valid_texts
+
+  valid = tmp_path / "valid"
+  valid.mkdir()
+  valid_texts.write(valid)
+  names = ("encoding", "byte order mark", "missing column", "one tag",
+           "unequal files", "unequal tags")  # fmt: skip
+  for number, name in enumerate(names * 10):
+    folder = tmp_path / str(number)
+    folder.mkdir()
+    generator = random.Random(number)
+    case = text_data.KIND.written[name](folder, generator, valid)
+    if name == "byte order mark":
+      assert case.silent(case.call()) == ""
+      continue
+    with pytest.raises(UserError) as error:
+      case.call()
+    assert len(error.value.lines) <= 3
 
 
 @pytest.mark.slow

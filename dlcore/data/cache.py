@@ -134,9 +134,9 @@ def _num_bytes(cached: Splits) -> int:
 def cache_root(folder: str) -> pathlib.Path:
   """Returns the folder of the cache; see `splits` for the default."""
   if folder:
-    return pathlib.Path(folder).expanduser()
+    return pathlib.Path(os.path.expanduser(folder))
   home = os.environ.get("DLCORE_CACHE") or "~/.cache/dlcore"
-  return pathlib.Path(home).expanduser() / "data"
+  return pathlib.Path(os.path.expanduser(home), "data")
 
 
 def _stamps(files: Iterable[pathlib.Path]) -> list[Any]:

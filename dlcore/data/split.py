@@ -3,6 +3,7 @@
 `split_plan` decides which examples a split consists of.
 """
 
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -226,5 +227,7 @@ def split_paths(
     )
   paths = {"train": path or train, "valid": valid, "test": test}
   return {
-    name: pathlib.Path(at).expanduser() for name, at in paths.items() if at
+    name: pathlib.Path(os.path.expanduser(at))
+    for name, at in paths.items()
+    if at
   }

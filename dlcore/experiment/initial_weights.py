@@ -1,6 +1,7 @@
 """Weights from which a run begins, in place of random ones."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def load_initial(
     for line in str(report).splitlines():
       logger.info("%s", line)
     # A source that is a run passes on the files with which it began.
-    source = RunFolder(Path(section["source"]).expanduser())
+    source = RunFolder(Path(os.path.expanduser(section["source"])))
     published = report.published or source.published()
     RunFolder(workdir).write_json(PUBLISHED, published)
     return transfer.initial(variables)(params, model_state)

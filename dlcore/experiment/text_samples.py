@@ -67,8 +67,8 @@ def sample_texts(
     variables: those of the task that evaluation uses.
 
   Returns:
-    An empty dict if the model does not predict the next token, or the data has
-    no tokenizer.
+    An empty dict if the model does not continue texts, or the data has no
+    tokenizer.
   """
   samples = _continuations(experiment, source, PROMPT, NEW_TOKENS)
   if samples is None:

@@ -65,14 +65,15 @@ def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
   schema = splits.train.info.schema
   if not source or not schema.vocab_size:
     return splits
-  size, tokenizer = _of_source(source)
-  mine = getattr(schema, "tokenizer", None)
-  if tokenizer is not None and mine is not None and tokenizer != mine:
-    raise UserError(
-      f"expected the tokenizer of the weights in {source}",
-      f"got one of the kind {mine.kind!r} with {mine.vocab_size:,} ids",
-      "set data.tokenizer to the folder of the weights",
-    )
+  size, tokenizers = _of_source(source)
+  for setting, tokenizer in tokenizers.items():
+    mine = _tokenizers(schema)[setting]
+    if tokenizer is not None and mine is not None and tokenizer != mine:
+      raise UserError(
+        f"expected the {setting} of the weights in {source}",
+        f"got one of the kind {mine.kind!r} with {mine.vocab_size:,} ids",
+        f"set data.{setting} to the tokenizer.json of the weights",
+      )
   if size is None or size == schema.vocab_size:
     return splits
   if size < schema.vocab_size:
@@ -85,18 +86,26 @@ def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
   return data.Splits(**{k: _resized(v, size) for k, v in parts.items()})
 
 
-def _of_source(source: str) -> tuple[Any, Any]:
-  """Returns number of token ids and tokenizer of weights, None if unknown."""
+def _tokenizers(schema: Any) -> dict[str, Any]:
+  """Returns the tokenizers of data by their settings, None without one."""
+  return {
+    "tokenizer": getattr(schema, "tokenizer", None),
+    "target_tokenizer": getattr(schema, "output_tokenizer", None),
+  }
+
+
+def _of_source(source: str) -> tuple[int | None, dict[str, Any]]:
+  """Returns number of token ids and tokenizers of weights, None if unknown."""
   path, _ = sources.locate(source)
   if os.path.isdir(path / "checkpoints"):
     schema = RunFolder(path).info().schema
-    return schema.vocab_size, getattr(schema, "tokenizer", None)
+    return schema.vocab_size, _tokenizers(schema)
   size = transfer.read_published(source).get("config.json", {}).get(VOCAB_SIZE)
   tokenizer = None
   if os.path.isdir(path) and os.path.lexists(path / TOKENIZER):
     inner = transfer.load_tokenizer(source).inner
     tokenizer = data.LibraryTokenizer.of(inner)
-  return size if isinstance(size, int) else None, tokenizer
+  return size if isinstance(size, int) else None, {"tokenizer": tokenizer}
 
 
 def _resized(source: data.Source, size: int) -> data.Source:

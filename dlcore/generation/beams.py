@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dlcore.errors import UserError
 from dlcore.generation import validation
 from dlcore.generation.decoding_state import DecodingState, suppress
 from dlcore.generation.sampling import is_eos
@@ -86,6 +87,7 @@ def beam_search(
   )
   validation.token_id("pad_id", pad_id)
   eos = validation.token_ids("eos_ids", eos_ids)
+  _check_beams(state, num_beams)
   state = suppress(state, suppress_tokens)
   batch, length = state.ids.shape[0], state.max_new_tokens
   _check_divisor(length, length_penalty)
@@ -132,6 +134,18 @@ def beam_search(
     alive.scores / largest_divisor,
   )
   return _best(finished, truncated, num_beams)
+
+
+def _check_beams(state: DecodingState, num_beams: int) -> None:
+  """Checks that the candidates of a step have int32 indices."""
+  _, logits = jax.eval_shape(state.step, state.cache, state.ids)
+  most = np.iinfo(np.int32).max // logits.shape[-1]
+  if num_beams > most:
+    raise UserError(
+      f"expected num_beams of at most {most:,} with a vocabulary of "
+      f"{logits.shape[-1]:,} ids",
+      f"got {num_beams}",
+    )
 
 
 def _check_divisor(length: int, length_penalty: float) -> None:

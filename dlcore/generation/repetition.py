@@ -76,6 +76,8 @@ def forbid_repeated_ngrams(
     "no_repeat_ngram_size", no_repeat_ngram_size
   )
   prompt, size = _prompt(state), no_repeat_ngram_size
+  if size >= prompt.shape[1] + state.max_new_tokens:
+    return state  # No sequence is long enough for two.
   vocab_size = _vocab_size(state)
 
   def step(cache, ids):

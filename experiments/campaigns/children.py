@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlcore import storage, trees
+from dlcore import experiment, storage, trees
 from dlcore.storage import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,28 +22,49 @@ PHASES = ("step", "feed", "evaluation", "checkpoint", "write", "anywhere")
 background, `anywhere` any phase."""
 
 
+class Kind(NamedTuple):
+  """A kind of run that a campaign disturbs."""
+
+  overrides: dict[str, Any]
+  """Values of the config, by path."""
+
+  config: str = "configs/digits_cnn.py"
+  """A config file in the checkout, with a variant if any."""
+
+  def with_defaults(self, values: dict[str, Any]) -> "Kind":
+    """Returns the kind with `values` for the paths that it has no value of."""
+    return self._replace(overrides={**values, **self.overrides})
+
+  def complete(self) -> dict[str, Any]:
+    """Returns the complete config."""
+    texts = {path: str(value) for path, value in self.overrides.items()}
+    near = ROOT / "configs"
+    return experiment.read_run(str(ROOT / self.config), texts, near=near)[0]
+
+
 class Child:
   """A training process that writes its current phase to a file."""
 
-  def __init__(self, run: Path, placement: str, overrides: dict, *flags_: str):
+  def __init__(self, run: Path, placement: str, kind: Kind, *flags_: str):
     """Starts it in the folder `run`.
 
     Args:
       run: the run folder.
       placement: value of `data.placement`.
-      overrides: other values of the config, by path.
+      kind: the config of the run.
       *flags_: further arguments of the script.
     """
     self._run = run
     self._phase_file = run.with_suffix(".phase")
     self._phase_file.write_bytes(bytes(16))
-    arguments = {"data.placement": placement, **overrides}
+    arguments = {"data.placement": placement, **kind.overrides}
     self._process = subprocess.Popen(
       [
         sys.executable,
         str(ROOT / "experiments" / "campaigns" / "phased_train.py"),
         f"--phase_file={self._phase_file}",
         f"--workdir={run}",
+        f"--config={kind.config}",
         *(f"--config.{key}={value}" for key, value in arguments.items()),
         *flags_,
       ],

@@ -1,6 +1,7 @@
 """Injects faults into runs and classifies the outcomes.
 
   faults.py --rounds=50 --workdir=runs/faults
+  faults.py --rounds=20 --kinds=texts: --workdir=runs/faults    of texts alone
 
 A round damages the files of runs that were stopped half-way or are finished,
 once in each way of `damage.DAMAGES`, and continues them. Every fifth round
@@ -14,7 +15,8 @@ full or read-only (these two need the right to mount). Every outcome is one of
   silent    it differs and nothing was reported: a defect
   trace     a traceback: a defect
 
-The last line is one JSON object; --output writes it to a file.
+The last line is one JSON object, with the outcomes by fault and by kind of run;
+--output writes it to a file.
 """
 
 import collections
@@ -22,12 +24,13 @@ import contextlib
 import json
 import logging
 import random
+import re
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,32 +38,45 @@ import children
 import damage
 import numpy as np
 from absl import flags
+from text_kinds import TEXTS
 
 from dlcore import command, experiment, training
 from dlcore.errors import UserError
 from dlcore.provenance import provenance
 
-SETTINGS = {
-  "cnn": {
-    "model": {"name": "cnn", "stages": ((8, 16),), "dropout": 0.3},
-    "training": {"ema": 0.99},
-  },
-  "mlp": {"model": {"name": "mlp", "widths": (32,)}, "training": {}},
-}
 TRAINING = {
-  "epochs": 0.0,
-  "steps": 240,
-  "eval_every": 40,
-  "checkpoint_every": 40,
-  "log_every": 10,
+  "training.epochs": 0,
+  "training.steps": 240,
+  "training.eval_every": 40,
+  "training.checkpoint_every": 40,
+  "training.log_every": 10,
 }
-CHILD = {
-  "model.name": "mlp",
+"""Settings of the runs whose files are damaged."""
+
+KINDS = {
+  "cnn": children.Kind(
+    {
+      "model.stages": ((8, 16),),
+      "model.dropout": 0.3,
+      "data.augment.shift": 1,
+      "training.ema": 0.99,
+    }
+  ),
+  "mlp": children.Kind(
+    {"model.name": "mlp", "model.widths": (32,), "data.augment.shift": 1}
+  ),
+  **TEXTS,
+}
+"""The kinds of runs."""
+
+PROCESS = {
   "training.epochs": 0,
   "training.steps": 1500,
   "training.eval_every": 100,
   "training.checkpoint_every": 100,
 }
+"""Settings of the runs whose processes are disturbed."""
+
 SIGNALS = {
   "SIGKILL": (signal.SIGKILL,),
   "SIGTERM": (signal.SIGTERM,),
@@ -74,6 +90,9 @@ OLDER = ("skipping checkpoint", "the best, is missing")
 ROUNDS = flags.DEFINE_integer("rounds", 50, "number of rounds")
 WORKDIR = flags.DEFINE_string("workdir", "runs/faults", "folder of the runs")
 OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
+ONLY_KINDS = flags.DEFINE_list(
+  "kinds", [], "substrings of the names of kinds of runs (default: all kinds)"
+)
 SEED = flags.DEFINE_integer("seed", 0, "seed of the faults")
 PROCESSES = flags.DEFINE_integer(
   "every", 5, "disturb processes in every N-th round"
@@ -86,29 +105,37 @@ def main():
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir(parents=True)
   generator = random.Random(SEED.value)
-  table: dict[str, collections.Counter] = collections.defaultdict(
-    collections.Counter
-  )
+  kinds = {
+    name: kind
+    for name, kind in KINDS.items()
+    if not ONLY_KINDS.value or any(text in name for text in ONLY_KINDS.value)
+  }
+  table, by_kind = Table(collections.Counter), Table(collections.Counter)
   bad = []
 
-  def count(kind: str, outcome: str, where: str) -> None:
-    table[kind][outcome] += 1
-    print(f"{kind:14} {outcome:8} {where}", flush=True)
+  def count(fault: str, name: str, outcome: str, where: str) -> None:
+    table[fault][outcome] += 1
+    by_kind[name][outcome] += 1
+    print(f"{fault:14} {outcome:8} {where} of {name}", flush=True)
     if outcome in BAD:
-      bad.append(f"{kind}: {outcome}, {where}")
+      bad.append(f"{fault}: {outcome}, {where} of {name}")
 
   with captured() as lines:
-    files = Files(folder, lines)
+    files = Files(folder, lines, kinds)
+    processes = Processes(folder, kinds)
     for number in range(ROUNDS.value):
-      for kind in damage.DAMAGES:
-        count(kind, *files.disturb(kind, generator))
+      for fault in damage.DAMAGES:
+        name = generator.choice(list(kinds))
+        count(fault, name, *files.disturb(fault, name, generator))
       if number % PROCESSES.value == 0:
-        for kind, outcome in disturbed_processes(folder, generator):
-          count(kind, outcome, "")
+        name = list(kinds)[number // PROCESSES.value % len(kinds)]
+        for fault, outcome in processes.disturb(name, generator):
+          count(fault, name, outcome, "a process")
   result = {
     **provenance(children.ROOT),
     "faults": sum(counts.total() for counts in table.values()),
-    "table": {kind: dict(counts) for kind, counts in table.items()},
+    "table": {fault: dict(counts) for fault, counts in table.items()},
+    "by_kind": {name: dict(counts) for name, counts in by_kind.items()},
     "bad": bad,
   }
   if OUTPUT.value:
@@ -121,37 +148,50 @@ def main():
     )
 
 
+Table = collections.defaultdict[str, collections.Counter]
+"""Counts of outcomes, by fault or by kind of run."""
+
+
 class Files:
   """Damages the files of runs at rest."""
 
-  def __init__(self, folder: Path, lines: list[str]):
+  def __init__(
+    self,
+    folder: Path,
+    lines: list[str],
+    kinds: Mapping[str, children.Kind],
+  ):
     """Trains the runs to damage, half-way and finished."""
     self._folder, self._lines = folder, lines
     self._configs, self._endings = {}, {}
-    for name, settings in SETTINGS.items():
-      config = experiment.complete(
-        {
-          **settings,
-          "training": {**TRAINING, **settings["training"]},
-          "data": {"name": "digits", "augment": {"shift": 1}},
-        }
-      )
+    for name, kind in kinds.items():
+      config = kind.with_defaults(TRAINING).complete()
       self._configs[name] = config
-      finished, half = folder / f"{name}_finished", folder / f"{name}_half"
+      finished = self._folder_of(name, "finished")
       experiment.train(config, finished, progress=False)
       self._endings[name] = ending(finished, children.log(finished))
-      stop_half_way(config, half)
+      stop_half_way(config, self._folder_of(name, "half"))
 
-  def disturb(self, kind: str, generator: random.Random) -> tuple[str, str]:
-    """Damages a copy and continues it; returns the outcome and the file."""
-    name = generator.choice(list(SETTINGS))
+  def disturb(
+    self, fault: str, name: str, generator: random.Random
+  ) -> tuple[str, str]:
+    """Damages a copy of a run and continues it.
+
+    Args:
+      fault: a key of `damage.DAMAGES`.
+      name: of the kind of run.
+      generator: chooses the run and the file.
+
+    Returns:
+      The outcome, and the file.
+    """
     state = generator.choice(("half", "half", "finished"))
     run = self._folder / "damaged"
     shutil.rmtree(run, ignore_errors=True)
-    shutil.copytree(self._folder / f"{name}_{state}", run)
+    shutil.copytree(self._folder_of(name, state), run)
     path = damage.select_file(run, generator)
-    damage.DAMAGES[kind](path, run, generator)
-    where = f"{state} {name}, {path.relative_to(run)}"
+    damage.DAMAGES[fault](path, run, generator)
+    where = f"{state} run, {path.relative_to(run)}"
     self._lines.clear()
     try:
       if generator.random() < 0.25 and state == "finished":
@@ -163,6 +203,9 @@ class Files:
     except Exception as error:
       return "trace", f"{where}: {error!r}"[:300]
 
+  def _folder_of(self, name: str, state: str) -> Path:
+    return self._folder / f"{folder_name(name)}_{state}"
+
   def _logged(self, *texts: str) -> bool:
     return any(text in line for text in texts for line in self._lines)
 
@@ -170,7 +213,7 @@ class Files:
     """Evaluates, and compares the metrics with those of the same step."""
     values = experiment.evaluate(run)
     older = self._logged(*OLDER)
-    finished = self._folder / f"{name}_finished"
+    finished = self._folder_of(name, "finished")
     if experiment.evaluate(finished, step=values["step"]) != values:
       return "silent"
     if values["loss"] == self._endings[name].metrics["test/loss"]:
@@ -245,30 +288,51 @@ def captured() -> Iterator[list[str]]:
     logger.handlers = before
 
 
-def disturbed_processes(
-  folder: Path, generator: random.Random
-) -> Iterator[tuple[str, str]]:
-  """Yields the outcome of every fault of a running process."""
-  undisturbed = folder / "child"
-  if not undisturbed.exists():
-    children.Child(undisturbed, "device", CHILD).finish()
-  for kind, numbers in SIGNALS.items():
-    run = new_folder(folder)
-    phase = generator.choice(children.PHASES[:4])
-    children.Child(run, "device", CHILD).kill(phase, 0.1, *numbers)
-    yield kind, resume(run, undisturbed)
-  run = new_folder(folder)
-  clock = f"--clock={generator.randrange(10**6)}"
-  children.Child(run, "device", CHILD, clock).kill("step", 0.1, signal.SIGTERM)
-  children.Child(run, "device", CHILD, clock).wait()
-  yield "clock jumps", resume(run, undisturbed)
-  disk = folder / "disk"
-  if mount(disk):
-    try:
-      yield "disk full", on_full_disk(disk, undisturbed, generator)
-      yield "disk read-only", on_read_only_disk(disk, undisturbed)
-    finally:
-      subprocess.run(["umount", str(disk)], check=True)
+class Processes:
+  """Disturbs running processes."""
+
+  def __init__(self, folder: Path, kinds: Mapping[str, children.Kind]):
+    """Takes the folder of the runs and their kinds."""
+    self._folder = folder
+    self._kinds = {
+      name: kind.with_defaults(PROCESS) for name, kind in kinds.items()
+    }
+
+  def disturb(
+    self, name: str, generator: random.Random
+  ) -> Iterator[tuple[str, str]]:
+    """Yields every fault and its outcome, in runs of the kind `name`."""
+    kind = self._kinds[name]
+    undisturbed = self._folder / f"{folder_name(name)}_process"
+    if not undisturbed.exists():
+      start(undisturbed, kind).finish()
+    for fault, numbers in SIGNALS.items():
+      run = new_folder(self._folder)
+      phase = generator.choice(children.PHASES[:4])
+      start(run, kind).kill(phase, 0.1, *numbers)
+      yield fault, resume(run, undisturbed, kind)
+    run = new_folder(self._folder)
+    clock = f"--clock={generator.randrange(10**6)}"
+    start(run, kind, clock).kill("step", 0.1, signal.SIGTERM)
+    start(run, kind, clock).wait()
+    yield "clock jumps", resume(run, undisturbed, kind)
+    disk = self._folder / "disk"
+    if mount(disk):
+      try:
+        yield "disk full", on_full_disk(disk, undisturbed, kind, generator)
+        yield "disk read-only", on_read_only_disk(disk, undisturbed, kind)
+      finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def start(run: Path, kind: children.Kind, *flags_: str) -> children.Child:
+  """Starts a process with its data on the device."""
+  return children.Child(run, "device", kind, *flags_)
+
+
+def folder_name(name: str) -> str:
+  """Returns the name of a kind without spaces and punctuation."""
+  return re.sub(r"\W+", "_", name)
 
 
 def new_folder(folder: Path) -> Path:
@@ -279,9 +343,9 @@ def new_folder(folder: Path) -> Path:
   return run
 
 
-def resume(run: Path, undisturbed: Path) -> str:
+def resume(run: Path, undisturbed: Path, kind: children.Kind) -> str:
   """Continues a run and returns the outcome; a traceback is a defect."""
-  children.Child(run, "device", CHILD).wait()
+  start(run, kind).wait()
   messages = (run.parent / f"{run.name}.log").read_text()
   if "Traceback" in messages:
     return "trace"
@@ -305,25 +369,30 @@ def mount(disk: Path) -> bool:
 
 
 def on_full_disk(
-  disk: Path, undisturbed: Path, generator: random.Random
+  disk: Path,
+  undisturbed: Path,
+  kind: children.Kind,
+  generator: random.Random,
 ) -> str:
   """Trains without enough free space, then with enough."""
   run, filler = disk / "run", disk / "filler"
   room = generator.randrange(0, 1_500_000)
   with contextlib.suppress(OSError):
     filler.write_bytes(bytes(shutil.disk_usage(disk).free - room))
-  code = children.Child(run, "device", CHILD).wait()
+  code = start(run, kind).wait()
   filler.unlink()
   messages = (disk / "run.log").read_text()
   if code == 0 or "Traceback" in messages:
     return "trace" if "Traceback" in messages else "silent"
-  return resume(run, undisturbed)
+  return resume(run, undisturbed, kind)
 
 
-def on_read_only_disk(disk: Path, undisturbed: Path) -> str:
+def on_read_only_disk(
+  disk: Path, undisturbed: Path, kind: children.Kind
+) -> str:
   """Continues a run on a read-only disk, then on a writable one."""
   run = disk / "read_only"
-  children.Child(run, "device", CHILD).kill("step", 0.1, signal.SIGTERM)
+  start(run, kind).kill("step", 0.1, signal.SIGTERM)
   subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
   refused = False
   config = json.loads((run / "config.json").read_text())
@@ -333,7 +402,7 @@ def on_read_only_disk(disk: Path, undisturbed: Path) -> str:
     refused = len(error.lines) <= 3
   finally:
     subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-  return resume(run, undisturbed) if refused else "silent"
+  return resume(run, undisturbed, kind) if refused else "silent"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
   hostile.py --count=1400 --seeds=7,8,9 --workdir=runs/hostile
   hostile.py --seeds=7 --only=123                repeats one case
+  hostile.py --kinds=texts,prompts --count=4000  of texts alone
 
 Half of the inputs are written on purpose, such as EPS named .png, JSON 100,000
 deep and arrays that claim a terabyte. The other half are valid inputs that are
@@ -43,10 +44,12 @@ from absl import flags
 from hostile_inputs import (
   archives,
   images,
+  prompts,
   records,
   runs,
   settings,
   tables,
+  text_data,
   texts,
   valid,
   weights,
@@ -64,6 +67,8 @@ KINDS: dict[str, Kind] = {
   "archives": archives.KIND,
   "weights": weights.KIND,
   "tokenizers": texts.KIND,
+  "texts": text_data.KIND,
+  "prompts": prompts.KIND,
   "runs": runs.KIND,
   "records": records.KIND,
   "settings": settings.KIND,

@@ -1,6 +1,7 @@
 """Kills runs with SIGKILL at random times and compares their results.
 
-  kills.py --runs=160 --workdir=runs/kills
+  kills.py --runs=205 --workdir=runs/kills
+  kills.py --runs=72 --kinds=texts: --workdir=runs/kills    of texts alone
 
 Each run is one of `KINDS`, with its data on the device or as a stream. It is
 killed, continued by the same command until it ends, and compared with an
@@ -17,24 +18,29 @@ import sys
 from pathlib import Path
 
 from absl import flags
-from children import PHASES, ROOT, Child, difference, outcome
+from children import PHASES, ROOT, Child, Kind, difference, outcome
+from text_kinds import TEXTS
 
 from dlcore import command, optim
 from dlcore.errors import UserError
 from dlcore.provenance import provenance
 
-BASE = {
-  "model.dropout": 0.3,
-  "data.augment.shift": 1,
-  "data.batch_size": 48,
+SHORT = {
   "training.epochs": 0,
   "training.steps": 250,
   "training.log_every": 7,
   "training.eval_every": 40,
 }
+"""Settings of all kinds."""
+
+BASE = {
+  "model.dropout": 0.3,
+  "data.augment.shift": 1,
+  "data.batch_size": 48,
+}
 MLP = {**BASE, "model.name": "mlp", "model.widths": (64, 64)}
 CNN = {**BASE, "model.stages": ((8, 16),), "model.batch_norm": True}
-KINDS: dict[str, dict] = {
+FEATURES: dict[str, dict] = {
   "cnn, batch norm": CNN,
   "ema": {**CNN, "training.ema": 0.99},
   "schedule-free, batch norm": {**CNN, "optim.name": "schedule_free_adamw"},
@@ -71,14 +77,23 @@ KINDS: dict[str, dict] = {
     for name in optim.OPTIMIZERS
   },
 }
-"""Config overrides of the runs: a kind for each feature whose state a resume
-could lose, and one for each optimizer."""
+"""Overrides of the config of digits: a kind for each feature whose state a
+resume could lose, and one for each optimizer."""
+
+KINDS = {
+  name: kind.with_defaults(SHORT)
+  for name, kind in {
+    **{name: Kind(overrides) for name, overrides in FEATURES.items()},
+    **TEXTS,
+  }.items()
+}
+"""The kinds of runs."""
 
 SAVES = (25, 0)
 """Values of `training.checkpoint_every`, chosen at random if the kind has
 none; 0 saves at most every few seconds."""
 
-RUNS = flags.DEFINE_integer("runs", 160, "number of runs to kill")
+RUNS = flags.DEFINE_integer("runs", 205, "number of runs to kill")
 WORKDIR = flags.DEFINE_string("workdir", "runs/kills", "folder of the runs")
 OUTPUT = flags.DEFINE_string(
   "output",
@@ -105,7 +120,8 @@ def main():
   generator = random.Random(SEED.value)
   campaign = Campaign(Path(WORKDIR.value), generator, ONLY_PHASES.value)
   for number in range(RUNS.value):
-    campaign.disturb(kinds[number % len(kinds)])
+    turn, index = divmod(number, len(kinds))
+    campaign.disturb(kinds[index], turn + index)
   result = campaign.result()
   if OUTPUT.value:
     path = Path(OUTPUT.value)
@@ -154,17 +170,22 @@ class Campaign:
     self._by_kind: collections.Counter = collections.Counter()
     self._different: list[str] = []
 
-  def disturb(self, kind: str) -> None:
-    """Kills and continues a run, and compares it with an undisturbed one."""
-    number = self._runs.total()
-    # Every kind has both placements of the data, and all have every phase.
-    placement = ("device", "stream")[self._runs[kind] % 2]
-    phase = self._phases[number % len(self._phases)]
+  def disturb(self, kind: str, turn: int) -> None:
+    """Kills and continues a run, and compares it with an undisturbed one.
+
+    Args:
+      kind: a key of `KINDS`.
+      turn: number of the phase of the first kill, modulo that of phases.
+    """
+    number, before = self._runs.total(), self._runs[kind]
+    # So every kind has each phase with both placements of the data.
+    placement = ("device", "stream")[(before + before // len(self._phases)) % 2]
+    phase = self._phases[turn % len(self._phases)]
     seconds, expected = self._undisturbed(kind, placement)
     run = self._folder / f"killed_{number}"
     # A run that saves every few seconds writes too rarely to be killed there.
     every = SAVES[0] if phase == "write" else self._generator.choice(SAVES)
-    settings = {"training.checkpoint_every": every, **KINDS[kind]}
+    settings = KINDS[kind].with_defaults({"training.checkpoint_every": every})
     kills = []
     while not kills or self._generator.random() < 0.4:
       child = Child(run, placement, settings)

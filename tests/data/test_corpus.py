@@ -9,7 +9,12 @@ import pytest
 
 from dlcore import data
 from dlcore.data.info import IGNORED
-from dlcore.data.text.corpus_files import find_copies, split_paragraphs
+from dlcore.data.text import corpus_files
+from dlcore.data.text.corpus_files import (
+  find_copies,
+  read_documents,
+  split_paragraphs,
+)
 from dlcore.errors import UserError
 
 WORDS = ("tide", "harbour", "lantern", "quiet", "salt", "œuvre", "gull")
@@ -191,6 +196,23 @@ def test_files_in_another_form_are_refused_by_line(tmp_path, content, message):
   path.write_bytes(content)
   with pytest.raises(UserError, match=message):
     data.load("text_file", path=str(path))
+
+
+def test_files_are_read_in_pieces_within_bounds(tmp_path, monkeypatch):
+  text = "one two three " * 9 + "\n"
+  (tmp_path / "a.txt").write_text(text)
+  row = json.dumps({"text": text}) + "\n"
+  (tmp_path / "a.jsonl").write_text(row * 3)
+  for name, value in (("PIECE", 7), ("MAX_LINE", len(row))):
+    monkeypatch.setattr(corpus_files, name, value)
+  assert read_documents(tmp_path / "a.txt", "text") == [text]
+  assert read_documents(tmp_path / "a.jsonl", "text") == [text] * 3
+  monkeypatch.setattr(corpus_files, "MAX_LINE", len(row) - 9)
+  with pytest.raises(UserError, match="got more in line 1"):
+    read_documents(tmp_path / "a.jsonl", "text")
+  monkeypatch.setattr(corpus_files, "MAX_CHARACTERS", 100)
+  with pytest.raises(UserError, match="at most 100 characters"):
+    read_documents(tmp_path / "a.txt", "text")
 
 
 def test_new_files_are_cut_as_the_training_data(tmp_path):

@@ -88,6 +88,24 @@ def test_a_setting_of_another_type_than_its_default_is_refused(
 
 
 @pytest.mark.parametrize(
+  ("name", "settings"),
+  [
+    ("image_folder", {}),
+    ("npz_file", {}),
+    ("table_csv", {"target": "y"}),
+    ("tagged_text", {}),
+    ("text_csv", {"text": "x", "target": "y"}),
+    ("text_file", {}),
+    ("text_folder", {}),
+    ("text_pairs", {}),
+  ],
+)
+def test_the_home_folder_of_an_unknown_user_is_a_missing_path(name, settings):
+  with pytest.raises(UserError, match="~nobody_here"):
+    data.load(name, path="~nobody_here/own", **settings)
+
+
+@pytest.mark.parametrize(
   "returned", [None, data.load("digits").train, data.Splits({"label": [0]})]
 )
 def test_a_row_that_returns_no_splits_is_named(monkeypatch, returned):

@@ -113,11 +113,14 @@ def test_bad_folders_are_three_lines(tmp_path, load):
 
 def test_an_unreadable_file_is_named_or_skipped(tmp_path, load):
   root = tmp_path / "own"
-  write(root, classes() | {"pos/latin.txt": b"one\ntwo caf\xe9"})
+  wide = "one\ntwo".encode("utf-16-le")  # Valid UTF-8, with NUL characters.
+  bad = {"pos/latin.txt": b"one\ntwo caf\xe9", "pos/wide.txt": b"\n" + wide}
+  write(root, classes() | bad)
   _refused("latin.txt: got the byte 0xe9 in line 2", load, root)
+  _refused("wide.txt: got a NUL character in line 2", load, root)
   splits, notes = load(root, on_bad="skip")
   assert sum(part.size for part in splits) == 20
-  assert "1 unreadable files were skipped" in notes
+  assert "2 unreadable files were skipped" in notes
 
 
 def test_a_changed_file_is_read_again(tmp_path, load):

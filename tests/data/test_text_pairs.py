@@ -166,6 +166,7 @@ def test_pairs_with_an_empty_side_are_left_out(load, tmp_path):
     ({"path": "uneven"}, r"got 60 lines in .*uneven.en and 59 in"),
     ({"path": "absent"}, "parallel files absent.en and absent.fr"),
     ({"path": "own", "target": "de"}, "parallel files own.en and own.de"),
+    ({"path": "own", "target": "../fr"}, "parallel files own.en and own.../fr"),
     ({"path": "own", "group": "who"}, "a table, with the column 'who'"),
     ({"path": "own", "target": "en"}, "two columns"),
     ({"path": "own", "target_tokenizer": "word"}, "tokenizer to be one of"),

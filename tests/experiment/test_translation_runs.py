@@ -7,6 +7,7 @@ import pytest
 
 from dlcore import experiment
 from dlcore.errors import UserError
+from dlcore.experiment.text_samples import sample_texts
 from dlcore.report import run as report_run
 
 pytestmark = pytest.mark.slow
@@ -104,6 +105,31 @@ def test_lines_of_a_file_and_texts_are_translated(run, tmp_path):
     "3",
   ]
   assert rows[-1]["input"] == "H A B"
+
+
+def test_the_report_has_no_continuations_of_a_model_that_translates(
+  run, caplog
+):
+  """They need a source; a failure to sample them was logged."""
+  parts = experiment.build(experiment.RunFolder(run).config())
+  assert sample_texts(parts, parts.splits.valid, ({}, {})) == {}
+  assert "omits samples" not in caplog.text
+
+
+def test_weights_with_another_tokenizer_of_the_targets_are_refused(
+  run, tmp_path
+):
+  for suffix in ("in", "out"):
+    text = (run.parent / f"own.{suffix}").read_text()
+    new = text.lower() if suffix == "out" else text
+    (tmp_path / f"new.{suffix}").write_text(new)
+  config = experiment.RunFolder(run).config()
+  config["init"]["source"] = str(run)
+  config["data"]["target_tokenizer"] = "words"
+  experiment.build(config)
+  config["data"]["path"] = str(tmp_path / "new")
+  with pytest.raises(UserError, match="target_tokenizer of the weights"):
+    experiment.build(config)
 
 
 def test_generate_prints_the_translation_alone(run, shell):

@@ -114,6 +114,8 @@ def test_suppressed_tokens_are_never_generated(chains):
   [
     ({"num_beams": 0}, "num_beams to be an integer >= 1"),
     ({"num_beams": True}, "num_beams to be an integer >= 1"),
+    ({"num_beams": 2**29}, "num_beams of at most 536,870,911"),
+    ({"num_beams": 10**30}, "num_beams of at most 536,870,911"),
     ({"length_penalty": -1.0}, "length_penalty >= 0"),
     ({"length_penalty": np.float32(-1)}, "length_penalty >= 0"),
     ({"length_penalty": float("inf")}, "length_penalty >= 0"),

@@ -95,6 +95,13 @@ def test_only_tokens_that_would_repeat_are_forbidden(chains):
   np.testing.assert_array_equal(new[kept], logits[kept])
 
 
+@pytest.mark.parametrize("size", [6, 2**31 - 1, 10**30])
+def test_a_size_that_no_sequence_has_twice_changes_nothing(chains, size):
+  """It took memory in proportion."""
+  state = chains(4)._replace(prompt=np.zeros((2, 2), np.int32))
+  assert forbid_repeated_ngrams(state, size) is state
+
+
 def test_beams_take_their_history_with_them(chains):
   @jit
   def search():

@@ -99,6 +99,7 @@ CASES = {
     model={"type": "Unigram", "unk_id": None, "vocab": [["a", -1.0]]}
   ),
   "an id beyond int32": model(vocab={"a": 2**31, "[UNK]": 2}),
+  "an id beyond all vocabularies": model(vocab={"a": 2**24, "[UNK]": 2}),
   "an id beyond uint32": model(vocab={"a": 2**32, "[UNK]": 2}),
   "a negative id": model(vocab={"a": -1, "[UNK]": 2}),
   "an added id beyond int32": component(

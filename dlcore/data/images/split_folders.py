@@ -65,7 +65,7 @@ def is_table(path: pathlib.Path) -> bool:
 
 
 def _table(labels: str) -> pathlib.Path:
-  table = pathlib.Path(labels).expanduser()
+  table = pathlib.Path(os.path.expanduser(labels))
   if os.path.isfile(table):
     return table
   raise UserError(

@@ -14,6 +14,8 @@ from dlcore.errors import UserError
 MAX_CHARACTERS = 1 << 35
 """Characters of a file after decompression."""
 
+NUL = "\0"
+
 PIECE = 1 << 16
 """Bytes that are decoded at a time to locate one that is not text."""
 
@@ -29,8 +31,8 @@ def read_lines(path: pathlib.Path, limit: int) -> Iterator[str]:
       has `limit + 1` characters.
 
   Raises:
-    UserError: the file is unreadable, damaged, of another encoding or expands
-      to more than 2^35 characters.
+    UserError: the file is unreadable, damaged, of another encoding, contains
+      NUL characters or expands to more than 2^35 characters.
   """
   total = 0
   try:
@@ -43,6 +45,8 @@ def read_lines(path: pathlib.Path, limit: int) -> Iterator[str]:
             "got more",
             "split the file",
           )
+        if NUL in line:  # As of UTF-16 without its mark, or of lost blocks.
+          raise UnicodeError("a NUL character")
         yield line
   except (EOFError, zlib.error, gzip.BadGzipFile) as error:
     raise UserError(
@@ -76,7 +80,7 @@ def _open_bytes(path: pathlib.Path) -> tuple[io.BufferedReader, str]:
 
 
 def _locate(path: pathlib.Path) -> str:
-  """Returns the first byte that is not text, with its line and position.
+  """Returns the first byte or NUL that is not text, with its line.
 
   Empty if the file is text after all, or has changed meanwhile.
   """
@@ -88,7 +92,10 @@ def _locate(path: pathlib.Path) -> str:
       piece = file.read(PIECE)
       end += len(piece)
       try:
-        lines += decoder.decode(piece, final=not piece).count("\n")
+        text, nul, _ = decoder.decode(piece, final=not piece).partition(NUL)
+        lines += text.count("\n")
+        if nul:
+          return f"a NUL character in line {lines}"
       except UnicodeDecodeError as error:
         before, byte = error.object[: error.start], error.object[error.start]
         lines += before.decode(error.encoding, "ignore").count("\n")

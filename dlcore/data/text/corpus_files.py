@@ -18,6 +18,12 @@ SUFFIXES = (".txt", ".md", ".rst", *JSON_SUFFIXES)
 MAX_CHARACTERS = 1 << 31
 """Characters of all texts of a file."""
 
+MAX_LINE = 1 << 28
+"""Characters of a JSON line."""
+
+PIECE = 1 << 20
+"""Characters of a line of plain text that are read at a time."""
+
 
 def list_corpus_files(path: Path) -> list[Path]:
   """Returns a file, or the text files of a folder, sorted by their paths.
@@ -50,16 +56,15 @@ def read_documents(path: Path, column: str) -> list[str]:
     column: the key of the text in JSON lines.
 
   Raises:
-    UserError: it is missing, unreadable or not UTF-8, a line is not a JSON
-      object with the column, or there is no text.
+    UserError: it is missing, unreadable, too large or not UTF-8, a line is not
+      a JSON object with the column, or there is no text.
   """
   if not os.path.isfile(path):  # Opening a pipe would wait.
     raise UserError("expected a text file", f"got no file at {str(path)!r}")
-  lines = read_lines(path, MAX_CHARACTERS)
   if _suffix(path) in JSON_SUFFIXES:
-    texts = list(_json_texts(path, lines, column))
+    texts = list(_json_texts(path, _lines(path, MAX_LINE), column))
   else:
-    texts = ["".join(lines)]
+    texts = ["".join(_lines(path, PIECE))]
   if not any(text.strip() for text in texts):
     raise UserError(f"expected text in {path}", "got none")
   return texts
@@ -91,10 +96,29 @@ def _suffix(path: Path) -> str:
   return os.path.splitext(name)[1]
 
 
+def _lines(path: Path, limit: int) -> Iterator[str]:
+  """Yields the lines of a file, and longer ones in pieces, see `read_lines`."""
+  size = 0
+  for line in read_lines(path, limit):
+    size += len(line)
+    if size > MAX_CHARACTERS:
+      raise UserError(
+        f"expected at most {MAX_CHARACTERS:,} characters in {path}",
+        "got more",
+        "split the file",
+      )
+    yield line
+
+
 def _json_texts(path: Path, lines: Iterator[str], column: str) -> Iterator[str]:
   for number, line in enumerate(lines, start=1):
     if not line.strip():
       continue
+    if len(line) > MAX_LINE:
+      raise UserError(
+        f"expected at most {MAX_LINE:,} characters in a line of {path}",
+        f"got more in line {number}",
+      )
     try:
       row = json.loads(line)
     except (ValueError, RecursionError) as error:

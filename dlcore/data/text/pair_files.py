@@ -38,7 +38,7 @@ def pair_files(path: Path, columns: Columns) -> tuple[Path, ...]:
   files = []
   for suffix in columns:
     names = [f"{path.name}.{suffix}{end}" for end in ("", ".gz")]
-    present = [n for n in names if os.path.isfile(path.with_name(n))]
+    present = [n for n in names if os.path.isfile(path.parent / n)]
     if not present:
       raise UserError(
         f"expected a table {str(path)!r}, or the parallel files "
@@ -48,7 +48,7 @@ def pair_files(path: Path, columns: Columns) -> tuple[Path, ...]:
         "set source and target to the columns of the table or the suffixes of "
         "the files",
       )
-    files.append(path.with_name(present[0]))
+    files.append(path.parent / present[0])
   return tuple(files)
 
 

@@ -56,7 +56,7 @@ class TextSettings(NamedTuple):
 
   def files(self) -> list[Path]:
     """Returns the files that decide the token ids, empty without any."""
-    path = Path(self.tokenizer).expanduser()
+    path = Path(os.path.expanduser(self.tokenizer))
     if self.tokenizer in FITTED or not os.path.exists(path):
       return []
     if not os.path.isdir(path):

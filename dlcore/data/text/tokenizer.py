@@ -117,7 +117,7 @@ def make_tokenizer(
   """
   check_tokenizer(name, vocab_size, min_count)
   if name not in FITTED:
-    return read_tokenizer(Path(name).expanduser())
+    return read_tokenizer(Path(os.path.expanduser(name)))
   return TOKENIZERS[name].fit(
     texts, vocab_size=vocab_size, min_count=min_count, lowercase=lowercase
   )
@@ -130,7 +130,7 @@ def check_tokenizer(name: str, vocab_size: int, min_count: int) -> None:
     UserError: the name is neither a kind nor the path of a file, or a number
       is out of range.
   """
-  if name not in FITTED and not os.path.exists(Path(name).expanduser()):
+  if name not in FITTED and not os.path.exists(os.path.expanduser(name)):
     raise UserError(
       f"expected tokenizer to be one of {', '.join(FITTED)}, or the path of a "
       "tokenizer.json",

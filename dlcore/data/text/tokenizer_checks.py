@@ -17,6 +17,9 @@ T = TypeVar("T")
 MAX_ID = 2**31 - 1
 """Largest token id, an int32."""
 
+MAX_VOCAB = 1 << 24
+"""Limit of the ids of a vocabulary, over whose gaps the library iterates."""
+
 MAX_EXPANSION = 256
 """Limit of the number of characters that replacements make of one, and of the
 characters of a prefix or suffix of tokens."""
@@ -172,14 +175,14 @@ def vocabulary_ids(tokenizer: Mapping[str, Any]) -> dict[Any, Any]:
 
 
 def check_ids(tokenizer: Mapping[str, Any]) -> None:
-  """Checks that all ids are int32, and those of templates in the vocabulary.
+  """Checks the size of ids, and that those of templates are in the vocabulary.
 
   Raises:
-    ValueError: an id or a token type is not.
+    ValueError: an id or a token type is too large, or has no token.
   """
   ids = set()
   for token, id_ in vocabulary_ids(tokenizer).items():
-    if type(id_) is not int or not 0 <= id_ <= MAX_ID:
+    if type(id_) is not int or not 0 <= id_ < MAX_VOCAB:
       raise ValueError(f"the id {quoted(id_)} of the token {quoted(token)}")
     ids.add(id_)
   pad_id = _object(tokenizer.get("padding")).get("pad_id", 0)

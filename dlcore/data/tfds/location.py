@@ -59,7 +59,8 @@ class Location(NamedTuple):
   def root(self) -> pathlib.Path:
     """The folder of the prepared data sets."""
     home = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(self.data_dir or home).expanduser()
+    # `Path.expanduser` raises an error for users that do not exist.
+    return pathlib.Path(os.path.expanduser(self.data_dir or home))
 
   @property
   def cache_name(self) -> str:

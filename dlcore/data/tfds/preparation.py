@@ -168,7 +168,7 @@ def _unverified(builder, manual_dir: str) -> Iterator[None]:
   registered = builder.url_infos or {}
   before = dict(registered)
   for url, info in before.items():
-    path = pathlib.Path(manual_dir).expanduser() / (info.filename or "")
+    path = pathlib.Path(os.path.expanduser(manual_dir), info.filename or "")
     if manual_dir and path.is_file():
       registered[url] = checksums.compute_url_info(path)
   try:

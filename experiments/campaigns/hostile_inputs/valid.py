@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hostile_inputs import archives, images, tables, texts
+from hostile_inputs import (
+  archives,
+  images,
+  tables,
+  text_data,
+  texts,
+  valid_texts,
+)
 
 from dlcore import data, experiment, models, transfer
 
@@ -47,6 +54,7 @@ def make(folder: Path) -> None:
     header + images.chunk(b"IDAT", packed) + images.chunk(b"IEND", b"")
   )
   _archive(folder / "many.npz")
+  valid_texts.write(folder)
   _texts(folder / "texts")
   _weights(folder / "weights")
   _records(folder)
@@ -72,6 +80,8 @@ def _check(folder: Path) -> None:
   cache = str(folder / "cache")
   images.folder_case(folder / "pictures", cache_dir=cache).call()
   tables.table_case(folder / "table.csv", cache_dir=cache).call()
+  for name in valid_texts.FORMATS:
+    text_data.load_case(name, folder).call()
 
 
 def _settings(folder: Path) -> dict[str, dict[str, Any]]:
@@ -82,7 +92,9 @@ def _settings(folder: Path) -> dict[str, dict[str, Any]]:
     "sharding": {"devices": 1},
   }
   table = {"name": "table_csv", "path": str(folder / "table.csv")}
+  of_texts = valid_texts.configs(folder)
   return {
+    **{name: {**shared, **sections} for name, sections in of_texts.items()},
     "table": {
       **shared,
       "data": {**table, "target": "answer", "batch_size": 8},
