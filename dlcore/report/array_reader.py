@@ -9,6 +9,7 @@ import numpy as np
 from dlcore.filesystem import open_zip
 from dlcore.report.text_arrays import (
   CONFUSED,
+  MAX_CLASSES,
   METHOD,
   OF_TOKENS,
   SAMPLES,
@@ -27,7 +28,6 @@ from dlcore.report_arrays import (
 
 MAX_BYTES = 2**28
 MAX_MEMBERS = 1024
-MAX_CLASSES = 10_000
 MAX_PICTURES = 4096
 MAX_VALUE = 1e30
 
