@@ -113,7 +113,7 @@ def test_files_of_every_format_are_tagged_alike(folder, tmp_path):
 
 
 def test_folds_have_the_tags_of_all_tokens(config, tmp_path):
-  experiment.train_folds(config, 2, tmp_path / "folds", progress=False)
+  experiment.train_folds(config, 3, tmp_path / "folds", progress=False)
   lines = (tmp_path / "folds/predictions.jsonl").read_text().splitlines()
   rows = list(map(json.loads, lines))
   assert len(rows) == 90
