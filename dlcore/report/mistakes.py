@@ -6,12 +6,7 @@ from dlcore.report import markup, png, texts
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, target_offset
 from dlcore.report.table_cells import shifted, to_cells
-from dlcore.report.text_arrays import (
-  ENDS,
-  METHOD,
-  RELEVANCE,
-  TAGS,
-)
+from dlcore.report.text_arrays import ENDS, METHOD, RELEVANCE, TAGS
 
 MAX_EXAMPLES = 24
 MAX_COLUMNS = 8
@@ -140,7 +135,7 @@ def _tagged_texts(run: Run, inputs: list[str]) -> list[Markup]:
     ": true → predicted. Others are not scored.",
     class_="note",
   )
-  return [legend, texts.text_list(rows[:MAX_TEXTS], "texts tags")]
+  return [legend, texts.text_list(rows[:MAX_TEXTS])]
 
 
 def _legend(is_number: bool, method: str) -> Markup:

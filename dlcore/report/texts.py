@@ -47,15 +47,13 @@ class Tag(NamedTuple):
   predicted: str
 
 
-def text_list(
-  rows: Sequence[tuple[Markup, Markup]], class_: str = "texts"
-) -> Markup:
+def text_list(rows: Sequence[tuple[Markup, Markup]]) -> Markup:
   """Returns a list of headings and texts."""
   items = [
     tag("div", tag("dt", heading), tag("dd", text, dir="auto"))
     for heading, text in rows
   ]
-  return tag("dl", *items, class_=class_)
+  return tag("dl", *items, class_="texts")
 
 
 def text_excerpt(text: str) -> Markup:
@@ -145,10 +143,10 @@ def _mark(word: str, share: float) -> object:
 
 
 def _tag(word: str, own: Tag) -> object:
-  """Returns a token below its tag, or below the true and predicted ones."""
+  """Returns a token above its tag, or above the true and predicted ones."""
   if not own.true:
     return word
   is_right = own.true == own.predicted
-  above = own.true if is_right else f"{own.true} → {own.predicted}"
+  below = own.true if is_right else f"{own.true} → {own.predicted}"
   marked = tag("mark", word, class_="right" if is_right else "wrong")
-  return tag("ruby", marked, tag("rt", above))
+  return tag("ruby", marked, tag("rt", below))

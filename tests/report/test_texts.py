@@ -158,7 +158,7 @@ def write_tagged_run(path, **changes):
   return report.write(path).read_text()
 
 
-def test_tokens_are_below_their_true_and_predicted_tags(tmp_path):
+def test_tokens_are_above_their_true_and_predicted_tags(tmp_path):
   text = write_tagged_run(tmp_path / "run")
   assert "omitted" not in text
   assert "<script" not in text
