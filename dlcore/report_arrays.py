@@ -3,8 +3,9 @@
 The report chooses its sections by the names of the arrays, so a new kind of
 task only decides which of them its `TaskKind.report_arrays` returns:
 
-  label, prediction, probability    int, int and float `[N]`: confusion, scores
-                                    by class, calibration
+  label, prediction, probability    int, int and float `[N]`, of examples or of
+                                    all tokens: confusion, scores by class,
+                                    calibration
   target, prediction                float `[N]`: predicted against true values
   by_class/TITLE                    numbers `[C]`: columns of a table with a row
                                     for each class; NaN leaves a cell empty
@@ -17,7 +18,11 @@ task only decides which of them its `TaskKind.report_arrays` returns:
                                     worst_token_end and worst_relevance
                                     `[M, T]`: where each token ends, and its
                                     share in the prediction, which
-                                    relevance_method explains
+                                    relevance_method explains; of tagged
+                                    tokens in place of that share
+                                    worst_token_label and
+                                    worst_token_prediction, int `[M, T]`,
+                                    negative for tokens without a tag
   confused_input, confused_label,   strings and ints `[P]`: a text for each of
   confused_prediction               the most confused pairs of classes
   sample_prompt, sample_text        strings `[S]`: texts that a language model

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import peers, tax
+from campaigns import stress_peers
 from campaigns.mutation import sites
 from campaigns.paired_bootstrap import compare
 
@@ -162,6 +163,24 @@ def test_a_comparison_with_a_peer_is_paired_by_example():
   np.testing.assert_allclose(result["interval"], expected, atol=2e-3)
   assert result["outcome"] == "better"
   assert compare(own[:, ~peer], ~peer[~peer])["outcome"] == "worse"
+
+
+def test_rules_of_stress_look_at_the_vowels_alone():
+  # Consonants are 4 to 6, vowels 7 and 8.
+  ids = np.array([[4, 7, 5, 8, 6], [8, 4, 0, 0, 0], [4, 8, 6, 8, 7]])
+  labels = np.where(ids > 6, [[1], [0], [0]], -100)
+  vowels = stress_peers.vowels(ids, labels)
+  assert vowels.window[0].tolist() == [0, 0, 0, 4, 7, 5, 8, 6, 0]
+  assert vowels.window[2].tolist() == [0, 0, 0, 0, 8, 4, 0, 0, 0]
+  assert vowels.before.tolist() == [0, 1, 0, 0, 1, 2]
+  assert vowels.after.tolist() == [1, 0, 0, 2, 1, 0]
+  classes = ("0", "1", "2")
+  first = stress_peers.first_vowel(vowels, vowels, classes)
+  assert first.tolist() == [1, 0, 1, 1, 0, 0]
+  # 7 is 1 and 0 once each, and 8 is 0 more often.
+  frequent = stress_peers.by_vowel(vowels, vowels, classes)
+  assert frequent.tolist() == [0] * 6
+  assert vowels.features[:, -1].tolist() == [2, 2, 1, 3, 3, 3]
 
 
 @pytest.mark.slow

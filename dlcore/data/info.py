@@ -75,9 +75,9 @@ class DataInfo(NamedTuple):
   are unknown, as in run folders of earlier versions."""
 
   class_counts: tuple[int, ...] = ()
-  """Number of examples of each class of the schema, or with each of several
-  labels. Empty if they are unknown: without classes, in streams, and in run
-  folders of earlier versions."""
+  """Number of examples of each class of the schema, with each of several
+  labels, or of scored tokens with each tag. Empty if they are unknown: without
+  classes, in streams, and in run folders of earlier versions."""
 
   def max_rows(self, limit: int) -> int:
     """Returns the largest batch size up to `limit` that fits in 256 MiB."""

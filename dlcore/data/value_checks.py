@@ -78,13 +78,16 @@ def integer_labels(arrays: Arrays, schema: Schema) -> Arrays:
 def count_classes(arrays: Arrays, schema: Schema) -> tuple[int, ...]:
   """Returns the number of examples of each class, or with each label.
 
-  Empty without classes, and for targets of another shape.
+  Those of `LABELS` are numbers of scored tokens. Empty without classes, and for
+  targets of another shape.
   """
   labels = arrays.get(schema.target)
   if labels is None or not schema.classes:
     return ()
   if schema.multilabel:
     return tuple((labels > 0.5).sum(0).tolist())
+  if schema.target == LABELS:
+    labels = labels[labels != IGNORED]
   if labels.ndim != 1:
     return ()
   counts = np.bincount(labels.astype(np.int64), minlength=len(schema.classes))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlcore import data, storage, tasks
+from dlcore.data.info import IGNORED, LABELS
 from dlcore.errors import UserError
 from dlcore.experiment.build import build
 from dlcore.experiment.folder import RunFolder
@@ -103,7 +104,9 @@ def predict_fold(workdir: Path, fold: int) -> Iterator[dict[str, Any]]:
   kind = tasks.TASKS[config["task"]["name"]]
   for i, name in enumerate(names.tolist()):
     row = kind.to_json({key: values[i] for key, values in rows.items()}, info)
-    target = None if targets is None else _target(targets[i], info.schema)
+    length = None if source.lengths is None else int(source.lengths[i])
+    value = None if targets is None else targets[i]
+    target = None if value is None else _target(value, info.schema, length)
     yield {"input": name, "fold": fold, "target": target, **row}
 
 
@@ -117,10 +120,19 @@ def _to_line(row: Mapping[str, Any]) -> str:
     return json.dumps({**kept, "error": error}) + "\n"
 
 
-def _target(value: np.ndarray, schema: data.Schema) -> Any:
-  """Returns the target of an example as JSON data, a class by its name."""
+def _target(value: np.ndarray, schema: data.Schema, length: int | None) -> Any:
+  """Returns the target of an example as JSON data, a class by its name.
+
+  Args:
+    value: the target.
+    schema: of the data.
+    length: number of tokens, None without any.
+  """
   if schema.classes and value.ndim == 0:
     return schema.classes[int(value)]
+  if schema.classes and schema.target == LABELS:
+    names = {IGNORED: None, **dict(enumerate(schema.classes))}
+    return [names[i] for i in value[:length].tolist()]
   offset = schema.target_offset or 0.0
   return (value + offset if offset else value).tolist()
 

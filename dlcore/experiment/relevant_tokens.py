@@ -36,14 +36,16 @@ def worst_tokens(
     arrays: those of the predictions.
 
   Returns:
-    `relevance_method`, `worst_token_end` and `worst_relevance`; an empty dict
-    if the worst examples are not texts.
+    `relevance_method`, `worst_token_end` and `worst_relevance`; of tagged
+    tokens their ends alone; an empty dict if the worst examples are not texts.
   """
   texts, schema = arrays.get("worst_input"), source.info.schema
   if texts is None or texts.dtype.kind != "U" or schema.input != TOKENS:
     return {}
   batch = source.read(arrays["worst_index"])
   ends = schema.token_ends(batch)
+  if ends is not None and "worst_token_label" in arrays:
+    return {"worst_token_end": ends}
   weights = _score_weights(arrays, len(schema.classes))
   if ends is None or weights is None:
     return {}

@@ -11,6 +11,7 @@ from dlcore.metrics.metric_table import (
   LABELS,
   METRICS,
   NUMBERS,
+  TAGS,
   Measure,
   Metric,
 )
@@ -43,6 +44,7 @@ __all__ = [
   "LABELS",
   "METRICS",
   "NUMBERS",
+  "TAGS",
   "TRANSLATION",
   "Measure",
   "Metric",

@@ -44,9 +44,9 @@ def count_labels(
 
 
 def one_hot(labels: Any, size: int) -> Any:
-  """Returns bool `[B, C]`; a label out of range has no class."""
+  """Returns bool `[..., C]`; a label out of range has no class."""
   xp = labels.__array_namespace__()
-  return labels[:, None] == xp.arange(size)
+  return labels[..., None] == xp.arange(size)
 
 
 def balanced_accuracy(sums: Metrics) -> float:
@@ -81,7 +81,7 @@ def cohen_kappa(sums: Metrics) -> float:
   NaN if the same class has all labels and all predictions.
   """
   hits, predicted, actual = _arrays(sums)
-  total = float(sums["hits"][1])
+  total = float(actual.sum())
   chance = ratio(predicted @ actual, total**2)
   return ratio(ratio(hits.sum(), total) - chance, 1 - chance)
 

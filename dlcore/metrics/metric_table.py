@@ -12,12 +12,14 @@ from dlcore.metrics import (
   number_errors,
   probability_errors,
   rank_scores,
+  tag_counts,
 )
 from dlcore.metrics.class_counts import count_classes, count_labels
 from dlcore.metrics.rank_scores import over_classes, over_labels
+from dlcore.metrics.tag_counts import count_tags, share_right
 from dlcore.metrics.weighted_sums import Predictions, Sums, mean_of
 
-CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
+CLASSES, LABELS, NUMBERS, TAGS = "classes", "labels", "numbers", "tags"
 """The kinds of predictions, the fields of `Metric`."""
 
 Score = Callable[[Predictions, Any, Any], float]
@@ -47,11 +49,18 @@ class Metric(NamedTuple):
   """A number: `prediction` `[B]` in units of the target, and the numbers
   `center`, `scale` and `offset`, see `number_errors`; targets `[B]`."""
 
+  tags: Measure | None = None
+  """One class of C for each token: the class `predicted`, int `[B, T]`, and the
+  number `num_classes`, see `tag_counts`; targets int `[B, T]`, -100 for tokens
+  that are not scored."""
 
-def _counted(value: Callable[[Any], float]) -> Metric:
-  """Returns a metric of the counts of classes, or of labels."""
+
+def _counted(value: Callable[[Any], float], *, labels: bool = True) -> Metric:
+  """Returns a metric of the counts of classes, also of labels or not."""
   return Metric(
-    classes=Sums(count_classes, value), labels=Sums(count_labels, value)
+    classes=Sums(count_classes, value),
+    labels=Sums(count_labels, value) if labels else None,
+    tags=Sums(count_tags, value),
   )
 
 
@@ -79,11 +88,13 @@ LOG_LOSS = Metric(
 )
 
 METRICS: dict[str, Metric] = {
-  "accuracy": Metric(classes=mean_of(_is_right), labels=mean_of(_share_right)),
-  "average_precision": _ranked(rank_scores.average_precision),
-  "balanced_accuracy": Metric(
-    classes=Sums(count_classes, class_counts.balanced_accuracy)
+  "accuracy": Metric(
+    classes=mean_of(_is_right),
+    labels=mean_of(_share_right),
+    tags=Sums(tag_counts.count_right, share_right),
   ),
+  "average_precision": _ranked(rank_scores.average_precision),
+  "balanced_accuracy": _counted(class_counts.balanced_accuracy, labels=False),
   "brier": Metric(
     classes=mean_of(probability_errors.class_brier),
     labels=mean_of(probability_errors.label_brier),
@@ -96,7 +107,7 @@ METRICS: dict[str, Metric] = {
   "f1_macro": _counted(class_counts.macro_f1),
   "f1_micro": _counted(class_counts.micro_f1),
   "f1_weighted": _counted(class_counts.weighted_f1),
-  "kappa": Metric(classes=Sums(count_classes, class_counts.cohen_kappa)),
+  "kappa": _counted(class_counts.cohen_kappa, labels=False),
   "log_loss": LOG_LOSS,
   "loss": LOG_LOSS,  # Of the tasks of classes and of labels.
   "mae": Metric(numbers=mean_of(number_errors.absolute_error)),
@@ -104,6 +115,9 @@ METRICS: dict[str, Metric] = {
   "r2": Metric(numbers=number_errors.R2),
   "rmse": Metric(numbers=number_errors.RMSE),
   "roc_auc": _ranked(rank_scores.roc_auc),
+  "sequence_accuracy": Metric(
+    tags=Sums(tag_counts.count_right_sequences, share_right)
+  ),
   "spearman": Metric(numbers=rank_scores.spearman),
   "top_5_accuracy": Metric(classes=mean_of(probability_errors.is_in_top(5))),
 }

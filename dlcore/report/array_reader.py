@@ -10,6 +10,7 @@ from dlcore.filesystem import open_zip
 from dlcore.report.text_arrays import (
   ATTENTION,
   CONFUSED,
+  MAX_CLASSES,
   METHOD,
   OF_TOKENS,
   SAMPLES,
@@ -29,7 +30,6 @@ from dlcore.report_arrays import (
 
 MAX_BYTES = 2**28
 MAX_MEMBERS = 1024
-MAX_CLASSES = 10_000
 MAX_PICTURES = 4096
 MAX_VALUE = 1e30
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from dlcore.report import axes, markup, plots, png, texts
 from dlcore.report.markup import Markup, tag
-from dlcore.report.run import Run, class_names, schema
+from dlcore.report.run import Run, class_names, schema, unit
 
 MAX_COUNTS = 24
 """Number of classes up to which the confusion matrix shows its counts."""
@@ -37,7 +37,7 @@ def classes(run: Run) -> Markup:
   names = class_names(run, max(named, 1 + largest))
   parts = [
     _confusion(label, prediction, names),
-    _scores(label, prediction, names),
+    _scores(label, prediction, names, unit(run)),
     _reliability(run.arrays["probability"], label == prediction),
     _confused_pairs(label, prediction, names, _examples(run)),
   ]
@@ -198,7 +198,7 @@ def _confused_pairs(
 
 
 def _scores(
-  label: np.ndarray, prediction: np.ndarray, names: list[str]
+  label: np.ndarray, prediction: np.ndarray, names: list[str], counted: str
 ) -> Markup:
   scores = class_scores(label, prediction, len(names))
   order = np.arange(len(names))
@@ -213,7 +213,7 @@ def _scores(
     + [_percent(scores[key][i]) for key in ("precision", "recall", "f1")]
     for i in order.tolist()
   ]
-  head = ["class", "examples", "precision", "recall", "F1"]
+  head = ["class", counted, "precision", "recall", "F1"]
   return _table(title, head, rows, text_columns=1)
 
 

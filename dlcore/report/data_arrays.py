@@ -11,6 +11,7 @@ import numpy as np
 
 from dlcore import report_arrays, storage
 from dlcore.data import Schema, Source
+from dlcore.data.info import IGNORED, LABELS
 from dlcore.data.source import Arrays
 from dlcore.report.png import thumbnail
 from dlcore.report_arrays import DATA_COUNTS, DATA_LENGTHS, DATA_TARGETS
@@ -102,7 +103,10 @@ def _examples(train: Source) -> dict[str, np.ndarray]:
   targets = _targets(arrays, schema)
   rows = rows[_choose(targets, len(schema.classes), schema.multilabel, rows)]
   batch = train.read(rows.astype(np.int32))
-  result = {"data/input": _small(schema.display(batch))}
+  inputs = np.asarray(schema.display(batch))
+  if inputs.dtype.kind == "U" and schema.target == LABELS and schema.classes:
+    inputs = _with_tags(inputs, batch[LABELS], schema)
+  result = {"data/input": _small(inputs)}
   if train.names is not None and train.names.dtype.kind == "U":
     result["data/name"] = train.names[rows].astype(f"U{MAX_NAME}")
   chosen = _targets(batch, schema)
@@ -117,6 +121,28 @@ def _examples(train: Source) -> dict[str, np.ndarray]:
   else:
     result["data/target"] = chosen.astype(np.float32)
   return result
+
+
+def _with_tags(
+  texts: np.ndarray, labels: np.ndarray, schema: Schema
+) -> np.ndarray:
+  """Returns the texts with their tags, such as "the/O cat/B-ANIMAL".
+
+  Args:
+    texts: strings `[M]` of tokens that are separated by spaces.
+    labels: int `[M, T]`.
+    schema: with the classes.
+  """
+  ends = {IGNORED: "", **{i: f"/{tag}" for i, tag in enumerate(schema.classes)}}
+  return np.array(
+    [
+      " ".join(
+        token + ends[label]
+        for token, label in zip(text.split(" "), row, strict=False)
+      )
+      for text, row in zip(texts.tolist(), labels.tolist(), strict=True)
+    ]
+  )
 
 
 def _choose(

@@ -9,7 +9,13 @@ from dlcore.report.curves import split_order
 from dlcore.report.data_arrays import spread
 from dlcore.report.json_values import as_mapping, as_number
 from dlcore.report.markup import Markup, tag
-from dlcore.report.run import Run, class_names, schema, target_offset
+from dlcore.report.run import (
+  Run,
+  class_names,
+  schema,
+  target_offset,
+  unit,
+)
 from dlcore.report.table_cells import shifted, to_cells
 from dlcore.report_arrays import DATA_COUNTS, DATA_LENGTHS, DATA_TARGETS
 
@@ -108,12 +114,12 @@ def _class_counts(run: Run) -> Markup | None:
   table = np.zeros((size, len(splits)), np.int64)
   for i, split in enumerate(splits):
     table[: len(counts[split]), i] = counts[split]
-  names, title = class_names(run, size), "examples by class"
+  names, title = class_names(run, size), f"{unit(run)} by class"
   listed, rest = np.arange(size), np.arange(0)
   if size > MAX_CLASSES:
     order = np.argsort(-table[:, 0], kind="stable")
     listed, rest = order[: MAX_CLASSES - 2], order[MAX_CLASSES - 2 :]
-    title = f"examples of the largest of {size:,} classes"
+    title = f"{unit(run)} of the largest of {size:,} classes"
   largest = int(table[:, 0].max())
   rows = [_count_row(names[i], table[i], largest) for i in listed]
   if len(rest):

@@ -6,7 +6,7 @@ from dlcore.report import markup, png, texts
 from dlcore.report.markup import Markup, tag
 from dlcore.report.run import Run, class_names, target_offset
 from dlcore.report.table_cells import shifted, to_cells
-from dlcore.report.text_arrays import ENDS, METHOD, RELEVANCE
+from dlcore.report.text_arrays import ENDS, METHOD, RELEVANCE, TAGS
 
 MAX_EXAMPLES = 24
 MAX_COLUMNS = 8
@@ -27,6 +27,8 @@ def mistakes(run: Run) -> Markup | None:
   if inputs.ndim == 4:
     cards = [_card(*pair) for pair in zip(inputs, answers, strict=True)]
     return markup.section(title, tag("div", *cards, class_="cards"))
+  if inputs.ndim == 1 and {ENDS, *TAGS} <= run.arrays.keys():
+    return markup.section(title, *_tagged_texts(run, inputs.tolist()))
   if inputs.ndim == 1:
     return markup.section(title, *_texts(run, inputs.tolist(), answers))
   return markup.section(title, *_rows(run, inputs, answers, measure))
@@ -100,6 +102,39 @@ def _texts(
   ]
   method = str(run.arrays.get(METHOD, ""))
   legend = _legend("worst_target" in run.arrays, method)
+  return [legend, texts.text_list(rows[:MAX_TEXTS])]
+
+
+def _tagged_texts(run: Run, inputs: list[str]) -> list[Markup]:
+  """Returns the texts with the tags of their tokens."""
+  arrays = run.arrays
+  largest = max(int(arrays[name].max()) for name in TAGS)
+  names = [*class_names(run, max(0, 1 + largest)), "?"]
+  rows = []
+  tokens_of_texts = zip(*(arrays[name] for name in (ENDS, *TAGS)), strict=True)
+  for text, (ends, true, predicted) in zip(
+    inputs, tokens_of_texts, strict=False
+  ):
+    scored = true >= 0
+    wrong = scored & (true != predicted)
+    tags = [
+      texts.Tag(names[i] if i >= 0 else "", names[max(j, -1)])
+      for i, j in zip(true.tolist(), predicted.tolist(), strict=True)
+    ]
+    heading = markup.join(
+      tag("b", f"{wrong.sum():,} wrong"), f" of {scored.sum():,} tags"
+    )
+    tokens = texts.Tokens(ends, wrong.astype(float))
+    rows.append((heading, texts.tagged_excerpt(text, tokens, tags)))
+  legend = tag(
+    "p",
+    "Tokens with a ",
+    tag("mark", "right tag", class_="right"),
+    ", or with a ",
+    tag("mark", "wrong one", class_="wrong"),
+    ": true → predicted. Others are not scored.",
+    class_="note",
+  )
   return [legend, texts.text_list(rows[:MAX_TEXTS])]
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlcore import storage
+from dlcore.data.info import LABELS
 from dlcore.report import array_reader, curve_reader, sample_reader
 from dlcore.report.array_reader import MAX_VALUE
 from dlcore.report.json_values import as_mapping, as_number
@@ -126,6 +127,11 @@ def schema(run: Run, key: str) -> list | None:
   """Returns a list from the description of the data, such as its classes."""
   value = _schema_field(run, key)
   return value if isinstance(value, list) else None
+
+
+def unit(run: Run) -> str:
+  """Returns the unit of which each has a class, "examples" or "tokens"."""
+  return "tokens" if _schema_field(run, "target") == LABELS else "examples"
 
 
 def target_offset(run: Run) -> float:

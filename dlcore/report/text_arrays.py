@@ -4,8 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-ENDS, RELEVANCE = OF_TOKENS = ("worst_token_end", "worst_relevance")
+ENDS, RELEVANCE = "worst_token_end", "worst_relevance"
+
+TAGS = ("worst_token_label", "worst_token_prediction")
+
+OF_TOKENS = (ENDS, RELEVANCE, *TAGS)
 """Arrays `[M, T]` of the worst examples."""
+
+TOGETHER = ({ENDS, RELEVANCE}, {ENDS, *TAGS}, {*TAGS})
+"""Those of `OF_TOKENS` that a run has."""
 
 SAMPLES = ("sample_prompt", "sample_text")
 """Arrays of strings `[S]`."""
@@ -17,6 +24,9 @@ ATTENTION = {
   "attention_key": ("U", 2),
 }
 """Kinds of dtypes and numbers of axes of the arrays of attention maps."""
+
+MAX_CLASSES = 10_000
+"""Number of classes, or of tags."""
 
 METHOD = "relevance_method"
 """A string: how the relevance was computed."""
@@ -35,7 +45,7 @@ CONFUSED = {
 def check_tokens(
   worst: Mapping[str, np.ndarray], tokens: Mapping[str, np.ndarray]
 ) -> None:
-  """Checks where tokens end in the worst examples, and their relevance.
+  """Checks where tokens end in the worst examples, their relevance and tags.
 
   Args:
     worst: arrays `[M]` by name.
@@ -46,17 +56,20 @@ def check_tokens(
   """
   if not tokens:
     return
-  texts = worst.get("worst_input")
-  if tokens.keys() != {*OF_TOKENS} or texts is None or texts.dtype.kind != "U":
+  inputs = worst.get("worst_input")
+  kind = "" if inputs is None else inputs.dtype.kind
+  needs_text = ENDS in tokens
+  if {*tokens} not in TOGETHER or not kind or (needs_text and kind != "U"):
     raise ValueError(f"{', '.join(tokens)} alone")
-  ends, relevance = tokens[ENDS], tokens[RELEVANCE]
-  shape = (len(texts), *ends.shape[1:])
-  if ends.ndim != 2 or ends.dtype.kind not in "iu" or ends.shape != shape:
-    raise ValueError(f"{ENDS} is {ends.dtype} {ends.shape}")
-  if relevance.dtype.kind != "f" or relevance.shape != shape:
-    raise ValueError(f"{RELEVANCE} is {relevance.dtype} {relevance.shape}")
-  if not np.isfinite(relevance).all():
-    raise ValueError(f"{RELEVANCE} is not finite")
+  shape = (len(worst["worst_input"]), *next(iter(tokens.values())).shape[1:])
+  for name, array in tokens.items():
+    kinds = "f" if name == RELEVANCE else "iu"
+    if array.ndim != 2 or array.dtype.kind not in kinds or array.shape != shape:
+      raise ValueError(f"{name} is {array.dtype} {array.shape}")
+    if name == RELEVANCE and not np.isfinite(array).all():
+      raise ValueError(f"{name} is not finite")
+    if name in TAGS and array.max() >= MAX_CLASSES:
+      raise ValueError(f"{name} is not below {MAX_CLASSES:,}")
 
 
 def check_confused(confused: Mapping[str, np.ndarray]) -> None:

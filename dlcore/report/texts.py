@@ -1,6 +1,6 @@
 """Texts on the page: excerpts in which tokens are marked, and lists of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,18 @@ class Piece(NamedTuple):
   share: float
   """Relevance as a share of the largest one, -1 to 1."""
 
+  at: int
+  """Position among all tokens."""
+
+
+class Tag(NamedTuple):
+  """The tag of a token."""
+
+  true: str
+  """Empty for a token that is not scored."""
+
+  predicted: str
+
 
 def text_list(rows: Sequence[tuple[Markup, Markup]]) -> Markup:
   """Returns a list of headings and texts."""
@@ -54,6 +66,31 @@ def text_excerpt(text: str) -> Markup:
 def marked_excerpt(text: str, tokens: Tokens) -> Markup:
   """Returns the most relevant part of a text, with its tokens marked."""
   pieces = _pieces(text, tokens)
+  return _excerpt(text, pieces, lambda word, piece: _mark(word, piece.share))
+
+
+def tagged_excerpt(text: str, tokens: Tokens, tags: Sequence[Tag]) -> Markup:
+  """Returns the part of a text with the most wrong tags, and all its tags.
+
+  Args:
+    text: the text.
+    tokens: a relevance of 1 for a wrong tag, else 0.
+    tags: of the tokens.
+  """
+  pieces = _pieces(text, tokens)
+  return _excerpt(text, pieces, lambda word, piece: _tag(word, tags[piece.at]))
+
+
+def _excerpt(
+  text: str, pieces: Sequence[Piece], mark: Callable[[str, Piece], object]
+) -> Markup:
+  """Returns the most relevant part of a text.
+
+  Args:
+    text: the text.
+    pieces: its tokens.
+    mark: `(the text of a token, token) -> its markup`.
+  """
   start, stop = _window(pieces, len(text))
   shown = [p for p in pieces if start <= p.start and p.stop <= stop]
   parts: list[object] = [ELLIPSIS if start else ""]
@@ -63,7 +100,7 @@ def marked_excerpt(text: str, tokens: Tokens) -> Markup:
     whole = text[piece.start : piece.stop]
     word = piece.stop - len(whole.lstrip())
     parts.append(text[at:word])
-    parts.append(_mark(text[word : piece.stop], piece.share))
+    parts.append(mark(text[word : piece.stop], piece))
     at = piece.stop
   parts += [text[at:stop], ELLIPSIS if stop < len(text) else ""]
   return join(*parts)
@@ -75,9 +112,9 @@ def _pieces(text: str, tokens: Tokens) -> list[Piece]:
   relevance = tokens.relevance.astype(float)
   shares = relevance / max(np.abs(relevance).max(initial=0.0), 1e-300)
   pieces, start = [], 0
-  for stop, share in zip(ends, shares.tolist(), strict=True):
+  for at, (stop, share) in enumerate(zip(ends, shares.tolist(), strict=True)):
     if stop > start:
-      pieces.append(Piece(start, stop, share))
+      pieces.append(Piece(start, stop, share, at))
       start = stop
   return pieces
 
@@ -103,3 +140,13 @@ def _mark(word: str, share: float) -> object:
     return word
   style = "toward" if share > 0 else "against"
   return tag("mark", word, class_=style, style=f"--share:{abs(share):.2f}")
+
+
+def _tag(word: str, own: Tag) -> object:
+  """Returns a token above its tag, or above the true and predicted ones."""
+  if not own.true:
+    return word
+  is_right = own.true == own.predicted
+  below = own.true if is_right else f"{own.true} → {own.predicted}"
+  marked = tag("mark", word, class_="right" if is_right else "wrong")
+  return tag("ruby", marked, tag("rt", below))

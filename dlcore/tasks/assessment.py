@@ -32,7 +32,7 @@ class Assessable(NamedTuple):
   """How the predictions of a kind of task are assessed."""
 
   kind: str
-  """Of the predictions: `metrics.CLASSES`, `LABELS` or `NUMBERS`."""
+  """Of the predictions: `metrics.CLASSES`, `LABELS`, `NUMBERS` or `TAGS`."""
 
   target: str
   """Name of the array that is predicted."""
@@ -98,7 +98,7 @@ def assess(
     trivial=trivial,
     intervals=metrics.intervals(selection, predictions, target, weights),
     trivial_answer=answer,
-    warnings=never_predicted(predictions, target, info),
+    warnings=_warnings(assessable, predictions, target, info),
   )
 
 
@@ -136,8 +136,26 @@ def _known(names: Collection[str], assessable: Assessable) -> list[str]:
   return [n for n in names if getattr(METRICS.get(n), kind, None) is not None]
 
 
+def _warnings(
+  assessable: Assessable,
+  predictions: Predictions,
+  target: np.ndarray,
+  info: DataInfo,
+) -> tuple[str, ...]:
+  """Returns the warnings about the predictions of a split."""
+  if assessable.kind != metrics.TAGS:
+    return never_predicted(predictions, target, info)
+  scored = target >= 0
+  tokens = {"predicted": predictions["predicted"][scored]}
+  return never_predicted(tokens, target[scored], info, of_tokens=True)
+
+
 def never_predicted(
-  predictions: Predictions, target: np.ndarray, info: DataInfo
+  predictions: Predictions,
+  target: np.ndarray,
+  info: DataInfo,
+  *,
+  of_tokens: bool = False,
 ) -> tuple[str, ...]:
   """Returns a warning about the classes that occur and are never predicted.
 
@@ -145,6 +163,7 @@ def never_predicted(
     predictions: of a split.
     target: its labels, `[N]`, or `[N, C]` of labels that co-occur.
     info: of train.
+    of_tokens: whether each label is that of a token.
   """
   if "predicted" not in predictions or not info.schema.classes:
     return ()
@@ -164,9 +183,12 @@ def never_predicted(
   more = (
     f" and {len(missing) - MAX_NAMES} others" if missing[MAX_NAMES:] else ""
   )
+  unit, other = "examples", ' or tune_thresholds="f1"'
+  if of_tokens:
+    unit, other = "tokens", ""
   return (
-    f"never predicted: {', '.join(listed)}{more} of the examples; try "
-    'class_weights="balanced" or tune_thresholds="f1"',
+    f"never predicted: {', '.join(listed)}{more} of the {unit}; try "
+    f'class_weights="balanced"{other}',
   )
 
 

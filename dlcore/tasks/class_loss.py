@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 
 from dlcore import losses
 from dlcore.errors import UserError
-from dlcore.tasks.class_weights import weight_array
+from dlcore.tasks.class_weights import label_weights, weight_array
 from dlcore.tasks.supervised import Values
 from dlcore.typing import Array, Batch
 
@@ -42,15 +43,10 @@ def class_loss(
       plain = losses.softmax_cross_entropy(logits, labels)
       return losses.focal_factor(plain, focal_gamma) * values
 
-    def weight(labels: Array) -> Array:
-      # A label of no class has a loss of NaN, which a weight of 0 would hide.
-      return by_class.at[labels].get(
-        mode="fill", fill_value=1, wrap_negative_indices=False
-      )
-
     if not class_weights:
       return mix_labels(batch, cross_entropy)
     by_class = weight_array(class_weights, logits.shape[-1])
+    weight = partial(label_weights, by_class)
     mean = mix_labels(batch, weight)
     values = mix_labels(batch, lambda at: weight(at) * cross_entropy(at))
     return values / jnp.where(mean > 0, mean, 1.0), mean

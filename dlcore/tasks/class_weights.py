@@ -64,6 +64,21 @@ def weight_array(weights: Sequence[float], num_classes: int) -> Array:
   return jnp.asarray(weights, jnp.float32)
 
 
+def label_weights(by_class: Array, labels: Array) -> Array:
+  """Returns the weight of the class of each label, float32 of their shape.
+
+  A label of no class has a loss of NaN, which a weight of 0 would hide: its
+  weight is 1.
+
+  Args:
+    by_class: float32 `[C]`, see `weight_array`.
+    labels: int.
+  """
+  return by_class.at[labels].get(
+    mode="fill", fill_value=1, wrap_negative_indices=False
+  )
+
+
 def _balanced(word: str, counts: np.ndarray, size: int) -> tuple[float, ...]:
   if word != BALANCED:
     raise UserError(

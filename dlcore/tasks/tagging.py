@@ -12,14 +12,32 @@ from dlcore.data import DataInfo
 from dlcore.data.info import IGNORED, LABELS, TOKENS
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
-from dlcore.metrics import are_entity_tags, entity_scores
+from dlcore.metrics import (
+  TAGS,
+  Predictions,
+  are_entity_tags,
+  entity_scores,
+  select,
+)
 from dlcore.task import Task
 from dlcore.tasks import supervised
-from dlcore.tasks.assessment import row_weights
+from dlcore.tasks.assessment import Assessable, Trivial, row_weights
 from dlcore.tasks.class_decisions import decide_class
 from dlcore.tasks.class_loss import check_smoothing
+from dlcore.tasks.class_weights import (
+  label_weights,
+  resolve_weights,
+  weight_array,
+)
 from dlcore.tasks.kind import TaskKind
-from dlcore.typing import Array, Batch, ModelState, Params
+from dlcore.tasks.tag_arrays import tag_arrays
+from dlcore.typing import Array, Batch, Metrics, ModelState, Params
+
+STANDARD = ("loss", "accuracy", "sequence_accuracy")
+"""The metrics that are always measured."""
+
+OF_ENTITIES = ("entity_precision", "entity_recall", "entity_f1")
+"""Those that are always measured if the classes are tags of entities."""
 
 NO_TAG = -1
 """The prediction for a token whose logits are not finite."""
@@ -31,14 +49,17 @@ def tagging(
   input: str = TOKENS,  # noqa: A002  the name of the array in the batch
   classes: Sequence[str] = (),
   label_smoothing: Array | float = 0.0,
+  class_weights: Sequence[float] | str = (),
+  class_counts: Sequence[int] = (),
+  metrics: Sequence[str] = (),
 ) -> Task:
   """Returns the task of predicting the class of each token.
 
-  The training loss is the (smoothed) cross-entropy. The metrics are the plain
-  cross-entropy `loss` in nats, the `accuracy`, and the `sequence_accuracy`, the
-  share of sequences without a wrong tag. Loss and accuracy are means over
-  tokens, not over sequences. Classes that are tags of entities have
-  `entity_precision`, `entity_recall` and `entity_f1` too, see
+  The training loss is the (smoothed, class-weighted) cross-entropy. The metrics
+  are the plain cross-entropy `loss` in nats, the `accuracy`, and the
+  `sequence_accuracy`, the share of sequences without a wrong tag. Loss and
+  accuracy are means over tokens, not over sequences. Classes that are tags of
+  entities have `entity_precision`, `entity_recall` and `entity_f1` too, see
   `metrics.entity_scores`.
 
   Args:
@@ -47,6 +68,10 @@ def tagging(
       `token_type_ids`, if the batch has them.
     classes: the tags by their numbers; empty for no scores of entities.
     label_smoothing: see `losses.softmax_cross_entropy`; may be traced.
+    class_weights: weight of each class in the training loss; empty for 1,
+      `"balanced"` for weights in inverse proportion to `class_counts`.
+    class_counts: number of tokens of each class in train.
+    metrics: names of further metrics of tags, see `metrics.METRICS`.
 
   Returns:
     A task whose batches hold `input_ids` and `labels`, int32 `[B, T]`, with
@@ -55,18 +80,25 @@ def tagging(
     `predicted` is -100 for padding.
 
   Raises:
-    UserError: `label_smoothing` is out of range.
+    UserError: a setting is out of range.
   """
   check_smoothing(label_smoothing)
+  by_class = resolve_weights(class_weights, class_counts)
+  always = STANDARD + (OF_ENTITIES if are_entity_tags(classes) else ())
+  selection = select(metrics, TAGS, exclude=always)
 
   def loss(logits: Array, batch: Batch) -> supervised.Values:
     labels, scored = _labels(batch, logits)
     values = losses.softmax_cross_entropy(logits, labels, label_smoothing)
-    return values, scored.astype(jnp.float32)
+    weights = scored.astype(jnp.float32)
+    if by_class:
+      array = weight_array(by_class, logits.shape[-1])
+      weights = weights * label_weights(array, labels)
+    return values, weights
 
   def measure(logits: Array, batch: Batch) -> dict[str, supervised.Values]:
     labels, scored = _labels(batch, logits)
-    right = decide_class(logits) == labels
+    right = _decide(logits, batch) == labels
     weights = scored.astype(jnp.float32)
     return {
       "loss": (losses.softmax_cross_entropy(logits, labels), weights),
@@ -76,6 +108,13 @@ def tagging(
         scored.any(-1).astype(jnp.float32),
       ),
     }
+
+  def sums(logits: Array, batch: Batch, weights: Array) -> Metrics:
+    predictions = {
+      "predicted": _decide(logits, batch),
+      "num_classes": logits.shape[-1],
+    }
+    return selection.sums(predictions, batch[LABELS], weights)
 
   def predict(logits: Array) -> dict[str, Array]:
     probabilities = jax.nn.softmax(logits.astype(jnp.float32))
@@ -91,6 +130,8 @@ def tagging(
     metrics=measure,
     predict=predict,
     output_shape=("B", "T", "C"),
+    sums=sums,
+    derived=selection.derived,
     score=_score_function(classes),
   )
   return task._replace(predict=_without_padding(task.predict))
@@ -107,6 +148,14 @@ def _labels(batch: Batch, logits: Array) -> tuple[Array, Array]:
     )
   scored = labels != IGNORED
   return jnp.where(scored, labels, 0), scored
+
+
+def _decide(logits: Array, batch: Batch) -> Array:
+  """Returns the class of each token, int `[B, T]`; `NO_TAG` for padding."""
+  predicted = decide_class(logits)
+  if "attention_mask" not in batch:
+    return predicted
+  return jnp.where(batch["attention_mask"] > 0, predicted, NO_TAG)
 
 
 def _without_padding(
@@ -144,6 +193,22 @@ def _score_function(
   return score
 
 
+def _predictions(rows: Arrays) -> Predictions:
+  """Returns the predictions of `metrics.Metric` from those of a task."""
+  return {"predicted": rows["predicted"]}
+
+
+def _trivial(info: DataInfo) -> Trivial | None:
+  """Returns the most frequent class of the tokens of train."""
+  counts = np.asarray(info.class_counts)
+  if not counts.any():
+    return None
+  best = counts.argmax(keepdims=True)
+  return Trivial(
+    f"always {info.schema.classes[best[0]]!r}", {"predicted": best}
+  )
+
+
 def _check_data(info: DataInfo) -> None:
   schema = info.schema
   if schema.target != LABELS or not schema.classes or schema.input != TOKENS:
@@ -173,8 +238,11 @@ TAGGING = TaskKind(
   data_arguments={
     "input": lambda info: info.schema.input,
     "classes": lambda info: info.schema.classes,
+    "class_counts": lambda info: info.class_counts,
   },
   model_arguments=lambda info: {"num_classes": len(info.schema.classes)},
   check_data=_check_data,
   to_json=_to_json,
+  report_arrays=tag_arrays,
+  assessable=Assessable(TAGS, LABELS, _predictions, _trivial),
 )

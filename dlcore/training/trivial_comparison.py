@@ -45,6 +45,8 @@ def compare_with_trivial(
 def _kind(info: data.DataInfo) -> tasks.Assessable | None:
   """Returns how predictions of the first kind that suits the data score."""
   for kind in tasks.TASKS.values():
+    if kind.assessable is None:  # It may suit any data, as masked tokens do.
+      continue
     try:
       kind.check_data(info)
     except UserError:

@@ -36,6 +36,12 @@ def json_lines(sentences):
   return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+def table(sentences):
+  rows = ["id,tokens,tags"]
+  rows += [f'{i},"{" ".join(a)}",{" ".join(b)}' for i, (a, b) in sentences]
+  return "\n".join(rows) + "\n"
+
+
 def load(path, content, **settings):
   """Writes a file and returns its sequences, all in train."""
   content = content if isinstance(content, bytes) else content.encode()
@@ -68,6 +74,8 @@ FILES = {
   "blank.conll": "\n\n" + conll(SENTENCES).replace("\n\n", "\n \n\n") + "\n\n",
   "start.conll": "-DOCSTART- x O\n\n" + conll(SENTENCES),
   "a.jsonl": json_lines(SENTENCES),
+  "a.csv": table(enumerate(SENTENCES)),
+  "a.csv.gz": gzip.compress(table(enumerate(SENTENCES)).encode()),
   "a.jsonl.gz": gzip.compress(json_lines(SENTENCES).encode()),
   "a.conll.gz": gzip.compress(conll(SENTENCES).encode()),
 }
@@ -108,6 +116,13 @@ def test_other_names_and_numbers_as_tags(tmp_path):
   assert sequences(source) == [(["a_b", "3"], ["0", "1"])]
 
 
+def test_tokens_with_the_label_of_padding_are_not_scored(tmp_path):
+  rows = '{"tokens": ["a", "b", "c"], "tags": [0, -100, 1]}\n'
+  train = load(tmp_path / "a.jsonl", rows).train
+  assert sequences(train) == [(["a", "b", "c"], ["0", "_", "1"])]
+  assert train.info.class_counts == (1, 1)
+
+
 @pytest.mark.parametrize(
   ("name", "content", "message"),
   [
@@ -129,6 +144,10 @@ def test_other_names_and_numbers_as_tags(tmp_path):
     ),
     ("a.jsonl", '{"tokens": ["a"], "tags": ["O"]}\n{"tok', "a.jsonl:2: "),
     ("a.jsonl", "[1]\n", "a JSON object, got"),
+    ("a.csv", "tokens,tags\na b,O\n", "a.csv:2: 2 tokens and 1 tags"),
+    ("a.csv", "tokens,tags\n,O\n", "a.csv:2: an empty text"),
+    ("a.csv", "tokens,tags\na,O\nb,O,c\n", "a.csv:3: 3 fields in place of"),
+    ("a.csv", "words,tags\na b,O X\n", "a column 'tokens' in"),
     ("a.jsonl", '{"tokens": [], "tags": []}\n', "a text for each token"),
     ("a.jsonl", '{"tokens": [null], "tags": [1]}\n', "a text for each token"),
     ("a.jsonl", '{"tokens": [["a"]], "tags": [1]}\n', "expected texts"),
@@ -199,6 +218,91 @@ def test_splits_do_not_depend_on_the_order_of_sequences(tmp_path):
   assert 20 <= len(test) <= 60
 
 
+LETTERS = [[f"a{i % 5}", f"b{i // 5 % 5}", f"c{i // 25}"] for i in range(120)]
+LETTERS = [LETTERS[7 * i % 120] for i in range(120)]
+DOCUMENTS = [
+  (f"d{i // 4}", i, ("train", "dev", "test")[i // 4 % 3], (words, [*"xyz"]))
+  for i, words in enumerate(LETTERS)
+]
+"""Name of a document, time, split and sequence."""
+
+
+def with_fields(name):
+  """Returns a file with the fields of all sequences."""
+  if name == "a.jsonl":
+    rows = [
+      {"tokens": a, "tags": b, "doc": doc, "time": time, "part": part}
+      for doc, time, part, (a, b) in DOCUMENTS
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+  if name == "a.csv":
+    rows = [
+      f"{' '.join(a)},{' '.join(b)},{doc},{time},{part}"
+      for doc, time, part, (a, b) in DOCUMENTS
+    ]
+    return "\n".join(["tokens,tags,doc,time,part", *rows])
+  blocks, last = [], ""
+  for doc, time, part, sentence in DOCUMENTS:
+    comments = f"# time = {time}\n# part = {part}\n"
+    if doc != last:  # Such a comment stands above the first sequence only.
+      comments = f"# doc = {doc}\n\n{comments}"
+    blocks.append(comments + conll([sentence]))
+    last = doc
+  return "\n".join(blocks)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.conll"])
+def test_fields_decide_the_splits(name, tmp_path):
+  path = tmp_path / name
+  path.write_text(with_fields(name))
+  rows = {(tuple(a), tuple(b)): row for *row, (a, b) in DOCUMENTS}
+
+  def fields(position, **settings):
+    splits = data.load(
+      "tagged_text",
+      path=str(path),
+      comment="#",
+      min_count=1,
+      cache_dir=str(tmp_path / "cache"),
+      **settings,
+    )
+    return [
+      {rows[tuple(a), tuple(b)][position] for a, b in sequences(source)}
+      for source in splits
+    ]
+
+  train, valid, test = fields(0, group="doc")
+  assert len(train) + len(valid) + len(test) == 30
+  assert not train & (valid | test) | (valid & test)
+  train, valid, test = fields(1, time="time")
+  assert max(train) < min(valid) < max(valid) < min(test)
+  assert fields(2, split="part") == [{"train"}, {"dev"}, {"test"}]
+  with pytest.raises(UserError, match="'author'"):
+    fields(0, group="author")
+  with pytest.raises(UserError, match="single rule"):
+    fields(0, group="doc", time="time")
+
+
+def test_documents_of_conll_2003_stay_together(tmp_path):
+  blocks = [conll(many(3)) for _ in range(40)]
+  text = "".join(f"-DOCSTART- x O\n\n{block}\n" for block in blocks)
+  path = tmp_path / "a.conll"
+  path.write_text(text)
+  splits = data.load(
+    "tagged_text",
+    path=str(path),
+    group="-DOCSTART-",
+    cache_dir=str(tmp_path / "cache"),
+  )
+  lines = text.splitlines()
+  documents = [
+    {lines[: int(n.split(":")[1])].count("-DOCSTART- x O") for n in part.names}
+    for part in splits
+  ]
+  assert sum(map(len, documents)) == 40
+  assert [3 * len(d) for d in documents] == [part.size for part in splits]
+
+
 def read_back(source, sentences):
   """Returns the sequences of a split by their lines."""
   starts, line = {}, 1
@@ -240,7 +344,7 @@ def test_a_tag_of_another_file_only_is_a_note(tmp_path):
   assert any("no examples of the classes 'Z'" in note for note in notes)
 
 
-@pytest.mark.parametrize("name", ["a.conll", "a.jsonl"])
+@pytest.mark.parametrize("name", ["a.conll", "a.jsonl", "a.csv"])
 def test_new_files_are_read_as_those_of_training(name, tmp_path):
   train = load(tmp_path / name, FILES[name]).train
   content = json.loads(json.dumps(data.info_to_json(train.info)))
@@ -250,6 +354,9 @@ def test_new_files_are_read_as_those_of_training(name, tmp_path):
   tokens = [tokens for tokens, _ in SENTENCES]
   if name == "a.conll":
     new.write_text("\n\n".join("\n".join(words) for words in tokens))
+  elif name == "a.csv":
+    rows = ["tokens", *map(" ".join, tokens), "a,b"]
+    new.write_text("\n".join(rows))
   else:
     rows = [json.dumps({"tokens": words}) for words in tokens]
     new.write_text("\n".join([*rows, "{"]))
@@ -258,10 +365,11 @@ def test_new_files_are_read_as_those_of_training(name, tmp_path):
     read = [batch.arrays[key] for batch in batches if batch.arrays]
     np.testing.assert_array_equal(np.concatenate(read), train.arrays[key])
   names = [name for batch in batches for name in batch.names]
-  lines = ["1", "7", "10"] if name == "a.conll" else ["1", "2", "3"]
+  lines = {"a.conll": ["1", "7", "10"], "a.jsonl": ["1", "2", "3"]}
+  lines = lines.get(name, ["2", "3", "4"])
   assert [name.rsplit(":")[-1] for name in names] == lines
   errors = [error for batch in batches for error in batch.errors]
-  assert len(errors) == 1 + (name == "a.jsonl")
+  assert len(errors) == 1 + (name != "a.conll")
 
 
 def test_texts_are_split_at_spaces(tmp_path):

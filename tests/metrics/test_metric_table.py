@@ -52,11 +52,23 @@ def numbers_case():
   return {"prediction": prediction, **settings}, target
 
 
+def tags_case(length=5):
+  """Sequences with tokens that are not scored, a few without any others."""
+  labels = RANDOM.integers(0, C, (SIZE, length))
+  guesses = RANDOM.integers(-1, C, labels.shape)
+  predicted = np.where(RANDOM.random(labels.shape) < 0.7, labels, guesses)
+  labels[RANDOM.random(labels.shape) < 0.3] = -100
+  labels[::20] = -100
+  predictions = {"predicted": predicted.astype(np.int32), "num_classes": C}
+  return predictions, labels.astype(np.int32)
+
+
 CASES = {
   metrics.CLASSES: classes_case(),
   "two classes": classes_case(2),
   metrics.LABELS: labels_case(),
   metrics.NUMBERS: numbers_case(),
+  metrics.TAGS: tags_case(),
 }
 WEIGHTS = RANDOM.integers(0, 4, SIZE) * 0.5
 
@@ -78,6 +90,8 @@ def expected(kind, name, predictions, targets, w):
         ranks = [stats.rankdata(array[w > 0]) for array in (t, p)]
         covariance = np.cov(*ranks, aweights=w[w > 0])
         return covariance[0, 1] / np.sqrt(np.prod(np.diag(covariance)))
+  if kind == metrics.TAGS:
+    return expected_of_tags(name, predictions["predicted"], targets, w)
   p = predictions["probabilities"].astype(np.float64)
   predicted, y = predictions["predicted"], targets
   s = {"sample_weight": w}
@@ -132,6 +146,27 @@ def expected(kind, name, predictions, targets, w):
     case "top_5_accuracy":
       return sk.top_k_accuracy_score(y, p, k=5, **everything, **s)
   raise AssertionError(f"add the reference of {name} for {kind}")
+
+
+def expected_of_tags(name, predicted, labels, w):
+  """Returns the value of scikit-learn for the scored tokens."""
+  scored = labels != -100
+  if name == "sequence_accuracy":
+    whole = (predicted == labels).sum(1) == scored.sum(1)
+    return np.average(whole[scored.any(1)], weights=w[scored.any(1)])
+  s = {"sample_weight": np.broadcast_to(w[:, None], labels.shape)[scored]}
+  predicted, y = predicted[scored], labels[scored]
+  match name:
+    case "f1_macro" | "f1_micro" | "f1_weighted":
+      s |= {"labels": range(C), "zero_division": np.nan}
+      return sk.f1_score(y, predicted, average=name[3:], **s)
+    case "accuracy":
+      return sk.accuracy_score(y, predicted, **s)
+    case "balanced_accuracy":
+      return sk.balanced_accuracy_score(y, predicted, **s)
+    case "kappa":
+      return sk.cohen_kappa_score(y, predicted, **s)
+  raise AssertionError(f"add the reference of {name} for tags")
 
 
 def calibration_error(kind, p, y, w):
@@ -244,6 +279,8 @@ def test_a_prediction_that_is_not_finite_never_raises_a_metric(case):
   broken = {k: np.array(v) for k, v in predictions.items()}
   if "prediction" in broken:
     broken["prediction"][0] = np.nan
+  elif "probabilities" not in broken:
+    broken["predicted"][1] = -1
   else:
     broken["probabilities"][0] = np.nan
     lost = -1 if kind_of(case) == metrics.CLASSES else False
@@ -253,8 +290,9 @@ def test_a_prediction_that_is_not_finite_never_raises_a_metric(case):
   for name, value in chosen.values(broken, targets, ones).items():
     assert math.isnan(value) or value <= before[name] + 2 / SIZE, name
   decided = ("accuracy", "f1", "balanced", "kappa", "exact", "top_5")
+  decided += ("ece", "sequence")
   for name, value in chosen.values(broken, targets, ones).items():
-    if not name.startswith(decided) and name != "ece":
+    if not name.startswith(decided):
       assert math.isnan(value), name
 
 

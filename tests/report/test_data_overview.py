@@ -85,6 +85,22 @@ def test_examples_of_several_labels_are_named(tmp_path):
   assert [row[1] for row in cells(text)] == ["9", "0", "9"]
 
 
+def test_examples_of_tagged_tokens_have_their_tags(tmp_path):
+  (tmp_path / "a.conll").write_text("the O\ncat B-X\n. _\n\nAnn B-Y\n")
+  settings = {"min_count": 1, "valid_fraction": 0.0, "test_fraction": 0.0}
+  splits = data.load(
+    "tagged_text",
+    path=str(tmp_path / "a.conll"),
+    cache_dir=str(tmp_path / "cache"),
+    **settings,
+  )
+  text = written(tmp_path / "run", train=splits.train)
+  shown = re.findall('<dd dir="auto">(.*?)</dd>', text)
+  assert sorted(shown) == ["Ann/B-Y", "the/O cat/B-X ."]
+  assert "tokens by class" in text
+  assert cells(text) == [[name, "1", ""] for name in ("B-X", "B-Y", "O")]
+
+
 def test_numbers_have_a_histogram_and_rows_from_low_to_high(tmp_path):
   target = RANDOM.normal(size=50).astype(np.float32)
   arrays = {"features": np.stack([target] * 3, 1), "target": target}

@@ -170,6 +170,64 @@ def test_malformed_arrays_of_texts_are_omitted_with_a_remark(tmp_path, changes):
   report.write(tmp_path / "run")
 
 
+def write_tagged_run(path, **changes):
+  """Writes a run of a tagger, of which two sequences have wrong tags."""
+  (path / "assets").mkdir(parents=True)
+  schema = {"classes": ["O", HOSTILE], "target": "labels"}
+  content = {"inputs": {}, "schema": schema}
+  (path / "assets/data.json").write_text(json.dumps(content))
+  arrays = {
+    "label": np.array([0, 1, 0]),
+    "prediction": np.array([1, 1, 0]),
+    "probability": np.float32([0.5, 0.5, 0.5]),
+    "worst_index": np.arange(2),
+    "worst_input": np.array(["a b c", HOSTILE]),
+    "worst_label": np.array(["O", "O"]),
+    "worst_prediction": np.array(["X", "X"]),
+    "worst_token_label": np.array([[0, -100, 1], [0, -100, -100]]),
+    "worst_token_prediction": np.array([[1, 0, 1], [-1, -100, -100]]),
+    "worst_token_end": np.array([[1, 3, 5], [30, 30, 30]]),
+  }
+  np.savez(path / "assets/predictions.npz", **arrays | changes)
+  return report.write(path).read_text()
+
+
+def test_tokens_are_above_their_true_and_predicted_tags(tmp_path):
+  text = write_tagged_run(tmp_path / "run")
+  assert "omitted" not in text
+  assert "<script" not in text
+  assert "<th>tokens</th>" in text
+  worst = text.partition("Worst mistakes")[2].partition("</section>")[0]
+  assert re.findall("<dt>(.*?)</dt>", worst) == [
+    "<b>1 wrong</b> of 2 tags",
+    "<b>1 wrong</b> of 1 tags",
+  ]
+  first, second = re.findall("<dd.*?>(.*?)</dd>", worst)
+  escaped = plain(texts.text_excerpt(HOSTILE))
+  assert re.findall(
+    '<mark class="(.*?)">(.*?)</mark><rt>(.*?)</rt>', first
+  ) == [
+    ("wrong", "a", f"O → {escaped}"),
+    ("right", "c", escaped),
+  ]
+  assert "</ruby> b <ruby>" in first
+  assert f"{escaped}</mark><rt>O → ?</rt>" in second
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"worst_token_label": np.zeros((2, 3), np.float32)},
+    {"worst_token_prediction": np.zeros((2, 2), np.int32)},
+    {"worst_token_label": np.full((2, 3), 10**6)},
+  ],
+)
+def test_malformed_tags_are_omitted_with_a_remark(tmp_path, changes):
+  text = write_tagged_run(tmp_path / "run", **changes)
+  assert "the tokens of the worst examples are omitted" in text
+  assert "<ruby>" not in text
+
+
 def test_a_confused_pair_has_its_most_confident_error():
   label = np.array([0, 0, 0, 1, 1, 2])
   probabilities = np.zeros((6, 3))

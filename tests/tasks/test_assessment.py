@@ -76,6 +76,38 @@ def test_the_trivial_labels_are_those_of_most_examples():
   assert "'c' (25.0%)" in result.warnings[0]
 
 
+def test_the_trivial_tag_is_the_most_frequent_one_of_tokens():
+  labels = np.where(np.arange(6) % 3 == 0, 1, 0) + np.zeros((SIZE, 1), int)
+  labels[:, -1] = -100
+  labels[0] = -100
+  ids = np.ones((SIZE, 6), np.int32)
+  source = data.from_arrays(
+    {"input_ids": ids, "labels": labels.astype(np.int32)},
+    target="labels",
+    classes=("O", "X", "Y"),
+  )
+  assert source.info.class_counts == (39 * 3, 39 * 2, 0)
+  predicted = np.where(labels == -100, -100, 0)
+  predicted[1] = 1
+  rows = {"predicted": predicted, "probability": np.ones(labels.shape)}
+  names = ("loss", "accuracy", "sequence_accuracy", "f1_macro")
+  result = assess("tagging", source, rows, names)
+  assert result.trivial_answer == "always 'O'"
+  assert result.trivial["accuracy"] == pytest.approx(3 / 5)
+  assert result.trivial["sequence_accuracy"] == 0
+  assert result.trivial["f1_macro"] == pytest.approx(0.75 / 2)
+  # Only one sequence is not predicted as the others.
+  low, high = result.intervals["accuracy"]
+  share = 3 / 5 - 1 / 39 / 5
+  assert low < share < high < 3 / 5 + 1e-9
+  assert high - low < 0.04
+  assert not result.warnings
+  rows["predicted"] = np.zeros_like(predicted)
+  [warning] = assess("tagging", source, rows, names).warnings
+  assert "'X' (40.0%) of the tokens" in warning
+  assert "tune_thresholds" not in warning
+
+
 def test_data_without_counts_has_no_trivial_answer():
   source = classes()
   info = source.info._replace(class_counts=())

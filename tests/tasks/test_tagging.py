@@ -5,6 +5,8 @@ import functools
 import jax
 import numpy as np
 import pytest
+from sklearn import metrics as sk
+from sklearn.utils.class_weight import compute_class_weight
 
 from dlcore import data, metrics, models, tasks
 from dlcore.errors import UserError
@@ -63,6 +65,59 @@ def test_tokens_weigh_the_loss_not_sequences(started, smoothing):
   values = (1 - smoothing) * cross_entropy(logits) - smoothing * log_p.mean(-1)
   assert weight == scored.sum() == 17
   assert total == pytest.approx(values[scored].sum(), rel=1e-5)
+
+
+def test_the_weight_of_a_token_is_that_of_its_class(started):
+  _, params, model_state, logits = started
+  info = data.from_arrays(BATCH, target="labels", classes=CLASSES).info
+  scored = LABELS != -100
+  assert info.class_counts == tuple(np.bincount(LABELS[scored]))
+  by_class = compute_class_weight(
+    "balanced", classes=np.arange(3), y=LABELS[scored]
+  )
+  expected = by_class[LABELS[scored]]
+  values = cross_entropy(logits)[scored]
+  for setting in ("balanced", tuple(by_class)):
+    kind = tasks.TASKS["tagging"]
+    task = kind.build(MODEL, info, class_weights=setting)
+    (total, weight), _ = task.loss(params, model_state, BATCH, KEY)
+    assert weight == pytest.approx(expected.sum(), rel=1e-6)
+    assert total == pytest.approx(expected @ values, rel=1e-5)
+  with pytest.raises(UserError, match="counts its classes"):
+    tasks.tagging(MODEL, class_weights="balanced")
+
+
+def test_metrics_by_name_are_those_of_the_scored_tokens(started):
+  _, params, model_state, logits = started
+  names = ("f1_macro", "kappa", "balanced_accuracy", "entity_f1", "accuracy")
+  task = tasks.tagging(MODEL, classes=CLASSES, metrics=names)
+  _, sums = task.evaluate(params, model_state, BATCH, KEY)
+  values = metrics.compute(metrics.total([sums]), task.derived)
+  scored = LABELS != -100
+  y, predicted = LABELS[scored], logits.argmax(-1)[scored]
+  f1 = sk.f1_score(y, predicted, average="macro")
+  assert values["f1_macro"] == pytest.approx(f1)
+  assert values["kappa"] == pytest.approx(sk.cohen_kappa_score(y, predicted))
+  recall = sk.balanced_accuracy_score(y, predicted)
+  assert values["balanced_accuracy"] == pytest.approx(recall)
+  with pytest.raises(UserError, match="of tags"):
+    tasks.tagging(MODEL, classes=CLASSES, metrics=("roc_auc",))
+  with pytest.raises(UserError, match="'entity_f1'"):
+    tasks.tagging(MODEL, classes=("0", "1"), metrics=("entity_f1",))
+
+
+def test_a_tag_for_padding_is_wrong_everywhere(started):
+  _, params, model_state, _ = started
+  task = tasks.tagging(MODEL, metrics=("f1_micro",))
+  batch = {**BATCH, "labels": np.abs(LABELS % 3).astype(np.int32)}
+  _, sums = task.evaluate(params, model_state, batch, KEY)
+  rows = jax.device_get(task.predict(params, model_state, batch, KEY))
+  right = (rows["predicted"] == batch["labels"]).mean()
+  values = metrics.compute(metrics.total([sums]), task.derived)
+  assert values["accuracy"] == pytest.approx(right)
+  # Padding is not predicted at all.
+  hits, found = right * LABELS.size, MASK.sum()
+  assert values["f1_micro"] == pytest.approx(2 * hits / (found + LABELS.size))
 
 
 def test_metrics_are_those_of_tokens_and_of_whole_sequences(started):
@@ -146,3 +201,48 @@ def test_labels_are_checked_but_for_ignored_ones():
     labels[0, 0] = wrong
     with pytest.raises(UserError, match=f"got {wrong} in row 0"):
       data.from_arrays({**BATCH, "labels": labels}, **settings)
+
+
+SENTENCES = np.array(["a b c d e f", "a b c d", "a", "a b c d e", "a b c"])
+
+
+def report_arrays(predicted, probability):
+  rows = {
+    "predicted": np.where(MASK > 0, predicted, -100),
+    "probability": probability.astype(np.float32),
+  }
+  info = data.from_arrays(BATCH, target="labels", classes=CLASSES).info
+  kind, read = tasks.TASKS["tagging"], SENTENCES.__getitem__
+  return kind.report_arrays("test", rows, {"labels": LABELS}, info, read)
+
+
+def test_the_report_has_the_scored_tokens_and_the_worst_sequences():
+  predicted = np.where(LABELS == -100, 0, LABELS)
+  predicted[0, 1] = (LABELS[0, 1] + 1) % 3
+  predicted[3, [0, 4]] = (LABELS[3, [0, 4]] + 1) % 3
+  probability = np.full(MASK.shape, 0.9)
+  arrays = report_arrays(predicted, probability)
+  scored = LABELS != -100
+  np.testing.assert_array_equal(arrays["label"], LABELS[scored])
+  np.testing.assert_array_equal(arrays["prediction"], predicted[scored])
+  assert arrays["worst_index"].tolist() == [3, 0]
+  assert arrays["worst_input"].tolist() == ["a b c d e", "a b c d e f"]
+  np.testing.assert_array_equal(arrays["worst_token_label"], LABELS[[3, 0]])
+  true = [" ".join(CLASSES[i] for i in LABELS[3, [0, 4]])]
+  true.append(CLASSES[LABELS[0, 1]])
+  assert arrays["worst_label"].tolist() == true
+  wrong = arrays["histogram/wrong tags of a sequence"]
+  assert wrong.tolist() == [1, 0, 2, 0]
+  confused = set(arrays["confused_input"].tolist())
+  assert confused <= {"[a] b c d e", "a b c d [e]", "a [b] c d e f"}
+
+
+def test_predictions_that_are_not_finite_are_wrong_and_without_a_class():
+  missing = np.full(MASK.shape, -1)
+  arrays = report_arrays(missing, np.full(MASK.shape, np.nan))
+  assert "label" not in arrays
+  assert arrays["worst_prediction"][0] == " ".join(["?"] * 5)
+  assert report_arrays(LABELS, np.ones(MASK.shape)).keys() == {
+    *("split", "histogram/wrong tags of a sequence"),
+    *("label", "prediction", "probability"),
+  }

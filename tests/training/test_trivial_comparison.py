@@ -47,6 +47,17 @@ def test_numbers_are_compared_with_their_mean():
   assert trivial["valid/rmse"] == pytest.approx(moments["std"], rel=1e-5)
 
 
+def test_tags_are_compared_with_the_most_frequent_one():
+  labels = np.array([[0, 0, 1], [0, -100, 0]], np.int32)
+  arrays = {"input_ids": np.ones((2, 3), np.int32), "labels": labels}
+  train = data.from_arrays(arrays, target="labels", classes=("O", "X"))
+  metrics = {"valid/accuracy": 0.9, "valid/loss": 0.1}
+  splits = {"train": train, "valid": train}
+  content = compare_with_trivial(metrics, "accuracy", splits)
+  assert content["trivial"] == {"valid/accuracy": pytest.approx(4 / 5)}
+  assert content["trivial_answer"] == "always 'O'"
+
+
 def test_data_of_no_kind_and_streams_are_not_compared():
   train = source(LABELS)
   metrics = {"valid/accuracy": 0.9}

@@ -11,7 +11,11 @@ from dlcore.data.array_source import from_arrays
 from dlcore.data.info import IGNORED, LABELS, TOKENS
 from dlcore.data.source import Arrays, Splits, gather
 from dlcore.data.split_checks import compare_classes
+from dlcore.data.split_columns import Column
 from dlcore.data.split_plan import make_plan, name_examples
+from dlcore.data.split_settings import SplitSettings
+from dlcore.data.tables.raw_columns import Chunk, build_table
+from dlcore.data.tables.row_division import columns_of_splits
 from dlcore.data.text.ragged import Ragged
 from dlcore.data.text.tagged_schema import (
   DEFAULT_FORMAT,
@@ -44,12 +48,15 @@ def build_tagged(
   on_bad: str,
 ) -> Splits:
   """Reads and splits the files; see `tagged_text.tagged_text`."""
-  parts, notes = _read(paths, form, on_bad)
+  parts, notes = _read(paths, form, on_bad, settings.splits)
   names = {
     part: [f"{paths[part].name}:{s.line}" for s in sentences]
     for part, sentences in parts.items()
   }
-  return build_sentences(parts, names, settings, "tagged_text", notes, form)
+  columns = _split_columns(paths["train"], parts["train"], settings.splits)
+  return build_sentences(
+    parts, names, settings, "tagged_text", notes, form, columns
+  )
 
 
 def build_sentences(
@@ -59,6 +66,7 @@ def build_sentences(
   name: str,
   notes: Sequence[str] = (),
   form: TokenFormat = DEFAULT_FORMAT,
+  columns: Mapping[str, Column | None] = {},
 ) -> Splits:
   """Returns the splits of sequences of tokens with tags.
 
@@ -70,6 +78,7 @@ def build_sentences(
     name: of the data set.
     notes: sentences for the user.
     form: where tokens are in new files.
+    columns: `groups`, `times` and `assigned` of train, see `split.make_splits`.
 
   Raises:
     UserError: all tags are the same, a sequence is too long for
@@ -83,6 +92,7 @@ def build_sentences(
     None,
     list(parts),
     hashes.__getitem__,
+    **columns,
     **settings.splits.arguments(),
   )
   tokenizer = make_tokenizer(
@@ -124,11 +134,17 @@ def build_sentences(
 
 
 def _read(
-  paths: Mapping[str, Path], form: TokenFormat, on_bad: str
+  paths: Mapping[str, Path],
+  form: TokenFormat,
+  on_bad: str,
+  rule: SplitSettings,
 ) -> tuple[dict[str, list[Sentence]], list[str]]:
   """Returns the sequences of each file, and a note on those that are bad."""
+  fields = {"train": _field_names(rule)}
   read = {
-    part: list(read_sentences(path, form, tagged=True))
+    part: list(
+      read_sentences(path, form, tagged=True, fields=fields.get(part, ()))
+    )
     for part, path in paths.items()
   }
   for part, sentences in read.items():
@@ -156,6 +172,35 @@ def _read(
     empty=not all(parts.values()),
   )
   return parts, notes
+
+
+def _field_names(rule: SplitSettings) -> list[str]:
+  """Returns the names of the fields that decide the splits."""
+  return [name for name in (rule.group, rule.time, rule.split) if name]
+
+
+def _split_columns(
+  path: Path, sentences: Sequence[Sentence], rule: SplitSettings
+) -> dict[str, np.ndarray | None]:
+  """Returns the fields that decide the splits; see `build_sentences`.
+
+  Raises:
+    UserError: no sequence has one of them.
+  """
+  names = _field_names(rule)
+  if not names:
+    return {}
+  cells = {name: [s.fields[name] for s in sentences] for name in names}
+  for name, values in cells.items():
+    if not any(values):
+      raise UserError(
+        f"expected sequences with a field {name!r} in {path}",
+        "got none with it",
+        "choose a field of the JSON objects, a column of the table, or the "
+        f"name of comments, such as '# {name} = 1' in a .conllu file",
+      )
+  chunk = Chunk([s.line for s in sentences], cells)
+  return columns_of_splits(build_table(path, [chunk]), rule)
 
 
 def _report_long(

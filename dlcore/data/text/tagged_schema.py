@@ -82,7 +82,10 @@ class TaggedSchema(TokenTexts, Schema):
   def read(
     self, paths: Sequence[Path], info: DataInfo, rows: int
   ) -> Iterator[ReadBatch]:
-    """Reads files of tokens as those of the training data, without the tags."""
+    """Reads files of tokens as those of the training data, without the tags.
+
+    They are of any format of `tagged_text`.
+    """
     del info
     for path in paths:
       try:

@@ -32,6 +32,9 @@ def tagged_text(
   on_bad: str = "error",
   valid_fraction: float = 0.1,
   test_fraction: float = 0.2,
+  group: str = "",
+  time: str = "",
+  split: str = "",
   folds: int = 0,
   fold: int = 0,
   duplicates: str = "keep",
@@ -42,7 +45,9 @@ def tagged_text(
   A file has a token and its tag in each line, in columns that are separated by
   tabs or other white space, and an empty line after each sequence, as those of
   CoNLL. Or it has a JSON object in each line with a list of tokens and one of
-  tags. Both may be compressed (.gz). A token is a word with an id of its own.
+  tags, or it is a table (.csv) with a column of tokens and one of tags that are
+  separated by spaces. All may be compressed (.gz). A token is a word with an id
+  of its own.
 
   Args:
     path: one file, which is split by a hash of the tokens.
@@ -50,10 +55,11 @@ def tagged_text(
       held out of train.
     token_column: column of the token, from 0, or from -1 for the last.
     tag_column: column of the tag.
-    tokens: name of the list of tokens in a JSON object.
-    tags: name of the list of tags.
-    ignored: tag of tokens that are neither learned nor scored; in JSON null
-      too.
+    tokens: name of the list of tokens in a JSON object, or of the column of a
+      table.
+    tags: name of the list, or of the column, of tags.
+    ignored: tag of tokens that are neither learned nor scored; so are -100 and
+      in JSON null.
     comment: begin of lines to leave out, such as "#", which is the default for
       files ending in .conllu.
     vocab_size: number of ids of tokens, at most; 0 for any.
@@ -65,6 +71,10 @@ def tagged_text(
     on_bad: `"skip"` drops malformed sequences, `"error"` lists them.
     valid_fraction: share of train to hold out if there is no file for it.
     test_fraction: likewise.
+    group, time, split: names of fields of the JSON objects, of columns of the
+      table, or of comments "# NAME = VALUE", which count for the sequences
+      after them too; see `SplitSettings`. "-DOCSTART-" groups by the documents
+      of CoNLL-2003.
     folds, fold, duplicates: see `SplitSettings`.
     cache_dir: see `cache.splits`.
 
@@ -72,14 +82,7 @@ def tagged_text(
     UserError: a file or a sequence is missing or malformed, tokens and tags
       differ in number, or all tags are the same.
   """
-  rule = SplitSettings(
-    valid_fraction=valid_fraction,
-    test_fraction=test_fraction,
-    folds=folds,
-    fold=fold,
-    duplicates=duplicates,
-    stratify=False,
-  )
+  rule = SplitSettings.of({**locals(), "stratify": False})
   settings = TextSettings(
     tokenizer="spaces",
     vocab_size=vocab_size,

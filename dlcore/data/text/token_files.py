@@ -1,24 +1,37 @@
 """Reading of sequences of tokens, with or without a tag for each.
 
 A file has a token in each line and an empty line after each sequence, as in the
-shared tasks of CoNLL, or a JSON object with a list of tokens in each line.
+shared tasks of CoNLL. Or it has a JSON object with a list of tokens in each
+line, or is a table with a column of tokens that are separated by spaces.
 """
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlcore.data.tables.table_formats import JSON_SUFFIXES
+from dlcore.data.info import IGNORED
+from dlcore.data.tables.table_formats import (
+  JSON_SUFFIXES,
+  open_chunks,
+  to_cell,
+)
 from dlcore.data.tables.text_lines import read_lines
+from dlcore.data.text.text_files import check_known
 from dlcore.errors import UserError
 
 MAX_LINE = 1 << 24
 """Characters of a line."""
 
 DOCUMENT_START = "-DOCSTART-"
-"""Token that separates documents in CoNLL-2003."""
+"""Token that separates documents in CoNLL-2003, and the name of the field of
+sequences that numbers their documents."""
+
+TABLE_SUFFIX = ".csv"
+
+CHUNK_ROWS = 4096
+"""Rows of a table that are read at a time."""
 
 Rows = Sequence[tuple[int, Sequence[str]]]
 """The number of a line and its columns."""
@@ -34,13 +47,13 @@ class TokenFormat(NamedTuple):
   """Column of the tag."""
 
   tokens: str = "tokens"
-  """Name of the list of tokens in a JSON object."""
+  """Name of the list of tokens in a JSON object, or of a column of a table."""
 
   tags: str = "tags"
-  """Name of the list of tags."""
+  """Name of the list, or of the column, of tags."""
 
   ignored: str = "_"
-  """Tag of tokens that are not scored; in JSON null too."""
+  """Tag of tokens that are not scored; so are -100 and in JSON null."""
 
   comment: str = ""
   """Begin of lines to leave out, such as "#"; empty for none."""
@@ -60,21 +73,28 @@ class Sentence(NamedTuple):
   error: str
   """Reason why the sequence is malformed, or `""`."""
 
+  fields: Mapping[str, str] = {}
+  """Those that were asked for, `""` if the sequence has none of a name."""
+
 
 def read_sentences(
-  path: Path, form: TokenFormat, *, tagged: bool
+  path: Path, form: TokenFormat, *, tagged: bool, fields: Sequence[str] = ()
 ) -> Iterator[Sentence]:
   """Yields the sequences of a file.
 
   Args:
-    path: columns separated by tabs or other white space, or JSON lines (both
-      also .gz); files ending in .conllu have comments, and lines such as "1-2"
-      that are left out.
+    path: columns separated by tabs or other white space, JSON lines or a table,
+      .csv (each also .gz); files ending in .conllu have comments, and lines
+      such as "1-2" that are left out.
     form: where tokens and tags are.
     tagged: whether the file has tags.
+    fields: names of further fields: of JSON objects, of columns of a table, or
+      of comments "# NAME = VALUE", which count for the sequences after them
+      too; `DOCUMENT_START` numbers the documents of CoNLL-2003.
 
   Raises:
-    UserError: the file is missing, unreadable or not UTF-8.
+    UserError: the file is missing, unreadable or not UTF-8, or is a table
+      without one of the columns.
   """
   if not os.path.isfile(path):  # Opening a pipe would wait.
     raise UserError(
@@ -82,14 +102,22 @@ def read_sentences(
     )
   suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
   if any(suffix in JSON_SUFFIXES for suffix in suffixes):
-    yield from _read_json(path, form, tagged)
+    yield from _read_json(path, form, tagged, fields)
+    return
+  if TABLE_SUFFIX in suffixes:
+    yield from _read_table(path, form, tagged, fields)
     return
   is_conllu = ".conllu" in suffixes
   comment = form.comment or ("#" if is_conllu else "")
-  for rows in _read_blocks(path, comment):
+  known = dict.fromkeys(fields, "")
+  for rows, comments in _read_blocks(path, comment):
+    known |= _metadata(comments, fields)
     words = [(n, r) for n, r in rows if not is_conllu or r[0].isdigit()]
-    if words and words[0][1][0] != DOCUMENT_START:
-      yield _to_sentence(words, form, tagged)
+    if words and words[0][1][0] == DOCUMENT_START:
+      known[DOCUMENT_START] = str(words[0][0])
+    elif words:
+      sentence = _to_sentence(words, form, tagged)
+      yield sentence._replace(fields={name: known[name] for name in fields})
 
 
 def clean_token(token: str) -> str:
@@ -98,9 +126,12 @@ def clean_token(token: str) -> str:
   return joined.encode("utf-8", "replace").decode()
 
 
-def _read_blocks(path: Path, comment: str) -> Iterator[Rows]:
-  """Yields the lines between empty ones."""
+def _read_blocks(
+  path: Path, comment: str
+) -> Iterator[tuple[Rows, Sequence[str]]]:
+  """Yields the lines between empty ones, and the comments above them."""
   rows: list[tuple[int, list[str]]] = []
+  comments: list[str] = []
   for number, line in enumerate(read_lines(path, MAX_LINE), start=1):
     if len(line) > MAX_LINE:
       raise UserError(
@@ -109,13 +140,22 @@ def _read_blocks(path: Path, comment: str) -> Iterator[Rows]:
       )
     if not line.strip():
       if rows:
-        yield rows
-      rows = []
-    elif not comment or not line.startswith(comment):
+        yield rows, comments
+        rows, comments = [], []
+    elif comment and line.startswith(comment):
+      comments.append(line.removeprefix(comment))
+    else:
       columns = line.rstrip("\r\n").split("\t") if "\t" in line else None
       rows.append((number, [c.strip() for c in columns or line.split()]))
   if rows:
-    yield rows
+    yield rows, comments
+
+
+def _metadata(comments: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+  """Returns the values of comments such as "newdoc id = a" by their names."""
+  pairs = (comment.partition("=") for comment in comments)
+  values = {name.strip(): value.strip() for name, _, value in pairs}
+  return {name: values[name] for name in names if name in values}
 
 
 def _to_sentence(rows: Rows, form: TokenFormat, tagged: bool) -> Sentence:
@@ -143,25 +183,50 @@ def _problem(columns: Sequence[str], width: int, at: Sequence[int]) -> str:
 def _scored(
   tags: Sequence[str | None], form: TokenFormat
 ) -> tuple[str | None, ...]:
-  return tuple(None if tag == form.ignored else tag for tag in tags)
+  unscored = {form.ignored, str(IGNORED)}
+  return tuple(None if tag in unscored else tag for tag in tags)
+
+
+def _read_table(
+  path: Path, form: TokenFormat, tagged: bool, fields: Sequence[str]
+) -> Iterator[Sentence]:
+  names = [form.tokens, *[form.tags] * tagged, *fields]
+  chunks, _, _ = open_chunks(path, CHUNK_ROWS, names)
+  for chunk in chunks:
+    for line, reason in chunk.errors:
+      yield Sentence(line, (), (), reason)
+    if not len(chunk.lines):
+      continue
+    check_known(path, names, chunk.cells)
+    cells = zip(*(chunk.cells[name] for name in names), strict=True)
+    for line, row in zip(chunk.lines, cells, strict=True):
+      values = dict(zip(names, row, strict=True))
+      tokens = tuple(map(clean_token, values[form.tokens].split()))
+      tags = values[form.tags].split() if tagged else []
+      error = "" if tokens else "an empty text"
+      if tokens and tagged and len(tags) != len(tokens):
+        error = f"{len(tokens)} tokens and {len(tags)} tags"
+      kept = {name: values[name] for name in fields}
+      yield Sentence(line, tokens, _scored(tags, form), error, kept)
 
 
 def _read_json(
-  path: Path, form: TokenFormat, tagged: bool
+  path: Path, form: TokenFormat, tagged: bool, fields: Sequence[str]
 ) -> Iterator[Sentence]:
   for number, line in enumerate(read_lines(path, MAX_LINE), start=1):
     if line.strip():
       try:
-        tokens, tags = _parse(line, form, tagged)
-        yield Sentence(number, tokens, tags, "")
+        tokens, tags, content = _parse(line, form, tagged)
+        kept = {name: to_cell(content.get(name)) for name in fields}
+        yield Sentence(number, tokens, tags, "", kept)
       except (ValueError, RecursionError) as error:
         yield Sentence(number, (), (), str(error))
 
 
 def _parse(
   line: str, form: TokenFormat, tagged: bool
-) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
-  """Returns the tokens and the tags of a JSON object.
+) -> tuple[tuple[str, ...], tuple[str | None, ...], dict[str, Any]]:
+  """Returns the tokens and the tags of a JSON object, and the object.
 
   Raises:
     ValueError: the line is no such object.
@@ -176,11 +241,11 @@ def _parse(
     raise ValueError(f"{form.tokens!r} without a text for each token")
   cleaned = tuple(clean_token(token or "") for token in tokens)
   if not tagged:
-    return cleaned, ()
+    return cleaned, (), content
   tags = [_text(value) for value in _list(content, form.tags)]
   if len(tags) != len(tokens):
     raise ValueError(f"{len(tokens)} tokens and {len(tags)} tags")
-  return cleaned, _scored(tags, form)
+  return cleaned, _scored(tags, form), content
 
 
 def _list(content: dict[str, Any], name: str) -> list[Any]:
