@@ -85,10 +85,11 @@ def main():
 
 def study(plan: Plan, workdir: Path) -> dict[str, Any]:
   """Returns errors and rates by problem, model and length, and gradients."""
-  errors, rates, parameters = (
+  errors, rates = (
     {problem: {model: [] for model in MODELS} for problem in PROBLEMS}
-    for _ in range(3)
+    for _ in range(2)
   )
+  parameters: dict[str, dict[str, int]] = {problem: {} for problem in PROBLEMS}
   gradients = {}
   for problem, length, model in itertools.product(
     PROBLEMS, plan.lengths, MODELS
