@@ -36,9 +36,6 @@ SEEDS = flags.DEFINE_integer("seeds", 3, "number of seeds for short series")
 FAST = flags.DEFINE_bool("fast", False, "a few steps with short series")
 OUTPUT = flags.DEFINE_string("output", "", "a file for the JSON object")
 
-RATES = (3e-3, 1e-2)
-"""Learning rates to choose from."""
-
 BATCH_SIZE = 32
 
 HELD_OUT = 2000
@@ -50,6 +47,9 @@ class Plan(NamedTuple):
 
   steps: int
   seeds: int
+  rates: tuple[float, ...] = (2e-3, 1e-2)
+  """Learning rates to choose from."""
+
   lengths: tuple[int, ...] = (10, 30, 100, 300, 500)
 
   longest_repeated: int = 100
@@ -74,7 +74,7 @@ def main():
   """Finishes the runs, and writes the page and the JSON object."""
   plan = Plan(STEPS.value, SEEDS.value)
   if FAST.value:
-    plan = Plan(4, 2, lengths=(6, 8), longest_repeated=6, gradient_length=8)
+    plan = Plan(4, 2, (1e-2,), (6, 8), longest_repeated=6, gradient_length=8)
   workdir = Path(command.required(WORKDIR))
   result = {**provenance(Path(__file__).parent), **study(plan, workdir)}
   if OUTPUT.value:
@@ -106,7 +106,7 @@ def study(plan: Plan, workdir: Path) -> dict[str, Any]:
     "steps": plan.steps,
     "batch_size": BATCH_SIZE,
     "lengths": plan.lengths,
-    "rates": RATES,
+    "rates": plan.rates,
     "trivial": {name: problem.trivial for name, problem in PROBLEMS.items()},
     "parameters": parameters,
     "error": errors,
@@ -125,7 +125,8 @@ def train_all(
     folder = workdir / problem / f"{model}_{length}" / f"rate_{rate:g}"
     return train(problem, model, length, rate, seed, plan.steps, folder)
 
-  best = min((train_one(rate, 0) for rate in RATES), key=lambda run: run.valid)
+  runs = [train_one(rate, 0) for rate in plan.rates]
+  best = min(runs, key=lambda run: run.valid)
   seeds = plan.seeds if length <= plan.longest_repeated else 1
   return [best, *(train_one(best.rate, seed) for seed in range(1, seeds))]
 

@@ -138,7 +138,7 @@ class SeriesTransformer(nn.Module):
   head: str
   width: int
   depth: int = 1
-  num_heads: int = 2
+  num_heads: int = 1
 
   @nn.compact
   def __call__(self, x, *, train):
