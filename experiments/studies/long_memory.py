@@ -10,8 +10,8 @@ reported. Short series have several seeds. The page in --workdir shows the test
 errors by length, and the norms of the gradients by distance, before training
 and after it.
 
-The study is sized for 25 minutes on two cores. The same command continues an
-interrupted study. --fast is a small one that shows whether everything works.
+An estimate of the time is 25 minutes on two cores. The same command continues
+an interrupted study. --fast is a small one that shows whether everything works.
 """
 
 import itertools

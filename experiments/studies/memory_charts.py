@@ -25,7 +25,7 @@ STATES = {"initial": "at initialization", "trained": "after training"}
 TRIVIAL = "other dashed"
 """CSS classes of the error of the trivial answer."""
 
-FLOOR = 1e-12
+FLOOR = 1e-16
 """Gradients below this are plotted at this value."""
 
 LEAST_ERROR = 1e-5
