@@ -98,7 +98,13 @@ def measure(repeats: int) -> dict:
   """Returns the comparison of each model, and its machine and versions.
 
   `dlcore_ms` and `torch_ms` are milliseconds a step, `ratio` is PyTorch over
-  dlcore, `dlcore_faults` and `torch_faults` are page faults a step.
+  dlcore, `dlcore_faults` and `torch_faults` are page faults a step. Language
+  models also have `loss_difference`, the largest relative difference of the
+  losses of the first steps.
+
+  Raises:
+    UserError: PyTorch is not installed, or there is no such model.
+    ValueError: the libraries differ in the losses of a language model.
   """
   try:
     import torch  # pyright: ignore[reportMissingImports]
