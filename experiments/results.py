@@ -227,6 +227,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   ),
   "memory": of_campaigns.memory,
   "regularization": of_campaigns.regularization,
+  "long_memory": of_campaigns.long_memory,
   "devices": Table(
     "Largest difference of the losses of {steps} steps, relative to the "
     "largest loss",
@@ -264,7 +265,9 @@ TABLES: dict[str, Callable[[dict], str]] = {
     "threads, alternating with PyTorch {torch} and its fused AdamW, with "
     "images in channels_last where the name says so: images of 28x28 (mlp, "
     "cnn) and 32x32 pixels, sequences of 100 tokens, recurrent layers of width "
-    "128, and a transformer of 4 layers and width 128; jax "
+    "128, and a transformer of 4 layers and width 128; language models (lm) "
+    "with the sizes of `configs/docs_lm.py`, with the same initial weights and "
+    "the same losses in both libraries; jax "
     "{jax}; allocator of both: {allocator}; medians of several processes, "
     "least and most of all",
     "experiments/benchmark.py peers",

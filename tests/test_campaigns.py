@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import peers, tax
+from benchmarks import peers, problems, tax
 from campaigns import stress_peers
 from campaigns.mutation import sites
 from campaigns.paired_bootstrap import compare
@@ -105,7 +105,17 @@ def test_hostile_texts_have_their_right_outcome(campaigns, tmp_path):
 @pytest.mark.parametrize("name", peers.PEERS)
 def test_the_steps_that_are_compared_with_pytorch_run(name):
   peer = peers.PEERS[name]._replace(batch=2, steps=1)
-  assert peers.steps_of_dlcore(peer, peer.source())() == peer.steps
+  losses = peers.steps_of_dlcore(peer, peer.source())()
+  assert len(losses) == peer.steps
+  assert np.isfinite(losses).all()
+
+
+def test_rows_of_a_text_continue_in_the_next_batch():
+  source = problems.text(4)()
+  order = data.sequential(source.size, 32)
+  now, then = (source.read(order(0, i).index) for i in range(2))
+  assert (now["labels"][:, :-1] == now["input_ids"][:, 1:]).all()
+  assert (now["labels"][:, -1] == then["input_ids"][:, 0]).all()
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@
 Sizes, batch, float32, optimizer and threads are the same. The data is in
 memory, and a step gathers and normalizes a batch, computes the gradient and
 applies AdamW, in PyTorch the fused one. The layout of PyTorch's images is part
-of the name.
+of the name. Language models start with the same weights, and the losses of the
+first steps have to be the same.
 
 Each model has processes of its own, in which the libraries alternate and share
 the allocator: the blocks that one model leaves behind change the times of the
@@ -26,28 +27,13 @@ import jax
 import numpy as np
 from absl import flags
 from benchmarks import problems, torch_models
+from benchmarks.peer_steps import Peer, steps_of_dlcore, steps_of_torch
 
-from dlcore import backend, data, sharding, training
-from dlcore.data import Source
+from dlcore import backend, data
 from dlcore.errors import UserError, lookup
-from dlcore.task import Task
-from dlcore.training.programs import gather
 
 ONLY = flags.DEFINE_list("only", [], "the models to compare, all by default")
 PROCESSES = flags.DEFINE_integer("processes", 3, "processes for each model")
-
-
-class Peer(NamedTuple):
-  """The same model in both libraries."""
-
-  dlcore: Callable[[], Task]
-  torch: Callable
-  source: Callable[[], Source]
-  batch: int
-  steps: int
-  """Steps of one measurement."""
-
-  channels_last: bool = False
 
 
 PEERS = {
@@ -82,14 +68,43 @@ PEERS = {
   "vit_tiny/8": Peer(
     problems.vit_tiny, torch_models.vit_tiny, problems.photos, 64, 6
   ),
+  "lstm lm": Peer(
+    problems.lstm_lm,
+    torch_models.lstm_lm,
+    problems.text(64),
+    32,
+    20,
+    order=data.sequential,
+    module=problems.lstm_of_characters,
+    family="torch/lstm",
+  ),
+  "gpt2 lm": Peer(
+    problems.gpt2_lm,
+    torch_models.gpt2_lm,
+    problems.text(256),
+    32,
+    4,
+    module=problems.gpt2_of_characters,
+    family="gpt2",
+  ),
 }
+
+MAX_DIFFERENCE = 1e-4
+"""Of the losses of the first steps with the same weights, relative. Rounding
+grows from update to update."""
 
 
 def measure(repeats: int) -> dict:
   """Returns the comparison of each model, and its machine and versions.
 
   `dlcore_ms` and `torch_ms` are milliseconds a step, `ratio` is PyTorch over
-  dlcore, `dlcore_faults` and `torch_faults` are page faults a step.
+  dlcore, `dlcore_faults` and `torch_faults` are page faults a step. Language
+  models also have `loss_difference`, the largest relative difference of the
+  losses of the first steps.
+
+  Raises:
+    UserError: PyTorch is not installed, or there is no such model.
+    ValueError: the libraries differ in the losses of a language model.
   """
   try:
     import torch  # pyright: ignore[reportMissingImports]
@@ -142,7 +157,8 @@ def _merge(results: Sequence[dict]) -> dict:
     for key in results[0]
   }
   merged["least"] = min(result["least"] for result in results)
-  merged["most"] = max(result["most"] for result in results)
+  for key in {"most", "loss_difference"} & merged.keys():
+    merged[key] = max(result[key] for result in results)
   return merged
 
 
@@ -151,10 +167,11 @@ def _compare(peer: Peer, repeats: int, torch) -> dict:
   torch.set_num_threads(_num_threads())
   source = peer.source()
   runs = (steps_of_dlcore(peer, source), steps_of_torch(peer, source, torch))
-  rows = [[_measure_step(run) for run in runs] for _ in range(repeats + 1)][1:]
+  first = [[float(loss) for loss in run()] for run in runs]
+  rows = [[_measure_step(run) for run in runs] for _ in range(repeats)]
   ours, theirs = zip(*rows, strict=True)
   ratios = [b.milliseconds / a.milliseconds for a, b in rows]
-  return {
+  result = {
     "batch": peer.batch,
     "dlcore_ms": statistics.median(step.milliseconds for step in ours),
     "torch_ms": statistics.median(step.milliseconds for step in theirs),
@@ -165,6 +182,23 @@ def _compare(peer: Peer, repeats: int, torch) -> dict:
     "torch_faults": statistics.median(step.faults for step in theirs),
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
   }
+  if peer.module:
+    result["loss_difference"] = _difference(*first)
+  return result
+
+
+def _difference(ours: Sequence[float], theirs: Sequence[float]) -> float:
+  """Returns the largest relative difference of losses that should be equal.
+
+  Raises:
+    ValueError: it is larger than `MAX_DIFFERENCE`.
+  """
+  difference = np.abs(np.subtract(ours, theirs)).max() / np.abs(theirs).max()
+  if not difference <= MAX_DIFFERENCE:
+    raise ValueError(
+      f"expected the same losses of the same weights, got {ours} and {theirs}"
+    )
+  return float(difference)
 
 
 class Step(NamedTuple):
@@ -175,81 +209,11 @@ class Step(NamedTuple):
   """Page faults."""
 
 
-def _measure_step(run: Callable[[], int]) -> Step:
-  """Measures a function that makes steps and returns their number."""
+def _measure_step(run: Callable[[], Sequence]) -> Step:
+  """Measures a function that makes steps and returns their losses."""
   faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
   start = time.perf_counter()
-  steps = run()
+  steps = len(run())
   seconds = time.perf_counter() - start
   faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
   return Step(seconds / steps * 1e3, faults / steps)
-
-
-def _batches(peer: Peer, size: int) -> list[np.ndarray]:
-  order = data.shuffled(size, peer.batch)
-  return [order(0, i).index for i in range(peer.steps)]
-
-
-def steps_of_dlcore(peer: Peer, source: Source) -> Callable[[], int]:
-  """Returns a function that makes steps of dlcore and returns their number."""
-  task = peer.dlcore()
-  devices = jax.devices()[:1]
-  partitioner = sharding.partitioner(peer.batch, devices=devices)
-  tx = problems.optimizer()
-  arrays = partitioner.replicate(data.read_all(source))
-  batches = _batches(peer, source.size)
-  example = {**source.read(batches[0]), "index": batches[0]}
-  state = partitioner.put_state(training.init_state(task, tx, example))
-  step = training.make_step(task, tx)
-
-  def gather_and_step(state, arrays, rows):
-    return step(state, gather(arrays, rows))
-
-  run = partitioner.compile(
-    gather_and_step, state, arrays, {"index": batches[0]}
-  )
-
-  def steps() -> int:
-    nonlocal state
-    for batch in batches:
-      state, _ = run(state, arrays, {"index": batch})
-    jax.block_until_ready(state)
-    return len(batches)
-
-  return steps
-
-
-def steps_of_torch(peer: Peer, source: Source, torch) -> Callable[[], int]:
-  """Returns the same for PyTorch."""
-  name = source.info.schema.input
-  images = name == "image"
-  arrays = data.read_all(source)
-  array = arrays[name]
-  inputs = torch.from_numpy(
-    array.transpose(0, 3, 1, 2).copy() if images else array
-  )
-  labels = torch.from_numpy(arrays["label"]).long()
-  last, first = torch.channels_last, torch.contiguous_format
-  layout = last if peer.channels_last else first
-  model = peer.torch(torch).to(memory_format=layout).train()
-  batches = [
-    torch.from_numpy(batch.astype(np.int64))
-    for batch in _batches(peer, source.size)
-  ]
-  tx = torch.optim.AdamW(
-    model.parameters(), lr=1e-3, weight_decay=1e-2, fused=True
-  )
-  criterion = torch.nn.CrossEntropyLoss()
-
-  def steps() -> int:
-    for batch in batches:
-      x = inputs[batch]
-      if images:
-        x = ((x.float() / 255 - 0.5) / 0.29).contiguous(memory_format=layout)
-      loss = criterion(model(x), labels[batch])
-      tx.zero_grad(set_to_none=True)
-      loss.backward()
-      tx.step()
-    return len(batches)
-
-  return steps

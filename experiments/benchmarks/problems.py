@@ -11,6 +11,9 @@ BATCH = 128
 NORMALIZATION = {"mean": [0.5], "std": [0.29]}
 """Of the tasks, for all channels alike."""
 
+CHARACTERS = 96
+"""Number of different tokens of `text`."""
+
 
 def images(count: int = 8192) -> data.Source:
   """Returns uint8 images `[N, 28, 28, 1]` of ten classes."""
@@ -25,6 +28,28 @@ def photos(count: int = 1024) -> data.Source:
 def sequences(count: int = 1024) -> data.Source:
   """Returns int32 token ids `[N, 100]` below 1,000, in ten classes."""
   return _random("input_ids", (count, 100), 1000, np.int32)
+
+
+def text(length: int) -> Callable[[], data.Source]:
+  """Returns a function that creates rows of a random text, one after another.
+
+  A row has int32 `input_ids` `[T]` and `labels` `[T]`, the next token of each.
+
+  Args:
+    length: of a row, T.
+  """
+
+  def make() -> data.Source:
+    generator = np.random.default_rng(0)
+    tokens = generator.integers(0, CHARACTERS, 2048 * length + 1, np.int32)
+    rows = {"input_ids": tokens[:-1], "labels": tokens[1:]}
+    return data.from_arrays(
+      {name: array.reshape(-1, length) for name, array in rows.items()},
+      name="random",
+      target="labels",
+    )
+
+  return make
 
 
 def digits() -> data.Source:
@@ -78,6 +103,33 @@ def transformer() -> Task:
     max_length=100,
     num_token_types=0,
   )
+
+
+def lstm_of_characters():
+  """Returns the LSTM of configs/docs_lm.py, without dropout."""
+  return models.create("lstm", head="lm", vocab_size=CHARACTERS, width=256)
+
+
+def gpt2_of_characters():
+  """Returns the GPT-2 of configs/docs_lm.py:gpt2, without dropout."""
+  return models.create(
+    "gpt2",
+    vocab_size=CHARACTERS,
+    width=192,
+    depth=4,
+    num_heads=6,
+    max_length=256,
+  )
+
+
+def lstm_lm() -> Task:
+  """Returns a language model whose state continues from row to row."""
+  return tasks.language_model(lstm_of_characters(), carry=True)
+
+
+def gpt2_lm() -> Task:
+  """Returns a language model of separate rows."""
+  return tasks.language_model(gpt2_of_characters())
 
 
 def optimizer():

@@ -143,6 +143,100 @@ def vit_tiny(torch):
   return ViT()
 
 
+def lstm_lm(torch):
+  """Returns the model of `problems.lstm_lm`.
+
+  Its state continues from call to call, outside of the gradient, until `reset`.
+  """
+  nn = torch.nn
+
+  class LanguageModel(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.encoder = nn.Embedding(96, 256)
+      self.rnn = nn.LSTM(256, 256, batch_first=True)
+      self.decoder = nn.Linear(256, 96)
+      self.reset()
+
+    def reset(self):
+      self.state = None
+
+    def forward(self, input_ids):
+      outputs, state = self.rnn(self.encoder(input_ids), self.state)
+      self.state = tuple(array.detach() for array in state)
+      return self.decoder(outputs)
+
+  return LanguageModel()
+
+
+def gpt2_lm(torch):
+  """Returns the model of `problems.gpt2_lm`, with the names of transformers."""
+  nn = torch.nn
+  functional = nn.functional
+
+  class Attention(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.c_attn = nn.Linear(192, 3 * 192)
+      self.c_proj = nn.Linear(192, 192)
+
+    def forward(self, x):
+      shape = (*x.shape[:2], 6, 32)
+      heads = [
+        part.view(shape).transpose(1, 2) for part in self.c_attn(x).chunk(3, -1)
+      ]
+      y = functional.scaled_dot_product_attention(*heads, is_causal=True)
+      return self.c_proj(y.transpose(1, 2).reshape(x.shape))
+
+  class FeedForward(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.c_fc = nn.Linear(192, 4 * 192)
+      self.c_proj = nn.Linear(4 * 192, 192)
+
+    def forward(self, x):
+      return self.c_proj(functional.gelu(self.c_fc(x), approximate="tanh"))
+
+  class Block(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.ln_1, self.attn = nn.LayerNorm(192), Attention()
+      self.ln_2, self.mlp = nn.LayerNorm(192), FeedForward()
+
+    def forward(self, x):
+      x = x + self.attn(self.ln_1(x))
+      return x + self.mlp(self.ln_2(x))
+
+  class GPT2(nn.Module):
+    def __init__(self):
+      super().__init__()
+      self.wte = nn.Embedding(96, 192)
+      self.wpe = nn.Embedding(256, 192)
+      self.h = nn.Sequential(*(Block() for _ in range(4)))
+      self.ln_f = nn.LayerNorm(192)
+
+    def forward(self, input_ids):
+      x = self.wte(input_ids) + self.wpe.weight[: input_ids.shape[1]]
+      return functional.linear(self.ln_f(self.h(x)), self.wte.weight)
+
+  return GPT2()
+
+
+def load_weights(module, arrays, torch):
+  """Loads published arrays by name into a module.
+
+  The names may have the prefix `transformer.`. Kernels of GPT-2, whose names
+  begin with `c_`, are published as `[in, out]`.
+  """
+  weights = {}
+  for name, array in arrays.items():
+    name = name.removeprefix("transformer.")
+    is_kernel = ".c_" in name and name.endswith(".weight")
+    weights[name] = torch.from_numpy((array.T if is_kernel else array).copy())
+  expected = module.state_dict().keys()
+  module.load_state_dict({name: weights[name] for name in expected})
+
+
 def _blocks(nn, depth, width, heads, *, norm_first):
   block = nn.TransformerEncoderLayer(
     width,

@@ -2,6 +2,7 @@
 
 import collections
 import math
+import statistics
 
 from tables.markdown import as_table, measured
 
@@ -171,6 +172,38 @@ def regularization(result: dict) -> str:
     f"last step, means over seeds with 95% intervals, {measured(result)}:",
     "experiments/studies/regularization.py --manual_dir=DIR",
     ("with", "accuracy", "points above plain, same seeds", "seeds"),
+    rows,
+  )
+
+
+def long_memory(result: dict) -> str:
+  """Returns the table of the errors by the length of the series."""
+  rows = [
+    (
+      problem,
+      f"`{model}`",
+      f"{result['parameters'][problem][model]:,}",
+      *(
+        f"{statistics.mean(row):.2g}"
+        + (f" ± {statistics.stdev(row):.1g}" if len(row) > 1 else "")
+        for row in errors
+      ),
+    )
+    for problem, by_model in result["error"].items()
+    for model, errors in by_model.items()
+  ]
+  seeds = max(len(row) for row in result["error"]["adding"]["rnn"])
+  return as_table(
+    f"Test errors after {result['steps']:,} steps by the length of the series: "
+    "mean squared error of the adding problem (the mean as the answer has "
+    f"{result['trivial']['adding']:.3f}), and share of wrong symbols in "
+    f"delayed copying (a guess has {result['trivial']['copying']:.3f}); ± "
+    f"deviation over {seeds} seeds, {measured(result)}:",
+    "experiments/studies/long_memory.py",
+    (
+      *("problem", "model", "parameters"),
+      *(f"{length} steps" for length in result["lengths"]),
+    ),
     rows,
   )
 

@@ -35,6 +35,7 @@ GOLDEN = {
 
 MEASURED = {
   "bert_base": "transformer",
+  "gpt2": "gpt2 lm",
   "gru": "gru",
   "lstm": "lstm",
   "resnet18": "resnet18",
@@ -53,7 +54,9 @@ def allocators(results: Sequence[dict]) -> str:
       *(
         f"{row['dlcore_ms']:.2f} ms ({row['ratio']:.2f}), "
         f"{row['dlcore_faults']:,.0f}, {row['peak_mb']:,.0f} MB"
-        for row in (result[name] for result in results)
+        if (row := result.get(name))
+        else ""
+        for result in results
       ),
     )
     for name in names
@@ -74,7 +77,10 @@ def machines(results: Sequence[dict]) -> str:
   rows = [
     (
       f"{measured(result)}; {result['allocator']}",
-      *(f"{result[name]['ratio']:.2f}" for name in names),
+      *(
+        f"{result[name]['ratio']:.2f}" if name in result else ""
+        for name in names
+      ),
     )
     for result in results
     if result
