@@ -16,6 +16,27 @@ def test_hold_out_is_stratified_and_independent_of_the_order():
   np.testing.assert_array_equal(chosen[mixed], again)
 
 
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.3, 0.5])
+def test_equal_examples_are_on_one_side_whatever_their_labels(fraction):
+  rng = np.random.default_rng(0)
+  contents = np.concatenate([rng.integers(0, 150, 400), np.arange(150, 200)])
+  labels = rng.integers(0, 3, len(contents))
+  hashes = np.array(holdout.hash_names(map(str, contents)))
+  chosen = data.hold_out(hashes, labels, fraction)
+  assert not set(contents[chosen]) & set(contents[~chosen])
+  assert abs(chosen.mean() - fraction) < 0.03
+  mixed = rng.permutation(len(contents))
+  again = data.hold_out(hashes[mixed], labels[mixed], fraction)
+  np.testing.assert_array_equal(chosen[mixed], again)
+
+
+def test_few_contents_are_divided_between_them_and_a_single_one_in_itself():
+  hashes = np.array(["a"] * 9 + ["b"])
+  chosen = data.hold_out(hashes, None, 0.2)
+  np.testing.assert_array_equal(chosen, hashes == "b")
+  assert data.hold_out(hashes[:9], None, 0.2).sum() == 2
+
+
 def test_the_test_split_does_not_depend_on_the_validation_split():
   hashes = holdout.hash_names(map(str, range(100)))
   few = holdout.divide(hashes, None, valid_fraction=0.0, test_fraction=0.2)
