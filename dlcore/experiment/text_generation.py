@@ -206,7 +206,8 @@ def _tokens(
       )
     return state
 
-  eos = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+  known = (tokenizer.eos_id, *getattr(run.info.schema, "end_ids", ()))
+  eos = tuple(dict.fromkeys(i for i in known if i is not None))
   others = {tokenizer.pad_id, tokenizer.unknown_id, tokenizer.bos_id}
   # Weights may have more ids than their tokenizer.
   size = getattr(run.model, "target_vocab_size", 0) or run.model.vocab_size
@@ -260,7 +261,7 @@ def _prompt_ids(run: RestoredRun, tokenizer: Any, prompt: str) -> list[int]:
   Raises:
     UserError: the prompt is empty or longer than the positions of the model.
   """
-  ids = tokenizer.encode(prompt)
+  ids = getattr(run.info.schema, "encode_prompt", tokenizer.encode)(prompt)
   if not ids:
     raise UserError(
       "expected a prompt of at least one token", f"got {prompt!r}"

@@ -48,7 +48,14 @@ def sample_texts(
   prompts = ids[:, : max(1, min(PROMPT, ids.shape[1] // 4))]
   try:
     model_variables = experiment.task.variables(*variables)
-    output = _continue(experiment.model, model_variables, prompts, tokenizer)
+    eos = (tokenizer.eos_id, *getattr(source.info.schema, "end_ids", ()))
+    output = _continue(
+      experiment.model,
+      model_variables,
+      prompts,
+      tokenizer,
+      tuple({*eos} - {None}),
+    )
   except Exception as error:  # Samples must not cost the run.
     logger.warning("the report omits samples of the model: %r", error)
     return {}
@@ -65,12 +72,15 @@ def sample_texts(
 
 
 def _continue(
-  model: Any, variables: PyTree, prompts: np.ndarray, tokenizer: Any
+  model: Any,
+  variables: PyTree,
+  prompts: np.ndarray,
+  tokenizer: Any,
+  eos: tuple[int, ...],
 ) -> np.ndarray:
   """Returns new ids, `[B, T]`, with padding after the end."""
   most = getattr(model, "max_length", None)
   room = NEW_TOKENS if most is None else most - prompts.shape[1] + 1
-  eos = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
   # Weights may have more ids than their tokenizer.
   others = {*tokenizer.special_ids} - {*eos}
   others |= {*range(tokenizer.vocab_size, model.vocab_size)}

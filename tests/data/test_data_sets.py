@@ -10,6 +10,7 @@ from dlcore import data
 from dlcore.errors import UserError
 
 NEED_FILES = {
+  "chat",
   "cifar10",
   "cifar100",
   "fashion_mnist",

@@ -180,6 +180,7 @@ def refused(reason: str) -> dict[str, str]:
 OFFLINE = {"download": False}
 DATASETS = {
   "breast_cancer": Row("breast_cancer", {}),
+  "chat": Row("chat", {}, refused("data.path")),
   "cifar10": Row("cifar10", OFFLINE, refused("manual_dir")),
   "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
   "cmudict": Row("cmudict", {}, task="sequence_to_sequence", model=TRANSLATOR),
