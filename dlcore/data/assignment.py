@@ -79,6 +79,8 @@ def _hold_out(
     return holdout.hold_out(hashes[rows], rest, fraction)
 
   units = strata, "classes"
+  if len(np.unique(hashes)) < len(hashes):
+    units = hashes, "different contents"
   if groups is not None:
     units = groups, "groups"
   if times is not None:

@@ -112,7 +112,7 @@ def hold_out(
   select others, such as a second validation set. The selection depends on the
   content only, not on the order of the examples nor on a seed. Examples of
   equal hashes, whatever their labels, are on the side that most of them would
-  have without this rule. They are divided only if there is one hash.
+  have without this rule.
 
   Args:
     hashes: a string per example, of its content or its name.
@@ -130,8 +130,6 @@ def hold_out(
   _, contents, counts = np.unique(
     hashes, return_inverse=True, return_counts=True
   )
-  if len(counts) == 1:
-    return chosen
   together = (2 * np.bincount(contents, chosen) >= counts)[contents]
   if chosen.any() and (together.all() or not together.any()):
     return hold_out_groups(contents, labels, fraction)

@@ -45,6 +45,7 @@ def make_plan(
   folds: int = 0,
   fold: int = 0,
   duplicates: str = "keep",
+  together: bool = False,
   **columns: Any,
 ) -> Plan:
   """Returns the rows of every split.
@@ -60,6 +61,8 @@ def make_plan(
     folds: likewise.
     fold: likewise.
     duplicates: likewise.
+    together: whether examples of equal hashes share a split, as texts do. Equal
+      rows of a table of few categories occur in all splits.
     **columns: `stratify`, `groups`, `times` and `assigned`.
 
   Raises:
@@ -73,7 +76,7 @@ def make_plan(
     fold=fold,
     duplicates=duplicates,
   )
-  known = split_columns(hashes, labels=labels, **columns)
+  known = split_columns(hashes, labels=labels, together=together, **columns)
   given = [part for part in parts if part != "train"]
   notes = []
   if folds and "test" in given:

@@ -224,9 +224,9 @@ def test_texts_longer_than_those_of_training_count_to_their_ends(run):
   assert short["probability"] == pytest.approx(alone["probability"])
 
 
-def test_new_texts_are_no_longer_than_a_model_takes():
-  splits = data.load("language_id", max_length=60)
-  info = splits.train.info
+def test_new_texts_are_no_longer_than_a_model_takes(table):
+  settings = {"path": str(table), "text": "text", "target": "label"}
+  info = data.load("text_csv", **settings).train.info
 
   def limit(model, init=None):
     return limit_length(info, model, init).schema.limit
@@ -239,11 +239,11 @@ def test_new_texts_are_no_longer_than_a_model_takes():
     del key, batch
     return {"kernel": jnp.zeros(3)}, {}
 
-  assert info.schema.max_length == 56
+  assert (info.schema.max_length, info.schema.limit) == (16, 512)
   assert limit(SimpleNamespace(max_length=58)) == 58
-  assert limit(SimpleNamespace(max_length=512)) == 60
-  assert limit(SimpleNamespace(), by_token) == 60
-  assert limit(SimpleNamespace(), by_length) == 56
+  assert limit(SimpleNamespace(max_length=1024)) == 512
+  assert limit(SimpleNamespace(), by_token) == 512
+  assert limit(SimpleNamespace(), by_length) == 16
 
 
 def test_a_tokenizer_may_have_a_name_on_the_hub(table, tmp_path, monkeypatch):

@@ -95,6 +95,7 @@ def _plan(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
     train.targets.get("label"),
     list(parts),
     hashes.__getitem__,
+    together=True,
     **train.columns,
     **settings.splits.arguments(),
   )

@@ -125,6 +125,7 @@ def _plan(parts: Parts, rule: SplitSettings) -> Plan:
     None,
     list(parts),
     hashes.__getitem__,
+    together=True,
     **columns,
     **rule.arguments(),
   )

@@ -149,6 +149,7 @@ def _plan(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
     None,
     list(parts),
     hashes.__getitem__,
+    together=True,
     **parts["train"].columns,
     **settings.splits.arguments(),
   )

@@ -83,6 +83,7 @@ def build_sentences(
     None,
     list(parts),
     hashes.__getitem__,
+    together=True,
     **settings.splits.arguments(),
   )
   tokenizer = make_tokenizer(
