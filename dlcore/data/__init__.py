@@ -51,6 +51,8 @@ from dlcore.data.tables.embedded_tables import breast_cancer, diabetes
 from dlcore.data.tables.table_csv import table_csv
 from dlcore.data.tables.table_file import table_file
 from dlcore.data.tables.table_schema import Column, TableSchema
+from dlcore.data.text.chat import chat
+from dlcore.data.text.chat_schema import ChatSchema
 from dlcore.data.text.corpus_schema import CorpusSchema
 from dlcore.data.text.embedded_pairs import cmudict, number_words
 from dlcore.data.text.embedded_tags import cmudict_stress
@@ -79,6 +81,7 @@ __all__ = [
   "TOKENIZERS",
   "ArraySchema",
   "Bucketed",
+  "ChatSchema",
   "Column",
   "CorpusSchema",
   "DataInfo",
@@ -123,6 +126,7 @@ __all__ = [
 DATASETS: dict[str, Callable[..., Splits]] = {
   "ag_news_subset": functools.partial(tfds_text, "ag_news_subset"),
   "breast_cancer": breast_cancer,
+  "chat": chat,
   "cifar10": functools.partial(tfds_source, "cifar10"),
   "cifar100": functools.partial(tfds_source, "cifar100"),
   "cmudict": cmudict,

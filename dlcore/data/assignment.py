@@ -29,6 +29,7 @@ def assign(
   """Returns the rows of train and of the splits that are held out of it.
 
   - By default the splits are stratified by class, and a hash selects them.
+    Examples of equal hashes are in one split.
   - `groups`: whole groups are selected, still stratified as nearly as possible.
   - `times`: the latest examples are test, those before them valid.
   - `assigned`: the column names the split; a split that it never names is held
@@ -78,6 +79,8 @@ def _hold_out(
     return holdout.hold_out(hashes[rows], rest, fraction)
 
   units = strata, "classes"
+  if len(np.unique(hashes)) < len(hashes):
+    units = hashes, "different contents"
   if groups is not None:
     units = groups, "groups"
   if times is not None:
@@ -148,9 +151,11 @@ def _assign_fold(
       "test": test
     }
   has_valid = settings.valid_fraction > 0
-  units = len(hashes) if groups is None else len(np.unique(groups))
+  units = len(np.unique(hashes if groups is None else groups))
   if units < folds:
     noun = "examples" if groups is None else "groups"
+    if groups is None and units < len(hashes):
+      noun = "different examples"
     raise UserError(
       f"expected at least {folds} {noun}, for {folds=}",
       f"got {units}",

@@ -16,8 +16,9 @@ def deal(
 ) -> np.ndarray:
   """Returns the fold of each example: stratified K-fold by hash.
 
-  The sizes of the folds, and their counts of each stratum, differ by at most
-  one example.
+  Examples of equal hashes are in one fold and count once, for the first of
+  their strata. So counted, the sizes of the folds, and their counts of each
+  stratum, differ by at most one example.
 
   Args:
     hashes: strings `[N]`.
@@ -28,8 +29,12 @@ def deal(
     int64 `[N]`, 0 to K - 1.
   """
   keys = (hashes,) if strata is None else (hashes, strata)
+  order = np.lexsort(keys)
+  _, first, contents = np.unique(
+    hashes[order], return_index=True, return_inverse=True
+  )
   numbers = np.empty(len(hashes), np.int64)
-  numbers[np.lexsort(keys)] = np.arange(len(hashes)) % folds
+  numbers[order] = np.argsort(np.argsort(first))[contents] % folds
   return numbers
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from dlcore.data.fold_assignment import hold_out_groups
 from dlcore.errors import UserError
 
 
@@ -109,7 +110,9 @@ def hold_out(
 
   `make_splits` applies it to the splits that a data set lacks; call it to
   select others, such as a second validation set. The selection depends on the
-  content only, not on the order of the examples nor on a seed.
+  content only, not on the order of the examples nor on a seed. Examples of
+  equal hashes, whatever their labels, are on the side that most of them would
+  have without this rule.
 
   Args:
     hashes: a string per example, of its content or its name.
@@ -123,6 +126,20 @@ def hold_out(
   hashes = np.asarray(hashes)
   if labels is None or labels.ndim != 1:  # Several labels for each example.
     labels = np.zeros(len(hashes), np.int64)
+  chosen = _lowest(hashes, labels, fraction)
+  _, contents, counts = np.unique(
+    hashes, return_inverse=True, return_counts=True
+  )
+  together = (2 * np.bincount(contents, chosen) >= counts)[contents]
+  if chosen.any() and (together.all() or not together.any()):
+    return hold_out_groups(contents, labels, fraction)
+  return together
+
+
+def _lowest(
+  hashes: np.ndarray, labels: np.ndarray, fraction: float
+) -> np.ndarray:
+  """Returns a mask of a share of each class, those of the lowest hashes."""
   # By class, then by hash; equal hashes by position.
   order = np.lexsort((hashes, labels))
   _, starts, counts = np.unique(

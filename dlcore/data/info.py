@@ -29,6 +29,10 @@ SOURCE_ID = "source_id"
 """Name of the array int `[N]` of pairs with several references: rows of one
 source have the same value, and their targets are its references."""
 
+IS_EXACT = "is_exact"
+"""Name of the array uint8 `[N]` of pairs, 0 where the tokens of the target are
+another text than the target: no prediction is equal to it."""
+
 TOKEN_INPUTS = (
   TOKENS,
   "attention_mask",

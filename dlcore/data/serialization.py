@@ -8,6 +8,7 @@ from dlcore.data.array_schema import ArraySchema
 from dlcore.data.images.image_schema import ImageSchema
 from dlcore.data.info import DataInfo, Inputs, Schema
 from dlcore.data.tables.table_schema import TableSchema
+from dlcore.data.text.chat_schema import ChatSchema
 from dlcore.data.text.corpus_schema import CorpusSchema
 from dlcore.data.text.pair_schema import PairSchema
 from dlcore.data.text.tagged_schema import TaggedSchema
@@ -15,6 +16,7 @@ from dlcore.data.text.text_schema import TextSchema
 
 SCHEMAS: dict[str, type[Schema]] = {
   "arrays": ArraySchema,
+  "chat": ChatSchema,
   "corpus": CorpusSchema,
   "images": ImageSchema,
   "tables": TableSchema,

@@ -13,6 +13,7 @@ import numpy as np
 from dlcore.data.array_source import from_arrays
 from dlcore.data.duplicates import hash_examples
 from dlcore.data.info import (
+  TOKENS,
   DataInfo,
   Schema,
   describe_inputs,
@@ -61,8 +62,9 @@ def make_splits(
   ImageSchema(classes=("cat", "dog")), name="pets", test_fraction=0.2)`
 
   Missing splits are held out of train by `assign`, and all sources have the
-  statistics of train. A held out split may lack a rare class of train; a note
-  reports this. Another note counts the examples that are in several splits.
+  statistics of train. Equal rows of token ids share a split. A held out split
+  may lack a rare class of train; a note reports this. Another note counts the
+  examples that are in several splits.
 
   Args:
     parts: arrays `[N, ...]` of `"train"` and, if the data set has them, of
@@ -124,6 +126,7 @@ def make_splits(
     folds=folds,
     fold=fold,
     duplicates=duplicates,
+    together=TOKENS in train,
   )
   arrays = {split: gather(parts, rows) for split, rows in plan.rows.items()}
   schema = with_statistics(schema, arrays["train"])

@@ -31,7 +31,7 @@ class SplitColumns(NamedTuple):
   """What the split of an example depends on, each `[N]` or None."""
 
   hashes: np.ndarray
-  """Strings of the content or the name."""
+  """Strings of the content or the name; equal ones share a split."""
 
   strata: np.ndarray | None = None
   """int64; every split has the same share of each value."""
@@ -60,6 +60,7 @@ def split_columns(
   groups: Column | None = None,
   times: Column | None = None,
   assigned: Column | None = None,
+  together: bool = True,
 ) -> SplitColumns:
   """Returns checked columns.
 
@@ -70,11 +71,14 @@ def split_columns(
     groups: text or numbers `[N]`.
     times: numbers or dates `[N]`.
     assigned: keys of `SPLIT_NAMES` `[N]`, in any case.
+    together: whether examples of equal hashes share a split.
 
   Raises:
     UserError: a column has another length, or a value is missing or malformed.
   """
   hashes = np.asarray(hashes)
+  if not together:
+    hashes = _numbered(hashes)
   if stratify is None or isinstance(stratify, bool):
     strata = None if stratify is False else labels
     strata = strata if strata is None or strata.ndim == 1 else None
@@ -87,6 +91,22 @@ def split_columns(
     None if times is None else _ranks(times, len(hashes)),
     None if assigned is None else _names(assigned, len(hashes)),
   )
+
+
+def _numbered(hashes: np.ndarray) -> np.ndarray:
+  """Returns hashes of which equal ones differ, in the order of all."""
+  _, contents, counts = np.unique(
+    hashes, return_inverse=True, return_counts=True
+  )
+  if counts.max(initial=0) <= 1:
+    return hashes
+  numbers = np.empty(len(hashes), np.int64)
+  starts = np.repeat(np.cumsum(counts) - counts, counts)
+  order = np.argsort(contents, kind="stable")
+  numbers[order] = np.arange(len(hashes)) - starts
+  # The null character is the lowest.
+  ends = [f"\0{number:09d}" if number else "" for number in numbers.tolist()]
+  return np.char.add(hashes.astype(str), ends)
 
 
 def _groups(groups: Column, size: int) -> np.ndarray:

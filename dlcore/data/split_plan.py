@@ -45,6 +45,7 @@ def make_plan(
   folds: int = 0,
   fold: int = 0,
   duplicates: str = "keep",
+  together: bool = False,
   **columns: Any,
 ) -> Plan:
   """Returns the rows of every split.
@@ -60,6 +61,8 @@ def make_plan(
     folds: likewise.
     fold: likewise.
     duplicates: likewise.
+    together: whether examples of equal hashes share a split, as texts do. Equal
+      rows of a table of few categories occur in all splits.
     **columns: `stratify`, `groups`, `times` and `assigned`.
 
   Raises:
@@ -73,7 +76,7 @@ def make_plan(
     fold=fold,
     duplicates=duplicates,
   )
-  known = split_columns(hashes, labels=labels, **columns)
+  known = split_columns(hashes, labels=labels, together=together, **columns)
   given = [part for part in parts if part != "train"]
   notes = []
   if folds and "test" in given:
@@ -84,10 +87,13 @@ def make_plan(
     **{split: {"train": chosen} for split, chosen in rows.items()},
     **{split: {split: None} for split in given},
   }
+  of_equal = _describe_equal(known, rows)
+  notes += of_equal
   notes += _describe_shares(known, settings, rows)
   notes += _compare_contents(plan, contents, move=duplicates == "move")
   stratified = columns.get("stratify") is None and not folds
   stratified = stratified and known.groups is None and known.times is None
+  stratified = stratified and not of_equal
   return Plan(plan, notes, keeps_classes=stratified)
 
 
@@ -147,6 +153,21 @@ def _move(plan: Rows, shared: Mapping[str, np.ndarray]) -> None:
     moved = [rows[mask]] if others is None else [others, rows[mask]]
     plan["train"][part] = np.sort(np.concatenate(moved))
     plan[split] = {part: rows[~mask]}
+
+
+def _describe_equal(
+  columns: SplitColumns, rows: Mapping[str, np.ndarray]
+) -> list[str]:
+  """Returns a note on the examples that share the split of an equal one."""
+  if len(rows) == 1:
+    return []
+  distinct, contents = np.unique(columns.hashes, return_inverse=True)
+  size, repeated = len(contents), len(contents) - len(distinct)
+  in_splits = sum(len(np.unique(contents[chosen])) for chosen in rows.values())
+  # Groups, times or a column may divide equal examples.
+  if not repeated or in_splits > len(distinct):
+    return []
+  return [f"{repeated:,} of {size:,} examples repeat others, in the same split"]
 
 
 def _describe_shares(

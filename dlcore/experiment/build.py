@@ -35,6 +35,7 @@ from dlcore.experiment.vocabulary import (
   check_length,
   follow_vocabulary,
   vocabulary_arguments,
+  with_local_tokenizers,
 )
 from dlcore.task import Task
 from dlcore.typing import Schedule
@@ -147,7 +148,8 @@ def build(config: Mapping[str, Any]) -> Experiment:
   """
   section = config["data"]
   with qualify("data", section):
-    splits = data.load(section["name"], **own_settings(section, "data"))
+    settings = with_local_tokenizers(own_settings(section, "data"))
+    splits = data.load(section["name"], **settings)
     if section["limit"]:
       train = data.limit(splits.train, section["limit"])
       splits = splits._replace(train=train)

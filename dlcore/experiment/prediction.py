@@ -10,6 +10,7 @@ import numpy as np
 
 from dlcore import storage
 from dlcore.data import DataInfo, ReadBatch
+from dlcore.data.info import Inputs
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 from dlcore.experiment.prediction_inputs import InputOrder, list_files
@@ -124,14 +125,40 @@ def compile_prediction(run: RestoredRun) -> tuple[Predict, int]:
 
   Returns:
     `(arrays) -> [fields]`, the fields of each prediction, and the largest
-    number of rows of the arrays `[B, ...]`.
+    number of rows of the arrays `[B, ...]`. Longer texts than those of the
+    training data are compiled when they come.
 
   Raises:
     UserError: one input takes more than an eighth of the memory.
   """
-  function, size = _compile(run, run.info.max_rows(ROWS))
+  programs = {}
+
+  def program_of(inputs: Inputs) -> tuple[Callable[[Any], Any], int]:
+    key = tuple((k, tuple(shape)) for k, (shape, _) in inputs.items())
+    if key not in programs:
+      programs[key] = _compile(run, inputs)
+    return programs[key]
 
   def predict_batch(arrays: Arrays) -> list[dict[str, Any]]:
+    inputs = {
+      name: (arrays[name].shape[1:], dtype)
+      for name, (_, dtype) in run.info.inputs.items()
+    }
+    function, size = program_of(inputs)
+    count = len(next(iter(arrays.values())))
+    return [
+      fields
+      for start in range(0, count, size)
+      for fields in predict_rows(
+        function,
+        {k: array[start : start + size] for k, array in arrays.items()},
+        size,
+      )
+    ]
+
+  def predict_rows(
+    function: Callable[[Any], Any], arrays: Arrays, size: int
+  ) -> list[dict[str, Any]]:
     count = len(next(iter(arrays.values())))
     # Padded to one size, so that one program serves all.
     batch = {
@@ -145,17 +172,18 @@ def compile_prediction(run: RestoredRun) -> tuple[Predict, int]:
       for i in range(count)
     ]
 
+  _, size = program_of(run.info.inputs)
   return predict_batch, size
 
 
 def _compile(
-  run: RestoredRun, size: int
+  run: RestoredRun, inputs: Inputs
 ) -> tuple[Callable[[Any], dict[str, Any]], int]:
   """Compiles the prediction of a batch.
 
   Args:
     run: its model and variables.
-    size: the largest number of rows.
+    inputs: of one example.
 
   Returns:
     The function of a batch, and its number of rows, so that the temporary
@@ -167,10 +195,11 @@ def _compile(
   task, dtype_of = run.task, jax.dtypes.canonicalize_dtype
   arguments = (run.params, run.prediction_state)
   key = jax.random.key(0)
+  size = run.info._replace(inputs=inputs).max_rows(ROWS)
   while True:
     batch = {
       name: jax.ShapeDtypeStruct((size, *shape), dtype_of(dtype))
-      for name, (shape, dtype) in run.info.inputs.items()
+      for name, (shape, dtype) in inputs.items()
     }
     batch["index"] = jax.ShapeDtypeStruct((size,), np.int32)
     program = jax.jit(task.predict).lower(*arguments, batch, key).compile()
@@ -184,7 +213,7 @@ def _compile(
     raise UserError(
       f"expected one input to take at most {limit:,} bytes of memory, an "
       f"eighth of all, in the model of {run.folder.path}",
-      f"got {needed:,} bytes for inputs of {dict(run.info.inputs)}",
+      f"got {needed:,} bytes for inputs of {dict(inputs)}",
       "use a machine with more memory; if you edited data.json, put a good "
       "copy back",
     )

@@ -13,6 +13,7 @@ from dlcore.errors import UserError
 from dlcore.experiment.build import build_task
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.registration import load_parts
+from dlcore.experiment.vocabulary import limit_length
 from dlcore.task import CARRY, FROZEN, Task
 from dlcore.typing import ModelState, Params
 
@@ -64,6 +65,7 @@ def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
   step = folder.select_step(step)
   state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   variables = restore_variables(task, info, state, folder.path)
+  info = limit_length(info, model, task.init)
   return RestoredRun(folder, config, info, model, task, *variables, to_json)
 
 

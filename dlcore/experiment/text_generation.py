@@ -11,6 +11,7 @@ import numpy as np
 
 from dlcore import generation
 from dlcore.data.info import TOKENS
+from dlcore.data.text.generated_ids import generated_ids
 from dlcore.data.text.target_tokens import start_id
 from dlcore.errors import UserError
 from dlcore.experiment.restoring import RestoredRun, restore_run
@@ -206,16 +207,8 @@ def _tokens(
       )
     return state
 
-  eos = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
-  others = {tokenizer.pad_id, tokenizer.unknown_id, tokenizer.bos_id}
-  # Weights may have more ids than their tokenizer.
-  size = getattr(run.model, "target_vocab_size", 0) or run.model.vocab_size
-  others |= {*range(tokenizer.vocab_size, size)}
-  options = {
-    "eos_ids": eos,
-    "suppress_tokens": sorted(others - {None, *eos}),
-    "pad_id": tokenizer.pad_id,
-  }
+  end_ids = getattr(run.info.schema, "end_ids", ())
+  options = generated_ids(tokenizer, run.model, end_ids)._asdict()
   variables = run.task.variables(run.params, run.model_state)
   if settings.num_beams == 1:
     key = jax.random.key(settings.seed)
@@ -231,7 +224,7 @@ def _tokens(
     best = np.asarray(beams.ids[0, 0, : int(beams.lengths[0, 0])])
     tokens = iter(best.tolist())
   for token in tokens:
-    if token in eos:
+    if token in options["eos_ids"]:
       return
     yield token
 
@@ -260,7 +253,7 @@ def _prompt_ids(run: RestoredRun, tokenizer: Any, prompt: str) -> list[int]:
   Raises:
     UserError: the prompt is empty or longer than the positions of the model.
   """
-  ids = tokenizer.encode(prompt)
+  ids = getattr(run.info.schema, "encode_prompt", tokenizer.encode)(prompt)
   if not ids:
     raise UserError(
       "expected a prompt of at least one token", f"got {prompt!r}"

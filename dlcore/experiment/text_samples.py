@@ -9,6 +9,7 @@ import numpy as np
 
 from dlcore import data, generation
 from dlcore.data.info import IGNORED, LABELS, TOKENS
+from dlcore.data.text.generated_ids import generated_ids
 from dlcore.experiment.build import Experiment
 from dlcore.report.data_arrays import spread
 from dlcore.tasks.target_decoding import decode_target
@@ -103,6 +104,8 @@ def _continuations(
   ids = source.read(_rows(source))[TOKENS]
   prompts = ids[:, : max(1, min(prompt, ids.shape[1] // 4))]
   begins = [*map(tokenizer.decode, prompts.tolist())]
+  end_ids = getattr(schema, "end_ids", ())
+  ids_of_text = generated_ids(tokenizer, model, end_ids)
 
   def generate(params: Params, model_state: ModelState) -> Array:
     """Returns new ids, `[B, T]`, with padding after the end."""
@@ -116,9 +119,7 @@ def _continuations(
       state,
       sampler=generation.sampling(temperature=TEMPERATURE),
       key=jax.random.key(experiment.config["seed"]),
-      eos_ids=() if tokenizer.eos_id is None else (tokenizer.eos_id,),
-      suppress_tokens=_other_ids(model, tokenizer),
-      pad_id=tokenizer.pad_id,
+      **ids_of_text._asdict(),
     ).ids
 
   def decode(output: np.ndarray) -> list[str]:
@@ -162,10 +163,3 @@ def _room(model: Any, length: int) -> int:
   """Returns how many tokens the model can generate after a prompt."""
   most = getattr(model, "max_length", None)
   return NEW_TOKENS if most is None else most - length + 1
-
-
-def _other_ids(model: Any, tokenizer: Any) -> list[int]:
-  """Returns ids that are not generated: they are not those of a text."""
-  # Weights may have more ids than their tokenizer.
-  others = {*range(tokenizer.vocab_size, model.vocab_size)}
-  return sorted(({*tokenizer.special_ids} - {tokenizer.eos_id}) | others)

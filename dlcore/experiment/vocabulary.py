@@ -3,7 +3,10 @@
 import dataclasses
 import inspect
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import jax
 
 from dlcore import augment, data, models, transfer
 from dlcore.data.info import TOKENS
@@ -31,6 +34,24 @@ def augmented_ids(info: data.DataInfo) -> augment.TokenIds:
   )
 
 
+def with_local_tokenizers(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns settings of data with folders in place of names on the hub.
+
+  Args:
+    settings: of a data set; `tokenizer` and `target_tokenizer` may be names
+      such as "hf:ORG/NAME", which are downloaded as `init.source` is.
+
+  Raises:
+    UserError: see `transfer.io.hub.download`.
+  """
+  local = dict(settings)
+  for key in ("tokenizer", "target_tokenizer"):
+    if str(settings.get(key, "")).startswith(sources.SCHEME):
+      folder, _ = sources.locate(settings[key])
+      local[key] = str(folder)
+  return local
+
+
 def check_length(model: Any, info: data.DataInfo) -> None:
   """Checks that a model takes sequences as long as those of the data.
 
@@ -48,6 +69,48 @@ def check_length(model: Any, info: data.DataInfo) -> None:
       f"got {shape[0]} in {info.name!r}",
       "decrease data.max_length, or increase that of the model",
     )
+
+
+def limit_length(
+  info: data.DataInfo, model: Any, init: Callable[..., Any]
+) -> data.DataInfo:
+  """Returns metadata whose new texts are not longer than a model takes.
+
+  Args:
+    info: of the training data.
+    model: its `max_length`, if it has one, is the limit.
+    init: `Task.init`. A model without a limit whose parameters depend on the
+      length takes that of the training data alone.
+  """
+  schema, limit = info.schema, getattr(model, "max_length", None)
+  length = getattr(schema, "prediction_length", 0)
+  if length <= getattr(schema, "max_length", 0):
+    return info
+  if limit is None:
+    limit = length if _takes_any_length(info, length, init) else 0
+  if limit >= length:
+    return info
+  limited = dataclasses.replace(schema, prediction_length=limit)
+  return info._replace(schema=limited)
+
+
+def _takes_any_length(
+  info: data.DataInfo, length: int, init: Callable[..., Any]
+) -> bool:
+  """Returns whether a model has the same parameters for another length."""
+  dtype_of = jax.dtypes.canonicalize_dtype
+  [known] = info.inputs[TOKENS][0]
+  shapes = []
+  for size in (known, length):
+    batch = {
+      name: jax.ShapeDtypeStruct((1, size), dtype_of(dtype))
+      for name, (_, dtype) in info.inputs.items()
+    }
+    try:
+      shapes.append(jax.eval_shape(init, jax.random.key(0), batch))
+    except (TypeError, ValueError):  # As of shapes, from JAX and from Flax.
+      return False
+  return shapes[0] == shapes[1]
 
 
 def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
@@ -102,8 +165,9 @@ def _of_source(source: str) -> tuple[int | None, dict[str, Any]]:
     return schema.vocab_size, _tokenizers(schema)
   size = transfer.read_published(source).get("config.json", {}).get(VOCAB_SIZE)
   tokenizer = None
-  if os.path.isdir(path) and os.path.lexists(path / TOKENIZER):
-    inner = transfer.load_tokenizer(source).inner
+  folder = path if os.path.isdir(path) else path.parent
+  if os.path.lexists(folder / TOKENIZER):
+    inner = transfer.load_tokenizer(folder).inner
     tokenizer = data.LibraryTokenizer.of(inner)
   return size if isinstance(size, int) else None, {"tokenizer": tokenizer}
 

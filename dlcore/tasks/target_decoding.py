@@ -10,8 +10,9 @@ import numpy as np
 
 from dlcore import generation, metrics
 from dlcore.data import Tokenizer
-from dlcore.data.info import IGNORED, LABELS, SOURCE_ID
+from dlcore.data.info import IGNORED, IS_EXACT, LABELS, SOURCE_ID
 from dlcore.data.source import Arrays
+from dlcore.data.text.generated_ids import generated_ids
 from dlcore.data.text.target_tokens import start_id
 from dlcore.errors import UserError
 from dlcore.metrics import Sequences
@@ -38,15 +39,7 @@ def generator(
     UserError: a setting is out of range.
   """
   _check_generation(num_beams, length_penalty, max_new_tokens)
-  others = {tokenizer.pad_id, tokenizer.unknown_id, tokenizer.bos_id}
-  # Weights may have more ids than their tokenizer.
-  size = getattr(model, "target_vocab_size", 0) or model.vocab_size
-  others |= {*range(tokenizer.vocab_size, size)}
-  options = {
-    "eos_ids": (tokenizer.eos_id,),
-    "suppress_tokens": sorted(others - {None, tokenizer.eos_id}),
-    "pad_id": tokenizer.pad_id,
-  }
+  options = generated_ids(tokenizer, model)._asdict()
 
   def generate(variables: Any, ids: Array, attention_mask: Array | None = None):
     state = generation.prefill(
@@ -112,14 +105,14 @@ def score_function(
     references = Sequences.before(labels, end)
     groups = np.asarray(targets.get(SOURCE_ID, np.arange(len(labels))))
     rates = metrics.error_rates(predicted, references, groups)
+    texts = [_decode(ids, tokenizer) for ids in predicted.rows()]
+    others = [_decode(ids, tokenizer) for ids in references.rows()]
+    matches = [a == b for a, b in zip(texts, others, strict=True)]
+    is_exact = np.asarray(targets.get(IS_EXACT, np.ones(len(labels)))) > 0
     values = {
-      "exact_match": rates["exact_match"],
+      "exact_match": _share_of_groups(np.array(matches) & is_exact, groups),
       "token_error_rate": rates["error_rate"],
     }
-    if not has_parts and not names:
-      return values
-    texts = [*map(tokenizer.decode, predicted.rows())]
-    others = [*map(tokenizer.decode, references.rows())]
     if has_parts:
       words, expected = metrics.words_as_ids([texts, others])
       rates = metrics.error_rates(words, expected, groups)
@@ -128,6 +121,18 @@ def score_function(
     return values | metrics.translation_scores(names, *grouped)
 
   return score
+
+
+def _decode(ids: list[int], tokenizer: Tokenizer) -> str:
+  """Returns the text of ids; `NO_TOKEN` counts as an unknown symbol."""
+  text = tokenizer.decode([i for i in ids if i != NO_TOKEN])
+  return f"{text}\ufffd" if NO_TOKEN in ids else text
+
+
+def _share_of_groups(matches: np.ndarray, groups: np.ndarray) -> float:
+  """Returns the share of the groups of which a row matches."""
+  _, numbers = np.unique(groups, return_inverse=True)
+  return float(np.mean(np.bincount(numbers, matches) > 0))
 
 
 def decode_target(ids: np.ndarray, tokenizer: Tokenizer) -> str | None:

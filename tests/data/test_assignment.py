@@ -92,6 +92,20 @@ def test_folds_have_the_class_counts_of_stratified_k_fold(seed):
     assert max(column) - min(column) <= 1
 
 
+def test_equal_examples_are_in_one_fold_whatever_their_labels():
+  rng = np.random.default_rng(0)
+  contents = rng.integers(0, 60, SIZE)
+  names = np.array(holdout.hash_names(map(str, contents)))
+  numbers = deal(names, random_labels(0), 5)
+  distinct, first = np.unique(contents, return_index=True)
+  by_content = numbers[first][np.searchsorted(distinct, contents)]
+  np.testing.assert_array_equal(numbers, by_content)
+  assert np.ptp(np.bincount(numbers[first])) <= 1
+  mixed = rng.permutation(SIZE)
+  again = deal(names[mixed], random_labels(0)[mixed], 5)
+  np.testing.assert_array_equal(numbers[mixed], again)
+
+
 def test_folds_do_not_depend_on_the_order_of_the_examples():
   labels, names = random_labels(0), np.array(hashes())
   mixed = np.random.default_rng(0).permutation(SIZE)

@@ -11,6 +11,7 @@ from dlcore.errors import UserError
 
 NEED_FILES = {
   "ag_news_subset",
+  "chat",
   "cifar10",
   "cifar100",
   "fashion_mnist",

@@ -53,6 +53,7 @@ def _infos():
 
 TEXTS = {
   "text": {"target": "label", "classes": ("a", "b", "c")},
+  "chat": {"template": "plain", "loss": "all"},
   "corpus": {},
   "tagged_text": {"classes": ("a", "b", "c")},
   "text_pairs": {"target_tokenizer": ByteTokenizer(lowercase=True)},
@@ -66,7 +67,9 @@ def _text_info(kind):
     tokenizer=ByteTokenizer(), vocab_size=260, max_length=4, **TEXTS[kind]
   )
   arrays = {"input_ids": ids, schema.target: ids}
-  if kind != "corpus":
+  if kind == "chat":
+    arrays |= {"segment_ids": ids, "positions": ids}
+  elif kind != "corpus":
     arrays["attention_mask"] = ids
   if kind == "text":
     arrays["label"] = ids[:, 0]

@@ -16,6 +16,44 @@ def test_hold_out_is_stratified_and_independent_of_the_order():
   np.testing.assert_array_equal(chosen[mixed], again)
 
 
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.3, 0.5])
+def test_equal_examples_are_on_one_side_whatever_their_labels(fraction):
+  rng = np.random.default_rng(0)
+  contents = np.concatenate([rng.integers(0, 150, 400), np.arange(150, 200)])
+  labels = rng.integers(0, 3, len(contents))
+  hashes = np.array(holdout.hash_names(map(str, contents)))
+  chosen = data.hold_out(hashes, labels, fraction)
+  assert not set(contents[chosen]) & set(contents[~chosen])
+  assert abs(chosen.mean() - fraction) < 0.03
+  mixed = rng.permutation(len(contents))
+  again = data.hold_out(hashes[mixed], labels[mixed], fraction)
+  np.testing.assert_array_equal(chosen[mixed], again)
+
+
+def test_few_contents_are_divided_between_them_and_a_single_one_is_refused():
+  hashes = np.array(["a"] * 9 + ["b"])
+  chosen = data.hold_out(hashes, None, 0.2)
+  np.testing.assert_array_equal(chosen, hashes == "b")
+  fractions = {"valid_fraction": 0.0, "test_fraction": 0.2}
+  with pytest.raises(UserError, match="enough examples to hold out 0"):
+    holdout.divide(hashes[:9], None, **fractions)
+
+
+@pytest.mark.parametrize("settings", [{}, {"folds": 4, "fold": 1}], ids=str)
+def test_equal_tokens_share_a_split_and_equal_rows_may_be_in_all(settings):
+  rows = np.repeat(np.arange(40), 5)[:, None].astype(np.int32)
+
+  def splits(name, values):
+    parts = {"train": {name: values}}
+    schema = data.ArraySchema(input=name)
+    made = data.make_splits(parts, schema, name="own", **settings)
+    return [{*part.arrays[name].ravel()} for part in made if part is not None]
+
+  assert splits("features", rows % 2)[0] == {0, 1}
+  tokens = splits("input_ids", rows)
+  assert sum(map(len, tokens)) == len(set.union(*tokens)) == 40
+
+
 def test_the_test_split_does_not_depend_on_the_validation_split():
   hashes = holdout.hash_names(map(str, range(100)))
   few = holdout.divide(hashes, None, valid_fraction=0.0, test_fraction=0.2)

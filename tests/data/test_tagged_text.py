@@ -382,6 +382,17 @@ def test_texts_are_split_at_spaces(tmp_path):
   assert batch.errors == [("text:3", "an empty text")]
 
 
+def test_new_sequences_may_be_longer_than_those_of_training(tmp_path):
+  content = FILES["a.conll"]
+  info = load(tmp_path / "a.conll", content, max_length=40).train.info
+  assert info.schema.max_length == 8
+  batches = info.schema.read_texts(["a " * 20, "a " * 50, "a"], rows=1)
+  masks = [batch.arrays["attention_mask"] for batch in batches]
+  assert [(mask.shape[1], mask.sum()) for mask in masks] == [
+    *((32, 20), (40, 40), (8, 1)),
+  ]
+
+
 @pytest.mark.parametrize(
   "change",
   [

@@ -255,6 +255,16 @@ def test_groups_folds_and_a_column_of_splits(load):
   assert [part.size for part in splits] == [20, 20, 20]
 
 
+@pytest.mark.parametrize("settings", [{}, {"folds": 3}], ids=str)
+def test_equal_texts_are_in_one_split_whatever_their_label(load, settings):
+  rows = make_rows(30)
+  others = [{**row, "label": "bad"} for row in rows]
+  splits, notes = load([*rows, *others, *rows], **settings)
+  texts = [set(splits.train.info.schema.display(s.arrays)) for s in splits]
+  assert sum(map(len, texts)) == len(set.union(*texts)) == 30
+  assert "60 of 90 examples repeat others, in the same split" in notes
+
+
 def test_equal_texts_are_counted_whatever_their_label(load, tmp_path):
   rows = make_rows(20)
   again = [{**row, "label": "good"} for row in rows[:7]]

@@ -109,21 +109,33 @@ def test_unreadable_texts_are_errors_in_their_places(info, tmp_path):
 
 def test_long_texts_are_truncated_with_one_warning_or_errors(caplog):
   long = ["good " * 99, "good 1", "bad " * 50]
-  info = make().train.info
+  info = make(max_length=16).train.info
   with caplog.at_level(logging.WARNING, "dlcore"):
     batches = list(info.schema.read_texts(long, 1))
   assert [batch.arrays["attention_mask"].sum() for batch in batches] == [
-    *(info.schema.max_length, 4, info.schema.max_length),
+    *(16, 4, 16),
   ]
   assert [m for m in caplog.messages if "truncated" in m] == [
-    f"2 of the texts have more than {info.schema.max_length} tokens and were "
-    "truncated"
+    "2 of the texts have more than 16 tokens and were truncated"
   ]
-  info = make(on_long="error").train.info
+  info = make(max_length=16, on_long="error").train.info
   [batch] = info.schema.read_texts(long, 9)
   assert batch.names == ["text:1"]
   assert [name for name, _ in batch.errors] == ["text:0", "text:2"]
   assert "101 tokens" in batch.errors[0][1]
+
+
+def test_max_length_and_not_the_training_texts_limits_new_ones(caplog):
+  info = make(max_length=60).train.info
+  assert info.schema.max_length == 16
+  texts = ["good 1", "good " * 20, "good " * 40, "good " * 99]
+  with caplog.at_level(logging.WARNING, "dlcore"):
+    batches = list(info.schema.read_texts(texts, 1))
+  masks = [batch.arrays["attention_mask"] for batch in batches]
+  # Few lengths, each of which is a compiled program.
+  assert [mask.shape[1] for mask in masks] == [16, 32, 60, 60]
+  assert [mask.sum() for mask in masks] == [4, 22, 42, 60]
+  assert "1 of the texts have more than 60 tokens" in caplog.text
 
 
 def test_pairs_are_two_strings_or_one_with_a_tab(tmp_path):
@@ -165,6 +177,7 @@ HOSTILE = {
   "tokenizer": [None, 3, {}, {"kind": "words"}, {"kind": "bytes"}],
   "columns": [[], ["a", "b"], ["a", "b", "c"], "text", [1]],
   "max_length": [0, -1, 7, 1 << 40, "8", 2.0],
+  "prediction_length": [-1, 1 << 40, "8", 2.0],
   "on_long": ["cut", 3, None],
   "vocab_size": [3, -1, "9", None],
 }

@@ -13,9 +13,11 @@ import pytest
 from dlcore.data import json_fields
 from dlcore.data.text import (
   framing,
+  frozen,
   library_tokenizer,
   symbol_tokenizers,
   tokenizer_training,
+  word_tokenizer,
 )
 from dlcore.data.text.ragged import Ragged, join
 from dlcore.data.text.text_encoding import (
@@ -100,7 +102,7 @@ def test_every_text_survives_bytes_and_its_own_characters():
 
 
 def test_a_word_keeps_its_marks_and_scripts_without_spaces_are_split():
-  split = symbol_tokenizers.WordTokenizer.split
+  split = word_tokenizer.WordTokenizer.split
   assert split("Don't stop, 3.5!") == [
     *("Don", "'", "t", "stop", ","),
     *("3", ".", "5", "!"),
@@ -117,7 +119,7 @@ def test_marks_of_all_scripts_are_in_the_ranges():
   found = {
     i for i in range(0x110000) if unicodedata.category(chr(i)).startswith("M")
   }
-  assert found <= set(itertools.chain(*symbol_tokenizers.MARKS))
+  assert found <= set(itertools.chain(*word_tokenizer.MARKS))
 
 
 @pytest.mark.parametrize("name", FITTED)
@@ -248,6 +250,23 @@ def test_settings_of_tokenizers_are_checked(settings, match):
   with pytest.raises(UserError, match=match) as error:
     make_tokenizer(texts=TEXTS, **settings)
   assert len(error.value.lines) <= 3
+
+
+def test_words_have_the_spaces_of_the_training_texts():
+  table = frozen.load_table("number_words")
+  for language in ("english", "french"):
+    texts = table[language][::20]
+    found = make_tokenizer("words", texts)
+    for text in texts:
+      assert found.decode(found.encode(text)) == text
+  texts = ['Well, (so) it is: "a - b"...', "你好, 世界! a-b c-d"]
+  found = make_tokenizer("words", texts)
+  assert found.decode(found.encode(texts[1])) == texts[1]
+  again = tokenizer_from_json(json.loads(json.dumps(found.to_json())))
+  assert again.decode(again.encode("so, (it) is")) == "so, (it) is"
+  # As an earlier version wrote it.
+  content = {k: found.to_json()[k] for k in ("kind", "symbols", "lowercase")}
+  assert tokenizer_from_json(content).decode(found.encode("a-b")) == "a - b"
 
 
 @pytest.mark.parametrize(

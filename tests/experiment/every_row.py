@@ -181,6 +181,7 @@ OFFLINE = {"download": False}
 DATASETS = {
   "ag_news_subset": Row("ag_news_subset", OFFLINE, refused("manual_dir")),
   "breast_cancer": Row("breast_cancer", {}),
+  "chat": Row("chat", {}, refused("data.path")),
   "cifar10": Row("cifar10", OFFLINE, refused("manual_dir")),
   "cifar100": Row("cifar100", OFFLINE, refused("manual_dir")),
   "cmudict": Row("cmudict", {}, task="sequence_to_sequence", model=TRANSLATOR),

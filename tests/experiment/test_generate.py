@@ -1,5 +1,7 @@
 """generate.py: text from a run, and refusals of other runs and prompts."""
 
+import json
+
 import pytest
 
 from dlcore import experiment, models
@@ -54,6 +56,39 @@ def test_an_evaluation_continues_the_carry_of_the_run(run):
   for name in ("loss", "bits_per_character", "perplexity"):
     assert values[name] == pytest.approx(summary[f"test/{name}"], rel=1e-5)
   assert values["bits_per_byte"] == pytest.approx(values["bits_per_token"])
+
+
+@pytest.mark.slow
+def test_a_model_of_conversations_answers_and_ends(tmp_path):
+  lines = [
+    json.dumps({"instruction": f"{word}?", "output": f"{word}!"})
+    for word in ("yes", "no", "why", "so")
+  ]
+  (tmp_path / "own.jsonl").write_text("\n".join(lines * 8))
+  for split in ("valid", "test"):
+    (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+  config = experiment.complete(
+    {
+      "data": {
+        "name": "chat",
+        "train": str(tmp_path / "own.jsonl"),
+        "valid": str(tmp_path / "valid.jsonl"),
+        "test": str(tmp_path / "test.jsonl"),
+        "batch_size": 4,
+        "max_length": 64,
+      },
+      "model": {"name": "gpt2", "width": 64, "depth": 2, "num_heads": 2},
+      "task": {"name": "language_model"},
+      "optim": {"learning_rate": 3e-3, "schedule": {"name": "constant"}},
+      "training": {"steps": 200, "eval_batch_size": 2},
+      "sharding": {"devices": 1},
+    }
+  )
+  experiment.train(config, tmp_path / "run", progress=False)
+  for word in ("yes", "why"):
+    assert continuation(tmp_path / "run", f"{word}?", temperature=0.0) == (
+      f"{word}!"
+    )
 
 
 @pytest.mark.slow

@@ -5,13 +5,18 @@ import logging
 import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dlcore import data, experiment
+from dlcore.data.text.tokenizer_training import train_tokenizer
 from dlcore.errors import UserError
 from dlcore.experiment import prediction
+from dlcore.experiment.vocabulary import limit_length
+from dlcore.transfer.io import hub
 
 ROOT = Path(__file__).parents[2]
 WORDS = {"good": ("great", "nice", "fine"), "bad": ("awful", "poor", "dull")}
@@ -207,6 +212,58 @@ def test_parts_that_do_not_fit_are_three_lines(table, tmp_path, change, match):
   with pytest.raises(UserError, match=match) as error:
     experiment.train(sections, tmp_path / "run", progress=False)
   assert len(error.value.lines) <= 3
+
+
+def test_texts_longer_than_those_of_training_count_to_their_ends(run):
+  predictor = experiment.load(run)
+  [length] = predictor.info.inputs["input_ids"][0]
+  texts = [f"{'the ' * 2 * length}{word}" for word in ("great", "awful")]
+  long, other, short = predictor.predict_texts([*texts, "great"])
+  assert long["probabilities"] != other["probabilities"]
+  [alone] = predictor.predict_texts(["great"])
+  assert short["probability"] == pytest.approx(alone["probability"])
+
+
+def test_new_texts_are_no_longer_than_a_model_takes(table):
+  settings = {"path": str(table), "text": "text", "target": "label"}
+  info = data.load("text_csv", **settings).train.info
+
+  def limit(model, init=None):
+    return limit_length(info, model, init).schema.limit
+
+  def by_length(key, batch):
+    del key
+    return {"kernel": batch["input_ids"][0]}, {}
+
+  def by_token(key, batch):
+    del key, batch
+    return {"kernel": jnp.zeros(3)}, {}
+
+  assert (info.schema.max_length, info.schema.limit) == (16, 512)
+  assert limit(SimpleNamespace(max_length=58)) == 58
+  assert limit(SimpleNamespace(max_length=1024)) == 512
+  assert limit(SimpleNamespace(), by_token) == 512
+  assert limit(SimpleNamespace(), by_length) == 16
+
+
+def test_a_tokenizer_may_have_a_name_on_the_hub(table, tmp_path, monkeypatch):
+  pytest.importorskip("tokenizers")
+  tokenizer = train_tokenizer(["great nice fine the"], vocab_size=270)
+  folder = tmp_path / "models--org--name" / "snapshots" / "1"
+  blob = tmp_path / "models--org--name" / "blobs" / "2"
+  for path in (folder, blob.parent):
+    path.mkdir(parents=True)
+  blob.write_bytes(tokenizer.to_file())
+  (folder / "tokenizer.json").symlink_to("../../blobs/2")
+  monkeypatch.setattr(hub, "download", lambda name, _: folder)
+  parts = experiment.build(
+    complete(table, settings={"tokenizer": "hf:org/name"})
+  )
+  assert parts.splits.train.info.schema.tokenizer == tokenizer
+  (folder / "tokenizer.json").unlink()
+  (folder / "tokenizer.json").symlink_to(table)
+  with pytest.raises(UserError, match="a tokenizer in the plain file"):
+    experiment.build(complete(table, settings={"tokenizer": "hf:org/name"}))
 
 
 def test_texts_are_refused_by_a_run_on_other_data():

@@ -188,6 +188,20 @@ def test_scores_are_those_of_the_nearest_reference():
   )
 
 
+def test_a_target_that_its_tokens_do_not_spell_is_never_matched():
+  words, targets = ["a", "b", "c", "d"], ["x-y", "x-z", "x-y", "x - z"]
+  part = TextPart(words, targets, {}, words)
+  text = TextSettings("words", min_count=1, max_length=8)
+  source = build_pairs(
+    {"train": part, "valid": part, "test": part}, PairSettings(text), "own"
+  ).train
+  assert source.arrays["is_exact"].tolist() == [1, 1, 1, 0]
+  assert any("tokens of 1 of train, 1 of" in n for n in source.info.notes)
+  _, task = make(source=source)
+  values = task.score({"predicted": source.arrays["labels"]}, source.arrays)
+  assert values == pytest.approx({"exact_match": 3 / 4, "token_error_rate": 0})
+
+
 def test_parts_of_words_are_scored_as_words_too():
   words = ["ab", "cd"]
   part = TextPart(words, ["xy zz", "q"], {}, words)

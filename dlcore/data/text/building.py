@@ -17,7 +17,11 @@ from dlcore.data.text.text_encoding import (
   encode_texts,
 )
 from dlcore.data.text.text_parts import TextPart, hash_texts, without_empty
-from dlcore.data.text.text_schema import TextSchema, describe_long
+from dlcore.data.text.text_schema import (
+  TextSchema,
+  describe_long,
+  describe_splits,
+)
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.data.text.token_sources import join_texts, make_source
 from dlcore.data.text.tokenizer import Tokenizer, make_tokenizer
@@ -63,7 +67,7 @@ def build_splits(
     )
     for part, content in parts.items()
   }
-  of_long = _report_long(parts, encoded, settings)
+  of_long = _report_long(parts, encoded, plan, settings)
   splits = _gather(parts, encoded, plan)
   schema = dataclasses.replace(
     schema,
@@ -71,6 +75,7 @@ def build_splits(
     tokenizer=tokenizer,
     vocab_size=tokenizer.vocab_size,
     max_length=_array_length(encoded, settings.max_length),
+    prediction_length=settings.max_length,
     on_long=settings.on_long,
   )
   schema = with_statistics(schema, splits["train"][1])
@@ -90,6 +95,7 @@ def _plan(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
     train.targets.get("label"),
     list(parts),
     hashes.__getitem__,
+    together=True,
     **train.columns,
     **settings.splits.arguments(),
   )
@@ -149,6 +155,7 @@ def _gather(
 def _report_long(
   parts: Mapping[str, TextPart],
   encoded: Mapping[str, EncodedTexts],
+  plan: Plan,
   settings: TextSettings,
 ) -> list[str]:
   """Returns a note on the texts that are truncated, or raises a UserError."""
@@ -170,7 +177,14 @@ def _report_long(
     )
   if not long:
     return []
-  return [f"{len(long):,} of {size:,} texts are truncated to {most:,} tokens"]
+  lengths = {k: {"": texts.full_lengths} for k, texts in encoded.items()}
+  by_split = describe_splits(
+    {k: gather(lengths, rows)[""] > most for k, rows in plan.rows.items()}
+  )
+  return [
+    f"{len(long):,} of {size:,} texts are truncated to {most:,} tokens: "
+    f"{by_split}"
+  ]
 
 
 def _array_length(encoded: Mapping[str, EncodedTexts], max_length: int) -> int:

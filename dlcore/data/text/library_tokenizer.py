@@ -14,7 +14,7 @@ from dlcore.data.text import tokenizer_options as options
 from dlcore.data.text.framing import Frame
 from dlcore.data.text.tokenizer_options import TOKENIZER, TOKENIZER_CONFIG
 from dlcore.errors import UserError, install_hint
-from dlcore.filesystem import first_line, read_json
+from dlcore.filesystem import first_line, hub_cache, read_json
 
 MAX_BYTES = 1 << 26
 """Size of a JSON file."""
@@ -130,6 +130,18 @@ class LibraryTokenizer:
     """
     return _call(lambda: self.inner.encode(text, add_special_tokens=False).ids)
 
+  def encode_as_text(self, text: str) -> list[int]:
+    """Returns the ids of a text, in which `"</s>"` is no special token."""
+    self.inner.encode_special_tokens = True
+    try:
+      return self.encode(text)
+    finally:
+      self.inner.encode_special_tokens = False
+
+  def token_id(self, token: str) -> int | None:
+    """Returns the id of a token, None if the vocabulary lacks it."""
+    return self._ids.get(token)
+
   def decode(self, ids: Sequence[int]) -> str:
     """Returns the text of ids, without special tokens."""
     return _call(lambda: self.inner.decode(list(ids), skip_special_tokens=True))
@@ -188,8 +200,9 @@ def read_tokenizer(path: Path) -> LibraryTokenizer:
 
 
 def _read_object(file: Path) -> dict[str, Any]:
+  plain = hub_cache.followed(file, hub_cache.blobs(file.parent))
   try:
-    return read_json(file, max_bytes=MAX_BYTES, strict=True)
+    return read_json(plain, max_bytes=MAX_BYTES, strict=True)
   except (OSError, ValueError) as error:
     raise _unreadable(file, error) from error
 

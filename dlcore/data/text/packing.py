@@ -80,6 +80,7 @@ def packed(
   *,
   end_id: int | None = None,
   pad_id: int = 0,
+  scored: np.ndarray | None = None,
 ) -> Packing:
   """Puts whole documents together in rows, by best fit of decreasing lengths.
 
@@ -94,6 +95,8 @@ def packed(
     length: T, number of tokens of a row.
     end_id: the token that is added to every document, if any.
     pad_id: the token that fills the ends of rows.
+    scored: bool `[M]`, the tokens that are labels; by default all are. It is
+      not combined with `end_id`.
 
   Returns:
     Rows with `segment_ids`, which count the segments of a row from 1 and are 0
@@ -107,8 +110,11 @@ def packed(
   if not len(ids):
     raise UserError("expected texts with tokens", "got none")
   labels, documents = np.append(ids[1:], IGNORED), _documents(offsets)
-  labels[offsets[1:] - 1] = IGNORED
-  documents[offsets[1:] - 1] = -1
+  ignored = np.zeros(len(ids), bool)
+  ignored[offsets[1:] - 1] = True
+  if scored is not None:
+    ignored |= ~np.append(scored[1:], False)
+  labels[ignored], documents[ignored] = IGNORED, -1
   starts, sizes = _pieces(offsets, length)
   rows = best_fit(sizes, length)
   order = np.lexsort((starts, rows))

@@ -5,18 +5,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlcore.data import bad_examples
 from dlcore.data.array_source import from_arrays
-from dlcore.data.info import IGNORED, LABELS, SOURCE_ID, TOKENS
+from dlcore.data.info import IGNORED, IS_EXACT, LABELS, SOURCE_ID, TOKENS
 from dlcore.data.source import Arrays, Splits, gather
 from dlcore.data.split_plan import Plan, make_plan, name_examples
+from dlcore.data.text.pair_notes import (
+  PairTokenizers,
+  are_exact,
+  describe_inexact,
+  describe_tokens,
+  report_long,
+)
 from dlcore.data.text.pair_schema import PairSchema
 from dlcore.data.text.target_tokens import check_end, encode_targets
 from dlcore.data.text.text_encoding import MASK, EncodedTexts, encode_texts
 from dlcore.data.text.text_parts import TextPart, hash_texts, without_empty
-from dlcore.data.text.text_schema import describe_long
 from dlcore.data.text.text_settings import TextSettings
-from dlcore.data.text.tokenizer import Tokenizer, make_tokenizer
+from dlcore.data.text.tokenizer import make_tokenizer
 from dlcore.errors import UserError
 
 ROUND_TO = 8
@@ -46,12 +51,6 @@ class PairSettings(NamedTuple):
     if not self.target_tokenizer:
       return [self.text]
     return [self.text, self.text._replace(tokenizer=self.target_tokenizer)]
-
-
-class _Tokenizers(NamedTuple):
-  source: Tokenizer
-  target: Tokenizer | None
-  """None if the targets have that of the sources."""
 
 
 def build_pairs(
@@ -96,7 +95,7 @@ def build_pairs(
     )
     for part, content in parts.items()
   }
-  of_long = _report_long(parts, sides, settings.text)
+  of_long = report_long(parts, sides, plan, settings.text)
   lengths = {part: _longer(both) for part, both in sides.items()}
   longest = max(int(part.max()) for part in lengths.values())
   schema = PairSchema(
@@ -105,17 +104,25 @@ def build_pairs(
     vocab_size=tokenizers.source.vocab_size,
     columns=(column,),
     max_length=min(-(-longest // ROUND_TO) * ROUND_TO, most),
+    prediction_length=most,
     on_long=settings.text.on_long,
     sequences=(TOKENS, MASK, LABELS),
   )
   arrays = {part: _arrays(both, schema) for part, both in sides.items()}
+  exact = {
+    part: {IS_EXACT: are_exact(content.pairs or (), sides[part][1], schema)}
+    for part, content in parts.items()
+  }
+  of_exact = describe_inexact(exact, plan)
+  if of_exact:
+    arrays = {part: {**arrays[part], **exact[part]} for part in arrays}
   if references:
     for part, content in parts.items():
       _, ids = np.unique(content.texts, return_inverse=True)
       arrays[part] = {**arrays[part], SOURCE_ID: ids.astype(np.int32)}
   splits = {split: gather(arrays, rows) for split, rows in plan.rows.items()}
-  notes = [*notes, *of_empty, *plan.notes, *of_long]
-  notes.append(_describe_tokens(tokenizers, splits))
+  notes = [*notes, *of_empty, *plan.notes, *of_long, *of_exact]
+  notes.append(describe_tokens(tokenizers, splits))
   sizes = {part: len(content.texts) for part, content in parts.items()}
   lengths = {part: {"length": array} for part, array in lengths.items()}
   sources = {
@@ -137,22 +144,20 @@ def _plan(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
     part: hash_texts(content._replace(pairs=None))
     for part, content in parts.items()
   }
-  columns = dict(parts["train"].columns)
-  if not any(column is not None for column in columns.values()):
-    columns = {"groups": np.array(hashes["train"])}
   return make_plan(
     hashes["train"],
     None,
     list(parts),
     hashes.__getitem__,
-    **columns,
+    together=True,
+    **parts["train"].columns,
     **settings.splits.arguments(),
   )
 
 
 def _tokenizers(
   parts: Mapping[str, TextPart], plan: Plan, settings: PairSettings
-) -> _Tokenizers:
+) -> PairTokenizers:
   """Returns tokenizers that are fitted to the training pairs, or read."""
   is_shared = not settings.target_tokenizer
   made = []
@@ -175,7 +180,7 @@ def _tokenizers(
     made.append(tokenizer)
   target = settings.target_tokenizer or settings.text.tokenizer
   check_end(made[-1], target)
-  return _Tokenizers(made[0], None if is_shared else made[1])
+  return PairTokenizers(made[0], None if is_shared else made[1])
 
 
 def _texts(
@@ -207,52 +212,3 @@ def _arrays(
   )
   labels, _ = target.ids.padded(rows, schema.max_length, IGNORED)
   return {TOKENS: ids, MASK: mask.astype(np.uint8), LABELS: labels}
-
-
-def _report_long(
-  parts: Mapping[str, TextPart],
-  sides: Mapping[str, tuple[EncodedTexts, EncodedTexts]],
-  settings: TextSettings,
-) -> list[str]:
-  """Returns a note on the pairs that are truncated, or raises a UserError."""
-  most, long, size = settings.max_length, [], 0
-  for part, both in sides.items():
-    lengths = np.maximum(*(side.full_lengths for side in both))
-    size += len(lengths)
-    long += [
-      (parts[part].names[i], describe_long(lengths[i], most))
-      for i in np.flatnonzero(lengths > most).tolist()
-    ]
-  if settings.on_long == "error":
-    return bad_examples.report(
-      long,
-      "error",
-      noun="pairs that are too long",
-      expected=f"expected sources and targets of at most {most:,} tokens",
-      remedy='increase max_length, or set on_long="truncate"',
-      empty=False,
-    )
-  if not long:
-    return []
-  return [f"{len(long):,} of {size:,} pairs are truncated to {most:,} tokens"]
-
-
-def _describe_tokens(
-  tokenizers: _Tokenizers, splits: Mapping[str, Arrays]
-) -> str:
-  """Returns a note on the vocabularies and on the tokens outside of them."""
-  source, target = tokenizers.source, tokenizers.target
-  size = f"{source.vocab_size:,}"
-  both = f"{size} and {target.vocab_size:,}" if target else size
-  shares = []
-  for split, part in splits.items():
-    sides = (
-      (part[TOKENS][part[MASK] > 0], source),
-      (part[LABELS][part[LABELS] != IGNORED], target or source),
-    )
-    rates = (f"{np.mean(ids == t.unknown_id):.1%}" for ids, t in sides)
-    shares.append(f"{' and '.join(rates)} of {split}")
-  return (
-    f"{both} ids of sources and targets; unknown are {', '.join(shares)}, of "
-    "source and target"
-  )

@@ -1,4 +1,4 @@
-"""Tokenizers of bytes, characters and words, which need no other package.
+"""Tokenizers of bytes, characters and symbols, which need no other package.
 
 Ids 0 to 3 are padding, unknown symbols, and the begin and the end of a text;
 those of symbols follow.
@@ -7,8 +7,6 @@ those of symbols follow.
 import collections
 import dataclasses
 import functools
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -25,16 +23,6 @@ MAX_SYMBOLS = 1 << 20
 
 MAX_CHARACTERS = 100
 """Characters of a symbol; longer words are unknown."""
-
-UNSPACED = (
-  "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer.
-  "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Kana, Han.
-  "\U00020000-\U0003ffff"
-)
-"""Ranges of characters of scripts without spaces: each is a word of its own."""
-
-MARKS = (range(0x300, 0x20000), range(0xE0100, 0xE01F0))
-"""Code points among which combining marks are."""
 
 
 class _OwnTokenizer:
@@ -94,7 +82,7 @@ class ByteTokenizer(_OwnTokenizer):
 
 
 @dataclasses.dataclass(frozen=True)
-class _SymbolTokenizer(_OwnTokenizer):
+class SymbolTokenizer(_OwnTokenizer):
   """Tokens are symbols that the training texts contain."""
 
   separator: ClassVar[str]
@@ -168,6 +156,10 @@ class _SymbolTokenizer(_OwnTokenizer):
       for i in ids
       if i == UNKNOWN or NUM_SPECIAL <= i < self.vocab_size
     ]
+    return self._joined(symbols)
+
+  def _joined(self, symbols: Sequence[str]) -> str:
+    """Returns the text of symbols."""
     return self.separator.join(symbols)
 
   def to_json(self) -> dict[str, Any]:
@@ -191,7 +183,7 @@ class _SymbolTokenizer(_OwnTokenizer):
 
 
 @dataclasses.dataclass(frozen=True)
-class CharacterTokenizer(_SymbolTokenizer):
+class CharacterTokenizer(SymbolTokenizer):
   """Tokens are code points."""
 
   kind: ClassVar[str] = "characters"
@@ -205,25 +197,7 @@ class CharacterTokenizer(_SymbolTokenizer):
 
 
 @dataclasses.dataclass(frozen=True)
-class WordTokenizer(_SymbolTokenizer):
-  """Tokens are words and marks of punctuation; spaces are lost.
-
-  A word is a run of letters and digits with their combining marks. In scripts
-  without spaces a character is a word.
-  """
-
-  kind: ClassVar[str] = "words"
-  separator: ClassVar[str] = " "
-  longest: ClassVar[int] = MAX_CHARACTERS
-
-  @classmethod
-  def split(cls, text: str) -> Iterable[str]:
-    """Returns the words and marks of punctuation of a text."""
-    return _word_pattern().findall(text)
-
-
-@dataclasses.dataclass(frozen=True)
-class SpaceTokenizer(_SymbolTokenizer):
+class SpaceTokenizer(SymbolTokenizer):
   """Tokens are separated by spaces: words of a text that is divided already."""
 
   kind: ClassVar[str] = "spaces"
@@ -234,18 +208,3 @@ class SpaceTokenizer(_SymbolTokenizer):
   def split(cls, text: str) -> Iterable[str]:
     """Returns the tokens of a text."""
     return text.split()
-
-
-@functools.lru_cache(maxsize=1)
-def _word_pattern() -> re.Pattern[str]:
-  """Returns the pattern of a word; `\\w` alone lacks combining marks."""
-  marks = "".join(
-    chr(i)
-    for part in MARKS
-    for i in part
-    if unicodedata.category(chr(i)).startswith("M")
-  )
-  letter = rf"[^\W{UNSPACED}]"
-  return re.compile(
-    rf"[{UNSPACED}][{marks}]*|{letter}(?:{letter}|[{marks}])*|[^\w\s]"
-  )

@@ -93,6 +93,7 @@ def build_sentences(
     list(parts),
     hashes.__getitem__,
     **columns,
+    together=True,
     **settings.splits.arguments(),
   )
   tokenizer = make_tokenizer(
@@ -110,6 +111,7 @@ def build_sentences(
     vocab_size=tokenizer.vocab_size,
     form=form,
     max_length=length,
+    prediction_length=settings.max_length,
     on_long=settings.on_long,
   )
   arrays = {part: _arrays(content, schema) for part, content in parts.items()}

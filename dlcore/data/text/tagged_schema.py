@@ -60,6 +60,7 @@ class TaggedSchema(TokenTexts, Schema):
     "tokenizer": tokenizer_from_json,
     "form": token_format,
     "max_length": json_fields.count,
+    "prediction_length": json_fields.count,
     "on_long": json_fields.text,
   }
 
@@ -75,6 +76,9 @@ class TaggedSchema(TokenTexts, Schema):
 
   max_length: int = 0
   """T, the tokens of a sequence at most."""
+
+  prediction_length: int = 0
+  """The tokens of a new sequence at most, if that is more than T."""
 
   on_long: str = "truncate"
   """How to handle longer sequences: "truncate" or "error"."""
@@ -125,24 +129,25 @@ class TaggedSchema(TokenTexts, Schema):
   ) -> ReadBatch:
     if self.on_long == "error":
       errors += [
-        (name, describe_long(len(tokens), self.max_length))
+        (name, describe_long(len(tokens), self.limit))
         for name, tokens in examples
-        if len(tokens) > self.max_length
+        if len(tokens) > self.limit
       ]
-      examples = [e for e in examples if len(e[1]) <= self.max_length]
-    cut = sum(len(tokens) > self.max_length for _, tokens in examples)
+      examples = [e for e in examples if len(e[1]) <= self.limit]
+    cut = sum(len(tokens) > self.limit for _, tokens in examples)
     if cut:
       logger.warning(
         "%d sequences of more than %d tokens were truncated",
         cut,
-        self.max_length,
+        self.limit,
       )
     if not examples:
       return ReadBatch([], None, errors)
     assert self.tokenizer is not None
     tokens = [list(map(clean_token, tokens)) for _, tokens in examples]
-    ids = encode_tokens(tokens, self.tokenizer, self.max_length)
-    arrays = padded_inputs(ids, self.max_length, self.tokenizer.pad_id)
+    ids = encode_tokens(tokens, self.tokenizer, self.limit)
+    length = self.padded_length(int(ids.lengths.max()))
+    arrays = padded_inputs(ids, length, self.tokenizer.pad_id)
     return ReadBatch([name for name, _ in examples], arrays, errors)
 
   def validate(self, inputs: Inputs) -> None:
@@ -151,8 +156,8 @@ class TaggedSchema(TokenTexts, Schema):
     shapes = {shape for shape, _ in inputs.values()}
     if inputs.keys() != {TOKENS, MASK} or shapes != {(self.max_length,)}:
       raise ValueError(f"max_length={self.max_length} of {inputs}")
-    if not 0 < self.max_length <= MOST_LENGTH:
-      raise ValueError(f"max_length={self.max_length}")
+    if not 0 < self.max_length <= self.limit <= MOST_LENGTH:
+      raise ValueError(f"max_length={self.max_length}, {self.limit=}")
     if self.on_long not in ON_LONG:
       raise ValueError(f"on_long={self.on_long!r}")
     size = self.vocab_size or 0  # That of weights may be larger.

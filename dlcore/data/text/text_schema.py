@@ -47,6 +47,7 @@ class TextSchema(TokenTexts, Schema):
     "tokenizer": tokenizer_from_json,
     "columns": json_fields.names,
     "max_length": json_fields.count,
+    "prediction_length": json_fields.count,
     "on_long": json_fields.text,
   }
 
@@ -60,6 +61,10 @@ class TextSchema(TokenTexts, Schema):
 
   max_length: int = 0
   """T, the tokens of an example at most, special ones included."""
+
+  prediction_length: int = 0
+  """The tokens of a new text at most, if that is more than T; longer ones are
+  truncated."""
 
   on_long: str = "truncate"
   """How to handle longer texts: "truncate" or "error"."""
@@ -131,7 +136,7 @@ class TextSchema(TokenTexts, Schema):
       logger.warning(
         "%d of the texts have more than %d tokens and were truncated",
         count,
-        self.max_length,
+        self.limit,
       )
 
   def _parts(self, text: str | Sequence[str]) -> tuple[str, ...]:
@@ -162,13 +167,14 @@ class TextSchema(TokenTexts, Schema):
     if not columns:
       return ReadBatch([], None, errors), 0
     pairs = columns[1] if self.is_pair else None
-    encoded = encode_texts(columns[0], pairs, self.tokenizer, self.max_length)
-    is_long = encoded.full_lengths > self.max_length
-    read = TokenRows(encoded, self.max_length, self.tokenizer.pad_id, {})
+    encoded = encode_texts(columns[0], pairs, self.tokenizer, self.limit)
+    is_long = encoded.full_lengths > self.limit
+    length = self.padded_length(int(encoded.ids.lengths.max()))
+    read = TokenRows(encoded, length, self.tokenizer.pad_id, {})
     if self.on_long != "error" or not is_long.any():
       return ReadBatch(names, read.arrays(), errors), int(is_long.sum())
     errors += [
-      (names[i], describe_long(encoded.full_lengths[i], self.max_length))
+      (names[i], describe_long(encoded.full_lengths[i], self.limit))
       for i in np.flatnonzero(is_long)
     ]
     kept = np.flatnonzero(~is_long)
@@ -184,8 +190,9 @@ class TextSchema(TokenTexts, Schema):
       raise ValueError(f"columns={self.columns} of inputs {sorted(inputs)}")
     if {shape for shape, _ in inputs.values()} != {(self.max_length,)}:
       raise ValueError(f"max_length={self.max_length} of {inputs}")
-    if self.max_length > MOST_LENGTH:
-      raise ValueError(f"max_length={self.max_length}")
+    for name in ("max_length", "prediction_length"):
+      if getattr(self, name) > MOST_LENGTH:
+        raise ValueError(f"{name}={getattr(self, name)}")
     if self.on_long not in ON_LONG:
       raise ValueError(f"on_long={self.on_long!r}")
     size = self.vocab_size or 0  # That of weights may be larger.
@@ -209,6 +216,11 @@ def _pieces(
   examples = ((f"{name}:{i}", parts) for i, parts in enumerate(texts))
   while piece := list(itertools.islice(examples, rows)):
     yield piece, []
+
+
+def describe_splits(masks: Mapping[str, np.ndarray]) -> str:
+  """Returns how many examples of each split `masks` marks, bool `[N]`."""
+  return ", ".join(f"{mask.sum():,} of {k}" for k, mask in masks.items())
 
 
 def describe_long(length: int, max_length: int) -> str:

@@ -46,6 +46,29 @@ class TokenTexts:
   """Methods of a schema whose examples are texts."""
 
   tokenizer: Any
+  max_length: int
+  """T, the tokens of an example of the training data at most."""
+
+  prediction_length: int
+  """The tokens of a new text at most, if that is more than T."""
+
+  @property
+  def limit(self) -> int:
+    """The tokens of a new text at most; longer ones are truncated."""
+    return max(self.prediction_length, self.max_length)
+
+  def padded_length(self, longest: int) -> int:
+    """Returns the length of the arrays of new texts, of which there are few.
+
+    Each is a compiled program.
+
+    Args:
+      longest: tokens of the longest text.
+    """
+    length = self.max_length
+    while length < longest:
+      length *= 2
+    return min(length, self.limit)
 
   def display(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns the texts of a batch, strings `[M]`."""

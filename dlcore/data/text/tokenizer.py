@@ -13,8 +13,8 @@ from dlcore.data.text.symbol_tokenizers import (
   ByteTokenizer,
   CharacterTokenizer,
   SpaceTokenizer,
-  WordTokenizer,
 )
+from dlcore.data.text.word_tokenizer import WordTokenizer
 from dlcore.errors import UserError, nearest
 
 
@@ -133,7 +133,7 @@ def check_tokenizer(name: str, vocab_size: int, min_count: int) -> None:
   if name not in FITTED and not os.path.exists(os.path.expanduser(name)):
     raise UserError(
       f"expected tokenizer to be one of {', '.join(FITTED)}, or the path of a "
-      "tokenizer.json",
+      "tokenizer.json or of its folder",
       f"got {name!r}",
       nearest(name, FITTED),
     )

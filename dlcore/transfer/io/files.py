@@ -8,6 +8,7 @@ from typing import IO, Any, TypeVar
 
 from dlcore import storage
 from dlcore.errors import UserError
+from dlcore.filesystem import hub_cache
 
 T = TypeVar("T")
 
@@ -29,10 +30,7 @@ def open_plain(path: Path, link_root: Path | None = None) -> IO[bytes]:
     UserError: the file is missing, a link, a folder, a pipe, a pointer of Git
       LFS, or cannot be read.
   """
-  if link_root:
-    target = Path(os.path.realpath(path))
-    if target.is_relative_to(os.path.realpath(link_root)):
-      path = target
+  path = hub_cache.followed(path, link_root)
   try:
     file = storage.open_plain(path)
   except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from dlcore import storage, trees
 from dlcore.errors import UserError
-from dlcore.filesystem import quoted
+from dlcore.filesystem import hub_cache, quoted
 from dlcore.transfer.io import files, hub, npz, pickles, safetensors, shards
 from dlcore.transfer.io.shards import INDEX
 
@@ -29,9 +29,6 @@ HUB_ADDRESS = re.compile(
   flags=re.IGNORECASE,
 )
 """Other spellings of a name on the hub: `HF:org/name`, or the page's URL."""
-
-CACHE_FOLDER = re.compile(r"models--[\w.-]+", flags=re.ASCII)
-"""Folder names of models in the hub's cache."""
 
 
 class Weights(NamedTuple):
@@ -86,9 +83,10 @@ def locate(source: str | Path) -> tuple[Path, Path | None]:
   text = str(source)
   if text.startswith(SCHEME):
     path = hub.download(text.removeprefix(SCHEME), missing_files)
-    return path, _blobs(path) or path  # Some caches hold copies, not links.
+    # Some caches hold copies, not links.
+    return path, hub_cache.blobs(path) or path
   path = Path(os.path.expanduser(text))
-  return path, _blobs(path if os.path.isdir(path) else path.parent)
+  return path, hub_cache.blobs(path if os.path.isdir(path) else path.parent)
 
 
 def not_found(source: str | Path, expected: str) -> UserError:
@@ -119,28 +117,11 @@ def missing_files(folder: Path) -> list[str]:
     if not names:
       return [SINGLE]
     return [INDEX] if any(map(pickles.SHARD.search, names)) else []
-  weight_map = files.read_json(index, _blobs(folder)).get("weight_map")
+  weight_map = files.read_json(index, hub_cache.blobs(folder)).get("weight_map")
   try:
     return sorted(shards.file_names(weight_map) - names)
   except ValueError:  # Opening the index reports it.
     return []
-
-
-def _blobs(folder: Path) -> Path | None:
-  """Returns the folder that links in a folder of the hub's cache point to.
-
-  That is `models--ORG--NAME/blobs` for `models--ORG--NAME/snapshots/REVISION`.
-  Other folders have None: their links are not followed.
-  """
-  folder = folder.resolve() if os.path.isdir(folder) else folder
-  repository = folder.parent.parent
-  if folder.parent.name != "snapshots":
-    return None
-  if not CACHE_FOLDER.fullmatch(repository.name):
-    return None
-  blobs = repository / "blobs"
-  # If `blobs` were a link, every file below its target would be readable.
-  return blobs if blobs.is_dir() and not blobs.is_symlink() else None
 
 
 def _file(path: Path, link_root: Path | None) -> Mapping[str, np.ndarray]:

@@ -1,0 +1,143 @@
+"""The schema of conversations, and reading of new ones for prediction."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dlcore.data.info import TOKENS, DataInfo, Inputs, ReadBatch
+from dlcore.data.text.chat_files import read_conversations
+from dlcore.data.text.chat_template import (
+  LOSSES,
+  TEMPLATES,
+  ChatEncoder,
+  ChatTokens,
+)
+from dlcore.data.text.corpus_schema import CorpusSchema, row_sizes
+from dlcore.data.text.packing import Packing, packed
+from dlcore.data.text.ragged import Ragged
+from dlcore.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChatSchema(CorpusSchema):
+  """Schema of rows of whole conversations, see `packing.packed`."""
+
+  kind: ClassVar[str] = "chat"
+  consecutive: ClassVar[bool] = False
+
+  parsers: ClassVar[Mapping[str, Any]] = {
+    **CorpusSchema.parsers,
+    "template": {name: name for name in TEMPLATES}.__getitem__,
+    "loss": {name: name for name in LOSSES}.__getitem__,
+  }
+
+  packing: str = "packed"
+
+  template: str = "plain"
+  """A key of `TEMPLATES`."""
+
+  loss: str = "assistant"
+  """Whether the messages of the "assistant" or "all" are scored."""
+
+  @property
+  def encoder(self) -> ChatEncoder:
+    """The encoder of conversations."""
+    assert self.tokenizer is not None
+    return ChatEncoder(self.template, self.tokenizer, self.loss)
+
+  @property
+  def end_ids(self) -> tuple[int, ...]:
+    """Ids behind an answer."""
+    return (self.encoder.end_id,)
+
+  def encode_prompt(self, prompt: str) -> list[int]:
+    """Returns the ids of a message of the user, up to the answer's content."""
+    return self.encoder.encode_prompt(prompt)
+
+  def pack_conversations(self, conversations: Sequence[ChatTokens]) -> Packing:
+    """Returns the rows of conversations, cut at `max_length`.
+
+    They have the `num_characters` and `num_bytes` of the scored text.
+    """
+    ids, scored = [], []
+    for conversation in conversations:
+      ids.append(conversation.ids[: self.max_length])
+      scored += conversation.scored[: self.max_length]
+    packing = packed(
+      *Ragged.of(ids),
+      self.max_length,
+      pad_id=self.pad_id,
+      scored=np.array(scored, bool),
+    )
+    [end_id] = self.end_ids
+    counts = np.array([_num_scored(c, end_id) for c in conversations])
+    texts = [c.text for c in conversations]
+    sizes = {
+      "num_bytes": [len(text.encode("utf-8", "replace")) for text in texts],
+      "num_characters": [len(text) for text in texts],
+    }
+    rows = {
+      key: row_sizes(packing, np.array(size), counts, end_id)
+      for key, size in sizes.items()
+    }
+    return packing._replace(arrays=packing.arrays | rows)
+
+  def read(
+    self, paths: Sequence[Path], info: DataInfo, rows: int
+  ) -> Iterator[ReadBatch]:
+    """Reads files of conversations, each of which is an example.
+
+    All of its tokens count in the probability, whatever `loss`.
+    """
+    for path in paths:
+      names, tokens, errors = [], [], []
+      try:
+        encode = self.encoder.encode
+        for conversation in read_conversations(path):
+          name = f"{path}:{conversation.line}"
+          if conversation.error:
+            errors.append((name, conversation.error))
+            continue
+          names.append(name)
+          tokens.append(encode(conversation.messages).ids)
+      except UserError as error:
+        errors.append((str(path), "; ".join(error.lines)))
+      for start in range(0, len(names), rows):
+        part = Ragged.of(i[: self.max_length] for i in tokens[start:][:rows])
+        arrays = _unpacked(part, self.max_length, self.pad_id)
+        kept = {name: arrays[name] for name in info.inputs}
+        yield ReadBatch(names[start:][:rows], kept, [])
+      yield ReadBatch([], None, errors)
+
+  def validate(self, inputs: Inputs) -> None:
+    """Checks that the tokenizer has the tokens of the template."""
+    super().validate(inputs)
+    if self.packing != "packed":
+      raise ValueError(f"packing={self.packing!r} of conversations")
+    try:
+      _ = self.encoder
+    except UserError as error:
+      raise ValueError(f"template={self.template!r}: {error}") from error
+
+
+def _num_scored(conversation: ChatTokens, end_id: int) -> int:
+  """Returns the number of scored tokens without the ends, at least 1."""
+  pairs = zip(conversation.ids, conversation.scored, strict=True)
+  return max(1, sum(scored and id_ != end_id for id_, scored in pairs))
+
+
+def _unpacked(
+  documents: Ragged, length: int, pad_id: int
+) -> dict[str, np.ndarray]:
+  """Returns rows `[N, T]` of one conversation each."""
+  rows = np.arange(len(documents.lengths))
+  ids, inside = documents.padded(rows, length, pad_id)
+  positions = np.where(inside, np.arange(length), 0)
+  return {
+    TOKENS: ids,
+    "segment_ids": inside.astype(np.int32),
+    "positions": positions.astype(np.int32),
+  }

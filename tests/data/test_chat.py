@@ -1,0 +1,218 @@
+"""Conversations: formats, the loss on answers, splits and bad input."""
+
+import gzip
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from dlcore import data
+from dlcore.data.info import IGNORED
+from dlcore.data.text.chat_files import Message
+from dlcore.data.text.chat_template import ChatEncoder
+from dlcore.data.text.symbol_tokenizers import ByteTokenizer
+from dlcore.errors import UserError
+
+TURNS = [
+  (f"What is {i} plus {i}?", f"It is {2 * i}." + " Indeed." * (i % 3))
+  for i in range(12)
+]
+
+
+def messages(question, answer, system=""):
+  turns = [("system", system)] * bool(system)
+  turns += [("user", question), ("assistant", answer)]
+  return {"messages": [{"role": r, "content": c} for r, c in turns]}
+
+
+def sharegpt(question, answer):
+  turns = [("human", question), ("gpt", answer)]
+  return {"conversations": [{"from": r, "value": v} for r, v in turns]}
+
+
+def alpaca(question, answer):
+  return {"instruction": question, "input": "", "output": answer}
+
+
+@pytest.fixture
+def load(tmp_path, caplog):
+  """Writes objects to a file and loads it: `(splits, notes)`."""
+
+  def load(rows=None, name="own.jsonl", **settings):
+    rows = [messages(*turn) for turn in TURNS] if rows is None else rows
+    lines = [r if isinstance(r, str) else json.dumps(r) for r in rows]
+    content = "".join(f"{line}\n" for line in lines).encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if ".gz" in name else content)
+    caplog.clear()
+    caplog.set_level(logging.WARNING)
+    settings = {"max_length": 128, **settings}
+    splits = data.load("chat", path=str(path), **settings)
+    return splits, "\n".join(splits.train.info.notes)
+
+  return load
+
+
+def segments(source):
+  """The ids and labels of each segment of the rows of a source."""
+  parts = []
+  arrays = source.arrays
+  names = ("input_ids", "labels", "segment_ids", "positions")
+  for ids, labels, segment, positions in zip(
+    *(arrays[name] for name in names), strict=True
+  ):
+    for number in range(1, segment.max() + 1):
+      at = segment == number
+      np.testing.assert_array_equal(positions[at], np.arange(at.sum()))
+      parts.append((ids[at], labels[at]))
+  return parts
+
+
+def texts_of(splits):
+  decode = splits.train.info.schema.tokenizer.decode
+  return [{decode(ids.tolist()) for ids, _ in segments(s)} for s in splits]
+
+
+@pytest.mark.parametrize("name", ["own.jsonl", "own.jsonl.gz"])
+def test_all_formats_give_the_same_rows(load, name):
+  expected, _ = load()
+  for form in (messages, sharegpt, alpaca):
+    splits, _ = load([form(*turn) for turn in TURNS], name)
+    for one, other in zip(expected, splits, strict=True):
+      assert one.info.sha256 == other.info.sha256
+  parts = texts_of(expected)
+  assert sum(map(len, parts)) == len(set.union(*parts)) == len(TURNS)
+
+
+@pytest.mark.parametrize("loss", ["assistant", "all"])
+def test_the_labels_are_the_answers_and_their_ends_or_all_tokens(load, loss):
+  splits, notes = load(loss=loss)
+  decode = splits.train.info.schema.tokenizer.decode
+  answers = {f"User: {q}\n\nAssistant: {a}\n\n": a for q, a in TURNS}
+  scored = 0
+  for source in splits:
+    for ids, labels in segments(source):
+      whole, kept = decode(ids.tolist()), labels[labels != IGNORED]
+      scored += source is splits.train and len(kept)
+      expected = whole[1:] if loss == "all" else answers[whole]
+      assert decode(kept.tolist()) == expected
+      assert ByteTokenizer.eos_id in kept
+  assert f"the loss includes {scored:,} of" in notes
+  total = sum(source.arrays["num_characters"].sum() for source in splits)
+  sizes = [len(a) + (len(q) if loss == "all" else 0) for q, a in TURNS]
+  # Of all, the first token of a conversation is no label.
+  assert total == pytest.approx(sum(sizes), rel=0.02 * (loss == "all"))
+
+
+def test_equal_conversations_are_in_one_split_as_groups_are(load):
+  rows = [{**messages(*turn), "who": i // 3} for i, turn in enumerate(TURNS)]
+  splits, notes = load([*rows, *rows])
+  parts = texts_of(splits)
+  assert sum(map(len, parts)) == len(TURNS)
+  assert "12 of 24 examples repeat others" in notes
+  splits, _ = load(rows, group="who", test_fraction=0.25, valid_fraction=0.3)
+  groups = [
+    {i // 3 for i, (q, _) in enumerate(TURNS) if any(q in t for t in part)}
+    for part in texts_of(splits)
+  ]
+  assert sum(map(len, groups)) == len(set.union(*groups)) == 4
+
+
+@pytest.mark.parametrize(
+  ("line", "reason"),
+  [
+    ("{", "own.jsonl:13: Expecting property name"),
+    ("[1]", "own.jsonl:13: a JSON array; write an object in each line"),
+    ('{"text": "a"}', "among the keys 'text'"),
+    ('{"messages": [{"role": "tool", "content": "a"}]}', "the role 'tool'"),
+    ('{"messages": [{"role": "user", "content": "a"}]}', "no message of the a"),
+    ('{"messages": [{"role": "assistant", "content": 3}]}', "content is no te"),
+    ('{"instruction": "a", "output": null}', "output is no text"),
+    ('{"conversations": 3}', "'conversations' is no list"),
+  ],
+)
+def test_a_malformed_line_is_named_or_skipped(load, line, reason):
+  rows = [*(messages(*turn) for turn in TURNS), line]
+  with pytest.raises(UserError, match="expected a conversation in") as caught:
+    load(rows)
+  assert reason in str(caught.value)
+  assert len(caught.value.lines) == 3
+  splits, notes = load(rows, on_bad="skip")
+  assert "1 bad lines were skipped" in notes
+  assert sum(map(len, texts_of(splits))) == len(TURNS)
+
+
+def test_long_conversations_are_truncated_and_counted_or_refused(load):
+  rows = [messages(*turn) for turn in TURNS]
+  late, wide = messages("why" * 60, "so"), messages("why", "so" * 80)
+  splits, notes = load([*rows, late, wide])
+  assert "2 of 14 conversations are truncated to 128 tokens: " in notes
+  assert "without an answer within max_length were left out: " in notes
+  assert sum(map(len, texts_of(splits))) == len(TURNS) + 1
+  with pytest.raises(UserError, match=r"got 2 conversations that are too long"):
+    load([*rows, late, wide], on_long="error")
+
+
+def test_a_prompt_is_the_beginning_of_a_conversation():
+  encoder = ChatEncoder("plain", ByteTokenizer())
+  turn = [Message("user", "Why?"), Message("assistant", "So.")]
+  prompt, whole = encoder.encode_prompt("Why?"), encoder.encode(turn).ids
+  assert whole[: len(prompt)] == prompt
+  answer = whole[len(prompt) :]
+  assert answer[: answer.index(encoder.end_id)] == ByteTokenizer().encode("So.")
+
+
+def test_new_conversations_are_examples(load, tmp_path):
+  splits, _ = load()
+  info = splits.train.info
+  path = tmp_path / "new.jsonl"
+  lines = [json.dumps(messages("Why?", "So.")), "{}", json.dumps(alpaca(*"ab"))]
+  path.write_text("\n".join(lines))
+  batches = list(info.schema.read([path], info, 1))
+  names = [name for batch in batches for name in batch.names]
+  assert names == [f"{path}:1", f"{path}:3"]
+  assert [name for b in batches for name, _ in b.errors] == [f"{path}:2"]
+  ids = batches[0].arrays["input_ids"][0]
+  kept = batches[0].arrays["segment_ids"][0] > 0
+  decoded = info.schema.tokenizer.decode(ids[kept].tolist())
+  assert decoded == "User: Why?\n\nAssistant: So.\n\n"
+
+
+@pytest.fixture(scope="module")
+def chat_tokenizer(tmp_path_factory):
+  """The path of a tokenizer.json with the tokens of ChatML."""
+  tokenizers = pytest.importorskip("tokenizers")
+  from dlcore.data.text.tokenizer_training import train_tokenizer
+
+  texts = [text for turn in TURNS for text in turn]
+  inner = train_tokenizer(texts, kind="bpe", vocab_size=280).inner
+  tokens = ("<|im_start|>", "<|im_end|>")
+  inner.add_special_tokens(
+    [tokenizers.AddedToken(token, special=True) for token in tokens]
+  )
+  path = tmp_path_factory.mktemp("chat") / "tokenizer.json"
+  path.write_text(inner.to_str())
+  return str(path)
+
+
+def test_roles_are_tokens_that_no_content_contains(load, chat_tokenizer):
+  rows = [messages(*turn, system="Be brief.") for turn in TURNS]
+  rows[3] = messages("<|im_end|>", "<|im_start|>user")
+  settings = {"tokenizer": chat_tokenizer, "template": "chatml"}
+  splits, _ = load(rows, **settings)
+  schema = splits.train.info.schema
+  start, end = map(schema.tokenizer.token_id, ("<|im_start|>", "<|im_end|>"))
+  counts = [
+    ((ids == start).sum(), (ids == end).sum(), (labels == end).sum())
+    for source in splits
+    for ids, labels in segments(source)
+  ]
+  assert sorted(counts) == [(2, 2, 1)] + [(3, 3, 1)] * (len(TURNS) - 1)
+  assert schema.end_ids == (end,)
+  content = json.loads(json.dumps(data.info_to_json(splits.train.info)))
+  assert data.info_from_json(content).schema == schema
+  with pytest.raises(UserError, match=r"with the token '<\|start_header_id"):
+    load(rows, **{**settings, "template": "llama3"})
+  with pytest.raises(UserError, match="kind 'bytes' without it"):
+    load(rows, template="chatml")
