@@ -16,6 +16,7 @@ from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
 from dlcore.models.model_table import MODELS
 from dlcore.models.ngram_bag import NgramBag
+from dlcore.models.ngram_cnn import NgramCNN
 from dlcore.models.published import PUBLISHED, Published
 from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
@@ -46,6 +47,7 @@ __all__ = [
   "Llama",
   "Mixer",
   "NgramBag",
+  "NgramCNN",
   "Published",
   "RecurrentNetwork",
   "ResNet",

@@ -14,6 +14,7 @@ from dlcore.models.llama import Llama
 from dlcore.models.mixer import Mixer
 from dlcore.models.mlp import MLP
 from dlcore.models.ngram_bag import NgramBag
+from dlcore.models.ngram_cnn import NgramCNN
 from dlcore.models.recurrent_network import RecurrentNetwork
 from dlcore.models.resnet import ResNet
 from dlcore.models.seq2seq import Seq2Seq
@@ -97,6 +98,7 @@ MODELS: dict[str, Callable[..., Any]] = {
   "seq2seq": Seq2Seq,
   # Classifiers of text.
   "ngram_bag": NgramBag,
+  "ngram_cnn": NgramCNN,
   "text_cnn": TextCNN,
   # Encoders of text.
   "bert_base": Bert,

@@ -38,6 +38,9 @@ def token_relevance(
     float32 `[B, T]`, or None for a model that does not embed tokens one by one.
   """
 
+  if getattr(model, "ngrams", ()):
+    return None  # N-grams have embeddings of their own.
+
   def embed(ids: Array, shift: Array | float):
     """Returns the score with shifted embeddings, and the embeddings."""
     embedded: list[Array] = []

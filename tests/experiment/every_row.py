@@ -111,6 +111,7 @@ MODELS = {
   "smollm_135m": Row("tokens", LLAMA),
   "smollm_1_7b": Row("tokens", LLAMA),
   "smollm_360m": Row("tokens", LLAMA),
+  "ngram_cnn": Row("tokens", {"width": 4, "features": 2, "buckets": 64}),
   "text_cnn": Row("tokens", {"width": 4, "features": 2}),
   "tabular": Row("breast_cancer", {"widths": (8,), "members": 2}),
   "transformer_base": translator(TEXT),

@@ -19,7 +19,7 @@ FAST = (
 UNPUBLISHED = {
   *("cnn", "lenet5", "mlp", "tabular"),
   *("gru", "lstm", "rnn", "seq2seq"),
-  *("ngram_bag", "text_cnn"),
+  *("ngram_bag", "ngram_cnn", "text_cnn"),
 }
 
 

@@ -18,10 +18,11 @@ CNN = {"width": 6, "kernel_sizes": (2, 3), "features": 4}
 CASES = {
   "ngram_bag": BAG,
   "ngram_bag hidden": {**BAG, "widths": (8,)},
+  "ngram_cnn": {**BAG, **CNN},
   "text_cnn": CNN,
   "text_cnn hidden": {**CNN, "widths": (8,), "activation": "tanh"},
 }
-EACH = ("ngram_bag", "text_cnn")
+EACH = ("ngram_bag", "ngram_cnn", "text_cnn")
 MASK = np.ones((6, 7), np.int32)
 MASK[1, 5:] = 0
 MASK[2, :3] = 0
@@ -111,7 +112,7 @@ def test_the_value_of_padding_has_no_effect(case):
   jax.tree.map(np.testing.assert_array_equal, left, right)
 
 
-@pytest.mark.parametrize("case", EACH)
+@pytest.mark.parametrize("case", ["ngram_bag", "text_cnn"])
 def test_a_row_without_tokens_has_finite_logits_and_no_gradient(case):
   model, variables, ids = make(case)
   (_, logits), gradient = value_and_gradient(
@@ -156,7 +157,9 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   labels = jnp.arange(6) % CLASSES
 
   def loss(variables):
-    logits = model.apply(variables, ids, attention_mask=MASK, train=True)
+    logits = model.apply(
+      variables, ids, attention_mask=MASK, train=True, rngs={"dropout": KEY}
+    )
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean()
 
@@ -235,3 +238,38 @@ def test_the_gradient_lowers_for_every_platform(case):
   platforms = ("cpu", "cuda", "tpu")
   exported = jax.export.export(jax.jit(gradient), platforms=platforms)
   assert exported(variables).platforms == platforms
+
+
+def branches(variables, ids):
+  """Yields the logits of the bag and of the network of an `NgramCNN`."""
+  models_of = {"bag": ("ngram_bag", BAG), "network": ("text_cnn", CNN)}
+  for branch, (name, settings) in models_of.items():
+    model = models.create(
+      name, vocab_size=WORDS, num_classes=CLASSES, **settings
+    )
+    own = {"params": variables["params"][branch]}
+    yield np.asarray(model.apply(own, ids, attention_mask=MASK, train=False))
+
+
+def test_the_logits_of_the_ngram_cnn_are_the_mean_of_its_branches():
+  model, variables, ids = make("ngram_cnn")
+  bag, network = branches(variables, ids)
+  actual = model.apply(variables, ids, attention_mask=MASK, train=False)
+  np.testing.assert_allclose(actual, (bag + network) / 2, rtol=1e-6, atol=1e-6)
+
+
+def test_a_training_example_of_the_ngram_cnn_has_the_logits_of_one_branch():
+  model, variables, ids = make("ngram_cnn", bag_rate=0.25)
+  bag, network = branches(variables, ids)
+
+  @jax.vmap
+  def run(key):
+    return model.apply(
+      variables, ids, attention_mask=MASK, train=True, rngs={"dropout": key}
+    )
+
+  actual = np.asarray(run(jax.random.split(KEY, 100)))
+  is_bag = np.isclose(actual, bag, atol=1e-6).all(-1)
+  is_network = np.isclose(actual, network, atol=1e-6).all(-1)
+  assert (is_bag ^ is_network).all()
+  assert abs(is_bag.mean() - 0.25) < 0.06

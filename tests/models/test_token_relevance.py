@@ -59,8 +59,10 @@ def test_it_is_the_derivative_along_the_embedding_of_the_token(name):
   assert relevance[0, 5] == 0  # Padding.
 
 
-def test_a_model_of_ngrams_has_no_embedding_of_single_tokens():
-  model, variables = make("ngram_bag", {**TEXT, "buckets": 64})
+@pytest.mark.fast_cases("ngram_bag")
+@pytest.mark.parametrize("name", ["ngram_bag", "ngram_cnn"])
+def test_a_model_of_ngrams_has_no_embedding_of_single_tokens(name):
+  model, variables = make(name, {**TEXT, "buckets": 64})
   arguments = (model, variables, IDS, WEIGHTS, {"attention_mask": MASK})
   assert models.token_relevance(*arguments) is None
   relevance = models.erasure_relevance(*arguments)
