@@ -376,7 +376,8 @@ def on_full_disk(
 ) -> str:
   """Trains without enough free space, then with enough."""
   run, filler = disk / "run", disk / "filler"
-  room = generator.randrange(0, 1_500_000)
+  needed = sum(path.stat().st_size for path in damage.files(undisturbed))
+  room = generator.randrange(0, needed // 2)
   with contextlib.suppress(OSError):
     filler.write_bytes(bytes(shutil.disk_usage(disk).free - room))
   code = start(run, kind).wait()
