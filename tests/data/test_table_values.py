@@ -283,6 +283,7 @@ def test_a_line_of_a_gigabyte_is_refused_in_bounded_memory(
 ):
   path = tmp_path / "long.csv"
   with path.open("wb") as file:
+    file.write(b"1" * (17 << 20))
     file.truncate(1 << 30)  # Zeros: a sparse file.
   program = (
     "from dlcore import data\n"

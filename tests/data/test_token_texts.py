@@ -53,7 +53,7 @@ def test_special_tokens_and_padding_have_no_text():
   schema = TextSchema(tokenizer=tokenizer, max_length=60)
   batch = encoded(tokenizer)
   texts, ends = schema.display(batch), schema.token_ends(batch)
-  assert texts[0] == "the cat sat ."
+  assert texts[0] == "the cat sat."
   assert pieces(texts[0], ends[0])[:7] == [
     "",
     "the",
@@ -71,7 +71,7 @@ def test_both_texts_of_a_pair_are_separated():
   schema = TextSchema(tokenizer=tokenizer, max_length=60, columns=("a", "b"))
   batch = encoded(tokenizer, TEXTS[::-1])
   texts, ends = schema.display(batch), schema.token_ends(batch)
-  assert texts[0] == f"the cat sat .{SEPARATOR}the end"
+  assert texts[0] == f"the cat sat.{SEPARATOR}the end"
   shown = [piece for piece in pieces(texts[0], ends[0]) if piece]
   assert shown[-2:] == [f"{SEPARATOR}the", " end"]
 

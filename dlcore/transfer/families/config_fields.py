@@ -28,6 +28,7 @@ TRAINING = (
   "layer_scale",
   "name",
   "parent",
+  "recurrent_dropout",
   "remat",
   "scan",
   "stochastic_depth",
