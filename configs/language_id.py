@@ -14,6 +14,19 @@ RECURRENT = {"width": 128, "bidirectional": True, "dropout": 0.3}
 
 VARIANTS = {
   # model, learning rate, epochs
+  "ngram_cnn": (
+    {
+      "name": "ngram_cnn",
+      "width": 64,
+      "features": 96,
+      "widths": (256,),
+      "bag_rate": 0.4,
+      "ngram_dropout": 0.3,
+      "dropout": 0.3,
+    },
+    2e-3,
+    16.0,
+  ),
   "ngram_bag": (
     {"name": "ngram_bag", "width": 64, "ngram_dropout": 0.3, "dropout": 0.3},
     3e-3,
@@ -57,7 +70,7 @@ def get_config(variant=""):
   return experiment.config(
     data={"name": "language_id", "batch_size": 64, "sampling": "bucketed"},
     model=model,
-    task={"label_smoothing": 0.1},
+    task={"label_smoothing": 0.1, "metrics": ("f1_macro",)},
     optim={
       "name": "adamw",
       "learning_rate": learning_rate,

@@ -59,7 +59,7 @@ def test_special_tokens_and_padding_have_no_text():
     "the",
     " cat",
     " sat",
-    " .",
+    ".",
     "",
     "",
   ]
