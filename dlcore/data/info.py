@@ -190,6 +190,14 @@ class Schema:
     """
     raise NotImplementedError
 
+  def read_inputs(self, inputs: Inputs) -> Inputs:
+    """Returns the arrays that `read` returns, by default those of the model.
+
+    Args:
+      inputs: of the model, see `DataInfo.inputs`.
+    """
+    return inputs
+
   def position(self, name: str, index: Sequence[int]) -> str:
     """Returns the position inside of one example of `name`, for a message."""
     del name

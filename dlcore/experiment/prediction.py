@@ -142,7 +142,8 @@ def compile_prediction(run: RestoredRun) -> tuple[Predict, int]:
   def predict_batch(arrays: Arrays) -> list[dict[str, Any]]:
     inputs = {
       name: (arrays[name].shape[1:], dtype)
-      for name, (_, dtype) in run.info.inputs.items()
+      for name, (_, dtype) in expected.items()
+      if name in arrays
     }
     function, size = program_of(inputs)
     count = len(next(iter(arrays.values())))
@@ -172,7 +173,8 @@ def compile_prediction(run: RestoredRun) -> tuple[Predict, int]:
       for i in range(count)
     ]
 
-  _, size = program_of(run.info.inputs)
+  expected = run.info.schema.read_inputs(run.info.inputs)
+  _, size = program_of(expected)
   return predict_batch, size
 
 

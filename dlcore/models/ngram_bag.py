@@ -8,6 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
 from dlcore.errors import UserError
 from dlcore.layers import (
@@ -29,7 +30,12 @@ from dlcore.typing import Array
 
 
 class NgramBag(nn.Module):
-  """Maps token ids to logits by the mean embedding of their n-grams.
+  """Maps token ids to logits by the embeddings of their n-grams.
+
+  Their sum is divided by the square root of their number, so that the features
+  have the same size in texts of all lengths. (The mean of fastText is smaller
+  in longer texts, since embeddings of different n-grams are almost orthogonal,
+  and had a lower accuracy on `language_id` and `reviews`.)
 
   The ids are those of bytes, characters, words or others. N-grams that begin or
   end a text differ from those inside of it. Training time does not depend on
@@ -42,10 +48,10 @@ class NgramBag(nn.Module):
     ngrams: numbers of tokens in an n-gram.
     buckets: number of embeddings; n-grams with the same hash share one.
     width: D, width of the embeddings.
-    widths: widths of the hidden layers; `()` is a linear model of the mean.
+    widths: widths of the hidden layers; `()` is a linear model of the sum.
     activation: a key of `ACTIVATIONS`, for the hidden layers.
-    dropout: dropout rate of the mean and after each hidden layer.
-    ngram_dropout: rate at which n-grams are left out of the mean. Both rates
+    dropout: dropout rate of the sum and after each hidden layer.
+    ngram_dropout: rate at which n-grams are left out of the sum. Both rates
       may be traced scalars.
     dtype: dtype of the computation; parameters and logits are float32.
   """
@@ -85,8 +91,8 @@ class NgramBag(nn.Module):
 
     Returns:
       The logits, or without a head the last hidden layer, `[B, D]`. With
-      `intermediates` a pair of this and a dict: `hidden_states`, the mean
-      embedding and the output of each hidden layer.
+      `intermediates` a pair of this and a dict: `hidden_states`, the scaled sum
+      and the output of each hidden layer.
 
     Raises:
       UserError: a field or the shape of an input is invalid.
@@ -95,17 +101,17 @@ class NgramBag(nn.Module):
     mask = jnp.ones(input_ids.shape, bool)
     if attention_mask is not None:
       mask = bool_mask(attention_mask, input_ids.shape)
-    x = self._mean(input_ids.astype(jnp.int32), mask, token_type_ids, train)
+    x = self._sum(input_ids.astype(jnp.int32), mask, token_type_ids, train)
     states = hidden_layers(self, x, train=train)
     y = states[-1]
     if self.head is not None:
       y = output_layer(self, self.num_classes)(y)
     return with_intermediates(y, states, intermediates)
 
-  def _mean(
+  def _sum(
     self, ids: Array, mask: Array, token_type_ids: Array | None, train: bool
   ) -> Array:
-    """Returns the mean embedding of the n-grams, `[B, D]`."""
+    """Returns the scaled sum of the embeddings of the n-grams, `[B, D]`."""
     valid = ((ids >= 0) & (ids < self.vocab_size)) | ~mask
     if token_type_ids is not None:
       ids = ids + (self.vocab_size + 2) * token_type_ids.astype(jnp.int32)
@@ -113,12 +119,12 @@ class NgramBag(nn.Module):
     ids, mask = add_boundaries(ids, mask, begin, end)
     index, complete = hash_ngrams(ids, mask, self.ngrams, self.buckets)
     count = complete.sum(1, keepdims=True)
-    weights = complete / jnp.maximum(count, 1).astype(jnp.float32)
+    weights = complete * lax.rsqrt(jnp.maximum(count, 1).astype(jnp.float32))
     drop = Dropout(self.ngram_dropout, name="ngram_dropout")
     table = Embed(self.buckets, self.width, name="ngram_embedding").embedding
-    mean = weighted_rows(table, index, drop(weights, train=train))
-    mean = jnp.where(valid.all(1, keepdims=True), mean, jnp.nan)
-    return mean.astype(self.dtype)
+    total = weighted_rows(table, index, drop(weights, train=train))
+    total = jnp.where(valid.all(1, keepdims=True), total, jnp.nan)
+    return total.astype(self.dtype)
 
   def _check(self, input_ids, token_type_ids) -> None:
     check_fields(self)

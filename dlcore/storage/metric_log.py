@@ -100,13 +100,22 @@ class MetricLog:
 def truncate(path: Path, step: int) -> bytes:
   """Removes lines after `step` and incomplete lines; returns the others.
 
-  A link is replaced by a file with the content of its target.
+  A warning counts the lines that are not records of metrics. The last one may
+  be incomplete, if the process was killed while it wrote it. A link is replaced
+  by a file with the content of its target.
 
   Raises:
     UserError: the file is larger than 4 GiB.
   """
-  lines = _lines(path) if path.is_file() else []
-  content = b"".join(line + b"\n" for line in lines if _is_until(line, step))
+  kept, are_records = [], []
+  for line in _lines(path) if path.is_file() else ():
+    of_line = _step(line)
+    are_records.append(of_line is not None)
+    if of_line is not None and of_line <= step:
+      kept.append(line + b"\n")
+  if wrong := are_records[:-1].count(False):
+    logger.warning("%s: %d lines that are not records are removed", path, wrong)
+  content = b"".join(kept)
   check_no_folder(path)
   write_atomic(path, content)
   return content
@@ -126,8 +135,10 @@ def _lines(path: Path) -> Iterator[bytes]:
       yield line.rstrip()
 
 
-def _is_until(line: bytes, step: int) -> bool:
+def _step(line: bytes) -> int | float | None:
+  """Returns the step of a record, None for other lines."""
   try:
-    return parse_json(line)["step"] <= step
+    step = parse_json(line)["step"]
   except (ValueError, LookupError, TypeError):
-    return False
+    return None
+  return step if isinstance(step, int | float) else None

@@ -177,6 +177,9 @@ def test_new_conversations_are_examples(load, tmp_path):
   kept = batches[0].arrays["segment_ids"][0] > 0
   decoded = info.schema.tokenizer.decode(ids[kept].tolist())
   assert decoded == "User: Why?\n\nAssistant: So.\n\n"
+  labels = batches[0].arrays["labels"][0]
+  scored = labels[labels != IGNORED].tolist()
+  assert info.schema.tokenizer.decode(scored) == "So.\n\n"
 
 
 @pytest.fixture(scope="module")

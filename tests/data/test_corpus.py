@@ -225,8 +225,11 @@ def test_new_files_are_cut_as_the_training_data(tmp_path):
   assert first.names == [f"{new}[0]", f"{new}[1]"]
   assert second.names == [f"{new}[2]"]
   assert {k: v.shape for k, v in first.arrays.items()} == {
-    "input_ids": (2, 128)
+    "input_ids": (2, 128),
+    "labels": (2, 128),
   }
+  # The token after the last of a row is in the next row.
+  assert first.arrays["labels"][0, -1] == first.arrays["input_ids"][1, 0]
   (bad,) = info.schema.read([tmp_path / "none.txt"], info, rows=2)
   assert bad.arrays is None
   assert "no file" in bad.errors[0][1]

@@ -49,6 +49,13 @@ def test_a_model_of_a_repeated_text_continues_it(run):
 
 
 @pytest.mark.slow
+def test_every_token_of_a_file_but_the_first_is_scored(run, tmp_path):
+  (tmp_path / "new.txt").write_text(TEXT[:40])
+  rows = list(experiment.predict(run, [tmp_path / "new.txt"]))
+  assert [row["tokens"] for row in rows] == [16, 16, 7]
+
+
+@pytest.mark.slow
 def test_an_evaluation_continues_the_carry_of_the_run(run):
   """A run that is read from its folder has no carry; its task has one."""
   summary = experiment.RunFolder(run).read_json("summary.json")["metrics"]

@@ -62,7 +62,7 @@ def value_and_gradient(model, variables, ids, mask):
   return jax.value_and_grad(loss, has_aux=True)(variables)
 
 
-def test_the_bag_is_the_mean_embedding_of_its_ngrams():
+def test_the_bag_is_the_scaled_sum_of_the_embeddings_of_its_ngrams():
   model, variables, ids = make("ngram_bag")
   params = jax.tree.map(np.float64, variables["params"])
   logits = evaluate(model, variables, ids, MASK)
@@ -72,7 +72,7 @@ def test_the_bag_is_the_mean_embedding_of_its_ngrams():
     index, complete = hash_ngrams(framed, kept, (1, 3), 64)
     rows = params["ngram_embedding"]["embedding"][index[complete]]
     head = params["head"]
-    expected = rows.mean(0) @ head["kernel"] + head["bias"]
+    expected = rows.sum(0) / len(rows) ** 0.5 @ head["kernel"] + head["bias"]
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -191,7 +191,7 @@ def test_bfloat16_is_finite_and_close(case):
   assert np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()
 
 
-def test_dropped_ngrams_keep_the_mean_in_expectation():
+def test_dropped_ngrams_keep_the_sum_in_expectation():
   model, variables, ids = make("ngram_bag", head=None, num_classes=None)
   model = model.clone(ngram_dropout=0.5)
 

@@ -12,7 +12,13 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from dlcore.errors import UserError
 from dlcore.filesystem.atomic import temporary_path
-from dlcore.storage import MetricLog, checksums, is_intact, tensorboard
+from dlcore.storage import (
+  MetricLog,
+  checksums,
+  is_intact,
+  metric_log,
+  tensorboard,
+)
 
 
 def events(workdir):
@@ -137,6 +143,19 @@ def test_a_log_changed_before_a_save_is_reported_at_the_start(tmp_path, caplog):
   MetricLog(tmp_path, 10).close()
   assert "metrics.jsonl differs from the log at the save" in caplog.text
   assert "step 10" in caplog.text
+
+
+def test_lines_that_are_not_records_are_counted_but_for_the_last(
+  tmp_path, caplog
+):
+  record = b'{"step": 1, "split": "train", "loss": 2.0}\n'
+  path = tmp_path / "metrics.jsonl"
+  path.write_bytes(record + record[:20])
+  assert metric_log.truncate(path, 5) == record
+  assert caplog.text == ""  # A process was killed while it wrote the line.
+  path.write_bytes(b'{"metrics.jsonl": {}\n}\n' + record + record[:20])
+  assert metric_log.truncate(path, 5) == record
+  assert "2 lines that are not records are removed" in caplog.text
 
 
 def test_a_line_that_is_nested_too_deeply_is_removed(tmp_path):

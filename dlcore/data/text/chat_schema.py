@@ -7,7 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dlcore.data.info import TOKENS, DataInfo, Inputs, ReadBatch
+from dlcore.data.info import (
+  IGNORED,
+  LABELS,
+  TOKENS,
+  DataInfo,
+  Inputs,
+  ReadBatch,
+)
 from dlcore.data.text.chat_files import read_conversations
 from dlcore.data.text.chat_template import (
   LOSSES,
@@ -90,10 +97,11 @@ class ChatSchema(CorpusSchema):
   ) -> Iterator[ReadBatch]:
     """Reads files of conversations, each of which is an example.
 
-    All of its tokens count in the probability, whatever `loss`.
+    Its labels are those that training scores, see `loss`.
     """
+    kept = self.read_inputs(info.inputs)
     for path in paths:
-      names, tokens, errors = [], [], []
+      names, conversations, errors = [], [], []
       try:
         encode = self.encoder.encode
         for conversation in read_conversations(path):
@@ -102,14 +110,14 @@ class ChatSchema(CorpusSchema):
             errors.append((name, conversation.error))
             continue
           names.append(name)
-          tokens.append(encode(conversation.messages).ids)
+          conversations.append(encode(conversation.messages))
       except UserError as error:
         errors.append((str(path), "; ".join(error.lines)))
       for start in range(0, len(names), rows):
-        part = Ragged.of(i[: self.max_length] for i in tokens[start:][:rows])
+        part = conversations[start:][:rows]
         arrays = _unpacked(part, self.max_length, self.pad_id)
-        kept = {name: arrays[name] for name in info.inputs}
-        yield ReadBatch(names[start:][:rows], kept, [])
+        arrays = {name: arrays[name] for name in kept}
+        yield ReadBatch(names[start:][:rows], arrays, [])
       yield ReadBatch([], None, errors)
 
   def validate(self, inputs: Inputs) -> None:
@@ -130,14 +138,18 @@ def _num_scored(conversation: ChatTokens, end_id: int) -> int:
 
 
 def _unpacked(
-  documents: Ragged, length: int, pad_id: int
+  conversations: Sequence[ChatTokens], length: int, pad_id: int
 ) -> dict[str, np.ndarray]:
-  """Returns rows `[N, T]` of one conversation each."""
-  rows = np.arange(len(documents.lengths))
+  """Returns rows `[N, T]` of one conversation each, cut at T."""
+  rows = np.arange(len(conversations))
+  documents = Ragged.of(one.ids[:length] for one in conversations)
   ids, inside = documents.padded(rows, length, pad_id)
   positions = np.where(inside, np.arange(length), 0)
+  following = Ragged.of(one.labels(length) for one in conversations)
+  labels, _ = following.padded(rows, length, IGNORED)
   return {
     TOKENS: ids,
+    LABELS: labels,
     "segment_ids": inside.astype(np.int32),
     "positions": positions.astype(np.int32),
   }

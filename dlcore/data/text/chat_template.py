@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from dlcore.data.info import IGNORED
 from dlcore.data.text.chat_files import ASSISTANT, Message
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
 from dlcore.data.text.tokenizer import Tokenizer
@@ -52,6 +53,14 @@ class ChatTokens(NamedTuple):
 
   text: str
   """The contents of the messages that are scored."""
+
+  def labels(self, length: int) -> list[int]:
+    """Returns the token after each of the first `length`, where it is scored.
+
+    The last token has no label, see `padded`.
+    """
+    following = zip(self.ids[1:length], self.scored[1:length], strict=True)
+    return [id_ if scored else IGNORED for id_, scored in following]
 
 
 class ChatEncoder:

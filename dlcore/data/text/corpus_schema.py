@@ -87,9 +87,11 @@ class CorpusSchema(TokenTexts, Schema):
     """Reads files of text, of which every row of tokens is an example.
 
     The texts of a file are joined or packed as those of the training data, and
-    the rows are named by their number: `"file.txt[0]"`.
+    the rows are named by their number: `"file.txt[0]"`. They have labels: the
+    token after the last one of a row is in the next.
     """
     assert self.tokenizer is not None
+    read = self.read_inputs(info.inputs)
     for path in paths:
       try:
         texts = read_documents(path, self.column)
@@ -98,10 +100,14 @@ class CorpusSchema(TokenTexts, Schema):
         yield ReadBatch([], None, [(str(path), "; ".join(error.lines))])
         continue
       for start in range(0, len(arrays[TOKENS]), rows):
-        piece = {k: arrays[k][start : start + rows] for k in info.inputs}
+        piece = {k: arrays[k][start : start + rows] for k in read}
         count = len(piece[TOKENS])
         names = [f"{path}[{start + i}]" for i in range(count)]
         yield ReadBatch(names, piece, [])
+
+  def read_inputs(self, inputs: Inputs) -> Inputs:
+    """Returns the inputs of the model, and the labels."""
+    return {**inputs, LABELS: inputs[TOKENS]}
 
   def validate(self, inputs: Inputs) -> None:
     """Checks that tokenizer, packing and length fit the inputs."""
