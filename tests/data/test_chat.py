@@ -179,7 +179,7 @@ def test_new_conversations_are_examples(load, tmp_path):
   assert decoded == "User: Why?\n\nAssistant: So.\n\n"
   labels = batches[0].arrays["labels"][0]
   scored = labels[labels != IGNORED].tolist()
-  assert info.schema.tokenizer.decode(scored) == "So.\n\n"
+  assert info.schema.tokenizer.decode(scored) == "So."
 
 
 @pytest.fixture(scope="module")
