@@ -218,6 +218,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "messy": of_own_data.messy,
   "text_scores": of_texts.text_scores,
   "text_peers": of_texts.text_peers,
+  "stress_peers": of_texts.stress_peers,
   "language_model_peers": of_texts.language_model_peers,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,

@@ -1,14 +1,15 @@
 """Trains the text configs with several seeds, and compares them with peers.
 
   text_peers.py
+  stress_peers.py
   text_scores.py [--only=language_id:gru,pronounce]
 
 Each run is the command that a user would type, timed from its start to its
-exit; runs follow one another. Where `text_peers.py` has fitted models of
-scikit-learn to the same examples, the test accuracy is compared with the best
-of them. The 95% interval of the difference is a bootstrap over seeds and test
-examples, and a config is "better" or "worse" if it excludes 0, and "equal"
-otherwise. --output is read by experiments/results.py.
+exit; runs follow one another. Where the first two scripts have fitted a linear
+model of scikit-learn to the same examples, the test accuracy is compared with
+that of it. The 95% interval of the difference is a bootstrap over seeds and
+test examples (of `stress` vowels), and a config is "better" or "worse" if it
+excludes 0, and "equal" otherwise. --output is read by experiments/results.py.
 """
 
 import json
@@ -24,16 +25,11 @@ from dlcore import command
 from dlcore.errors import lookup
 from dlcore.provenance import provenance
 
+TEXT_MODELS = ("ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
 LONGER = {"data.test": "longer"}
 RUNS: dict[str, tuple[int, dict]] = {
-  **{
-    f"language_id:{name}": (5, {})
-    for name in ("ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
-  },
-  **{
-    f"reviews:{name}": (5, {})
-    for name in ("ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
-  },
+  **{f"language_id:{name}": (5, {}) for name in ("ngram_cnn", *TEXT_MODELS)},
+  **{f"reviews:{name}": (5, {}) for name in TEXT_MODELS},
   "stress:lstm": (5, {}),
   "stress:transformer": (5, {}),
   "docs_lm:lstm": (3, {}),
@@ -50,9 +46,16 @@ RUNS: dict[str, tuple[int, dict]] = {
 }
 """The number of seeds and the overrides of each config and variant."""
 
+PEER_FILES = {
+  "language_id": "text_peers/language_id.npz",
+  "reviews": "text_peers/reviews.npz",
+  "stress": "stress_peers/logistic_regression.npz",
+}
+"""Predictions of the linear models, in --peers."""
+
 WORKDIR = flags.DEFINE_string("workdir", "runs/text_scores", "folder of runs")
 PEERS = flags.DEFINE_string(
-  "peers", "runs/text_peers", "text_peers.py --folder"
+  "peers", "runs", "folder of the folders of the other scripts"
 )
 ONLY = flags.DEFINE_list("only", [], "some of the configs")
 SEEDS = flags.DEFINE_integer("seeds", 0, "number of seeds; 0 for all")
@@ -77,9 +80,10 @@ def main():
       for seed, folder in enumerate(folders)
     ]
     results[name] = timed_runs.of_seeds(runs)
-    peer = Path(PEERS.value) / f"{config.partition(':')[0]}.npz"
-    if peer.exists():
-      results[name]["than_peer"] = compare_with_peer(peer, folders)
+    peer = PEER_FILES.get(config.partition(":")[0])
+    if peer is not None:
+      file = Path(PEERS.value) / peer
+      results[name]["than_peer"] = compare_with_peer(file, folders)
     results[name] |= provenance(timed_runs.ROOT)
     means = {
       metric: round(statistics.mean(values), 4)

@@ -39,9 +39,9 @@ def text_scores(results: dict) -> str:
     )
   return as_table(
     "Test scores of the text configs, means and deviations over seeds; the "
-    "difference of the accuracy from the model of scikit-learn in the table "
-    "below, in points with its 95% interval; minutes from the command to its "
-    "exit:",
+    "difference of the accuracy from the linear model of scikit-learn in the "
+    "tables below, in points with its 95% interval; minutes from the command "
+    "to its exit:",
     "experiments/campaigns/text_scores.py",
     (
       *("config", "parameters", "test scores", "seeds", "than scikit-learn"),
@@ -93,6 +93,25 @@ def text_peers(results: dict) -> str:
     rows,
   )
 
+
+stress_peers = Table(
+  "The stress of {test:,} vowels by rules and by logistic regression on the "
+  "phonemes around them, fitted to {train:,} vowels",
+  "experiments/campaigns/stress_peers.py",
+  ("model", "accuracy", "accuracy of words", "macro F1"),
+  lambda result: [
+    (
+      name.replace("_", " "),
+      *(
+        f"{row[metric]:.1%}"
+        for metric in ("accuracy", "sequence_accuracy", "f1_macro")
+      ),
+    )
+    for name, row in result.items()
+    if isinstance(row, dict) and "accuracy" in row
+  ],
+)
+"""The table of the peers of `configs/stress.py`."""
 
 language_model_peers = Table(
   "Bits per character of the text of `docs_lm` with {characters of train:,} "
