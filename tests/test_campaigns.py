@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import peers, problems, tax
-from campaigns import stress_peers
+from campaigns import stress_models
 from campaigns.mutation import sites
 from campaigns.paired_bootstrap import compare
 
@@ -179,16 +179,16 @@ def test_rules_of_stress_look_at_the_vowels_alone():
   # Consonants are 4 to 6, vowels 7 and 8.
   ids = np.array([[4, 7, 5, 8, 6], [8, 4, 0, 0, 0], [4, 8, 6, 8, 7]])
   labels = np.where(ids > 6, [[1], [0], [0]], -100)
-  vowels = stress_peers.vowels(ids, labels)
+  vowels = stress_models.vowels(ids, labels)
   assert vowels.window[0].tolist() == [0, 0, 0, 4, 7, 5, 8, 6, 0]
   assert vowels.window[2].tolist() == [0, 0, 0, 0, 8, 4, 0, 0, 0]
   assert vowels.before.tolist() == [0, 1, 0, 0, 1, 2]
   assert vowels.after.tolist() == [1, 0, 0, 2, 1, 0]
   classes = ("0", "1", "2")
-  first = stress_peers.first_vowel(vowels, vowels, classes)
+  first = stress_models.first_vowel(vowels, vowels, classes)
   assert first.tolist() == [1, 0, 1, 1, 0, 0]
   # 7 is 1 and 0 once each, and 8 is 0 more often.
-  frequent = stress_peers.by_vowel(vowels, vowels, classes)
+  frequent = stress_models.by_vowel(vowels, vowels, classes)
   assert frequent.tolist() == [0] * 6
   assert vowels.features[:, -1].tolist() == [2, 2, 1, 3, 3, 3]
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from dlcore import models
 
@@ -82,17 +83,15 @@ def test_maps_of_encoder_decoders_are_from_target_to_source(
   assert (maps[:, 0, ..., 5] == 0).all()
 
 
-@pytest.mark.fast_cases("mlp")
-@pytest.mark.parametrize(
-  ("name", "settings"),
-  [
-    ("mlp", {"num_classes": 3, "widths": (4,)}),
-    ("gru", {"num_classes": 3, "vocab_size": 30, "width": 4}),
-  ],
-)
-def test_models_without_attention_have_no_maps(name, settings):
-  if name == "mlp":  # It has no intermediate activations at all.
-    model = models.create(name, **settings)
-    assert models.attention_maps(model, {}, IDS, {}, max_tokens=3) is None
-  else:
-    assert attention_maps(name, {"attention_mask": MASK}, **settings) is None
+@pytest.mark.slow
+def test_a_model_without_attention_has_no_maps():
+  settings = {"num_classes": 3, "vocab_size": 30, "width": 4}
+  assert attention_maps("gru", {"attention_mask": MASK}, **settings) is None
+
+
+def test_a_model_without_intermediate_activations_has_no_maps():
+  class Plain(nn.Module):
+    def __call__(self, x, *, train):
+      return x
+
+  assert models.attention_maps(Plain(), {}, IDS, {}, max_tokens=3) is None
