@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -34,6 +35,10 @@ MAX_DIGITS = 20
 
 MAX_MARKS = 4
 """Number of saves for which a mark of the log is kept."""
+
+UPDATE = threading.Lock()
+"""Held from reading `sha256.json` to replacing it: checkpoints are written in a
+thread of their own."""
 
 logger = logging.getLogger("dlcore")
 
@@ -95,20 +100,22 @@ def is_intact(workdir: Path, name: str) -> bool:
 
 def add_mark(workdir: Path, step: int, size: int, digest: str) -> None:
   """Records the size in bytes and the sha256 of the log at a save of `step`."""
-  checksums = _read(workdir)
-  marks = _marks(checksums)
-  earlier = sorted(int(key) for key in marks if int(key) < step)
-  kept = {str(key): marks[str(key)] for key in earlier[1 - MAX_MARKS :]}
-  _write(workdir, {**checksums, LOG: {**kept, str(step): [size, digest]}})
+  with UPDATE:
+    checksums = _read(workdir)
+    marks = _marks(checksums)
+    earlier = sorted(int(key) for key in marks if int(key) < step)
+    kept = {str(key): marks[str(key)] for key in earlier[1 - MAX_MARKS :]}
+    _write(workdir, {**checksums, LOG: {**kept, str(step): [size, digest]}})
 
 
 def remove_marks(workdir: Path, step: int) -> None:
   """Removes the marks of the log that are later than `step`."""
-  checksums = _read(workdir)
-  marks = _marks(checksums)
-  kept = {key: mark for key, mark in marks.items() if int(key) <= step}
-  if len(kept) < len(marks):
-    _write(workdir, {**checksums, LOG: kept})
+  with UPDATE:
+    checksums = _read(workdir)
+    marks = _marks(checksums)
+    kept = {key: mark for key, mark in marks.items() if int(key) <= step}
+    if len(kept) < len(marks):
+      _write(workdir, {**checksums, LOG: kept})
 
 
 def is_log_intact(workdir: Path, step: int) -> bool:
@@ -132,13 +139,14 @@ def is_log_intact(workdir: Path, step: int) -> bool:
 
 def _allow(workdir: Path, name: str, new: Path) -> None:
   """Adds the checksum of `new`, which is about to replace the file `name`."""
-  checksums = _read(workdir)
-  path = workdir / name
-  recorded = checksums.get(name)
-  if not isinstance(recorded, list):  # Not yet recorded, or malformed.
-    recorded = [_digest(path)] if path.is_file() else []
-  checksums[name] = [*recorded[-1:], _digest(new)]
-  _write(workdir, checksums)
+  with UPDATE:
+    checksums = _read(workdir)
+    path = workdir / name
+    recorded = checksums.get(name)
+    if not isinstance(recorded, list):  # Not yet recorded, or malformed.
+      recorded = [_digest(path)] if path.is_file() else []
+    checksums[name] = [*recorded[-1:], _digest(new)]
+    _write(workdir, checksums)
 
 
 def _marks(checksums: dict[str, Any]) -> dict[str, tuple[int, str]]:

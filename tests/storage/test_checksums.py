@@ -1,6 +1,8 @@
 """A file of a run that changed since it was written is recognized."""
 
 import json
+import time
+from concurrent import futures
 
 import pytest
 
@@ -138,3 +140,20 @@ def test_malformed_marks_of_the_log_are_ignored(marks, tmp_path):
   assert checksums.is_log_intact(tmp_path, 10)
   checksums.add_mark(tmp_path, 20, 3, "0")
   assert not is_intact(tmp_path, checksums.LOG)
+
+
+def test_files_of_two_threads_keep_both_checksums(tmp_path, monkeypatch):
+  """As those of the samples and of the log's marks in a run."""
+  read = checksums._read
+
+  def slow(workdir):
+    content = read(workdir)
+    time.sleep(0.02)  # The other thread would replace the file meanwhile.
+    return content
+
+  monkeypatch.setattr(checksums, "_read", slow)
+  with futures.ThreadPoolExecutor(2) as threads:
+    written = threads.submit(write_file, tmp_path, NAME, b"first")
+    marked = threads.submit(checksums.add_mark, tmp_path, 5, 0, "")
+    written.result(), marked.result()
+  assert read(tmp_path).keys() == {NAME, checksums.LOG}
