@@ -36,6 +36,7 @@ def test_a_gan_of_two_tasks_approaches_the_data(tmp_path):
   assert after < before / 2
 
 
+@pytest.mark.slow
 def test_parts_of_ones_own_learn():
   before, after = own_parts.main(steps=200)
   assert after < before / 2

@@ -133,6 +133,7 @@ def test_operations_are_sampled_evenly_and_in_both_directions(
   assert moved.mean() == pytest.approx(share, abs=0.08)
 
 
+@pytest.mark.slow
 def test_only_rotations_move_an_object_along_both_axes(augmented):
   image = np.zeros((101, 101, 1), np.uint8)
   image[49:52, 69:72] = 100

@@ -42,7 +42,7 @@ NEED_FILES = {
 """Data sets whose own tests write their files."""
 
 
-LARGE = {"cmudict", "cmudict_stress"}
+LARGE = {"cmudict", "cmudict_stress", "number_words"}
 """Data sets that load in seconds."""
 
 
@@ -116,7 +116,7 @@ def test_a_row_that_returns_no_splits_is_named(monkeypatch, returned):
   assert len(caught.value.lines) == 3
 
 
-LARGE = {"cmudict", "cmudict_stress"}
+LARGE = {"cmudict", "cmudict_stress", "number_words"}
 """Data sets that load in seconds."""
 
 

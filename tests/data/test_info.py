@@ -451,6 +451,7 @@ def test_malformed_npz_files_are_refused(tokens, tmp_path):
   assert "EOF in multi-line statement" in _error(path, source.info)
 
 
+@pytest.mark.slow
 def test_an_npz_file_of_many_members_is_refused(tokens, tmp_path):
   source, _ = tokens
   path = tmp_path / "new.npz"

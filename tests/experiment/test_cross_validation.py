@@ -161,6 +161,7 @@ def test_targets_of_a_regression_have_their_offset(tiny, tmp_path):
   assert all(line["prediction"] > 50 for line in predicted)
 
 
+@pytest.mark.slow
 def test_few_examples_get_advice(config, tmp_path):
   alone = {**config, "training": {**config["training"], "steps": 1}}
   experiment.train(alone, tmp_path, progress=False)

@@ -126,6 +126,7 @@ def test_one_batch_is_learned_by_heart(shell, tmp_path):
   assert run.splits()["train"]["size"] == run.config()["data"]["batch_size"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_does_not_fall_gets_a_list_of_causes(shell):
   answer = shell(
     "train",

@@ -44,6 +44,7 @@ def losses_alone(seed):
   return losses
 
 
+@pytest.mark.slow
 def test_the_losses_of_each_seed_are_those_of_a_run_of_its_own():
   task, tx, settings = parts()
   settings |= {"seeds": SEEDS, "steps": STEPS, "batch_size": 16}
@@ -134,6 +135,7 @@ def test_a_setting_out_of_range_is_refused(tiny, settings, message):
   assert len(error.value.lines) == 3
 
 
+@pytest.mark.slow
 def test_the_script_ends_with_a_flag_that_train_accepts(shell, tmp_path):
   small = (
     "--config.model.name=mlp",

@@ -57,6 +57,7 @@ def test_the_page_has_all_seeds(group):
   assert "runs/seed_4" in page
 
 
+@pytest.mark.slow
 def test_a_stopped_series_continues_with_the_missing_seeds(
   tiny, tmp_path, monkeypatch
 ):

@@ -104,6 +104,7 @@ def test_predictions_run_without_dlcore(run, shell, tmp_path):
     np.testing.assert_allclose(got, want["probabilities"][:count], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_exports_of_a_table_with_offsets_reproduce_its_predictions(tmp_path):
   pytest.importorskip("flatbuffers")
   from jax import export

@@ -62,6 +62,7 @@ def test_a_sequence_ends_at_its_first_eos_id_and_is_padded(
   assert output.lengths[0] <= 3
 
 
+@pytest.mark.slow
 def test_a_sequence_does_not_depend_on_the_others_of_its_batch(
   prompts, greedy_output
 ):

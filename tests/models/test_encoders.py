@@ -94,6 +94,7 @@ def assert_close(left, right, tolerance):
     assert np.abs(leaf - right[path]).max() < tolerance * scale, path
 
 
+@pytest.mark.slow
 def test_jit_equals_no_jit_for_images():
   model, variables, inputs = make("vit_tiny")
   model = model.clone(depth=1)

@@ -284,6 +284,7 @@ def test_dropped_blocks_have_no_effect_in_eval_mode(name):
   assert np.abs(outputs[0] - outputs[2]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_stochastic_depth_increases_linearly_to_its_rate():
   model = models.create(
     "resnet20", num_classes=5, stages=(2, 2), width=4, stochastic_depth=0.8

@@ -117,6 +117,7 @@ def source(rows=32):
   return data.from_arrays(text(rows), target="labels", name="text")
 
 
+@pytest.mark.slow
 def test_an_evaluation_carries_the_state_from_a_fresh_one():
   model = models.RecurrentNetwork(**SMALL, cell="gru")
   task = tasks.language_model(model, carry=True)

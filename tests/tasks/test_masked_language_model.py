@@ -50,6 +50,7 @@ def prepare(task, batch, key=KEY, **arrays):
   return jax.device_get(batch)
 
 
+@pytest.mark.slow
 def test_the_shares_are_those_of_the_paper():
   batch = texts(rows=400, length=400)
   hidden = prepare(make(), batch)
@@ -146,6 +147,7 @@ def test_the_last_row_of_running_text_is_told_from_padding_by_its_labels():
   assert not hidden["attention_mask"][0, 20:].any()
 
 
+@pytest.mark.slow
 def test_packed_rows_hide_tokens_of_segments_only():
   sizes = np.array([5, 3, 9, 1, 4, 7])
   ids = np.random.default_rng(0).integers(4, VOCAB, sizes.sum())

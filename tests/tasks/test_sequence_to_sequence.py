@@ -265,6 +265,7 @@ def test_other_data_and_other_models_are_refused():
     task.init(KEY, read())
 
 
+@pytest.mark.slow
 def test_scheduled_sampling_changes_the_inputs_of_the_decoder():
   batch = read()
 

@@ -91,6 +91,7 @@ def test_bias_correction_counts_the_applied_updates(name):
   assert applied == STEPS - len(SKIPPED)
 
 
+@pytest.mark.slow
 def test_the_log_of_a_run_shows_the_applied_rates(tmp_path):
   problem.fit(
     tmp_path,
@@ -106,6 +107,7 @@ def test_the_log_of_a_run_shows_the_applied_rates(tmp_path):
     assert row["learning_rate"] == pytest.approx(rate, rel=1e-5), row
 
 
+@pytest.mark.slow
 def test_a_roll_back_scales_the_logged_and_applied_rate(tmp_path):
   result = problem.fit(
     tmp_path,

@@ -50,6 +50,7 @@ def test_a_run_without_patience_continues():
   assert int(overfit(None, steps=100).last.step) == 100
 
 
+@pytest.mark.slow
 def test_a_plateau_lowers_the_applied_rate_down_to_its_minimum(tmp_path):
   state = overfit(
     tmp_path,

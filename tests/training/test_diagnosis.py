@@ -93,6 +93,7 @@ def test_an_origin_inside_of_calls_is_named():
   assert "(log)" in origin
 
 
+@pytest.mark.slow
 def test_a_nan_in_a_part_of_an_example_names_the_example():
   arrays = problem.source(50).arrays
   images = arrays["image"].astype(np.float32) / 255

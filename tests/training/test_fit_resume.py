@@ -80,6 +80,7 @@ def test_resident_and_streamed_data_give_the_same_bits(straight):
   problem.assert_equal(problem.fit(placement="stream"), straight[1])
 
 
+@pytest.mark.slow
 def test_several_steps_per_call_give_the_same_run(straight, tmp_path):
   result = problem.leaves(problem.fit(tmp_path, steps_per_call=4))
   for path, leaf in problem.leaves(straight[1]).items():
@@ -135,6 +136,7 @@ def test_training_learns(tmp_path, straight):
     assert np.isfinite(leaf).all(), path
 
 
+@pytest.mark.slow
 def test_a_stop_inside_an_evaluation_leaves_it_to_the_next_run(
   straight, tmp_path, monkeypatch
 ):

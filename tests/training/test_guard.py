@@ -36,6 +36,7 @@ def test_an_update_that_is_not_finite_is_skipped(
     assert all(np.isfinite(v) for v in line.values() if not isinstance(v, str))
 
 
+@pytest.mark.slow
 def test_a_skipped_update_changes_only_the_clock_and_the_counts():
   # Neither run evaluates before its end, so both have made no decision.
   short = problem.fit(steps=5, eval_every=100).last
@@ -64,6 +65,7 @@ def test_several_skips_in_a_row_roll_back_with_half_the_rate(tmp_path, caplog):
   assert steps == [line["step"] for line in problem.lines(tmp_path / "clean")]
 
 
+@pytest.mark.slow
 def test_skips_before_the_first_save_restart_the_run(tmp_path, caplog):
   state = problem.fit(tmp_path, wrap=problem.spoiled(3, 4, 5)).last
   assert "rolling back to step 0" in caplog.text
@@ -103,6 +105,7 @@ def test_a_kill_around_the_failure_changes_no_bit(
   assert problem.lines(folders[0]) == problem.lines(folders[1])
 
 
+@pytest.mark.slow
 def test_a_failure_that_repeats_ends_with_its_origin_and_batch(tmp_path):
   def always(task):
     def loss(params, model_state, batch, key):
@@ -130,6 +133,7 @@ def test_progress_resets_the_count_of_roll_backs(tmp_path):
   assert float(state.rate_scale) == 0.125
 
 
+@pytest.mark.slow
 def test_a_spike_is_skipped_if_spike_factor_is_set():
   wrap = problem.spoiled(30, factor=1e4)
   assert int(problem.fit(wrap=wrap).last.guard["skipped"]) == 0

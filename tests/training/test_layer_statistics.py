@@ -75,6 +75,7 @@ def test_the_norms_are_those_of_the_update(tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_activations_are_those_of_the_model(tmp_path):
   net = problem.Net(dropout=0.0)
   problem.fit(
@@ -115,6 +116,7 @@ class Nested(nn.Module):
     return Output(name="output")(x.reshape(x.shape[0], -1))
 
 
+@pytest.mark.slow
 def test_layers_called_output_keep_their_names(tmp_path):
   problem.fit(
     tmp_path, steps=1, layer_statistics_every=1, net=Nested(), augment=None
@@ -160,6 +162,7 @@ def test_other_ways_to_run_give_the_same_numbers(tmp_path, settings):
     )
 
 
+@pytest.mark.slow
 def test_only_trained_parameters_are_measured(tmp_path):
   problem.fit(tmp_path, steps=1, layer_statistics_every=1, freeze="^(?!head/)")
   (row,) = lines(tmp_path)

@@ -64,6 +64,7 @@ def latest_images(state):
     yield rows, np.asarray(batch["image"], np.float64)
 
 
+@pytest.mark.slow
 def test_a_schedule_free_run_has_the_statistics_of_its_average():
   state = train().last
   batches = [images for _, images in latest_images(state)]
@@ -77,6 +78,7 @@ def test_a_schedule_free_run_has_the_statistics_of_its_average():
   assert np.abs(raw["mean"] - mean).max() > 1e-3 * scale
 
 
+@pytest.mark.slow
 def test_batches_that_are_not_finite_do_not_count():
   """The loop skips their updates."""
 
@@ -148,6 +150,7 @@ def test_jit_and_pmap_give_the_same_statistics():
     np.testing.assert_allclose(mapped[name], leaf, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_frozen_batch_norm_keeps_its_statistics():
   state = train(wrap=lambda task: tasks.freeze(task, "^norm_0/")).last
   statistics = state.average["batch_stats"]["norm_0"]

@@ -100,6 +100,7 @@ def test_the_first_of_several_validation_sets_decides(tmp_path, names):
   assert int(result.best.step) == best[names[0]]
 
 
+@pytest.mark.slow
 def test_a_validation_set_is_evaluated_the_same_with_others(tmp_path):
   problem.fit(tmp_path / "one", steps=10)
   valid = {"a": problem.source(20, seed=5), "b": problem.source(30, seed=1)}
@@ -143,6 +144,7 @@ def test_fewer_steps_than_the_run_has_made_are_refused(tmp_path):
   assert caught.value.lines[1] == "got 9"
 
 
+@pytest.mark.slow
 def test_profile_writes_a_trace_and_changes_no_bit(tmp_path):
   plain = problem.fit(steps=6)
   profiled = problem.fit(tmp_path, steps=6, profile=(2, 4))

@@ -54,6 +54,7 @@ def test_every_field_of_version_0_1_has_a_current_name(name):
       assert not set(renamed) & current
 
 
+@pytest.mark.slow
 def test_an_export_with_the_fields_of_version_0_1_builds_the_same_model(
   tmp_path,
 ):
