@@ -3,8 +3,8 @@
   generate.py --workdir=runs/docs_lm --prompt="The import statement"
   generate.py --workdir=runs/docs_lm --prompt=def --temperature=0.7 --top_p=0.9
 
-Prints the prompt and its continuation as it is generated, or the translation
-alone with a model of pairs; predict.py translates files line by line. A prompt
+Prints the prompt and its continuation as it is generated, or the translation or
+answer alone with a model of pairs or chats; predict.py translates files. A prompt
 that is longer than the context of the model is refused; characters that are
 unknown to its tokenizer are counted on standard error.
 """

@@ -129,7 +129,8 @@ def generate_text(
 
   output = generation.TextOutput(decode, settings.stop)
   # With the first token, since errors come before any output.
-  head = prompt if settings.echo and not translates else ""
+  continues = not translates and not hasattr(run.info.schema, "encode_prompt")
+  head = prompt if settings.echo and continues else ""
   for token in _tokens(run, start, settings):
     yield head + output.push(token)
     head = ""
