@@ -3,10 +3,11 @@
   generate.py --workdir=runs/docs_lm --prompt="The import statement"
   generate.py --workdir=runs/docs_lm --prompt=def --temperature=0.7 --top_p=0.9
 
-Prints the prompt and its continuation as it is generated, or the translation or
-answer alone with a model of pairs or chats; predict.py translates files. A prompt
-that is longer than the context of the model is refused; characters that are
-unknown to its tokenizer are counted on standard error.
+Prints the prompt and its continuation as it is generated. A model of pairs
+prints the translation alone, and one of chats the answer; predict.py translates
+files line by line. A prompt that is longer than the context of the model is
+refused; characters that are unknown to its tokenizer are counted on standard
+error.
 """
 
 from absl import flags
