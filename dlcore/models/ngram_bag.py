@@ -34,8 +34,7 @@ class NgramBag(nn.Module):
 
   Their sum is divided by the square root of their number, so that the features
   have the same size in texts of all lengths. (The mean of fastText is smaller
-  in longer texts, since embeddings of different n-grams are almost orthogonal,
-  and had a lower accuracy on `language_id` and `reviews`.)
+  in longer texts, since embeddings of different n-grams are almost orthogonal.)
 
   The ids are those of bytes, characters, words or others. N-grams that begin or
   end a text differ from those inside of it. Training time does not depend on

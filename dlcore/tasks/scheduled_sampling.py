@@ -8,11 +8,6 @@ from dlcore.errors import UserError
 from dlcore.typing import Array
 
 
-def is_off(rate: Array | float) -> bool:
-  """Returns whether a rate is a Python 0, for which nothing is compiled."""
-  return isinstance(rate, int | float) and rate == 0
-
-
 def check_sampling_rate(rate: Array | float) -> None:
   """Checks the rate of scheduled sampling.
 

@@ -13,6 +13,7 @@ from dlcore.data.info import IGNORED, LABELS, TOKENS
 from dlcore.data.source import Arrays
 from dlcore.data.text.target_tokens import start_id
 from dlcore.errors import UserError
+from dlcore.layers.dropout import is_zero
 from dlcore.task import Task
 from dlcore.tasks import model_calls
 from dlcore.tasks.class_decisions import decide_class
@@ -20,7 +21,6 @@ from dlcore.tasks.class_loss import check_smoothing
 from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.scheduled_sampling import (
   check_sampling_rate,
-  is_off,
   mix_predictions,
 )
 from dlcore.tasks.target_decoding import (
@@ -117,7 +117,7 @@ def sequence_to_sequence(
     return logits, model_state
 
   def loss(params: Params, model_state: ModelState, batch: Batch, key: Array):
-    if not is_off(scheduled_sampling):
+    if not is_zero(scheduled_sampling):
       key, of_pass, of_mix = jax.random.split(key, 3)
       logits, _ = apply(params, model_state, batch, key=of_pass, train=True)
       ids = arguments(batch)[DECODER_TOKENS]

@@ -41,7 +41,6 @@ NEED_FILES = {
 }
 """Data sets whose own tests write their files."""
 
-
 LARGE = {"cmudict", "cmudict_stress", "number_words"}
 """Data sets that load in seconds."""
 
@@ -114,10 +113,6 @@ def test_a_row_that_returns_no_splits_is_named(monkeypatch, returned):
   with pytest.raises(UserError, match="'own' of DATASETS") as caught:
     data.load("own")
   assert len(caught.value.lines) == 3
-
-
-LARGE = {"cmudict", "cmudict_stress", "number_words"}
-"""Data sets that load in seconds."""
 
 
 @pytest.mark.parametrize(

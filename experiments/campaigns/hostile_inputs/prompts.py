@@ -5,7 +5,7 @@ import random
 import shutil
 from pathlib import Path
 
-from hostile_inputs import text_data
+from hostile_inputs import text_cases, text_data
 from hostile_inputs.case import Case, Kind, Script, digits
 from hostile_inputs.mutations import mutate_bytes, mutate_json
 from hostile_inputs.valid_texts import CONTEXT, FORMAT_OF, FORMATS
@@ -99,7 +99,7 @@ def files(folder: Path, generator: random.Random, valid: Path) -> Case:
   """Files of predict.py: mutated, or of the format of another run."""
   name = generator.choice(tuple(FORMAT_OF))
   written = generator.choice((FORMAT_OF[name], *FORMATS))
-  paths = text_data.write(written, folder, valid)
+  paths = text_cases.write(written, folder, valid)
   for path in paths[-generator.choice((1, 2)) :]:
     mutate_bytes(path, generator)
   arguments = [f"--workdir={valid / 'runs' / name}"]
@@ -165,17 +165,17 @@ def tokenizer_file(folder: Path, generator: random.Random, valid: Path) -> Case:
   for _ in range(generator.choice((1, 1, 3))):
     (mutate_json if generator.random() < 0.8 else mutate_bytes)(path, generator)
   name = generator.choice(("table", "running text", "table of pairs"))
-  text_data.write(name, folder, valid)
+  text_cases.write(name, folder, valid)
   tokenizer = f"--config.data.tokenizer={path}"
   if generator.random() < 0.3:
-    return text_data.train_case(name, folder, valid, tokenizer)
-  return text_data.load_case(name, folder, tokenizer=str(path))
+    return text_cases.train_case(name, folder, valid, tokenizer)
+  return text_cases.load_case(name, folder, tokenizer=str(path))
 
 
 def other_weights(folder: Path, generator: random.Random, valid: Path) -> Case:
   """Weights whose tokenizer is not that of the data."""
   name = generator.choice(tuple(TOKENIZERS))
-  text_data.write(name, folder, valid)
+  text_cases.write(name, folder, valid)
   run = generator.choice(tuple(FORMAT_OF))
   overrides = [f"--config.init.source={valid / 'runs' / run}"]
   kind = "spaces"
@@ -183,7 +183,7 @@ def other_weights(folder: Path, generator: random.Random, valid: Path) -> Case:
     kinds = ("words", "characters", "bytes", str(valid / "tokenizer.json"))
     kind = generator.choice(kinds)
     overrides.append(f"--config.data.tokenizer={kind}")
-  case = text_data.train_case(name, folder, valid, *overrides)
+  case = text_cases.train_case(name, folder, valid, *overrides)
   if kind != TOKENIZERS[FORMAT_OF[run]]:
     return case._replace(silent=lambda _: f"weights of {run} with {kind}")
   return case
@@ -192,7 +192,7 @@ def other_weights(folder: Path, generator: random.Random, valid: Path) -> Case:
 def training(folder: Path, generator: random.Random, valid: Path) -> Case:
   """Files and settings of train_tokenizer.py."""
   name = generator.choice(("table", "JSON lines", "running text"))
-  [path] = text_data.write(name, folder, valid)
+  [path] = text_cases.write(name, folder, valid)
   if generator.random() < 0.6:
     mutate_bytes(path, generator)
   kind = generator.choice(("bpe", "wordpiece", "unigram", "x"))

@@ -15,7 +15,7 @@ from hostile_inputs import (
   archives,
   images,
   tables,
-  text_data,
+  text_cases,
   texts,
   valid_texts,
 )
@@ -81,7 +81,7 @@ def _check(folder: Path) -> None:
   images.folder_case(folder / "pictures", cache_dir=cache).call()
   tables.table_case(folder / "table.csv", cache_dir=cache).call()
   for name in valid_texts.FORMATS:
-    text_data.load_case(name, folder).call()
+    text_cases.load_case(name, folder).call()
 
 
 def _settings(folder: Path) -> dict[str, dict[str, Any]]:
