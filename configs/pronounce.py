@@ -22,7 +22,7 @@ VARIANTS = {
     {"name": "seq2seq", "width": 192, "attention": "general", "dropout": 0.2},
     3e-3,
     128,
-    6.0,
+    10.0,
   ),
   "transformer": (
     {
@@ -37,7 +37,7 @@ VARIANTS = {
     },
     1e-3,
     128,
-    6.0,
+    10.0,
   ),
   "full": (
     {

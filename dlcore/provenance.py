@@ -67,7 +67,7 @@ def commit(repository: str | Path) -> str:
 
 
 def machine(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
-  """Returns the CPU model, its vector extensions and the number of cores.
+  """Returns the CPU model, its vector extensions and the cores of this process.
 
   Args:
     cpuinfo: Linux's description of the CPU; elsewhere only its architecture
@@ -85,4 +85,13 @@ def machine(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
     number = f"family {fields['cpu family']} model {fields['model']}"
     details = [number, *details]
   details_text = f" ({', '.join(details)})" if details else ""
-  return f"{name}{details_text}, {os.cpu_count()} cores"
+  return f"{name}{details_text}, {_cores()}"
+
+
+def _cores() -> str:
+  """Returns the number of cores that this process may use, as text."""
+  if hasattr(os, "sched_getaffinity"):
+    count = len(os.sched_getaffinity(0))
+  else:  # macOS and Windows.
+    count = os.cpu_count() or 1
+  return f"{count} core{'s' * (count > 1)}"

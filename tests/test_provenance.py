@@ -2,6 +2,9 @@
 
 import os
 import subprocess
+import sys
+
+import pytest
 
 from dlcore import provenance
 
@@ -18,14 +21,30 @@ def test_a_machine_is_named_by_cpu_extensions_and_cores(tmp_path):
   file.write_text(CPUINFO)
   assert provenance.machine(file) == (
     "Intel(R) Xeon(R) Platinum 8481C (family 6 model 143, AMX, AVX-512), "
-    f"{os.cpu_count()} cores"
+    f"{cores()}"
   )
 
 
 def test_a_machine_without_cpuinfo_still_has_a_name(tmp_path):
   name = provenance.machine(tmp_path / "missing")
-  assert name.endswith(f", {os.cpu_count()} cores")
+  assert name.endswith(f", {cores()}")
   assert not name.startswith(",")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs CPU affinity")
+def test_cores_that_the_process_may_not_use_do_not_count(tmp_path, monkeypatch):
+  monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
+  assert provenance.machine(tmp_path / "missing").endswith(", 1 core")
+
+
+def cores() -> str:
+  """Returns the cores of this process, as a machine is named by them."""
+  count = (
+    len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity")
+    else os.cpu_count()
+  )
+  return f"{count} core{'s' * (count > 1)}"
 
 
 def test_the_commit_of_a_changed_checkout_ends_with_a_plus(tmp_path):

@@ -16,7 +16,6 @@ from absl import flags
 
 from dlcore import command
 from dlcore.errors import lookup
-from dlcore.provenance import provenance
 
 BFLOAT16 = {"training.dtype": "bfloat16"}
 RUNS: dict[str, tuple[int, dict]] = {
@@ -49,11 +48,7 @@ def main():
   for name in ONLY.value or RUNS:
     count, _ = lookup(RUNS, name, "config")
     runs = [_run(name, seed) for seed in range(count)]
-    results[name] = {
-      **timed_runs.of_seeds(runs),
-      **provenance(timed_runs.ROOT),
-      "note": NOTE.value,
-    }
+    results[name] = {**timed_runs.of_seeds(runs), "note": NOTE.value}
     for metric, values in results[name]["metrics"].items():
       mean, spread = statistics.mean(values), statistics.stdev(values)
       print(f"{name:18} {metric:15} {mean:9.4f} +- {spread:.4f}", flush=True)

@@ -5,11 +5,14 @@
   text_scores.py [--only=language_id:gru,pronounce]
 
 Each run is the command that a user would type, timed from its start to its
-exit; runs follow one another. Where the first two scripts have fitted a linear
-model of scikit-learn to the same examples, the test accuracy is compared with
-that of it. The 95% interval of the difference is a bootstrap over seeds and
-test examples (of `stress` vowels), and a config is "better" or "worse" if it
-excludes 0, and "equal" otherwise. --output is read by experiments/results.py.
+exit; runs follow one another. Several of these commands on cores of their own
+(taskset) may fill one --workdir; a last one then reads all its runs.
+
+Where the first two scripts have fitted a linear model of scikit-learn to the
+same examples, the test accuracy is compared with that of it. The 95% interval
+of the difference is a bootstrap over seeds and test examples (of `stress`
+vowels), and a config is "better" or "worse" if it excludes 0, and "equal"
+otherwise. --output is read by experiments/results.py.
 """
 
 import json
@@ -21,30 +24,30 @@ import timed_runs
 from absl import flags
 from paired_bootstrap import compare
 
-from dlcore import command
+import dlcore
+from dlcore import command, data
 from dlcore.errors import lookup
-from dlcore.provenance import provenance
 
 TEXT_MODELS = ("ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
-LONGER = {"data.test": "longer"}
-RUNS: dict[str, tuple[int, dict]] = {
-  **{f"language_id:{name}": (5, {}) for name in ("ngram_cnn", *TEXT_MODELS)},
-  **{f"reviews:{name}": (5, {}) for name in TEXT_MODELS},
-  "stress:lstm": (5, {}),
-  "stress:transformer": (5, {}),
-  "docs_lm:lstm": (3, {}),
-  "docs_lm:gpt2": (3, {}),
-  "docs_lm:llama": (3, {}),
-  "docs_lm:long": (3, {}),
-  "docs_mlm": (3, {}),
-  "numbers_translate:seq2seq": (5, {}),
-  "numbers_translate:transformer": (5, {}),
-  "numbers_translate:seq2seq longer": (5, LONGER),
-  "numbers_translate:transformer longer": (5, LONGER),
-  "pronounce:seq2seq": (3, {}),
-  "pronounce:transformer": (3, {}),
+RUNS: dict[str, int] = {
+  **{f"language_id:{name}": 5 for name in ("ngram_cnn", *TEXT_MODELS)},
+  **{f"reviews:{name}": 5 for name in TEXT_MODELS},
+  "stress:lstm": 5,
+  "stress:transformer": 5,
+  "docs_lm:lstm": 3,
+  "docs_lm:gpt2": 3,
+  "docs_lm:llama": 3,
+  "docs_lm:long": 3,
+  "docs_mlm": 3,
+  "numbers_translate:seq2seq": 5,
+  "numbers_translate:transformer": 5,
+  "pronounce:seq2seq": 3,
+  "pronounce:transformer": 3,
 }
-"""The number of seeds and the overrides of each config and variant."""
+"""The number of seeds of each config and variant."""
+
+LONGER = "numbers_translate"
+"""The config whose runs are evaluated on numbers longer than any in train."""
 
 PEER_FILES = {
   "language_id": "text_peers/language_id.npz",
@@ -69,28 +72,39 @@ def main():
   output = Path(OUTPUT.value)
   results = json.loads(output.read_text()) if output.exists() else {}
   for name in ONLY.value or RUNS:
-    count, overrides = lookup(RUNS, name, "config")
-    config, *_ = name.split()
+    count = SEEDS.value or lookup(RUNS, name, "config")
     folders = [
-      Path(WORKDIR.value) / f"{name.replace(':', '_').replace(' ', '_')}_{seed}"
-      for seed in range(SEEDS.value or count)
+      Path(WORKDIR.value) / f"{name.replace(':', '_')}_{seed}"
+      for seed in range(count)
     ]
-    runs = [
-      timed_runs.finish(config, folder, seed, overrides)
-      for seed, folder in enumerate(folders)
-    ]
-    results[name] = timed_runs.of_seeds(runs)
-    peer = PEER_FILES.get(config.partition(":")[0])
-    if peer is not None:
-      file = Path(PEERS.value) / peer
-      results[name]["than_peer"] = compare_with_peer(file, folders)
-    results[name] |= provenance(timed_runs.ROOT)
+    results[name] = measure(name, folders)
     means = {
       metric: round(statistics.mean(values), 4)
       for metric, values in results[name]["metrics"].items()
     }
     print(name, means, results[name].get("than_peer", ""), flush=True)
     output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def measure(name: str, folders: list[Path]) -> dict:
+  """Returns what the runs of a config have measured, one folder per seed."""
+  result = timed_runs.of_seeds(
+    [
+      timed_runs.finish(name, folder, seed, {})
+      for seed, folder in enumerate(folders)
+    ]
+  )
+  config, *_ = name.partition(":")
+  if config == LONGER:
+    longer = data.load("number_words", test="longer").test
+    scores = [dlcore.load(folder).evaluate(longer) for folder in folders]
+    for metric in scores[0]:
+      values = [score[metric] for score in scores]
+      result["metrics"][f"longer/{metric}"] = values
+  if config in PEER_FILES:
+    file = Path(PEERS.value) / PEER_FILES[config]
+    result["than_peer"] = compare_with_peer(file, folders)
+  return result
 
 
 def compare_with_peer(file: Path, folders: list[Path]) -> dict:

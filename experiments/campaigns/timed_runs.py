@@ -8,13 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dlcore.provenance import provenance
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def finish(
   config: str, folder: Path, seed: int, overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-  """Returns the summary of a run, and its `seconds`; trains it if necessary.
+  """Returns the summary of a run and its `time`; trains it if necessary.
+
+  The time has the `seconds` from the start of the command to its exit, and the
+  `provenance` of the run. It is kept in the folder, so that runs may be of
+  several days.
 
   Args:
     config: a config and perhaps its variant, such as "reviews:gru".
@@ -35,20 +41,27 @@ def finish(
     ]
     start = time.monotonic()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    wall_time.write_text(json.dumps(time.monotonic() - start))
+    seconds = time.monotonic() - start
+    wall_time.write_text(json.dumps({"seconds": seconds, **provenance(ROOT)}))
   summary = json.loads((wall_time.parent / "summary.json").read_text())
-  return {**summary, "seconds": json.loads(wall_time.read_text())}
+  return {**summary, "time": json.loads(wall_time.read_text())}
 
 
 def of_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
   """Returns what the runs of one config with several seeds have measured."""
   first = summaries[0]
+  times = [summary["time"] for summary in summaries]
   return {
     "seeds": len(summaries),
-    "seconds": [summary["seconds"] for summary in summaries],
+    "seconds": [time["seconds"] for time in times],
     "parameters": first["parameters"],
     "metrics": {
       name: [summary["metrics"][name] for summary in summaries]
       for name in first["metrics"]
     },
+    **{
+      name: ", ".join(sorted({time[name] for time in times}))
+      for name in ("date", "commit", "machine")
+    },
+    "versions": times[0]["versions"],
   }
