@@ -22,7 +22,10 @@ task only decides which of them its `TaskKind.report_arrays` returns:
                                     tokens in place of that share
                                     worst_token_label and
                                     worst_token_prediction, int `[M, T]`,
-                                    negative for tokens without a tag
+                                    negative for tokens without a tag; of
+                                    generated targets worst_distance, int `[M]`,
+                                    the number of wrong tokens, and strings
+                                    worst_label and worst_prediction
   confused_input, confused_label,   strings and ints `[P]`: a text for each of
   confused_prediction               the most confused pairs of classes
   sample_prompt, sample_text        strings `[S]`: texts that a language model

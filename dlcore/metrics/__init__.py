@@ -29,6 +29,7 @@ from dlcore.metrics.sequence_scores import (
   Sequences,
   error_rates,
   grouped_texts,
+  least_errors,
   words_as_ids,
 )
 from dlcore.metrics.threshold import best_threshold
@@ -62,6 +63,7 @@ __all__ = [
   "f1",
   "grouped_texts",
   "intervals",
+  "least_errors",
   "mean",
   "mean_of",
   "select",

@@ -43,18 +43,36 @@ def error_rates(
   Args:
     predicted: N sequences.
     references: of each.
+    groups: see `least_errors`.
+  """
+  best, errors = least_errors(predicted, references, groups)
+  total = references.lengths[best].sum()
+  return {
+    "exact_match": float(np.mean(errors == 0)),
+    "error_rate": ratio(float(errors.sum()), float(total)),
+  }
+
+
+def least_errors(
+  predicted: Sequences, references: Sequences, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the best reference of each example, and the distance to it.
+
+  Args:
+    predicted: N sequences.
+    references: of each.
     groups: int `[N]`; rows of one group have one prediction, and their
       references are those of one example.
+
+  Returns:
+    The rows with the least edit distance of their group, and these distances,
+    int `[G]` in the order of the groups.
   """
   errors = edit_distance(*predicted, *references)
   order = np.lexsort((errors, groups))
   is_first = np.diff(groups[order], prepend=groups.min() - 1) > 0
   best = order[is_first]
-  total = references.lengths[best].sum()
-  return {
-    "exact_match": float(np.mean(errors[best] == 0)),
-    "error_rate": ratio(float(errors[best].sum()), float(total)),
-  }
+  return best, errors[best]
 
 
 def words_as_ids(texts: Sequence[Sequence[str]]) -> list[Sequences]:

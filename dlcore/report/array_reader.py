@@ -33,7 +33,7 @@ MAX_MEMBERS = 1024
 MAX_PICTURES = 4096
 MAX_VALUE = 1e30
 
-ROWS = ("index", "label", "target", "prediction", "probability")
+ROWS = ("index", "label", "target", "prediction", "probability", "distance")
 """Arrays `[N]` of predictions. With the prefix `worst_` they describe a few
 examples, whose inputs are `worst_input`."""
 
@@ -216,7 +216,8 @@ def _check_rows(
     if array.dtype.kind == "U" and strings:
       continue
     is_class = name == "label" or (name == "prediction" and "label" in arrays)
-    if array.dtype.kind not in ("iu" if is_class or name == "index" else "f"):
+    is_integer = is_class or name in ("index", "distance")
+    if array.dtype.kind not in ("iu" if is_integer else "f"):
       raise ValueError(f"{name} has dtype {array.dtype}")
     if is_class and not 0 <= array.min() <= array.max() < MAX_CLASSES:
       raise ValueError(f"{name} is not from 0 to {MAX_CLASSES:,}")

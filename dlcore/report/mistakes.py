@@ -8,6 +8,9 @@ from dlcore.report.run import Run, class_names, target_offset
 from dlcore.report.table_cells import shifted, to_cells
 from dlcore.report.text_arrays import ENDS, METHOD, RELEVANCE, TAGS
 
+OUTPUTS = {"worst_label", "worst_prediction", "worst_distance"}
+"""The arrays of generated targets."""
+
 MAX_EXAMPLES = 24
 MAX_COLUMNS = 8
 MAX_TEXTS = 12
@@ -15,6 +18,8 @@ MAX_TEXTS = 12
 
 def mistakes(run: Run) -> Markup | None:
   """Returns the examples with the largest errors, in decreasing order."""
+  if run.arrays.keys() >= OUTPUTS:
+    return _outputs(run)
   if "worst_target" in run.arrays:
     title, measure, answers = "Largest errors", "error", _number_answers(run)
   elif "worst_label" in run.arrays:
@@ -136,6 +141,39 @@ def _tagged_texts(run: Run, inputs: list[str]) -> list[Markup]:
     class_="note",
   )
   return [legend, texts.text_list(rows[:MAX_TEXTS])]
+
+
+def _outputs(run: Run) -> Markup:
+  """Returns generated targets below their references, the worst first."""
+  arrays = run.arrays
+  columns = ("input", "label", "prediction", "distance")
+  rows = []
+  for source, true, output, errors in zip(
+    *(arrays[f"worst_{name}"].tolist() for name in columns), strict=True
+  ):
+    heading = f"{errors:,} wrong token{'s' * (errors != 1)}"
+    lines = zip(
+      ("source", "reference", "output"),
+      (
+        texts.text_excerpt(str(source)),
+        *texts.compared(str(true), str(output)),
+      ),
+      strict=True,
+    )
+    shown = [tag("div", text, class_=name) for name, text in lines]
+    rows.append((markup.join(heading), markup.join(*shown)))
+  legend = tag(
+    "p",
+    "Source, reference and output. Marked are words of the reference ",
+    tag("mark", "that the output lacks", class_="right"),
+    ", and words of the output ",
+    tag("mark", "that are not in the reference", class_="wrong"),
+    ".",
+    class_="note",
+  )
+  return markup.section(
+    "Worst outputs", legend, texts.text_list(rows[:MAX_TEXTS])
+  )
 
 
 def _legend(is_number: bool, method: str) -> Markup:

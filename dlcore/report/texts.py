@@ -1,5 +1,7 @@
 """Texts on the page: excerpts in which tokens are marked, and lists of them."""
 
+import difflib
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -79,6 +81,34 @@ def tagged_excerpt(text: str, tokens: Tokens, tags: Sequence[Tag]) -> Markup:
   """
   pieces = _pieces(text, tokens)
   return _excerpt(text, pieces, lambda word, piece: _tag(word, tags[piece.at]))
+
+
+def compared(reference: str, output: str) -> tuple[Markup, Markup]:
+  """Returns a reference and an output with the words that differ marked.
+
+  Single words are compared by their characters.
+  """
+  pair = [text[:MAX_LENGTH] for text in (reference, output)]
+  one_word = not any(" " in text.strip() for text in pair)
+  sides = [
+    [*text] if one_word else re.findall(r"\s+|\S+", text) for text in pair
+  ]
+  matcher = difflib.SequenceMatcher(None, *sides, autojunk=False)
+  marked: tuple[list[object], list[object]] = ([], [])
+  for kind, *bounds in matcher.get_opcodes():
+    of_reference, of_output = bounds[:2], bounds[2:]
+    for parts, side, (start, stop), style in zip(
+      marked, sides, (of_reference, of_output), ("right", "wrong"), strict=True
+    ):
+      text = "".join(side[start:stop])
+      word = text.strip()
+      before, _, after = text.partition(word) if word else (text, "", "")
+      is_marked = word and kind != "equal"
+      shown = tag("mark", word, class_=style) if is_marked else word
+      parts.append(join(before, shown, after))
+  for parts, text in zip(marked, (reference, output), strict=True):
+    parts.append(ELLIPSIS if len(text) > MAX_LENGTH else "")
+  return join(*marked[0]), join(*marked[1])
 
 
 def _excerpt(

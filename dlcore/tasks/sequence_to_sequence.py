@@ -23,6 +23,7 @@ from dlcore.tasks.scheduled_sampling import (
   check_sampling_rate,
   mix_predictions,
 )
+from dlcore.tasks.sequence_arrays import sequence_arrays
 from dlcore.tasks.target_decoding import (
   DECODER_TOKENS,
   decode_target,
@@ -219,4 +220,5 @@ SEQUENCE_TO_SEQUENCE = TaskKind(
   },
   check_data=_check_data,
   to_json=_to_json,
+  report_arrays=sequence_arrays,
 )

@@ -95,20 +95,14 @@ def score_function(
   metrics.check_translation(names)
   # Those of words are tokens already.
   has_parts = tokenizer.kind not in ("spaces", "words")
-  end = tokenizer.eos_id
-  assert end is not None
 
   def score(rows: Arrays, targets: Arrays) -> dict[str, float]:
-    labels = targets[LABELS]
-    labels = np.where(labels == IGNORED, end, labels)
-    predicted = Sequences.before(rows["predicted"], end)
-    references = Sequences.before(labels, end)
-    groups = np.asarray(targets.get(SOURCE_ID, np.arange(len(labels))))
+    predicted, references, groups = paired(rows, targets, tokenizer)
     rates = metrics.error_rates(predicted, references, groups)
-    texts = [_decode(ids, tokenizer) for ids in predicted.rows()]
-    others = [_decode(ids, tokenizer) for ids in references.rows()]
+    texts = [to_text(ids, tokenizer) for ids in predicted.rows()]
+    others = [to_text(ids, tokenizer) for ids in references.rows()]
     matches = [a == b for a, b in zip(texts, others, strict=True)]
-    is_exact = np.asarray(targets.get(IS_EXACT, np.ones(len(labels)))) > 0
+    is_exact = np.asarray(targets.get(IS_EXACT, np.ones(len(groups)))) > 0
     values = {
       "exact_match": _share_of_groups(np.array(matches) & is_exact, groups),
       "token_error_rate": rates["error_rate"],
@@ -123,7 +117,29 @@ def score_function(
   return score
 
 
-def _decode(ids: list[int], tokenizer: Tokenizer) -> str:
+def paired(
+  rows: Arrays, targets: Arrays, tokenizer: Tokenizer
+) -> tuple[Sequences, Sequences, np.ndarray]:
+  """Returns generated targets, references, and which belong to one example.
+
+  Args:
+    rows: `predicted`, int `[N, T]`, of `generator`.
+    targets: `labels`, int `[N, T]`, and perhaps `source_id`, int `[N]`.
+    tokenizer: of the target.
+
+  Returns:
+    The sequences without their ends, and int `[N]`, see `metrics.least_errors`.
+  """
+  end = tokenizer.eos_id
+  assert end is not None
+  labels = targets[LABELS]
+  labels = np.where(labels == IGNORED, end, labels)
+  groups = np.asarray(targets.get(SOURCE_ID, np.arange(len(labels))))
+  predicted = Sequences.before(rows["predicted"], end)
+  return predicted, Sequences.before(labels, end), groups
+
+
+def to_text(ids: list[int], tokenizer: Tokenizer) -> str:
   """Returns the text of ids; `NO_TOKEN` counts as an unknown symbol."""
   text = tokenizer.decode([i for i in ids if i != NO_TOKEN])
   return f"{text}\ufffd" if NO_TOKEN in ids else text

@@ -1,6 +1,7 @@
 """Texts on the page: marks, excerpts, confused pairs, lengths, positions."""
 
 import base64
+import html
 import json
 import re
 import zlib
@@ -85,6 +86,37 @@ def test_ends_out_of_range_and_hostile_texts_are_harmless():
   assert "<script" not in shown
   assert plain(shown) == "&lt;script&gt;alert(1)&lt;/script&gt;"
   assert "<script" not in texts.text_excerpt(HOSTILE)
+
+
+@pytest.mark.parametrize(
+  ("reference", "output", "missing", "extra"),
+  [
+    ("the red cat", "the cat", ["red"], []),
+    ("the cat", "the red old cat", [], ["red old"]),
+    ("one two", "one three", ["two"], ["three"]),
+    ("AH B", "AH B", [], []),
+    ("house", "horse", ["u"], ["r"]),  # Of one word the characters.
+    ("a b", "", ["a b"], []),
+    ("", "", [], []),
+    (HOSTILE, "", ["&lt;script&gt;alert(1)&lt;/script&gt;"], []),
+  ],
+)
+def test_words_that_differ_are_marked(reference, output, missing, extra):
+  sides = texts.compared(reference, output)
+  for side, style, text, words in zip(
+    sides,
+    ("right", "wrong"),
+    (reference, output),
+    (missing, extra),
+    strict=True,
+  ):
+    assert re.findall(f'<mark class="{style}">(.*?)</mark>', side) == words
+    assert html.unescape(plain(side)) == text
+
+
+def test_long_sides_of_a_comparison_are_cut():
+  for side in texts.compared(LONG, LONG):
+    assert len(plain(side)) == texts.MAX_LENGTH + 1
 
 
 def write_run(path, *, relevance=True, **changes):
@@ -226,6 +258,54 @@ def test_malformed_tags_are_omitted_with_a_remark(tmp_path, changes):
   text = write_tagged_run(tmp_path / "run", **changes)
   assert "the tokens of the worst examples are omitted" in text
   assert "<ruby>" not in text
+
+
+def write_translations(path, **changes):
+  """Writes a run of a translator with two wrong outputs."""
+  (path / "assets").mkdir(parents=True)
+  content = {"inputs": {}, "schema": {"target": "labels"}}
+  (path / "assets/data.json").write_text(json.dumps(content))
+  arrays = {
+    "worst_index": np.arange(2),
+    "worst_input": np.array(["one thousand", HOSTILE]),
+    "worst_label": np.array(["mille", "deux cent"]),
+    "worst_prediction": np.array(["mille un", "deux"]),
+    "worst_distance": np.array([2, 1]),
+  }
+  np.savez(path / "assets/predictions.npz", **arrays | changes)
+  return report.write(path).read_text()
+
+
+def test_outputs_are_below_their_references(tmp_path):
+  text = write_translations(tmp_path / "run")
+  assert "omitted" not in text
+  assert "<script" not in text
+  worst = text.partition("Worst outputs")[2].partition("</section>")[0]
+  assert re.findall("<dt>(.*?)</dt>", worst) == [
+    "2 wrong tokens",
+    "1 wrong token",
+  ]
+  first, second = re.findall("<dd.*?>(.*?)</dd>", worst)
+  assert re.findall('<div class="(.*?)">(.*?)</div>', first) == [
+    ("source", "one thousand"),
+    ("reference", "mille"),
+    ("output", 'mille <mark class="wrong">un</mark>'),
+  ]
+  assert '<mark class="right">cent</mark>' in second
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"worst_distance": np.array([2.0, 1.0])},
+    {"worst_distance": np.arange(3)},
+    {"worst_label": np.arange(2)[:, None]},
+  ],
+)
+def test_malformed_outputs_are_omitted_with_a_remark(tmp_path, changes):
+  text = write_translations(tmp_path / "run", **changes)
+  assert "the worst examples are omitted" in text
+  assert "Worst outputs" not in text
 
 
 def test_a_confused_pair_has_its_most_confident_error():

@@ -48,6 +48,7 @@ def make_source(target_tokenizer="characters", **settings):
 SOURCE = make_source()
 KIND = tasks.TASKS["sequence_to_sequence"]
 ROWS = np.arange(12, dtype=np.int32)
+OUTPUTS = ("input", "label", "prediction", "distance")
 
 
 def make(name="seq2seq", source=SOURCE, **settings):
@@ -165,7 +166,9 @@ def test_a_search_finds_targets_that_are_at_least_as_probable(started):
   assert totals[1] >= totals[0] - 1e-3
 
 
-def test_scores_are_those_of_the_nearest_reference():
+@pytest.fixture(scope="module")
+def with_references():
+  """A source whose first two rows are one example, and outputs with errors."""
   words = ["ab", "ab", "cd", "e"]
   part = TextPart(words, ["u v", "u w x", "y", "z z"], {}, words)
   text = TextSettings("characters", min_count=1, max_length=8)
@@ -175,17 +178,38 @@ def test_scores_are_those_of_the_nearest_reference():
     "own",
     references=True,
   ).train
-  _, task = make(source=source)
   encode = source.info.schema.output_tokenizer.encode
   predicted = np.zeros((4, 8), np.int32)
   for i, text in enumerate(("u w", "u w", "y", "z z y")):
     ids = [*encode(text), 3]
     predicted[i, : len(ids)] = ids
+  return source, predicted
+
+
+def test_scores_are_those_of_the_nearest_reference(with_references):
+  source, predicted = with_references
+  _, task = make(source=source)
   values = task.score({"predicted": predicted}, source.arrays)
   # One error in two tokens, none in one, and one in two.
   assert values == pytest.approx(
     {"exact_match": 1 / 3, "token_error_rate": 2 / 5}
   )
+
+
+def test_the_report_has_the_outputs_with_the_most_errors(with_references):
+  source, predicted = with_references
+  names = np.array(["ab", "ab", "cd", "e"])
+  arrays = KIND.report_arrays(
+    "test", {"predicted": predicted}, source.arrays, source.info, names.take
+  )
+  errors = arrays["histogram/wrong tokens of a target"]
+  assert sorted(errors.tolist()) == [0, 1, 1]
+  # The one without errors is none of them.
+  rows = {name: arrays[f"worst_{name}"].tolist() for name in OUTPUTS}
+  assert sorted(zip(*rows.values(), strict=True)) == [
+    ("ab", "u v", "u w", 1),
+    ("e", "z z", "z z y", 1),
+  ]
 
 
 def test_a_target_that_its_tokens_do_not_spell_is_never_matched():
