@@ -40,7 +40,11 @@ def get_config(variant=""):
     VARIANTS, variant or next(iter(VARIANTS)), "variant"
   )
   return experiment.config(
-    data={"name": "cmudict_stress", "batch_size": 128},
+    data={
+      "name": "cmudict_stress",
+      "batch_size": 128,
+      "sampling": "bucketed",
+    },
     model={**model, "head": "tokens"},
     task={"name": "tagging"},
     optim={

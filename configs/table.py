@@ -16,11 +16,9 @@ random hidden units. A linear model holds no validation rows out, since nothing
 is chosen on them.
 """
 
-import inspect
 import itertools
 
-from dlcore import data, experiment
-from dlcore.errors import UserError
+from dlcore import experiment
 from dlcore.experiment import ridge_regression as ridge
 
 SIZES = (
@@ -75,21 +73,15 @@ def get_config(variant=""):
 def plan(config, variant):
   """Returns the settings that follow from the training rows, by path."""
   del variant
-  section = config["data"]
-  loader = data.DATASETS[section["name"]]
-  names = inspect.signature(loader).parameters
-  try:
-    train = loader(**{name: section[name] for name in names}).train
-  except UserError:
-    return {}  # The run loads the data again and reports the mistake.
-  features = (train.arrays or {}).get("features")
+  train = experiment.training_source(config)
+  features = (train.arrays or {}).get("features") if train else None
   if (
     features is None
     or features.ndim != 2
     or len(train.info.schema.classes) == 1
   ):
     return {}  # Not a table, or nothing to learn: the run reports the latter.
-  leaves = decide(train, section.get("target_transform", "none"))
+  leaves = decide(train, config["data"].get("target_transform", "none"))
   model = {f"model.{name}" for name in config["model"]}
   # Another model of the command line has other settings.
   return {k: v for k, v in leaves.items() if k[:6] != "model." or k in model}

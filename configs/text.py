@@ -21,10 +21,8 @@ the words in their order and takes several times as long. `data.tokenizer` may
 be "characters" or "bytes", or a tokenizer.json of train_tokenizer.py.
 """
 
-import inspect
-
-from dlcore import data, experiment
-from dlcore.errors import UserError, lookup
+from dlcore import experiment
+from dlcore.errors import lookup
 
 BAG = {
   "name": "ngram_bag",
@@ -38,14 +36,7 @@ VARIANTS = {"ngram_bag": BAG, "gru": GRU}
 NGRAMS = (1, 2, 3, 4, 5)
 """Of characters and bytes."""
 
-PLANNED = {"data.batch_size": 64, "training.epochs": 10.0}
-"""Values that `plan` replaces; others are those of the command line."""
-
-EXAMPLES = 40_000
-"""Few texts get more epochs, until so many have been seen."""
-
-LEAST_EPOCHS, MOST_EPOCHS = 5.0, 60.0
-EVALUATIONS = 10
+PLAN = experiment.Plan(batch_size=64, epochs=10.0, examples=40_000)
 
 
 def get_config(variant=""):
@@ -54,7 +45,7 @@ def get_config(variant=""):
   return experiment.config(
     data={
       "name": "text_csv",
-      "batch_size": PLANNED["data.batch_size"],
+      "batch_size": PLAN.batch_size,
       "lowercase": True,
       "max_length": 256,
       "sampling": "bucketed",
@@ -67,21 +58,15 @@ def get_config(variant=""):
       "clip_norm": 1.0,
       "schedule": {"name": "warmup_cosine", "warmup": 0.1},
     },
-    training={"epochs": PLANNED["training.epochs"]},
+    training={"epochs": PLAN.epochs},
   )
 
 
 def plan(config, variant):
   """Returns the settings that follow from the training texts, by path."""
   del variant
-  section = config["data"]
-  loader = data.DATASETS[section["name"]]
-  names = inspect.signature(loader).parameters
-  try:
-    train = loader(**{name: section[name] for name in names}).train
-  except UserError:
-    return {}  # The run loads the data again and reports the mistake.
-  return decide(train.info.schema, train.size, config)
+  train = experiment.training_source(config)
+  return decide(train.info.schema, train.size, config) if train else {}
 
 
 def decide(schema, size, config):
@@ -92,21 +77,10 @@ def decide(schema, size, config):
     size: number of texts.
     config: the complete config, with the overrides of the command line.
   """
-  leaves = {}
+  leaves = PLAN.leaves(config, size)
   if schema.multilabel or not schema.classes:
     leaves["task.name"] = "multilabel" if schema.multilabel else "regression"
   symbols = config["data"].get("tokenizer")
   if symbols in ("bytes", "characters") and "ngrams" in config["model"]:
     leaves["model.ngrams"] = NGRAMS
-  batch_size = config["data"]["batch_size"]
-  if batch_size == PLANNED["data.batch_size"]:
-    # A power of two, which several devices can share.
-    few = 2 ** max(0, (size // 8).bit_length() - 1)
-    batch_size = leaves["data.batch_size"] = min(batch_size, few)
-  epochs = config["training"]["epochs"]
-  if epochs == PLANNED["training.epochs"]:
-    epochs = min(max(EXAMPLES / size, LEAST_EPOCHS), MOST_EPOCHS)
-    leaves["training.epochs"] = epochs = round(epochs, 2)
-  steps = config["training"]["steps"] or epochs * size / batch_size
-  leaves["training.eval_every"] = max(1, int(steps / EVALUATIONS))
   return leaves

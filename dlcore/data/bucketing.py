@@ -8,12 +8,17 @@ import numpy as np
 from dlcore.data.order import Rows, check_sizes, endless, permutation
 from dlcore.errors import UserError
 
-ROUND_TO = 8
-"""Lengths of buckets are multiples of this, which suits the tiles of
-accelerators."""
+ROUND_TO = 4
+"""Default lengths of buckets are multiples of this."""
 
-QUANTILES = (0.25, 0.5, 0.75, 0.9, 1.0)
-"""Quantiles of the lengths that become the boundaries of buckets."""
+MAX_BUCKETS = 5
+"""Each is a program to compile."""
+
+CANDIDATES = 128
+"""Number of lengths among which the default ones are chosen, about."""
+
+ENOUGH = 1.03
+"""Fewer buckets are preferred, if they have at most 3% more tokens."""
 
 
 def bucketed(
@@ -33,14 +38,17 @@ def bucketed(
     lengths: int `[N]`, tokens or frames of each example.
     batch_size: number of rows in a batch, B.
     boundaries: ascending lengths of the buckets, the last at least that of
-      the longest example. By default the quartiles, the 90th percentile and
-      the maximum, rounded up to multiples of 8. A bucket with fewer than B
-      examples is merged with the next longer one, the last with the one
-      before: it would complete less than a batch in an epoch.
+      the longest example; a bucket with fewer than B examples is merged with
+      the next longer one, the last with the one before, since it would
+      complete less than a batch in an epoch. By default up to 5 multiples of 4
+      that have the least padding.
   """
   lengths = np.asarray(lengths)
   check_sizes(len(lengths), batch_size)
-  ends = _quantiles(lengths) if boundaries is None else list(boundaries)
+  if boundaries is None:
+    ends = _least_padding(lengths, batch_size)
+  else:
+    ends = list(boundaries)
   if (
     not ends
     or sorted(set(ends)) != ends
@@ -134,11 +142,34 @@ def _merged(ends: list[int], lengths: np.ndarray, batch_size: int) -> list[int]:
   return [*kept[:-1], longest] if pending else kept
 
 
-def _quantiles(lengths: np.ndarray) -> list[int]:
-  """Returns default boundaries of buckets."""
-  ranked = np.sort(lengths)
-  positions = [int(np.ceil(q * len(ranked))) - 1 for q in QUANTILES]
-  ends = {
-    max(ROUND_TO, -(-int(ranked[p]) // ROUND_TO) * ROUND_TO) for p in positions
-  }
-  return sorted(ends)
+def _least_padding(lengths: np.ndarray, batch_size: int) -> list[int]:
+  """Returns the lengths of up to 5 buckets that have the least padding.
+
+  Every bucket has `batch_size` examples, unless there are fewer.
+  """
+  rounded = np.sort(-(-np.maximum(lengths, 1) // ROUND_TO) * ROUND_TO)
+  # Of many lengths, candidates are those of equal shares of the examples, and
+  # those in equal ratios, since few examples may be much longer than the rest.
+  shares = np.linspace(0, len(rounded) - 1, CANDIDATES // 2).astype(int)
+  ratios = np.geomspace(rounded[0], rounded[-1], CANDIDATES // 2)
+  above = np.searchsorted(rounded, np.minimum(ratios, rounded[-1]))
+  ends = np.unique(rounded[np.concatenate([shares, above])])
+  counts = np.concatenate([[0], np.searchsorted(rounded, ends, side="right")])
+  # of_bucket[i, j]: tokens of a bucket after candidate i that ends with j.
+  members = counts[None, 1:] - counts[:-1, None]
+  of_bucket = np.where(members >= batch_size, members * ends, np.inf)
+  best = of_bucket[0]  # With one bucket up to each candidate.
+  totals, chosen = [best[-1]], [np.zeros(len(ends), int)]
+  for _ in range(1, min(MAX_BUCKETS, len(ends))):
+    through = best[:-1, None] + of_bucket[1:]
+    chosen.append(1 + through.argmin(0))
+    best = through.min(0)
+    totals.append(best[-1])
+  if not np.isfinite(min(totals)):
+    return [int(ends[-1])]
+  number = int(np.argmax(np.array(totals) <= ENOUGH * min(totals)))
+  last, kept = len(ends) - 1, []
+  for starts in reversed(chosen[: number + 1]):
+    kept.append(int(ends[last]))
+    last = starts[last] - 1
+  return kept[::-1]

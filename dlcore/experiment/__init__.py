@@ -8,6 +8,7 @@ from dlcore.experiment.experiment_summary import summary
 from dlcore.experiment.export import export
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.overrides import read_config, read_run
+from dlcore.experiment.planning import Plan, training_source
 from dlcore.experiment.prediction import predict
 from dlcore.experiment.prediction_file import write_predictions
 from dlcore.experiment.predictor import Predictor, load
@@ -36,6 +37,7 @@ __all__ = [
   "Experiment",
   "GenerationSettings",
   "Parts",
+  "Plan",
   "Predictor",
   "QuickCheck",
   "RateCurves",
@@ -65,6 +67,7 @@ __all__ = [
   "train",
   "train_folds",
   "train_seeds",
+  "training_source",
   "write_predictions",
   "write_rate_page",
 ]

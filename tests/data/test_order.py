@@ -16,7 +16,8 @@ LENGTHS = np.random.default_rng(0).geometric(0.05, 500).clip(1, 120)
 ORDERS = {
   "shuffled": data.shuffled(50, 8),
   "weighted": data.weighted(np.arange(50.0), 8),
-  "bucketed": data.bucketed(LENGTHS, 16),
+  "bucketed": data.bucketed(LENGTHS, 16, (8, 16, 32, 56, 120)),
+  "bucketed by default": data.bucketed(LENGTHS, 16),
   "bucketed, fewer examples than rows": data.bucketed([3, 5, 9], 8),
   "sequential": data.sequential(50, 8),
   "in_order": data.in_order(50, 8),
@@ -133,7 +134,35 @@ def test_a_bucket_cuts_no_example_and_wastes_little():
   assert kept / padded > 0.7
   assert LENGTHS.mean() / LENGTHS.max() < 0.2
   assert len(order.shapes) <= 5
-  assert all(length % 8 == 0 for length in order.shapes)
+  assert all(length % 4 == 0 for length in order.shapes)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_default_buckets_have_the_least_padding(seed):
+  random = np.random.default_rng(seed)
+  lengths = random.geometric(0.05, 300)
+  size = int(random.integers(1, 80))
+  order = data.bucketed(lengths, size)
+  assert min(map(len, order.members)) >= size
+
+  def tokens(ends):
+    bucket_of = np.searchsorted(ends, lengths)
+    if np.bincount(bucket_of, minlength=len(ends)).min() < size:
+      return np.inf
+    return np.array(ends)[bucket_of].sum()
+
+  longest = order.shapes[-1]
+  shorter = range(4, longest, 4)
+  # All choices of up to three buckets.
+  fewer = [
+    tokens([*ends, longest])
+    for count in range(3)
+    for ends in itertools.combinations(shorter, count)
+  ]
+  assert tokens(order.shapes) <= 1.03 * min(fewer)
+  alone = [tokens([*order.shapes[:i], *order.shapes[i + 1 :]]) for i in (0, 1)]
+  if len(order.shapes) > 2:  # None of them is superfluous.
+    assert min(alone) > tokens(order.shapes)
 
 
 def test_buckets_are_visited_in_mixed_order():
@@ -147,7 +176,7 @@ def test_small_buckets_are_merged_with_longer_ones():
   order = data.bucketed(lengths, 4, boundaries=[8, 16, 24, 32, 64])
   assert order.shapes == (8, 32)
   assert [len(members) for members in order.members] == [10, 14]
-  assert data.bucketed([3, 60], 4).shapes == (64,)
+  assert data.bucketed([3, 60], 4).shapes == (60,)
 
 
 @pytest.mark.parametrize("boundaries", [[], [8, 8, 64], [0, 64], [8, 16]])

@@ -1,0 +1,73 @@
+"""Settings that follow from the training data, for the `plan` of a config.
+
+A config is pure, and knows the data only by the settings of its section. Its
+function `plan(config, variant)` may read it and return further settings by
+path. Values that the command line has changed are kept: `Plan` holds those that
+may be replaced, which stand in the config as well.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from dlcore import data
+from dlcore.errors import UserError
+
+
+class Plan(NamedTuple):
+  """Batch size, epochs and evaluations from the number of examples."""
+
+  batch_size: int
+  """The largest one. Few examples get a smaller one, so that an epoch has 8
+  steps at least."""
+
+  epochs: float
+  """The value in the config."""
+
+  examples: int
+  """Few examples get more epochs, until so many have been seen."""
+
+  least_epochs: float = 5.0
+  most_epochs: float = 60.0
+  evaluations: int = 10
+
+  def leaves(self, config: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Returns the settings for a number of training examples, by path.
+
+    Args:
+      config: the complete config, with the overrides of the command line.
+      size: number of examples.
+    """
+    found: dict[str, Any] = {}
+    batch_size = config["data"]["batch_size"]
+    if batch_size == self.batch_size:
+      # A power of two, which several devices can share.
+      few = 2 ** max(0, (size // 8).bit_length() - 1)
+      batch_size = found["data.batch_size"] = min(batch_size, few)
+    epochs = config["training"]["epochs"]
+    if epochs == self.epochs:
+      wanted = max(self.examples / size, self.least_epochs)
+      epochs = found["training.epochs"] = round(
+        min(wanted, self.most_epochs), 2
+      )
+    steps = config["training"]["steps"] or epochs * size / batch_size
+    found["training.eval_every"] = max(1, int(steps / self.evaluations))
+    return found
+
+
+def training_source(config: Mapping[str, Any]) -> data.Source | None:
+  """Returns the training split of the data of a config.
+
+  Args:
+    config: the complete config.
+
+  Returns:
+    None if it cannot be loaded: the run loads it again, and reports why.
+  """
+  section = config["data"]
+  loader = data.DATASETS[section["name"]]
+  names = inspect.signature(loader).parameters
+  try:
+    return loader(**{name: section[name] for name in names}).train
+  except UserError:
+    return None
