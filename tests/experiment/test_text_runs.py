@@ -105,7 +105,7 @@ def run(trained):
 def test_a_run_learns_and_predicts_strings_files_and_columns(
   run, table, tmp_path, shell
 ):
-  texts = ["great and fine", "", "a dull one, awful"]
+  texts = ["great and fine", "", "dull and awful"]
   answer = shell(
     "predict", f"--workdir={run}", *(f"--text={text}" for text in texts)
   )
