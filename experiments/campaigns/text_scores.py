@@ -25,7 +25,8 @@ from absl import flags
 from paired_bootstrap import compare
 
 import dlcore
-from dlcore import command, data
+from dlcore import command, data, experiment, metrics
+from dlcore.data.info import IGNORED, LABELS
 from dlcore.errors import lookup
 
 TEXT_MODELS = ("ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
@@ -41,6 +42,8 @@ RUNS: dict[str, int] = {
   "docs_mlm": 3,
   "numbers_translate:seq2seq": 5,
   "numbers_translate:transformer": 5,
+  "translation:seq2seq": 3,
+  "translation:transformer": 3,
   "pronounce:seq2seq": 3,
   "pronounce:transformer": 3,
 }
@@ -48,6 +51,10 @@ RUNS: dict[str, int] = {
 
 LONGER = "numbers_translate"
 """The config whose runs are evaluated on numbers longer than any in train."""
+
+COPIED = "translation"
+"""The config whose scores are compared with those of the sources themselves:
+French and English have many words in common."""
 
 PEER_FILES = {
   "language_id": "text_peers/language_id.npz",
@@ -101,10 +108,27 @@ def measure(name: str, folders: list[Path]) -> dict:
     for metric in scores[0]:
       values = [score[metric] for score in scores]
       result["metrics"][f"longer/{metric}"] = values
+  if config == COPIED:
+    scores = score_of_copies(folders[0])
+    result["metrics"] |= {f"copy/{k}": [v] for k, v in scores.items()}
   if config in PEER_FILES:
     file = Path(PEERS.value) / PEER_FILES[config]
     result["than_peer"] = compare_with_peer(file, folders)
   return result
+
+
+def score_of_copies(folder: Path) -> dict[str, float]:
+  """Returns the scores of the test sources as their own translations."""
+  config = json.loads((folder / "config.json").read_text())
+  test = experiment.build(config).splits.test
+  schema = test.info.schema
+  sources = schema.display(test.read(np.arange(test.size, dtype=np.int32)))
+  targets = data.read_all(test, exclude=test.info.inputs)[LABELS]
+  decode = schema.output_tokenizer.decode
+  references = [[decode(row[row != IGNORED].tolist())] for row in targets]
+  return metrics.translation_scores(
+    ("chrf", "bleu"), sources.tolist(), references
+  )
 
 
 def compare_with_peer(file: Path, folders: list[Path]) -> dict:

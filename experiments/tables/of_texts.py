@@ -11,9 +11,13 @@ METRICS = {
   "docs_lm": ("test/bits_per_character",),
   "docs_mlm": ("test/accuracy", "test/loss"),
   "numbers_translate": ("test/exact_match", "longer/exact_match"),
+  "translation": ("test/chrf", "test/bleu", "copy/chrf"),
   "pronounce": ("test/token_error_rate", "test/exact_match"),
 }
 """The metrics that are shown, by config."""
+
+PREFIXES = {"longer/": "of longer numbers ", "copy/": "of the sources "}
+"""How the names of metrics begin that are not of the test split."""
 
 SHARES = ("accuracy", "f1_macro", "exact_match", "error_rate")
 """Endings of the names of metrics in percent."""
@@ -58,7 +62,9 @@ def _score(metrics: dict, name: str) -> str:
   values = [scale * value for value in values]
   spread = statistics.stdev(values) if len(values) > 1 else 0.0
   mean = statistics.mean(values)
-  title = name.removeprefix("test/").replace("/", " numbers, ")
+  title = name.removeprefix("test/")
+  for prefix, words in PREFIXES.items():
+    title = title.replace(prefix, words)
   return (
     f"{title.replace('_', ' ')} {mean:.{digits}f}{unit} ± {spread:.{digits}f}"
   )
