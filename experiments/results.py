@@ -217,6 +217,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "table_sizes": of_own_data.table_sizes,
   "messy": of_own_data.messy,
   "text_scores": of_texts.text_scores,
+  "architectures": of_texts.architectures,
   "text_peers": of_texts.text_peers,
   "stress_peers": of_texts.stress_peers,
   "language_model_peers": of_texts.language_model_peers,

@@ -55,19 +55,22 @@ def text_scores(results: dict) -> str:
 
 
 def _score(metrics: dict, name: str) -> str:
-  """Returns the mean and the deviation of a metric."""
-  values = metrics[name]
-  share = name.endswith(SHARES)
-  scale, unit, digits = (100, "%", 2) if share else (1, "", 3)
-  values = [scale * value for value in values]
-  spread = statistics.stdev(values) if len(values) > 1 else 0.0
-  mean = statistics.mean(values)
+  """Returns a metric by name, its mean and its deviation."""
   title = name.removeprefix("test/")
   for prefix, words in PREFIXES.items():
     title = title.replace(prefix, words)
-  return (
-    f"{title.replace('_', ' ')} {mean:.{digits}f}{unit} ± {spread:.{digits}f}"
+  return f"{title.replace('_', ' ')} {_value(metrics, name)}"
+
+
+def _value(metrics: dict, name: str) -> str:
+  """Returns the mean and the deviation of a metric."""
+  share = name.endswith(SHARES)
+  scale, unit, digits = (100, "%", 2) if share else (1, "", 3)
+  values = [scale * value for value in metrics[name]]
+  deviation = (
+    f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
   )
+  return f"{statistics.mean(values):.{digits}f}{unit}{deviation}"
 
 
 def _verdict(comparison: dict | None) -> str:
@@ -77,6 +80,29 @@ def _verdict(comparison: dict | None) -> str:
   low, high = (100 * value for value in comparison["interval"])
   gain = 100 * comparison["difference"]
   return f"{comparison['outcome']}: {gain:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def architectures(results: dict) -> str:
+  """Returns the table of architectures of equal size and training time."""
+  rows = [
+    (
+      f"`{name}`",
+      f"{result['parameters']:,}",
+      f"{result['steps']:,}",
+      f"{statistics.mean(result['step_seconds']):.0f} s",
+      *(_value(result["metrics"], m) for m in METRICS["language_id"]),
+    )
+    for name, result in results.items()
+  ]
+  first = next(iter(results.values()))
+  return as_table(
+    "Architectures of `configs/language_id.py` with about 300,000 parameters "
+    f"and equal training time, test scores of {first['seeds']} seeds, "
+    f"{measured(first)}:",
+    "experiments/campaigns/architectures.py",
+    ("variant", "parameters", "steps", "time", "accuracy", "macro F1"),
+    rows,
+  )
 
 
 def text_peers(results: dict) -> str:

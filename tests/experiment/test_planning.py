@@ -1,0 +1,64 @@
+"""Settings that follow from the number of training examples."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from dlcore import experiment
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PLAN = experiment.Plan(batch_size=64, epochs=10.0, examples=40_000)
+
+
+def config(batch_size=64, epochs=10.0, steps=0):
+  return {
+    "data": {"batch_size": batch_size},
+    "training": {"epochs": epochs, "steps": steps},
+  }
+
+
+@pytest.mark.parametrize(
+  ("size", "batch_size", "epochs", "eval_every"),
+  [
+    # 8 steps of an epoch at least, 60 epochs at most.
+    (5, 1, 60.0, 30),
+    (100, 8, 60.0, 75),
+    (511, 32, 60.0, 95),
+    (512, 64, 60.0, 48),
+    # So many epochs that 40,000 examples are seen.
+    (4_000, 64, 10.0, 62),
+    # 5 epochs at least.
+    (1_000_000, 64, 5.0, 7_812),
+  ],
+)
+def test_few_examples_have_small_batches_and_many_epochs(
+  size, batch_size, epochs, eval_every
+):
+  assert PLAN.leaves(config(), size) == {
+    "data.batch_size": batch_size,
+    "training.epochs": epochs,
+    "training.eval_every": eval_every,
+  }
+
+
+def test_values_of_the_command_line_are_kept():
+  leaves = PLAN.leaves(config(batch_size=32, epochs=3.0), 3_200)
+  assert leaves == {"training.eval_every": 30}
+  assert PLAN.leaves(config(steps=50), 4_000)["training.eval_every"] == 5
+
+
+def test_a_translator_without_a_path_has_the_messages_of_the_package(tmp_path):
+  file = runpy.run_path(str(CONFIGS / "translation.py"))
+  tree = file["get_config"]().to_dict()
+  leaves = file["plan"](tree, "")
+  assert Path(leaves["data.path"]).is_file()
+  assert leaves["training.epochs"] == pytest.approx(37, abs=1)
+  own = tmp_path / "own.tsv"
+  rows = [f"the {i}\tle {i}\n" for i in range(40)]
+  own.write_text("english\tfrench\n" + "".join(rows))
+  tree["data"]["path"] = str(own)
+  assert "data.path" not in (leaves := file["plan"](tree, ""))
+  assert leaves["data.batch_size"] == 2
+  tree["data"]["path"] = str(tmp_path / "missing.csv")
+  assert file["plan"](tree, "") == {}  # The run reports it.
