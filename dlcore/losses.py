@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from dlcore.tracing import is_zero
 from dlcore.typing import Array
 
 
@@ -36,7 +37,7 @@ def softmax_cross_entropy(
   labels = labels.astype(jnp.int32)
   labels = jnp.where(labels < 0, logits.shape[-1], labels)[..., None]
   of_label = jnp.take_along_axis(log_probabilities, labels, axis=-1)[..., 0]
-  if isinstance(label_smoothing, int | float) and label_smoothing == 0:
+  if is_zero(label_smoothing):
     return -of_label
   # 0 * -inf would be NaN.
   uniform = jnp.where(label_smoothing > 0, log_probabilities, 0).mean(-1)
@@ -78,7 +79,7 @@ def focal_factor(cross_entropy: Array, gamma: Array | float) -> Array:
     cross_entropy: of the labels, `-log(p)` in nats, `[...]`.
     gamma: at least 0, may be traced; 0 gives factors of 1.
   """
-  if isinstance(gamma, int | float) and gamma == 0:
+  if is_zero(gamma):
     return jnp.ones_like(cross_entropy)
   # The power of 0 has an infinite slope for exponents below 1.
   missing = jnp.maximum(-jnp.expm1(-cross_entropy), 1e-12)

@@ -12,7 +12,7 @@ from dlcore import data, models, tasks
 
 ROOT = Path(__file__).parent.parent
 LEVELS = (
-  {"typing", "errors"},
+  {"typing", "errors", "tracing"},
   {"filesystem", "host_memory", "interruption", "status_line"},
   {"exceptions"},
   {"standard_streams"},

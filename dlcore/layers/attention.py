@@ -13,7 +13,8 @@ from dlcore.layers.dot_product_attention import (
   attention_weights,
   weighted_sum,
 )
-from dlcore.layers.dropout import Dropout, is_zero
+from dlcore.layers.dropout import Dropout
+from dlcore.tracing import is_zero
 from dlcore.typing import Array
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from dlcore.tracing import is_zero
 from dlcore.typing import Array
 
 
@@ -163,14 +164,6 @@ class DropBlock(nn.Module):
     if not train or is_zero(self.rate):
       return x
     return drop_block(self.make_rng("dropout"), x, self.rate, self.size)
-
-
-def is_zero(rate: float | Array) -> bool:
-  """Returns whether a rate is a Python 0, for which no mask is compiled.
-
-  An array or a traced rate of 0 is a value like any other.
-  """
-  return isinstance(rate, int | float) and rate == 0
 
 
 def _rescale(x: Array, kept: Array) -> Array:

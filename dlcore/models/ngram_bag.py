@@ -4,7 +4,7 @@ Joulin et al. 2016, arXiv:1607.01759; n-grams of characters as in Bojanowski et
 al. 2016, arXiv:1607.04606.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -54,6 +54,9 @@ class NgramBag(nn.Module):
       may be traced scalars.
     dtype: dtype of the computation; parameters and logits are float32.
   """
+
+  embeds_ngrams: ClassVar[bool] = True
+  """There is no embedding of a single token."""
 
   num_classes: int | None = None
   head: str | None = "classifier"

@@ -1,6 +1,6 @@
 """A bag of n-grams and a convolutional network whose logits are averaged."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,9 @@ class NgramCNN(nn.Module):
     dropout: dropout rate of both, a number or a traced scalar.
     dtype: dtype of the computation; parameters and logits are float32.
   """
+
+  embeds_ngrams: ClassVar[bool] = True
+  """There is no embedding of a single token."""
 
   num_classes: int | None = None
   head: str | None = "classifier"

@@ -35,11 +35,12 @@ def token_relevance(
     arguments: further inputs of the model.
 
   Returns:
-    float32 `[B, T]`, or None for a model that does not embed tokens one by one.
+    float32 `[B, T]`, or None for a model that does not embed tokens one by one,
+    such as those of n-grams (`embeds_ngrams`).
   """
 
-  if getattr(model, "ngrams", ()):
-    return None  # N-grams have embeddings of their own.
+  if getattr(model, "embeds_ngrams", False):
+    return None
 
   def embed(ids: Array, shift: Array | float):
     """Returns the score with shifted embeddings, and the embeddings."""

@@ -27,8 +27,8 @@ from dlcore.optim.settings import (
   RANGES,
   Number,
   check,
-  is_zero,
 )
+from dlcore.tracing import is_zero
 from dlcore.trees import map_with_path, select
 from dlcore.typing import Params, PyTree, Schedule
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from dlcore.errors import check_pattern
-from dlcore.optim.settings import Number, check, is_zero
+from dlcore.optim.settings import Number, check
+from dlcore.tracing import is_zero
 from dlcore.trees import flatten
 from dlcore.typing import Array, Params
 

@@ -9,7 +9,8 @@ import optax
 
 from dlcore.errors import UserError
 from dlcore.optim.bias import total_weight
-from dlcore.optim.settings import Number, is_zero
+from dlcore.optim.settings import Number
+from dlcore.tracing import is_zero
 from dlcore.typing import Params, PyTree
 
 

@@ -161,8 +161,3 @@ def _is_too_large(number: Any) -> bool:
     return False
   is_integer = isinstance(number, numbers.Integral)
   return abs(number) > (MAX_INT if is_integer else MAX_FLOAT)
-
-
-def is_zero(number: Any) -> bool:
-  """Returns whether a term can be left out: concrete 0, not a traced one."""
-  return not isinstance(number, jax.Array) and number == 0

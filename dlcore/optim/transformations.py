@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import optax
 
-from dlcore.optim.settings import Number, is_zero
+from dlcore.optim.settings import Number
+from dlcore.tracing import is_zero
 from dlcore.typing import Params, PyTree
 
 Mask = Callable[[Params], PyTree]

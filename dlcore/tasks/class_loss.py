@@ -13,6 +13,7 @@ from dlcore import losses
 from dlcore.errors import UserError
 from dlcore.tasks.class_weights import label_weights, weight_array
 from dlcore.tasks.supervised import Values
+from dlcore.tracing import is_zero
 from dlcore.typing import Array, Batch
 
 
@@ -38,7 +39,7 @@ def class_loss(
   def loss(logits: Array, batch: Batch) -> Values:
     def cross_entropy(labels: Array) -> Array:
       values = losses.softmax_cross_entropy(logits, labels, label_smoothing)
-      if isinstance(focal_gamma, int | float) and focal_gamma == 0:
+      if is_zero(focal_gamma):
         return values
       plain = losses.softmax_cross_entropy(logits, labels)
       return losses.focal_factor(plain, focal_gamma) * values

@@ -13,7 +13,6 @@ from dlcore.data.info import IGNORED, LABELS, TOKENS
 from dlcore.data.source import Arrays
 from dlcore.data.text.target_tokens import start_id
 from dlcore.errors import UserError
-from dlcore.layers.dropout import is_zero
 from dlcore.task import Task
 from dlcore.tasks import model_calls
 from dlcore.tasks.class_decisions import decide_class
@@ -31,6 +30,7 @@ from dlcore.tasks.target_decoding import (
   generator,
   score_function,
 )
+from dlcore.tracing import is_zero
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params
 
 
