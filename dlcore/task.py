@@ -1,7 +1,9 @@
 """The contract between a learning problem and the trainer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+import jax.numpy as jnp
 
 from dlcore import trees
 from dlcore.typing import Array, Batch, Metrics, ModelState, Params, PyTree
@@ -37,6 +39,29 @@ def merge_frozen(params: Params, model_state: ModelState) -> dict[str, Any]:
   collections.pop(CARRY, None)
   frozen = collections.pop(FROZEN, {})
   return {"params": trees.merge(params, frozen), **collections}
+
+
+def split_frozen(
+  params: Params, model_state: ModelState, variables: Mapping[str, Any]
+) -> tuple[Params, ModelState]:
+  """Returns the state with other variables of the model.
+
+  This is the default of `Task.with_variables`: the arrays are copied to their
+  places in `params`, in the frozen parameters and in the other collections, in
+  the dtypes there. The carried state of a batch is kept.
+  """
+  values = trees.flatten(variables)
+
+  def value(path: str, leaf: Any) -> Any:
+    collection, _, name = path.partition("/")
+    if collection == CARRY:
+      return leaf
+    source = "params" if collection == FROZEN else collection
+    # A copy: the trainer donates the buffers of its state.
+    return jnp.array(values[f"{source}/{name}"], leaf.dtype)
+
+  new = trees.map_with_path(value, {"params": params, **model_state})
+  return new.pop("params"), new
 
 
 class Task(NamedTuple):
@@ -109,3 +134,9 @@ class Task(NamedTuple):
 
   variables: Callable[[Params, ModelState], dict[str, Any]] = merge_frozen
   """`(params, model_state) -> variables` of the model's own `apply`."""
+
+  with_variables: Callable[
+    [Params, ModelState, Mapping[str, Any]], tuple[Params, ModelState]
+  ] = split_frozen
+  """`(params, model_state, variables) -> (params, model_state)`, the inverse of
+  `variables`: the state of a task whose model has these variables."""

@@ -1,6 +1,15 @@
 """Layers that Flax lacks or runs slowly: pure functions and thin modules."""
 
 from dlcore.layers.activation import ACTIVATIONS
+from dlcore.layers.adapters import (
+  ADAPTERS,
+  adapted,
+  column_norms,
+  dense_layers,
+  dequantized,
+  merged_kernel,
+  quantized,
+)
 from dlcore.layers.attention import Attention
 from dlcore.layers.attention_cache import MaskAndPositions, mask_and_positions
 from dlcore.layers.convolution import Conv, convolution
@@ -51,6 +60,7 @@ from dlcore.layers.stack import Stacked, stack, stack_blocks, unstack_blocks
 
 __all__ = [
   "ACTIVATIONS",
+  "ADAPTERS",
   "CELLS",
   "GRU",
   "INITIALIZERS",
@@ -72,6 +82,7 @@ __all__ = [
   "Recurrent",
   "Stacked",
   "StochasticDepth",
+  "adapted",
   "adaptive_avg_pool",
   "add_boundaries",
   "attend",
@@ -80,7 +91,10 @@ __all__ = [
   "avg_pool",
   "bool_mask",
   "causal_mask",
+  "column_norms",
   "convolution",
+  "dense_layers",
+  "dequantized",
   "drop_block",
   "dropout",
   "extract_patches",
@@ -88,7 +102,9 @@ __all__ = [
   "hash_ngrams",
   "mask_and_positions",
   "max_pool",
+  "merged_kernel",
   "padding_mask",
+  "quantized",
   "recorded",
   "recur",
   "relative_position_bucket",

@@ -20,7 +20,7 @@ DROPOUTS = (Dropout, DropBlock, StochasticDepth, nn.Dropout)
 
 
 @contextlib.contextmanager
-def frozen(pattern: str) -> Iterator[None]:
+def frozen(pattern: str, *, dropout: bool = True) -> Iterator[None]:
   """Runs BatchNorm and dropout of frozen layers in eval mode.
 
   A BatchNorm is frozen if `pattern` matches the paths of all its parameters. It
@@ -32,11 +32,14 @@ def frozen(pattern: str) -> Iterator[None]:
   Args:
     pattern: regular expression, searched in the paths of parameters, such as
       `"^(?!head/)"`.
+    dropout: whether frozen dropout is off.
   """
 
   def intercept(next_method, args, kwargs, context):
     module = context.module
-    if context.method_name != "__call__" or not _is_frozen(module, pattern):
+    skipped = not dropout and isinstance(module, DROPOUTS)
+    is_call = context.method_name == "__call__" and not skipped
+    if not is_call or not _is_frozen(module, pattern):
       return next_method(*args, **kwargs)
     if isinstance(module, nn.BatchNorm):
       return _call_with(

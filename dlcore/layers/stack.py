@@ -10,7 +10,7 @@ from flax import linen as nn
 from dlcore.layers.remat import remat as rematerialize
 from dlcore.typing import Array, Params, PyTree
 
-COLLECTIONS = ("params", "cache", "recorded", "intermediates")
+COLLECTIONS = ("params", "adapters", "cache", "recorded", "intermediates")
 """Collections of blocks, stacked over the depth by a scan."""
 
 

@@ -14,6 +14,7 @@ from dlcore.tasks.assessment import (
 from dlcore.tasks.classification import CLASSIFICATION, classification
 from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.language_model import LANGUAGE_MODEL, language_model
+from dlcore.tasks.lora import lora
 from dlcore.tasks.masked_language_model import (
   MASKED_LANGUAGE_MODEL,
   masked_language_model,
@@ -40,6 +41,7 @@ __all__ = [
   "classification",
   "freeze",
   "language_model",
+  "lora",
   "make_task",
   "masked_language_model",
   "multilabel",

@@ -136,7 +136,8 @@ def apply(
   """
   variables = {"params": params, **model_state}
   if train:
-    collections = [n for n in model_state if n not in (CARRY, FROZEN)]
+    constant = (CARRY, FROZEN, layers.ADAPTERS)
+    collections = [name for name in model_state if name not in constant]
     settings = {
       "rngs": {"dropout": key},
       "mutable": [*collections, layers.RECORDED],

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 
 from dlcore import trees
 from dlcore.errors import UserError
-from dlcore.task import CARRY, FROZEN, merge_frozen
+from dlcore.task import Task, merge_frozen, split_frozen
 from dlcore.transfer import argument_checks, load_errors
 from dlcore.typing import ModelState, Params, PyTree
 
 
 def initial(
-  variables: PyTree,
+  variables: PyTree, task: Task | None = None
 ) -> Callable[[Params, ModelState], tuple[Params, ModelState]]:
   """Returns the argument `initial` of `training.fit` for these variables.
 
@@ -23,6 +23,8 @@ def initial(
   Args:
     variables: variables of the task's model, such as those that
       `from_pretrained` or `load_pretrained` returns.
+    task: the task, if its state is not that of the model's own parameters, as
+      with adapters; see `Task.with_variables`.
 
   Returns:
     `(params, model_state) -> (params, model_state)`, which copies the variables
@@ -34,24 +36,15 @@ def initial(
   """
   argument_checks.check_variables(variables, "transfer.initial(variables)")
   values = trees.flatten(variables)
+  get = task.variables if task else merge_frozen
+  put = task.with_variables if task else split_frozen
 
   def replace(
     params: Params, model_state: ModelState
   ) -> tuple[Params, ModelState]:
-    _check_equal_shapes(
-      trees.flatten(merge_frozen(params, model_state)), values
-    )
-
-    def value(path: str, leaf: Any) -> Any:
-      collection, _, name = path.partition("/")
-      if collection == CARRY:
-        return leaf
-      source = "params" if collection == FROZEN else collection
-      # A copy: the trainer donates the buffers of its state.
-      return jnp.array(values[f"{source}/{name}"], leaf.dtype)
-
-    new = trees.map_with_path(value, {"params": params, **model_state})
-    return new.pop("params"), new
+    expected = jax.eval_shape(get, params, model_state)
+    _check_equal_shapes(trees.flatten(expected), values)
+    return put(params, model_state, variables)
 
   return replace
 
