@@ -26,6 +26,12 @@ from dlcore import (
   training,
 )
 from dlcore.errors import UserError, lookup
+from dlcore.experiment.adaptation import (
+  Rates,
+  adapted_task,
+  strategy_rates,
+  warn_of_random_weights,
+)
 from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.qualification import qualify
@@ -66,12 +72,15 @@ class Experiment:
 
   def fit(self, workdir: Path, **display: Any) -> training.Result:
     """Trains in `workdir`, or continues; `display` goes to `training.fit`."""
+    warn_of_random_weights(self.config)
     arguments = {
       **self.settings_of(training.fit),
       "steps": self.steps,
       "workers": self.config["data"]["workers"],
       "plateau": plateau(self.config["optim"]["schedule"]),
-      "initial": load_initial(self.config["init"], self.model, workdir),
+      "initial": load_initial(
+        self.config["init"], self.model, self.task, workdir
+      ),
       "workdir": workdir,
     }
     if isinstance(arguments["order"], data.Bucketed):
@@ -159,6 +168,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
   model, task = build_task(config, splits.train.info)
   steps = count_steps(config, splits.train.size)
   learning_rate = schedule(config, steps)
+  rates = strategy_rates(config, task, splits.train.info)
   return Experiment(
     config=config,
     splits=splits,
@@ -166,7 +176,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
     task=task,
     steps=steps,
     learning_rate=learning_rate,
-    tx=build_optimizer(config["optim"], learning_rate),
+    tx=build_optimizer(config["optim"], learning_rate, rates),
     devices=_devices(config["sharding"]["devices"]),
   )
 
@@ -182,17 +192,21 @@ def _limit_evaluation(splits: data.Splits, size: int) -> data.Splits:
 
 
 def build_optimizer(
-  section: Mapping[str, Any], learning_rate: Schedule
+  section: Mapping[str, Any],
+  learning_rate: Schedule,
+  rates: Rates = (),
 ) -> optax.GradientTransformation:
   """Returns the optimizer of the config's section `optim`.
 
   Args:
     section: the settings; the peak of the rate and the schedule are not used.
     learning_rate: `step -> rate`.
+    rates: multipliers of the rate, after those of the section.
   """
   shared = inspect.signature(optim.create).parameters.keys() & section.keys()
   settings = {name: section[name] for name in shared}
   settings |= own_settings(section, "optim")
+  settings["rates"] = (*section["rates"], *rates)
   with qualify("optim", section):
     return optim.create(**{**settings, "learning_rate": learning_rate})
 
@@ -233,6 +247,8 @@ def build_task(
     task = kind.build(model, info, **settings_of_task)
   task = _qualified(task, "model", settings)
   task = _qualified(task, "task", section)
+  with qualify("init.strategy", config["init"]["strategy"]):
+    task = adapted_task(config, task, info)
   with qualify("optim", ("freeze",)):
     task = tasks.freeze(task, config["optim"]["freeze"])
   with qualify("data.augment", config["data"]["augment"]):

@@ -36,7 +36,13 @@ DEFAULTS = {
     "augment": {},
   },
   "model": {"name": "cnn"},
-  "init": {"source": "", "family": "", "allow": "", "head": "published"},
+  "init": {
+    "source": "",
+    "family": "",
+    "allow": "",
+    "head": "published",
+    "strategy": {"name": "full"},
+  },
   "task": {"name": "classification"},
   "optim": {
     "name": "adamw",

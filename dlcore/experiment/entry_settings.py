@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from dlcore import data, models, optim, tasks
+from dlcore import data, models, optim, tasks, transfer
 from dlcore.errors import UserError, nearest
 
 
@@ -45,6 +45,7 @@ TABLES = {
   "optim": Table(
     optim.OPTIMIZERS, "optimizer", lambda _: ("mask", "scale_by_rates")
   ),
+  "init.strategy": Table(transfer.STRATEGIES, "strategy"),
   "optim.schedule": Table(optim.SCHEDULES, "schedule", lambda _: ("steps",)),
 }
 """The sections with a `name`."""

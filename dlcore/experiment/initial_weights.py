@@ -9,14 +9,14 @@ from typing import Any
 from dlcore import transfer
 from dlcore.experiment.folder import PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
-from dlcore.task import merge_frozen
+from dlcore.task import Task
 from dlcore.typing import ModelState, Params
 
 logger = logging.getLogger("dlcore")
 
 
 def load_initial(
-  section: Mapping[str, Any], model: Any, workdir: Path
+  section: Mapping[str, Any], model: Any, task: Task, workdir: Path
 ) -> Callable[[Params, ModelState], tuple[Params, ModelState]] | None:
   """Returns a function that loads pretrained weights, or None.
 
@@ -25,16 +25,19 @@ def load_initial(
   Args:
     section: the config's section `init`.
     model: the model that `init.source` is loaded into.
+    task: the task of the model.
     workdir: the run folder.
   """
   if not section["source"]:
     return None
 
   def load(params: Params, model_state: ModelState):
-    settings = {key: section[key] for key in section if key != "source"}
+    names = ("family", "allow", "head")
+    settings = {name: section[name] for name in names}
     with qualify("init", section):
+      own = task.variables(params, model_state)
       variables, report = transfer.load_pretrained(
-        section["source"], model, merge_frozen(params, model_state), **settings
+        section["source"], model, own, **settings
       )
     for line in str(report).splitlines():
       logger.info("%s", line)
@@ -42,6 +45,6 @@ def load_initial(
     source = RunFolder(Path(os.path.expanduser(section["source"])))
     published = report.published or source.published()
     RunFolder(workdir).write_json(PUBLISHED, published)
-    return transfer.initial(variables)(params, model_state)
+    return transfer.initial(variables, task)(params, model_state)
 
   return load

@@ -30,7 +30,8 @@ def read_config(
   Args:
     file: `"path/X.py"` or `"path/X.py:variant"`.
     overrides: `{"optim.learning_rate": "1e-3", ...}`. Names are applied
-      first: an entry of a table defines the settings of its section.
+      first: an entry of a table defines the settings of its section. A section
+      stands for its name: `{"optim": "sgd"}`.
       If the file has a function `plan(config, variant)`, it then returns
       further leaves by path, which depend on the data; overrides prevail.
     near: a folder of config files; a misspelled path gets the nearest of them.
@@ -63,6 +64,7 @@ def _read(
   path, _, variant = file.partition(":")
   module = _load_module(Path(path), near)
   recipe = _get_config(Path(path), module, variant)
+  overrides = {_full_key(recipe, key): text for key, text in overrides.items()}
   tree = _override(recipe, overrides)
   _warn_of_other_data(path, recipe, tree)
   if plan := module.get("plan"):
@@ -192,6 +194,18 @@ def _execute(path: Path, function: Callable[..., Any], *arguments: Any) -> Any:
       f"got {type(error).__name__}{where}: {error}",
       "fix the file",
     ) from error
+
+
+def _full_key(tree: Mapping[str, Any], key: str) -> str:
+  """Returns the key of a section's name for that of the section itself.
+
+  So `optim=sgd` is `optim.name=sgd`.
+  """
+  node: Any = tree
+  for part in key.split("."):
+    node = node.get(part) if isinstance(node, Mapping) else None
+  named = isinstance(node, Mapping) and "name" in node
+  return f"{key}.name" if named else key
 
 
 def _leaf(tree: Mapping[str, Any], key: str) -> Any:

@@ -86,7 +86,9 @@ def find_rate(
         **experiment.settings_of(rate_test.measure_losses),
         "seeds": numbers,
         "steps": steps,
-        "initial": load_initial(config["init"], experiment.model, Path(folder)),
+        "initial": load_initial(
+          config["init"], experiment.model, experiment.task, Path(folder)
+        ),
         "progress": progress,
       },
     )

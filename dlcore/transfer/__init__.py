@@ -3,6 +3,7 @@
 from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.initialization import initial
+from dlcore.transfer.layer_order import Layer, layer_order
 from dlcore.transfer.load_report import Report
 from dlcore.transfer.pretrained import (
   from_pretrained,
@@ -13,12 +14,16 @@ from dlcore.transfer.published_tokenizer import Tokenizer, load_tokenizer
 from dlcore.transfer.saving import default_family, save_pretrained
 from dlcore.transfer.special_ids import SpecialIds, load_special_ids
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
+from dlcore.transfer.strategies import STRATEGIES, Adaptation
 
 __all__ = [
   "FAMILIES",
   "OWN",
   "PLATFORMS",
+  "STRATEGIES",
+  "Adaptation",
   "Family",
+  "Layer",
   "Report",
   "SpecialIds",
   "Tokenizer",
@@ -27,6 +32,7 @@ __all__ = [
   "export_stablehlo",
   "from_pretrained",
   "initial",
+  "layer_order",
   "load_pretrained",
   "load_special_ids",
   "load_tokenizer",

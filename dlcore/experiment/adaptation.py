@@ -1,0 +1,99 @@
+"""The strategy of the config's section `init`: what of a model is trained."""
+
+import functools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dlcore import data, transfer
+from dlcore.errors import UserError
+from dlcore.experiment.defaults import own_settings
+from dlcore.task import CARRY, Task
+
+Rates = Sequence[tuple[str, float]]
+"""Patterns over parameter paths, and multipliers of the learning rate."""
+
+FREEZING = ("bitfit", "head", "last_n", "lora")
+"""Strategies that would leave random weights as they are."""
+
+logger = logging.getLogger("dlcore")
+
+
+def adapted_task(
+  config: Mapping[str, Any], task: Task, info: data.DataInfo
+) -> Task:
+  """Returns a task as the strategy of the config changes it.
+
+  Args:
+    config: the complete tree.
+    task: of all parameters.
+    info: of train.
+
+  Raises:
+    UserError: a setting is out of range or does not fit the model.
+  """
+  name, changed = config["init"]["strategy"]["name"], _adaptation(config)
+  adapted = changed.task(task, _layers(task, info))
+  if adapted is not task and config["optim"]["freeze"]:
+    raise UserError(
+      "expected init.strategy or optim.freeze, which both choose what is "
+      "trained",
+      f"got the strategy {name!r} and optim.freeze={config['optim']['freeze']}",
+      "leave one of them out",
+    )
+  return adapted
+
+
+def warn_of_random_weights(config: Mapping[str, Any]) -> None:
+  """Warns if a strategy freezes weights that no source replaces."""
+  section = config["init"]
+  name = section["strategy"]["name"]
+  if name in FREEZING and not section["source"]:
+    logger.warning(
+      "the strategy %r without init.source leaves random weights frozen", name
+    )
+
+
+def strategy_rates(
+  config: Mapping[str, Any], task: Task, info: data.DataInfo
+) -> Rates:
+  """Returns the multipliers of the learning rate of a strategy."""
+  return _adaptation(config).rates(_layers(task, info))
+
+
+def _adaptation(config: Mapping[str, Any]) -> transfer.Adaptation:
+  section = config["init"]["strategy"]
+  strategy = transfer.STRATEGIES[section["name"]]
+  return strategy(**own_settings(section, "init.strategy"))
+
+
+def _layers(
+  task: Task, info: data.DataInfo
+) -> Callable[[], Sequence[transfer.Layer]]:
+  """Returns a function that returns the layers of the task's model."""
+
+  def batch() -> dict[str, jax.Array]:
+    return {
+      name: jnp.zeros((1, *shape), jax.dtypes.canonicalize_dtype(dtype))
+      for name, (shape, dtype) in info.inputs.items()
+    }
+
+  @functools.cache
+  def layers() -> Sequence[transfer.Layer]:
+    key = jax.random.key(0)
+    params, state = jax.eval_shape(lambda: task.init(key, batch()))
+
+    def predict(params: Any) -> Any:
+      model_state = {
+        name: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), tree)
+        for name, tree in state.items()
+        if name != CARRY
+      }
+      return task.predict(params, model_state, batch(), key)
+
+    return transfer.layer_order(predict, params)
+
+  return layers

@@ -1,0 +1,189 @@
+"""What of a model is trained when it begins with the weights of another task.
+
+A strategy is a row of `STRATEGIES`: a function whose keywords are its settings,
+and which returns an `Adaptation`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from dlcore import tasks
+from dlcore.errors import UserError, check_pattern
+from dlcore.task import Task
+from dlcore.tasks.l2sp import l2sp as penalized
+from dlcore.tasks.lora import KERNELS
+from dlcore.transfer.layer_order import Layer
+from dlcore.typing import Array
+
+HEAD = r"(^|/)head/"
+"""Parameters of the output layer, which a new task begins with random ones."""
+
+Layers = Callable[[], Sequence[Layer]]
+"""Returns the layers of the model, see `layer_order`, which takes a trace."""
+
+
+def unchanged(task: Task, layers: Layers) -> Task:
+  """Returns `task` itself: the default of `Adaptation.task`."""
+  del layers
+  return task
+
+
+def no_rates(layers: Layers) -> tuple[tuple[str, float], ...]:
+  """Returns no rules: the default of `Adaptation.rates`."""
+  del layers
+  return ()
+
+
+class Adaptation(NamedTuple):
+  """How a task is changed, given the layers of its model."""
+
+  task: Callable[[Task, Layers], Task] = unchanged
+  rates: Callable[[Layers], tuple[tuple[str, float], ...]] = no_rates
+  """Multipliers of the learning rate, see `optim.create`."""
+
+
+def full() -> Adaptation:
+  """Returns the strategy that trains all parameters alike."""
+  return Adaptation()
+
+
+def head(*, trained: str = HEAD) -> Adaptation:
+  """Returns the strategy that trains the head alone, a linear probe.
+
+  Args:
+    trained: regular expression over the paths of parameters.
+  """
+  return Adaptation(lambda task, layers: _train(task, layers, trained))
+
+
+def last_n(*, number: int = 2) -> Adaptation:
+  """Returns the strategy that trains the last layers, and what follows them.
+
+  Args:
+    number: of numbered layers, such as the blocks of a transformer or the
+      stages of a ResNet.
+  """
+  if number < 1:
+    raise UserError("expected number of at least 1", f"got {number}")
+
+  def change(task: Task, layers: Layers) -> Task:
+    known = layers()
+    numbered = [i for i, layer in enumerate(known) if layer.is_numbered]
+    if number >= len(numbered):
+      raise UserError(
+        f"expected number below {len(numbered)}, the numbered layers",
+        f"got {number}",
+        'choose fewer, or the strategy "full"',
+      )
+    return tasks.freeze(task, any_of(known[: numbered[-number]]))
+
+  return Adaptation(change)
+
+
+def layerwise(*, decay: float = 0.75) -> Adaptation:
+  """Returns the strategy whose learning rates fall towards the input.
+
+  Clark et al. 2020, arXiv:2003.10555; Bao et al. 2021, arXiv:2106.08254.
+
+  Args:
+    decay: rate of a layer relative to that of the next one.
+  """
+  if not isinstance(decay, Array) and not 0 < decay <= 1:
+    raise UserError("expected decay above 0 and at most 1", f"got {decay}")
+
+  def rates(layers: Layers) -> tuple[tuple[str, float], ...]:
+    known = layers()
+    return tuple(
+      (any_of([layer]), decay ** (len(known) - 1 - i))
+      for i, layer in enumerate(known)
+    )
+
+  return Adaptation(rates=rates)
+
+
+def bitfit(*, trained: str = HEAD) -> Adaptation:
+  """Returns the strategy that trains the biases and the head.
+
+  Ben Zaken et al. 2022, arXiv:2106.10199.
+
+  Args:
+    trained: regular expression over the paths of further parameters.
+  """
+  biases = f"bias$|{trained}" if trained else "bias$"
+  return Adaptation(lambda task, layers: _train(task, layers, biases))
+
+
+def lora(
+  *,
+  pattern: str = KERNELS,
+  rank: int = 8,
+  alpha: float = 16.0,
+  dropout: float = 0.0,
+  rank_stabilized: bool = False,
+  dora: bool = False,
+  base: str = "float32",
+  trained: str = HEAD,
+) -> Adaptation:
+  """Returns the strategy of low-rank adapters, see `tasks.lora`."""
+  settings = locals()
+
+  def change(task: Task, layers: Layers) -> Task:
+    paths = [path for layer in layers() for path in layer.paths]
+    own = trained if any(re.search(trained, path) for path in paths) else ""
+    return tasks.lora(task, **{**settings, "trained": own})
+
+  return Adaptation(change)
+
+
+def l2sp(
+  *, alpha: float = 0.01, beta: float = 0.01, trained: str = HEAD
+) -> Adaptation:
+  """Returns the strategy with a penalty on the distance from the start.
+
+  Li et al. 2018, arXiv:1802.01483.
+
+  Args:
+    alpha: factor of half the squared distance of the parameters.
+    beta: factor of half the squares of those of `trained`, which begin at
+      random values.
+    trained: regular expression over the paths of parameters.
+  """
+  return Adaptation(lambda task, _: penalized(task, alpha, beta, trained))
+
+
+STRATEGIES: Mapping[str, Callable[..., Adaptation]] = {
+  "bitfit": bitfit,
+  "full": full,
+  "head": head,
+  "l2sp": l2sp,
+  "last_n": last_n,
+  "layerwise": layerwise,
+  "lora": lora,
+}
+"""By name: `(**settings) -> Adaptation`."""
+
+
+def _train(task: Task, layers: Layers, trained: str) -> Task:
+  """Returns `task` with all parameters frozen that a pattern does not match.
+
+  Raises:
+    UserError: it matches none.
+  """
+  check_pattern("trained", trained)
+  paths = [path for layer in layers() for path in layer.paths]
+  matches = [path for path in paths if re.search(trained, path)]
+  if not matches:
+    raise UserError(
+      "expected trained to match the paths of some parameters",
+      f"got {trained!r}, which matches none",
+      f"the last ones are {', '.join(paths[-3:])}",
+    )
+  others = f"^(?!.*(?:{trained}))"
+  return task if len(matches) == len(paths) else tasks.freeze(task, others)
+
+
+def any_of(layers: Sequence[Layer]) -> str:
+  """Returns a pattern of the parameters of some layers."""
+  paths = [re.escape(path) for layer in layers for path in layer.paths]
+  return f"^(?:{'|'.join(paths)})$"

@@ -1,0 +1,185 @@
+"""What a strategy trains, and from which weights it begins."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dlcore import data, experiment, models, optim, tasks, transfer, trees
+from dlcore.errors import UserError
+
+KEY = jax.random.key(0)
+BATCH = {
+  "image": np.random.default_rng(0).random((4, 8, 8, 1), np.float32),
+  "label": np.arange(4, dtype=np.int32) % 3,
+  "index": np.arange(4, dtype=np.int32),
+  "slot": np.arange(4, dtype=np.int32),
+}
+VIT = models.create(
+  "vit_tiny",
+  num_classes=3,
+  patch_size=4,
+  width=8,
+  depth=3,
+  num_heads=2,
+  mlp_dim=8,
+)
+TASK = tasks.classification(VIT)
+PARAMS, _ = TASK.init(KEY, BATCH)
+
+
+def layers():
+  return transfer.layer_order(
+    lambda params: TASK.predict(params, {}, BATCH, KEY), PARAMS
+  )
+
+
+def trained(name, **settings):
+  """The parameters that a strategy trains."""
+  task = transfer.STRATEGIES[name](**settings).task(TASK, layers)
+  return set(trees.flatten(task.init(KEY, BATCH)[0]))
+
+
+ALL = set(trees.flatten(PARAMS))
+
+
+def test_strategies_train_what_their_names_say():
+  head = {"head/kernel", "head/bias"}
+  assert trained("full") == trained("layerwise") == trained("l2sp") == ALL
+  assert trained("head") == head
+  last = {path for path in ALL if path.startswith("block_2/")}
+  assert trained("last_n", number=1) == head | last | {
+    "norm/scale",
+    "norm/bias",
+  }
+  assert len(trained("last_n", number=2)) == len(trained("last_n")) > len(last)
+  biases = {path for path in ALL if path.endswith("/bias")}
+  assert trained("bitfit") == biases | head
+  adapters = {p for p in trained("lora") if p.startswith("adapters/")}
+  assert trained("lora") - adapters == head
+  assert "adapters/block_0/attention/query/a" in adapters
+  assert "adapters/patches/kernel/a" in adapters
+
+
+def test_rates_fall_towards_the_input():
+  rates = transfer.STRATEGIES["layerwise"](decay=0.5).rates(layers)
+  tx = optim.create("sgd", learning_rate=1.0, rates=rates)
+  gradient = jax.tree.map(jnp.ones_like, PARAMS)
+  moves, _ = tx.update(gradient, tx.init(PARAMS), PARAMS)
+  moves = {path: float(-x.max()) for path, x in trees.flatten(moves).items()}
+  assert moves["head/kernel"] == 1
+  assert (
+    moves["norm/scale"]
+    == moves[
+      "block_2/mlp/dense_0/kernel"
+      if "block_2/mlp/dense_0/kernel" in moves
+      else "norm/bias"
+    ]
+    == 0.5
+  )
+  assert moves["patches/kernel"] == moves["position"] == 0.5**4
+
+
+def test_the_penalty_is_half_the_squared_distance_from_the_start():
+  task = transfer.STRATEGIES["l2sp"](alpha=0.3, beta=0.7).task(TASK, layers)
+  _, model_state = task.init(KEY, BATCH)
+  moved = jax.tree.map(lambda leaf: leaf + 0.1, PARAMS)
+  (total, weight), (state, measured) = task.loss(moved, model_state, BATCH, KEY)
+  (plain, _), (_, expected) = TASK.loss(moved, {}, BATCH, KEY)
+  new = [x for path, x in trees.flatten(moved).items() if "head/" in path]
+  old = sum(x.size for x in jax.tree.leaves(moved)) - sum(x.size for x in new)
+  penalty = 0.3 / 2 * old * 0.1**2
+  penalty += 0.7 / 2 * sum(float(jnp.square(x).sum()) for x in new)
+  assert float((total - plain) / weight) == pytest.approx(penalty, rel=1e-4)
+  assert measured == expected
+  assert jax.tree.structure(state) == jax.tree.structure(model_state)
+  others = {"params": moved}
+  params, model_state = task.with_variables(PARAMS, model_state, others)
+  assert task.variables(params, model_state)["params"] is not None
+  (total, _), _ = task.loss(params, model_state, BATCH, KEY)
+  only_new = 0.7 / 2 * sum(float(jnp.square(x).sum()) for x in new)
+  assert float((total - plain) / weight) == pytest.approx(only_new, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("name", "settings", "message"),
+  [
+    ("head", {"trained": "nothing"}, "expected trained to match"),
+    ("head", {"trained": "("}, "regular expression"),
+    ("last_n", {"number": 0}, "expected number of at least 1"),
+    ("last_n", {"number": 3}, "expected number below 3"),
+    ("layerwise", {"decay": 0.0}, "expected decay"),
+    ("l2sp", {"alpha": -1.0}, "expected alpha"),
+    ("lora", {"rank": 0}, "expected rank"),
+  ],
+)
+def test_settings_out_of_range_are_refused(name, settings, message):
+  with pytest.raises(UserError, match=message):
+    trained(name, **settings)
+
+
+def complete(source="", steps=6, **settings):
+  return experiment.complete(
+    {
+      "data": {"name": "digits", "batch_size": 32, "limit": 256},
+      "model": {"name": "mlp", "widths": (16, 16)},
+      "init": {"source": str(source), "strategy": settings or {"name": "full"}},
+      "optim": {"learning_rate": 1e-2},
+      "training": {"steps": steps},
+      "sharding": {"devices": 1},
+    }
+  )
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("runs") / "source"
+  experiment.train(complete(steps=30), folder, progress=False)
+  return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "settings",
+  [
+    {"name": "lora", "rank": 2},
+    {"name": "lora", "dora": True, "base": "int8"},
+    {"name": "head"},
+    {"name": "l2sp"},
+    {"name": "layerwise", "decay": 0.5},
+  ],
+  ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_a_run_begins_with_the_weights_and_is_evaluated_and_exported(
+  source, tmp_path, settings
+):
+  run = tmp_path / "run"
+  summary = experiment.train(complete(source, **settings), run, progress=False)
+  assert (
+    experiment.evaluate(run)["accuracy"] == summary["metrics"]["test/accuracy"]
+  )
+  # A few steps from trained weights: far above those from random ones.
+  assert summary["metrics"]["test/accuracy"] > 0.5
+  experiment.export(run, "safetensors", tmp_path / "out")
+  again = experiment.build(complete(tmp_path / "out"))
+  assert again.model.widths == (16, 16)
+  images = data.load("digits").test.read(np.arange(8))["image"]
+  rows = experiment.load(run).predict(images)
+  assert [row["label"] for row in rows]
+  kept = json.loads((run / "config.json").read_text())["init"]["strategy"]
+  assert kept["name"] == settings["name"]
+
+
+def test_a_strategy_excludes_other_frozen_parameters():
+  config = complete(name="head")
+  config["optim"]["freeze"] = "^dense_0"
+  with pytest.raises(UserError, match=r"init\.strategy or optim\.freeze"):
+    experiment.build(config)
+
+
+def test_random_weights_that_stay_frozen_are_a_warning(tmp_path, caplog):
+  config = complete(name="head", steps=1)
+  experiment.train(config, tmp_path / "run", progress=False)
+  assert "leaves random weights frozen" in caplog.text
