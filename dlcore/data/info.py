@@ -31,7 +31,11 @@ source have the same value, and their targets are its references."""
 
 IS_EXACT = "is_exact"
 """Name of the array uint8 `[N]` of pairs, 0 where the tokens of the target are
-another text than the target: no prediction is equal to it."""
+another text than the target."""
+
+REFERENCE = "reference"
+"""Name of the array uint8 `[N, L]` of valid and test: the text of the target in
+UTF-8, with zeros behind it, if its tokens may be another text."""
 
 TOKEN_INPUTS = (
   TOKENS,

@@ -5,7 +5,8 @@ import numpy as np
 from dlcore import metrics, report_arrays
 from dlcore.data import DataInfo
 from dlcore.data.source import Arrays
-from dlcore.tasks.target_decoding import paired, to_text
+from dlcore.metrics import Sequences
+from dlcore.tasks.target_decoding import paired, reference_texts, to_text
 
 
 def sequence_arrays(
@@ -39,12 +40,13 @@ def sequence_arrays(
     {"distance": distance}, best[wrong], read
   )
   if worst:
-    for name, sides in (("label", references), ("prediction", predicted)):
-      texts = [
-        to_text(sides.ids[i, : sides.lengths[i]].tolist(), tokenizer)
-        for i in worst["worst_index"]
-      ]
-      worst[f"worst_{name}"] = np.array(texts, str)
+    chosen = worst["worst_index"]
+    some = {name: array[chosen] for name, array in targets.items()}
+    ids = Sequences(*(part[chosen] for part in predicted)).rows()
+    worst["worst_label"] = np.array(reference_texts(some, tokenizer), str)
+    worst["worst_prediction"] = np.array(
+      [to_text(row, tokenizer) for row in ids], str
+    )
   return {
     "split": np.asarray(split),
     f"{report_arrays.HISTOGRAM}wrong tokens of a target": errors,

@@ -56,10 +56,11 @@ def sequence_to_sequence(
   An evaluation also generates all targets, for the scores `exact_match`, the
   share of whole targets that are the text of the reference, and
   `token_error_rate`, the edit distance to the reference divided by its length.
-  If the tokens are no words, there is the `word_error_rate` too. Targets of
+  If the tokens are no words, there is the `word_error_rate` too. The references
+  are the texts of the data: an unknown symbol in one is never right. Targets of
   rows with the same `source_id` are references of one example, of which the one
-  with the least distance
-  counts. All examples have the same weight in these scores.
+  with the least distance counts. All examples have the same weight in these
+  scores.
   Generation takes as long as tens of training steps: `data.eval_limit` bounds
   the number of examples, and `training.eval_every` how often.
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from dlcore import generation, metrics
 from dlcore.data import Tokenizer
-from dlcore.data.info import IGNORED, IS_EXACT, LABELS, SOURCE_ID
+from dlcore.data.info import IGNORED, IS_EXACT, LABELS, REFERENCE, SOURCE_ID
 from dlcore.data.source import Arrays
 from dlcore.data.text.generated_ids import generated_ids
+from dlcore.data.text.reference_texts import unpack_texts
 from dlcore.data.text.target_tokens import start_id
 from dlcore.errors import UserError
 from dlcore.metrics import Sequences
@@ -21,6 +22,9 @@ from dlcore.typing import Array
 
 DECODER_TOKENS = "decoder_input_ids"
 """The argument of an encoder-decoder for the target so far."""
+
+UNKNOWN = -2
+"""A token of a reference that no prediction is equal to."""
 
 NO_TOKEN = -1
 """The prediction where the model's outputs are not finite."""
@@ -100,11 +104,12 @@ def score_function(
     predicted, references, groups = paired(rows, targets, tokenizer)
     rates = metrics.error_rates(predicted, references, groups)
     texts = [to_text(ids, tokenizer) for ids in predicted.rows()]
-    others = [to_text(ids, tokenizer) for ids in references.rows()]
-    matches = [a == b for a, b in zip(texts, others, strict=True)]
-    is_exact = np.asarray(targets.get(IS_EXACT, np.ones(len(groups)))) > 0
+    others = reference_texts(targets, tokenizer)
+    matches = np.array([a == b for a, b in zip(texts, others, strict=True)])
+    if REFERENCE not in targets and IS_EXACT in targets:
+      matches &= np.asarray(targets[IS_EXACT]) > 0
     values = {
-      "exact_match": _share_of_groups(np.array(matches) & is_exact, groups),
+      "exact_match": _share_of_groups(matches, groups),
       "token_error_rate": rates["error_rate"],
     }
     if has_parts:
@@ -130,13 +135,36 @@ def paired(
   Returns:
     The sequences without their ends, and int `[N]`, see `metrics.least_errors`.
   """
+  assert tokenizer.eos_id is not None
+  predicted = Sequences.before(rows["predicted"], tokenizer.eos_id)
+  references = _references(targets, tokenizer)
+  groups = np.arange(len(references.ids))
+  if tokenizer.unknown_id is not None:
+    is_unknown = references.ids == tokenizer.unknown_id
+    ids = np.where(is_unknown, UNKNOWN, references.ids)
+    references = references._replace(ids=ids)
+  return predicted, references, np.asarray(targets.get(SOURCE_ID, groups))
+
+
+def reference_texts(targets: Arrays, tokenizer: Tokenizer) -> list[str]:
+  """Returns the texts of the targets, of their tokens if there are no others.
+
+  Args:
+    targets: `labels`, int `[N, T]`, and perhaps `reference`.
+    tokenizer: of the target.
+  """
+  if REFERENCE in targets:
+    return unpack_texts(np.asarray(targets[REFERENCE]))
+  rows = _references(targets, tokenizer).rows()
+  return [to_text(ids, tokenizer) for ids in rows]
+
+
+def _references(targets: Arrays, tokenizer: Tokenizer) -> Sequences:
+  """Returns the targets without their ends."""
   end = tokenizer.eos_id
   assert end is not None
   labels = targets[LABELS]
-  labels = np.where(labels == IGNORED, end, labels)
-  groups = np.asarray(targets.get(SOURCE_ID, np.arange(len(labels))))
-  predicted = Sequences.before(rows["predicted"], end)
-  return predicted, Sequences.before(labels, end), groups
+  return Sequences.before(np.where(labels == IGNORED, end, labels), end)
 
 
 def to_text(ids: list[int], tokenizer: Tokenizer) -> str:

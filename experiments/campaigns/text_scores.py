@@ -16,6 +16,7 @@ otherwise. --output is read by experiments/results.py.
 """
 
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -25,14 +26,16 @@ from absl import flags
 from paired_bootstrap import compare
 
 import dlcore
-from dlcore import command, data, experiment, metrics
+from dlcore import command, data, metrics
 from dlcore.data.info import IGNORED, LABELS
 from dlcore.errors import lookup
 
 TEXT_MODELS = ("ngram_bag", "text_cnn", "rnn", "lstm", "gru", "transformer")
 RUNS: dict[str, int] = {
   **{f"language_id:{name}": 5 for name in ("ngram_cnn", *TEXT_MODELS)},
+  "language_id:ngram_cnn train+valid": 5,
   **{f"reviews:{name}": 5 for name in TEXT_MODELS},
+  "reviews:ngram_bag train+valid": 5,
   "stress:lstm": 5,
   "stress:transformer": 5,
   "docs_lm:lstm": 3,
@@ -47,7 +50,14 @@ RUNS: dict[str, int] = {
   "pronounce:seq2seq": 3,
   "pronounce:transformer": 3,
 }
-"""The number of seeds of each config and variant."""
+"""The number of seeds of each config, its variant and a key of `CHANGES`."""
+
+CHANGES = {
+  "": {},
+  "train+valid": {"data.valid_fraction": 0.0, "training.best_by": "-loss"},
+}
+"""Settings by path. The linear models have the examples of valid too, and
+without these examples nothing is chosen in a run: the last step counts."""
 
 LONGER = "numbers_translate"
 """The config whose runs are evaluated on numbers longer than any in train."""
@@ -81,7 +91,7 @@ def main():
   for name in ONLY.value or RUNS:
     count = SEEDS.value or lookup(RUNS, name, "config")
     folders = [
-      Path(WORKDIR.value) / f"{name.replace(':', '_')}_{seed}"
+      Path(WORKDIR.value) / f"{re.sub('[: +]', '_', name)}_{seed}"
       for seed in range(count)
     ]
     results[name] = measure(name, folders)
@@ -95,9 +105,10 @@ def main():
 
 def measure(name: str, folders: list[Path]) -> dict:
   """Returns what the runs of a config have measured, one folder per seed."""
+  recipe, _, change = name.partition(" ")
   result = timed_runs.of_seeds(
     [
-      timed_runs.finish(name, folder, seed, {})
+      timed_runs.finish(recipe, folder, seed, CHANGES[change])
       for seed, folder in enumerate(folders)
     ]
   )
@@ -119,8 +130,12 @@ def measure(name: str, folders: list[Path]) -> dict:
 
 def score_of_copies(folder: Path) -> dict[str, float]:
   """Returns the scores of the test sources as their own translations."""
-  config = json.loads((folder / "config.json").read_text())
-  test = experiment.build(config).splits.test
+  own = json.loads((folder / "config.json").read_text())["data"]
+  # Bytes spell all words, and the split is that of any tokens.
+  settings = {name: own[name] for name in ("path", "source", "target")}
+  test = data.load(
+    "text_pairs", **settings, tokenizer="bytes", max_length=1024
+  ).test
   schema = test.info.schema
   sources = schema.display(test.read(np.arange(test.size, dtype=np.int32)))
   targets = data.read_all(test, exclude=test.info.inputs)[LABELS]

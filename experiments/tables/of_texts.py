@@ -27,11 +27,12 @@ def text_scores(results: dict) -> str:
   """Returns the table of the test scores of the text configs."""
   rows = []
   for name, result in results.items():
+    recipe, _, changed = name.partition(" ")
     shown = METRICS[name.partition(":")[0]]
     ends = {f"{end(result['seconds']) / 60:.1f}" for end in (min, max)}
     rows.append(
       (
-        f"`{name}`",
+        f"`{recipe}` {changed}".strip(),
         f"{result['parameters']:,}",
         ", ".join(_score(result["metrics"], metric) for metric in shown),
         result["seeds"],

@@ -9,6 +9,7 @@ import pytest
 
 from dlcore import data, metrics, models, tasks, trees
 from dlcore.data.text.pair_building import PairSettings, build_pairs
+from dlcore.data.text.reference_texts import unpack_texts
 from dlcore.data.text.text_parts import TextPart
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.errors import UserError
@@ -220,10 +221,37 @@ def test_a_target_that_its_tokens_do_not_spell_is_never_matched():
     {"train": part, "valid": part, "test": part}, PairSettings(text), "own"
   ).train
   assert source.arrays["is_exact"].tolist() == [1, 1, 1, 0]
+  assert "reference" not in source.arrays  # In valid and test alone.
   assert any("tokens of 1 of train, 1 of" in n for n in source.info.notes)
   _, task = make(source=source)
   values = task.score({"predicted": source.arrays["labels"]}, source.arrays)
   assert values == pytest.approx({"exact_match": 3 / 4, "token_error_rate": 0})
+
+
+def test_references_are_texts_of_the_data_and_unknown_symbols_never_right():
+  words, targets = ["a", "b", "c"], ["x y", "x", "y"]
+  others = ["x Zürich", "x y"]
+  train = TextPart(words, targets, {}, words)
+  test = TextPart(["d", "e"], others, {}, ["d", "e"])
+  text = TextSettings("words", min_count=1, max_length=8, lowercase=True)
+  splits = build_pairs(
+    {"train": train, "valid": test, "test": test}, PairSettings(text), "own"
+  )
+  source = splits.test
+  texts = unpack_texts(source.arrays["reference"])
+  assert texts == ["x zürich", "x y"]
+  _, task = make(source=source, metrics=("chrf",))
+  rows = {"predicted": source.arrays["labels"]}
+  values = task.score(rows, source.arrays)
+  # The first is "x [unk]", as its own tokens are.
+  assert values["exact_match"] == 1 / 2
+  assert values["token_error_rate"] == 1 / 4
+  assert values["chrf"] < 60
+  arrays = KIND.report_arrays(
+    "test", rows, source.arrays, source.info, np.array(["d", "e"]).take
+  )
+  assert arrays["worst_label"].tolist() == ["x zürich"]
+  assert arrays["worst_distance"].tolist() == [1]
 
 
 def test_parts_of_words_are_scored_as_words_too():

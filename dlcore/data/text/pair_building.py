@@ -6,7 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from dlcore.data.array_source import from_arrays
-from dlcore.data.info import IGNORED, IS_EXACT, LABELS, SOURCE_ID, TOKENS
+from dlcore.data.info import (
+  IGNORED,
+  IS_EXACT,
+  LABELS,
+  REFERENCE,
+  SOURCE_ID,
+  TOKENS,
+)
 from dlcore.data.source import Arrays, Splits, gather
 from dlcore.data.split_plan import Plan, make_plan, name_examples
 from dlcore.data.text.pair_notes import (
@@ -17,6 +24,7 @@ from dlcore.data.text.pair_notes import (
   report_long,
 )
 from dlcore.data.text.pair_schema import PairSchema
+from dlcore.data.text.reference_texts import pack_texts
 from dlcore.data.text.target_tokens import check_end, encode_targets
 from dlcore.data.text.text_encoding import MASK, EncodedTexts, encode_texts
 from dlcore.data.text.text_parts import TextPart, hash_texts, without_empty
@@ -121,6 +129,9 @@ def build_pairs(
       _, ids = np.unique(content.texts, return_inverse=True)
       arrays[part] = {**arrays[part], SOURCE_ID: ids.astype(np.int32)}
   splits = {split: gather(arrays, rows) for split, rows in plan.rows.items()}
+  for split in [split for split in splits if of_exact and split != "train"]:
+    texts = _texts(parts, plan.rows[split], (1,))
+    splits[split] |= {REFERENCE: pack_texts(texts, target)}
   notes = [*notes, *of_empty, *plan.notes, *of_long, *of_exact]
   notes.append(describe_tokens(tokenizers, splits))
   sizes = {part: len(content.texts) for part, content in parts.items()}

@@ -11,6 +11,7 @@ from dlcore.data.info import IGNORED, IS_EXACT, LABELS, TOKENS
 from dlcore.data.source import Arrays, gather
 from dlcore.data.split_plan import Plan
 from dlcore.data.text.pair_schema import PairSchema
+from dlcore.data.text.reference_texts import normalized
 from dlcore.data.text.text_encoding import MASK, EncodedTexts
 from dlcore.data.text.text_parts import TextPart
 from dlcore.data.text.text_schema import describe_long, describe_splits
@@ -33,11 +34,10 @@ def are_exact(
   tokenizer = schema.output_tokenizer
   values, offsets = encoded.ids
   pieces = itertools.pairwise(offsets.tolist())
-  lowercase = getattr(tokenizer, "lowercase", False)
   return np.array(
     [
       tokenizer.decode(values[start:stop].tolist())
-      == (text.lower() if lowercase else text)
+      == normalized(text, tokenizer)
       for text, (start, stop) in zip(targets, pieces, strict=True)
     ],
     np.uint8,
