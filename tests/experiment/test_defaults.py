@@ -70,6 +70,17 @@ def test_a_name_reads_its_own_settings_in_any_order(empty_config):
   assert tree["model"]["widths"] == (3,)
 
 
+def test_a_section_stands_for_its_name(empty_config):
+  overrides = {"optim": "sgd", "optim.schedule": "constant", "model": "mlp"}
+  overrides["model.widths"] = "(3,)"
+  tree, _ = experiment.read_config(
+    str(empty_config), overrides, near=empty_config.parent
+  )
+  assert tree["optim"]["name"] == "sgd"
+  assert tree["optim"]["schedule"]["name"] == "constant"
+  assert tree["model"]["widths"] == (3,)
+
+
 def test_the_first_of_several_mistakes_is_reported(empty_config):
   wrong = [f"training.{name}" for name in ("stepz", "epoch", "emma", "sead")]
   for keys in (wrong, wrong[::-1]):
