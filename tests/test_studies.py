@@ -21,6 +21,7 @@ from dlcore import storage, trees
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_the_minimal_loop_learns_and_saves_in_sixty_lines(tmp_path):
   values = minimal_loop.main(tmp_path, steps=300)
   assert values["accuracy"] > 0.85

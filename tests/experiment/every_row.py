@@ -227,7 +227,7 @@ DATASETS = {
   ),
 }
 
-LARGE = ("cmudict", "cmudict_stress")
+LARGE = ("cmudict", "cmudict_stress", "number_words")
 """Data sets that load in seconds."""
 
 OPTIMIZERS = dict.fromkeys(

@@ -9,6 +9,8 @@ from dlcore import data, experiment, report
 from dlcore.errors import UserError
 from dlcore.experiment import cross_validation
 
+pytestmark = pytest.mark.slow
+
 SIZE = 40
 COUNT = 3
 

@@ -172,7 +172,8 @@ def test_the_table_has_every_row():
     assert row.outcomes.keys() == set(every_row.SCRIPTS)
 
 
-@pytest.mark.parametrize("name", with_slow_rest(models.MODELS))
+@pytest.mark.fast_cases("mlp", "resnet20", "bert_base")
+@pytest.mark.parametrize("name", models.MODELS)
 def test_every_model_has_a_summary_and_a_step_or_a_reason(name, tmp_path):
   config, outcomes = model_config(name), every_row.MODELS[name].outcomes
   assert "parameters" in experiment.summary(config)
@@ -229,6 +230,7 @@ def run_every_script(config, folder):
   return moved
 
 
+@pytest.mark.slow
 def test_a_data_set_of_token_ids_works_with_every_script(tmp_path):
   config = model_config("rnn")
   folder = run_every_script(config, tmp_path / "run")
@@ -433,6 +435,7 @@ def test_every_model_of_sequences_has_a_step_of_its_own_task(name):
   jax.eval_shape(training.make_step(task, tx), state, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name",
   [

@@ -78,6 +78,7 @@ def test_the_length_of_a_check_on_one_batch_can_be_chosen(tiny):
   assert changed["training"]["steps"] == 1234
 
 
+@pytest.mark.slow
 def test_a_fast_run_does_everything_once_and_says_that_it_is_no_result(
   shell, tmp_path
 ):

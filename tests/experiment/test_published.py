@@ -10,6 +10,8 @@ import pytest
 from dlcore import data, experiment, models, transfer
 from dlcore.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 FIELDS = {
   "head": "classifier",
   "width": 8,

@@ -74,6 +74,7 @@ def write(tmp_path, monkeypatch):
   registration.forget()
 
 
+@pytest.mark.slow
 def test_an_imported_model_is_trained_and_its_module_is_recorded(
   write, shell, tmp_path
 ):

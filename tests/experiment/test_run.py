@@ -42,6 +42,7 @@ def sections(user_data, tmp_path):
 KINDS = ("digits", "image_folder", "table_of_classes", "table_of_numbers")
 
 
+@pytest.mark.fast_cases("digits")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_is_trained_evaluated_and_reported_from_its_folder(
   kind, sections, tiny, tmp_path
@@ -99,6 +100,7 @@ def test_another_config_is_refused_and_a_changed_name_comes_first(copy, tiny):
   assert changes.startswith("model.name: 'mlp' in the run, 'lenet5' now; ")
 
 
+@pytest.mark.slow
 def test_data_may_move_but_not_change(sections, tiny, tmp_path, user_data):
   workdir, config = tmp_path / "run", sections["table_of_classes"]
   experiment.train(tiny(**config), workdir, progress=False)
@@ -252,6 +254,7 @@ def test_a_summary_creates_no_folder(shell, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_plateau_of_a_config_lowers_the_rate(tmp_path):
   schedule = {"name": "plateau", "factor": 0.5, "patience": 1}
   config = experiment.complete(

@@ -41,6 +41,7 @@ def assert_same_params(one, other):
     np.testing.assert_array_equal(leaf, other[path], err_msg=path)
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_weights_and_continues_without_their_source(
   run, tiny, tmp_path, caplog
 ):

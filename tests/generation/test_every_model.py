@@ -56,7 +56,7 @@ def scores_of(logits):
   return scores
 
 
-@pytest.mark.fast_cases("gru lm")
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PREDICTORS)
 def test_tokens_and_beams_are_those_of_an_exhaustive_search(case):
   model, variables, ids, mask = make(case)

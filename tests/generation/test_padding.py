@@ -33,6 +33,7 @@ def prompts():
   return plain, padded, mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "name", ["gpt2", pytest.param("llama", marks=pytest.mark.slow)]
 )

@@ -105,10 +105,10 @@ def test_output_and_gradients_equal_those_of_flax(case):
   assert_close(actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "case", [CASES[0], CASES[8], *PRIMITIVE, *DEPTHWISE_CASES], ids=str
 )
-@pytest.mark.fast_cases(str(CASES[0]), str(PRIMITIVE[2]), str(DEPTHWISE))
 def test_jit_vmap_jvp_and_second_derivatives_equal_those_of_lax(case):
   x, kernel, settings = make(case)
   scale = 1 / np.sqrt(kernel[..., 0].size)  # Outputs near 1, where sine bends.

@@ -126,7 +126,7 @@ def test_scan_and_remat_preserve_the_gradient_which_is_nonzero_everywhere(case):
     assert np.abs(leaf - right[path]).max() <= 1e-4 * scale + 1e-7, path
 
 
-@pytest.mark.fast_cases("gpt2")
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TRAINED)
 def test_one_batch_is_overfitted(case):
   model, variables = make(case)

@@ -104,7 +104,7 @@ def test_jit_equals_no_jit_for_images():
   assert_close(plain, compiled, 1e-5)
 
 
-@pytest.mark.fast_cases("vit_tiny mean")
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   model, variables, inputs = make(case)

@@ -160,7 +160,7 @@ def split(variables):
   return extra.pop("params"), extra
 
 
-@pytest.mark.fast_cases("mlp", "resnet20")
+@pytest.mark.fast_cases("mlp")
 @pytest.mark.parametrize("case", SETTINGS)
 def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   params, extra = split(make(case)[1])
@@ -174,7 +174,7 @@ def test_every_parameter_has_a_gradient_and_one_batch_is_overfitted(case):
   assert value < 0.02
 
 
-@pytest.mark.fast_cases(*CHEAP)
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REGULARIZED)
 def test_remat_preserves_the_gradient(case):
   params, extra = split(make(case)[1])

@@ -59,7 +59,7 @@ def test_it_is_the_derivative_along_the_embedding_of_the_token(name):
   assert relevance[0, 5] == 0  # Padding.
 
 
-@pytest.mark.fast_cases("ngram_bag")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ngram_bag", "ngram_cnn"])
 def test_a_model_of_ngrams_has_no_embedding_of_single_tokens(name):
   model, variables = make(name, {**TEXT, "buckets": 64})

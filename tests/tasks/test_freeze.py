@@ -22,6 +22,7 @@ def fit(*arguments, freeze=TRUNK, **settings):
   return problem.fit(*arguments, freeze=freeze, **settings).last
 
 
+@pytest.mark.slow
 def test_only_trained_parameters_change():
   before = problem.leaves(fit(steps=1, eval_every=100))
   after = problem.leaves(fit(steps=20, eval_every=100))
@@ -30,6 +31,7 @@ def test_only_trained_parameters_change():
   assert {"params/head/kernel", "params/head/bias"} <= changed
 
 
+@pytest.mark.slow
 def test_frozen_parameters_keep_their_initial_values():
   frozen = {}
 

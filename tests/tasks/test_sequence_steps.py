@@ -178,7 +178,7 @@ def cache_shapes(model, length):
   return jax.tree.map(jnp.shape, jax.eval_shape(init)["cache"])
 
 
-@pytest.mark.fast_cases("gru lm")
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LANGUAGE_MODELS)
 def test_carry_over_pieces_equals_the_whole_sequence(case):
   """Values, and gradients of the last piece; other models are refused."""

@@ -20,7 +20,7 @@ SEQUENCE_MODELS = {
 SMALL = {"vocab_size": 9, "width": 8, "depth": 1, "num_heads": 2, "mlp_dim": 8}
 
 
-@pytest.mark.fast_cases("bert_base")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEQUENCE_MODELS)
 def test_masked_tokens_do_not_change_the_class_of_a_sequence(name):
   model = models.create(name, num_classes=3, **SMALL, **SEQUENCE_MODELS[name])

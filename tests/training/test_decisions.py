@@ -25,7 +25,7 @@ def overfit(workdir, **settings):
   return problem.fit(workdir, augment=None, penalty=None, **settings)
 
 
-@pytest.mark.fast_cases("True")
+@pytest.mark.slow
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_patience_ends_the_run_and_returns_its_last_and_best_states(
   tmp_path, on_disk

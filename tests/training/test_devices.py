@@ -14,6 +14,7 @@ def losses(workdir, **settings):
   return result, np.array([row["loss"] for row in rows])
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one(tmp_path):
   _, one = losses(tmp_path / "one")
   _, eight = losses(tmp_path / "eight", devices=jax.local_devices())

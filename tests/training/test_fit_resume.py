@@ -55,6 +55,7 @@ def test_sigterm_and_resume_equals_straight_in_every_leaf(
   assert_same_run(tmp_path, result, straight)
 
 
+@pytest.mark.slow
 def test_a_line_written_after_the_checkpoint_is_removed_and_written_again(
   straight, tmp_path, monkeypatch
 ):
@@ -76,6 +77,7 @@ def test_a_line_written_after_the_checkpoint_is_removed_and_written_again(
   assert_same_run(tmp_path, problem.fit(tmp_path), straight)
 
 
+@pytest.mark.slow
 def test_resident_and_streamed_data_give_the_same_bits(straight):
   problem.assert_equal(problem.fit(placement="stream"), straight[1])
 
@@ -108,6 +110,7 @@ def test_a_finished_run_makes_no_step(straight):
   assert problem.lines(straight[0]) == before
 
 
+@pytest.mark.slow
 def test_validation_decides_the_best_and_its_checkpoint_is_kept(tmp_path):
   result = problem.fit(tmp_path, eval_every=4, best_by="accuracy")
   folder = tmp_path / "checkpoints"
@@ -127,6 +130,7 @@ def test_validation_decides_the_best_and_its_checkpoint_is_kept(tmp_path):
     assert leaf.tobytes() == stored[path].tobytes(), path
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path, straight):
   # The images of two classes differ by a step of brightness, which 40 steps
   # learn without augmentation alone.

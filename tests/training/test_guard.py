@@ -141,6 +141,7 @@ def test_a_spike_is_skipped_if_spike_factor_is_set():
   assert int(state.guard["skipped"]) == 1
 
 
+@pytest.mark.slow
 def test_a_run_without_roll_backs_stops_at_the_first_failure():
   with pytest.raises(UserError, match="steps 34 to 36 were skipped"):
     problem.fit(wrap=problem.spoiled(33, 34, 35), max_rollbacks=0)
@@ -177,6 +178,7 @@ def test_a_run_that_restarts_and_stops_again_continues(tmp_path, monkeypatch):
   problem.assert_equal(result, problem.fit(**spoil))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_to_roll_back_to_stops_the_run(
   tmp_path, monkeypatch
 ):

@@ -3,11 +3,13 @@
 import jax
 import numpy as np
 import problem
+import pytest
 from flax import linen as nn
 
 from dlcore import optim, sharding, tasks, training, trees
 
 
+@pytest.mark.slow
 def test_every_copy_of_the_weights_begins_with_the_initial_ones():
   calls = []
 
@@ -35,6 +37,7 @@ def test_every_copy_of_the_weights_begins_with_the_initial_ones():
     np.testing.assert_allclose(evaluated[path], leaf, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_initial_weights_are_loaded_once_in_a_run(tmp_path):
   calls = []
 

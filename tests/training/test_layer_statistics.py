@@ -57,6 +57,7 @@ def test_no_bit_of_the_run_changes(tmp_path):
   problem.assert_equal(measured, plain)
 
 
+@pytest.mark.slow
 def test_the_norms_are_those_of_the_update(tmp_path):
   """Every step is measured; the parameters before and after it are known."""
   states = {n: problem.fit(steps=n, eval_every=100).last for n in (4, 5)}

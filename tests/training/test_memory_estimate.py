@@ -46,6 +46,7 @@ def test_a_model_that_is_too_large_is_refused_at_once():
   assert after - before < 2**20  # KiB
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_too_large_names_the_settings():
   train = problem.source(5000)
   limits = {"memory_limit": 0.075, "steps": 1, "augment": None, "valid": {}}

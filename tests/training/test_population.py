@@ -147,7 +147,7 @@ def eight():
   return population(MEMBERS, STEPS)
 
 
-@pytest.mark.fast_cases("0", "5", "7")
+@pytest.mark.slow
 @pytest.mark.parametrize("member", range(len(MEMBERS)))
 def test_a_member_of_a_population_equals_a_run_of_its_own(member):
   alone = solo(MEMBERS[member], STEPS)

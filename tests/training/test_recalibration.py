@@ -120,6 +120,7 @@ def test_a_stopped_and_resumed_run_equals_straight(tmp_path, monkeypatch):
   problem.assert_equal(train(tmp_path / "stopped"), straight)
 
 
+@pytest.mark.slow
 def test_the_model_that_is_evaluated_is_the_returned_one(tmp_path):
   state = train(tmp_path).last
   lines = problem.lines(tmp_path, "valid")

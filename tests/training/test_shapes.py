@@ -16,6 +16,8 @@ from dlcore.training.feed import Feed
 from dlcore.training.intervals import Intervals
 from dlcore.training.monitor import Monitor
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = (4, 8, 12)
 STEPS = 12
 

@@ -117,6 +117,7 @@ def test_keep_every_keeps_checkpoints(tmp_path):
   assert storage.is_good(tmp_path / "checkpoints", 15)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_folder_rolls_back_in_memory(tmp_path):
   settings = {"wrap": problem.spoiled(33, 34, 35)}
   in_memory = problem.fit(**settings)
@@ -125,6 +126,7 @@ def test_a_run_without_a_folder_rolls_back_in_memory(tmp_path):
   problem.assert_equal(in_memory, problem.fit(tmp_path, **settings))
 
 
+@pytest.mark.slow
 def test_a_run_without_a_folder_returns_its_best_state(tmp_path):
   # The loss falls, so the state of the greatest one is not the last.
   settings = {"best_by": "loss"}

@@ -13,6 +13,7 @@ from dlcore.training import setup
 LOG_EVERY = 3
 
 
+@pytest.mark.slow
 def test_the_step_is_traced_once_over_a_run(tmp_path, monkeypatch):
   traces = []
   make = setup.make_step

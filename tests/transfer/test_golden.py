@@ -36,13 +36,11 @@ NOT_RETURNED = {
 
 
 FAST = {
-  *("bert_mlm", "vit_resized", "gpt2_lm", "llama_scaled"),
-  *("transformer_pre_norm", "torch_gru_stacked", "torch_lstm_lm"),
-  *("timm_mixer_small", "timm_efficientnet_lite_google"),
-  *("timm_resnet_bottleneck", "torchvision_vgg_plain"),
+  *("bert_mlm", "gpt2_lm", "transformer_pre_norm"),
+  *("torch_gru_stacked", "torchvision_vgg_plain"),
 }
-"""Files whose results are compared in the fast tier: one of each architecture
-but ConvNeXt. Compiling the others takes more than a minute."""
+"""Files whose results are compared in the fast tier. Compiling the others takes
+more than a minute."""
 
 
 @pytest.fixture(scope="module", params=NAMES)

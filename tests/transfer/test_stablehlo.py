@@ -21,7 +21,7 @@ SEARCH = functools.partial(generation.beam_search, num_beams=2)
 START = {"decoder_start_id": 1}
 
 
-@pytest.mark.fast_cases("gpt2")
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("model", "settings", "decode"),
   [

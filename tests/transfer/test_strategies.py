@@ -179,6 +179,7 @@ def test_a_strategy_excludes_other_frozen_parameters():
     experiment.build(config)
 
 
+@pytest.mark.slow
 def test_random_weights_that_stay_frozen_are_a_warning(tmp_path, caplog):
   config = complete(name="head", steps=1)
   experiment.train(config, tmp_path / "run", progress=False)
