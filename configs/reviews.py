@@ -5,6 +5,10 @@
 
 The variants are the models of `VARIANTS`; the default is the first. The data is
 in the package; see `data.reviews`.
+
+Measured on AMD EPYC (family 25 model 17, AVX-512), 1 core, 2026-11-30, commit
+2d85ade: test accuracy 79.98% ± 0.68, roc auc 0.860 ± 0.002, of 5 seeds, in 0.4
+to 0.5 minutes from the command to its exit.
 """
 
 from dlcore import experiment

@@ -7,6 +7,10 @@
 The data is in the package, see `data.cmudict_stress`. `accuracy` is that of
 vowels, and `sequence_accuracy` that of whole words. The variants are `lstm`,
 bidirectional (the default), and `transformer`.
+
+Measured on AMD EPYC (family 25 model 17, AVX-512), 1 core, 2026-11-30, commit
+2d85ade: test accuracy 90.66% ± 0.06, sequence accuracy 80.94% ± 0.04, of 5
+seeds, in 2.6 to 4.9 minutes from the command to its exit.
 """
 
 from dlcore import experiment

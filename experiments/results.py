@@ -7,7 +7,6 @@ measures them.
 """
 
 import json
-import re
 import statistics
 import textwrap
 from collections.abc import Callable, Sequence
@@ -47,8 +46,10 @@ def main():
   for config in sorted(Path(CONFIGS.value).glob("*.py")):
     results = _read("scores")
     own = {k: v for k, v in results.items() if k.split()[0] == config.stem}
-    if own:
-      config.write_text(with_figures(config.read_text(), own))
+    sentences = [sentence(*item) for item in own.items()]
+    sentences.append(of_texts.figures(_read("text_scores"), config.stem))
+    if found := list(filter(None, sentences)):
+      config.write_text(with_figures(config.read_text(), found))
 
 
 def _read(name: str) -> dict:
@@ -107,27 +108,25 @@ class Score(NamedTuple):
     )
 
 
-def with_figures(config: str, results: dict) -> str:
-  """Returns the text of a config, its docstring with the latest figures."""
-  sentences = []
-  for name, result in results.items():
-    score = Score.of(result)
-    changed = name.partition(" ")[2]
-    note = f", {result['note']}" if result.get("note") else ""
-    sentences.append(
-      f"{f'In {changed}' if changed else 'Measured'} on {measured(result)}: "
-      f"test {score.metric} {score.mean} (deviation {score.deviation} over "
-      f"{result['seeds']} seeds) in {_span(result['seconds'])} s from the "
-      f"command to its exit{note}."
-    )
-  paragraphs = "\n\n".join(textwrap.fill(text, 79) for text in sentences)
-  return re.sub(
-    r"\n\nMeasured on .*?\n\"\"\"\n",
-    lambda _: f'\n\n{paragraphs}\n"""\n',
-    config,
-    count=1,
-    flags=re.DOTALL,
+def sentence(name: str, result: dict) -> str:
+  """Returns a sentence on the figures of a config."""
+  score = Score.of(result)
+  changed = name.partition(" ")[2]
+  note = f", {result['note']}" if result.get("note") else ""
+  return (
+    f"{f'In {changed}' if changed else 'Measured'} on {measured(result)}: "
+    f"test {score.metric} {score.mean} (deviation {score.deviation} over "
+    f"{result['seeds']} seeds) in {_span(result['seconds'])} s from the "
+    f"command to its exit{note}."
   )
+
+
+def with_figures(config: str, sentences: list[str]) -> str:
+  """Returns the text of a config, its docstring with the latest figures."""
+  paragraphs = "\n\n".join(textwrap.fill(text, 79) for text in sentences)
+  before, _, after = config.partition('\n"""\n')
+  before, *_ = before.partition("\n\nMeasured on ")
+  return f'{before}\n\n{paragraphs}\n"""\n{after}'
 
 
 def ratios(result: dict) -> list[tuple]:

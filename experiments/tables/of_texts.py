@@ -29,7 +29,6 @@ def text_scores(results: dict) -> str:
   for name, result in results.items():
     recipe, _, changed = name.partition(" ")
     shown = METRICS[name.partition(":")[0]]
-    ends = {f"{end(result['seconds']) / 60:.1f}" for end in (min, max)}
     rows.append(
       (
         f"`{recipe}` {changed}".strip(),
@@ -37,7 +36,7 @@ def text_scores(results: dict) -> str:
         ", ".join(_score(result["metrics"], metric) for metric in shown),
         result["seeds"],
         _verdict(result.get("than_peer")),
-        f"{' to '.join(sorted(ends, key=float))}",
+        _minutes(result),
         measured(result),
       )
     )
@@ -53,6 +52,25 @@ def text_scores(results: dict) -> str:
     ),
     rows,
   )
+
+
+def figures(results: dict, config: str) -> str:
+  """Returns a sentence on the default variant of a config, "" without one."""
+  for name, result in results.items():
+    if name.partition(":")[0] == config:
+      scores = (_score(result["metrics"], metric) for metric in METRICS[config])
+      return (
+        f"Measured on {measured(result)}: test {', '.join(scores)}, of "
+        f"{result['seeds']} seeds, in {_minutes(result)} minutes from the "
+        "command to its exit."
+      )
+  return ""
+
+
+def _minutes(result: dict) -> str:
+  """Returns the shortest and the longest time of a run."""
+  ends = {f"{end(result['seconds']) / 60:.1f}" for end in (min, max)}
+  return " to ".join(sorted(ends, key=float))
 
 
 def _score(metrics: dict, name: str) -> str:
