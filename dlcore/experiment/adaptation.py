@@ -22,21 +22,54 @@ FREEZING = ("bitfit", "head", "last_n", "lora")
 logger = logging.getLogger("dlcore")
 
 
+def strategy(config: Mapping[str, Any]) -> transfer.Strategy:
+  """Returns the phases of the strategy of the config."""
+  section = config["init"]["strategy"]
+  make = transfer.STRATEGIES[section["name"]]
+  return make(**own_settings(section, "init.strategy"))
+
+
+def phase_steps(phases: transfer.Strategy, steps: int) -> list[int]:
+  """Returns the number of steps of each phase, which add up to `steps`.
+
+  Raises:
+    UserError: there are fewer steps than phases.
+  """
+  if steps < len(phases):
+    raise UserError(
+      f"expected training.steps of at least {len(phases)}, the phases of "
+      "init.strategy",
+      f"got {steps}",
+    )
+  ends = [
+    round(steps * sum(phase.share for phase in phases[: i + 1]))
+    for i in range(len(phases))
+  ]
+  # Every phase has a step at least.
+  ends = [max(end, i + 1) for i, end in enumerate(ends)]
+  ends = [min(end, steps - len(ends) + i + 1) for i, end in enumerate(ends)]
+  return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def adapted_task(
-  config: Mapping[str, Any], task: Task, info: data.DataInfo
+  config: Mapping[str, Any],
+  task: Task,
+  info: data.DataInfo,
+  phase: transfer.Adaptation,
 ) -> Task:
-  """Returns a task as the strategy of the config changes it.
+  """Returns a task as a phase of the strategy changes it.
 
   Args:
     config: the complete tree.
     task: of all parameters.
     info: of train.
+    phase: of the strategy.
 
   Raises:
     UserError: a setting is out of range or does not fit the model.
   """
-  name, changed = config["init"]["strategy"]["name"], _adaptation(config)
-  adapted = changed.task(task, _layers(task, info))
+  name = config["init"]["strategy"]["name"]
+  adapted = phase.task(task, layers_of(task, info))
   if adapted is not task and config["optim"]["freeze"]:
     raise UserError(
       "expected init.strategy or optim.freeze, which both choose what is "
@@ -57,20 +90,7 @@ def warn_of_random_weights(config: Mapping[str, Any]) -> None:
     )
 
 
-def strategy_rates(
-  config: Mapping[str, Any], task: Task, info: data.DataInfo
-) -> Rates:
-  """Returns the multipliers of the learning rate of a strategy."""
-  return _adaptation(config).rates(_layers(task, info))
-
-
-def _adaptation(config: Mapping[str, Any]) -> transfer.Adaptation:
-  section = config["init"]["strategy"]
-  strategy = transfer.STRATEGIES[section["name"]]
-  return strategy(**own_settings(section, "init.strategy"))
-
-
-def _layers(
+def layers_of(
   task: Task, info: data.DataInfo
 ) -> Callable[[], Sequence[transfer.Layer]]:
   """Returns a function that returns the layers of the task's model."""

@@ -24,12 +24,15 @@ from dlcore import (
   sharding,
   tasks,
   training,
+  transfer,
 )
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.adaptation import (
   Rates,
   adapted_task,
-  strategy_rates,
+  layers_of,
+  phase_steps,
+  strategy,
   warn_of_random_weights,
 )
 from dlcore.experiment.defaults import own_settings
@@ -64,23 +67,45 @@ class Experiment:
   learning_rate: Schedule
   tx: optax.GradientTransformation
   devices: list[jax.Device]
+  earlier: tuple["Experiment", ...] = ()
+  """The phases before this one, the last of them, see `transfer.Strategy`."""
 
   def sources(self) -> dict[str, data.Source]:
     """Returns the splits that the data has, by name."""
     splits = self.splits._asdict().items()
     return {name: source for name, source in splits if source is not None}
 
-  def fit(self, workdir: Path, **display: Any) -> training.Result:
-    """Trains in `workdir`, or continues; `display` goes to `training.fit`."""
-    warn_of_random_weights(self.config)
+  def fit(
+    self,
+    workdir: Path,
+    *,
+    assets: Path | None = None,
+    before: tuple["Experiment", training.State] | None = None,
+    **display: Any,
+  ) -> training.Result:
+    """Trains in a folder, or continues there.
+
+    Args:
+      workdir: of the log and the checkpoints.
+      assets: the run folder, by default `workdir`.
+      before: the phase before and its last state, from which this one begins;
+        by default it begins with the weights of the config.
+      **display: arguments of `training.fit`.
+    """
+    if before is None:
+      warn_of_random_weights(self.config)
+      initial = load_initial(
+        self.config["init"], self.model, self.task, assets or workdir
+      )
+    else:
+      phase, state = before
+      initial = transfer.initial(tasks.variables(phase.task, state), self.task)
     arguments = {
       **self.settings_of(training.fit),
       "steps": self.steps,
       "workers": self.config["data"]["workers"],
       "plateau": plateau(self.config["optim"]["schedule"]),
-      "initial": load_initial(
-        self.config["init"], self.model, self.task, workdir
-      ),
+      "initial": initial,
       "workdir": workdir,
     }
     if isinstance(arguments["order"], data.Bucketed):
@@ -165,10 +190,26 @@ def build(config: Mapping[str, Any]) -> Experiment:
     if section["eval_limit"]:
       splits = _limit_evaluation(splits, section["eval_limit"])
   splits = follow_vocabulary(splits, config["init"]["source"])
-  model, task = build_task(config, splits.train.info)
-  steps = count_steps(config, splits.train.size)
-  learning_rate = schedule(config, steps)
-  rates = strategy_rates(config, task, splits.train.info)
+  with qualify("init.strategy", config["init"]["strategy"]):
+    phases = strategy(config)
+  steps = phase_steps(phases, count_steps(config, splits.train.size))
+  *earlier, last = (
+    _phase(config, splits, *pair) for pair in zip(phases, steps, strict=True)
+  )
+  return dataclasses.replace(last, earlier=tuple(earlier))
+
+
+def _phase(
+  config: Mapping[str, Any],
+  splits: data.Splits,
+  phase: transfer.Adaptation,
+  steps: int,
+) -> Experiment:
+  """Returns one phase of an experiment."""
+  info = splits.train.info
+  model, task = build_task(config, info, phase=phase)
+  learning_rate = schedule(config, steps, phase.rate)
+  rates = phase.rates(layers_of(task, info))
   return Experiment(
     config=config,
     splits=splits,
@@ -215,6 +256,7 @@ def build_task(
   config: Mapping[str, Any],
   info: data.DataInfo,
   tuned: Mapping[str, Any] | None = None,
+  phase: transfer.Adaptation | None = None,
 ) -> tuple[Any, Task]:
   """Builds the model and its task for data that `info` describes.
 
@@ -222,6 +264,7 @@ def build_task(
     config: the complete tree.
     info: of train.
     tuned: settings of the task that were chosen on the validation split.
+    phase: of the strategy, by default the last one.
 
   Raises:
     UserError: the task or the model does not fit such data.
@@ -248,7 +291,7 @@ def build_task(
   task = _qualified(task, "model", settings)
   task = _qualified(task, "task", section)
   with qualify("init.strategy", config["init"]["strategy"]):
-    task = adapted_task(config, task, info)
+    task = adapted_task(config, task, info, phase or strategy(config)[-1])
   with qualify("optim", ("freeze",)):
     task = tasks.freeze(task, config["optim"]["freeze"])
   with qualify("data.augment", config["data"]["augment"]):
@@ -301,13 +344,21 @@ def count_steps(config: Mapping[str, Any], size: int) -> int:
   return steps
 
 
-def schedule(config: Mapping[str, Any], steps: int) -> Schedule:
-  """Returns the learning rate of a run of `steps` steps."""
+def schedule(
+  config: Mapping[str, Any], steps: int, factor: float = 1.0
+) -> Schedule:
+  """Returns the learning rate of a run of `steps` steps.
+
+  Args:
+    config: the complete tree.
+    steps: of the run, or of a phase of it.
+    factor: of the peak.
+  """
   section = config["optim"]["schedule"]
   with qualify("optim.schedule", section):
     return optim.schedule(
       section["name"],
-      learning_rate=config["optim"]["learning_rate"],
+      learning_rate=factor * config["optim"]["learning_rate"],
       steps=steps,
       **own_settings(section, "optim.schedule"),
     )

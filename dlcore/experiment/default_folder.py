@@ -73,7 +73,7 @@ def _continues(folder: Path, config: Mapping[str, Any]) -> bool:
   for pattern in REPEATED:
     runs += sorted(folder.glob(pattern))
   for run in map(RunFolder, runs):
-    if not run.has_checkpoints():
+    if not run.has_begun():
       continue
     try:
       recorded = run.config()

@@ -40,6 +40,11 @@ class RunFolder:
     """The folder of the checkpoints."""
     return self.path / "checkpoints"
 
+  @property
+  def phases(self) -> Path:
+    """The folder of the phases before the last one, each a run of `fit`."""
+    return self.path / "phases"
+
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
     """Creates the folder and locks it against other runs.
@@ -56,9 +61,9 @@ class RunFolder:
     Raises:
       UserError: the folder holds a run of another config, or other files.
     """
-    if self.has_checkpoints():
+    if self.has_begun():
       compare_configs(self.config(), config, self.path)
-      if storage.is_version_0_1(self.checkpoints):
+      if self._is_version_0_1():
         return  # The trainer refuses to continue it; nothing is rewritten.
     elif (self.path / CONFIG).exists() or (self.path / CONFIG).is_symlink():
       self.config()  # Do not overwrite a file that dlcore did not write.
@@ -75,10 +80,10 @@ class RunFolder:
     Raises:
       UserError: the data is not that with which the run began.
     """
-    if (self.path / DATA).exists() and self.has_checkpoints():
+    if (self.path / DATA).exists() and self.has_begun():
       absent = dict.fromkeys(self.splits())
       self.compare_checksums({**absent, **splits})
-      if storage.is_version_0_1(self.checkpoints):
+      if self._is_version_0_1():
         return
     checksums = {name: _checksum(split) for name, split in splits.items()}
     content = data.info_to_json(splits["train"].info)
@@ -227,6 +232,17 @@ class RunFolder:
   def has_checkpoints(self) -> bool:
     """Returns whether there are checkpoints, damaged or not."""
     return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+
+  def has_begun(self) -> bool:
+    """Returns whether there are checkpoints, of a phase before the last too."""
+    earlier = self.phases.iterdir() if self.phases.is_dir() else ()
+    return self.has_checkpoints() or any(
+      RunFolder(phase).has_checkpoints() for phase in earlier
+    )
+
+  def _is_version_0_1(self) -> bool:
+    has_checkpoints = self.has_checkpoints()
+    return has_checkpoints and storage.is_version_0_1(self.checkpoints)
 
   def newest_step(self) -> int:
     """Returns the newest good step, 0 if there is none."""

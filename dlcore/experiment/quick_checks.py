@@ -111,13 +111,14 @@ def begin_again(workdir: Path, check: QuickCheck) -> None:
     UserError: another process uses the folder, or its config is malformed.
   """
   folder = RunFolder(workdir)
-  if not folder.has_checkpoints():
+  if not folder.has_begun():
     return
   with folder.locked():
     recorded = folder.config()
     if check.change(recorded) == recorded:
       (workdir / SUMMARY).unlink(missing_ok=True)
-      shutil.rmtree(folder.checkpoints)
+      for state in (folder.checkpoints, folder.phases):
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def conclude_fast_dev_run(workdir: Path) -> str:

@@ -69,8 +69,10 @@ def train(
     if finished := _read_finished(folder, experiment.steps):
       return finished
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
+    before = _train_earlier(experiment, folder, progress, phases)
     result = experiment.fit(
       folder.path,
+      before=before,
       samples=training_samples(experiment),
       profile=profile,
       progress=progress,
@@ -95,6 +97,33 @@ def train(
     with phases("report"):
       report.write(folder.path)
     return summary
+
+
+def _train_earlier(
+  experiment: Experiment, folder: RunFolder, progress: bool, phases: Phases
+) -> tuple[Experiment, State] | None:
+  """Trains the phases before the last one, each in a folder of its own.
+
+  Returns:
+    The one before the last and its last state; None if there is no other.
+  """
+  before = None
+  for number, phase in enumerate(experiment.earlier):
+    logger.info(
+      "phase %d of %d: %s steps",
+      number + 1,
+      len(experiment.earlier) + 1,
+      f"{phase.steps:,}",
+    )
+    result = phase.fit(
+      folder.phases / str(number),
+      assets=folder.path,
+      before=before,
+      progress=progress,
+      phases=phases,
+    )
+    before = phase, result.last
+  return before
 
 
 def evaluate(

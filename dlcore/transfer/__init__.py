@@ -14,7 +14,7 @@ from dlcore.transfer.published_tokenizer import Tokenizer, load_tokenizer
 from dlcore.transfer.saving import default_family, save_pretrained
 from dlcore.transfer.special_ids import SpecialIds, load_special_ids
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
-from dlcore.transfer.strategies import STRATEGIES, Adaptation
+from dlcore.transfer.strategies import STRATEGIES, Adaptation, Strategy
 
 __all__ = [
   "FAMILIES",
@@ -26,6 +26,7 @@ __all__ = [
   "Layer",
   "Report",
   "SpecialIds",
+  "Strategy",
   "Tokenizer",
   "current_fields",
   "default_family",

@@ -1,9 +1,10 @@
 """What of a model is trained when it begins with the weights of another task.
 
 A strategy is a row of `STRATEGIES`: a function whose keywords are its settings,
-and which returns an `Adaptation`.
+and which returns an `Adaptation` for each phase of the training.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -36,28 +37,38 @@ def no_rates(layers: Layers) -> tuple[tuple[str, float], ...]:
 
 
 class Adaptation(NamedTuple):
-  """How a task is changed, given the layers of its model."""
+  """How a task is changed in a phase, given the layers of its model."""
 
   task: Callable[[Task, Layers], Task] = unchanged
   rates: Callable[[Layers], tuple[tuple[str, float], ...]] = no_rates
   """Multipliers of the learning rate, see `optim.create`."""
 
+  share: float = 1.0
+  """Of the steps of the run."""
 
-def full() -> Adaptation:
+  rate: float = 1.0
+  """Multiplier of the peak of the learning rate."""
+
+
+Strategy = tuple[Adaptation, ...]
+"""The phases, in their order."""
+
+
+def full() -> Strategy:
   """Returns the strategy that trains all parameters alike."""
-  return Adaptation()
+  return (Adaptation(),)
 
 
-def head(*, trained: str = HEAD) -> Adaptation:
+def head(*, trained: str = HEAD) -> Strategy:
   """Returns the strategy that trains the head alone, a linear probe.
 
   Args:
     trained: regular expression over the paths of parameters.
   """
-  return Adaptation(lambda task, layers: _train(task, layers, trained))
+  return (Adaptation(lambda task, layers: _train(task, layers, trained)),)
 
 
-def last_n(*, number: int = 2) -> Adaptation:
+def last_n(*, number: int = 2) -> Strategy:
   """Returns the strategy that trains the last layers, and what follows them.
 
   Args:
@@ -78,10 +89,10 @@ def last_n(*, number: int = 2) -> Adaptation:
       )
     return tasks.freeze(task, any_of(known[: numbered[-number]]))
 
-  return Adaptation(change)
+  return (Adaptation(change),)
 
 
-def layerwise(*, decay: float = 0.75) -> Adaptation:
+def layerwise(*, decay: float = 0.75) -> Strategy:
   """Returns the strategy whose learning rates fall towards the input.
 
   Clark et al. 2020, arXiv:2003.10555; Bao et al. 2021, arXiv:2106.08254.
@@ -99,10 +110,10 @@ def layerwise(*, decay: float = 0.75) -> Adaptation:
       for i, layer in enumerate(known)
     )
 
-  return Adaptation(rates=rates)
+  return (Adaptation(rates=rates),)
 
 
-def bitfit(*, trained: str = HEAD) -> Adaptation:
+def bitfit(*, trained: str = HEAD) -> Strategy:
   """Returns the strategy that trains the biases and the head.
 
   Ben Zaken et al. 2022, arXiv:2106.10199.
@@ -111,7 +122,7 @@ def bitfit(*, trained: str = HEAD) -> Adaptation:
     trained: regular expression over the paths of further parameters.
   """
   biases = f"bias$|{trained}" if trained else "bias$"
-  return Adaptation(lambda task, layers: _train(task, layers, biases))
+  return (Adaptation(lambda task, layers: _train(task, layers, biases)),)
 
 
 def lora(
@@ -124,7 +135,7 @@ def lora(
   dora: bool = False,
   base: str = "float32",
   trained: str = HEAD,
-) -> Adaptation:
+) -> Strategy:
   """Returns the strategy of low-rank adapters, see `tasks.lora`."""
   settings = locals()
 
@@ -133,12 +144,12 @@ def lora(
     own = trained if any(re.search(trained, path) for path in paths) else ""
     return tasks.lora(task, **{**settings, "trained": own})
 
-  return Adaptation(change)
+  return (Adaptation(change),)
 
 
 def l2sp(
   *, alpha: float = 0.01, beta: float = 0.01, trained: str = HEAD
-) -> Adaptation:
+) -> Strategy:
   """Returns the strategy with a penalty on the distance from the start.
 
   Li et al. 2018, arXiv:1802.01483.
@@ -149,19 +160,100 @@ def l2sp(
       random values.
     trained: regular expression over the paths of parameters.
   """
-  return Adaptation(lambda task, _: penalized(task, alpha, beta, trained))
+  return (Adaptation(lambda task, _: penalized(task, alpha, beta, trained)),)
 
 
-STRATEGIES: Mapping[str, Callable[..., Adaptation]] = {
+def fine_tune(
+  *,
+  head_share: float = 0.2,
+  rate: float = 0.5,
+  spread: float = 100.0,
+  trained: str = HEAD,
+) -> Strategy:
+  """Returns the strategy that trains the head first, and then everything.
+
+  In the second phase the learning rates fall towards the input, in equal ratios
+  from layer to layer (Howard & Ruder 2018, arXiv:1801.06146; Howard & Gugger
+  2020, arXiv:2002.04688).
+
+  Args:
+    head_share: share of the steps of the first phase.
+    rate: peak of the learning rate in the second phase, relative to the first.
+    spread: ratio of the rates of the last and the first layer.
+    trained: regular expression over the paths of the parameters of the head.
+  """
+  if not 0 < head_share < 1:
+    raise UserError("expected head_share from 0 to 1", f"got {head_share}")
+  if rate <= 0:
+    raise UserError("expected rate above 0", f"got {rate}")
+  if spread < 1:
+    raise UserError("expected spread of at least 1", f"got {spread}")
+
+  def rates(layers: Layers) -> tuple[tuple[str, float], ...]:
+    known = layers()
+    last = max(1, len(known) - 1)
+    return tuple(
+      (any_of([layer]), spread ** (i / last - 1))
+      for i, layer in enumerate(known)
+    )
+
+  [first] = head(trained=trained)
+  return (
+    first._replace(share=head_share),
+    Adaptation(rates=rates, share=1 - head_share, rate=rate),
+  )
+
+
+def gradual(
+  *, number: int = 3, rate: float = 0.5, trained: str = HEAD
+) -> Strategy:
+  """Returns the strategy that unfreezes the layers from the last to the first.
+
+  The first phase trains the head, the next ones more and more of the layers,
+  and the last one everything (Howard & Ruder 2018, arXiv:1801.06146). All have
+  as many steps.
+
+  Args:
+    number: of phases after that of the head.
+    rate: peak of the learning rate of a phase relative to the one before.
+    trained: regular expression over the paths of the parameters of the head.
+  """
+  if number < 1:
+    raise UserError("expected number of at least 1", f"got {number}")
+  if rate <= 0:
+    raise UserError("expected rate above 0", f"got {rate}")
+
+  def unfreeze(phase: int) -> Callable[[Task, Layers], Task]:
+    def change(task: Task, layers: Layers) -> Task:
+      known = layers()
+      frozen = len(known) - math.ceil(len(known) * phase / number)
+      return tasks.freeze(task, any_of(known[:frozen])) if frozen else task
+
+    return change
+
+  share = 1 / (number + 1)
+  [first] = head(trained=trained)
+  return (
+    first._replace(share=share),
+    *(
+      Adaptation(unfreeze(phase), share=share, rate=rate**phase)
+      for phase in range(1, number + 1)
+    ),
+  )
+
+
+STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
   "bitfit": bitfit,
+  "fine_tune": fine_tune,
   "full": full,
+  "gradual": gradual,
   "head": head,
   "l2sp": l2sp,
   "last_n": last_n,
   "layerwise": layerwise,
   "lora": lora,
 }
-"""By name: `(**settings) -> Adaptation`."""
+"""By name: `(**settings) -> Strategy`."""
 
 
 def _train(task: Task, layers: Layers, trained: str) -> Task:

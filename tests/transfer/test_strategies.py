@@ -1,5 +1,6 @@
 """What a strategy trains, and from which weights it begins."""
 
+import functools
 import json
 
 import jax
@@ -7,8 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dlcore import data, experiment, models, optim, tasks, transfer, trees
+from dlcore import (
+  data,
+  experiment,
+  models,
+  optim,
+  tasks,
+  training,
+  transfer,
+  trees,
+)
 from dlcore.errors import UserError
+from dlcore.experiment import restoring
+from dlcore.experiment.adaptation import phase_steps
 
 KEY = jax.random.key(0)
 BATCH = {
@@ -38,7 +50,13 @@ def layers():
 
 def trained(name, **settings):
   """The parameters that a strategy trains."""
-  task = transfer.STRATEGIES[name](**settings).task(TASK, layers)
+  [phase] = transfer.STRATEGIES[name](**settings)
+  return trained_in(phase)
+
+
+def trained_in(phase):
+  """The parameters that a phase trains."""
+  task = phase.task(TASK, layers)
   return set(trees.flatten(task.init(KEY, BATCH)[0]))
 
 
@@ -64,7 +82,8 @@ def test_strategies_train_what_their_names_say():
 
 
 def test_rates_fall_towards_the_input():
-  rates = transfer.STRATEGIES["layerwise"](decay=0.5).rates(layers)
+  [phase] = transfer.STRATEGIES["layerwise"](decay=0.5)
+  rates = phase.rates(layers)
   tx = optim.create("sgd", learning_rate=1.0, rates=rates)
   gradient = jax.tree.map(jnp.ones_like, PARAMS)
   moves, _ = tx.update(gradient, tx.init(PARAMS), PARAMS)
@@ -83,7 +102,8 @@ def test_rates_fall_towards_the_input():
 
 
 def test_the_penalty_is_half_the_squared_distance_from_the_start():
-  task = transfer.STRATEGIES["l2sp"](alpha=0.3, beta=0.7).task(TASK, layers)
+  [phase] = transfer.STRATEGIES["l2sp"](alpha=0.3, beta=0.7)
+  task = phase.task(TASK, layers)
   _, model_state = task.init(KEY, BATCH)
   moved = jax.tree.map(lambda leaf: leaf + 0.1, PARAMS)
   (total, weight), (state, measured) = task.loss(moved, model_state, BATCH, KEY)
@@ -103,6 +123,40 @@ def test_the_penalty_is_half_the_squared_distance_from_the_start():
   assert float((total - plain) / weight) == pytest.approx(only_new, rel=1e-4)
 
 
+def test_layers_are_unfrozen_from_the_last_to_the_first():
+  phases = transfer.STRATEGIES["gradual"](number=2, rate=0.5)
+  sets = [trained_in(phase) for phase in phases]
+  assert sets[0] == {"head/kernel", "head/bias"}
+  assert sets[0] < sets[1] < sets[2] == ALL
+  assert {path.split("/")[0] for path in sets[1]} == {
+    *("block_1", "block_2", "norm", "head"),
+  }
+  assert [phase.rate for phase in phases] == [1, 0.5, 0.25]
+
+
+def test_fine_tuning_trains_the_head_and_then_all_at_lower_rates():
+  first, second = transfer.STRATEGIES["fine_tune"](spread=16.0)
+  assert trained_in(first) == {"head/kernel", "head/bias"}
+  assert trained_in(second) == ALL
+  assert (first.share, second.share, second.rate) == (0.2, 0.8, 0.5)
+  values = [value for _, value in second.rates(layers)]
+  np.testing.assert_allclose(values, [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1])
+
+
+@pytest.mark.parametrize("steps", [3, 4, 5, 10, 1000])
+def test_the_phases_share_all_steps(steps):
+  equal = transfer.STRATEGIES["gradual"](number=2)
+  counts = phase_steps(equal, steps)
+  assert (sum(counts), min(counts) > 0, len(counts)) == (steps, True, 3)
+  assert max(counts) - min(counts) <= 1
+  uneven = transfer.STRATEGIES["fine_tune"](head_share=0.999)
+  assert phase_steps(uneven, 10) == [9, 1]
+  uneven = transfer.STRATEGIES["fine_tune"](head_share=0.001)
+  assert phase_steps(uneven, 10) == [1, 9]
+  with pytest.raises(UserError, match="at least 3, the phases"):
+    phase_steps(equal, 2)
+
+
 @pytest.mark.parametrize(
   ("name", "settings", "message"),
   [
@@ -113,6 +167,11 @@ def test_the_penalty_is_half_the_squared_distance_from_the_start():
     ("layerwise", {"decay": 0.0}, "expected decay"),
     ("l2sp", {"alpha": -1.0}, "expected alpha"),
     ("lora", {"rank": 0}, "expected rank"),
+    ("fine_tune", {"head_share": 1.0}, "expected head_share"),
+    ("fine_tune", {"spread": 0.5}, "expected spread"),
+    ("fine_tune", {"rate": 0.0}, "expected rate"),
+    ("gradual", {"number": 0}, "expected number"),
+    ("gradual", {"rate": -1.0}, "expected rate"),
   ],
 )
 def test_settings_out_of_range_are_refused(name, settings, message):
@@ -172,6 +231,11 @@ def test_a_run_begins_with_the_weights_and_is_evaluated_and_exported(
   assert kept["name"] == settings["name"]
 
 
+def params_of(folder):
+  run = restoring.restore_run(folder, None)
+  return run.task.variables(run.params, run.model_state)["params"]
+
+
 def test_a_strategy_excludes_other_frozen_parameters():
   config = complete(name="head")
   config["optim"]["freeze"] = "^dense_0"
@@ -184,3 +248,58 @@ def test_random_weights_that_stay_frozen_are_a_warning(tmp_path, caplog):
   config = complete(name="head", steps=1)
   experiment.train(config, tmp_path / "run", progress=False)
   assert "leaves random weights frozen" in caplog.text
+
+
+def test_a_phase_begins_where_the_one_before_has_ended(source, tmp_path):
+  config = complete(source, steps=9, name="gradual", number=2)
+  parts = experiment.build(config)
+  first, second = parts.earlier
+  assert (first.steps, second.steps, parts.steps) == (3, 3, 3)
+  begun = first.fit(tmp_path / "0", progress=False).last
+  origin = params_of(source)
+  whole = tasks.variables(first.task, begun)["params"]
+  changed = {
+    path
+    for path, leaf in trees.flatten(whole).items()
+    if (leaf != trees.flatten(origin)[path]).any()
+  }
+  assert changed == {"head/kernel", "head/bias"}
+  moved = second.fit(tmp_path / "1", before=(first, begun), progress=False)
+  after = tasks.variables(second.task, moved.last)["params"]
+  still = trees.flatten(whole)["dense_0/kernel"]
+  np.testing.assert_array_equal(after["dense_0"]["kernel"], still)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped_in", [0, 1, 2])
+def test_a_run_of_phases_continues_with_the_same_bits(
+  source, tmp_path, monkeypatch, stopped_in
+):
+  config = complete(source, steps=18, name="gradual", number=2)
+  experiment.train(config, tmp_path / "straight", progress=False)
+  fit, calls = training.fit, []
+
+  @functools.wraps(fit)
+  def interrupted(*arguments, **settings):
+    calls.append(settings)
+    if len(calls) <= stopped_in:
+      return fit(*arguments, **settings)
+    # Half of the steps, with the schedule of all of them.
+    half = {**settings, "steps": settings["steps"] // 2}
+    fit(*arguments, **half)
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(training, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+      experiment.train(config, tmp_path / "stopped", progress=False)
+  other = complete(source, steps=18, name="gradual", number=2, rate=0.25)
+  with pytest.raises(UserError, match=r"init\.strategy\.rate"):
+    experiment.train(other, tmp_path / "stopped", progress=False)
+  experiment.train(config, tmp_path / "stopped", progress=False)
+  one, two = (
+    trees.flatten(params_of(tmp_path / name))
+    for name in ("straight", "stopped")
+  )
+  for path, leaf in one.items():
+    np.testing.assert_array_equal(leaf, two[path])
