@@ -9,7 +9,9 @@ TEXTS: dict[str, Kind] = {
   "texts: classification, buckets": Kind(
     {**FEW, "model.width": 8}, "configs/language_id.py:lstm"
   ),
-  "texts: tagging": Kind({**FEW, "model.width": 8}, "configs/stress.py"),
+  "texts: tagging, buckets": Kind(
+    {**FEW, "model.width": 8}, "configs/stress.py"
+  ),
   "texts: language model, carry": Kind(
     {**FEW, "data.max_length": 16, "model.width": 16}, "configs/docs_lm.py"
   ),
