@@ -42,6 +42,7 @@ def train(tiny, folder, task=(), **sections):
   return experiment.train(complete, folder, progress=False)
 
 
+@pytest.mark.slow
 def test_a_score_stands_beside_the_trivial_answer(tiny, tmp_path, caplog):
   frozen = {"optim": {"learning_rate": 1e-9, "schedule": {"name": "constant"}}}
   summary = train(tiny, tmp_path / "run", **frozen)

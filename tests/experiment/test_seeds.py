@@ -27,6 +27,7 @@ def group(tiny, tmp_path_factory):
   return workdir, results
 
 
+@pytest.mark.slow
 def test_each_seed_is_an_ordinary_run(group, tiny, tmp_path):
   workdir, results = group
   assert sorted(results) == [3, 4]

@@ -130,6 +130,7 @@ def test_only_adapters_and_what_is_trained_are_differentiated():
   assert not [p for p in trees.flatten(model_state["frozen"]) if "head" in p]
 
 
+@pytest.mark.slow
 def test_a_step_has_no_gradient_of_a_whole_kernel():
   base, batch = make("bert_base")
   batch = {**batch, "input_ids": np.tile(TOKENS, (4, 1))}

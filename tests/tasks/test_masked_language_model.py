@@ -109,6 +109,7 @@ def test_padding_does_not_change_the_hidden_tokens():
       np.testing.assert_array_equal(left[:length], right)
 
 
+@pytest.mark.slow
 def test_loss_and_accuracy_are_means_over_hidden_tokens_of_rows_that_count():
   task = make()
   batch = texts() | {"mask": np.array([1] * 6 + [0] * 2, np.float32)}

@@ -160,7 +160,7 @@ def test_names_of_functions_and_weak_types_do_not_count():
     )
 
 
-@pytest.mark.fast_cases("changed0")
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "changed",
   [{"label_smoothing": 0.0}, {"dropout": 0.3}, {"weight_decay": 1e-3}],

@@ -52,6 +52,7 @@ def test_a_skipped_update_changes_only_the_clock_and_the_counts():
   }
 
 
+@pytest.mark.slow
 def test_several_skips_in_a_row_roll_back_with_half_the_rate(tmp_path, caplog):
   state = problem.fit(tmp_path, wrap=problem.spoiled(33, 34, 35)).last
   assert "rolling back to step 30" in caplog.text
