@@ -2,9 +2,6 @@
 
 import os
 import subprocess
-import sys
-
-import pytest
 
 from dlcore import provenance
 
@@ -31,9 +28,8 @@ def test_a_machine_without_cpuinfo_still_has_a_name(tmp_path):
   assert not name.startswith(",")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs CPU affinity")
 def test_cores_that_the_process_may_not_use_do_not_count(tmp_path, monkeypatch):
-  monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
+  monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
   assert provenance.machine(tmp_path / "missing").endswith(", 1 core")
 
 

@@ -1,4 +1,4 @@
-"""The strategy of the config's section `init`: what of a model is trained."""
+"""The strategy of the config's section `init`: the trained parameters."""
 
 import functools
 import logging
@@ -15,9 +15,6 @@ from dlcore.task import CARRY, Task
 
 Rates = Sequence[tuple[str, float]]
 """Patterns over parameter paths, and multipliers of the learning rate."""
-
-FREEZING = ("bitfit", "head", "last_n", "lora")
-"""Strategies that would leave random weights as they are."""
 
 logger = logging.getLogger("dlcore")
 
@@ -72,8 +69,7 @@ def adapted_task(
   adapted = phase.task(task, layers_of(task, info))
   if adapted is not task and config["optim"]["freeze"]:
     raise UserError(
-      "expected init.strategy or optim.freeze, which both choose what is "
-      "trained",
+      "expected init.strategy or optim.freeze, since both freeze parameters",
       f"got the strategy {name!r} and optim.freeze={config['optim']['freeze']}",
       "leave one of them out",
     )
@@ -83,10 +79,10 @@ def adapted_task(
 def warn_of_random_weights(config: Mapping[str, Any]) -> None:
   """Warns if a strategy freezes weights that no source replaces."""
   section = config["init"]
-  name = section["strategy"]["name"]
-  if name in FREEZING and not section["source"]:
+  if strategy(config)[-1].freezes and not section["source"]:
     logger.warning(
-      "the strategy %r without init.source leaves random weights frozen", name
+      "the strategy %r without init.source leaves random weights frozen",
+      section["strategy"]["name"],
     )
 
 

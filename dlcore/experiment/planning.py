@@ -6,12 +6,13 @@ path. Values that the command line has changed are kept: `Plan` holds those that
 may be replaced, which stand in the config as well.
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dlcore import data
 from dlcore.errors import UserError
+from dlcore.experiment.defaults import own_settings
+from dlcore.experiment.vocabulary import with_local_tokenizers
 
 
 class Plan(NamedTuple):
@@ -65,9 +66,8 @@ def training_source(config: Mapping[str, Any]) -> data.Source | None:
     None if it cannot be loaded: the run loads it again, and reports why.
   """
   section = config["data"]
-  loader = data.DATASETS[section["name"]]
-  names = inspect.signature(loader).parameters
   try:
-    return loader(**{name: section[name] for name in names}).train
+    settings = with_local_tokenizers(own_settings(section, "data"))
+    return data.load(section["name"], **settings).train
   except UserError:
     return None

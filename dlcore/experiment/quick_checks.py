@@ -118,7 +118,8 @@ def begin_again(workdir: Path, check: QuickCheck) -> None:
     if check.change(recorded) == recorded:
       (workdir / SUMMARY).unlink(missing_ok=True)
       for state in (folder.checkpoints, folder.phases):
-        shutil.rmtree(state, ignore_errors=True)
+        if state.exists():
+          shutil.rmtree(state)
 
 
 def conclude_fast_dev_run(workdir: Path) -> str:

@@ -1,7 +1,7 @@
 """Low-rank updates of dense layers, and kernels of 8-bit integers.
 
 `adapted` changes the layers of any model while it is traced, as `interception`
-does. What an update is to a kernel is said by `merged_kernel`.
+does. `merged_kernel` is the definition of an update.
 """
 
 import contextlib

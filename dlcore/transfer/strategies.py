@@ -1,4 +1,4 @@
-"""What of a model is trained when it begins with the weights of another task.
+"""The trained parameters of a model with the weights of another task.
 
 A strategy is a row of `STRATEGIES`: a function whose keywords are its settings,
 and which returns an `Adaptation` for each phase of the training.
@@ -49,6 +49,9 @@ class Adaptation(NamedTuple):
   rate: float = 1.0
   """Multiplier of the peak of the learning rate."""
 
+  freezes: bool = False
+  """Whether some parameters keep the values with which the phase begins."""
+
 
 Strategy = tuple[Adaptation, ...]
 """The phases, in their order."""
@@ -65,7 +68,11 @@ def head(*, trained: str = HEAD) -> Strategy:
   Args:
     trained: regular expression over the paths of parameters.
   """
-  return (Adaptation(lambda task, layers: _train(task, layers, trained)),)
+
+  def change(task: Task, layers: Layers) -> Task:
+    return _train(task, layers, trained)
+
+  return (Adaptation(change, freezes=True),)
 
 
 def last_n(*, number: int = 2) -> Strategy:
@@ -89,7 +96,7 @@ def last_n(*, number: int = 2) -> Strategy:
       )
     return tasks.freeze(task, any_of(known[: numbered[-number]]))
 
-  return (Adaptation(change),)
+  return (Adaptation(change, freezes=True),)
 
 
 def layerwise(*, decay: float = 0.75) -> Strategy:
@@ -122,7 +129,11 @@ def bitfit(*, trained: str = HEAD) -> Strategy:
     trained: regular expression over the paths of further parameters.
   """
   biases = f"bias$|{trained}" if trained else "bias$"
-  return (Adaptation(lambda task, layers: _train(task, layers, biases)),)
+
+  def change(task: Task, layers: Layers) -> Task:
+    return _train(task, layers, biases)
+
+  return (Adaptation(change, freezes=True),)
 
 
 def lora(
@@ -144,7 +155,7 @@ def lora(
     own = trained if any(re.search(trained, path) for path in paths) else ""
     return tasks.lora(task, **{**settings, "trained": own})
 
-  return (Adaptation(change),)
+  return (Adaptation(change, freezes=True),)
 
 
 def l2sp(
