@@ -21,7 +21,7 @@ GPU, which has not been run. chrF and BLEU need the extra `translation`:
 --config.task.metrics='("chrf", "bleu")'.
 
 Measured on AMD EPYC (family 25 model 17, AVX-512), 1 core, 2026-11-30, commit
-2e689f8: test exact match 100.00% ± 0.00, of longer numbers exact match 0.00% ±
+a78ebdd: test exact match 100.00% ± 0.00, of longer numbers exact match 0.00% ±
 0.00, of 5 seeds, in 4.2 to 7.5 minutes from the command to its exit.
 """
 
