@@ -1,5 +1,6 @@
 """Tests run offline, on the CPU, with eight virtual devices."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -31,6 +32,22 @@ def pytest_collection_modifyitems(items):
     fast = item.get_closest_marker("fast_cases")
     if fast and item.callspec.id not in fast.args:
       item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_compiled_programs():
+  """Drops compiled programs before the process has too many memory mappings.
+
+  XLA maps memory for every program. A process that reaches the limit of Linux
+  (vm.max_map_count, 65,530) crashes in the next compilation.
+  """
+  yield
+  import jax  # Late: it reads the environment that is set above.
+
+  maps = Path("/proc/self/maps")
+  if maps.exists() and maps.read_bytes().count(b"\n") > 15_000:
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture
