@@ -36,7 +36,7 @@ VARIANTS = {
     {**LSTM, "width": 512, "dropout": 0.4, "recurrent_dropout": 0.2},
     32,
     2e-3,
-    8000,
+    5000,
   ),
   "gpt2": ({"name": "gpt2", "dropout": 0.2, **ATTENTION}, 16, 1e-3, 500),
   "llama": (
