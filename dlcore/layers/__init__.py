@@ -30,6 +30,12 @@ from dlcore.layers.dropout import (
 )
 from dlcore.layers.embedding import Embed
 from dlcore.layers.feedforward import FeedForward, GatedFeedForward
+from dlcore.layers.head_input import (
+  HEAD,
+  HeadInput,
+  recorded_head_input,
+  replaced_input,
+)
 from dlcore.layers.initializer import INITIALIZERS
 from dlcore.layers.interception import RECORDED, frozen, recorded
 from dlcore.layers.mask import (
@@ -63,6 +69,7 @@ __all__ = [
   "ADAPTERS",
   "CELLS",
   "GRU",
+  "HEAD",
   "INITIALIZERS",
   "LSTM",
   "RECORDED",
@@ -76,6 +83,7 @@ __all__ = [
   "Embed",
   "FeedForward",
   "GatedFeedForward",
+  "HeadInput",
   "LayerNorm",
   "MaskAndPositions",
   "PatchEmbed",
@@ -106,9 +114,11 @@ __all__ = [
   "padding_mask",
   "quantized",
   "recorded",
+  "recorded_head_input",
   "recur",
   "relative_position_bucket",
   "remat",
+  "replaced_input",
   "resize_table",
   "rotary",
   "rotary_frequencies",
