@@ -8,28 +8,17 @@ import dataclasses
 import inspect
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from dlcore import (
-  augment,
-  data,
-  models,
-  optim,
-  sharding,
-  tasks,
-  training,
-  transfer,
-)
+from dlcore import data, optim, sharding, tasks, training, transfer
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.adaptation import (
   Rates,
-  adapted_task,
   layers_of,
   phase_steps,
   strategy,
@@ -38,12 +27,10 @@ from dlcore.experiment.adaptation import (
 from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.qualification import qualify
+from dlcore.experiment.restoring import variables_of_run
+from dlcore.experiment.task_building import build_task
 from dlcore.experiment.vocabulary import (
-  VOCAB_SIZE,
-  augmented_ids,
-  check_length,
   follow_vocabulary,
-  vocabulary_arguments,
   with_local_tokenizers,
 )
 from dlcore.task import Task
@@ -51,8 +38,6 @@ from dlcore.typing import Schedule
 
 MAX_STEPS = 2**31 - 1
 """The largest number of steps that an int32 counts."""
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +80,11 @@ class Experiment:
     if before is None:
       warn_of_random_weights(self.config)
       initial = load_initial(
-        self.config["init"], self.model, self.task, assets or workdir
+        self.config["init"],
+        self.model,
+        self.task,
+        assets or workdir,
+        variables_of_run,
       )
     else:
       phase, state = before
@@ -106,6 +95,8 @@ class Experiment:
       "workers": self.config["data"]["workers"],
       "plateau": plateau(self.config["optim"]["schedule"]),
       "initial": initial,
+      # Those of `init.source` are loaded again.
+      "save_frozen": initial is None or before is not None,
       "workdir": workdir,
     }
     if isinstance(arguments["order"], data.Bucketed):
@@ -252,74 +243,6 @@ def build_optimizer(
     return optim.create(**{**settings, "learning_rate": learning_rate})
 
 
-def build_task(
-  config: Mapping[str, Any],
-  info: data.DataInfo,
-  tuned: Mapping[str, Any] | None = None,
-  phase: transfer.Adaptation | None = None,
-) -> tuple[Any, Task]:
-  """Builds the model and its task for data that `info` describes.
-
-  Args:
-    config: the complete tree.
-    info: of train.
-    tuned: settings of the task that were chosen on the validation split.
-    phase: of the strategy, by default the last one.
-
-  Raises:
-    UserError: the task or the model does not fit such data.
-  """
-  section = config["task"]
-  kind = lookup(tasks.TASKS, section["name"], "task")
-  kind.check_data(info)
-  arguments = kind.model_arguments(info) | _numerics(config)
-  # A task may need more token ids than the data has.
-  size = arguments.pop(VOCAB_SIZE, info.schema.vocab_size)
-  arguments |= vocabulary_arguments(config["model"]["name"], size)
-  settings = own_settings(config["model"], "model")
-  if both := arguments.keys() & settings.keys():
-    raise ValueError(
-      f"the data provides {sorted(both)}: add them to `provided` of the "
-      'table "model" in entry_settings.py'
-    )
-  with qualify("model", config["model"]):
-    model = models.create(config["model"]["name"], **arguments, **settings)
-    check_length(model, info)
-  with qualify("task", section):
-    settings_of_task = own_settings(section, "task") | dict(tuned or {})
-    task = kind.build(model, info, **settings_of_task)
-  task = _qualified(task, "model", settings)
-  task = _qualified(task, "task", section)
-  with qualify("init.strategy", config["init"]["strategy"]):
-    task = adapted_task(config, task, info, phase or strategy(config)[-1])
-  with qualify("optim", ("freeze",)):
-    task = tasks.freeze(task, config["optim"]["freeze"])
-  with qualify("data.augment", config["data"]["augment"]):
-    augmentation = augment.compose(
-      config["data"]["augment"], augmented_ids(info)
-    )
-  task = tasks.augmented(task, augmentation)
-  return model, _qualified(task, "data.augment", config["data"]["augment"])
-
-
-def _qualified(task: Task, section: str, settings: Iterable[str]) -> Task:
-  """Returns `task` with the section in the messages of its functions.
-
-  A model checks some of its fields when it is applied, in a trace.
-  """
-
-  def qualified(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*arguments: Any) -> Any:
-      with qualify(section, settings):
-        return function(*arguments)
-
-    return call
-
-  names = ("init", "loss", "evaluate", "predict", "prepare")
-  functions = {name: qualified(getattr(task, name)) for name in names}
-  return task._replace(**functions)
-
-
 def count_steps(config: Mapping[str, Any], size: int) -> int:
   """Returns the number of steps of a run over `size` training examples.
 
@@ -374,19 +297,6 @@ def plateau(section: Mapping[str, Any]) -> training.Plateau | None:
     return None
   names = training.Plateau._fields
   return training.Plateau(**{name: section[name] for name in names})
-
-
-def _numerics(config: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the model's arguments that come from the section `training`."""
-  section = config["training"]
-  values: dict[str, Any] = {
-    "dtype": lookup(DTYPES, section["dtype"], "training.dtype")
-  }
-  if section["compile"] == "pmap":
-    values["axis_name"] = sharding.DATA_AXIS
-  entry = models.MODELS[config["model"]["name"]]
-  parameters = inspect.signature(entry).parameters
-  return {key: value for key, value in values.items() if key in parameters}
 
 
 def _devices(count: int) -> list[jax.Device]:

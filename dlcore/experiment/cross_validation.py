@@ -92,12 +92,13 @@ def predict_fold(workdir: Path, fold: int) -> Iterator[dict[str, Any]]:
   folder = RunFolder(workdir)
   config, info = folder.config(), folder.info()
   step = folder.select_step()
-  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   experiment = build(config)
   source = experiment.splits.test
   if source is None:
     return
-  variables = restore_variables(experiment.task, info, state, workdir)
+  variables = restore_variables(
+    folder, step, experiment.model, experiment.task, info
+  )
   rows = experiment.evaluator(source).predict(*variables)
   targets = data.read_all(source, exclude=info.inputs).get(info.schema.target)
   names = np.arange(source.size) if source.names is None else source.names

@@ -7,8 +7,9 @@ from typing import Any
 
 from dlcore import data, tasks, training
 from dlcore.experiment import report_files
-from dlcore.experiment.build import Experiment, build_task
+from dlcore.experiment.build import Experiment
 from dlcore.experiment.folder import TUNED, RunFolder
+from dlcore.experiment.task_building import build_task
 from dlcore.training import State
 from dlcore.typing import ModelState, Params
 

@@ -14,6 +14,7 @@ from dlcore.errors import UserError
 from dlcore.experiment import defaults, renames
 from dlcore.experiment.config_comparison import compare_configs
 from dlcore.experiment.registration import imported_modules
+from dlcore.filesystem import quoted
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ IMPORTS = "imports"
 that flag imports them."""
 
 PUBLISHED = "assets/published.json"
+INITIAL_WEIGHTS = "assets/initial_weights.json"
 TUNED = "assets/tuned.json"
 
 
@@ -212,6 +214,26 @@ class RunFolder:
         f"expected {self.path / PUBLISHED} as training wrote it",
         "got other values than the objects of JSON files",
         "put a good copy back, or remove it",
+      )
+    return content
+
+  def initial_weights(self) -> dict[str, str]:
+    """Returns the path and the checksum of the weights of `init.source`.
+
+    Returns:
+      `{"source", "sha256"}`; empty for a run of an older version.
+
+    Raises:
+      UserError: the file is malformed.
+    """
+    if not (self.path / INITIAL_WEIGHTS).exists():
+      return {}
+    content = self.read_json(INITIAL_WEIGHTS)
+    if not all(isinstance(content.get(k), str) for k in ("source", "sha256")):
+      raise UserError(
+        f"expected {self.path / INITIAL_WEIGHTS} as training wrote it",
+        f"got {quoted(content)}",
+        "put a good copy back, or train in another --workdir",
       )
     return content
 

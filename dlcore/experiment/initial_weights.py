@@ -1,4 +1,9 @@
-"""Weights from which a run begins, in place of random ones."""
+"""Weights from which a run begins, in place of random ones.
+
+Frozen parameters that came from `init.source` are not in the checkpoints of a
+run: `assets/initial_weights.json` has the path and a checksum of the weights,
+which are loaded again.
+"""
 
 import logging
 import os
@@ -7,44 +12,94 @@ from pathlib import Path
 from typing import Any
 
 from dlcore import transfer
-from dlcore.experiment.folder import PUBLISHED, RunFolder
+from dlcore.errors import UserError
+from dlcore.experiment.folder import INITIAL_WEIGHTS, PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
-from dlcore.task import Task
+from dlcore.task import FROZEN, Task
 from dlcore.typing import ModelState, Params
+
+Variables = Mapping[str, Any]
 
 logger = logging.getLogger("dlcore")
 
 
 def load_initial(
-  section: Mapping[str, Any], model: Any, task: Task, workdir: Path
+  section: Mapping[str, Any],
+  model: Any,
+  task: Task,
+  workdir: Path,
+  read_run: Callable[[Path], Variables | None],
 ) -> Callable[[Params, ModelState], tuple[Params, ModelState]] | None:
   """Returns a function that loads pretrained weights, or None.
 
-  It also writes `assets/published.json`, which `export` reads.
+  For a run without checkpoints it also writes `assets/published.json`, which
+  `export` reads, and `assets/initial_weights.json`. For other runs the weights
+  are compared with the checksum there.
 
   Args:
     section: the config's section `init`.
     model: the model that `init.source` is loaded into.
     task: the task of the model.
     workdir: the run folder.
+    read_run: see `restoring.variables_of_run`.
   """
   if not section["source"]:
     return None
+  folder = RunFolder(workdir)
 
   def load(params: Params, model_state: ModelState):
+    begun = folder.has_begun()
+    record = folder.initial_weights() if begun else {}
+    source = _find(section["source"], record)
     names = ("family", "allow", "head")
     settings = {name: section[name] for name in names}
     with qualify("init", section):
+      run = RunFolder(Path(os.path.expanduser(source)))
       own = task.variables(params, model_state)
       variables, report = transfer.load_pretrained(
-        section["source"], model, own, **settings
+        read_run(run.path) or source, model, own, **settings
       )
-    for line in str(report).splitlines():
-      logger.info("%s", line)
-    # A source that is a run passes on the files with which it began.
-    source = RunFolder(Path(os.path.expanduser(section["source"])))
-    published = report.published or source.published()
-    RunFolder(workdir).write_json(PUBLISHED, published)
+    sha256 = transfer.loaded_sha256(variables, report)
+    if begun:
+      _check_same(sha256, record, source, workdir)
+    else:
+      for line in str(report).splitlines():
+        logger.info("%s", line)
+      # A source that is a run passes on the files with which it began.
+      folder.write_json(PUBLISHED, report.published or run.published())
+      content = {
+        "source": _absolute(source),
+        "sha256": sha256,
+        "frozen": FROZEN in model_state,
+      }
+      folder.write_json(INITIAL_WEIGHTS, content)
     return transfer.initial(variables, task)(params, model_state)
 
   return load
+
+
+def _absolute(source: str) -> str:
+  """Returns the path of a source for other working directories."""
+  path = os.path.expanduser(source)
+  return os.path.abspath(path) if os.path.exists(path) else source
+
+
+def _find(source: str, record: Mapping[str, Any]) -> str:
+  """Returns the source of the config, or its recorded path if that exists."""
+  recorded = record.get("source", "")
+  moved = not os.path.exists(os.path.expanduser(source))
+  return recorded if moved and os.path.exists(recorded) else source
+
+
+def _check_same(
+  sha256: str, record: Mapping[str, Any], source: str, workdir: Path
+) -> None:
+  """Raises UserError if the weights of a run are not those of its record."""
+  if sha256 == record.get("sha256"):
+    return
+  raise UserError(
+    f"expected the weights with which the run in {workdir} began, with the "
+    f"sha256 {str(record.get('sha256'))[:12]}",
+    f"got other ones in {source}, with the sha256 {sha256[:12]}",
+    "put them back, or train in another --workdir",
+  )

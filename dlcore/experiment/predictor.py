@@ -52,6 +52,13 @@ class Predictor:
     return self._run.info.schema.classes
 
   @property
+  def variables(self) -> dict[str, Any]:
+    """The variables of the run's model, with adapters merged."""
+    return self._run.task.variables(
+      self._run.params, self._run.prediction_state
+    )
+
+  @property
   def info(self) -> data.DataInfo:
     """The description of the training data."""
     return self._run.info

@@ -11,6 +11,7 @@ from dlcore import report, training
 from dlcore.errors import UserError
 from dlcore.experiment.build import build, build_optimizer
 from dlcore.experiment.initial_weights import load_initial
+from dlcore.experiment.restoring import variables_of_run
 from dlcore.training import rate_test
 
 LEAST_STEPS = 20
@@ -87,7 +88,11 @@ def find_rate(
         "seeds": numbers,
         "steps": steps,
         "initial": load_initial(
-          config["init"], experiment.model, experiment.task, Path(folder)
+          config["init"],
+          experiment.model,
+          experiment.task,
+          Path(folder),
+          variables_of_run,
         ),
         "progress": progress,
       },

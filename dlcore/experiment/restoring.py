@@ -1,20 +1,25 @@
 """The parts of a run from its folder, and the variables of a checkpoint."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dlcore import data, storage, tasks, trees
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
-from dlcore.experiment.build import build_task
+from dlcore.experiment.adaptation import strategy
 from dlcore.experiment.folder import RunFolder
+from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.registration import load_parts
+from dlcore.experiment.task_building import build_task
 from dlcore.experiment.vocabulary import limit_length
 from dlcore.task import CARRY, FROZEN, Task
+from dlcore.training.state import init_variables
 from dlcore.typing import ModelState, Params
 
 
@@ -63,8 +68,7 @@ def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
     parts, config, info = load_parts(settings, workdir), {}, folder.info()
     model, task, to_json = parts.model, parts.task, arrays_to_json
   step = folder.select_step(step)
-  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
-  variables = restore_variables(task, info, state, folder.path)
+  variables = restore_variables(folder, step, model, task, info)
   info = limit_length(info, model, task.init)
   return RestoredRun(folder, config, info, model, task, *variables, to_json)
 
@@ -76,29 +80,31 @@ def arrays_to_json(row: Arrays, info: data.DataInfo) -> dict[str, Any]:
 
 
 def restore_variables(
-  task: Task, info: data.DataInfo, state: Mapping[str, Any], path: Path
+  folder: RunFolder, step: int, model: Any, task: Task, info: data.DataInfo
 ) -> tuple[Params, ModelState]:
   """Returns the `(params, model_state)` that evaluation uses.
 
   Averaged weights and statistics take the place of the others. The `carry` of a
-  task that has one is empty: each evaluation starts from its own.
+  task that has one is empty: each evaluation starts from its own. Frozen
+  parameters that the checkpoint does not hold are those of `init.source`.
 
   Args:
-    task: built from the run's config.
+    folder: of the run.
+    step: the checkpoint.
+    model: built from the run's config.
+    task: of the model.
     info: of the run's data.
-    state: the nested dicts of a checkpoint, see `storage.read_checkpoint`.
-    path: of the run, for the message.
 
   Raises:
-    UserError: they belong to another model, or to other data.
+    UserError: they belong to another model, or to other data; or the weights of
+      `init.source` are missing or have changed.
   """
-  # JAX would warn about 64 bits, which it converts to 32.
-  dtype_of = jax.dtypes.canonicalize_dtype
-  batch = {
-    name: jax.ShapeDtypeStruct((1, *shape), dtype_of(dtype))
-    for name, (shape, dtype) in info.inputs.items()
+  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
+  shapes = {
+    name: jax.ShapeDtypeStruct((1, *shape), dtype)
+    for name, (shape, dtype) in _inputs(info).items()
   }
-  template = jax.eval_shape(task.init, jax.random.key(0), batch)
+  template = jax.eval_shape(task.init, jax.random.key(0), shapes)
   average = dict(state.get("average", {}))
   params = trees.flatten(state["params"])
   params |= trees.flatten(average.pop("params", {}))
@@ -114,9 +120,12 @@ def restore_variables(
   empty_carry = {CARRY: {}} if CARRY in template_state else {}
   template_state = {k: v for k, v in template_state.items() if k != CARRY}
   # Version 0.1 kept frozen parameters among the others.
-  for name in trees.flatten(template_state.get(FROZEN, {})):
-    if name in params:
-      collections[f"{FROZEN}/{name}"] = params.pop(name)
+  frozen = trees.flatten({FROZEN: template_state.get(FROZEN, {})})
+  for name in frozen:
+    if (own := name.removeprefix(f"{FROZEN}/")) in params:
+      collections[name] = params.pop(own)
+  if frozen and not frozen.keys() & collections.keys():
+    collections |= trees.flatten(_loaded_frozen(folder, model, task, info))
   try:
     return trees.restore(template_params, params), {
       **trees.restore(template_state, collections),
@@ -124,7 +133,59 @@ def restore_variables(
     }
   except ValueError as error:
     raise UserError(
-      f"expected the parameters in {path} to fit config.json and data.json",
+      f"expected the parameters in {folder.path} to fit config.json and "
+      "data.json",
       f"got: {error}",
       "put good copies of these files back, or train in another --workdir",
     ) from error
+
+
+def variables_of_run(path: Path) -> Mapping[str, Any] | None:
+  """Returns the variables of the model of a run with frozen parameters.
+
+  Returns:
+    Those of the best checkpoint. None for other runs, whose checkpoints hold
+    all variables under their own names, and for other folders.
+  """
+  folder = RunFolder(path)
+  try:
+    if not folder.has_checkpoints() or folder.fit_settings() is not None:
+      return None
+    config = folder.config()
+  except UserError:  # Loading the weights raises it, if they need the config.
+    return None
+  if not strategy(config)[-1].freezes and not config["optim"]["freeze"]:
+    return None
+  run = restore_run(path, None)
+  return run.task.variables(run.params, run.prediction_state)
+
+
+def _loaded_frozen(
+  folder: RunFolder, model: Any, task: Task, info: data.DataInfo
+) -> dict[str, Any]:
+  """Returns the frozen parameters with which a run began, as a collection."""
+  if folder.fit_settings() is not None:
+    return {}
+  config = folder.config()
+  load = load_initial(
+    config["init"], model, task, folder.path, variables_of_run
+  )
+  if load is None:
+    return {}
+  batch = {
+    name: jnp.zeros((1, *shape), dtype)
+    for name, (shape, dtype) in _inputs(info).items()
+  }
+  init = functools.partial(init_variables, task, seed=config["seed"])
+  _, model_state = load(*jax.jit(init)(batch))
+  return {FROZEN: model_state[FROZEN]}
+
+
+def _inputs(info: data.DataInfo) -> dict[str, tuple[tuple[int, ...], Any]]:
+  """Returns shapes and dtypes of the inputs, without those of 64 bits."""
+  # JAX would warn about 64 bits, which it converts to 32.
+  dtype_of = jax.dtypes.canonicalize_dtype
+  return {
+    name: (shape, dtype_of(dtype))
+    for name, (shape, dtype) in info.inputs.items()
+  }

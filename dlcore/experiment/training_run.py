@@ -150,9 +150,10 @@ def evaluate(
   info, splits = folder.info(), folder.splits()
   if split not in splits:
     raise _no_split(split, splits)
-  state = storage.read_checkpoint(folder.checkpoints, step)["state"]
   experiment = with_tuned(build(config), folder.tuned())
-  variables = restore_variables(experiment.task, info, state, folder.path)
+  variables = restore_variables(
+    folder, step, experiment.model, experiment.task, info
+  )
   source = experiment.sources()[split]
   folder.compare_checksums({split: source})
   values = experiment.evaluator(source).evaluate(*variables)

@@ -63,6 +63,7 @@ def fit(
   order: data.Order | None = None,
   penalty: Penalty | None = None,
   initial: Initial | None = None,
+  save_frozen: bool = True,
   ema: float = 0.0,
   accumulate: int = 1,
   plateau: Plateau | None = None,
@@ -123,6 +124,9 @@ def fit(
     initial: `(params, model_state) -> (params, model_state)`, called before
       the first step, and again if the run rolls back to it: replaces random
       values by others of the same shapes and dtypes, such as pretrained ones.
+    save_frozen: whether checkpoints hold the frozen parameters of the task.
+      Otherwise a run that continues creates them as before its first step,
+      for which `initial` must return the same ones.
     ema: decay of the exponential moving average of the weights that evaluation
       uses; 0 is off.
     accumulate: number of micro-batches that a batch is cut into, where a whole
@@ -233,7 +237,9 @@ def fit(
     log_every=intervals.log_every,
     axis_name=axis_name,
   )
-  initializer = StateInitializer(create, example, seed, initial, partitioner)
+  initializer = StateInitializer(
+    create, example, seed, initial, partitioner, save_frozen
+  )
 
   # Measurements of layers, evaluations, and generated texts.
   statistics = LayerStatistics(
@@ -258,7 +264,7 @@ def fit(
   books = Bookkeeping(
     folder, arguments, order, {"train": train, **splits}, partitioner, intervals
   )
-  abstract = initializer.template["state"]
+  abstract = initializer.abstract
   memory = estimate_memory(abstract, partitioner, memory_limit)
   memory.check()
 
@@ -371,7 +377,7 @@ def fit(
         with phases("checkpoint"):
           checkpoints.save(
             step,
-            {"state": state, "decisions": decisions},
+            initializer.checkpoint(state, decisions),
             keep={int(decisions.best_step), int(decisions.saved_step)},
             before=metric_log.mark(step),
           )
@@ -421,6 +427,6 @@ def fit(
             "returning the last state as the best",
             best_step,
           )
-        best = initializer.restore(saved)[0] if saved else state
+        best = initializer.restore(saved, state)[0] if saved else state
   books.finish(phases, task, state, best)
   return Result(state, best)

@@ -67,7 +67,7 @@ def preview_memory(
     axis_name=partitioner.axis_name,
   )
   initializer = StateInitializer(create, example, seed, None, partitioner)
-  state = initializer.template["state"]
+  state = initializer.abstract
   program = jax.make_jaxpr(step)(state, example)
   memory = estimate_memory(state, partitioner, memory_limit)
   share = COMPILED * temporary_bytes(program) / partitioner.size

@@ -92,10 +92,7 @@ def init_state(
     metrics: whether it will be wrapped by `sum_metrics`.
     axis_name: the mapped axis that the model names under `pmap`.
   """
-  key = jax.random.key(seed)
-  params, model_state = variables or task.init(
-    jax.random.fold_in(key, 0), batch
-  )
+  params, model_state = variables or init_variables(task, batch, seed)
   state = State(
     step=jnp.int32(0),
     batch_index=jnp.int32(0),
@@ -116,6 +113,13 @@ def init_state(
   if metrics:
     state = state.replace(metrics=_zero_metrics(task, state, batch, axis_name))
   return state
+
+
+def init_variables(
+  task: Task, batch: Batch, seed: int
+) -> tuple[Params, ModelState]:
+  """Returns the random `(params, model_state)` of a run."""
+  return task.init(jax.random.fold_in(jax.random.key(seed), 0), batch)
 
 
 def run_key(seed: int) -> Array:

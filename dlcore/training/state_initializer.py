@@ -10,7 +10,7 @@ import numpy as np
 
 from dlcore import sharding, storage
 from dlcore.errors import UserError
-from dlcore.task import CARRY
+from dlcore.task import CARRY, FROZEN
 from dlcore.training.decisions import Decisions, skip_failed_batches
 from dlcore.training.memory import MemoryCheckpoints
 from dlcore.training.state import State, run_key
@@ -32,13 +32,27 @@ class StateInitializer:
   seed: int
   initial: Initial | None
   partitioner: sharding.Partitioner
+  save_frozen: bool = True
+  """See `fit`."""
+
+  @functools.cached_property
+  def abstract(self) -> State:
+    """The shapes of the state, and the key that must be the same."""
+    abstract = jax.eval_shape(self.create, self.batch)
+    return abstract.replace(key=np.asarray(run_key(self.seed)))
 
   @functools.cached_property
   def template(self) -> dict[str, Any]:
-    """The shapes of a checkpoint, and the key that must be the same."""
-    abstract = jax.eval_shape(self.create, self.batch)
-    state = abstract.replace(key=np.asarray(run_key(self.seed)))
-    return {"state": state, "decisions": Decisions()}
+    """The shapes of a checkpoint."""
+    return self.checkpoint(self.abstract, Decisions())
+
+  def checkpoint(self, state: State, decisions: Decisions) -> dict[str, Any]:
+    """Returns the tree of a checkpoint."""
+    if not self.save_frozen:
+      collections = dict(state.model_state)
+      collections.pop(FROZEN, None)
+      state = state.replace(model_state=collections)
+    return {"state": state, "decisions": decisions}
 
   def restore_or_init(
     self, saved: Mapping[str, Any] | None
@@ -57,9 +71,22 @@ class StateInitializer:
     jax.block_until_ready(state)
     return self.partitioner.put_state(state), Decisions()
 
-  def restore(self, saved: Mapping[str, Any]) -> tuple[State, Decisions]:
-    """Returns the state on its devices and the decisions of a checkpoint."""
-    return self.partitioner.put_state(saved["state"]), saved["decisions"]
+  def restore(
+    self, saved: Mapping[str, Any], current: State | None = None
+  ) -> tuple[State, Decisions]:
+    """Returns the state on its devices and the decisions of a checkpoint.
+
+    Args:
+      saved: the checkpoint.
+      current: a state of the run with the frozen parameters, which otherwise
+        are those of `initial` if the checkpoint does not have them.
+    """
+    state = saved["state"]
+    if not self.save_frozen and FROZEN in self.abstract.model_state:
+      current = current or self.init()[0]
+      frozen = {FROZEN: current.model_state[FROZEN]}
+      state = state.replace(model_state={**state.model_state, **frozen})
+    return self.partitioner.put_state(state), saved["decisions"]
 
   def roll_back(
     self,
@@ -86,9 +113,8 @@ class StateInitializer:
     carry = None
     if CARRY in halted.model_state:
       carry = self.program(self.batch).model_state[CARRY]
-    state, decisions = skip_failed_batches(
-      self.restore_or_init(saved), (halted, decisions), carry
-    )
+    kept = self.init() if saved is None else self.restore(saved, halted)
+    state, decisions = skip_failed_batches(kept, (halted, decisions), carry)
     return self.partitioner.put_state(state), decisions
 
   @functools.cached_property

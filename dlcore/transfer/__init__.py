@@ -4,7 +4,7 @@ from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.initialization import initial
 from dlcore.transfer.layer_order import Layer, layer_order
-from dlcore.transfer.load_report import Report
+from dlcore.transfer.load_report import Report, loaded_sha256
 from dlcore.transfer.pretrained import (
   from_pretrained,
   load_pretrained,
@@ -37,6 +37,7 @@ __all__ = [
   "load_pretrained",
   "load_special_ids",
   "load_tokenizer",
+  "loaded_sha256",
   "read_published",
   "save_pretrained",
 ]

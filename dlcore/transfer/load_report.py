@@ -2,8 +2,15 @@
 
 import dataclasses
 import difflib
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+
+from dlcore import trees
+from dlcore.transfer import stacked_blocks
+from dlcore.typing import PyTree
 
 MAX_ROWS = 8
 """Number of names that the table lists per category."""
@@ -68,6 +75,24 @@ class Report:
       *_rows("unused", self.unused, hints),
     ]
     return "\n".join(f"{title:<10}{text}" for title, text in lines)
+
+
+def loaded_sha256(variables: PyTree, report: Report) -> str:
+  """Returns the SHA-256 of the arrays that were loaded, as hexadecimal digits.
+
+  It depends on the arrays and their paths, not on the format of the source.
+
+  Args:
+    variables: of the model, with the loaded arrays.
+    report: of the loading.
+  """
+  arrays = stacked_blocks.unstack(trees.flatten(variables))
+  digest = hashlib.sha256()
+  for path in sorted(report.matched):
+    array = np.ascontiguousarray(arrays[path])
+    digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+    digest.update(array.tobytes())
+  return digest.hexdigest()
 
 
 def _rows(

@@ -8,6 +8,7 @@ array at a time, and `stacked_blocks.py` copies it into a leaf of the variables.
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ HEAD_CHOICES = ("published", "reinitialized")
 
 
 def load_pretrained(
-  source: str | Path,
+  source: str | Path | PyTree,
   model: Any,
   variables: PyTree,
   *,
@@ -58,7 +59,7 @@ def load_pretrained(
   Args:
     source: a .safetensors or .npz file, a folder with config.json and
       safetensors (in one file, or in several with an index), a run folder
-      (its best checkpoint), or `hf:org/name`.
+      (its best checkpoint), `hf:org/name`, or the variables of a model.
     model: the module.
     variables: variables that `model.init` returns, or their shapes
       (`jax.ShapeDtypeStruct`) if the source has all of them.
@@ -79,15 +80,21 @@ def load_pretrained(
       finite, or a missing, unused or reshaped array is not allowed.
   """
   signature = "transfer.load_pretrained(source, model, variables)"
-  argument_checks.check_path("source", source, signature)
+  if isinstance(source, Mapping):
+    argument_checks.check_variables(source, signature)
+  else:
+    argument_checks.check_path("source", source, signature)
   argument_checks.check_model(model, signature)
   argument_checks.check_variables(variables, signature)
   check_pattern("allow", allow)
   check_choice("head", head, HEAD_CHOICES)
-  weights = sources.open_weights(source)
+  if isinstance(source, Mapping):
+    name, weights = "variables", Weights(trees.flatten(source))
+  else:
+    name, weights = str(source), sources.open_weights(source)
   return _load(
     weights,
-    str(source),
+    name,
     model,
     variables,
     family=family,

@@ -9,7 +9,7 @@ import pytest
 from dlcore import experiment, storage, transfer, trees
 from dlcore.errors import UserError
 from dlcore.experiment import RunFolder
-from dlcore.experiment.build import build_task
+from dlcore.experiment.task_building import build_task
 from dlcore.transfer.io import safetensors
 
 SMALL = (

@@ -23,6 +23,9 @@ GENERATION = "generation_config.json"
 SUFFIXES = (".json", ".npz", ".safetensors", *pickles.SUFFIXES)
 """Suffixes of file names, which are unlikely in names on the hub."""
 
+ADAPTERS = "params/adapters/"
+"""Start of the paths of `tasks.lora`, see `dlcore.tasks.lora.ADAPTERS`."""
+
 SCHEME = "hf:"
 HUB_ADDRESS = re.compile(
   r"(?:hf:|https?://(?:huggingface\.co|hf\.co))/*([\w.@-]+(?:/[\w.@-]+)?)",
@@ -210,4 +213,11 @@ def _run_variables(folder: Path) -> dict[str, np.ndarray]:
       "got a run without one",
       f"train first: experiments/train.py --workdir={folder}",
     )
-  return trees.flatten(storage.read_variables(checkpoints, step))
+  variables = trees.flatten(storage.read_variables(checkpoints, step))
+  if any(path.startswith(ADAPTERS) for path in variables):
+    raise UserError(
+      "expected weights under the names of a model",
+      f"got the adapters of the run in {folder}",
+      "pass the variables of dlcore.load(RUN), or export the run",
+    )
+  return variables
