@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import optax
 
-from dlcore import data, optim, sharding, tasks, training, transfer
+from dlcore import augment, data, optim, sharding, tasks, training, transfer
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.adaptation import (
   Rates,
@@ -25,11 +25,13 @@ from dlcore.experiment.adaptation import (
   warn_of_random_weights,
 )
 from dlcore.experiment.defaults import own_settings
+from dlcore.experiment.feature_cache import FitParts, feature_parts
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.qualification import qualify
 from dlcore.experiment.restoring import variables_of_run
 from dlcore.experiment.task_building import build_task
 from dlcore.experiment.vocabulary import (
+  augmented_ids,
   follow_vocabulary,
   with_local_tokenizers,
 )
@@ -52,6 +54,9 @@ class Experiment:
   learning_rate: Schedule
   tx: optax.GradientTransformation
   devices: list[jax.Device]
+  caches: bool = False
+  """See `transfer.Adaptation`."""
+
   earlier: tuple["Experiment", ...] = ()
   """The phases before this one, the last of them, see `transfer.Strategy`."""
 
@@ -89,12 +94,15 @@ class Experiment:
     else:
       phase, state = before
       initial = transfer.initial(tasks.variables(phase.task, state), self.task)
+    run = FitParts(self.task, self.splits.train, self.splits.valid, initial)
+    if self.caches and not self._augments():
+      run = feature_parts(run, self.config["seed"], self.evaluator) or run
     arguments = {
       **self.settings_of(training.fit),
       "steps": self.steps,
       "workers": self.config["data"]["workers"],
       "plateau": plateau(self.config["optim"]["schedule"]),
-      "initial": initial,
+      "initial": run.initial,
       # Those of `init.source` are loaded again.
       "save_frozen": initial is None or before is not None,
       "workdir": workdir,
@@ -103,10 +111,10 @@ class Experiment:
       logging.getLogger("dlcore").info(arguments["order"].describe())
     with self.qualified():
       return training.fit(
-        self.task,
+        run.task,
         self.tx,
-        self.splits.train,
-        self.splits.valid,
+        run.train,
+        run.valid,
         **arguments,
         **display,
       )
@@ -152,10 +160,12 @@ class Experiment:
     ):
       yield
 
-  def evaluator(self, source: data.Source) -> training.Evaluator:
-    """Returns an evaluator of the task on `source`."""
+  def evaluator(
+    self, source: data.Source, task: Task | None = None
+  ) -> training.Evaluator:
+    """Returns an evaluator of the task, or of another one, on `source`."""
     return training.Evaluator(
-      self.task,
+      task or self.task,
       source,
       seed=self.config["seed"],
       batch_size=self.config["training"]["eval_batch_size"],
@@ -163,6 +173,11 @@ class Experiment:
       # Evaluation rounds its batches to the devices: any size divides.
       partitioner=sharding.partitioner(len(self.devices), devices=self.devices),
     )
+
+  def _augments(self) -> bool:
+    """Returns whether training batches are augmented."""
+    ids = augmented_ids(self.splits.train.info)
+    return augment.compose(self.config["data"]["augment"], ids) is not None
 
 
 def build(config: Mapping[str, Any]) -> Experiment:
@@ -209,6 +224,7 @@ def _phase(
     steps=steps,
     learning_rate=learning_rate,
     tx=build_optimizer(config["optim"], learning_rate, rates),
+    caches=phase.caches,
     devices=_devices(config["sharding"]["devices"]),
   )
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dlcore import data, storage, tasks, trees
+from dlcore import data, storage, tasks, training, trees
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 from dlcore.experiment.adaptation import strategy
@@ -19,7 +19,6 @@ from dlcore.experiment.registration import load_parts
 from dlcore.experiment.task_building import build_task
 from dlcore.experiment.vocabulary import limit_length
 from dlcore.task import CARRY, FROZEN, Task
-from dlcore.training.state import init_variables
 from dlcore.typing import ModelState, Params
 
 
@@ -176,7 +175,7 @@ def _loaded_frozen(
     name: jnp.zeros((1, *shape), dtype)
     for name, (shape, dtype) in _inputs(info).items()
   }
-  init = functools.partial(init_variables, task, seed=config["seed"])
+  init = functools.partial(training.init_variables, task, seed=config["seed"])
   _, model_state = load(*jax.jit(init)(batch))
   return {FROZEN: model_state[FROZEN]}
 

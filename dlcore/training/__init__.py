@@ -16,6 +16,7 @@ from dlcore.training.state import (
   evaluation_variables,
   init_guard,
   init_state,
+  init_variables,
 )
 from dlcore.training.step import (
   average,
@@ -44,6 +45,7 @@ __all__ = [
   "guard",
   "init_guard",
   "init_state",
+  "init_variables",
   "make_step",
   "make_update",
   "preview_memory",

@@ -52,6 +52,10 @@ class Adaptation(NamedTuple):
   freezes: bool = False
   """Whether some parameters keep the values with which the phase begins."""
 
+  caches: bool = False
+  """Whether the features before the head are computed once, where they are the
+  same in every epoch."""
+
 
 Strategy = tuple[Adaptation, ...]
 """The phases, in their order."""
@@ -62,17 +66,19 @@ def full() -> Strategy:
   return (Adaptation(),)
 
 
-def head(*, trained: str = HEAD) -> Strategy:
+def head(*, trained: str = HEAD, cache: bool = True) -> Strategy:
   """Returns the strategy that trains the head alone, a linear probe.
 
   Args:
     trained: regular expression over the paths of parameters.
+    cache: whether the inputs of the head are computed once, if batches are not
+      augmented and they take at most 4 GiB.
   """
 
   def change(task: Task, layers: Layers) -> Task:
     return _train(task, layers, trained)
 
-  return (Adaptation(change, freezes=True),)
+  return (Adaptation(change, freezes=True, caches=cache),)
 
 
 def last_n(*, number: int = 2) -> Strategy:

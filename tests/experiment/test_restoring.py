@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from dlcore import data, models, tasks
+from dlcore import data, experiment, models, storage, tasks
 from dlcore.experiment import restoring
 
 
@@ -16,7 +16,9 @@ def test_inputs_of_64_bits_are_restored_without_a_warning(tmp_path):
   task = tasks.TASKS["classification"].build(model, info)
   batch = {"input_ids": ids.astype(np.int32)}
   params, _ = task.init(jax.random.key(0), batch)
-  state = {"params": jax.device_get(params)}
+  folder = experiment.RunFolder(tmp_path)
+  with storage.Checkpoints(folder.checkpoints) as checkpoints:
+    checkpoints.save(1, {"state": {"params": params}, "decisions": {}})
   # Warnings are errors here.
-  restored, _ = restoring.restore_variables(task, info, state, tmp_path)
+  restored, _ = restoring.restore_variables(folder, 1, model, task, info)
   jax.tree.map(np.testing.assert_array_equal, restored, params)
