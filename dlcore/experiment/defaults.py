@@ -67,6 +67,7 @@ DEFAULTS = {
         "compiler",
         "placement",
         "progress",
+        "save_frozen",
         "seed",
         "workers",
       ),
