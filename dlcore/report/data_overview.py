@@ -1,6 +1,6 @@
 """The data of a run: shapes, notes, class counts and examples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -110,16 +110,30 @@ def _class_counts(run: Run) -> Markup | None:
   if not counts:
     return None
   splits = sorted(counts, key=split_order)[:MAX_SPLITS]
-  size = max(map(len, counts.values()))
-  table = np.zeros((size, len(splits)), np.int64)
-  for i, split in enumerate(splits):
-    table[: len(counts[split]), i] = counts[split]
-  names, title = class_names(run, size), f"{unit(run)} by class"
+  names = class_names(run, max(map(len, counts.values())))
+  return count_table(unit(run), names, {k: counts[k] for k in splits})
+
+
+def count_table(
+  noun: str, names: Sequence[str], counts: Mapping[str, np.ndarray]
+) -> Markup:
+  """Returns a table of the number of examples of each class.
+
+  Args:
+    noun: of the examples.
+    names: of the classes.
+    counts: int `[C]` or shorter, by the title of the column.
+  """
+  size, (first_title, *titles) = len(names), counts
+  table = np.zeros((size, len(counts)), np.int64)
+  for i, column in enumerate(counts.values()):
+    table[: len(column), i] = column
+  title = f"{noun} by class"
   listed, rest = np.arange(size), np.arange(0)
   if size > MAX_CLASSES:
     order = np.argsort(-table[:, 0], kind="stable")
     listed, rest = order[: MAX_CLASSES - 2], order[MAX_CLASSES - 2 :]
-    title = f"{unit(run)} of the largest of {size:,} classes"
+    title = f"{noun} of the largest of {size:,} classes"
   largest = int(table[:, 0].max())
   rows = [_count_row(names[i], table[i], largest) for i in listed]
   if len(rest):
@@ -127,7 +141,7 @@ def _class_counts(run: Run) -> Markup | None:
     text = f"{len(rest):,} others, {first.min():,} to {first.max():,} each"
     rows.append([text, f"{first.sum():,}", ""])
     rows[-1] += [f"{count:,}" for count in table[rest, 1:].sum(0)]
-  head = ["class", splits[0], "", *splits[1:]]
+  head = ["class", first_title, "", *titles]
   caption = tag("figcaption", tag("b", title))
   return tag("figure", caption, markup.table(head, rows), class_="counts")
 

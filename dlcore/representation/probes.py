@@ -170,9 +170,7 @@ def _linear(
   for fold in np.unique(folds):
     train = folds != fold
     inner = deal(hashes[train], labels[train], INNER_FOLDS)
-    fitted, strength = fit_probe(
-      features[train], labels[train], classes, inner
-    )
+    fitted, strength = fit_probe(features[train], labels[train], classes, inner)
     strengths.append(strength)
     predictions[~train] = fitted.logits(features[~train]).argmax(1)
   return predictions, strengths
