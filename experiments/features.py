@@ -42,8 +42,11 @@ NEIGHBORS = flags.DEFINE_integer("neighbors", 5, "examples of each query")
 DUPLICATES = flags.DEFINE_float(
   "duplicates",
   None,
-  "prints the pairs of at least this cosine similarity, such as 0.98",
+  "prints the first pairs of at least this cosine similarity, such as 0.98, "
+  "and writes them to duplicates.jsonl",
 )
+
+PRINTED_PAIRS = 20
 
 
 def main():
@@ -74,9 +77,12 @@ def main():
   print(f"{count:,} rows of {width:,} features in {printable(output)}")
   for line in found.probe_lines():
     print(line)
-  pairs = found.pair_lines() if DUPLICATES.value is not None else []
-  for line in [*found.neighbor_lines(), *pairs]:
+  for line in found.neighbor_lines():
     print(json.dumps(line))
+  if DUPLICATES.value is not None:
+    for line in found.pair_lines()[:PRINTED_PAIRS]:
+      print(json.dumps(line))
+    print(found.pair_count())
   if found.errors:
     raise UserError(
       "expected inputs that can be read, with finite features",

@@ -74,6 +74,14 @@ class Analysis(NamedTuple):
       for i, j, value in zip(*arrays, strict=True)
     ]
 
+  def pair_count(self) -> str:
+    """Returns how many similar pairs there are, and how many are kept."""
+    assert self.pairs is not None
+    kept, total = len(self.pairs.first), self.pairs.total
+    listed = f", of which the first {kept:,} are kept" if kept < total else ""
+    noun = "pair" if total == 1 else "pairs"
+    return f"{total:,} {noun} of similarity {self.threshold:g} or more{listed}"
+
   def probe_lines(self) -> list[str]:
     """Returns the accuracies of the probes, and remarks, a line each."""
     if self.probes is None:

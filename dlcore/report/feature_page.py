@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -116,12 +116,9 @@ def _labels(page: FeaturePage) -> Markup | None:
     page.labels[page.labels >= 0], minlength=len(page.classes)
   )
   parts = [count_table(page.noun, page.classes, {page.noun: counts})]
-  remarks: list[Any] = []
-  results = page.probes
-  if results is not None:
-    remarks += [tag("li", remark) for remark in results.remarks]
+  content, results = [], page.probes
   if results is not None and results.probes:
-    parts.insert(0, _accuracies(results))
+    content.append(_accuracies(results))
     present = np.unique(results.labels)
     label, predicted = (
       np.searchsorted(present, array)
@@ -129,8 +126,9 @@ def _labels(page: FeaturePage) -> Markup | None:
     )
     names = [page.classes[i] for i in present.tolist()]
     parts.append(class_errors.confusion(label, predicted, names))
-  content = [tag("div", *filter(None, parts), class_="charts")]
-  if remarks:
+  content.append(tag("div", *filter(None, parts), class_="charts"))
+  if results is not None and results.remarks:
+    remarks = [tag("li", remark) for remark in results.remarks]
     content.append(tag("div", tag("ul", *remarks), class_="notes"))
   return markup.section("Classes", *content)
 
@@ -151,7 +149,8 @@ def _accuracies(results: ProbeResults) -> Markup:
   )
   caption = tag("figcaption", tag("b", "probes"))
   table = markup.table(["", "accuracy", "95% interval"], rows)
-  return tag("figure", caption, table, tag("p", note, class_="below"))
+  below = tag("p", note, class_="below")
+  return tag("figure", caption, table, below, class_="probes")
 
 
 def _errors(page: FeaturePage) -> Markup | None:

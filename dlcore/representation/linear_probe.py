@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-STRENGTHS = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4)
+STRENGTHS = (10.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)
 """Strengths of the penalty, in the order in which they are tried."""
 
 INNER_FOLDS = 3
