@@ -21,7 +21,7 @@ from dlcore.tasks.model_calls import (
 )
 from dlcore.typing import Array, Batch, ModelState, Params
 
-FEATURES = "features"
+FEATURES, CLASSIFIER = "features", "classifier"
 REMEDY = "choose a run of classification or regression, or pass source=FOLDER"
 
 
@@ -147,10 +147,9 @@ def feature_run(run: RestoredRun) -> RestoredRun:
     arguments = token_arguments(schema.input, batch, model)
     check_signature(model, arguments)
     variables = run.task.variables(params, model_state)
-    with layers.recorded_head_input() as recorded:
-      model.apply(variables, inputs(batch), **arguments, train=False)
-    _check_features(run, recorded.value)
-    return {FEATURES: recorded.value.astype(np.float32)}
+    features = _model_features(model, variables, inputs(batch), arguments)
+    _check_features(run, features)
+    return {FEATURES: features.astype(np.float32)}
 
   result = _with_features(run, predict)
   _trace(result)
@@ -194,6 +193,22 @@ def published_run(source: str | Path) -> RestoredRun:
   return _with_features(result, predict)
 
 
+def _model_features(
+  model: Any, variables: Any, inputs: Array, arguments: dict[str, Array]
+) -> Any:
+  """Returns the input of the output layer, or None.
+
+  A classifier whose parts have an output layer each, such as a mean of two
+  networks, returns the features of all of them if it has no head.
+  """
+  with layers.recorded_head_input() as recorded:
+    model.apply(variables, inputs, **arguments, train=False)
+  if recorded.value is None and getattr(model, "head", None) == CLASSIFIER:
+    model = model.clone(head=None)
+    return model.apply(variables, inputs, **arguments, train=False)
+  return recorded.value
+
+
 def _with_features(run: RestoredRun, predict: Any) -> RestoredRun:
   task = run.task._replace(predict=predict)
   return run._replace(task=task, to_json=lambda row, info: dict(row))
@@ -212,7 +227,7 @@ def _trace(run: RestoredRun) -> None:
 
 def _check_features(run: RestoredRun, value: Any) -> None:
   name = type(run.model).__name__
-  if value is None:
+  if getattr(value, "ndim", 0) == 0:
     raise UserError(
       "expected a model with an output layer, whose input are the features",
       f"got {name} without one in {run.folder.path}",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlcore.data import bad_examples
 from dlcore.data.fold_assignment import deal
 from dlcore.metrics import wilson_interval
 from dlcore.representation.linear_probe import INNER_FOLDS, fit_probe
@@ -21,17 +22,18 @@ from dlcore.representation.nearest_neighbors import (
 FOLDS = 5
 
 NEIGHBORS = 5
-"""Neighbors that vote."""
+"""Neighbors that vote, at most the training rows of an average class."""
 
 MAX_ROWS, MAX_VALUES = 20_000, 10_000_000
 """Rows, and their values, that the probes are fitted to."""
 
 MAX_CLASSES = 1000
 
-REASONS = {
-  "classes": "two classes with two different examples each",
-  "many": f"at most {MAX_CLASSES:,} classes",
-}
+REASONS = (
+  f"at most {MAX_CLASSES:,} classes",
+  "two classes with two different examples each",
+)
+"""Requirements of the probes, by whether there are fewer than two classes."""
 
 
 class Probe(NamedTuple):
@@ -84,38 +86,43 @@ def probe(
   """
   rows, remarks = _select_rows(features, labels)
   hashes = _hashes(features[rows])
-  rows, hashes, left_out = _drop_small_classes(rows, labels, hashes)
-  if left_out:
-    listed = ", ".join(names[i] for i in left_out[:10])
+  rows, hashes, small = _drop_small_classes(rows, labels, hashes)
+  if small:
+    listed = bad_examples.shorten(names[i] for i in small)
     remarks.append(
-      f"The probes leave out {len(left_out):,} classes without two different "
-      f"examples: {listed}{', ...' if len(left_out) > 10 else ''}"
+      "The probes leave out the classes without two different examples, "
+      f"{len(small):,}: {listed}."
     )
-  classes, own = np.unique(labels[rows], return_inverse=True)
-  refusal = ""
-  if len(classes) < 2:
-    refusal = REASONS["classes"]
-  elif len(classes) > MAX_CLASSES:
-    refusal = REASONS["many"]
-  if refusal:
-    remarks.append(f"There are no probes: they need {refusal}.")
-    return ProbeResults(rows, own, (), (), 0, 0.0, tuple(remarks))
-  folds = deal(hashes, own, FOLDS)
-  parts = len(np.unique(folds))
-  linear, strengths = _linear(features[rows], own, len(classes), folds, hashes)
-  neighbors = _vote(features[rows], own, len(classes), folds)
+  classes = np.unique(labels[rows])
+  if not 2 <= len(classes) <= MAX_CLASSES:
+    reason = REASONS[len(classes) < 2]
+    remarks.append(f"There are no probes: they need {reason}.")
+    return ProbeResults(rows, labels[rows], (), (), 0, 0.0, tuple(remarks))
+  results = _fit(features[rows], np.searchsorted(classes, labels[rows]), hashes)
+  probes = [p._replace(predictions=classes[p.predictions]) for p in results[0]]
+  counts = np.bincount(labels[rows])
+  trivial = float(counts.max() / counts.sum())
   return ProbeResults(
-    rows,
-    classes[own],
-    (
-      _score("linear probe", linear, own, classes),
-      _score(f"{NEIGHBORS} nearest neighbors", neighbors, own, classes),
-    ),
-    tuple(strengths),
-    parts,
-    float(np.bincount(own).max() / len(own)),
-    tuple(remarks),
+    rows, labels[rows], tuple(probes), *results[1:], trivial, tuple(remarks)
   )
+
+
+def _fit(
+  features: np.ndarray, labels: np.ndarray, hashes: np.ndarray
+) -> tuple[list[Probe], tuple[float, ...], int]:
+  """Returns the probes, the strengths, and the number of folds."""
+  folds, classes = deal(hashes, labels, FOLDS), int(labels.max()) + 1
+  parts = len(np.unique(folds))
+  linear, strengths = _linear(features, labels, classes, folds, hashes)
+  count = len(labels) * (parts - 1) // (parts * classes)
+  count = max(1, min(NEIGHBORS, count))
+  votes = _vote(features, labels, classes, folds, count)
+  title = f"{count} nearest neighbor{'s' * (count > 1)}"
+  probes = [
+    _score("linear probe", linear, labels),
+    _score(title, votes, labels),
+  ]
+  return probes, tuple(strengths), parts
 
 
 def _select_rows(
@@ -177,16 +184,20 @@ def _linear(
 
 
 def _vote(
-  features: np.ndarray, labels: np.ndarray, classes: int, folds: np.ndarray
+  features: np.ndarray,
+  labels: np.ndarray,
+  classes: int,
+  folds: np.ndarray,
+  count: int,
 ) -> np.ndarray:
-  """Returns the majority of the nearest rows of other folds.
+  """Returns the majority of the `count` nearest rows of other folds.
 
   Of classes with equal numbers of votes, that of the nearest row wins.
   """
   unit, predictions = unit_rows(features), np.zeros(len(labels), np.int64)
   for fold in np.unique(folds):
     train = folds != fold
-    index = nearest_neighbors(unit[~train], unit[train], NEIGHBORS).index
+    index = nearest_neighbors(unit[~train], unit[train], count).index
     votes = labels[train][index]
     scores = np.zeros((len(votes), classes))
     for rank in range(votes.shape[1]):
@@ -196,9 +207,7 @@ def _vote(
   return predictions
 
 
-def _score(
-  name: str, predictions: np.ndarray, labels: np.ndarray, classes: np.ndarray
-) -> Probe:
+def _score(name: str, predictions: np.ndarray, labels: np.ndarray) -> Probe:
   hits, count = int((predictions == labels).sum()), len(labels)
   interval = wilson_interval(hits, count)
-  return Probe(name, classes[predictions], hits / count, interval)
+  return Probe(name, predictions, hits / count, interval)

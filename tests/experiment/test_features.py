@@ -307,6 +307,25 @@ def test_models_without_a_vector_of_features_are_refused(
   assert len(error.value.lines) == 3
 
 
+def test_features_of_a_model_of_two_networks_are_those_of_both(tmp_path):
+  sizes = {"width": 4, "features": 6, "kernel_sizes": (2,), "buckets": 32}
+  model = models.create("ngram_cnn", num_classes=2, vocab_size=300, **sizes)
+  ids = np.full((1, LENGTH), 7, np.int32)
+  variables = model.init(jax.random.key(0), ids, train=False)
+  schema = TextSchema(tokenizer=ByteTokenizer(), max_length=LENGTH)
+  inputs = {"input_ids": ((LENGTH,), "int32")}
+  run = restored(tmp_path, schema, inputs, None, model, variables["params"])
+  key = jax.random.key(0)
+  values = feature_run(run).task.predict(
+    run.params, {}, {"input_ids": ids}, key
+  )
+  parts = [variables["params"][name]["head"] for name in ("bag", "network")]
+  kernel = np.concatenate([part["kernel"] for part in parts])
+  logits = values["features"] @ kernel + sum(part["bias"] for part in parts)
+  expected = model.apply(variables, ids, train=False)
+  np.testing.assert_allclose(logits / 2, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
   ("arguments", "match"),
   [
