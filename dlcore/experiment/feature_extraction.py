@@ -127,6 +127,8 @@ def _collect(rows: Iterable[Mapping[str, Any]]) -> Features:
 def feature_run(run: RestoredRun) -> RestoredRun:
   """Returns a run whose predictions are features, float32 `[D]`.
 
+  They are those of the input itself, also if predictions average over views.
+
   Raises:
     UserError: the model has no output layer, or no single vector for each
       example.

@@ -307,6 +307,7 @@ def test_models_without_a_vector_of_features_are_refused(
   assert len(error.value.lines) == 3
 
 
+@pytest.mark.slow
 def test_features_of_a_model_of_two_networks_are_those_of_both(tmp_path):
   sizes = {"width": 4, "features": 6, "kernel_sizes": (2,), "buckets": 32}
   model = models.create("ngram_cnn", num_classes=2, vocab_size=300, **sizes)
