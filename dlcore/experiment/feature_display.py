@@ -9,7 +9,7 @@ from dlcore import representation
 from dlcore.data.images.decoding import UnreadableError
 from dlcore.experiment.feature_analysis import Analysis
 from dlcore.experiment.feature_extraction import FeatureExtractor
-from dlcore.report.feature_page import FeaturePage
+from dlcore.report.feature_content import FeaturePage
 from dlcore.representation import Neighbors
 
 NEIGHBORS, EXAMPLES = 7, 10

@@ -179,7 +179,7 @@ def published_run(source: str | Path) -> RestoredRun:
 
   def predict(params: Params, model_state: ModelState, batch: Batch, key):
     del model_state, key
-    return {FEATURES: encoder.apply(params, batch)}
+    return {FEATURES: encoder.apply(params, dict(batch))}
 
   unused: Any = None
   result = RestoredRun(

@@ -1,20 +1,19 @@
 """Examples of features on the page: similar pairs and nearest neighbors."""
 
-from typing import Any
-
 import numpy as np
 
 from dlcore.report import markup, png, texts
+from dlcore.report.feature_content import FeaturePage
 from dlcore.report.markup import Markup, tag
 from dlcore.representation import Neighbors
 
 MAX_PAIRS = 16
 MAX_QUERIES = 10
-MAX_SHOWN = 8
+MAX_SHOWN = {"images": 8, "texts": 4}
 """Neighbors of an example."""
 
 
-def queries(page: Any) -> Markup | None:
+def queries(page: FeaturePage) -> Markup | None:
   """Returns the queries with their nearest examples."""
   if not page.queries:
     return None
@@ -26,10 +25,12 @@ def queries(page: Any) -> Markup | None:
     )
     for query, near in page.queries[:MAX_QUERIES]
   ]
-  return markup.section("Queries", _legend(page), *rows)
+  return markup.section(
+    "Queries", tag("p", "By cosine similarity.", class_="note"), *rows
+  )
 
 
-def neighbors(page: Any) -> Markup | None:
+def neighbors(page: FeaturePage) -> Markup | None:
   """Returns some examples with their nearest ones."""
   if len(page.names) < 2:
     return None
@@ -45,7 +46,7 @@ def neighbors(page: Any) -> Markup | None:
   return markup.section("Nearest neighbors", _legend(page), *rows)
 
 
-def similar(page: Any) -> Markup | None:
+def similar(page: FeaturePage) -> Markup | None:
   """Returns the most similar pairs."""
   if len(page.names) < 2:
     return None
@@ -76,31 +77,29 @@ def similar(page: Any) -> Markup | None:
   )
 
 
-def _legend(page: Any) -> Markup:
+def _legend(page: FeaturePage) -> Markup:
   note = "By cosine similarity"
   if page.classes:
     note += "; orange marks another class"
   return tag("p", f"{note}.", class_="note")
 
 
-def _pair(page: Any, first: int, second: int, similarity: float) -> Markup:
+def _pair(
+  page: FeaturePage, first: int, second: int, similarity: float
+) -> Markup:
   rows = (first, second)
   labels = [_class(page, row) for row in rows]
   differ = labels[0] != labels[1]
   heading = markup.join(_score(similarity))
   if any(labels):
-    text = " → ".join(labels) if differ else labels[0]
+    text = " \N{MIDDLE DOT} ".join(labels) if differ else labels[0]
     heading = markup.join(heading, tag("small", text, class_=_style(differ)))
-  contents = [page.show(row) for row in rows]
-  shown = [
-    tag("div", _content(content, page.names[row]))
-    for content, row in zip(contents, rows, strict=True)
-  ]
+  shown = [tag("div", _content(page.show(i), page.names[i])) for i in rows]
   return tag("div", tag("dt", heading), tag("dd", *shown))
 
 
 def _neighbors(
-  page: Any,
+  page: FeaturePage,
   example: tuple[str, str, np.ndarray | str],
   near: Neighbors,
   own: str = "",
@@ -117,7 +116,7 @@ def _neighbors(
   pairs = zip(near.index.tolist(), near.similarity.tolist(), strict=True)
   rows = [
     (_heading(page, row, value, own), page.show(row), page.names[row])
-    for row, value in list(pairs)[:MAX_SHOWN]
+    for row, value in list(pairs)[: MAX_SHOWN[page.noun]]
   ]
   rows.insert(0, (tag("b", heading), content, name))
   if page.noun == "texts":
@@ -130,7 +129,7 @@ def _neighbors(
   return tag("div", *cards, class_="similar")
 
 
-def _heading(page: Any, row: int, value: float, own: str) -> Markup:
+def _heading(page: FeaturePage, row: int, value: float, own: str) -> Markup:
   label = _class(page, row)
   style = _style(bool(own) and label != own)
   parts = [tag("span", label, class_=style)] if label else []
@@ -145,7 +144,7 @@ def _score(value: float) -> str:
   return markup.with_minus(f"{value:.3f}")
 
 
-def _class(page: Any, row: int) -> str:
+def _class(page: FeaturePage, row: int) -> str:
   label = int(page.labels[row])
   return page.classes[label] if label >= 0 else ""
 

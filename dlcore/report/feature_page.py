@@ -1,60 +1,19 @@
 """The page about features: map, classes, probes, near duplicates, neighbors."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from dlcore.report import classes as class_errors
 from dlcore.report import feature_examples, markup
-from dlcore.report.data_overview import count_table
+from dlcore.report.count_table import count_table
+from dlcore.report.feature_content import FeaturePage
 from dlcore.report.feature_map import MAX_POINTS, feature_map
 from dlcore.report.markup import Markup, tag
 from dlcore.report.page import write_sections
-from dlcore.representation import (
-  Neighbors,
-  ProbeResults,
-  Projection,
-  SimilarPairs,
-)
+from dlcore.representation import ProbeResults
 
 MAX_ERRORS = 20
-
-
-class FeaturePage(NamedTuple):
-  """The content of the page about N examples."""
-
-  model: str
-  noun: str
-  """Of the examples: "images" or "texts"."""
-
-  names: Sequence[str]
-  show: Callable[[int], np.ndarray | str]
-  """`row -> image uint8 [Y, X, C], or text`."""
-
-  show_query: Callable[[str], np.ndarray | str]
-  """Likewise, of a query."""
-
-  classes: Sequence[str]
-  labels: np.ndarray
-  """int `[N]`, -1 without a label."""
-
-  width: int
-  """D."""
-
-  projection: Projection
-  probes: ProbeResults | None
-  pairs: SimilarPairs | None
-  threshold: float
-  neighbors: Sequence[tuple[int, Neighbors]]
-  """Rows with their neighbors `[K]`."""
-
-  queries: Sequence[tuple[str, Neighbors]]
-  """Queries with their neighbors `[1, K]`."""
-
-  errors: Sequence[tuple[str, str]]
-  """`(name, reason)` of the examples without features."""
 
 
 def write_feature_page(output: Path, page: FeaturePage) -> Path:
@@ -115,8 +74,11 @@ def _labels(page: FeaturePage) -> Markup | None:
   counts = np.bincount(
     page.labels[page.labels >= 0], minlength=len(page.classes)
   )
-  parts = [count_table(page.noun, page.classes, {page.noun: counts})]
-  content, results = [], page.probes
+  parts: list[Markup | None] = [
+    count_table(page.noun, page.classes, {page.noun: counts})
+  ]
+  content: list[Markup] = []
+  results = page.probes
   if results is not None and results.probes:
     content.append(_accuracies(results))
     present = np.unique(results.labels)
@@ -124,7 +86,7 @@ def _labels(page: FeaturePage) -> Markup | None:
       np.searchsorted(present, array)
       for array in (results.labels, results.probes[0].predictions)
     )
-    names = [page.classes[i] for i in present.tolist()]
+    names = [page.classes[int(i)] for i in present]
     parts.append(class_errors.confusion(label, predicted, names))
   content.append(tag("div", *filter(None, parts), class_="charts"))
   if results is not None and results.remarks:

@@ -89,6 +89,12 @@ def load_encoder(source: str | Path) -> Encoder:
     raise sources.not_found(
       source, f"expected a published folder with {sources.CONFIG}"
     )
+  if os.path.isdir(folder / "checkpoints"):
+    raise UserError(
+      f"expected a published folder with {sources.CONFIG} and weights",
+      f"got the run {folder}",
+      "pass a run as workdir",
+    )
   modules = read_sentence_modules(folder, link_root)
   config = sources.read_settings(modules.folder, sources.CONFIG, link_root)
   family = selection.required_family(config, modules.folder)
@@ -103,7 +109,7 @@ def load_encoder(source: str | Path) -> Encoder:
 
 def _text_encoder(modules: SentenceModules) -> Encoder:
   folder = modules.folder
-  tokenizer = read_tokenizer(folder)
+  tokenizer: Any = read_tokenizer(folder)
   if modules.lowercase:
     tokenizer = _lowercased(tokenizer)
   model, variables = pretrained.from_pretrained(folder, head=None)

@@ -190,3 +190,17 @@ def test_the_wilson_interval_contains_the_share(successes):
 
 def test_the_wilson_interval_is_that_of_the_paper():
   assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_no_matrix_of_all_similarities_is_in_memory(peak_memory):
+  lines, peak = peak_memory("""
+import numpy as np
+from dlcore import representation
+values = np.random.default_rng(0).normal(size=(30_000, 16))
+unit = representation.unit_rows(values)
+print(representation.similar_pairs(unit, 0.95, 1000).total)
+print(representation.nearest_neighbors(unit[:5000], unit, 5).index.shape)
+""")
+  assert int(lines[0]) > 0
+  assert peak < 1_000_000  # kB; a matrix of float32 has 3.6 GB.

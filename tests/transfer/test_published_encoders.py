@@ -193,6 +193,12 @@ def test_a_missing_folder_is_refused(tmp_path):
     transfer.load_encoder(tmp_path / "missing")
 
 
+def test_a_run_is_not_a_source(tmp_path):
+  (tmp_path / "checkpoints").mkdir()
+  with pytest.raises(UserError, match="pass a run as workdir"):
+    transfer.load_encoder(tmp_path)
+
+
 def picture(path: Path, height=30, width=40) -> Path:
   pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3))
   Image.fromarray(pixels.astype(np.uint8)).save(path)
