@@ -20,7 +20,7 @@ LEVELS = (
   {"task"},
   {"storage"},
   {"layers", "losses", "metrics", "optim", "augment", "data", "report_arrays"},
-  {"models", "generation"},
+  {"models", "generation", "representation"},
   {"tasks"},
   {"sharding", "report"},
   {"training"},

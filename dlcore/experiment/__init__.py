@@ -6,6 +6,7 @@ from dlcore.experiment.default_folder import default_workdir
 from dlcore.experiment.defaults import complete, config, leaves, no_variant
 from dlcore.experiment.experiment_summary import summary
 from dlcore.experiment.export import export
+from dlcore.experiment.features import load_extractor, write_features
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.overrides import read_config, read_run
 from dlcore.experiment.planning import Plan, training_source
@@ -55,6 +56,7 @@ __all__ = [
   "imported_modules",
   "leaves",
   "load",
+  "load_extractor",
   "no_variant",
   "predict",
   "rates_table",
@@ -68,6 +70,7 @@ __all__ = [
   "train_folds",
   "train_seeds",
   "training_source",
+  "write_features",
   "write_predictions",
   "write_rate_page",
 ]

@@ -22,7 +22,7 @@ ROWS = 256
 MAX_BYTES = 1 << 30
 """Temporary memory of a batch of more than one input."""
 
-NOT_FINITE = "the prediction is not finite for this input"
+NOT_FINITE = "the output of the model is not finite for this input"
 
 Predict = Callable[[Arrays], list[dict[str, Any]]]
 """`(arrays [B, ...]) -> fields of each prediction`."""
@@ -223,7 +223,9 @@ def _compile(
 
 
 def _is_finite(value: Any) -> bool:
-  """Returns whether all numbers in a JSON value are finite."""
+  """Returns whether all numbers in a JSON value, or an array, are finite."""
+  if isinstance(value, np.ndarray):
+    return bool(np.isfinite(value).all())
   if isinstance(value, dict):
     return all(map(_is_finite, value.values()))
   if isinstance(value, list | tuple):

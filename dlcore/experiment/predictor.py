@@ -1,5 +1,6 @@
 """A trained run as a predictor, for programs and notebooks."""
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,11 @@ import numpy as np
 from dlcore import data, training
 from dlcore.errors import UserError
 from dlcore.experiment import training_run
+from dlcore.experiment.feature_extraction import (
+  FeatureExtractor,
+  Features,
+  feature_run,
+)
 from dlcore.experiment.prediction import (
   compile_prediction,
   predict_batches,
@@ -96,6 +102,31 @@ class Predictor:
       texts = [texts]
     info = self._run.info
     return list(predict_texts(self._predict, info, texts, self._rows))
+
+  def features(self, inputs: Any) -> Features:
+    """Returns the features of every input: those that the model's head takes.
+
+    Args:
+      inputs: see `predict`.
+
+    Raises:
+      UserError: see `predict`; the model has no output layer, or no single
+        vector of features for each example.
+    """
+    files, batches = self._read(inputs)
+    return self._extractor.of_batches(batches, files)
+
+  def text_features(self, texts: Sequence[Any]) -> Features:
+    """Returns the features of every text; see `features`.
+
+    Args:
+      texts: see `predict_texts`.
+    """
+    return self._extractor.text_features(texts)
+
+  @functools.cached_property
+  def _extractor(self) -> FeatureExtractor:
+    return FeatureExtractor(feature_run(self._run))
 
   def evaluate(self, source: data.Source | str = "test") -> dict[str, Any]:
     """Returns the metrics on a source, or on a split of the run's own data.

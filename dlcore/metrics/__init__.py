@@ -16,6 +16,7 @@ from dlcore.metrics.metric_table import (
   Metric,
 )
 from dlcore.metrics.metric_values import Selection, select
+from dlcore.metrics.proportion import wilson_interval
 from dlcore.metrics.reduction import (
   compute,
   f1,
@@ -71,5 +72,6 @@ __all__ = [
   "translation_scores",
   "weighted",
   "weights",
+  "wilson_interval",
   "words_as_ids",
 ]

@@ -36,7 +36,7 @@ def classes(run: Run) -> Markup:
   largest = int(max(label.max(), prediction.max()))
   names = class_names(run, max(named, 1 + largest))
   parts = [
-    _confusion(label, prediction, names),
+    confusion(label, prediction, names),
     _scores(label, prediction, names, unit(run)),
     _reliability(run.arrays["probability"], label == prediction),
     _confused_pairs(label, prediction, names, _examples(run)),
@@ -98,9 +98,10 @@ def calibration(
   return confidence, accuracy, error
 
 
-def _confusion(
+def confusion(
   label: np.ndarray, prediction: np.ndarray, names: list[str]
 ) -> Markup | None:
+  """Returns the confusion matrix, None for very many classes."""
   if len(names) > MAX_PIXELS:
     return None
   counts = confusion_counts(label, prediction, len(names))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dlcore.report import markup, plots, png, texts
+from dlcore.report.count_table import count_table
 from dlcore.report.curves import split_order
 from dlcore.report.data_arrays import spread
 from dlcore.report.json_values import as_mapping, as_number
@@ -26,9 +27,6 @@ MAX_NOTES = 8
 
 MAX_LENGTH = 400
 """Characters of a note."""
-
-MAX_CLASSES = 16
-"""Number of classes up to which all are listed."""
 
 MAX_COLUMNS = 8
 MAX_ROWS = 12
@@ -110,36 +108,8 @@ def _class_counts(run: Run) -> Markup | None:
   if not counts:
     return None
   splits = sorted(counts, key=split_order)[:MAX_SPLITS]
-  size = max(map(len, counts.values()))
-  table = np.zeros((size, len(splits)), np.int64)
-  for i, split in enumerate(splits):
-    table[: len(counts[split]), i] = counts[split]
-  names, title = class_names(run, size), f"{unit(run)} by class"
-  listed, rest = np.arange(size), np.arange(0)
-  if size > MAX_CLASSES:
-    order = np.argsort(-table[:, 0], kind="stable")
-    listed, rest = order[: MAX_CLASSES - 2], order[MAX_CLASSES - 2 :]
-    title = f"{unit(run)} of the largest of {size:,} classes"
-  largest = int(table[:, 0].max())
-  rows = [_count_row(names[i], table[i], largest) for i in listed]
-  if len(rest):
-    first = table[rest, 0]
-    text = f"{len(rest):,} others, {first.min():,} to {first.max():,} each"
-    rows.append([text, f"{first.sum():,}", ""])
-    rows[-1] += [f"{count:,}" for count in table[rest, 1:].sum(0)]
-  head = ["class", splits[0], "", *splits[1:]]
-  caption = tag("figcaption", tag("b", title))
-  return tag("figure", caption, markup.table(head, rows), class_="counts")
-
-
-def _count_row(name: str, counts: np.ndarray, largest: int) -> list[object]:
-  """Returns the cells of a class: its counts, and a bar of the first."""
-  first, *others = [
-    f"{n:,}" if n else tag("b", 0, class_="absent") for n in counts.tolist()
-  ]
-  share = counts[0] / max(1, largest)
-  bar = tag("i", class_="share", style=f"width:{100 * share:.1f}%")
-  return [name, first, tag("div", bar), *others]
+  names = class_names(run, max(map(len, counts.values())))
+  return count_table(unit(run), names, {k: counts[k] for k in splits})
 
 
 def _target_charts(run: Run) -> list[Markup]:

@@ -105,7 +105,7 @@ def init(
   Raises:
     UserError: the model takes other inputs.
   """
-  _check_signature(model, arguments)
+  check_signature(model, arguments)
   variables = dict(model.init(key, inputs, **arguments, train=False))
   return variables.pop("params"), variables
 
@@ -160,7 +160,7 @@ def mask_rows(values: Array, batch: Batch, fill: int = 0) -> Array:
   return jnp.where(kept, values, jnp.asarray(fill, values.dtype))
 
 
-def _check_signature(model: Any, arguments: Mapping[str, Array]) -> None:
+def check_signature(model: Any, arguments: Mapping[str, Array]) -> None:
   """Checks that the model takes one input and `arguments`."""
   signature = inspect.signature(type(model).__call__)
   try:

@@ -1,5 +1,6 @@
 """Loads and saves published weights, and exports functions."""
 
+from dlcore.transfer.encoders import Encoder, load_encoder
 from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.initialization import initial
@@ -22,6 +23,7 @@ __all__ = [
   "PLATFORMS",
   "STRATEGIES",
   "Adaptation",
+  "Encoder",
   "Family",
   "Layer",
   "Report",
@@ -34,6 +36,7 @@ __all__ = [
   "from_pretrained",
   "initial",
   "layer_order",
+  "load_encoder",
   "load_pretrained",
   "load_special_ids",
   "load_tokenizer",

@@ -10,7 +10,7 @@ import pytest
 
 from dlcore import data, report
 from dlcore.data.tables.table_file import table_file
-from dlcore.report import data_arrays, data_overview, run
+from dlcore.report import count_table, data_arrays, run
 from dlcore.report.table_cells import to_cells
 from dlcore.report_arrays import DATA_COUNTS
 
@@ -64,7 +64,7 @@ def test_a_long_tail_is_one_row(tmp_path):
   counts = [100 - i for i in range(60)]
   text = written(tmp_path, train=images(counts))
   rows = cells(text)
-  assert len(rows) == data_overview.MAX_CLASSES - 1
+  assert len(rows) == count_table.MAX_CLASSES - 1
   shown = [int(row[1].replace(",", "")) for row in rows]
   assert shown == sorted(shown[:-1], reverse=True) + shown[-1:]
   assert sum(shown) == sum(counts)

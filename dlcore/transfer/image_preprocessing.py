@@ -1,0 +1,227 @@
+"""How a published model wants its images: size, crop and normalization.
+
+The settings are those of preprocessor_config.json of transformers, or of
+`pretrained_cfg` in a config.json of timm.
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dlcore.data.images import decoding
+from dlcore.errors import UserError
+from dlcore.filesystem import quoted
+from dlcore.transfer.io import files
+
+PREPROCESSOR = "preprocessor_config.json"
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation of ImageNet on the scale 0 to 1."""
+
+FILTERS = {
+  "nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4,
+  "hamming": 5,
+}  # fmt: skip
+"""Pillow's numbers of its filters."""
+
+WITHOUT_CROP = 384
+"""Side from which ConvNeXt's images are resized without a crop."""
+
+MAX_SIDE = 4096
+INVALID = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
+
+
+class ImagePreprocessing(NamedTuple):
+  """Resizing and normalization of the images of a published model."""
+
+  size: tuple[int, int]
+  """Rows and columns that the model receives."""
+
+  shorter_side: int = 0
+  """Images are scaled so that their shorter side is this, and cropped at the
+  center; 0 if they are resized to `size` whatever their aspect ratio."""
+
+  resample: int = FILTERS["bilinear"]
+  """Pillow's number of a filter."""
+
+  mean: Sequence[float] = IMAGENET[0]
+  std: Sequence[float] = IMAGENET[1]
+
+  def decode(self, file: Path, channels: int) -> np.ndarray:
+    """Decodes an image file to uint8 `[Y, X, C]`.
+
+    Raises:
+      decoding.UnreadableError: it cannot be decoded.
+    """
+    from PIL import Image
+
+    image = decoding.decode(file, (None, None, channels))
+    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+    rows, columns = self._resized(picture.height, picture.width)
+    if (rows, columns) != (picture.height, picture.width):
+      filter_ = Image.Resampling(self.resample)
+      picture = picture.resize((columns, rows), filter_)
+    top, left = (rows - self.size[0]) // 2, (columns - self.size[1]) // 2
+    array = np.asarray(picture).reshape(rows, columns, channels)
+    return array[top : top + self.size[0], left : left + self.size[1]]
+
+  def _resized(self, height: int, width: int) -> tuple[int, int]:
+    """Returns rows and columns before the crop."""
+    if not self.shorter_side:
+      return self.size
+    shorter, longer = sorted((height, width))
+    scaled = int(self.shorter_side * longer / shorter)
+    if scaled * self.shorter_side > decoding.LARGE_PIXELS:
+      raise decoding.UnreadableError(
+        f"{height} x {width} pixels, too long and narrow for a crop"
+      )
+    sides = (self.shorter_side, scaled)
+    return sides if height <= width else (scaled, self.shorter_side)
+
+
+def read_preprocessing(
+  folder: Path,
+  config: Mapping[str, Any],
+  size: tuple[int, int],
+  link_root: Path | None = None,
+) -> tuple[ImagePreprocessing, bool]:
+  """Returns the preprocessing of a published folder.
+
+  Args:
+    folder: with or without preprocessor_config.json.
+    config: content of its config.json.
+    size: rows and columns by default.
+    link_root: see `files.open_plain`.
+
+  Returns:
+    The preprocessing, and whether a file of the folder defines it. By default
+    the shorter side is scaled to that of `size`, and colors are normalized as
+    ImageNet's.
+
+  Raises:
+    UserError: a file is malformed, or defines an operation that dlcore lacks.
+  """
+  path = folder / PREPROCESSOR
+  if os.path.lexists(path):
+    settings, read = files.read_json(path, link_root), _of_transformers
+  elif isinstance(config.get("pretrained_cfg"), Mapping):
+    path, read = folder / "config.json", _of_timm
+    settings = config["pretrained_cfg"]
+  else:
+    return ImagePreprocessing(size, min(size)), False
+  try:
+    result = read(settings, size)
+    _check(result)
+  except INVALID as error:
+    raise UserError(
+      f"expected the size and the normalization of images in {path}",
+      f"got {type(error).__name__}: {quoted(error)}",
+      "correct the file, or download it again",
+    ) from error
+  return result, True
+
+
+def _of_transformers(
+  settings: Mapping[str, Any], size: tuple[int, int]
+) -> ImagePreprocessing:
+  """Reads the settings of an image processor of transformers."""
+  factor = settings.get("rescale_factor") or 1 / 255
+  refused = {
+    "do_pad": bool(settings.get("do_pad")),
+    "do_resize": settings.get("do_resize") is False,
+    "do_rescale": settings.get("do_rescale") is False,
+    "rescale_factor": not math.isclose(factor, 1 / 255, rel_tol=1e-4),
+  }
+  for name, is_set in refused.items():
+    if is_set:
+      raise ValueError(f"{name}={settings.get(name)!r}, which dlcore lacks")
+  moments = [
+    settings.get(key) or default
+    for key, default in zip(("image_mean", "image_std"), IMAGENET, strict=True)
+  ]
+  if settings.get("do_normalize") is False:
+    moments = [(0.0,), (1.0,)]
+  mean, std = (tuple(map(float, values)) for values in moments)
+  cropped, shorter_side = _sizes(settings, size)
+  resample = int(settings.get("resample", FILTERS["bilinear"]))
+  return ImagePreprocessing(cropped, shorter_side, resample, mean, std)
+
+
+def _sizes(
+  settings: Mapping[str, Any], size: tuple[int, int]
+) -> tuple[tuple[int, int], int]:
+  """Returns the size of the images, and their shorter side before the crop."""
+  kinds = ("image_processor_type", "feature_extractor_type")
+  is_convnext = "crop_pct" in settings or any(
+    str(settings.get(kind, "")).startswith("ConvNext") for kind in kinds
+  )
+  given = settings.get("size", size)
+  if isinstance(given, int):
+    given = {"shortest_edge": given} if is_convnext else (given, given)
+  if isinstance(given, tuple) or "shortest_edge" not in given:
+    return _pair(given), 0
+  side = given["shortest_edge"]
+  if is_convnext:
+    if side >= WITHOUT_CROP:
+      return (side, side), 0
+    return (side, side), int(side / (settings.get("crop_pct") or 224 / 256))
+  if not settings.get("do_center_crop"):
+    raise ValueError("shortest_edge without do_center_crop, which dlcore lacks")
+  return _pair(settings.get("crop_size", side)), side
+
+
+def _pair(value: Any) -> tuple[int, int]:
+  """Returns rows and columns of an entry for a size."""
+  if isinstance(value, int):
+    return value, value
+  if isinstance(value, tuple):
+    return value
+  return value["height"], value["width"]
+
+
+def _of_timm(
+  settings: Mapping[str, Any], size: tuple[int, int]
+) -> ImagePreprocessing:
+  """Reads the settings of the evaluation transform of timm."""
+  rows, columns = settings.get("input_size", (3, *size))[1:]
+  mode = settings.get("crop_mode", "center")
+  if mode not in ("center", "squash"):
+    raise ValueError(f"crop_mode={mode!r}, not supported")
+  share = float(settings.get("crop_pct", 0.875))
+  scaled = math.floor(min(rows, columns) / share)
+  if mode == "squash" and scaled != min(rows, columns):
+    raise ValueError(f"crop_mode={mode!r} with {share=}, not supported")
+  mean, std = (
+    tuple(map(float, settings.get(key, default)))
+    for key, default in zip(("mean", "std"), IMAGENET, strict=True)
+  )
+  return ImagePreprocessing(
+    (rows, columns),
+    0 if mode == "squash" else scaled,
+    FILTERS[settings.get("interpolation", "bilinear")],
+    mean,
+    std,
+  )
+
+
+def _check(result: ImagePreprocessing) -> None:
+  """Checks the ranges.
+
+  Raises:
+    ValueError: a value is out of range.
+  """
+  sides = (*result.size, result.shorter_side or 1)
+  if not all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides):
+    raise ValueError(f"sizes {sides}, not 1 to {MAX_SIDE:,}")
+  if result.shorter_side and result.shorter_side < max(result.size):
+    raise ValueError(f"a crop of {result.size} from {result.shorter_side}")
+  if result.resample not in FILTERS.values():
+    raise ValueError(f"resample={result.resample}")
+  values = (*result.mean, *result.std)
+  is_range = all(math.isfinite(value) for value in values)
+  if not is_range or min(result.std) <= 0 or len(result.mean) not in (1, 3):
+    raise ValueError(f"mean {result.mean} and deviation {result.std}")
