@@ -27,6 +27,7 @@ from dlcore.experiment.rate_finder import (
 from dlcore.experiment.registration import Parts, imported_modules, register
 from dlcore.experiment.results_tables import results_table, seeds_table
 from dlcore.experiment.seeds import train_seeds
+from dlcore.experiment.source_settings import image_settings, text_settings
 from dlcore.experiment.text_generation import (
   GenerationSettings,
   generate_text,
@@ -53,6 +54,7 @@ __all__ = [
   "export",
   "find_rate",
   "generate_text",
+  "image_settings",
   "imported_modules",
   "leaves",
   "load",
@@ -66,6 +68,7 @@ __all__ = [
   "results_table",
   "seeds_table",
   "summary",
+  "text_settings",
   "train",
   "train_folds",
   "train_seeds",

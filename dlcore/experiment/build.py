@@ -29,6 +29,7 @@ from dlcore.experiment.feature_cache import FitParts, feature_parts
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.qualification import qualify
 from dlcore.experiment.restoring import variables_of_run
+from dlcore.experiment.source_settings import follow_normalization
 from dlcore.experiment.task_building import build_task
 from dlcore.experiment.vocabulary import (
   augmented_ids,
@@ -196,6 +197,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
     if section["eval_limit"]:
       splits = _limit_evaluation(splits, section["eval_limit"])
   splits = follow_vocabulary(splits, config["init"]["source"])
+  splits = follow_normalization(splits, config["init"]["source"])
   with qualify("init.strategy", config["init"]["strategy"]):
     phases = strategy(config)
   steps = phase_steps(phases, count_steps(config, splits.train.size))

@@ -1,6 +1,5 @@
 """Exports the model of a run for other libraries."""
 
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 import jax
 
-from dlcore import data, models, transfer
+from dlcore import data, transfer
 from dlcore.errors import UserError, lookup
-from dlcore.experiment import defaults
 from dlcore.experiment.entry_settings import FROM_DATA
 from dlcore.experiment.restoring import RestoredRun, restore_run
+from dlcore.experiment.source_settings import model_section
 from dlcore.filesystem import printable
 from dlcore.transfer import published_json
 from dlcore.transfer.io import files
@@ -94,7 +93,7 @@ def _own_config(run: RestoredRun) -> dict[str, Any]:
   The schema has the statistics and offsets that turn data into inputs and
   outputs into predictions, and the class names.
   """
-  section = dict(run.config.get("model") or _model_section(run.model))
+  section = dict(run.config.get("model") or _section(run.model))
   section["num_classes"] = getattr(run.model, "num_classes", None)
   for size in FROM_DATA:
     if hasattr(run.model, size):
@@ -104,28 +103,16 @@ def _own_config(run: RestoredRun) -> dict[str, Any]:
   return {"model": section, "input": list(shape), "schema": schema}
 
 
-def _model_section(model: Any) -> dict[str, Any]:
-  """Returns name and settings of the row of `models.MODELS` that is `model`.
-
-  Raises:
-    UserError: no row has the class of the model.
-  """
-  for name, row in models.MODELS.items():
-    if _class_of(row) is type(model):
-      fields = defaults.settings("model", name)
-      return {"name": name, **{key: getattr(model, key) for key in fields}}
-  raise UserError(
-    "expected a model of models.MODELS for the format safetensors",
-    f"got one of the class {type(model).__name__}",
-    "add a row for it in a module of --import, or export --format=stablehlo",
-  )
-
-
-def _class_of(row: Any) -> Any:
-  """Returns the class of a model, which may have fixed settings."""
-  while isinstance(row, functools.partial):
-    row = row.func
-  return row
+def _section(model: Any) -> dict[str, Any]:
+  try:
+    return model_section(model)
+  except UserError as error:
+    remedy = "add a row for it in a module of --import, or export "
+    raise UserError(
+      "expected a model of models.MODELS for the format safetensors",
+      error.lines[1],
+      f"{remedy}--format=stablehlo",
+    ) from error
 
 
 def _class_names(

@@ -14,7 +14,7 @@ import numpy as np
 from dlcore import data, training, transfer, trees
 from dlcore.layers import HEAD
 from dlcore.task import CARRY, Task
-from dlcore.tasks.feature_inputs import (
+from dlcore.tasks.feature_task import (
   HEAD_INPUT,
   feature_path,
   on_features,

@@ -77,6 +77,9 @@ def describe_data(splits: Mapping[str, Source]) -> dict[str, np.ndarray]:
     if source.lengths is not None:
       stride = -(-source.size // MAX_TARGETS)
       arrays[f"{DATA_LENGTHS}{split}"] = source.lengths[::stride]
+  train = splits["train"].info
+  if train.schema.input and train.schema.input not in train.inputs:
+    return arrays  # Features, which are computed from examples.
   return arrays | _examples(splits["train"])
 
 

@@ -9,6 +9,7 @@ from dlcore.transfer.load_report import Report, loaded_sha256
 from dlcore.transfer.pretrained import (
   from_pretrained,
   load_pretrained,
+  published_model,
   read_published,
 )
 from dlcore.transfer.published_tokenizer import Tokenizer, load_tokenizer
@@ -41,6 +42,7 @@ __all__ = [
   "load_special_ids",
   "load_tokenizer",
   "loaded_sha256",
+  "published_model",
   "read_published",
   "save_pretrained",
 ]

@@ -104,6 +104,24 @@ def load_pretrained(
   )
 
 
+def published_model(folder: str | Path, **fields: Any) -> tuple[Any, Any]:
+  """Returns the model of a folder's config.json, and an example of its inputs.
+
+  Args:
+    folder: a folder with config.json and safetensors, or `hf:org/name`.
+    **fields: see `from_pretrained`.
+
+  Raises:
+    UserError: the folder cannot be read, or belongs to no known family.
+  """
+  signature = "transfer.published_model(folder)"
+  argument_checks.check_path("folder", folder, signature)
+  weights = sources.open_weights(folder)
+  family = selection.required_family(weights.config, folder)
+  model, inputs, _ = model_creation.create(family, weights, folder, fields)
+  return model, inputs
+
+
 def from_pretrained(
   folder: str | Path, *, allow: str = "", seed: int = 0, **fields: Any
 ) -> tuple[Any, PyTree]:

@@ -1,0 +1,67 @@
+"""Fine-tunes weights of an image model on your own images.
+
+experiments/train.py --config=configs/transfer_images.py --workdir=runs/mine \
+  --config.init.source=WEIGHTS --config.data.path=DIR
+
+WEIGHTS is a run of dlcore, a published folder with config.json and safetensors,
+or hf:ORG/NAME. Model, image size and normalization are those of the weights;
+the output layer is a new one. DIR holds a folder of images for every class: see
+`data.image_folder`; other data sets are --config.data.name=NAME.
+
+First the new layer is trained, then everything at rates that fall towards the
+input. --config.init.strategy=NAME is another strategy: head, full, last_n,
+gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`.
+"""
+
+from dlcore import experiment
+from dlcore.errors import UserError
+
+PLAN = experiment.Plan(batch_size=32, epochs=10.0, examples=6000)
+
+MIRRORED = {"flip": True, "resized_crop": 0.5}
+MOVED = {"rotate": 10.0, "scale": 0.1}
+"""Augmentations of color images, and of gray ones such as digits."""
+
+
+def get_config(variant=""):
+  """Returns the config that `plan` completes."""
+  experiment.no_variant(variant)
+  return experiment.config(
+    data={"name": "image_folder", "batch_size": PLAN.batch_size},
+    model={"name": "resnet18"},
+    init={"head": "reinitialized", "strategy": {"name": "fine_tune"}},
+    optim={
+      "name": "adamw",
+      "learning_rate": 2e-3,
+      "weight_decay": 0.05,
+      "schedule": {"name": "warmup_cosine", "warmup": 0.1},
+    },
+    training={"epochs": PLAN.epochs},
+  )
+
+
+def plan(config, variant):
+  """Returns the settings that follow from weights and images, by path."""
+  del variant
+  source = config["init"]["source"]
+  if not source:
+    raise UserError(
+      "expected --config.init.source, the weights to begin with",
+      "got none",
+      "configs/images.py trains without weights",
+    )
+  leaves = experiment.image_settings(source)
+  data = {
+    key.removeprefix("data."): leaves.pop(key)
+    for key in ("data.image_size", "data.channels")
+  }
+  known = {key: data[key] for key in data if not config["data"].get(key, True)}
+  leaves |= {f"data.{key}": value for key, value in known.items()}
+  section = {**config["data"], **known}
+  train = experiment.training_source({**config, "data": section})
+  if train is None:
+    return leaves
+  is_color = train.info.inputs["image"][0][-1] == 3
+  augmentation = MIRRORED if is_color else MOVED
+  leaves |= {f"data.augment.{k}": value for k, value in augmentation.items()}
+  return leaves | PLAN.leaves(config, train.size)

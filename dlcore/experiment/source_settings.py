@@ -1,0 +1,194 @@
+"""Settings that follow from the weights with which a run begins.
+
+Model, size of the images, tokenizer and length of the texts are those of the
+source, for the `plan` of a config; the normalization of images is taken in any
+run.
+"""
+
+import dataclasses
+import functools
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dlcore import data, models, transfer
+from dlcore.errors import UserError
+from dlcore.experiment import defaults
+from dlcore.experiment.folder import CONFIG, RunFolder
+from dlcore.transfer.image_preprocessing import read_preprocessing
+from dlcore.transfer.io import sources
+
+LENGTH = 256
+"""Tokens of a text for models that take more."""
+
+LANGUAGE_MODELS = ("lm",)
+"""Values of the field `head` of models that predict the next token."""
+
+logger = logging.getLogger("dlcore")
+
+
+def image_settings(source: str) -> dict[str, Any]:
+  """Returns model and image size for weights of an image model, by path.
+
+  Args:
+    source: the setting `init.source`, a run or a published folder.
+
+  Raises:
+    UserError: it is neither, or not an image model.
+  """
+  if run := _run(source):
+    settings = _as_leaves("model", run.config()["model"])
+    shape, _ = run.info().inputs.get("image", ((), None))
+  else:
+    model, examples = transfer.published_model(source, head="classifier")
+    settings = _as_leaves("model", model_section(model))
+    shape = examples[0].shape[1:]
+    if len(shape) == 3:
+      preprocessing = _read_preprocessing(source, shape[:2])
+      shape = (*preprocessing.size, shape[2]) if preprocessing else shape
+  if len(shape) != 3:
+    raise UserError(
+      "expected weights of a model of images in init.source",
+      f"got {source!r}",
+      "use configs/transfer_text.py or configs/transfer_lm.py",
+    )
+  if "model.image_size" in settings:  # Of the position table, which follows.
+    del settings["model.image_size"]
+  return {
+    **settings, "data.image_size": shape[0], "data.channels": shape[2]
+  }  # fmt: skip
+
+
+def text_settings(source: str, head: str) -> dict[str, Any]:
+  """Returns model, tokenizer and length for weights of a text model, by path.
+
+  Args:
+    source: the setting `init.source`, a run or a published folder.
+    head: of the model: "classifier" or "lm".
+
+  Raises:
+    UserError: it is neither, or has another head.
+  """
+  if run := _run(source):
+    section = dict(run.config()["model"])
+    own = run.config()["data"]
+    kept = {
+      f"data.{key}": own[key]
+      for key in ("tokenizer", "lowercase", "max_length")
+      if key in own
+    }
+    if "head" in section:
+      section["head"] = head
+    return {**_as_leaves("model", section), **kept}
+  try:
+    model, _ = transfer.published_model(source, head=head)
+  except UserError as error:
+    if not error.lines[0].startswith("expected head="):
+      raise
+    raise UserError(
+      f"expected weights of a model with the head {head!r} in init.source",
+      f"got {source!r}, whose model has other ones",
+      "use configs/transfer_text.py" if head in LANGUAGE_MODELS else "",
+    ) from error
+  settings = _as_leaves("model", model_section(model))
+  limit = settings.get("model.max_length", LENGTH)
+  return {
+    **settings,
+    "data.tokenizer": source,
+    "data.max_length": min(limit, LENGTH),
+  }
+
+
+def model_section(model: Any) -> dict[str, Any]:
+  """Returns name and settings of the row of `models.MODELS` that is `model`.
+
+  Raises:
+    UserError: no row has the class of the model.
+  """
+  for name, row in models.MODELS.items():
+    while isinstance(row, functools.partial):
+      row = row.func
+    if row is type(model):
+      fields = defaults.settings("model", name)
+      return {"name": name, **{key: getattr(model, key) for key in fields}}
+  raise UserError(
+    "expected a model of models.MODELS",
+    f"got one of the class {type(model).__name__}",
+    "add a row for it in a module of --import",
+  )
+
+
+def follow_normalization(splits: data.Splits, source: str) -> data.Splits:
+  """Returns splits whose images are normalized as those of the weights were.
+
+  Args:
+    splits: of the data.
+    source: the setting `init.source`, or "".
+
+  Raises:
+    UserError: the weights had images with another number of channels.
+  """
+  info = splits.train.info
+  if not source or info.schema.input != "image":
+    return splits
+  if run := _run(source):
+    own = run.info().schema
+    moments = own.normalization if own.input == "image" else None
+  else:
+    preprocessing = _read_preprocessing(source, (1, 1))
+    moments = preprocessing and {
+      "mean": list(preprocessing.mean), "std": list(preprocessing.std)
+    }  # fmt: skip
+  if not moments or moments == info.schema.normalization:
+    return splits
+  [*_, channels] = info.inputs["image"][0]
+  if len(moments["mean"]) not in (1, channels):
+    raise UserError(
+      f"expected images of {len(moments['mean'])} channels, as those of the "
+      f"weights in {source}",
+      f"got images of {channels}",
+      "set data.channels",
+    )
+  logger.info(
+    "normalization of the weights: mean %s, standard deviation %s",
+    *(_numbers(moments[key]) for key in ("mean", "std")),
+  )
+  parts = splits._asdict().items()
+  return data.Splits(
+    **{k: _normalized(v, moments) for k, v in parts if v is not None}
+  )
+
+
+def _normalized(source: data.Source, moments: Mapping[str, Any]) -> data.Source:
+  schema = dataclasses.replace(source.info.schema, normalization=dict(moments))
+  return source._replace(info=source.info._replace(schema=schema))
+
+
+def _numbers(values: list[float]) -> str:
+  return ", ".join(f"{value:.3f}" for value in values)
+
+
+def _run(source: str) -> RunFolder | None:
+  """Returns the folder of a run of a config, None for other sources."""
+  path = Path(os.path.expanduser(source))
+  if not os.path.isdir(path / "checkpoints"):
+    return None
+  folder = RunFolder(path)
+  is_run = (path / CONFIG).exists() and folder.fit_settings() is None
+  return folder if is_run else None
+
+
+def _read_preprocessing(source: str, size: tuple[int, int]) -> Any:
+  """Returns the preprocessing that a published folder defines, or None."""
+  path, link_root = sources.locate(source)
+  if not os.path.isdir(path):
+    return None
+  config = transfer.read_published(source).get(sources.CONFIG, {})
+  result, defined = read_preprocessing(path, config, size, link_root)
+  return result if defined else None
+
+
+def _as_leaves(path: str, section: Mapping[str, Any]) -> dict[str, Any]:
+  return {f"{path}.{key}": value for key, value in section.items()}

@@ -1,0 +1,149 @@
+"""Configs whose model and data settings are those of weights."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlcore import experiment, models, transfer
+from dlcore.errors import UserError
+
+ROOT = experiment.__file__.rsplit("/dlcore/", 1)[0]
+
+
+def images(folder, shape=(16, 16, 3), count=8):
+  """Writes a folder of images of two classes."""
+  generator = np.random.default_rng(0)
+  for label, name in enumerate(("cat", "dog")):
+    (folder / name).mkdir(parents=True)
+    for i in range(count):
+      noise = generator.integers(0, 100, shape) + 100 * label
+      picture = Image.fromarray(noise.astype(np.uint8).squeeze())
+      picture.save(folder / name / f"{i}.png")
+  return folder
+
+
+def published(folder, name, inputs, **fields):
+  """Writes a published folder of random weights, and returns it."""
+  model = models.create(name, **fields)
+  init = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))
+  transfer.save_pretrained(folder, model, init(inputs))
+  return folder
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory):
+  folder = published(
+    tmp_path_factory.mktemp("weights") / "vit",
+    "vit_tiny",
+    np.zeros((1, 16, 16, 3), np.float32),
+    num_classes=7,
+    patch_size=4,
+    depth=3,
+    width=8,
+    num_heads=2,
+    image_size=16,
+  )
+  content = {
+    "image_processor_type": "ViTImageProcessor",
+    "size": {"height": 16, "width": 16},
+    "image_mean": [0.5, 0.4, 0.3],
+    "image_std": [0.2, 0.25, 0.5],
+    "do_normalize": True,
+  }
+  (folder / "preprocessor_config.json").write_text(json.dumps(content))
+  return folder
+
+
+def read(name, **overrides):
+  file = f"{ROOT}/configs/{name}.py"
+  return experiment.read_config(file, overrides, near=None)[0]
+
+
+def test_model_and_images_are_those_of_the_weights(vit, tmp_path):
+  own = images(tmp_path / "own", (20, 24, 3))
+  config = read(
+    "transfer_images", **{"init.source": str(vit), "data.path": str(own)}
+  )
+  model = config["model"]
+  assert model["name"].startswith("vit")
+  assert (model["width"], model["depth"], model["patch_size"]) == (8, 3, 4)
+  assert (config["data"]["image_size"], config["data"]["channels"]) == (16, 3)
+  assert config["init"]["strategy"]["name"] == "fine_tune"
+  parts = experiment.build({**config, "sharding": {"devices": 1}})
+  assert parts.splits.train.info.schema.normalization == {
+    "mean": [0.5, 0.4, 0.3],
+    "std": [0.2, 0.25, 0.5],
+  }
+  assert parts.model.num_classes == 2
+
+
+def test_the_command_line_prevails(vit, tmp_path):
+  own = images(tmp_path / "own")
+  config = read(
+    "transfer_images",
+    **{
+      "init.source": str(vit),
+      "data.path": str(own),
+      "data.image_size": "8",
+      "init.strategy": "lora",
+      "model.dropout": "0.25",
+    },
+  )
+  assert config["data"]["image_size"] == 8
+  assert config["init"]["strategy"]["name"] == "lora"
+  assert config["model"]["dropout"] == 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", sorted(transfer.STRATEGIES))
+def test_every_strategy_fine_tunes_images(vit, tmp_path, strategy):
+  own = images(tmp_path / "own")
+  config = read(
+    "transfer_images",
+    **{
+      "init.source": str(vit),
+      "data.path": str(own),
+      "init.strategy": strategy,
+      "training.epochs": "4",
+      "sharding.devices": "1",
+    },
+  )
+  summary = experiment.train(config, tmp_path / "run", progress=False)
+  assert np.isfinite(summary["metrics"]["test/loss"])
+
+
+@pytest.mark.parametrize(
+  ("name", "hint"),
+  [
+    ("transfer_images", "configs/images.py"),
+    ("transfer_text", "configs/text.py"),
+    ("transfer_lm", "configs/docs_lm.py"),
+  ],
+)
+def test_weights_are_required(name, hint):
+  with pytest.raises(UserError, match=rf"init\.source[\s\S]*{hint}"):
+    read(name)
+
+
+def test_weights_of_another_kind_are_refused(vit, tmp_path):
+  own = images(tmp_path / "own")
+  bert = published(
+    tmp_path / "bert",
+    "bert_base",
+    np.zeros((1, 4), np.int32),
+    num_classes=2,
+    vocab_size=11,
+    max_length=8,
+    depth=1,
+    width=8,
+    num_heads=2,
+    mlp_dim=16,
+  )
+  settings = {"init.source": str(bert), "data.path": str(own)}
+  with pytest.raises(UserError, match="a model of images"):
+    read("transfer_images", **settings)
+  with pytest.raises(UserError, match="the head 'lm'"):
+    read("transfer_lm", **settings)
