@@ -24,10 +24,10 @@ from dlcore.errors import lookup
 
 LSTM = {"name": "lstm", "head": "lm"}
 ATTENTION = {
-  "width": 192,
-  "depth": 4,
-  "num_heads": 6,
-  "max_length": 256,
+  "width": 128,
+  "depth": 3,
+  "num_heads": 4,
+  "max_length": 128,
 }
 VARIANTS = {
   # model, batch size, learning rate, steps
@@ -38,19 +38,19 @@ VARIANTS = {
     2e-3,
     5000,
   ),
-  "gpt2": ({"name": "gpt2", "dropout": 0.2, **ATTENTION}, 16, 1e-3, 500),
+  "gpt2": ({"name": "gpt2", "dropout": 0.1, **ATTENTION}, 16, 2e-3, 3000),
   "llama": (
     {
       "name": "llama2_7b",
       "num_kv_heads": 0,
       "head_dim": 0,
-      "mlp_dim": 512,
+      "mlp_dim": 344,
       "tie_embeddings": True,
       **ATTENTION,
     },
     16,
-    1e-3,
-    500,
+    2e-3,
+    3000,
   ),
 }
 """Model, batch size, learning rate and steps by variant."""
