@@ -5,6 +5,12 @@ from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.initialization import initial
 from dlcore.transfer.layer_order import Layer, layer_order
 from dlcore.transfer.load_report import Report
+from dlcore.transfer.peft.loading import (
+  Adapters,
+  adapter_settings,
+  load_adapters,
+)
+from dlcore.transfer.peft.writing import save_adapters
 from dlcore.transfer.pretrained import (
   from_pretrained,
   load_pretrained,
@@ -22,21 +28,25 @@ __all__ = [
   "PLATFORMS",
   "STRATEGIES",
   "Adaptation",
+  "Adapters",
   "Family",
   "Layer",
   "Report",
   "SpecialIds",
   "Strategy",
   "Tokenizer",
+  "adapter_settings",
   "current_fields",
   "default_family",
   "export_stablehlo",
   "from_pretrained",
   "initial",
   "layer_order",
+  "load_adapters",
   "load_pretrained",
   "load_special_ids",
   "load_tokenizer",
   "read_published",
+  "save_adapters",
   "save_pretrained",
 ]
