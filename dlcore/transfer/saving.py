@@ -87,7 +87,7 @@ def save_pretrained(
   if name != OWN and channels is not None:
     save_checks.check_channels(selected.family, entries, channels)
   renamed = name_rules.save(selected.rules, arrays)
-  renamed |= _batch_counters(renamed)
+  renamed |= batch_counters(renamed)
   entries = published_json.with_dtype(entries, renamed) | dict(config or {})
   save_checks.check_values(renamed)
   contents = {sources.CONFIG: encoded("config", entries)}
@@ -134,7 +134,7 @@ def _entries(
   return dict(family.describe_inputs(entries, arrays))
 
 
-def _batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
+def batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
   """Returns the `num_batches_tracked` that PyTorch's batch norms require.
 
   They have no effect on a batch norm with a momentum, so they are 0.

@@ -9,7 +9,7 @@ from dlcore.errors import UserError
 from dlcore.transfer import load_errors, selection
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.own import OWN
-from dlcore.transfer.peft import layouts, module_names
+from dlcore.transfer.peft import current_names, layouts, module_names
 from dlcore.transfer.peft.layouts import Module
 from dlcore.transfer.selection import SelectedFamily
 
@@ -131,6 +131,12 @@ def whole_modules(
     if not any(owner.startswith(f"{other}.") for other in owners)
   ]
   for owner in outer:
+    if current_names.current(selected.name, owner) != owner:
+      raise UserError(
+        "expected modules that have one name in all versions of transformers",
+        f"got {owner}, which is trained as a whole",
+        MERGE,
+      )
     _check_unambiguous(owner, known)
   return sorted(outer)
 

@@ -12,6 +12,7 @@ from dlcore.filesystem import quoted
 from dlcore.transfer import array_checks, load_errors, selection
 from dlcore.transfer.peft import (
   adapter_files,
+  current_names,
   layouts,
   model_modules,
   module_names,
@@ -75,19 +76,27 @@ def read(
   """
   config, arrays = adapter_files.open_folder(folder)
   adapters, whole = _sorted(arrays, folder)
-  names = [*(f"{name}{model_modules.WEIGHT}" for name in adapters), *whole]
+  renamed = {
+    current_names.published(model, name): name
+    for name in (*(f"{n}{model_modules.WEIGHT}" for n in adapters), *whole)
+  }
+  names = list(renamed)
   if family:
     selected = model_modules.select(family, model, slices)
   else:
     selected = selection.infer(None, names, model, slices)
     selected = model_modules.select(selected.name, model, slices)
-  sources = selection.source_names(selected, names)
+  sources = {
+    name: renamed[source]
+    for name, source in selection.source_names(selected, names).items()
+  }
   shapes = {path: part.shape for path, part in slices.items()}
   modules = model_modules.modules(selected, shapes)
   by_source = _by_source(modules, sources, adapters)
   saved = whole_modules.read(selected, whole, sources, slices)
   whole_modules.check_complete(selected, config, saved, slices)
-  _check_targets(selected, config, modules, by_source.values(), saved)
+  if all(name == source for name, source in renamed.items()):
+    _check_targets(selected, config, modules, by_source.values(), saved)
   updates = _updates(config, adapters, by_source)
   if both := sorted(updates.keys() & saved.keys()):
     raise UserError(

@@ -126,6 +126,7 @@ def save_adapters(
     {name: layouts.rank_of(x) for name, x in contents.adapters.items()},
     contents.whole,
     contents.others,
+    family=name,
     scale=adapter_config.scale(
       alpha, _rank(params), rank_stabilized=rank_stabilized
     ),
@@ -161,6 +162,7 @@ def _contents(
   paths = set(stacked_blocks.unstack(trees.flatten({"params": own})))
   paths |= {path for path in arrays if whole and re.search(whole, path)}
   renamed = name_rules.save(selected.rules, arrays)
+  renamed |= saving.batch_counters(renamed)
   known = model_modules.known_modules(renamed)
   outer = model_modules.whole_modules(selected, sorted(paths), known)
 
