@@ -27,6 +27,7 @@ from dlcore import (
   transfer,
 )
 from dlcore.errors import UserError, lookup
+from dlcore.experiment import adapter_start
 from dlcore.experiment.adaptation import (
   Rates,
   adapted_task,
@@ -190,6 +191,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
     if section["eval_limit"]:
       splits = _limit_evaluation(splits, section["eval_limit"])
   splits = follow_vocabulary(splits, config["init"]["source"])
+  config = adapter_start.with_settings(config, splits.train.info, build_task)
   with qualify("init.strategy", config["init"]["strategy"]):
     phases = strategy(config)
   steps = phase_steps(phases, count_steps(config, splits.train.size))

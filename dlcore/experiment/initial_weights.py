@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from dlcore import transfer
+from dlcore.experiment.adapter_start import begin
 from dlcore.experiment.folder import PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
 from dlcore.task import Task
 from dlcore.typing import ModelState, Params
+
+INITIALIZED = "assets/initialized.json"
+"""The paths of the arrays that `init.source` lacks."""
 
 logger = logging.getLogger("dlcore")
 
@@ -20,7 +24,8 @@ def load_initial(
 ) -> Callable[[Params, ModelState], tuple[Params, ModelState]] | None:
   """Returns a function that loads pretrained weights, or None.
 
-  It also writes `assets/published.json`, which `export` reads.
+  It also writes `assets/published.json` and `assets/initialized.json`, which
+  `export` reads.
 
   Args:
     section: the config's section `init`.
@@ -39,12 +44,15 @@ def load_initial(
       variables, report = transfer.load_pretrained(
         section["source"], model, own, **settings
       )
-    for line in str(report).splitlines():
-      logger.info("%s", line)
+      for line in str(report).splitlines():
+        logger.info("%s", line)
+      start = begin(section, model, variables, task)
     # A source that is a run passes on the files with which it began.
     source = RunFolder(Path(os.path.expanduser(section["source"])))
     published = report.published or source.published()
     RunFolder(workdir).write_json(PUBLISHED, published)
-    return transfer.initial(variables, task)(params, model_state)
+    initialized = [*report.reinitialized, *report.missing]
+    RunFolder(workdir).write_json(INITIALIZED, {"paths": initialized})
+    return start(params, model_state)
 
   return load

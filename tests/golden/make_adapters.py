@@ -168,9 +168,7 @@ def write(folder: Path, case: Case) -> None:
   weights = published(model)
   inputs = case.inputs(config)
   adapted = peft.get_peft_model(model, peft.LoraConfig(**case.adapters)).eval()
-  randomize(
-    [p for p in adapted.named_parameters() if p[1].requires_grad], 0.3
-  )
+  randomize([p for p in adapted.named_parameters() if p[1].requires_grad], 0.3)
   adapted.save_pretrained(folder)
   (folder / "README.md").unlink(missing_ok=True)
   with torch.no_grad():
@@ -241,4 +239,3 @@ def check(folder: Path) -> float:
 
 if __name__ == "__main__":
   main()
-

@@ -31,10 +31,11 @@ class PeftCase(NamedTuple):
 
   def logits(self, variables):
     """Returns the first output of the model."""
-    return _logits(self.model, variables, self.inputs)
+    return logits(self.model, variables, self.inputs)
 
 
-def _logits(model, variables, inputs):
+def logits(model, variables, inputs):
+  """Returns the first output of a model."""
   apply = jax.jit(functools.partial(model.apply, train=False))
   output = apply(variables, inputs)
   return np.asarray(output[0] if isinstance(output, tuple) else output)

@@ -5,21 +5,25 @@ the modules, which PEFT adapts, and PEFT writes the names of the modules.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dlcore.transfer.families import FAMILIES
 
+VIT = {
+  "attention.attention.query": "attention.q_proj",
+  "attention.attention.key": "attention.k_proj",
+  "attention.attention.value": "attention.v_proj",
+  "attention.output.dense": "attention.o_proj",
+  "intermediate.dense": "mlp.fc1",
+  "output.dense": "mlp.fc2",
+  "layernorm_before": "layernorm_before",
+  "layernorm_after": "layernorm_after",
+}
 CURRENT: Mapping[str, Mapping[str, str]] = {
   "vit": {
-    "encoder.layer.{i}.attention.attention.query": "layers.{i}.attention.q_proj",
-    "encoder.layer.{i}.attention.attention.key": "layers.{i}.attention.k_proj",
-    "encoder.layer.{i}.attention.attention.value": "layers.{i}.attention.v_proj",
-    "encoder.layer.{i}.attention.output.dense": "layers.{i}.attention.o_proj",
-    "encoder.layer.{i}.intermediate.dense": "layers.{i}.mlp.fc1",
-    "encoder.layer.{i}.output.dense": "layers.{i}.mlp.fc2",
-    "encoder.layer.{i}.layernorm_before": "layers.{i}.layernorm_before",
-    "encoder.layer.{i}.layernorm_after": "layers.{i}.layernorm_after",
+    f"encoder.layer.{{i}}.{old}": f"layers.{{i}}.{new}"
+    for old, new in VIT.items()
   }
 }
 """By family: current names of modules by their names in published weights."""
@@ -40,17 +44,12 @@ def published(model: Any, name: str) -> str:
 
 
 def current(family: str, name: str) -> str:
-  """Returns the current name of a module with a published name."""
+  """Returns the current name of a module or array with a published name."""
   for old, new in CURRENT.get(family, {}).items():
     replaced = _replaced(old, new, name)
     if replaced != name:
       return replaced
   return name
-
-
-def both(family: str, names: Collection[str]) -> set[str]:
-  """Returns published names and the current ones of the same modules."""
-  return {*names, *(current(family, name) for name in names)}
 
 
 def _replaced(template: str, other: str, name: str) -> str:

@@ -3,13 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from dlcore.errors import UserError
 from dlcore.transfer import load_errors, selection
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.own import OWN
-from dlcore.transfer.peft import current_names, layouts, module_names
+from dlcore.transfer.peft import layouts, module_names
 from dlcore.transfer.peft.layouts import Module
 from dlcore.transfer.selection import SelectedFamily
 
@@ -101,15 +99,12 @@ def _reason(module: Module | None) -> str:
   return layouts.unsupported(module)
 
 
-def whole_modules(
-  selected: SelectedFamily, paths: Iterable[str], known: Collection[str]
-) -> list[str]:
+def whole_modules(selected: SelectedFamily, paths: Iterable[str]) -> list[str]:
   """Returns the modules of arrays that are saved as a whole, the outermost.
 
   Args:
     selected: the family and its name rules for the model.
     paths: the model's paths of the arrays.
-    known: names of all modules with arrays.
 
   Raises:
     UserError: an array belongs to several modules, or to the model itself.
@@ -130,21 +125,17 @@ def whole_modules(
     for owner in owners
     if not any(owner.startswith(f"{other}.") for other in owners)
   ]
-  for owner in outer:
-    if current_names.current(selected.name, owner) != owner:
-      raise UserError(
-        "expected modules that have one name in all versions of transformers",
-        f"got {owner}, which is trained as a whole",
-        MERGE,
-      )
-    _check_unambiguous(owner, known)
   return sorted(outer)
 
 
-def _check_unambiguous(owner: str, known: Collection[str]) -> None:
-  """Checks that `modules_to_save` of one name match no other module.
+def check_unambiguous(owner: str, known: Collection[str]) -> None:
+  """Checks that a name in `modules_to_save` matches no other module.
 
   PEFT compares the ends of names without regard to their parts.
+
+  Args:
+    owner: the module that is saved as a whole.
+    known: names of the modules with arrays.
 
   Raises:
     UserError: another module has the same end.
@@ -165,8 +156,3 @@ def _check_unambiguous(owner: str, known: Collection[str]) -> None:
 def known_modules(names: Iterable[str]) -> set[str]:
   """Returns the modules of published names of arrays."""
   return {name.rpartition(".")[0] for name in names}
-
-
-def as_numpy(array: Any) -> np.ndarray:
-  """Returns a float32 array on the host."""
-  return np.asarray(array, np.float32)

@@ -20,6 +20,7 @@ from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import files, safetensors
 from dlcore.transfer.peft import (
   adapter_config,
+  current_names,
   layouts,
   model_modules,
   module_names,
@@ -49,6 +50,9 @@ class Contents(NamedTuple):
 
   others: tuple[str, ...]
   """Modules without an adapter."""
+
+  is_transposed: bool
+  """Whether an adapted module has a weight `[in, out]`."""
 
 
 def save_adapters(
@@ -126,12 +130,11 @@ def save_adapters(
     {name: layouts.rank_of(x) for name, x in contents.adapters.items()},
     contents.whole,
     contents.others,
-    family=name,
     scale=adapter_config.scale(
       alpha, _rank(params), rank_stabilized=rank_stabilized
     ),
     rank_stabilized=rank_stabilized,
-    is_transposed=_is_transposed(selected, arrays, contents),
+    is_transposed=contents.is_transposed,
     base_model=base_model,
   ) | {
     "lora_dropout": float(dropout),
@@ -164,7 +167,7 @@ def _contents(
   renamed = name_rules.save(selected.rules, arrays)
   renamed |= saving.batch_counters(renamed)
   known = model_modules.known_modules(renamed)
-  outer = model_modules.whole_modules(selected, sorted(paths), known)
+  outer = model_modules.whole_modules(selected, sorted(paths))
 
   def is_whole(name: str) -> bool:
     return any(module_names.contains(name, other) for other in outer)
@@ -181,11 +184,19 @@ def _contents(
       f"got none: {', '.join(outer)} contain them",
       model_modules.MERGE,
     )
+
+  def current(name: str) -> str:
+    return current_names.current(selected.name, name)
+
+  others = sorted(map(current, known - set(adapted)))
+  for name in outer:
+    model_modules.check_unambiguous(current(name), others)
   return Contents(
-    {name: _torch_arrays(m, kept, arrays) for name, m in adapted.items()},
-    tuple(outer),
-    {name: x for name, x in renamed.items() if is_whole(name)},
-    tuple(sorted(known - set(adapted))),
+    {current(n): _torch_arrays(m, kept, arrays) for n, m in adapted.items()},
+    tuple(map(current, outer)),
+    {current(name): x for name, x in renamed.items() if is_whole(name)},
+    tuple(others),
+    any(module.is_transposed for module in adapted.values()),
   )
 
 
@@ -240,17 +251,6 @@ def _rank(params: Params) -> int:
   """Returns the rank of the adapters of a task."""
   flat = trees.flatten(params[layers.ADAPTERS])
   return next(x.shape[-1] for path, x in flat.items() if path.endswith("/a"))
-
-
-def _is_transposed(
-  selected: SelectedFamily,
-  arrays: Mapping[str, np.ndarray],
-  contents: Contents,
-) -> bool:
-  """Returns whether an adapted module has a weight `[in, out]`."""
-  shapes = {path: array.shape for path, array in arrays.items()}
-  modules = model_modules.modules(selected, shapes)
-  return any(modules[name].is_transposed for name in contents.adapters)
 
 
 def _write(

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from dlcore.transfer.io import sources
-from dlcore.transfer.peft import adapter_config, current_names, module_names
+from dlcore.transfer.peft import adapter_config, module_names
 
 TASK_TYPES = {
   "ForCausalLM": "CAUSAL_LM",
@@ -30,7 +30,6 @@ def entries(
   whole: Collection[str],
   others: Collection[str],
   *,
-  family: str,
   scale: float,
   rank_stabilized: bool,
   is_transposed: bool,
@@ -43,7 +42,6 @@ def entries(
     ranks: ranks of the updates by module.
     whole: modules that are saved as a whole.
     others: modules without an update.
-    family: family of the names.
     scale: factor of all updates.
     rank_stabilized: see `tasks.lora`.
     is_transposed: whether weights are `[in, out]`, as those of GPT-2.
@@ -61,7 +59,7 @@ def entries(
   by_rank = {
     key: value
     for value in set(names.values())
-    for key in _keys([n for n in names if names[n] == value], ranks, family)
+    for key in _keys([n for n in names if names[n] == value], ranks)
   }
   return {
     "peft_type": "LORA",
@@ -73,9 +71,7 @@ def entries(
     "rank_pattern": by_rank,
     "alpha_pattern": {key: alpha(value) for key, value in by_rank.items()},
     "use_rslora": rank_stabilized,
-    "target_modules": module_names.targets(
-      current_names.both(family, ranks), current_names.both(family, others)
-    ),
+    "target_modules": module_names.targets(ranks, others),
     "modules_to_save": list(whole) or None,
     "bias": "none",
     "fan_in_fan_out": is_transposed,
@@ -83,12 +79,9 @@ def entries(
   }
 
 
-def _keys(
-  chosen: Collection[str], adapted: Collection[str], family: str
-) -> list[str]:
+def _keys(chosen: Collection[str], adapted: Collection[str]) -> list[str]:
   """Returns names for `rank_pattern` that no other adapted module matches."""
   others = [name for name in adapted if name not in chosen]
-  chosen, others = (current_names.both(family, x) for x in (chosen, others))
   ends = module_names.shortest_ends(chosen, others)
   return [f"^{name}" for name in sorted(chosen)] if ends is None else ends
 
