@@ -13,6 +13,9 @@ from dlcore.experiment.folder import RunFolder
 from dlcore.task import Task
 from dlcore.typing import ModelState, Params, PyTree
 
+Start = Callable[[Params, ModelState], tuple[Params, ModelState]]
+"""`(params, model_state) -> (params, model_state)`."""
+
 LORA = "lora"
 DECIDING = ("pattern", "rank", "alpha", "rank_stabilized", "dora")
 """Settings of the strategy that must be those of the folder."""
@@ -22,8 +25,8 @@ logger = logging.getLogger("dlcore")
 
 def begin(
   section: Mapping[str, Any], model: Any, variables: PyTree, task: Task
-) -> Callable[[Params, ModelState], tuple[Params, ModelState]]:
-  """Returns the function that replaces the initial state of a task.
+) -> tuple[Start, tuple[str, ...]]:
+  """Returns a function that replaces the initial state of a task.
 
   With the strategy "lora" the adapters of `init.adapter` are trained further;
   with others they are merged into the weights.
@@ -34,18 +37,21 @@ def begin(
     variables: the weights of `init.source`.
     task: the task of the model.
 
+  Returns:
+    The function, and the paths of the arrays that replace those of the source.
+
   Raises:
     UserError: the folder is invalid, or a setting is not that of the folder.
   """
   if not section["adapter"]:
-    return transfer.initial(variables, task)
+    return transfer.initial(variables, task), ()
   adapters = transfer.load_adapters(section["adapter"], model, variables)
   if section["strategy"]["name"] != LORA:
     logger.info("init.adapter: merged %d updates", len(adapters.updates))
-    return transfer.initial(adapters.merged(), task)
+    return transfer.initial(adapters.merged(), task), adapters.replaced
   for name in DECIDING:
     _check(name, adapters.settings[name], section["strategy"][name])
-  return adapters.initial(task)
+  return adapters.initial(task), adapters.replaced
 
 
 def check_source(section: Mapping[str, Any]) -> None:

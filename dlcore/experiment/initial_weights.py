@@ -14,7 +14,7 @@ from dlcore.task import Task
 from dlcore.typing import ModelState, Params
 
 INITIALIZED = "assets/initialized.json"
-"""The paths of the arrays that `init.source` lacks."""
+"""Paths of arrays that `init.source` lacks, or that `init.adapter` replaces."""
 
 logger = logging.getLogger("dlcore")
 
@@ -46,12 +46,12 @@ def load_initial(
       )
       for line in str(report).splitlines():
         logger.info("%s", line)
-      start = begin(section, model, variables, task)
+      start, replaced = begin(section, model, variables, task)
     # A source that is a run passes on the files with which it began.
     source = RunFolder(Path(os.path.expanduser(section["source"])))
     published = report.published or source.published()
     RunFolder(workdir).write_json(PUBLISHED, published)
-    initialized = [*report.reinitialized, *report.missing]
+    initialized = [*report.reinitialized, *report.missing, *replaced]
     RunFolder(workdir).write_json(INITIALIZED, {"paths": initialized})
     return start(params, model_state)
 

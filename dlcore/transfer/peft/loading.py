@@ -50,6 +50,9 @@ class Adapters:
   updates: Mapping[str, ScaledUpdate]
   """By the path of the kernel in a model without scanned blocks."""
 
+  replaced: tuple[str, ...] = ()
+  """Such paths of the arrays of `modules_to_save`."""
+
   def merged(self) -> PyTree:
     """Returns the variables with the updates added.
 
@@ -178,6 +181,7 @@ def load_adapters(
     family=contents.family,
     base_model=contents.config.base_model,
     updates=contents.updates,
+    replaced=tuple(contents.whole),
   )
 
 
