@@ -24,6 +24,7 @@ from dlcore.transfer.peft import (
   layouts,
   model_modules,
   module_names,
+  task_updates,
   written_config,
 )
 from dlcore.transfer.peft.layouts import Module, Update
@@ -131,7 +132,9 @@ def save_adapters(
     contents.whole,
     contents.others,
     scale=adapter_config.scale(
-      alpha, _rank(params), rank_stabilized=rank_stabilized
+      alpha,
+      task_updates.rank(params[layers.ADAPTERS]),
+      rank_stabilized=rank_stabilized,
     ),
     rank_stabilized=rank_stabilized,
     is_transposed=contents.is_transposed,
@@ -160,7 +163,7 @@ def _contents(
     params: see `save_adapters`.
     whole: see `save_adapters`.
   """
-  updates = _updates(params[layers.ADAPTERS], leaves, arrays)
+  updates = task_updates.updates(params[layers.ADAPTERS], leaves, arrays)
   own = {key: x for key, x in params.items() if key != layers.ADAPTERS}
   paths = set(stacked_blocks.unstack(trees.flatten({"params": own})))
   paths |= {path for path in arrays if whole and re.search(whole, path)}
@@ -213,44 +216,6 @@ def _torch_arrays(
   ]
   own = [updates.get(path) for path in module.paths]
   return layouts.to_torch(module, own, norms)
-
-
-def _updates(
-  adapters: Params, leaves: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> dict[str, Update]:
-  """Returns the updates by the paths of their kernels.
-
-  Raises:
-    UserError: a convolution of scanned blocks has an adapter, or the adapters
-      are not those of the variables.
-  """
-  flat = trees.flatten({"params": adapters})
-  places = {path.rpartition("/")[0] for path in flat}
-  for place in places:
-    if place in leaves and stacked_blocks.STACKED.search(place):
-      raise UserError(
-        "expected adapters of dense layers in scanned blocks",
-        f"got one of {place}",
-        model_modules.MERGE,
-      )
-    if not {place, place + model_modules.KERNEL} & leaves.keys():
-      raise UserError(
-        "expected the variables of the task with these adapters",
-        f"got none at {place}",
-        "pass tasks.variables(task, state)",
-      )
-  parts: dict[str, dict[str, np.ndarray]] = {}
-  for path, array in stacked_blocks.unstack(flat).items():
-    place, _, part = path.rpartition("/")
-    kernel = place if place in arrays else place + model_modules.KERNEL
-    parts.setdefault(kernel, {})[part] = np.asarray(array, np.float32)
-  return {path: Update(**own) for path, own in parts.items()}
-
-
-def _rank(params: Params) -> int:
-  """Returns the rank of the adapters of a task."""
-  flat = trees.flatten(params[layers.ADAPTERS])
-  return next(x.shape[-1] for path, x in flat.items() if path.endswith("/a"))
 
 
 def _write(

@@ -3,8 +3,11 @@
 import json
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from hostile_inputs.case import (
   EXTREMES,
   Case,
@@ -16,9 +19,37 @@ from hostile_inputs.case import (
 from hostile_inputs.mutations import mutate as mutate_folder
 from hostile_inputs.weights import join, parts
 
-from dlcore import transfer
+from dlcore import tasks, transfer
 
 FILE, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+def write_valid(
+  folder: Path, weights: Path, numbers: Callable[[Any], np.ndarray]
+) -> None:
+  """Writes random adapters of some of the models as folders of PEFT.
+
+  Args:
+    folder: the new folder.
+    weights: the folder with the models.
+    numbers: returns random numbers of the shape and dtype of a leaf.
+  """
+  import jax
+
+  for name, dora in (("bert_base", False), ("gpt2", True), ("vit_tiny", True)):
+    model, variables = transfer.from_pretrained(weights / name)
+    of_images = name == "vit_tiny"
+    input_name = "image" if of_images else "input_ids"
+    task = tasks.classification(model, input=input_name)
+    trained = "^head/" if "head" in variables["params"] else ""
+    task = tasks.lora(task, rank=2, trained=trained, dora=dora)
+    batch = {
+      input_name: np.zeros((1, 8, 8, 3) if of_images else (1, 8), np.int32)
+    }
+    shapes = jax.eval_shape(task.init, jax.random.key(0), batch)
+    state = transfer.initial(variables, task)(*jax.tree.map(numbers, shapes))
+    merged = task.variables(*state)
+    transfer.save_adapters(folder / name, model, state[0], merged)
 
 
 def write(

@@ -21,7 +21,7 @@ from hostile_inputs import (
   valid_texts,
 )
 
-from dlcore import data, experiment, models, tasks, transfer
+from dlcore import data, experiment, models, transfer
 
 STEPS = 3
 SMALL = {"width": 8, "depth": 1, "num_heads": 2}
@@ -58,7 +58,7 @@ def make(folder: Path) -> None:
   valid_texts.write(folder)
   _texts(folder / "texts")
   _weights(folder / "weights")
-  _adapters(folder / "adapters", folder / "weights")
+  adapters.write_valid(folder / "adapters", folder / "weights", _numbers)
   _records(folder)
   expected = {}
   for name, settings in _settings(folder).items():
@@ -200,26 +200,6 @@ def _weights(folder: Path) -> None:
     )
     arrays = jax.tree.map(_numbers, variables)
     transfer.save_pretrained(folder / name, model, arrays)
-
-
-def _adapters(folder: Path, weights: Path) -> None:
-  """Writes random adapters of some of the models as folders of PEFT."""
-  import jax
-
-  for name, dora in (("bert_base", False), ("gpt2", True), ("vit_tiny", True)):
-    model, variables = transfer.from_pretrained(weights / name)
-    of_images = name == "vit_tiny"
-    input_name = "image" if of_images else "input_ids"
-    task = tasks.classification(model, input=input_name)
-    trained = "^head/" if "head" in variables["params"] else ""
-    task = tasks.lora(task, rank=2, trained=trained, dora=dora)
-    batch = {
-      input_name: np.zeros((1, 8, 8, 3) if of_images else (1, 8), np.int32)
-    }
-    shapes = jax.eval_shape(task.init, jax.random.key(0), batch)
-    state = transfer.initial(variables, task)(*jax.tree.map(_numbers, shapes))
-    merged = task.variables(*state)
-    transfer.save_adapters(folder / name, model, state[0], merged)
 
 
 def _numbers(leaf: Any) -> np.ndarray:
