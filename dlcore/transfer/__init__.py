@@ -5,7 +5,7 @@ from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.initialization import initial
 from dlcore.transfer.layer_order import Layer, layer_order
 from dlcore.transfer.load_report import Report
-from dlcore.transfer.peft.adapters import Adapters
+from dlcore.transfer.peft.loaded_adapters import Adapters
 from dlcore.transfer.peft.loading import adapter_settings, load_adapters
 from dlcore.transfer.peft.writing import save_adapters
 from dlcore.transfer.pretrained import (

@@ -106,12 +106,11 @@ def to_torch(
     b = _blocks(updates, module.sizes)
   arrays = {A: a, B: b}
   if first.magnitude is not None:
-    arrays[MAGNITUDE] = np.concatenate(
-      [
-        norm if update is None else update.magnitude
-        for update, norm in zip(updates, norms, strict=True)
-      ]
-    )
+    pieces = [
+      norm if update is None or update.magnitude is None else update.magnitude
+      for update, norm in zip(updates, norms, strict=True)
+    ]
+    arrays[MAGNITUDE] = np.concatenate(pieces)
   return _contiguous(arrays)
 
 
@@ -157,7 +156,7 @@ def expected_shapes(
   outside = sum(module.sizes)
   ones = (1, 1) if module.is_convolution else ()
   shape = module.shapes[0]
-  shapes = {
+  shapes: dict[str, tuple[int, ...]] = {
     A: (rank, shape[-2], *(shape[:2] if module.is_convolution else ())),
     B: (outside, rank, *ones),
   }

@@ -8,10 +8,10 @@ from typing import Any
 
 from dlcore import trees
 from dlcore.transfer import argument_checks, array_checks, stacked_blocks
-from dlcore.transfer.peft import reading
+from dlcore.transfer.peft import folder_reading
 from dlcore.transfer.peft.adapter_config import scale
-from dlcore.transfer.peft.adapters import PARAMS, Adapters
-from dlcore.transfer.peft.reading import Contents
+from dlcore.transfer.peft.folder_reading import Contents
+from dlcore.transfer.peft.loaded_adapters import PARAMS, Adapters
 from dlcore.transfer.stacked_blocks import LeafSlice
 from dlcore.typing import PyTree
 
@@ -97,7 +97,7 @@ def _read(
   argument_checks.check_model(model, signature)
   argument_checks.check_variables(variables, signature)
   slices = stacked_blocks.slices(trees.flatten(variables))
-  return reading.read(folder, model, slices, family), slices
+  return folder_reading.read(folder, model, slices, family), slices
 
 
 def _settings(

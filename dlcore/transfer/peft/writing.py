@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from dlcore import layers, trees
@@ -209,7 +210,7 @@ def _torch_arrays(
   arrays: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
   norms = [
-    np.asarray(layers.column_norms(arrays[path]))
+    np.asarray(layers.column_norms(jnp.asarray(arrays[path])))
     if path not in updates
     else None
     for path in module.paths

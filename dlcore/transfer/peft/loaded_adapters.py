@@ -14,8 +14,8 @@ from dlcore.task import Task
 from dlcore.transfer import array_checks, load_errors, stacked_blocks
 from dlcore.transfer.initialization import initial
 from dlcore.transfer.peft.adapter_config import scale
+from dlcore.transfer.peft.folder_reading import ScaledUpdate
 from dlcore.transfer.peft.model_modules import KERNEL
-from dlcore.transfer.peft.reading import ScaledUpdate
 from dlcore.transfer.stacked_blocks import LeafSlice
 from dlcore.typing import ModelState, Params, PyTree
 
