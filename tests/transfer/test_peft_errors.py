@@ -49,6 +49,7 @@ def load(folder, name="bert"):
     ({"rank_pattern": {"query": "x"}}, "rank_pattern"),
     ({"rank_pattern": {"(a|a|b)+$": 3}}, "with the pattern"),
     ({"rank_pattern": {".*" * 40: 3}}, "with the pattern"),
+    ({"rank_pattern": {"[9-0]x": 3}}, "with the pattern"),
     ({"alpha_pattern": {"(": 3}}, "with the pattern"),
     ({"modules_to_save": "classifier"}, "modules_to_save"),
     ({"modules_to_save": ["pooler"]}, "arrays of modules_to_save"),

@@ -39,8 +39,16 @@ def check_patterns(argument: str, patterns: Collection[str]) -> None:
     if i >= MAX_REPEATED or costs > 4 or not REPEATED.fullmatch(key):
       raise ValueError(f"{argument} with the pattern {quoted(key)}")
   for key in patterns:
-    if len(key) > MAX_LENGTH:
+    if len(key) > MAX_LENGTH or not _is_valid(key):
       raise ValueError(f"{argument} with the pattern {quoted(key)}")
+
+
+def _is_valid(pattern: str) -> bool:
+  try:
+    re.compile(pattern)
+  except re.error:
+    return False
+  return True
 
 
 def value_of(patterns: Mapping[str, T], module: str, default: T) -> T:
