@@ -2,9 +2,12 @@
 
   export.py --workdir=runs/digits_cnn --format=safetensors --output=FOLDER
   export.py --workdir=runs/digits_cnn --format=stablehlo --output=FILE
+  export.py --workdir=runs/adapted --format=peft --output=FOLDER
 
 The first writes weights with a config.json, in published names if the model
-has any. The second writes the prediction function for cpu, cuda and tpu.
+has any. The second writes the prediction function for cpu, cuda and tpu. The
+third writes the adapters of a run with init.strategy=lora as a folder that
+Hugging Face's PEFT loads.
 """
 
 from absl import flags
@@ -12,7 +15,7 @@ from absl import flags
 from dlcore import command
 
 WORKDIR = flags.DEFINE_string("workdir", None, "the run folder")
-FORMAT = flags.DEFINE_string("format", None, "safetensors or stablehlo")
+FORMAT = flags.DEFINE_string("format", None, "safetensors, stablehlo or peft")
 OUTPUT = flags.DEFINE_string("output", None, "the folder or file to write")
 FAMILY = flags.DEFINE_string(
   "family", "", "family of names (default: the first with such models)"

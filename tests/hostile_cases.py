@@ -133,7 +133,7 @@ def test_a_short_campaign(tmp_path):
     [
       sys.executable,
       "experiments/campaigns/hostile.py",
-      "--count=20",
+      "--count=22",
       "--seconds=5",
       f"--workdir={tmp_path}",
     ],
@@ -144,6 +144,6 @@ def test_a_short_campaign(tmp_path):
   )
   assert result.returncode in (0, 2), result.stdout + result.stderr
   counts = json.loads(result.stdout.splitlines()[-1])
-  assert counts["inputs"] == 20
-  assert len(counts["table"]) == 10
+  assert counts["inputs"] == 22
+  assert len(counts["table"]) == 11
   assert not any("invalid" in outcomes for outcomes in counts["table"].values())

@@ -17,6 +17,7 @@ import optax
 
 from dlcore import augment, data, optim, sharding, tasks, training, transfer
 from dlcore.errors import UserError, lookup
+from dlcore.experiment import adapter_start
 from dlcore.experiment.adaptation import (
   Rates,
   layers_of,
@@ -26,10 +27,11 @@ from dlcore.experiment.adaptation import (
 )
 from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.feature_cache import FitParts, feature_parts
+from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.qualification import qualify
 from dlcore.experiment.restoring import variables_of_run
-from dlcore.experiment.source_settings import follow_normalization
+from dlcore.experiment.source_settings import follow_normalization, follow_run
 from dlcore.experiment.task_building import build_task
 from dlcore.experiment.vocabulary import (
   augmented_ids,
@@ -181,8 +183,14 @@ class Experiment:
     return augment.compose(self.config["data"]["augment"], ids) is not None
 
 
-def build(config: Mapping[str, Any]) -> Experiment:
+def build(
+  config: Mapping[str, Any], folder: RunFolder | None = None
+) -> Experiment:
   """Builds the parts that a complete config names, and loads the data.
+
+  Args:
+    config: the complete tree.
+    folder: of the run. If that has begun, `init.source` is not read again.
 
   Raises:
     UserError: parts do not fit together, or a value is out of range.
@@ -196,8 +204,13 @@ def build(config: Mapping[str, Any]) -> Experiment:
       splits = splits._replace(train=train)
     if section["eval_limit"]:
       splits = _limit_evaluation(splits, section["eval_limit"])
-  splits = follow_vocabulary(splits, config["init"]["source"])
-  splits = follow_normalization(splits, config["init"]["source"])
+  if source := config["init"]["source"]:
+    if folder is not None and folder.has_begun():
+      splits = follow_run(splits, folder.info())
+    else:
+      splits = follow_vocabulary(splits, source)
+      splits = follow_normalization(splits, source)
+  config = adapter_start.with_settings(config, splits.train.info, build_task)
   with qualify("init.strategy", config["init"]["strategy"]):
     phases = strategy(config)
   steps = phase_steps(phases, count_steps(config, splits.train.size))

@@ -92,7 +92,7 @@ def predict_fold(workdir: Path, fold: int) -> Iterator[dict[str, Any]]:
   folder = RunFolder(workdir)
   config, info = folder.config(), folder.info()
   step = folder.select_step()
-  experiment = build(config)
+  experiment = build(config, folder)
   source = experiment.splits.test
   if source is None:
     return

@@ -41,6 +41,7 @@ DEFAULTS = {
     "family": "",
     "allow": "",
     "head": "published",
+    "adapter": "",
     "strategy": {"name": "full"},
   },
   "task": {"name": "classification"},
@@ -79,8 +80,10 @@ DEFAULTS = {
 at most so many of valid and of test; 0 takes all. `training.steps` of 0 takes
 `training.epochs`; for 0 in the other numbers see `training.fit`.
 `sharding.devices` of 0 takes all devices. `init` names the weights to start
-from, see `transfer.load_pretrained`. `data.augment` has a leaf for each row of
-the tables of augmentations."""
+from, see `transfer.load_pretrained`. `init.adapter` is a folder of PEFT for
+them, see `transfer.load_adapters`: the strategy "lora" trains it further, and
+others merge it. `data.augment` has a leaf for each row of the tables of
+augmentations."""
 
 OWN_RANGES = {
   "seed": training.RANGES["seed"],

@@ -9,7 +9,9 @@ import jax
 
 from dlcore import data, transfer
 from dlcore.errors import UserError, lookup
+from dlcore.experiment.adapter_export import write_peft
 from dlcore.experiment.entry_settings import FROM_DATA
+from dlcore.experiment.exported_model import exported_model
 from dlcore.experiment.restoring import RestoredRun, restore_run
 from dlcore.experiment.source_settings import model_section
 from dlcore.filesystem import printable
@@ -39,7 +41,8 @@ def export(
       "stablehlo" a file with the prediction function, see
       `transfer.export_stablehlo`. Offsets of a table are not part of the
       function, which takes and returns float32: they are in a second file,
-      `output` with `.json` added.
+      `output` with `.json` added; "peft" writes a folder with the adapters of
+      a run with `init.strategy=lora`, see `transfer.save_adapters`.
     output: the folder or file to write.
     family: the family of names; by default the one that such models have.
     step: the checkpoint; None for the best.
@@ -57,16 +60,7 @@ def export(
 def _write_safetensors(
   run: RestoredRun, output: str | Path, family: str
 ) -> str:
-  if run.model is None:
-    raise UserError(
-      f"expected a Linen module in the parts of {run.folder.path}",
-      "got none",
-      "return experiment.Parts(task, splits, model)",
-    )
-  shape, _ = run.info.inputs[run.info.schema.input]
-  model, is_image = run.model, len(shape) == 3
-  if is_image and getattr(model, "image_size", None) == 0:
-    model = model.clone(image_size=tuple(shape[:2]))
+  model, channels = exported_model(run)
   published = run.folder.published()
   if classes := _class_names(run.info, published.get(CONFIG, {})):
     published = published_json.without_labels(published)
@@ -80,7 +74,7 @@ def _write_safetensors(
     model,
     run.task.variables(run.params, run.model_state),
     config=settings,
-    channels=shape[-1] if is_image else None,
+    channels=channels,
     family=family,
     published=published,
   )
@@ -184,4 +178,8 @@ def _write_offsets(schema: data.Schema, path: str) -> list[str]:
   ]
 
 
-FORMATS = {"safetensors": _write_safetensors, "stablehlo": _write_stablehlo}
+FORMATS = {
+  "peft": write_peft,
+  "safetensors": _write_safetensors,
+  "stablehlo": _write_stablehlo,
+}

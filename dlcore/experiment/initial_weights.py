@@ -13,10 +13,14 @@ from typing import Any
 
 from dlcore import transfer
 from dlcore.errors import UserError
+from dlcore.experiment.adapter_start import LORA, begin
 from dlcore.experiment.folder import INITIAL_WEIGHTS, PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
 from dlcore.task import FROZEN, Task
 from dlcore.typing import ModelState, Params
+
+INITIALIZED = "assets/initialized.json"
+"""Paths of arrays that `init.source` lacks, or that `init.adapter` replaces."""
 
 Variables = Mapping[str, Any]
 
@@ -33,8 +37,8 @@ def load_initial(
   """Returns a function that loads pretrained weights, or None.
 
   For a run without checkpoints it also writes `assets/published.json`, which
-  `export` reads, and `assets/initial_weights.json`. For other runs the weights
-  are compared with the checksum there.
+  `export` reads, `assets/initialized.json` and `assets/initial_weights.json`.
+  For other runs the weights are compared with the checksum there.
 
   Args:
     section: the config's section `init`.
@@ -59,7 +63,12 @@ def load_initial(
       variables, report = transfer.load_pretrained(
         read_run(run.path) or source, model, own, **settings
       )
-    sha256 = transfer.loaded_sha256(variables, report)
+      at_start = section
+      if begun and section["strategy"]["name"] == LORA:
+        # The adapters are in the checkpoints.
+        at_start = {**section, "adapter": ""}
+      start = begin(at_start, model, variables, task)
+    sha256 = transfer.loaded_sha256(start.variables, report)
     if begun:
       _check_same(sha256, record, source, workdir)
     else:
@@ -67,13 +76,15 @@ def load_initial(
         logger.info("%s", line)
       # A source that is a run passes on the files with which it began.
       folder.write_json(PUBLISHED, report.published or run.published())
+      random = [*report.reinitialized, *report.missing, *start.replaced]
+      folder.write_json(INITIALIZED, {"paths": random})
       content = {
         "source": _absolute(source),
         "sha256": sha256,
         "frozen": FROZEN in model_state,
       }
       folder.write_json(INITIAL_WEIGHTS, content)
-    return transfer.initial(variables, task)(params, model_state)
+    return start.initial(params, model_state)
 
   return load
 

@@ -125,13 +125,13 @@ def follow_normalization(splits: data.Splits, source: str) -> data.Splits:
 
   Args:
     splits: of the data.
-    source: the setting `init.source`, or "".
+    source: the setting `init.source`.
 
   Raises:
     UserError: the weights had images with another number of channels.
   """
   info = splits.train.info
-  if not source or info.schema.input != "image":
+  if info.schema.input != "image":
     return splits
   if run := _run(source):
     own = run.info().schema
@@ -155,15 +155,33 @@ def follow_normalization(splits: data.Splits, source: str) -> data.Splits:
     "normalization of the weights: mean %s, standard deviation %s",
     *(_numbers(moments[key]) for key in ("mean", "std")),
   )
+  return _with_schema(splits, normalization=dict(moments))
+
+
+def follow_run(splits: data.Splits, info: data.DataInfo) -> data.Splits:
+  """Returns splits with the settings that a run took from its weights.
+
+  Args:
+    splits: of the data.
+    info: of the run.
+  """
+  schema = info.schema
+  if splits.train.info.schema.input == "image":
+    return _with_schema(splits, normalization=schema.normalization)
+  if splits.train.info.schema.vocab_size:
+    return _with_schema(splits, vocab_size=schema.vocab_size)
+  return splits
+
+
+def _with_schema(splits: data.Splits, **changes: Any) -> data.Splits:
+  """Returns splits whose schemas have other values of some fields."""
+
+  def changed(source: data.Source) -> data.Source:
+    schema = dataclasses.replace(source.info.schema, **changes)
+    return source._replace(info=source.info._replace(schema=schema))
+
   parts = splits._asdict().items()
-  return data.Splits(
-    **{k: _normalized(v, moments) for k, v in parts if v is not None}
-  )
-
-
-def _normalized(source: data.Source, moments: Mapping[str, Any]) -> data.Source:
-  schema = dataclasses.replace(source.info.schema, normalization=dict(moments))
-  return source._replace(info=source.info._replace(schema=schema))
+  return data.Splits(**{k: changed(v) for k, v in parts if v is not None})
 
 
 def _numbers(values: list[float]) -> str:

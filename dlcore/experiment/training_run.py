@@ -15,7 +15,7 @@ from dlcore import (
   trees,
 )
 from dlcore.errors import UserError, lookup
-from dlcore.experiment import report_files
+from dlcore.experiment import adapter_start, report_files
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.final_scores import evaluate_best, with_tuned
 from dlcore.experiment.folder import SUMMARY, RunFolder
@@ -61,9 +61,12 @@ def train(
   phases = phases or Phases()
   folder = RunFolder(workdir)
   with folder.locked():
+    config = adapter_start.continued(folder, config)
     folder.claim(config)
     with phases("data"):
-      experiment = build(config)
+      experiment = build(config, folder)
+    if experiment.config is not config:
+      folder.claim(experiment.config)
     _check_profile(profile, experiment.steps)
     folder.describe(experiment.sources())
     if finished := _read_finished(folder, experiment.steps):
@@ -150,7 +153,7 @@ def evaluate(
   info, splits = folder.info(), folder.splits()
   if split not in splits:
     raise _no_split(split, splits)
-  experiment = with_tuned(build(config), folder.tuned())
+  experiment = with_tuned(build(config, folder), folder.tuned())
   variables = restore_variables(
     folder, step, experiment.model, experiment.task, info
   )

@@ -120,13 +120,13 @@ def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
 
   Args:
     splits: of the data.
-    source: the setting `init.source`, or "".
+    source: the setting `init.source`.
 
   Raises:
     UserError: the weights have fewer token ids, or another tokenizer.
   """
   schema = splits.train.info.schema
-  if not source or not schema.vocab_size:
+  if not schema.vocab_size:
     return splits
   size, tokenizers = _of_source(source)
   for setting, tokenizer in tokenizers.items():

@@ -6,6 +6,9 @@ from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.initialization import initial
 from dlcore.transfer.layer_order import Layer, layer_order
 from dlcore.transfer.load_report import Report, loaded_sha256
+from dlcore.transfer.peft.loaded_adapters import Adapters
+from dlcore.transfer.peft.loading import adapter_settings, load_adapters
+from dlcore.transfer.peft.writing import save_adapters
 from dlcore.transfer.pretrained import (
   from_pretrained,
   load_pretrained,
@@ -24,6 +27,7 @@ __all__ = [
   "PLATFORMS",
   "STRATEGIES",
   "Adaptation",
+  "Adapters",
   "Encoder",
   "Family",
   "Layer",
@@ -31,12 +35,14 @@ __all__ = [
   "SpecialIds",
   "Strategy",
   "Tokenizer",
+  "adapter_settings",
   "current_fields",
   "default_family",
   "export_stablehlo",
   "from_pretrained",
   "initial",
   "layer_order",
+  "load_adapters",
   "load_encoder",
   "load_pretrained",
   "load_special_ids",
@@ -44,5 +50,6 @@ __all__ = [
   "loaded_sha256",
   "published_model",
   "read_published",
+  "save_adapters",
   "save_pretrained",
 ]

@@ -74,7 +74,7 @@ def save_pretrained(
   arrays = stacked_blocks.unstack(trees.flatten(variables))
   if published is None:
     published = published_json.remembered(model)
-  name = family or _default_family(model, published, arrays)
+  name = family or family_of_arrays(model, published, arrays)
   selected = selection.by_name(name, model, arrays)
   if _family_of(published) != name:
     published = {}
@@ -87,12 +87,12 @@ def save_pretrained(
   if name != OWN and channels is not None:
     save_checks.check_channels(selected.family, entries, channels)
   renamed = name_rules.save(selected.rules, arrays)
-  renamed |= _batch_counters(renamed)
+  renamed |= batch_counters(renamed)
   entries = published_json.with_dtype(entries, renamed) | dict(config or {})
   save_checks.check_values(renamed)
-  contents = {sources.CONFIG: _encoded("config", entries)}
+  contents = {sources.CONFIG: encoded("config", entries)}
   if generation := published.get(sources.GENERATION):
-    contents[sources.GENERATION] = _encoded("published", generation)
+    contents[sources.GENERATION] = encoded("published", generation)
   path = Path(folder)
   # Transformers rejects files without the metadata of PyTorch.
   safetensors.write(path / sources.SINGLE, renamed, {"format": "pt"})
@@ -101,7 +101,7 @@ def save_pretrained(
   return name
 
 
-def _encoded(argument: str, entries: Mapping[str, Any]) -> bytes:
+def encoded(argument: str, entries: Mapping[str, Any]) -> bytes:
   """Returns the content of a JSON file that the loader accepts.
 
   Raises:
@@ -134,7 +134,7 @@ def _entries(
   return dict(family.describe_inputs(entries, arrays))
 
 
-def _batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
+def batch_counters(names: Iterable[str]) -> dict[str, np.ndarray]:
   """Returns the `num_batches_tracked` that PyTorch's batch norms require.
 
   They have no effect on a batch norm with a momentum, so they are 0.
@@ -155,13 +155,19 @@ def default_family(model: Any, published: PublishedJson | None = None) -> str:
     published: the JSON files that came with the weights, whose family is first.
   """
   argument_checks.check_model(model, "transfer.default_family(model)")
-  return _default_family(model, published or {}, {})
+  return family_of_arrays(model, published or {}, {})
 
 
-def _default_family(
+def family_of_arrays(
   model: Any, published: PublishedJson, arrays: Mapping[str, np.ndarray]
 ) -> str:
-  """Returns the default family of a model with the fields that arrays imply."""
+  """Returns the default family of a model with the fields that arrays imply.
+
+  Args:
+    model: the module.
+    published: the JSON files that came with the weights, whose family is first.
+    arrays: the model's arrays by path.
+  """
   first = _family_of(published)
   if first == OWN:
     return OWN

@@ -8,8 +8,8 @@ Half of the inputs are written on purpose, such as EPS named .png, JSON 100,000
 deep and arrays that claim a terabyte. The other half are valid inputs that are
 mutated at random. An input is a function of a seed and its number. Each is
 read in a process of its own, forked from one that has imported dlcore, as a
-user reads it: by a script, `data.load`, `transfer.from_pretrained` or
-`transfer.load_tokenizer`. Every outcome is one of
+user reads it: by a script, `data.load`, `transfer.from_pretrained`,
+`transfer.load_adapters` or `transfer.load_tokenizer`. Every outcome is one of
 
   worked     it ended without an error
   refused    it stopped with an error of at most three lines, exit code 2
@@ -42,6 +42,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 from absl import flags
 from hostile_inputs import (
+  adapters,
   archives,
   images,
   prompts,
@@ -72,6 +73,7 @@ KINDS: dict[str, Kind] = {
   "runs": runs.KIND,
   "records": records.KIND,
   "settings": settings.KIND,
+  "adapters": adapters.KIND,
 }
 PREPARATION = worker.Bounds(600.0, 8 << 30)
 """Of the valid inputs."""

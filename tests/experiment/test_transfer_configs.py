@@ -1,6 +1,7 @@
 """Configs whose model and data settings are those of weights."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -147,3 +148,23 @@ def test_weights_of_another_kind_are_refused(vit, tmp_path):
     read("transfer_images", **settings)
   with pytest.raises(UserError, match="the head 'lm'"):
     read("transfer_lm", **settings)
+
+
+@pytest.mark.slow
+def test_a_run_keeps_the_normalization_without_its_weights(vit, tmp_path):
+  weights = shutil.copytree(vit, tmp_path / "weights")
+  settings = {
+    "init.source": str(weights),
+    "data.path": str(images(tmp_path / "own")),
+    "init.strategy": "full",
+    "training.steps": "4",
+    "optim.schedule": "constant",
+    "sharding.devices": "1",
+  }
+  config = read("transfer_images", **settings)
+  summary = experiment.train(config, tmp_path / "run", progress=False)
+  shutil.rmtree(weights)
+  loss = experiment.evaluate(tmp_path / "run")["loss"]
+  assert loss == summary["metrics"]["test/loss"]
+  config["training"]["steps"] = 6
+  experiment.train(config, tmp_path / "run", progress=False)

@@ -197,6 +197,16 @@ def save(
   return published
 
 
+def read_of(rules: Sequence[Rule], path: str) -> Read | None:
+  """Returns the published array of a path in `save`, None without a rule."""
+  first = next(_matching(rules, path), None)
+  if first is None:
+    return None
+  rule, indices = first
+  paths = tuple(fill(template, indices) for template in rule.paths)
+  return Read(fill(rule.published, indices), paths, rule.layout)
+
+
 def names(rules: Sequence[Rule], path: str) -> list[str]:
   """Returns the possible published names of a path of the model."""
   return [

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from hostile_inputs import (
+  adapters,
   archives,
   images,
   tables,
@@ -57,6 +58,7 @@ def make(folder: Path) -> None:
   valid_texts.write(folder)
   _texts(folder / "texts")
   _weights(folder / "weights")
+  adapters.write_valid(folder / "adapters", folder / "weights", _numbers)
   _records(folder)
   expected = {}
   for name, settings in _settings(folder).items():
@@ -75,6 +77,8 @@ def _check(folder: Path) -> None:
   """Reads the valid inputs, so that a refusal is due to a mutation alone."""
   for path in sorted((folder / "weights").iterdir()):
     transfer.from_pretrained(path)
+  for path in sorted((folder / "adapters").iterdir()):
+    adapters.load_case(path.name, path, folder).call()
   for path in sorted((folder / "texts").iterdir()):
     texts.text_case(path, ("deep learning",)).call()
   cache = str(folder / "cache")

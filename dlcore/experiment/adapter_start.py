@@ -1,0 +1,184 @@
+"""The setting `init.adapter`: a folder of PEFT with which a run begins."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from dlcore import data, transfer
+from dlcore.errors import UserError
+from dlcore.experiment.entry_settings import settings
+from dlcore.experiment.folder import RunFolder
+from dlcore.task import Task
+from dlcore.typing import ModelState, Params, PyTree
+
+Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
+"""`(params, model_state) -> (params, model_state)`."""
+
+LORA = "lora"
+DECIDING = ("pattern", "rank", "alpha", "rank_stabilized", "dora")
+"""Settings of the strategy that must be those of the folder."""
+
+logger = logging.getLogger("dlcore")
+
+
+class Start(NamedTuple):
+  """How a run begins."""
+
+  initial: Initial
+  """Replaces the random state of the task."""
+
+  variables: PyTree
+  """The weights: those of `init.source`, or with merged adapters."""
+
+  replaced: tuple[str, ...] = ()
+  """Paths of the arrays of the folder that replace those of the source."""
+
+
+def begin(
+  section: Mapping[str, Any], model: Any, variables: PyTree, task: Task
+) -> Start:
+  """Returns how a run begins.
+
+  With the strategy "lora" the adapters of `init.adapter` are trained further;
+  with others they are merged into the weights.
+
+  Args:
+    section: the config's section `init`.
+    model: the model of the run.
+    variables: the weights of `init.source`.
+    task: the task of the model.
+
+  Raises:
+    UserError: the folder is invalid, or a setting is not that of the folder.
+  """
+  if not section["adapter"]:
+    return Start(transfer.initial(variables, task), variables)
+  adapters = transfer.load_adapters(section["adapter"], model, variables)
+  if section["strategy"]["name"] != LORA:
+    logger.info("init.adapter: merged %d updates", len(adapters.updates))
+    merged = adapters.merged()
+    return Start(transfer.initial(merged, task), merged, adapters.replaced)
+  for name in DECIDING:
+    _check(name, adapters.settings[name], section["strategy"][name])
+  return Start(adapters.initial(task), variables, adapters.replaced)
+
+
+def check_source(section: Mapping[str, Any]) -> None:
+  """Checks that there are weights to which the adapters belong.
+
+  Raises:
+    UserError: there are none.
+  """
+  if section["adapter"] and not section["source"]:
+    raise UserError(
+      "expected init.source, the weights that init.adapter belongs to",
+      f"got init.adapter={section['adapter']!r} without it",
+      "set init.source to the base model of the adapter",
+    )
+
+
+def with_settings(
+  config: Mapping[str, Any],
+  info: data.DataInfo,
+  build_task: Callable[..., tuple[Any, Task]],
+) -> Mapping[str, Any]:
+  """Returns a config whose strategy has the settings of `init.adapter`.
+
+  A pattern other than the default is taken as a sign that it has them already:
+  a run needs the folder only at its start.
+
+  Args:
+    config: the complete tree.
+    info: of train.
+    build_task: `(config, info) -> (model, task)`.
+
+  Raises:
+    UserError: the folder is invalid, or a setting is neither the default nor
+      that of the folder.
+  """
+  section = config["init"]
+  check_source(section)
+  if not _is_open(section):
+    return config
+  full = {**section, "adapter": "", "strategy": {"name": "full"}}
+  model, task = build_task({**config, "init": full}, info)
+  of_folder = transfer.adapter_settings(
+    section["adapter"], model, _shapes(task, info)
+  )
+  defaults, strategy = settings("init.strategy", LORA), section["strategy"]
+  for name in DECIDING:
+    if strategy[name] != defaults[name]:
+      _check(name, of_folder[name], strategy[name])
+  taken = {
+    name: value
+    for name, value in of_folder.items()
+    if strategy[name] == defaults[name]
+  }
+  described = ", ".join(f"{name}={value!r}" for name, value in taken.items())
+  logger.info("init.strategy from %s: %s", section["adapter"], described)
+  return _with_strategy(config, taken)
+
+
+def continued(
+  folder: RunFolder, config: Mapping[str, Any]
+) -> Mapping[str, Any]:
+  """Returns a config with the settings that a run took from `init.adapter`.
+
+  Args:
+    folder: of the run, which may not have begun.
+    config: of the command.
+  """
+  if not _is_open(config["init"]) or not folder.has_begun():
+    return config
+  before = folder.config()["init"]
+  if not _is_lora(before) or before["adapter"] != config["init"]["adapter"]:
+    return config
+  defaults, strategy = (
+    settings("init.strategy", LORA),
+    config["init"]["strategy"],
+  )
+  taken = {
+    name: before["strategy"][name]
+    for name, value in strategy.items()
+    if name in defaults and value == defaults[name]
+  }
+  return _with_strategy(config, taken)
+
+
+def _is_lora(section: Mapping[str, Any]) -> bool:
+  return bool(section["adapter"]) and section["strategy"]["name"] == LORA
+
+
+def _is_open(section: Mapping[str, Any]) -> bool:
+  """Returns whether the settings of a folder are still to be taken."""
+  default = settings("init.strategy", LORA)["pattern"]
+  return _is_lora(section) and section["strategy"]["pattern"] == default
+
+
+def _with_strategy(
+  config: Mapping[str, Any], taken: Mapping[str, Any]
+) -> dict[str, Any]:
+  strategy = {**config["init"]["strategy"], **taken}
+  return {**config, "init": {**config["init"], "strategy": strategy}}
+
+
+def _check(name: str, expected: Any, got: Any) -> None:
+  if got != expected:
+    raise UserError(
+      f"expected init.strategy.{name}={expected!r}, that of init.adapter",
+      f"got {got!r}",
+      "leave it out",
+    )
+
+
+def _shapes(task: Task, info: data.DataInfo) -> PyTree:
+  """Returns the shapes of the variables of a task's model."""
+  dtype_of = jax.dtypes.canonicalize_dtype
+  batch = {
+    name: jax.ShapeDtypeStruct((1, *shape), dtype_of(dtype))
+    for name, (shape, dtype) in info.inputs.items()
+  }
+  state = jax.eval_shape(task.init, jax.random.key(0), batch)
+  return jax.eval_shape(task.variables, *state)
