@@ -13,8 +13,8 @@ The variants are `seq2seq`, recurrent with attention (the default),
 `transformer`, and `full`, a wider one for a GPU, which has not been run.
 
 Measured on AMD EPYC (family 25 model 17, AVX-512), 1 core, 2026-11-30, commit
-7180b1a: test token error rate 6.99% ± 0.05, exact match 70.28% ± 0.04, of 2
-seeds, in 31.3 to 36.4 minutes from the command to its exit.
+a80a950: test token error rate 6.97% ± 0.02, exact match 70.70% ± 0.30, of 3
+seeds, in 22.2 to 23.6 minutes from the command to its exit.
 """
 
 from dlcore import experiment

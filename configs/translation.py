@@ -20,6 +20,10 @@ tokenizer of subwords is better, trained by experiments/train_tokenizer.py:
 
 The metrics are chrF, which chooses the checkpoint, and BLEU. They need the
 extra `translation`. The number of steps follows from the number of pairs.
+
+Measured on AMD EPYC (family 25 model 17, AVX-512), 1 core, 2026-11-30, commit
+a80a950: test chrf 32.772 ± 4.709, bleu 15.615 ± 3.873, of the sources chrf
+26.036, of 3 seeds, in 13.8 to 14.7 minutes from the command to its exit.
 """
 
 from pathlib import Path
