@@ -28,6 +28,7 @@ that flag imports them."""
 PUBLISHED = "assets/published.json"
 INITIAL_WEIGHTS = "assets/initial_weights.json"
 TUNED = "assets/tuned.json"
+PHASES = "assets/phases.json"
 
 
 class RunFolder:

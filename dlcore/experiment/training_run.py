@@ -19,6 +19,7 @@ from dlcore.experiment import adapter_start, report_files
 from dlcore.experiment.build import Experiment, build
 from dlcore.experiment.final_scores import evaluate_best, with_tuned
 from dlcore.experiment.folder import SUMMARY, RunFolder
+from dlcore.experiment.phase_record import write_phases
 from dlcore.experiment.registration import load_parts
 from dlcore.experiment.restoring import restore_run, restore_variables
 from dlcore.experiment.text_samples import training_samples
@@ -71,6 +72,7 @@ def train(
     folder.describe(experiment.sources())
     if finished := _read_finished(folder, experiment.steps):
       return finished
+    write_phases(folder, experiment)
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
     before = _train_earlier(experiment, folder, progress, phases)
     result = experiment.fit(

@@ -1,8 +1,12 @@
 """The curves: every metric over the steps."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from dlcore.report import axes, markup, plots
+from dlcore.report.curve_reader import MAX_VALUE, Curve
 from dlcore.report.json_values import as_number
 from dlcore.report.markup import Markup
 from dlcore.report.metric_display import display
@@ -71,14 +75,42 @@ def _charts(
 
 
 def _chart(run: Run, metric: str) -> Markup:
-  curves = run.curves[metric]
+  curves, begins = joined(run, metric)
   splits = sorted(curves, key=split_order)[:MAX_LINES]
   styles = _styles(splits)
   lines = [plots.Line(name, *curves[name], styles[name]) for name in splits]
   y = axis(metric, np.concatenate([line.y for line in lines]))
   validated = any(split.partition("/")[0] == "valid" for split in curves)
   best = as_number(run.summary.get("best_step")) if validated else None
-  return plots.line_chart(display(metric).title, lines, y, mark=best)
+  if best is not None and begins:
+    best += begins[-1]
+  title = display(metric).title
+  return plots.line_chart(title, lines, y, mark=best, rules=begins)
+
+
+def joined(run: Run, metric: str) -> tuple[dict[str, Curve], list[float]]:
+  """Returns the curves of a metric over all phases, by split.
+
+  Returns:
+    The curves, and the steps at which the phases after the first begin.
+  """
+  begins = np.cumsum([_steps(phase) for phase in run.phases[:-1]]).tolist()
+  pieces: dict[str, list[Curve]] = {}
+  parts = (*run.earlier, run.curves)
+  for begin, part in zip([0.0, *begins], parts, strict=False):
+    for split, curve in part.get(metric, {}).items():
+      moved = Curve(curve.steps + begin, curve.values)
+      pieces.setdefault(split, []).append(moved)
+  return {
+    split: Curve(*map(np.concatenate, zip(*curves, strict=True)))
+    for split, curves in pieces.items()
+  }, begins
+
+
+def _steps(phase: Mapping[str, Any]) -> float:
+  """Returns the number of steps of a phase, 0 if it is malformed."""
+  steps = as_number(phase.get("steps"))
+  return steps if steps is not None and 0 <= steps < MAX_VALUE else 0.0
 
 
 def _styles(splits: list[str]) -> dict[str, str]:

@@ -53,6 +53,7 @@ def line_chart(
   x_label: str = "step",
   mark: float | None = None,
   mark_name: str = "best at",
+  rules: Sequence[float] = (),
   diagonal: bool = False,
   bands: Sequence[Band] = (),
   legend: bool = True,
@@ -67,12 +68,14 @@ def line_chart(
     x_label: shown below the horizontal axis.
     mark: position of a vertical line.
     mark_name: its label in the legend, before the position.
+    rules: positions of further vertical lines.
     diagonal: whether to draw the line from corner to corner.
     bands: areas behind the curves.
     legend: whether to show a legend if it has several entries.
   """
   x = x or linear_axis(np.concatenate([line.x for line in lines]), tight=True)
   marks = [_path(f"M0 {SIZE}L{SIZE} 0", "rule")] if diagonal else []
+  marks += [vertical(x, rule) for rule in rules if x.low <= rule <= x.high]
   keys = [(line.name, line.style) for line in lines]
   if mark is not None and x.low <= mark <= x.high:
     marks.append(vertical(x, mark))

@@ -47,6 +47,12 @@ class Run:
   remarks: tuple[str, ...]
   """Omitted files and arrays, with the reasons."""
 
+  earlier: tuple[Mapping[str, Mapping[str, curve_reader.Curve]], ...] = ()
+  """The curves of the phases before the last one, each from step 0."""
+
+  phases: tuple[Mapping[str, Any], ...] = ()
+  """The trained parameters of each phase, see `experiment.phase_record`."""
+
   @property
   def split(self) -> str:
     """The split of the predictions, `"test"` or `"valid"`."""
@@ -81,6 +87,8 @@ CONFIG = File("config.json", read_json)
 DATA = File("assets/data.json", read_json)
 SUMMARY = File("summary.json", read_json)
 METRICS = File("metrics.jsonl", curve_reader.read)
+PHASES = File("assets/phases.json", read_json)
+MAX_PHASES = 100
 ARRAYS = (
   File("assets/predictions.npz", array_reader.read_predictions),
   File("assets/features.npz", array_reader.read_features),
@@ -112,7 +120,15 @@ def read(workdir: Path, *, with_arrays: bool = True) -> Run:
   kept: dict[str, np.ndarray] = {}
   for file in ARRAYS if with_arrays else ():
     kept |= content(file)
+  phases = content(PHASES).get("phases")
+  phases = phases[:MAX_PHASES] if isinstance(phases, list) else []
+  earlier = [
+    content(File(f"phases/{number}/{METRICS.path}", METRICS.read))
+    for number in range(len(phases) - 1)
+  ]
   return Run(
+    earlier=tuple(earlier),
+    phases=tuple(map(as_mapping, phases)),
     name=workdir.name or "run",
     config=content(CONFIG),
     data=content(DATA),
