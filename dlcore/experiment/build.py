@@ -85,6 +85,7 @@ class Experiment:
         by default it begins with the weights of the config.
       **display: arguments of `training.fit`.
     """
+    (assets or workdir).mkdir(parents=True, exist_ok=True)
     if before is None:
       warn_of_random_weights(self.config)
       initial = load_initial(
