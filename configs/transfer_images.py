@@ -14,7 +14,6 @@ gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`.
 """
 
 from dlcore import experiment
-from dlcore.errors import UserError
 
 PLAN = experiment.Plan(batch_size=32, epochs=10.0, examples=6000)
 
@@ -43,22 +42,9 @@ def get_config(variant=""):
 def plan(config, variant):
   """Returns the settings that follow from weights and images, by path."""
   del variant
-  source = config["init"]["source"]
-  if not source:
-    raise UserError(
-      "expected --config.init.source, the weights to begin with",
-      "got none",
-      "configs/images.py trains without weights",
-    )
-  leaves = experiment.image_settings(source)
-  data = {
-    key.removeprefix("data."): leaves.pop(key)
-    for key in ("data.image_size", "data.channels")
-  }
-  known = {key: data[key] for key in data if not config["data"].get(key, True)}
-  leaves |= {f"data.{key}": value for key, value in known.items()}
-  section = {**config["data"], **known}
-  train = experiment.training_source({**config, "data": section})
+  leaves, train = experiment.follow_source(
+    config, experiment.image_settings, "configs/images.py"
+  )
   if train is None:
     return leaves
   is_color = train.info.inputs["image"][0][-1] == 3

@@ -16,7 +16,7 @@ No layer is new, so everything is trained from the first step.
 """
 
 from dlcore import experiment
-from dlcore.errors import UserError, lookup
+from dlcore.errors import lookup
 
 VARIANTS = {"text": "text_file", "chat": "chat"}
 """Data sets by variant."""
@@ -47,19 +47,9 @@ def get_config(variant=""):
 def plan(config, variant):
   """Returns the settings that follow from weights and text, by path."""
   del variant
-  source = config["init"]["source"]
-  if not source:
-    raise UserError(
-      "expected --config.init.source, the weights to begin with",
-      "got none",
-      "configs/docs_lm.py trains without weights",
-    )
-  leaves = experiment.text_settings(source, "lm")
-  own = {key: leaves.pop(key) for key in list(leaves) if key[:5] == "data."}
-  section = dict(config["data"])
-  for key, value in own.items():
-    name = key.removeprefix("data.")
-    if name in section:
-      leaves[key] = section[name] = value
-  train = experiment.training_source({**config, "data": section})
+  leaves, train = experiment.follow_source(
+    config,
+    lambda source: experiment.text_settings(source, "lm"),
+    "configs/docs_lm.py",
+  )
   return leaves | (PLAN.leaves(config, train.size) if train else {})

@@ -16,7 +16,6 @@ gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`.
 """
 
 from dlcore import experiment
-from dlcore.errors import UserError
 
 PLAN = experiment.Plan(
   batch_size=32, epochs=3.0, examples=2000, least_epochs=3.0, most_epochs=30.0
@@ -53,21 +52,11 @@ def get_config(variant=""):
 def plan(config, variant):
   """Returns the settings that follow from weights and texts, by path."""
   del variant
-  source = config["init"]["source"]
-  if not source:
-    raise UserError(
-      "expected --config.init.source, the weights to begin with",
-      "got none",
-      "configs/text.py trains without weights",
-    )
-  leaves = experiment.text_settings(source, "classifier")
-  own = {key: leaves.pop(key) for key in list(leaves) if key[:5] == "data."}
-  section = dict(config["data"])
-  for key, value in own.items():
-    name = key.removeprefix("data.")
-    if name in section:
-      leaves[key] = section[name] = value
-  train = experiment.training_source({**config, "data": section})
+  leaves, train = experiment.follow_source(
+    config,
+    lambda source: experiment.text_settings(source, "classifier"),
+    "configs/text.py",
+  )
   if train is None:
     return leaves
   schema = train.info.schema

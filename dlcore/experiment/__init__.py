@@ -27,7 +27,11 @@ from dlcore.experiment.rate_finder import (
 from dlcore.experiment.registration import Parts, imported_modules, register
 from dlcore.experiment.results_tables import results_table, seeds_table
 from dlcore.experiment.seeds import train_seeds
-from dlcore.experiment.source_settings import image_settings, text_settings
+from dlcore.experiment.source_settings import (
+  follow_source,
+  image_settings,
+  text_settings,
+)
 from dlcore.experiment.text_generation import (
   GenerationSettings,
   generate_text,
@@ -53,6 +57,7 @@ __all__ = [
   "evaluate",
   "export",
   "find_rate",
+  "follow_source",
   "generate_text",
   "image_settings",
   "imported_modules",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from dlcore import data, transfer
 from dlcore.errors import UserError
 from dlcore.experiment.defaults import own_settings
+from dlcore.experiment.example_inputs import example_inputs
 from dlcore.task import CARRY, Task
 
 Rates = Sequence[tuple[str, float]]
@@ -91,16 +92,10 @@ def layers_of(
 ) -> Callable[[], Sequence[transfer.Layer]]:
   """Returns a function that returns the layers of the task's model."""
 
-  def batch() -> dict[str, jax.Array]:
-    return {
-      name: jnp.zeros((1, *shape), jax.dtypes.canonicalize_dtype(dtype))
-      for name, (shape, dtype) in info.inputs.items()
-    }
-
   @functools.cache
   def layers() -> Sequence[transfer.Layer]:
     key = jax.random.key(0)
-    params, state = jax.eval_shape(lambda: task.init(key, batch()))
+    params, state = jax.eval_shape(lambda: task.init(key, example_inputs(info)))
 
     def predict(params: Any) -> Any:
       model_state = {
@@ -108,7 +103,7 @@ def layers_of(
         for name, tree in state.items()
         if name != CARRY
       }
-      return task.predict(params, model_state, batch(), key)
+      return task.predict(params, model_state, example_inputs(info), key)
 
     return transfer.layer_order(predict, params)
 

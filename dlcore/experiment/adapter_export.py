@@ -5,12 +5,10 @@ from pathlib import Path
 
 from dlcore import transfer
 from dlcore.errors import UserError
+from dlcore.experiment.adapter_start import LORA
 from dlcore.experiment.exported_model import exported_model
 from dlcore.experiment.initial_weights import INITIALIZED
 from dlcore.experiment.restoring import RestoredRun
-
-LORA = "lora"
-"""The strategy that trains adapters."""
 
 
 def write_peft(run: RestoredRun, output: str | Path, family: str) -> str:

@@ -9,6 +9,7 @@ import jax
 from dlcore import data, transfer
 from dlcore.errors import UserError
 from dlcore.experiment.entry_settings import settings
+from dlcore.experiment.example_inputs import example_inputs
 from dlcore.experiment.folder import RunFolder
 from dlcore.task import Task
 from dlcore.typing import ModelState, Params, PyTree
@@ -17,6 +18,8 @@ Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
 """`(params, model_state) -> (params, model_state)`."""
 
 LORA = "lora"
+"""The strategy that trains adapters."""
+
 DECIDING = ("pattern", "rank", "alpha", "rank_stabilized", "dora")
 """Settings of the strategy that must be those of the folder."""
 
@@ -69,7 +72,7 @@ def check_source(section: Mapping[str, Any]) -> None:
   """Checks that there are weights to which the adapters belong.
 
   Raises:
-    UserError: there are none.
+    UserError: `init.adapter` is set without `init.source`.
   """
   if section["adapter"] and not section["source"]:
     raise UserError(
@@ -175,10 +178,5 @@ def _check(name: str, expected: Any, got: Any) -> None:
 
 def _shapes(task: Task, info: data.DataInfo) -> PyTree:
   """Returns the shapes of the variables of a task's model."""
-  dtype_of = jax.dtypes.canonicalize_dtype
-  batch = {
-    name: jax.ShapeDtypeStruct((1, *shape), dtype_of(dtype))
-    for name, (shape, dtype) in info.inputs.items()
-  }
-  state = jax.eval_shape(task.init, jax.random.key(0), batch)
+  state = jax.eval_shape(task.init, jax.random.key(0), example_inputs(info))
   return jax.eval_shape(task.variables, *state)

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from dlcore import data, training, transfer, trees
+from dlcore.experiment.example_inputs import example_inputs
 from dlcore.layers import HEAD
 from dlcore.task import CARRY, Task
 from dlcore.tasks.feature_task import (
@@ -55,7 +56,7 @@ def feature_parts(
   """
   task, info = parts.task, parts.train.info
   sources = [source for source in parts[1:3] if source is not None]
-  batch = _zeros(info)
+  batch = example_inputs(info)
   template = jax.eval_shape(lambda: training.init_variables(task, batch, seed))
   params, model_state = template
   paths = trees.flatten(params)
@@ -86,14 +87,6 @@ def feature_parts(
     # Loaded once: the arrays are copied.
     transfer.initial(task.variables(*variables), task),
   )
-
-
-def _zeros(info: data.DataInfo) -> dict[str, np.ndarray]:
-  """Returns inputs of one example."""
-  return {
-    name: np.zeros((1, *shape), jax.dtypes.canonicalize_dtype(dtype))
-    for name, (shape, dtype) in info.inputs.items()
-  }
 
 
 def _row_bytes(

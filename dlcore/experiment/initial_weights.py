@@ -16,7 +16,7 @@ from dlcore.errors import UserError
 from dlcore.experiment.adapter_start import LORA, begin
 from dlcore.experiment.folder import INITIAL_WEIGHTS, PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
-from dlcore.task import FROZEN, Task
+from dlcore.task import Task
 from dlcore.typing import ModelState, Params
 
 INITIALIZED = "assets/initialized.json"
@@ -78,11 +78,7 @@ def load_initial(
       folder.write_json(PUBLISHED, report.published or run.published())
       random = [*report.reinitialized, *report.missing, *start.replaced]
       folder.write_json(INITIALIZED, {"paths": random})
-      content = {
-        "source": _absolute(source),
-        "sha256": sha256,
-        "frozen": FROZEN in model_state,
-      }
+      content = {"source": _absolute(source), "sha256": sha256}
       folder.write_json(INITIAL_WEIGHTS, content)
     return start.initial(params, model_state)
 

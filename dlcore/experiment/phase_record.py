@@ -6,6 +6,7 @@ import jax
 
 from dlcore import trees
 from dlcore.experiment.build import Experiment
+from dlcore.experiment.example_inputs import example_inputs
 from dlcore.experiment.folder import PHASES, RunFolder
 from dlcore.task import CARRY, FROZEN
 from dlcore.tasks.lora import ADAPTERS
@@ -40,12 +41,7 @@ def phase_record(phase: Experiment) -> dict[str, Any]:
 
 def _shapes(phase: Experiment) -> tuple[Params, ModelState]:
   """Returns the shapes of the state of a task without its carry."""
-  batch = {
-    name: jax.ShapeDtypeStruct(
-      (1, *shape), jax.dtypes.canonicalize_dtype(dtype)
-    )
-    for name, (shape, dtype) in phase.splits.train.info.inputs.items()
-  }
+  batch = example_inputs(phase.splits.train.info)
   params, state = jax.eval_shape(phase.task.init, jax.random.key(0), batch)
   return params, {k: tree for k, tree in state.items() if k != CARRY}
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dlcore import data, storage, tasks, training, trees
 from dlcore.data.source import Arrays
 from dlcore.errors import UserError
 from dlcore.experiment.adaptation import strategy
+from dlcore.experiment.example_inputs import example_inputs
 from dlcore.experiment.folder import RunFolder
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.registration import load_parts
@@ -99,11 +99,7 @@ def restore_variables(
       `init.source` are missing or have changed.
   """
   state = storage.read_checkpoint(folder.checkpoints, step)["state"]
-  shapes = {
-    name: jax.ShapeDtypeStruct((1, *shape), dtype)
-    for name, (shape, dtype) in _inputs(info).items()
-  }
-  template = jax.eval_shape(task.init, jax.random.key(0), shapes)
+  template = jax.eval_shape(task.init, jax.random.key(0), example_inputs(info))
   average = dict(state.get("average", {}))
   params = trees.flatten(state["params"])
   params |= trees.flatten(average.pop("params", {}))
@@ -171,20 +167,6 @@ def _loaded_frozen(
   )
   if load is None:
     return {}
-  batch = {
-    name: jnp.zeros((1, *shape), dtype)
-    for name, (shape, dtype) in _inputs(info).items()
-  }
   init = functools.partial(training.init_variables, task, seed=config["seed"])
-  _, model_state = load(*jax.jit(init)(batch))
+  _, model_state = load(*jax.jit(init)(example_inputs(info)))
   return {FROZEN: model_state[FROZEN]}
-
-
-def _inputs(info: data.DataInfo) -> dict[str, tuple[tuple[int, ...], Any]]:
-  """Returns shapes and dtypes of the inputs, without those of 64 bits."""
-  # JAX would warn about 64 bits, which it converts to 32.
-  dtype_of = jax.dtypes.canonicalize_dtype
-  return {
-    name: (shape, dtype_of(dtype))
-    for name, (shape, dtype) in info.inputs.items()
-  }

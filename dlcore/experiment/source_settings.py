@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dlcore import data, models, transfer
 from dlcore.errors import UserError
 from dlcore.experiment import defaults
 from dlcore.experiment.folder import CONFIG, RunFolder
+from dlcore.experiment.planning import training_source
 from dlcore.transfer.image_preprocessing import read_preprocessing
 from dlcore.transfer.io import sources
 
@@ -99,6 +100,46 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
     "data.tokenizer": source,
     "data.max_length": min(limit, LENGTH),
   }
+
+
+def follow_source(
+  config: Mapping[str, Any],
+  read: Callable[[str], Mapping[str, Any]],
+  otherwise: str,
+) -> tuple[dict[str, Any], data.Source | None]:
+  """Returns the settings of a config that follow from its weights.
+
+  Args:
+    config: the complete config. Values of its data that are not the defaults
+      are kept.
+    read: `source -> settings by path`, such as `image_settings`.
+    otherwise: the config file for runs without weights, for the message.
+
+  Returns:
+    The settings by path, and the training data with them; None if it cannot be
+    loaded, which the run reports.
+
+  Raises:
+    UserError: there is no `init.source`, or `read` raises it.
+  """
+  source = config["init"]["source"]
+  if not source:
+    raise UserError(
+      "expected --config.init.source, the weights to begin with",
+      "got none",
+      f"{otherwise} trains without weights",
+    )
+  section = dict(config["data"])
+  default = defaults.settings("data", section["name"])
+  leaves = {}
+  for path, value in read(source).items():
+    parent, _, name = path.rpartition(".")
+    if parent == "data":
+      if name not in default or section[name] != default[name]:
+        continue
+      section[name] = value
+    leaves[path] = value
+  return leaves, training_source({**config, "data": section})
 
 
 def model_section(model: Any) -> dict[str, Any]:

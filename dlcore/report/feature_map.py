@@ -25,7 +25,7 @@ def feature_map(
 
   Args:
     projection: the points `[N, 2]`; at most `MAX_POINTS` evenly spaced ones are
-      drawn.
+      shown.
     names: of the N examples.
     labels: int `[N]`, -1 without a label.
     classes: their names.

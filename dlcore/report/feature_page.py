@@ -59,7 +59,7 @@ def _map(page: FeaturePage) -> Markup | None:
     return None
   note = "Principal components of the features. Point at a dot for its name."
   if len(page.names) > MAX_POINTS:
-    note += f" {MAX_POINTS:,} of the {page.noun} are drawn."
+    note += f" {MAX_POINTS:,} of the {page.noun} are shown."
   return markup.section(
     "Map",
     tag("p", note, class_="note"),

@@ -148,7 +148,7 @@ def check_unambiguous(owner: str, known: Collection[str]) -> None:
     if not inside and any(part.endswith(owner) for part in parts):
       raise UserError(
         f"expected a name of modules_to_save that only {owner} has",
-        f"got {name} too, which ends alike",
+        f"got {name} too, which has the same ending",
         MERGE,
       )
 

@@ -95,7 +95,11 @@ def targets(chosen: Collection[str], others: Iterable[str]) -> list[str] | str:
 def shortest_ends(
   chosen: Collection[str], others: Iterable[str]
 ) -> list[str] | None:
-  """Returns ends of names that no other module has, None if there are none."""
+  """Returns the shortest suffixes of names that match no other module.
+
+  Returns:
+    The suffixes; None if every suffix of a name matches another module.
+  """
   taken = {end for name in others for end in _ends(name)}
   found = set()
   for name in chosen:
