@@ -72,7 +72,6 @@ def train(
     folder.describe(experiment.sources())
     if finished := _read_finished(folder, experiment.steps):
       return finished
-    write_phases(folder, experiment)
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
     before = _train_earlier(experiment, folder, progress, phases)
     result = experiment.fit(
@@ -84,6 +83,7 @@ def train(
       phases=phases,
     )
     with phases("report"):
+      write_phases(folder, experiment)
       report.write_data(folder.path, experiment.sources())
     with phases("evaluation"):
       metrics, context = evaluate_best(folder, experiment, result.best)
