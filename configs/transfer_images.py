@@ -10,7 +10,8 @@ the output layer is a new one. DIR holds a folder of images for every class: see
 
 First the new layer is trained, then everything at rates that fall towards the
 input. --config.init.strategy=NAME is another strategy: head, full, last_n,
-gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`.
+gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`. With
+scratch, the same model begins with random weights: the baseline.
 """
 
 from dlcore import experiment

@@ -11,8 +11,8 @@ FILE is plain text, also several files; with `:chat` it is JSON lines of
 messages, ShareGPT or Alpaca, and the loss counts the answers only.
 
 No layer is new, so everything is trained from the first step.
---config.init.strategy=lora trains adapters alone; for others see
-`transfer.STRATEGIES`.
+--config.init.strategy=lora trains adapters alone, and scratch begins with
+random weights; for others see `transfer.STRATEGIES`.
 """
 
 from dlcore import experiment

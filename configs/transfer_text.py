@@ -12,7 +12,8 @@ reviews or imdb_reviews.
 
 First the new layer is trained, then everything at rates that fall towards the
 input. --config.init.strategy=NAME is another strategy: head, full, last_n,
-gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`.
+gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`. With
+scratch, the same model begins with random weights: the baseline.
 """
 
 from dlcore import experiment

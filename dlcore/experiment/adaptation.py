@@ -27,6 +27,15 @@ def strategy(config: Mapping[str, Any]) -> transfer.Strategy:
   return make(**own_settings(section, "init.strategy"))
 
 
+def loads_source(section: Mapping[str, Any]) -> bool:
+  """Returns whether a run begins with the weights of `init.source`.
+
+  Args:
+    section: the config's section `init`.
+  """
+  return bool(section["source"]) and strategy({"init": section})[0].loads
+
+
 def phase_steps(phases: transfer.Strategy, steps: int) -> list[int]:
   """Returns the number of steps of each phase, which add up to `steps`.
 

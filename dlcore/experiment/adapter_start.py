@@ -82,6 +82,28 @@ def check_source(section: Mapping[str, Any]) -> None:
     )
 
 
+def check_strategy(
+  section: Mapping[str, Any], phases: transfer.Strategy
+) -> None:
+  """Checks that the run begins with the weights of the adapters.
+
+  Args:
+    section: the config's section `init`.
+    phases: of its strategy.
+
+  Raises:
+    UserError: `init.adapter` is set, and all weights are random.
+  """
+  if section["adapter"] and not phases[0].loads:
+    raise UserError(
+      "expected a strategy that begins with the weights of init.source, to "
+      "which init.adapter belongs",
+      f"got init.strategy={section['strategy']['name']}, which begins with "
+      "random ones",
+      "leave init.adapter out, or choose another init.strategy",
+    )
+
+
 def with_settings(
   config: Mapping[str, Any],
   info: data.DataInfo,

@@ -214,6 +214,7 @@ def build(
   config = adapter_start.with_settings(config, splits.train.info, build_task)
   with qualify("init.strategy", config["init"]["strategy"]):
     phases = strategy(config)
+  adapter_start.check_strategy(config["init"], phases)
   steps = phase_steps(phases, count_steps(config, splits.train.size))
   *earlier, last = (
     _phase(config, splits, *pair) for pair in zip(phases, steps, strict=True)

@@ -82,8 +82,9 @@ at most so many of valid and of test; 0 takes all. `training.steps` of 0 takes
 `sharding.devices` of 0 takes all devices. `init` names the weights to start
 from, see `transfer.load_pretrained`. `init.adapter` is a folder of PEFT for
 them, see `transfer.load_adapters`: the strategy "lora" trains it further, and
-others merge it. `data.augment` has a leaf for each row of the tables of
-augmentations."""
+others merge it. The strategy "scratch" loads no weights, so `init.allow`,
+`init.family` and `init.head` have no effect. `data.augment` has a leaf for each
+row of the tables of augmentations."""
 
 OWN_RANGES = {
   "seed": training.RANGES["seed"],

@@ -13,10 +13,12 @@ from typing import Any
 
 from dlcore import transfer
 from dlcore.errors import UserError
+from dlcore.experiment.adaptation import loads_source
 from dlcore.experiment.adapter_start import LORA, begin
 from dlcore.experiment.folder import INITIAL_WEIGHTS, PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
 from dlcore.task import Task
+from dlcore.transfer import published_json
 from dlcore.typing import ModelState, Params
 
 INITIALIZED = "assets/initialized.json"
@@ -38,7 +40,8 @@ def load_initial(
 
   For a run without checkpoints it also writes `assets/published.json`, which
   `export` reads, `assets/initialized.json` and `assets/initial_weights.json`.
-  For other runs the weights are compared with the checksum there.
+  For other runs the weights are compared with the checksum there. A strategy
+  that begins at random loads none, and only `assets/published.json` is written.
 
   Args:
     section: the config's section `init`.
@@ -50,6 +53,9 @@ def load_initial(
   if not section["source"]:
     return None
   folder = RunFolder(workdir)
+  if not loads_source(section):
+    _begin_at_random(section, folder)
+    return None
 
   def load(params: Params, model_state: ModelState):
     begun = folder.has_begun()
@@ -83,6 +89,22 @@ def load_initial(
     return start.initial(params, model_state)
 
   return load
+
+
+def _begin_at_random(section: Mapping[str, Any], folder: RunFolder) -> None:
+  """Logs that no weights are loaded, and keeps the files that describe them.
+
+  The special ids are those of the tokenizer, which is that of the weights. The
+  class names are not: the output layer is a new one.
+  """
+  if folder.has_begun():
+    return
+  source, name = section["source"], section["strategy"]["name"]
+  logger.info("init.strategy=%s: random weights, not those of %s", name, source)
+  run = RunFolder(Path(os.path.expanduser(source)))
+  is_run = run.checkpoints.is_dir()
+  published = run.published() if is_run else transfer.read_published(source)
+  folder.write_json(PUBLISHED, published_json.without_labels(published))
 
 
 def _absolute(source: str) -> str:

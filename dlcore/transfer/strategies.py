@@ -52,6 +52,10 @@ class Adaptation(NamedTuple):
   freezes: bool = False
   """Whether some parameters keep the values with which the phase begins."""
 
+  loads: bool = True
+  """Whether the run begins with the weights of `init.source`; otherwise these
+  determine the model and its inputs alone."""
+
   caches: bool = False
   """Whether the features before the head are computed once, where they are the
   same in every epoch."""
@@ -180,6 +184,14 @@ def l2sp(
   return (Adaptation(lambda task, _: penalized(task, alpha, beta, trained)),)
 
 
+def scratch() -> Strategy:
+  """Returns the strategy that trains all parameters from random ones.
+
+  It is the baseline of the others: model and inputs are those of the weights.
+  """
+  return (Adaptation(loads=False),)
+
+
 def fine_tune(
   *,
   head_share: float = 0.2,
@@ -269,6 +281,7 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
   "last_n": last_n,
   "layerwise": layerwise,
   "lora": lora,
+  "scratch": scratch,
 }
 """By name: `(**settings) -> Strategy`."""
 

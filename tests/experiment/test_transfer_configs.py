@@ -116,6 +116,26 @@ def test_every_strategy_fine_tunes_images(vit, tmp_path, strategy):
   assert np.isfinite(summary["metrics"]["test/loss"])
 
 
+@pytest.mark.slow
+def test_scratch_keeps_the_inputs_and_the_published_entries(vit, tmp_path):
+  own = images(tmp_path / "own")
+  settings = {
+    "init.source": str(vit),
+    "data.path": str(own),
+    "training.steps": "2",
+    "sharding.devices": "1",
+  }
+  folders = {name: tmp_path / name for name in ("full", "scratch")}
+  for name, folder in folders.items():
+    config = read("transfer_images", **settings, **{"init.strategy": name})
+    experiment.train(config, folder, progress=False)
+  one, two = (experiment.RunFolder(folder) for folder in folders.values())
+  assert one.info().schema.normalization["mean"] == [0.5, 0.4, 0.3]
+  assert one.info().schema == two.info().schema
+  assert one.config()["model"] == two.config()["model"]
+  assert one.published() == two.published() != {}
+
+
 @pytest.mark.parametrize(
   ("name", "hint"),
   [

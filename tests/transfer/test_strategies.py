@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from dlcore import (
   experiment,
   models,
   optim,
+  storage,
   tasks,
   training,
   transfer,
@@ -65,7 +67,8 @@ ALL = set(trees.flatten(PARAMS))
 
 def test_strategies_train_what_their_names_say():
   head = {"head/kernel", "head/bias"}
-  assert trained("full") == trained("layerwise") == trained("l2sp") == ALL
+  for name in ("full", "layerwise", "l2sp", "scratch"):
+    assert trained(name) == ALL
   assert trained("head") == head
   last = {path for path in ALL if path.startswith("block_2/")}
   assert trained("last_n", number=1) == head | last | {
@@ -241,6 +244,68 @@ def test_a_strategy_excludes_other_frozen_parameters():
   config["optim"]["freeze"] = "^dense_0"
   with pytest.raises(UserError, match=r"init\.strategy or optim\.freeze"):
     experiment.build(config)
+
+
+def variables_at_step(folder, step):
+  checkpoints = folder / "checkpoints"
+  return trees.flatten(storage.read_variables(checkpoints, step)["params"])
+
+
+@pytest.mark.slow
+def test_scratch_trains_the_model_of_the_source_from_random_weights(
+  source, tmp_path, caplog
+):
+  caplog.set_level("INFO", "dlcore")
+  config = complete(source, name="scratch")
+  experiment.train(config, tmp_path / "scratch", progress=False)
+  assert f"random weights, not those of {source}" in caplog.text
+  assert "matched" not in caplog.text
+  plain = complete(name="full")
+  experiment.train(plain, tmp_path / "plain", progress=False)
+  one, two = (
+    trees.flatten(params_of(tmp_path / name)) for name in ("scratch", "plain")
+  )
+  for path, leaf in one.items():
+    np.testing.assert_array_equal(leaf, two[path], err_msg=path)
+  assets = tmp_path / "scratch" / "assets"
+  assert not (assets / "initial_weights.json").exists()
+  assert not (assets / "phases.json").exists()
+
+
+@pytest.mark.slow
+def test_scratch_continues_with_the_same_bits_without_the_source(
+  source, tmp_path, monkeypatch
+):
+  base = shutil.copytree(source, tmp_path / "base")
+  config = complete(base, steps=12, name="scratch")
+  experiment.train(config, tmp_path / "straight", progress=False)
+  fit = training.fit
+
+  @functools.wraps(fit)
+  def interrupted(*arguments, **settings):
+    fit(*arguments, **{**settings, "steps": 6})
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(training, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+      experiment.train(config, tmp_path / "stopped", progress=False)
+  shutil.rmtree(base)
+  experiment.train(config, tmp_path / "stopped", progress=False)
+  one, two = (
+    variables_at_step(tmp_path / name, 12) for name in ("straight", "stopped")
+  )
+  assert one.keys() == two.keys()
+  for path, leaf in one.items():
+    np.testing.assert_array_equal(leaf, two[path], err_msg=path)
+
+
+def test_scratch_excludes_adapters(source):
+  config = complete(source, name="scratch")
+  config["init"]["adapter"] = "folder"
+  with pytest.raises(UserError, match=r"init\.strategy=scratch") as error:
+    experiment.build(config)
+  assert len(error.value.lines) == 3
 
 
 @pytest.mark.slow
