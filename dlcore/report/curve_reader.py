@@ -22,8 +22,30 @@ class Curve(NamedTuple):
   values: np.ndarray
 
 
-def read(path: Path, remarks: list[str]) -> dict[str, dict[str, Curve]]:
-  """Returns the curves by metric, then by split.
+class Clock(NamedTuple):
+  """The wall time of a log over its steps."""
+
+  steps: np.ndarray
+  seconds: np.ndarray
+  """Float64 `[T]`, as `steps`. A process that continues the run starts its
+  clock again, and its time is added."""
+
+  process: float
+  """Seconds of the last process at the last step."""
+
+
+class Log(NamedTuple):
+  """The content of a metric log."""
+
+  curves: dict[str, dict[str, Curve]]
+  """By metric, then by split."""
+
+  clock: Clock | None
+  """None if the log has no times."""
+
+
+def read(path: Path, remarks: list[str]) -> Log:
+  """Returns the curves and the clock.
 
   Args:
     path: of a JSONL file, a line `{"step": ..., "split": ..., metric: ...}`.
@@ -36,6 +58,7 @@ def read(path: Path, remarks: list[str]) -> dict[str, dict[str, Curve]]:
   if path.stat().st_size > MAX_BYTES:
     raise ValueError(f"the file is larger than {MAX_BYTES:,} bytes")
   points: dict[str, dict[str, list[tuple[float, float]]]] = {}
+  times: list[tuple[float, float]] = []
   unreadable = not_finite = 0
   for line in _lines(path):
     unreadable += line is None
@@ -43,6 +66,9 @@ def read(path: Path, remarks: list[str]) -> dict[str, dict[str, Curve]]:
     if line is None or step is None or not 0 <= step < MAX_VALUE:
       continue
     split = str(line.get("split", "train"))
+    time = as_number(line.get("seconds"))
+    if time is not None and 0 <= time < MAX_VALUE:
+      times.append((step, time))
     for metric, value in as_numbers(line).items():
       if metric in NOT_METRICS:
         continue
@@ -55,10 +81,24 @@ def read(path: Path, remarks: list[str]) -> dict[str, dict[str, Curve]]:
     remarks.append(f"metrics.jsonl: unreadable lines are omitted: {unreadable}")
   if not_finite:
     remarks.append(f"metrics.jsonl: values not finite: {not_finite}")
-  return {
+  curves = {
     metric: {split: _thin(pairs) for split, pairs in by_split.items()}
     for metric, by_split in points.items()
   }
+  return Log(curves, _clock(times))
+
+
+def _clock(times: list[tuple[float, float]]) -> Clock | None:
+  """Returns the clock of pairs of step and seconds, in the order of the log."""
+  if not times:
+    return None
+  before, last, pairs = 0.0, 0.0, []
+  for step, time in times:
+    if time < last:  # Another process.
+      before += last
+    pairs.append((step, before + time))
+    last = time
+  return Clock(*_thin(pairs), process=last)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any] | None]:

@@ -94,7 +94,7 @@ def joined(run: Run, metric: str) -> tuple[dict[str, Curve], list[float]]:
   Returns:
     The curves, and the steps at which the phases after the first begin.
   """
-  begins = np.cumsum([_steps(phase) for phase in run.phases[:-1]]).tolist()
+  begins = phase_starts(run)
   pieces: dict[str, list[Curve]] = {}
   parts = (*run.earlier, run.curves)
   for begin, part in zip([0.0, *begins], parts, strict=False):
@@ -105,6 +105,11 @@ def joined(run: Run, metric: str) -> tuple[dict[str, Curve], list[float]]:
     split: Curve(*map(np.concatenate, zip(*curves, strict=True)))
     for split, curves in pieces.items()
   }, begins
+
+
+def phase_starts(run: Run) -> list[float]:
+  """Returns the steps at which the phases after the first begin."""
+  return np.cumsum([_steps(phase) for phase in run.phases[:-1]]).tolist()
 
 
 def _steps(phase: Mapping[str, Any]) -> float:

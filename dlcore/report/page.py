@@ -14,6 +14,7 @@ from dlcore.report import (
   convolutions,
   curves,
   data_overview,
+  equal_budgets,
   groups,
   heat_maps,
   interval_plot,
@@ -82,7 +83,9 @@ COMPARISON_SECTIONS: tuple[
   interval_plot.intervals,
   comparison.results,
   paired_tests.tests,
+  equal_budgets.equal_budgets,
   comparison_curves.curves,
+  comparison_curves.curves_over_time,
   comparison.differences,
   comparison.runs,
 )

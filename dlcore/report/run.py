@@ -53,6 +53,9 @@ class Run:
   phases: tuple[Mapping[str, Any], ...] = ()
   """The trained parameters of each phase, see `experiment.phase_record`."""
 
+  clocks: tuple[curve_reader.Clock | None, ...] = ()
+  """The wall time of each phase, the last one last."""
+
   @property
   def split(self) -> str:
     """The split of the predictions, `"test"` or `"valid"`."""
@@ -86,7 +89,7 @@ def read_json(path: Path, remarks: list[str]) -> dict[str, Any]:
 CONFIG = File("config.json", read_json)
 DATA = File("assets/data.json", read_json)
 SUMMARY = File("summary.json", read_json)
-METRICS = File("metrics.jsonl", curve_reader.read)
+METRICS = "metrics.jsonl"
 PHASES = File("assets/phases.json", read_json)
 MAX_PHASES = 100
 ARRAYS = (
@@ -117,23 +120,29 @@ def read(workdir: Path, *, with_arrays: bool = True) -> Run:
       remarks.append(f"{file.path} is omitted: {str(error)[:200]}")
       return {}
 
+  def log(folder: str) -> curve_reader.Log:
+    def read_log(path: Path, remarks: list[str]) -> dict[str, Any]:
+      return curve_reader.read(path, remarks)._asdict()
+
+    found = content(File(f"{folder}{METRICS}", read_log))
+    return curve_reader.Log(**found) if found else curve_reader.Log({}, None)
+
   kept: dict[str, np.ndarray] = {}
   for file in ARRAYS if with_arrays else ():
     kept |= content(file)
   phases = content(PHASES).get("phases")
   phases = phases[:MAX_PHASES] if isinstance(phases, list) else []
-  earlier = [
-    content(File(f"phases/{number}/{METRICS.path}", METRICS.read))
-    for number in range(len(phases) - 1)
-  ]
+  earlier = [log(f"phases/{number}/") for number in range(len(phases) - 1)]
+  last = log("")
   return Run(
-    earlier=tuple(earlier),
+    earlier=tuple(phase.curves for phase in earlier),
+    clocks=tuple(phase.clock for phase in (*earlier, last)),
     phases=tuple(map(as_mapping, phases)),
     name=workdir.name or "run",
     config=content(CONFIG),
     data=content(DATA),
     summary=content(SUMMARY),
-    curves=content(METRICS),
+    curves=last.curves,
     arrays=kept,
     remarks=tuple(remarks),
   )
