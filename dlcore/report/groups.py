@@ -3,8 +3,9 @@
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dlcore.errors import UserError
 from dlcore.report import config_tree, run
@@ -126,7 +127,12 @@ def number(member: Run) -> int | None:
 
 def component(member: Run, section: str) -> str:
   """Returns the `name` in a section of the config, such as the task, or ''."""
-  return str(as_mapping(member.config.get(section)).get("name") or "")
+  return component_of(member.config, section)
+
+
+def component_of(config: Mapping[str, Any], section: str) -> str:
+  """Returns the `name` in a section of a config or of a part of it, or ''."""
+  return str(as_mapping(config.get(section)).get("name") or "")
 
 
 def test_checksums(group: Group) -> set[str]:

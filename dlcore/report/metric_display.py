@@ -56,6 +56,29 @@ METRICS = {
 listed is a number with four digits, or a percentage if it is an accuracy."""
 
 
+LOWER_IS_BETTER = frozenset(
+  (
+    *("loss", "log_loss", "brier", "ece", "mae", "mse", "rmse", "mape"),
+    *("perplexity", "bits_per_character", "bits_per_byte"),
+    *("word_error_rate", "token_error_rate", "ter"),
+  )
+)
+"""Metrics of which less is better."""
+
+
+def less_is_better(name: str, best_by: str = "") -> bool:
+  """Returns whether less is better.
+
+  Args:
+    name: of the metric.
+    best_by: the setting `training.best_by`, which decides if it names the
+      metric. Loss is its default.
+  """
+  if name != "loss" and best_by.removeprefix("-") == name:
+    return best_by.startswith("-")
+  return name in LOWER_IS_BETTER
+
+
 def display(name: str) -> Display:
   """Returns how the metric of that name is shown."""
   default = Display(markup.humanize(name), percent="accuracy" in name)

@@ -28,6 +28,7 @@ from dlcore.report import (
   residuals,
   run,
   samples,
+  strategy_verdict,
 )
 from dlcore.report.markup import Markup, tag
 from dlcore.report_arrays import (
@@ -82,6 +83,7 @@ COMPARISON_SECTIONS: tuple[
   comparison.head,
   interval_plot.intervals,
   comparison.results,
+  strategy_verdict.verdict,
   paired_tests.tests,
   equal_budgets.equal_budgets,
   comparison_curves.curves,

@@ -39,7 +39,7 @@ def tests(subject: Comparison) -> Markup | None:
   untested: dict[str, list[str]] = {}
   for index, other in enumerate(subject.groups[1:], 1):
     differences = paired_differences(first, other, key)
-    if reason := _untestable(first, other, differences):
+    if reason := untestable(first, other, differences):
       untested.setdefault(reason, []).append(other.name)
     else:
       name = tag("dt", color_key(index, other.name))
@@ -67,7 +67,7 @@ def paired_differences(
   return {seed: right[seed] - left[seed] for seed in left if seed in right}
 
 
-def _untestable(
+def untestable(
   first: Group, other: Group, differences: Mapping[int, float]
 ) -> str:
   """Returns why two groups cannot be tested in pairs, or ''."""
@@ -98,7 +98,7 @@ def _verdict(
   estimate = estimates.interval(values)
   p = estimates.paired_p(values)
   over = f"{unit}s ({format_items(sorted(differences))})"
-  heading = f"{_format_change(key, estimate)}, {_format_p(p)}"
+  heading = f"{format_change(key, estimate)}, {format_p(p)}"
   text = _explain(key, estimate, p, over)
   return [tag("b", heading), tag("p", text)]
 
@@ -123,7 +123,8 @@ def _explain(
   )
 
 
-def _format_change(key: str, estimate: estimates.Estimate) -> str:
+def format_change(key: str, estimate: estimates.Estimate) -> str:
+  """Returns `+0.08 ± 4.37 points`, the mean difference and its interval."""
   if _is_percent(key):
     mean = markup.with_minus(f"{100 * estimate.mean:+.2f}")
     return f"{mean} ± {100 * (estimate.half or 0):.2f} points"
@@ -142,7 +143,8 @@ def _is_percent(key: str) -> bool:
   return display(scores.metric(key)).percent
 
 
-def _format_p(p: float | None) -> str:
+def format_p(p: float | None) -> str:
+  """Returns `p = 0.94`, an inequality for small values."""
   if p is None:
     return "no p value"
   return f"p < {MIN_P:.4f}" if p < MIN_P else f"p = {p:.2g}"

@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dlcore.report.metric_display import rank
-
-LOWER_IS_BETTER = frozenset(
-  ("loss", "log_loss", "brier", "ece", "mae", "mse", "rmse", "mape")
-)
-"""Metrics of which less is better."""
+from dlcore.report.metric_display import less_is_better, rank
 
 ROUNDING = 1e-6
 """Relative difference of two scores below which they are equal: one of them is
@@ -38,12 +33,11 @@ def trivial_remark(summary: Mapping[str, Any], remedy: str) -> str:
     key.rpartition("/")[2] for key in both if key.startswith(f"{split}/")
   ]
   best_by = str(summary.get("best_by", ""))
-  name, less_is_better = best_by.removeprefix("-"), best_by.startswith("-")
+  name = best_by.removeprefix("-")
   if name not in names or name == "loss":  # Loss is the default.
     name = min(names, key=rank)
-    less_is_better = name in LOWER_IS_BETTER
   key = f"{split}/{name}"
-  sign = -1 if less_is_better else 1
+  sign = -1 if less_is_better(name, best_by) else 1
   if sign * (metrics[key] - trivial[key]) > ROUNDING * abs(trivial[key]):
     return ""
   answer = summary.get("trivial_answer") or "the trivial answer"

@@ -1,0 +1,192 @@
+"""The verdict of a comparison on strategies of transfer."""
+
+import json
+import re
+
+import pytest
+from scipy import stats
+
+from dlcore import report
+from dlcore.report import markup
+
+SHA256 = "ab" * 32
+
+
+def write(folder, scores, strategy, *, metric="accuracy", **options):
+  """Writes a group of finished runs over seeds, and returns its folder.
+
+  Args:
+    folder: of the group.
+    scores: on test, by seed.
+    strategy: of all runs.
+    metric: of the scores.
+    **options: `sha256` of the training data, `best_by`, and fields of the
+      summary.
+  """
+  sha256 = options.pop("sha256", SHA256)
+  training = {"best_by": options.pop("best_by", "-loss")}
+  for seed, score in enumerate(scores):
+    path = folder / f"seed_{seed}"
+    (path / "assets").mkdir(parents=True)
+    config = {
+      "seed": seed,
+      "init": {"source": "weights", "strategy": {"name": strategy}},
+      "training": training,
+    }
+    metrics = {f"test/{metric}": score}
+    summary = {"metrics": metrics, "finished": True, **options}
+    splits = {"train": {"sha256": sha256}, "test": {"sha256": SHA256}}
+    for name, content in {
+      "config.json": config,
+      "summary.json": summary,
+      "assets/data.json": {"splits": splits},
+    }.items():
+      (path / name).write_text(json.dumps(content))
+  return folder
+
+
+def sentences(tmp_path, *folders):
+  """Returns the sentences of the verdict, None without one."""
+  page = report.compare(folders, tmp_path / "page.html").read_text()
+  assert "Remarks" not in page
+  parts = re.findall("<h2>Strategies(.*?)</section>", page, re.DOTALL)
+  return re.findall("<p>(.*?)</p>", parts[0]) if parts else None
+
+
+def test_a_frozen_probe_without_a_difference_is_as_good(tmp_path):
+  one, two = (0.90, 0.93, 0.91), (0.91, 0.92, 0.91)
+  [text] = sentences(
+    tmp_path,
+    write(tmp_path / "full", one, "full"),
+    write(tmp_path / "probe", two, "head"),
+  )
+  p = stats.ttest_rel(two, one).pvalue
+  start = "The frozen probe (probe) is as good as full, as far as 3 seeds show"
+  assert text.startswith(f"{start}: test accuracy 0.00 ± ") or (
+    text.startswith(f"{start}: test accuracy +0.00 ± ")
+  )
+  assert text.endswith(f"points, p = {p:.2g}.")
+
+
+def test_the_probe_is_compared_with_the_best_and_scratch_with_all(tmp_path):
+  probe, tuned = (0.80, 0.81, 0.79), (0.90, 0.92, 0.91)
+  found = sentences(
+    tmp_path,
+    write(tmp_path / "scratch", (0.60, 0.62, 0.61), "scratch"),
+    write(tmp_path / "lora", (0.85, 0.86, 0.87), "lora"),
+    write(tmp_path / "a", probe, "head"),
+    write(tmp_path / "b", tuned, "fine_tune"),
+  )
+  assert len(found) == 2
+  start = "Training from scratch (scratch) is worse than fine_tune (b): test"
+  assert found[0].startswith(start)
+  start = "The frozen probe (a) is worse than fine_tune (b): test accuracy"
+  assert found[1].startswith(f"{start} {markup.with_minus('-11.00')} ± ")
+  p = stats.ttest_rel(probe, tuned).pvalue
+  assert f"p = {p:.2g}, 3 seeds." in found[1]
+
+
+def test_a_pair_is_compared_once(tmp_path):
+  found = sentences(
+    tmp_path,
+    write(tmp_path / "a", (0.8, 0.82, 0.81), "head"),
+    write(tmp_path / "b", (0.6, 0.63, 0.61), "scratch"),
+  )
+  assert len(found) == 1
+  assert "(b) is worse than head (a)" in found[0]
+
+
+def test_without_probe_and_scratch_the_two_best_are_compared(tmp_path):
+  found = sentences(
+    tmp_path,
+    write(tmp_path / "a", (0.5, 0.52), "l2sp"),
+    write(tmp_path / "b", (0.8, 0.9), "full"),
+    write(tmp_path / "c", (0.7, 0.8), "lora"),
+    write(tmp_path / "d", (0.75, 0.85), "full"),
+  )
+  assert len(found) == 1
+  assert found[0].startswith("full (b) is better than lora (c): test accuracy")
+
+
+@pytest.mark.parametrize(
+  ("metric", "best_by", "order"),
+  [
+    ("perplexity", "-loss", "better"),
+    ("own_error", "-own_error", "better"),
+    ("own_score", "own_score", "worse"),
+    ("accuracy", "-loss", "worse"),
+  ],
+)
+def test_less_is_better_where_the_metric_says_so(
+  tmp_path, metric, best_by, order
+):
+  options = {"metric": metric, "best_by": best_by}
+  [text] = sentences(
+    tmp_path,
+    write(tmp_path / "a", (1.0, 1.1, 1.2), "head", **options),
+    write(tmp_path / "b", (2.0, 2.1, 2.3), "full", **options),
+  )
+  assert f"(a) is {order} than full (b)" in text
+
+
+@pytest.mark.parametrize(
+  ("low", "meaning"),
+  [(0.85, "overlap, so that these runs show no"), (0.5, "do not overlap")],
+)
+def test_single_runs_are_compared_by_their_intervals(tmp_path, low, meaning):
+  own = {"test/accuracy": [low, low + 0.04]}
+  other = {"test/accuracy": [0.86, 0.94]}
+  [text] = sentences(
+    tmp_path,
+    write(tmp_path / "a", (low + 0.02,), "head", intervals=own),
+    write(tmp_path / "b", (0.9,), "full", intervals=other),
+  )
+  score = f"{100 * low + 2:.2f}% ({100 * low:.2f}% to {100 * low + 4:.2f}%)"
+  assert f"(a) has a test accuracy of {score}, full (b) of 90.00%" in text
+  assert meaning in text
+  assert "train.py --seeds=5" in text
+
+
+def test_single_runs_without_intervals_have_their_scores(tmp_path):
+  [text] = sentences(
+    tmp_path,
+    write(tmp_path / "a", (0.8,), "head", intervals={"test/accuracy": "x"}),
+    write(tmp_path / "b", (0.9,), "full"),
+  )
+  assert "of 80.00%, full (b) of 90.00%. A paired test needs" in text
+
+
+def test_other_data_have_no_verdict(tmp_path):
+  first = write(tmp_path / "a", (0.8, 0.9), "head")
+  second = write(tmp_path / "b", (0.8, 0.7), "full", sha256="cd" * 32)
+  [text] = sentences(tmp_path, first, second)
+  assert text.startswith("No verdict: the checksums of the data")
+  third = write(tmp_path / "c", (0.8, 0.7), "full", sha256=None)
+  [text] = sentences(tmp_path, first, third)
+  assert text.startswith("No verdict: the checksums of the data")
+
+
+def test_one_strategy_has_no_verdict(tmp_path):
+  first = write(tmp_path / "a", (0.8, 0.9), "head")
+  second = write(tmp_path / "b", (0.8, 0.7), "head")
+  assert sentences(tmp_path, first, second) is None
+  assert sentences(tmp_path, first) is None
+
+
+def test_equal_scores_are_as_good(tmp_path):
+  [text] = sentences(
+    tmp_path,
+    write(tmp_path / "a", (0.8, 0.9), "head"),
+    write(tmp_path / "b", (0.8, 0.9), "full"),
+  )
+  assert "as good as full (b): the same test accuracy in each of 2" in text
+
+
+def test_names_are_escaped(tmp_path):
+  [text] = sentences(
+    tmp_path,
+    write(tmp_path / "<b>a", (0.8, 0.9), "<i>x"),
+    write(tmp_path / "b", (0.8, 0.9), "full"),
+  )
+  assert "<b>a" not in text
+  assert "&lt;i&gt;x (&lt;b&gt;a)" in text
