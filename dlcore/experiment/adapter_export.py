@@ -6,16 +6,18 @@ from pathlib import Path
 from dlcore import transfer
 from dlcore.errors import UserError
 from dlcore.experiment.adapter_start import LORA
+from dlcore.experiment.card_sections import PEFT
 from dlcore.experiment.exported_model import exported_model
 from dlcore.experiment.initial_weights import INITIALIZED
+from dlcore.experiment.model_card import Written
 from dlcore.experiment.restoring import RestoredRun
 
 
-def write_peft(run: RestoredRun, output: str | Path, family: str) -> str:
+def write_peft(run: RestoredRun, output: str | Path, family: str) -> Written:
   """Writes a folder of PEFT, see `transfer.save_adapters`.
 
   Returns:
-    A description of the files.
+    A description of the files, and the library of the hub.
 
   Raises:
     UserError: the run has no adapters, or no published weights to which they
@@ -50,9 +52,10 @@ def write_peft(run: RestoredRun, output: str | Path, family: str) -> str:
     published=run.folder.published(),
   )
   whole = ", ".join(entries["modules_to_save"] or ["none"])
-  return (
+  return Written(
     f"{output}: adapters of rank {entries['r']} for {section['source']}, and "
-    f"as a whole: {whole}"
+    f"as a whole: {whole}",
+    PEFT,
   )
 
 

@@ -10,12 +10,14 @@ import jax
 from dlcore import data, transfer
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.adapter_export import write_peft
+from dlcore.experiment.card_facts import read_facts
 from dlcore.experiment.entry_settings import FROM_DATA
 from dlcore.experiment.exported_model import exported_model
+from dlcore.experiment.model_card import Written, write_card
 from dlcore.experiment.restoring import RestoredRun, restore_run
 from dlcore.experiment.source_settings import model_section
 from dlcore.filesystem import printable
-from dlcore.transfer import published_json
+from dlcore.transfer import published_json, selection
 from dlcore.transfer.io import files
 from dlcore.transfer.io.sources import CONFIG
 from dlcore.typing import Array
@@ -32,7 +34,7 @@ def export(
   """Writes the best checkpoint of a run, or that of a step, in another format.
 
   Entries of the config.json of `init.source` that describe no array, such as
-  special ids, are written too.
+  special ids, are written too. Folders get a model card, see `model_card`.
 
   Args:
     workdir: the run folder; nothing else is needed.
@@ -54,12 +56,18 @@ def export(
     UserError: the folder is not a run, or the output cannot be written.
   """
   write = lookup(FORMATS, format_name, "format")
-  return printable(write(restore_run(workdir, step), output, family))
+  run = restore_run(workdir, step)
+  written = write(run, output, family)
+  lines = [written.description]
+  if written.library:
+    facts = read_facts(run, Path(output), written.library)
+    lines.append(write_card(facts, Path(output)))
+  return printable("\n".join(lines))
 
 
 def _write_safetensors(
   run: RestoredRun, output: str | Path, family: str
-) -> str:
+) -> Written:
   model, channels = exported_model(run)
   published = run.folder.published()
   if classes := _class_names(run.info, published.get(CONFIG, {})):
@@ -78,7 +86,17 @@ def _write_safetensors(
     family=family,
     published=published,
   )
-  return f"{output}: model.safetensors and config.json of the family {family}"
+  return Written(
+    f"{output}: model.safetensors and config.json of the family {family}",
+    _library(family),
+  )
+
+
+def _library(family: str) -> str:
+  """Returns the library of the hub that loads the names of a family."""
+  if family.startswith(selection.TIMM):
+    return "timm"
+  return "dlcore" if family == transfer.OWN or "/" in family else "transformers"
 
 
 def _own_config(run: RestoredRun) -> dict[str, Any]:
@@ -140,7 +158,9 @@ def _labels(classes: tuple[str, ...], family: str) -> dict[str, Any]:
   }
 
 
-def _write_stablehlo(run: RestoredRun, output: str | Path, family: str) -> str:
+def _write_stablehlo(
+  run: RestoredRun, output: str | Path, family: str
+) -> Written:
   if family:
     raise UserError(
       "expected no --family with stablehlo, which has no names",
@@ -163,7 +183,8 @@ def _write_stablehlo(run: RestoredRun, output: str | Path, family: str) -> str:
   )
   platforms = ", ".join(transfer.PLATFORMS)
   text = f"{output}: {arguments} to predictions, for {platforms}"
-  return "\n".join([text, *_write_offsets(run.info.schema, f"{output}.json")])
+  lines = [text, *_write_offsets(run.info.schema, f"{output}.json")]
+  return Written("\n".join(lines))
 
 
 def _write_offsets(schema: data.Schema, path: str) -> list[str]:

@@ -222,7 +222,8 @@ class RunFolder:
     """Returns the path and the checksum of the weights of `init.source`.
 
     Returns:
-      `{"source", "sha256"}`; empty for a run of an older version.
+      `{"source", "sha256"}` and a known "license"; empty for a run of an older
+      version.
 
     Raises:
       UserError: the file is malformed.

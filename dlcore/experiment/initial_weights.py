@@ -17,6 +17,7 @@ from dlcore.experiment.adaptation import loads_source
 from dlcore.experiment.adapter_start import LORA, begin
 from dlcore.experiment.folder import INITIAL_WEIGHTS, PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
+from dlcore.experiment.source_license import read_license
 from dlcore.task import Task
 from dlcore.transfer import published_json
 from dlcore.typing import ModelState, Params
@@ -85,6 +86,11 @@ def load_initial(
       random = [*report.reinitialized, *report.missing, *start.replaced]
       folder.write_json(INITIALIZED, {"paths": random})
       content = {"source": _absolute(source), "sha256": sha256}
+      is_run = run.checkpoints.is_dir()
+      # A run passes on the license of the weights with which it began.
+      known = run.initial_weights().get("license") if is_run else None
+      if stated := known or (not is_run and read_license(source)):
+        content["license"] = stated
       folder.write_json(INITIAL_WEIGHTS, content)
     return start.initial(params, model_state)
 

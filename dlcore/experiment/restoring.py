@@ -40,6 +40,9 @@ class RestoredRun(NamedTuple):
   to_json: Callable[[Arrays, data.DataInfo], dict[str, Any]]
   """Returns one prediction as JSON data, see `tasks.TaskKind`."""
 
+  step: int | None = None
+  """The checkpoint."""
+
   @property
   def prediction_state(self) -> ModelState:
     """`model_state` as `Task.predict` takes it, without `carry`."""
@@ -69,7 +72,9 @@ def restore_run(workdir: str | Path, step: int | None) -> RestoredRun:
   step = folder.select_step(step)
   variables = restore_variables(folder, step, model, task, info)
   info = limit_length(info, model, task.init)
-  return RestoredRun(folder, config, info, model, task, *variables, to_json)
+  return RestoredRun(
+    folder, config, info, model, task, *variables, to_json, step
+  )
 
 
 def arrays_to_json(row: Arrays, info: data.DataInfo) -> dict[str, Any]:

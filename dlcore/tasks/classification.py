@@ -245,4 +245,9 @@ CLASSIFICATION = TaskKind(
   report_arrays=_report_arrays,
   tune=class_decisions.tune_class,
   assessable=Assessable(CLASSES, "label", _predictions, _trivial),
+  pipeline_tags={
+    "images": "image-classification",
+    "tables": "tabular-classification",
+    "text": "text-classification",
+  },
 )

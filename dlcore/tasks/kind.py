@@ -73,6 +73,10 @@ class TaskKind(NamedTuple):
   assessable: Assessable | None = None
   """How scores are compared with the trivial answer; None if they are not."""
 
+  pipeline_tags: Mapping[str, str] = {}
+  """Name of the task on the Hugging Face hub by `Schema.kind`, where it has
+  one."""
+
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
     """Returns the task for data that `info` describes.
 

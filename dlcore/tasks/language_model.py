@@ -288,4 +288,5 @@ LANGUAGE_MODEL = TaskKind(
   check_data=_check_data,
   to_json=_to_json,
   report_arrays=_report_arrays,
+  pipeline_tags={"chat": "text-generation", "corpus": "text-generation"},
 )

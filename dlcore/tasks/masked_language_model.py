@@ -249,4 +249,5 @@ MASKED_LANGUAGE_MODEL = TaskKind(
   },
   check_data=_check_data,
   to_json=_to_json,
+  pipeline_tags={"corpus": "fill-mask"},
 )

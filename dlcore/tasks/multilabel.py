@@ -203,4 +203,9 @@ MULTILABEL = TaskKind(
   report_arrays=_report_arrays,
   tune=class_decisions.tune_labels,
   assessable=Assessable(LABELS, "label", dict, _trivial),
+  pipeline_tags={
+    "images": "image-classification",
+    "tables": "tabular-classification",
+    "text": "text-classification",
+  },
 )

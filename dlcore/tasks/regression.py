@@ -218,4 +218,5 @@ REGRESSION = TaskKind(
   to_json=_to_json,
   report_arrays=_report_arrays,
   assessable=Assessable(NUMBERS, "target", dict, _trivial),
+  pipeline_tags={"tables": "tabular-regression"},
 )

@@ -222,4 +222,5 @@ SEQUENCE_TO_SEQUENCE = TaskKind(
   check_data=_check_data,
   to_json=_to_json,
   report_arrays=sequence_arrays,
+  pipeline_tags={"text_pairs": "text2text-generation"},
 )

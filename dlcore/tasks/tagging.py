@@ -245,4 +245,5 @@ TAGGING = TaskKind(
   to_json=_to_json,
   report_arrays=tag_arrays,
   assessable=Assessable(TAGS, LABELS, _predictions, _trivial),
+  pipeline_tags={"tagged_text": "token-classification"},
 )

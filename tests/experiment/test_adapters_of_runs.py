@@ -87,6 +87,22 @@ def test_an_exported_adapter_gives_the_weights_of_the_run(exported, source):
 
 
 @pytest.mark.slow
+def test_the_card_of_an_adapter_names_its_base(exported, source):
+  run, folder = exported
+  card = (folder / "README.md").read_text()
+  assert "library_name: peft" in card
+  assert "Strategy `lora`, with `pattern=" in card
+  restored = restore_run(run, None)
+  trained = trees.count(restored.params)
+  frozen = trees.count(restored.model_state["frozen"])
+  assert f"| 1 | 2 | {trained:,} | {frozen:,} |" in card
+  load = f"from_pretrained({source.name!r}, num_classes=10)"
+  assert load in card
+  assert f"--config.init.adapter={folder.name}" in card
+  assert str(source.parent) not in card
+
+
+@pytest.mark.slow
 def test_a_run_continues_an_adapter_without_its_folder(
   exported, source, tmp_path, caplog
 ):
