@@ -39,8 +39,7 @@ def equal_budgets(subject: Comparison) -> Markup | None:
   validations = [[_validation(r, metric) for r in group] for group in members]
   known = [one for group in validations for one in group]
   step = min(one.by_step.steps[-1] for one in known)
-  times = [one.by_time.steps[-1] for one in known if one.by_time is not None]
-  time = min(times) if len(times) == len(known) else None
+  time = _shortest_time(validations)
   rows = [
     [color_key(index, group.name), *_cells(metric, own, step, time)]
     for index, (group, own) in enumerate(
@@ -55,6 +54,19 @@ def equal_budgets(subject: Comparison) -> Markup | None:
   note = _note(runs, subject.groups, time is not None)
   table = markup.table(head, rows)
   return markup.section(title, tag("p", note, class_="note"), table)
+
+
+def _shortest_time(groups: Sequence[Sequence[Validation]]) -> float | None:
+  """Returns the seconds of the fastest group, those of its slowest run.
+
+  Returns:
+    None if a log has no times.
+  """
+  curves = [[run.by_time for run in group] for group in groups]
+  if any(curve is None for group in curves for curve in group):
+    return None
+  ends = [[c.steps[-1] for c in group if c is not None] for group in curves]
+  return float(min(map(max, ends)))
 
 
 def last_value(curve: Curve, limit: float) -> float | None:
@@ -126,7 +138,7 @@ def _note(runs: Sequence[Run], groups: Sequence[Group], timed: bool) -> str:
   """Returns the definition of the columns."""
   note = (
     "The last evaluation up to the last step that all runs have reached"
-    f"{', and up to the time of the shortest run' if timed else ''}."
+    f"{', and up to the end of the fastest' if timed else ''}."
   )
   if any(len(plotted(group)) > 1 for group in groups):
     note += " Means over the runs with their 95% intervals."

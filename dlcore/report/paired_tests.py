@@ -115,10 +115,10 @@ def _explain(
   share = "less than 0.01%" if p < MIN_P else f"{100 * p:.2g}%"
   ending = "" if p < SIGNIFICANT else " These runs do not show a difference."
   return (
-    f"On average {_format_size(key, abs(mean))} "
+    f"On average {format_size(key, abs(mean))} "
     f"{'higher' if mean > 0 else 'lower'}, {over}. The 95% interval of the "
-    f"difference is {_format_size(key, low, '+')} to "
-    f"{_format_size(key, high, '+')}. If the two were equally good, {share} of "
+    f"difference is {format_size(key, low, '+')} to "
+    f"{format_size(key, high, '+')}. If the two were equally good, {share} of "
     f"such comparisons would show a difference at least this large.{ending}"
   )
 
@@ -132,7 +132,7 @@ def format_change(key: str, estimate: estimates.Estimate) -> str:
   return sign + estimates.format_estimate(scores.metric(key), estimate)
 
 
-def _format_size(key: str, value: float, sign: str = "") -> str:
+def format_size(key: str, value: float, sign: str = "") -> str:
   """Returns a difference, in percentage points if the metric is a share."""
   if _is_percent(key):
     return markup.with_minus(f"{100 * value:{sign}.2f}") + " points"

@@ -11,13 +11,14 @@ from dlcore.report.paired_tests import (
   SIGNIFICANT,
   format_change,
   format_p,
+  format_size,
   paired_differences,
   untestable,
 )
 from dlcore.report.run import Run
 
 PROBE, SCRATCH = "head", "scratch"
-SUBJECTS = {PROBE: "The frozen probe", SCRATCH: "Training from scratch"}
+SUBJECTS = {PROBE: "the frozen probe", SCRATCH: "training from scratch"}
 """Strategies that are compared with the best other one, see
 `transfer.STRATEGIES`."""
 
@@ -111,14 +112,36 @@ def _sentence(subject: Group, other: Group, key: str) -> str:
       f"{scores.title(key)} in each of {unit}."
     )
   change = f"{scores.title(key)} {format_change(key, estimate)}, {format_p(p)}"
-  if p is not None and p >= SIGNIFICANT:
+  less_is_better = _less_is_better([subject, other], key)
+  gain = -estimate.mean if less_is_better else estimate.mean
+  if p is None or p < SIGNIFICANT:
+    order = "better" if gain > 0 else "worse"
     return (
-      f"{_title(subject)} is as good as {_name(other)}, as far as {unit} show: "
-      f"{change}."
+      f"{_title(subject)} is {order} than {_name(other)}: {change}, {unit}."
     )
-  lower = (estimate.mean < 0) != _less_is_better([subject, other], key)
-  order = "worse" if lower else "better"
-  return f"{_title(subject)} is {order} than {_name(other)}: {change}, {unit}."
+  margin = _margin(other, key)
+  if margin is not None and gain - (estimate.half or 0.0) > -margin:
+    return (
+      f"{_title(subject)} is as good as {_name(other)}: {change}, {unit}. The "
+      "interval excludes a loss as large as the uncertainty of a score on "
+      f"these test examples, {format_size(key, margin)}."
+    )
+  return (
+    f"No difference is shown between {_subject(subject)} and {_name(other)}, "
+    f"nor excluded: {change}, {unit}."
+  )
+
+
+def _margin(group: Group, key: str) -> float | None:
+  """Returns half the width of the intervals over the test examples, or None.
+
+  Differences below it are smaller than those that other test examples make.
+  """
+  intervals = [_run_interval(run, key) for run in group.finished]
+  known = [ends for ends in intervals if ends is not None]
+  if not known or len(known) < len(intervals):
+    return None
+  return estimates.interval([(high - low) / 2 for low, high in known]).mean
 
 
 def _untested(subject: Group, other: Group, key: str) -> str:
@@ -153,7 +176,11 @@ def _interval(group: Group, key: str) -> tuple[float, float] | None:
   """Returns the interval of the score of a single run, if it is known."""
   if len(group.finished) != 1:
     return None
-  ends = as_mapping(group.finished[0].summary.get("intervals")).get(key)
+  return _run_interval(group.finished[0], key)
+
+
+def _run_interval(run: Run, key: str) -> tuple[float, float] | None:
+  ends = as_mapping(run.summary.get("intervals")).get(key)
   numbers = [as_number(end) for end in ends] if isinstance(ends, list) else []
   known = [number for number in numbers if number is not None]
   return (known[0], known[1]) if len(known) == len(numbers) == 2 else None
@@ -173,8 +200,14 @@ def _less_is_better(of: Sequence[Group], key: str) -> bool:
 
 def _title(group: Group) -> str:
   """Returns the beginning of a sentence about a group."""
-  subject = SUBJECTS.get(_strategy(group))
-  return f"{subject} ({group.name})" if subject else _name(group)
+  text = _subject(group)
+  return text[:1].upper() + text[1:] if _strategy(group) in SUBJECTS else text
+
+
+def _subject(group: Group) -> str:
+  """Returns the noun for the strategy of a group, with its name."""
+  noun = SUBJECTS.get(_strategy(group))
+  return f"{noun} ({group.name})" if noun else _name(group)
 
 
 def _name(group: Group) -> str:

@@ -133,6 +133,17 @@ def test_seeds_have_means_and_intervals(tmp_path):
   assert all("±" in row[2] for row in rows[1:])
 
 
+def test_the_time_of_a_group_is_that_of_its_slowest_run(tmp_path):
+  for name, times in (("a", (1.0, 2.0)), ("b", (9.0, 9.0))):
+    for seed, seconds in enumerate(times):
+      log(tmp_path / name / f"seed_{seed}", (0.5,), seconds=seconds)
+      finish(tmp_path / name / f"seed_{seed}", seed=seed)
+  rows = table(page(tmp_path, tmp_path / "a", tmp_path / "b"))
+  assert rows[0][4] == "after 20.0 s"
+  assert rows[1][4].startswith("50.00%")
+  assert rows[2][4] == "\N{EN DASH}"
+
+
 def test_validation_is_plotted_over_the_wall_time(tmp_path):
   for name, seconds in (("a", 1.0), ("b", 60.0)):
     log(tmp_path / name, (0.1, 0.2, 0.3), seconds=seconds)

@@ -54,18 +54,49 @@ def sentences(tmp_path, *folders):
 
 
 def test_a_frozen_probe_without_a_difference_is_as_good(tmp_path):
-  one, two = (0.90, 0.93, 0.91), (0.91, 0.92, 0.91)
+  one, two = (0.90, 0.93, 0.91), (0.91, 0.92, 0.92)
+  known = {"intervals": {"test/accuracy": [0.89, 0.95]}}
   [text] = sentences(
     tmp_path,
-    write(tmp_path / "full", one, "full"),
-    write(tmp_path / "probe", two, "head"),
+    write(tmp_path / "full", one, "full", **known),
+    write(tmp_path / "probe", two, "head", **known),
   )
-  p = stats.ttest_rel(two, one).pvalue
-  start = "The frozen probe (probe) is as good as full, as far as 3 seeds show"
-  assert text.startswith(f"{start}: test accuracy 0.00 ± ") or (
-    text.startswith(f"{start}: test accuracy +0.00 ± ")
+  test = stats.ttest_rel(two, one)
+  assert 100 * test.confidence_interval().low > -3
+  start = "The frozen probe (probe) is as good as full: test accuracy +0.33 ± "
+  assert text.startswith(start)
+  assert f" points, p = {test.pvalue:.2g}, 3 seeds." in text
+  assert text.endswith("test examples, 3.00 points.")
+
+
+@pytest.mark.parametrize("half", [None, 0.02])
+def test_few_seeds_without_a_difference_are_not_as_good(tmp_path, half):
+  # A p value above 5% alone is no evidence that two are equal.
+  known = {}
+  if half:
+    known["intervals"] = {"test/accuracy": [0.9 - half, 0.9 + half]}
+  [text] = sentences(
+    tmp_path,
+    write(tmp_path / "full", (0.90, 0.93), "full", **known),
+    write(tmp_path / "probe", (0.85, 0.75), "head", **known),
   )
-  assert text.endswith(f"points, p = {p:.2g}.")
+  start = (
+    "No difference is shown between the frozen probe (probe) and full, nor"
+  )
+  assert text.startswith(f"{start} excluded: test accuracy")
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(2.0, "as good"), (2.9, "No")])
+def test_the_margin_is_a_loss_also_where_less_is_better(
+  tmp_path, loss, verdict
+):
+  known = {"intervals": {"test/perplexity": [1.0, 3.0]}, "metric": "perplexity"}
+  [text] = sentences(
+    tmp_path,
+    write(tmp_path / "full", (2.0, 2.0, 2.1), "full", **known),
+    write(tmp_path / "probe", (2.0, loss, 2.0), "head", **known),
+  )
+  assert verdict in text.split(":")[0]
 
 
 def test_the_probe_is_compared_with_the_best_and_scratch_with_all(tmp_path):
