@@ -117,7 +117,7 @@ def _trained(facts: CardFacts) -> list[str]:
     )
   head = ["phase", "steps", "trained", "frozen"]
   rows = [
-    [str(number), *(_integer(phase.get(key)) for key in head[1:])]
+    [str(number), *(_number(phase.get(key)) for key in head[1:])]
     for number, phase in enumerate(facts.record.phases, 1)
   ]
   if rows:
@@ -129,32 +129,21 @@ def _trained(facts: CardFacts) -> list[str]:
   return [*blocks, f"{text}, and {frozen:,} were frozen{last}."]
 
 
-def _integer(value: object) -> str:
+def _number(value: object) -> str:
   number = as_number(value)
-  return NOT_KNOWN if number is None else markup.format_number(number)
+  return "" if number is None else markup.format_number(number)
 
 
 def _training(facts: CardFacts) -> list[str]:
   """Returns steps, optimizer and the choice of the checkpoint."""
-  config, summary = facts.run.config, facts.record.summary
-  optimizer, loading = as_mapping(config.get("optim")), config.get("data")
-  batch = as_mapping(loading).get(
-    "batch_size", facts.training.get("batch_size")
-  )
-  schedule = as_mapping(optimizer.get("schedule")).get("name")
+  summary = facts.record.summary
+  steps = "steps of the last phase" if facts.record.phases[1:] else "steps"
+  loading = as_mapping(facts.run.config.get("data"))
+  batch = loading.get("batch_size", facts.training.get("batch_size"))
   pairs = {
-    "steps of the last phase"
-    if len(facts.record.phases) > 1
-    else "steps": _integer(summary.get("step")) if facts.is_finished else "",
-    "batch size": _integer(batch) if batch is not None else "",
-    "optimizer": code(optimizer["name"]) if optimizer else "",
-    "peak learning rate": _integer(optimizer.get("learning_rate"))
-    if optimizer
-    else "",
-    "schedule": code(schedule) if schedule else "",
-    "weight decay": _integer(optimizer.get("weight_decay"))
-    if optimizer
-    else "",
+    steps: _number(summary.get("step")) if facts.is_finished else "",
+    "batch size": _number(batch),
+    **_optimizer(as_mapping(facts.run.config.get("optim"))),
     "seed": code(facts.record.config.get("seed", NOT_KNOWN)),
     "checkpoint": _checkpoint(facts),
     "time": _duration(summary),
@@ -164,6 +153,18 @@ def _training(facts: CardFacts) -> list[str]:
   }
   warning = "**The run is not finished.**"
   return [*([] if facts.is_finished else [warning]), card_text.facts(pairs)]
+
+
+def _optimizer(section: Mapping[str, Any]) -> dict[str, str]:
+  """Returns the facts of the section `optim`, which a run of `fit` lacks."""
+  if not section:
+    return {}
+  return {
+    "optimizer": code(section["name"]),
+    "peak learning rate": _number(section["learning_rate"]),
+    "schedule": code(section["schedule"]["name"]),
+    "weight decay": _number(section.get("weight_decay")),
+  }
 
 
 def _duration(summary: Mapping[str, Any]) -> str:
