@@ -28,6 +28,9 @@ Params = Mapping[str, Any]
 ModelState = Mapping[str, Any]
 """Nested dict of every other collection: `batch_stats`, `carry`, `frozen`."""
 
+Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
+"""Replaces random initial values by others of the same shapes."""
+
 Batch = Mapping[str, Any]
 """Arrays `[B, ...]` by name. The names in use:
 

@@ -12,10 +12,7 @@ from dlcore.experiment.entry_settings import settings
 from dlcore.experiment.example_inputs import example_inputs
 from dlcore.experiment.folder import RunFolder
 from dlcore.task import Task
-from dlcore.typing import ModelState, Params, PyTree
-
-Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
-"""`(params, model_state) -> (params, model_state)`."""
+from dlcore.typing import Initial, PyTree
 
 LORA = "lora"
 """The strategy that trains adapters."""

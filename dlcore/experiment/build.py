@@ -39,7 +39,7 @@ from dlcore.experiment.vocabulary import (
   with_local_tokenizers,
 )
 from dlcore.task import Task
-from dlcore.typing import Schedule
+from dlcore.typing import Initial, ModelState, Params, Schedule
 
 MAX_STEPS = 2**31 - 1
 """The largest number of steps that an int32 counts."""
@@ -73,7 +73,7 @@ class Experiment:
     workdir: Path,
     *,
     assets: Path | None = None,
-    before: tuple["Experiment", training.State] | None = None,
+    before: "Trained | None" = None,
     **display: Any,
   ) -> training.Result:
     """Trains in a folder, or continues there.
@@ -81,8 +81,8 @@ class Experiment:
     Args:
       workdir: of the log and the checkpoints.
       assets: the run folder, by default `workdir`.
-      before: the phase before and its last state, from which this one begins;
-        by default it begins with the weights of the config.
+      before: the phase from whose weights this one begins, by default those
+        of the config. It is called only if this one has not begun.
       **display: arguments of `training.fit`.
     """
     (assets or workdir).mkdir(parents=True, exist_ok=True)
@@ -96,8 +96,7 @@ class Experiment:
         variables_of_run,
       )
     else:
-      phase, state = before
-      initial = transfer.initial(tasks.variables(phase.task, state), self.task)
+      initial = self._initial(before)
     run = FitParts(self.task, self.splits.train, self.splits.valid, initial)
     if self.caches and not self._augments():
       run = feature_parts(run, self.config["seed"], self.evaluator) or run
@@ -178,10 +177,24 @@ class Experiment:
       partitioner=sharding.partitioner(len(self.devices), devices=self.devices),
     )
 
+  def _initial(self, before: "Trained") -> Initial:
+    """Returns the function that replaces random values by those of a phase."""
+
+    def initial(params: Params, state: ModelState) -> tuple[Params, ModelState]:
+      phase, last = before()
+      variables = tasks.variables(phase.task, last)
+      return transfer.initial(variables, self.task)(params, state)
+
+    return initial
+
   def _augments(self) -> bool:
     """Returns whether training batches are augmented."""
     ids = augmented_ids(self.splits.train.info)
     return augment.compose(self.config["data"]["augment"], ids) is not None
+
+
+Trained = Callable[[], tuple[Experiment, training.State]]
+"""Returns a phase after its training, and its last state."""
 
 
 def build(

@@ -21,13 +21,12 @@ from dlcore.tasks.feature_task import (
   on_features,
   predicting_features,
 )
-from dlcore.typing import Batch, ModelState, Params
+from dlcore.typing import Batch, Initial, ModelState, Params
 
 MAX_BYTES = 1 << 32
 """Size of the features that are kept. It is a constant, since a run continues
 in the same way on a machine with other memory."""
 
-Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
 MakeEvaluator = Callable[[data.Source, Task], training.Evaluator]
 
 logger = logging.getLogger("dlcore")

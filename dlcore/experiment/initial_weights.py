@@ -20,7 +20,7 @@ from dlcore.experiment.qualification import qualify
 from dlcore.experiment.source_license import read_license
 from dlcore.task import Task
 from dlcore.transfer import published_json
-from dlcore.typing import ModelState, Params
+from dlcore.typing import Initial, ModelState, Params
 
 INITIALIZED = "assets/initialized.json"
 """Paths of arrays that `init.source` lacks, or that `init.adapter` replaces."""
@@ -36,7 +36,7 @@ def load_initial(
   task: Task,
   workdir: Path,
   read_run: Callable[[Path], Variables | None],
-) -> Callable[[Params, ModelState], tuple[Params, ModelState]] | None:
+) -> Initial | None:
   """Returns a function that loads pretrained weights, or None.
 
   For a run without checkpoints it also writes `assets/published.json`, which

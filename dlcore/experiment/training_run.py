@@ -1,5 +1,6 @@
 """Trains an experiment in a run folder, and evaluates a run."""
 
+import functools
 import logging
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from dlcore import (
 )
 from dlcore.errors import UserError, lookup
 from dlcore.experiment import adapter_start, report_files
-from dlcore.experiment.build import Experiment, build
+from dlcore.experiment.build import Experiment, Trained, build
 from dlcore.experiment.final_scores import evaluate_best, with_tuned
 from dlcore.experiment.folder import SUMMARY, RunFolder
 from dlcore.experiment.phase_record import write_phases
@@ -106,29 +107,42 @@ def train(
 
 def _train_earlier(
   experiment: Experiment, folder: RunFolder, progress: bool, phases: Phases
-) -> tuple[Experiment, State] | None:
+) -> Trained | None:
   """Trains the phases before the last one, each in a folder of its own.
 
+  A phase is left alone if the next one has begun.
+
   Returns:
-    The one before the last and its last state; None if there is no other.
+    What the last phase begins with; None if it is the only one.
   """
+  count = len(experiment.earlier)
+  folders = [*(folder.phases / str(i) for i in range(count)), folder.path]
   before = None
   for number, phase in enumerate(experiment.earlier):
-    logger.info(
-      "phase %d of %d: %s steps",
-      number + 1,
-      len(experiment.earlier) + 1,
-      f"{phase.steps:,}",
+    before = functools.cache(
+      functools.partial(
+        _train_phase,
+        phase,
+        folders[number],
+        assets=folder.path,
+        before=before,
+        progress=progress,
+        phases=phases,
+      )
     )
-    result = phase.fit(
-      folder.phases / str(number),
-      assets=folder.path,
-      before=before,
-      progress=progress,
-      phases=phases,
-    )
-    before = phase, result.last
+    if not RunFolder(folders[number + 1]).has_checkpoints():
+      logger.info(
+        "phase %d of %d: %s steps", number + 1, count + 1, f"{phase.steps:,}"
+      )
+      before()
   return before
+
+
+def _train_phase(
+  phase: Experiment, folder: Path, **arguments: Any
+) -> tuple[Experiment, State]:
+  """Trains a phase, or continues it, and returns it with its last state."""
+  return phase, phase.fit(folder, **arguments).last
 
 
 def evaluate(

@@ -37,8 +37,9 @@ from dlcore.training.recalibration import Recalibration
 from dlcore.training.sample_history import SampleHistory, Samples
 from dlcore.training.signals import Stopped, stop_requests
 from dlcore.training.state import State
-from dlcore.training.state_initializer import Initial, StateInitializer
+from dlcore.training.state_initializer import StateInitializer
 from dlcore.training.update import Penalty
+from dlcore.typing import Initial
 
 logger = logging.getLogger("dlcore")
 

@@ -18,10 +18,9 @@ from dlcore.task import Task
 from dlcore.training.feed import Feed
 from dlcore.training.progress import Progress, RunningLoss
 from dlcore.training.state import State, init_state
-from dlcore.training.state_initializer import Initial
 from dlcore.training.step import make_step
 from dlcore.training.update import Penalty
-from dlcore.typing import Batch, Schedule
+from dlcore.typing import Batch, Initial, Schedule
 
 DECAY = 0.9
 """Decay of the moving average of the losses."""

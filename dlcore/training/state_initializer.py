@@ -14,13 +14,10 @@ from dlcore.task import CARRY, FROZEN
 from dlcore.training.decisions import Decisions, skip_failed_batches
 from dlcore.training.memory import MemoryCheckpoints
 from dlcore.training.state import State, run_key
-from dlcore.typing import Batch, ModelState, Params
+from dlcore.typing import Batch, Initial
 
 Create = Callable[..., State]
 """`(batch, variables=None) -> State`, a pure function."""
-
-Initial = Callable[[Params, ModelState], tuple[Params, ModelState]]
-"""Replaces random initial variables, see `fit`."""
 
 
 @dataclasses.dataclass(frozen=True)

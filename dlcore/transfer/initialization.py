@@ -1,6 +1,6 @@
 """Initial variables of a training run from those of a model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,12 +9,10 @@ from dlcore import trees
 from dlcore.errors import UserError
 from dlcore.task import Task, merge_frozen, split_frozen
 from dlcore.transfer import argument_checks, load_errors
-from dlcore.typing import ModelState, Params, PyTree
+from dlcore.typing import Initial, ModelState, Params, PyTree
 
 
-def initial(
-  variables: PyTree, task: Task | None = None
-) -> Callable[[Params, ModelState], tuple[Params, ModelState]]:
+def initial(variables: PyTree, task: Task | None = None) -> Initial:
   """Returns the argument `initial` of `training.fit` for these variables.
 
   Works for tasks with frozen parameters too. See `from_pretrained` for an

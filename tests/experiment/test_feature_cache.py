@@ -1,6 +1,7 @@
 """Features that are computed once, before the training of a head."""
 
 import functools
+import shutil
 
 import numpy as np
 import pytest
@@ -102,3 +103,25 @@ def test_the_first_phase_of_fine_tuning_is_on_features(trains, tmp_path):
   phases = config(init={"strategy": {"name": "fine_tune"}})
   experiment.train(phases, tmp_path / "run", progress=False)
   assert trains == [{"head_input"}, {"image"}]
+
+
+@pytest.mark.slow
+def test_a_phase_is_left_alone_once_the_next_one_has_begun(trains, tmp_path):
+  run = tmp_path / "run"
+  phases = config(init={"strategy": {"name": "gradual", "number": 2}})
+  experiment.train(phases, run, progress=False)
+  before = newest(run)
+  assert trains == [{"head_input"}, {"image"}, {"image"}]
+  trains.clear()
+  (run / "summary.json").unlink()
+  experiment.train(phases, run, progress=False)
+  assert trains == [{"image"}]
+  # It begins again with the weights of the phase before.
+  trains.clear()
+  (run / "summary.json").unlink()
+  shutil.rmtree(run / "checkpoints")
+  experiment.train(phases, run, progress=False)
+  assert trains == [{"image"}, {"image"}]
+  after = newest(run)
+  for path, leaf in before.items():
+    np.testing.assert_array_equal(leaf, after[path], err_msg=path)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from dlcore.transfer.peft.adapter_config import scale
 from dlcore.transfer.peft.folder_reading import ScaledUpdate
 from dlcore.transfer.peft.model_modules import KERNEL
 from dlcore.transfer.stacked_blocks import LeafSlice
-from dlcore.typing import ModelState, Params, PyTree
+from dlcore.typing import Initial, ModelState, Params, PyTree
 
 PARAMS = "params/"
 
@@ -64,9 +64,7 @@ class Adapters:
       builder.close(part)
     return trees.restore(self.variables, builder.leaves)
 
-  def initial(
-    self, task: Task
-  ) -> Callable[[Params, ModelState], tuple[Params, ModelState]]:
+  def initial(self, task: Task) -> Initial:
     """Returns the argument `initial` of `training.fit` for a task.
 
     Of kernels with a smaller rank than `settings`, the other components of A
