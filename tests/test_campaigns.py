@@ -79,6 +79,27 @@ def test_the_campaigns_disturb_every_kind_of_task_of_texts(campaigns):
 
 
 @pytest.mark.slow
+def test_the_campaigns_disturb_strategies_of_transfer(campaigns):
+  from transfer_kinds import TRANSFER
+
+  parts = {
+    name: experiment.build(kind.complete()) for name, kind in TRANSFER.items()
+  }
+  counts = {name: len(run.earlier) + 1 for name, run in parts.items()}
+  assert counts == {
+    "transfer: head, cached features": 1,
+    "transfer: fine_tune, cached features": 2,
+    "transfer: gradual": 3,
+    "transfer: lora": 1,
+    "transfer: lora, int8": 1,
+  }
+  for name, run in parts.items():
+    [first, *_] = [*run.earlier, run]
+    moved = run.config["data"]["augment"]["shift"]
+    assert (first.caches and not moved) == ("cached" in name)
+
+
+@pytest.mark.slow
 def test_hostile_texts_have_their_right_outcome(campaigns, tmp_path):
   """Those whose outcome is known, of every format that they apply to."""
   from hostile_inputs import text_data, valid_texts

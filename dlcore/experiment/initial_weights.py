@@ -25,6 +25,9 @@ from dlcore.typing import Initial, ModelState, Params
 INITIALIZED = "assets/initialized.json"
 """Paths of arrays that `init.source` lacks, or that `init.adapter` replaces."""
 
+VOCABULARY = r"^model\.vocab_size$"
+"""The part of `allow` that adds tokens, see `transfer.load_pretrained`."""
+
 Variables = Mapping[str, Any]
 
 logger = logging.getLogger("dlcore")
@@ -64,6 +67,8 @@ def load_initial(
     source = _find(section["source"], record)
     names = ("family", "allow", "head")
     settings = {name: section[name] for name in names}
+    # The tokens of the data are those of the weights, or more.
+    settings["allow"] = "|".join(filter(None, [section["allow"], VOCABULARY]))
     with qualify("init", section):
       run = RunFolder(Path(os.path.expanduser(source)))
       own = task.variables(params, model_state)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from dlcore.experiment.folder import RunFolder
 from dlcore.transfer.io import sources
 
 VOCAB_SIZE = "vocab_size"
+
+logger = logging.getLogger("dlcore")
 
 
 def vocabulary_arguments(name: str, size: int | None) -> dict[str, Any]:
@@ -116,7 +119,9 @@ def _takes_any_length(
 def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
   """Returns splits with as many token ids as the weights to begin with.
 
-  A vocabulary of published weights is often larger than their tokenizer.
+  A vocabulary of published weights is often larger than their tokenizer. It
+  is smaller if tokens were added to the tokenizer, for which loading the
+  weights adds rows to their arrays.
 
   Args:
     splits: of the data.
@@ -131,13 +136,20 @@ def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
   size, tokenizers = _of_source(source)
   for setting, tokenizer in tokenizers.items():
     mine = _tokenizers(schema)[setting]
-    if tokenizer is not None and mine is not None and tokenizer != mine:
+    if tokenizer and mine and not _has_all_of(mine, tokenizer):
       raise UserError(
         f"expected the {setting} of the weights in {source}",
         f"got one of the kind {mine.kind!r} with {mine.vocab_size:,} ids",
         f"set data.{setting} to the tokenizer.json of the weights",
       )
   if size is None or size == schema.vocab_size:
+    return splits
+  if size < schema.vocab_size and _adds_tokens(schema, size):
+    logger.info(
+      "the tokenizer has %d tokens more than the weights, which begin with the "
+      "mean of the others",
+      schema.vocab_size - size,
+    )
     return splits
   if size < schema.vocab_size:
     raise UserError(
@@ -147,6 +159,22 @@ def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
     )
   parts = {k: v for k, v in splits._asdict().items() if v is not None}
   return data.Splits(**{k: _resized(v, size) for k, v in parts.items()})
+
+
+def _has_all_of(mine: Any, theirs: Any) -> bool:
+  """Returns whether a tokenizer is another one, perhaps with added tokens."""
+  if mine == theirs:
+    return True
+  kind = data.LibraryTokenizer
+  both = isinstance(mine, kind) and isinstance(theirs, kind)
+  return both and mine.extends(theirs)
+
+
+def _adds_tokens(schema: Any, size: int) -> bool:
+  """Returns whether all tokens from the id `size` on were added by a user."""
+  tokenizer = getattr(schema, "tokenizer", None)
+  is_added = isinstance(tokenizer, data.LibraryTokenizer)
+  return is_added and tokenizer.size_without_added <= size
 
 
 def _tokenizers(schema: Any) -> dict[str, Any]:

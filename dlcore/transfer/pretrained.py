@@ -68,7 +68,8 @@ def load_pretrained(
     allow: regex over the model's paths that may be missing or of another shape,
       and then keep their initialization; over published names that may be
       unused; and over fields such as "model.activation" that may differ from
-      config.json.
+      config.json. With "model.vocab_size", tokens that the model has in
+      addition begin with the mean of the others.
     head: "published" loads the head if its shapes are the model's;
       "reinitialized" keeps its initialization.
 
@@ -146,7 +147,8 @@ def from_pretrained(
     seed: of the random initialization.
     **fields: fields of the model to change, such as `dtype`. `num_classes`
       alone implies `head="classifier"` if the published model has no classes.
-      `image_size` resizes the position table of a ViT.
+      `image_size` resizes the position table of a ViT, and `vocab_size` adds
+      tokens, which begin with the mean of the others.
 
   Returns:
     `(model, variables)`. The model has the head of the `architectures` in
@@ -183,7 +185,7 @@ def from_pretrained(
     allow="|".join(filter(None, [allow, *changed])),
     initialize=initializer,
   )
-  if report.reshaped and "image_size" not in fields:
+  if report.reshaped and not {"image_size", "vocab_size"} & fields.keys():
     changes = [f"{path} {note}" for path, note in report.reshaped.items()]
     raise UserError(
       f"expected a config.json in {folder} that matches the weights",

@@ -8,7 +8,12 @@ import numpy as np
 
 from dlcore.errors import UserError
 from dlcore.filesystem import quoted
-from dlcore.transfer import array_checks, load_errors, published_json
+from dlcore.transfer import (
+  array_checks,
+  load_errors,
+  published_json,
+  vocabulary_rows,
+)
 from dlcore.transfer.allow_pattern import is_allowed
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.families.config_fields import UNSUPPORTED
@@ -104,10 +109,12 @@ class WeightLoader:
       except ValueError:
         continue  # Reported with the other arrays of the wrong shape.
       for path, piece in zip(read.paths, pieces, strict=True):
-        if self._is_head(path) and piece.shape != self.slices[path].shape:
-          shape = list(self.slices[path].shape)
+        shape = self.slices[path].shape
+        if not self._is_head(path) or piece.shape == shape:
+          continue
+        if self._with_new_tokens(piece, path) is None:
           self.reinitialized[path] = (
-            f"{list(piece.shape)} published, {shape} here"
+            f"{list(piece.shape)} published, {list(shape)} here"
           )
     layers = {
       _layer(path) for path in self.reinitialized if self._is_head(path)
@@ -195,6 +202,12 @@ class WeightLoader:
   ) -> np.ndarray | None:
     """Returns the array in the model's shape, None if that is impossible."""
     shape = self.slices[path].shape
+    if (extended := self._with_new_tokens(array, path)) is not None:
+      self.matched[path] = name
+      self.reshaped[path] = (
+        f"{list(array.shape)} to {list(shape)}: new tokens begin with the mean"
+      )
+      return extended
     try:
       array, note = array_checks.reshape(
         array, path, shape, self.selected.family.resize
@@ -206,6 +219,15 @@ class WeightLoader:
     if note:
       self.reshaped[path] = note
     return array
+
+  def _with_new_tokens(self, array: np.ndarray, path: str) -> np.ndarray | None:
+    """Returns the array with rows of new tokens, None if there are none.
+
+    `allow` must match "model.vocab_size".
+    """
+    if not is_allowed(self.allow, "model.vocab_size"):
+      return None
+    return vocabulary_rows.extend(array, path, self.slices[path].shape)
 
   def _reject(
     self,

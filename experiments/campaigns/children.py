@@ -126,9 +126,11 @@ class Child:
     if phase == "anywhere":
       return True
     if phase == "write":
-      folder = self._run / "checkpoints"
-      steps = folder.iterdir() if folder.is_dir() else ()
-      return any(not (step / manifest.NAME).exists() for step in steps)
+      return any(
+        not (step / manifest.NAME).exists()
+        for part in parts(self._run)
+        for step in (part / "checkpoints").glob("*")
+      )
     return self._phase_file.read_bytes().rstrip(b"\0").decode() == phase
 
 
@@ -138,20 +140,32 @@ def outcome(run: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
 
 
 def leaves(run: Path) -> dict[str, np.ndarray]:
-  """Returns the leaves of the last checkpoint, `{}` without checkpoints."""
-  step = storage.newest_step(run / "checkpoints")
-  if step is None:
-    return {}
-  return trees.flatten(storage.read_checkpoint(run / "checkpoints", step))
+  """Returns the leaves of the last checkpoint of every phase, by path."""
+  found = {}
+  for part in parts(run):
+    step = storage.newest_step(part / "checkpoints")
+    if step is not None:
+      tree = storage.read_checkpoint(part / "checkpoints", step)
+      found |= {
+        str(part.relative_to(run) / path): leaf
+        for path, leaf in trees.flatten(tree).items()
+      }
+  return found
 
 
 def log(run: Path) -> list[dict]:
-  """Returns the lines of the log without times."""
-  lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+  """Returns the lines of the logs of all phases, without times."""
+  texts = [(part / "metrics.jsonl").read_text() for part in parts(run)]
   return [
-    {key: value for key, value in line.items() if key not in TIMES}
-    for line in lines
+    {key: value for key, value in json.loads(line).items() if key not in TIMES}
+    for text in texts
+    for line in text.splitlines()
   ]
+
+
+def parts(run: Path) -> list[Path]:
+  """Returns the folders of the phases of a run, the last of them its own."""
+  return [*sorted(run.glob("phases/*")), run]
 
 
 def equal(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:

@@ -2,12 +2,14 @@
 
   kills.py --runs=205 --workdir=runs/kills
   kills.py --runs=72 --kinds=texts: --workdir=runs/kills    of texts alone
+  kills.py --runs=60 --kinds=transfer: --workdir=runs/kills
 
 Each run is one of `KINDS`, with its data on the device or as a stream. It is
 killed, continued by the same command until it ends, and compared with an
 undisturbed run of its kind: every leaf of the last checkpoint bitwise, and
-every line of metrics.jsonl except its times. The last line is one JSON object;
---output writes it to a file and adds it to the campaign of another seed there.
+every line of metrics.jsonl except its times, also of its phases. The last line
+is one JSON object; --output writes it to a file and adds it to the campaign of
+another seed there.
 """
 
 import collections
@@ -20,6 +22,7 @@ from pathlib import Path
 from absl import flags
 from children import PHASES, ROOT, Child, Kind, difference, outcome
 from text_kinds import TEXTS
+from transfer_kinds import TRANSFER
 
 from dlcore import command, optim
 from dlcore.errors import UserError
@@ -85,6 +88,7 @@ KINDS = {
   for name, kind in {
     **{name: Kind(overrides) for name, overrides in FEATURES.items()},
     **TEXTS,
+    **TRANSFER,
   }.items()
 }
 """The kinds of runs."""

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from dlcore import experiment, models, transfer
+from dlcore.data.text.tokenizer_training import train_tokenizer
 from dlcore.errors import UserError
 
 ROOT = experiment.__file__.rsplit("/dlcore/", 1)[0]
@@ -188,3 +189,50 @@ def test_a_run_keeps_the_normalization_without_its_weights(vit, tmp_path):
   assert loss == summary["metrics"]["test/loss"]
   config["training"]["steps"] = 6
   experiment.train(config, tmp_path / "run", progress=False)
+
+
+@pytest.mark.slow
+def test_tokens_added_to_the_tokenizer_are_trained(tmp_path):
+  texts = ["a fine film <new>", "a dull film", "fine and very fine", "so dull"]
+  tokenizer = train_tokenizer(texts * 9, kind="wordpiece", vocab_size=60)
+  bert = published(
+    tmp_path / "bert",
+    "bert_base",
+    np.zeros((1, 4), np.int32),
+    head="mlm",
+    vocab_size=tokenizer.vocab_size,
+    max_length=16,
+    depth=1,
+    width=8,
+    num_heads=2,
+    mlp_dim=16,
+  )
+  inner = tokenizer.inner
+  inner.add_tokens(["<new>", "<other>"])
+  inner.save(str(bert / "tokenizer.json"))
+  table = tmp_path / "texts.csv"
+  rows = [f"{text},{i % 2}" for i, text in enumerate(texts * 20)]
+  table.write_text("\n".join(["text,label", *rows]))
+  settings = {
+    "init.source": str(bert),
+    "data.path": str(table),
+    "data.text": "text",
+    "data.target": "label",
+    "data.batch_size": "4",
+    "training.epochs": "0",
+    "training.steps": "4",
+    "optim.schedule": "constant",
+    "sharding.devices": "1",
+  }
+  config = read("transfer_text", **settings)
+  experiment.train(config, tmp_path / "run", progress=False)
+  run = experiment.load(tmp_path / "run")
+  table = run.variables["params"]["word_embedding"]["embedding"]
+  assert table.shape == (tokenizer.vocab_size + 2, 8)
+  config["training"]["steps"] = 6
+  experiment.train(config, tmp_path / "run", progress=False)
+  # A folder whose tokenizer belongs to other weights is refused.
+  other = train_tokenizer(["other words"] * 9 + texts, kind="wordpiece")
+  other.inner.save(str(bert / "tokenizer.json"))
+  with pytest.raises(UserError, match="token ids, those of the weights"):
+    experiment.build(read("transfer_text", **settings))

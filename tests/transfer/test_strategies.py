@@ -329,7 +329,9 @@ def test_a_phase_begins_where_the_one_before_has_ended(source, tmp_path):
     if (leaf != trees.flatten(origin)[path]).any()
   }
   assert changed == {"head/kernel", "head/bias"}
-  moved = second.fit(tmp_path / "1", before=(first, begun), progress=False)
+  moved = second.fit(
+    tmp_path / "1", before=lambda: (first, begun), progress=False
+  )
   after = tasks.variables(second.task, moved.last)["params"]
   still = trees.flatten(whole)["dense_0/kernel"]
   np.testing.assert_array_equal(after["dense_0"]["kernel"], still)

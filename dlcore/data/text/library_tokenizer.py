@@ -62,10 +62,25 @@ class LibraryTokenizer:
     inner.no_padding()
     return cls(inner.to_str(), inner, padding)
 
+  def extends(self, other: Self) -> bool:
+    """Returns whether this is another tokenizer with added tokens."""
+    mine, theirs = json.loads(self.content), json.loads(other.content)
+    same = all(
+      mine.get(part) == theirs.get(part)
+      for part in ("model", "normalizer", "pre_tokenizer")
+    )
+    return same and other._ids.items() <= self._ids.items()
+
   @property
   def vocab_size(self) -> int:
     """Number of token ids, V."""
     return 1 + max(self._ids.values(), default=0)
+
+  @property
+  def size_without_added(self) -> int:
+    """Number of token ids without those of added tokens."""
+    ids = self.inner.get_vocab(with_added_tokens=False).values()
+    return 1 + max(ids, default=-1)
 
   @functools.cached_property
   def _ids(self) -> dict[str, int]:
