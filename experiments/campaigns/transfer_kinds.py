@@ -10,6 +10,7 @@ WEIGHTS = {
   "model.batch_norm": True,
   "model.dense": (8,),
   "data.batch_size": 48,
+  "data.augment.shift": 0,
 }
 """Published weights of images of the size of digits."""
 
