@@ -95,7 +95,7 @@ def test_the_campaigns_disturb_strategies_of_transfer(campaigns):
   }
   for name, run in parts.items():
     [first, *_] = [*run.earlier, run]
-    moved = run.config["data"]["augment"]["shift"]
+    moved = any(run.config["data"]["augment"].values())
     assert (first.caches and not moved) == ("cached" in name)
 
 

@@ -11,6 +11,8 @@ WEIGHTS = {
   "model.dense": (8,),
   "data.batch_size": 48,
   "data.augment.shift": 0,
+  "data.augment.rotate": 0.0,
+  "data.augment.scale": 0.0,
 }
 """Published weights of images of the size of digits."""
 
