@@ -11,7 +11,7 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from dlcore import command, experiment
+from dlcore import command, experiment, status_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +32,8 @@ def shell(monkeypatch, capsys, tmp_path):
   monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")
   monkeypatch.setenv("DLCORE_CACHE", str(tmp_path / "cache"))
   monkeypatch.chdir(tmp_path)
+  # A slow machine adds no lines to the messages.
+  monkeypatch.setattr(status_line, "LONG_SECONDS", 600.0)
 
   def call(script: str, *arguments: str, main=None) -> Answer:
     known = set(flags.FLAGS)
