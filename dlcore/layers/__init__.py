@@ -63,6 +63,7 @@ from dlcore.layers.recurrent_layers import GRU, LSTM, RNN, Recurrent
 from dlcore.layers.recurrent_scan import recur, scan_cell
 from dlcore.layers.remat import remat
 from dlcore.layers.stack import Stacked, stack, stack_blocks, unstack_blocks
+from dlcore.layers.token_pooling import POOLINGS, pool_tokens
 
 __all__ = [
   "ACTIVATIONS",
@@ -72,6 +73,7 @@ __all__ = [
   "HEAD",
   "INITIALIZERS",
   "LSTM",
+  "POOLINGS",
   "RECORDED",
   "RNN",
   "Attention",
@@ -112,6 +114,7 @@ __all__ = [
   "max_pool",
   "merged_kernel",
   "padding_mask",
+  "pool_tokens",
   "quantized",
   "recorded",
   "recorded_head_input",

@@ -11,15 +11,17 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dlcore.errors import lookup
+from dlcore.errors import check_choice, lookup
 from dlcore.layers import (
   ACTIVATIONS,
+  POOLINGS,
   Attention,
   Dropout,
   Embed,
   FeedForward,
   LayerNorm,
   padding_mask,
+  pool_tokens,
   segment_mask,
   segment_positions,
 )
@@ -38,7 +40,7 @@ from dlcore.models.transformer_block import (
 from dlcore.typing import Array
 
 normal = nn.initializers.normal(0.02)
-HEADS = ("classifier", "mlm", "tokens")
+HEADS = ("classifier", "embedding", "mlm", "tokens")
 
 
 class Bert(nn.Module):
@@ -47,7 +49,8 @@ class Bert(nn.Module):
   Attributes:
     num_classes: number of classes; 1 in regression.
     head: "classifier" of sequences, "tokens", a classifier of each token,
-      "mlm", which predicts masked tokens, or None to return the tokens.
+      "mlm", which predicts masked tokens, "embedding" to return the pooled
+      tokens of a sequence, or None to return the tokens.
     vocab_size: number of token ids, V.
     width: D.
     depth: number of blocks.
@@ -58,7 +61,11 @@ class Bert(nn.Module):
       `token_type_ids`.
     pooler: whether a model without a head also returns the pooled output.
     pooler_activation: a key of `ACTIVATIONS`, applied after the dense layer
-      that maps the first token. Classifiers of sequences always have it.
+      that maps the first token. Classifiers of sequences and embeddings have
+      it unless there are `poolings`.
+    poolings: keys of `POOLINGS`, whose outputs are joined, in place of the
+      pooler in classifiers of sequences and embeddings.
+    normalize: whether these pooled tokens are divided by their norm.
     activation: a key of `ACTIVATIONS`, for the feed-forward networks.
     eps: added to the variance in the norms.
     dropout: dropout rate of the embeddings and of the output of each sublayer.
@@ -81,6 +88,8 @@ class Bert(nn.Module):
   num_token_types: int = 2
   pooler: bool = True
   pooler_activation: str = "tanh"
+  poolings: tuple = ()
+  normalize: bool = False
   activation: str = "gelu_exact"
   eps: float = 1e-12
   dropout: float | Array = 0.0
@@ -102,7 +111,7 @@ class Bert(nn.Module):
     train: bool,
     intermediates: bool = False,
   ) -> Any:
-    """Maps ids `[B, T]` to float32 `[B, C]`, `[B, T, C]` or `[B, T, V]`.
+    """Maps token ids `[B, T]` to logits or features, float32.
 
     Args:
       input_ids: int.
@@ -116,8 +125,9 @@ class Bert(nn.Module):
       intermediates: whether to return intermediate activations.
 
     Returns:
-      The logits. Without a head the tokens `[B, T, D]`, or with a pooler the
-      pair of tokens and pooled output `[B, D]`. With `intermediates` a pair of
+      The logits `[B, C]`, `[B, T, C]` or `[B, T, V]`, or the embeddings
+      `[B, D]`. Without a head the tokens `[B, T, D]`, or with a pooler the pair
+      of tokens and pooled output `[B, D]`. With `intermediates` a pair of
       this and a dict of tuples: `hidden_states` `[B, T, D]`, the input of the
       first block and the output of each, and `attentions`, the weights
       `[B, H, T, T]` of each block.
@@ -147,7 +157,10 @@ class Bert(nn.Module):
     stacked = run_blocks(
       self, self._block, x, mask=mask, train=train, collect=intermediates
     )
-    output = self._output(stacked.x, word_embedding, train)
+    padding = (
+      jnp.ones(input_ids.shape) if attention_mask is None else (attention_mask)
+    )
+    output = self._output(stacked.x, padding, word_embedding, train)
     return (output, block_intermediates(stacked)) if intermediates else output
 
   def _block(self, name: str) -> TransformerBlock:
@@ -168,13 +181,19 @@ class Bert(nn.Module):
       name=name,
     )
 
-  def _output(self, x: Array, word_embedding: nn.Embed, train: bool) -> Any:
+  def _output(
+    self, x: Array, mask: Array, word_embedding: nn.Embed, train: bool
+  ) -> Any:
     if self.head == "mlm":
       return self._token_logits(x, word_embedding)
-    pooled = x
-    if self.head == "classifier" or (self.head is None and self.pooler):
+    pooled, pools = x, self.head in ("classifier", "embedding")
+    if pools and self.poolings:
+      pooled = pool_tokens(x, mask, self.poolings, normalize=self.normalize)
+    elif pools or (self.head is None and self.pooler):
       activation = lookup(ACTIVATIONS, self.pooler_activation, "activation")
       pooled = activation(self._dense(self.width, "pooler")(x[:, 0]))
+    if self.head == "embedding":
+      return pooled.astype(jnp.float32)
     if self.head is None:
       return (x, pooled) if self.pooler else x
     x = Dropout(self.head_dropout, name="head_dropout")(pooled, train=train)
@@ -206,6 +225,8 @@ class Bert(nn.Module):
     check_at_least(self, 1, *sizes)
     check_at_least(self, 0, "num_token_types", "mlp_dim")
     check_head(self, *HEADS)
+    for pooling in self.poolings:
+      check_choice("poolings", pooling, POOLINGS)
     check_token_ids(
       input_ids,
       max_length=self.max_length,

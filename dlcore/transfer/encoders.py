@@ -19,7 +19,7 @@ from dlcore.data.text.library_tokenizer import LibraryTokenizer, read_tokenizer
 from dlcore.data.text.text_encoding import MASK
 from dlcore.data.text.text_schema import TextSchema
 from dlcore.errors import UserError
-from dlcore.layers import recorded_head_input
+from dlcore.layers import pool_tokens, recorded_head_input
 from dlcore.models import Bert
 from dlcore.transfer import argument_checks, pretrained, selection
 from dlcore.transfer.image_preprocessing import (
@@ -33,7 +33,6 @@ from dlcore.transfer.sentence_modules import (
   SentenceModules,
   read_sentence_modules,
 )
-from dlcore.transfer.token_pooling import pool_tokens
 from dlcore.typing import Array, PyTree
 
 LEAST_LENGTH = 32

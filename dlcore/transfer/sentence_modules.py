@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from dlcore.errors import UserError
 from dlcore.filesystem import parse_json, quoted
+from dlcore.layers import POOLINGS
 from dlcore.transfer.io import files, sources
-from dlcore.transfer.token_pooling import POOLINGS
 
 MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
 SETTINGS = ("sentence_bert_config.json", "sentence_distilbert_config.json")

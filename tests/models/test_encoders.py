@@ -8,7 +8,12 @@ import pytest
 
 from dlcore import models, trees
 from dlcore.errors import UserError
-from dlcore.layers import stack_blocks, unstack_blocks
+from dlcore.layers import (
+  pool_tokens,
+  recorded_head_input,
+  stack_blocks,
+  unstack_blocks,
+)
 
 KEY = jax.random.key(0)
 # Without optimization programs compile faster.
@@ -268,3 +273,47 @@ def test_float_ids_are_an_error():
   model, _, _ = make("bert_base")
   with pytest.raises(UserError, match="expected token ids"):
     jax.eval_shape(lambda: model.init(KEY, jnp.zeros((2, 3)), train=False))
+
+
+def pooled_bert(**fields):
+  return models.create(
+    "bert_base",
+    vocab_size=11,
+    width=8,
+    depth=1,
+    num_heads=2,
+    mlp_dim=8,
+    max_length=8,
+    **fields,
+  )
+
+
+def test_an_embedding_is_the_pooled_tokens():
+  ids = np.array([[1, 2, 3, 4], [5, 6, 0, 0]], np.int32)
+  mask = (ids > 0).astype(np.uint8)
+  poolings = ("mean", "max")
+  model = pooled_bert(head="embedding", poolings=poolings, normalize=True)
+  variables = model.init(jax.random.key(0), ids, train=False)
+  arguments = {"attention_mask": mask, "train": False}
+  found = model.apply(variables, ids, **arguments)
+  tokens = model.clone(head=None, pooler=False).apply(
+    variables, ids, **arguments
+  )
+  expected = pool_tokens(tokens, mask, poolings, normalize=True)
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+  assert "pooler" not in variables["params"]
+  # A classifier takes the same features.
+  model = model.clone(head="classifier", num_classes=3)
+  variables = model.init(jax.random.key(0), ids, train=False)
+  with recorded_head_input() as recorded:
+    model.apply(variables, ids, **arguments)
+  assert recorded.value.shape == (2, 16)
+  np.testing.assert_allclose(
+    np.linalg.norm(recorded.value, axis=1), 1, rtol=1e-5
+  )
+
+
+def test_an_unknown_pooling_is_refused():
+  model = pooled_bert(head="embedding", poolings=("meen",))
+  with pytest.raises(UserError, match="did you mean 'mean'"):
+    model.init(jax.random.key(0), np.ones((1, 4), np.int32), train=False)

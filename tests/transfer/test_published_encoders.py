@@ -12,10 +12,10 @@ from PIL import Image
 from dlcore import transfer
 from dlcore.data.images.decoding import UnreadableError
 from dlcore.errors import UserError
+from dlcore.layers import pool_tokens
 from dlcore.transfer.image_preprocessing import read_preprocessing
 from dlcore.transfer.io import safetensors
 from dlcore.transfer.io.safetensors import File
-from dlcore.transfer.token_pooling import pool_tokens
 
 SENTENCES = golden.FOLDER / "sentences.safetensors"
 MODES = {

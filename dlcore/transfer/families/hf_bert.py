@@ -24,6 +24,9 @@ POSITION_IDS = r"(^|\.)embeddings\.position_ids$"
 OPTIONAL_LAYERS = r"^params/(pooler|mlm_\w+)/|^params/mlm_bias$"
 """Layers that some of the published models have in addition to the encoder."""
 
+POOLER = {"poolings": (), "normalize": False}
+"""Fields of the classifiers of transformers, which have a pooler."""
+
 CONFIG = HfConfig(
   Bert,
   "bert",
@@ -51,7 +54,7 @@ CONFIG = HfConfig(
       ),
     ),
   ),
-  constants={"pooler_activation": "tanh"},
+  constants={"pooler_activation": "tanh", **POOLER},
   supported={"position_embedding_type": "absolute", "is_decoder": False},
   tied_head="mlm",
 )

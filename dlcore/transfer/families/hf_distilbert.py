@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from dlcore.models.bert import Bert
 from dlcore.transfer.families.config_fields import Field, mlp_dim
 from dlcore.transfer.families.family import token_inputs
-from dlcore.transfer.families.hf_bert import OPTIONAL_LAYERS, POSITION_IDS
+from dlcore.transfer.families.hf_bert import (
+  OPTIONAL_LAYERS,
+  POOLER,
+  POSITION_IDS,
+)
 from dlcore.transfer.families.hf_config import ACTIVATION, CLASSES, HfConfig
 from dlcore.transfer.families.layer_rules import (
   attention,
@@ -42,6 +46,7 @@ CONFIG = HfConfig(
     "num_token_types": 0,
     "pooler": False,
     "pooler_activation": "relu",
+    **POOLER,
     "eps": 1e-12,  # Of all norms; config.json has no entry for it.
   },
   tied_head="mlm",
