@@ -1,6 +1,6 @@
 """Checks of weights before they are written: a folder must be readable."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -63,6 +63,7 @@ def check_model(
   arrays: Mapping[str, np.ndarray],
   family: Family,
   config: Mapping[str, Any],
+  names: Collection[str],
 ) -> None:
   """Checks that a config.json describes a model and its arrays.
 
@@ -71,6 +72,7 @@ def check_model(
     arrays: the model's arrays by path.
     family: family of the config.json.
     config: content of the config.json, with the entries of the inputs.
+    names: the published names of the arrays.
 
   Raises:
     UserError: the config.json is invalid or describes another model, or an
@@ -80,7 +82,7 @@ def check_model(
   remedy = "remove the entries of config that describe the model"
   try:
     config_checks.check_integers(config)
-    built = family.build(config)
+    built = family.match_names(family.build(config), names)
     variables = jax.eval_shape(
       partial(built.init, train=False),
       jax.random.key(0),

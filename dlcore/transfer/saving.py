@@ -83,7 +83,10 @@ def save_pretrained(
   save_checks.check_family(name, entries["model_type"])
   save_checks.check_all_named(selected, arrays)
   if name != OWN or own.is_complete(entries):
-    save_checks.check_model(model, arrays, selected.family, entries)
+    names = [
+      n for path in arrays for n in name_rules.names(selected.rules, path)
+    ]
+    save_checks.check_model(model, arrays, selected.family, entries, names)
   if name != OWN and channels is not None:
     save_checks.check_channels(selected.family, entries, channels)
   renamed = name_rules.save(selected.rules, arrays)
