@@ -60,6 +60,8 @@ from dlcore.data.text.embedded_texts import language_id, reviews
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
 from dlcore.data.text.pair_schema import PairSchema
 from dlcore.data.text.running_text import docs_text, text_file
+from dlcore.data.text.similar_schema import SimilarSchema
+from dlcore.data.text.similar_texts import similar_texts
 from dlcore.data.text.tagged_schema import TaggedSchema
 from dlcore.data.text.tagged_text import tagged_text
 from dlcore.data.text.text_csv import text_csv
@@ -92,6 +94,7 @@ __all__ = [
   "ReadBatch",
   "Rows",
   "Schema",
+  "SimilarSchema",
   "Source",
   "SplitSettings",
   "Splits",
@@ -148,6 +151,7 @@ DATASETS: dict[str, Callable[..., Splits]] = {
   "npz_file": npz_file,
   "number_words": number_words,
   "reviews": reviews,
+  "similar_texts": similar_texts,
   "table_csv": table_csv,
   "table_file": table_file,
   "tagged_text": tagged_text,

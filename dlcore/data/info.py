@@ -37,6 +37,15 @@ REFERENCE = "reference"
 """Name of the array uint8 `[N, L]` of valid and test: the text of the target in
 UTF-8, with zeros behind it, if its tokens may be another text."""
 
+SECOND_TOKENS, SECOND_MASK = "second_input_ids", "second_attention_mask"
+"""Names of the arrays of the second texts of pairs that are encoded apart."""
+
+TEXT_IDS = "text_ids"
+"""Name of the array int `[N, 2]` of such pairs: equal texts have equal ids."""
+
+SCORE = "score"
+"""Name of the array float `[N]` of such pairs: their similarity, -1 to 1."""
+
 TOKEN_INPUTS = (
   TOKENS,
   "attention_mask",

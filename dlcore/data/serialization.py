@@ -11,6 +11,7 @@ from dlcore.data.tables.table_schema import TableSchema
 from dlcore.data.text.chat_schema import ChatSchema
 from dlcore.data.text.corpus_schema import CorpusSchema
 from dlcore.data.text.pair_schema import PairSchema
+from dlcore.data.text.similar_schema import SimilarSchema
 from dlcore.data.text.tagged_schema import TaggedSchema
 from dlcore.data.text.text_schema import TextSchema
 
@@ -19,6 +20,7 @@ SCHEMAS: dict[str, type[Schema]] = {
   "chat": ChatSchema,
   "corpus": CorpusSchema,
   "images": ImageSchema,
+  "similar_texts": SimilarSchema,
   "tables": TableSchema,
   "tagged_text": TaggedSchema,
   "text": TextSchema,

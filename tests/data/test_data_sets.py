@@ -25,6 +25,7 @@ NEED_FILES = {
   "lm1b",
   "mnist",
   "npz_file",
+  "similar_texts",
   "table_csv",
   "table_file",
   "tagged_text",

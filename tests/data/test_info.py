@@ -55,6 +55,7 @@ TEXTS = {
   "text": {"target": "label", "classes": ("a", "b", "c")},
   "chat": {"template": "plain", "loss": "all"},
   "corpus": {},
+  "similar_texts": {},
   "tagged_text": {"classes": ("a", "b", "c")},
   "text_pairs": {"target_tokenizer": ByteTokenizer(lowercase=True)},
 }

@@ -92,7 +92,7 @@ def build_pairs(
       see `make_plan` and `make_tokenizer`.
   """
   parts, of_empty = without_empty(parts)
-  plan = _plan(parts, settings.text)
+  plan = plan_pairs(parts, settings.text)
   tokenizers = _tokenizers(parts, plan, settings)
   most = settings.text.max_length
   target = tokenizers.target or tokenizers.source
@@ -130,7 +130,7 @@ def build_pairs(
       arrays[part] = {**arrays[part], SOURCE_ID: ids.astype(np.int32)}
   splits = {split: gather(arrays, rows) for split, rows in plan.rows.items()}
   for split in [split for split in splits if of_exact and split != "train"]:
-    texts = _texts(parts, plan.rows[split], (1,))
+    texts = side_texts(parts, plan.rows[split], (1,))
     splits[split] |= {REFERENCE: pack_texts(texts, target)}
   notes = [*notes, *of_empty, *plan.notes, *of_long, *of_exact]
   notes.append(describe_tokens(tokenizers, splits))
@@ -150,7 +150,8 @@ def build_pairs(
   return name_examples(Splits(**sources), plan, names, sizes)
 
 
-def _plan(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
+def plan_pairs(parts: Mapping[str, TextPart], settings: TextSettings) -> Plan:
+  """Returns the splits of pairs, where those of one first text are together."""
   hashes = {
     part: hash_texts(content._replace(pairs=None))
     for part, content in parts.items()
@@ -176,7 +177,7 @@ def _tokenizers(
     sides = (0, 1) if is_shared else (i,)
     tokenizer = make_tokenizer(
       side.tokenizer,
-      _texts(parts, plan.rows["train"], sides),
+      side_texts(parts, plan.rows["train"], sides),
       vocab_size=side.vocab_size,
       min_count=side.min_count,
       lowercase=side.lowercase,
@@ -194,7 +195,7 @@ def _tokenizers(
   return PairTokenizers(made[0], None if is_shared else made[1])
 
 
-def _texts(
+def side_texts(
   parts: Mapping[str, TextPart],
   pieces: Mapping[str, np.ndarray | None],
   sides: Sequence[int],
