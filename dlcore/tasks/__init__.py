@@ -12,6 +12,7 @@ from dlcore.tasks.assessment import (
   trivial_scores,
 )
 from dlcore.tasks.classification import CLASSIFICATION, classification
+from dlcore.tasks.contrastive import contrastive
 from dlcore.tasks.kind import TaskKind
 from dlcore.tasks.language_model import LANGUAGE_MODEL, language_model
 from dlcore.tasks.lora import lora
@@ -27,6 +28,7 @@ from dlcore.tasks.sequence_to_sequence import (
 )
 from dlcore.tasks.supervised import make_task
 from dlcore.tasks.tagging import TAGGING, tagging
+from dlcore.tasks.text_embedding import TEXT_EMBEDDING, text_embedding
 from dlcore.tasks.transforms import augmented, freeze, variables
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
   "assess",
   "augmented",
   "classification",
+  "contrastive",
   "freeze",
   "language_model",
   "lora",
@@ -48,6 +51,7 @@ __all__ = [
   "regression",
   "sequence_to_sequence",
   "tagging",
+  "text_embedding",
   "trivial_scores",
   "variables",
 ]
@@ -60,5 +64,6 @@ TASKS: dict[str, TaskKind] = {
   "regression": REGRESSION,
   "sequence_to_sequence": SEQUENCE_TO_SEQUENCE,
   "tagging": TAGGING,
+  "text_embedding": TEXT_EMBEDDING,
 }
 """Kinds of tasks by name."""

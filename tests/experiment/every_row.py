@@ -145,6 +145,12 @@ ONE_LABEL = dict.fromkeys(SCRIPTS, "of several labels")
 TAGGER = {"name": "lstm", **RECURRENT, "head": "tokens"}
 LANGUAGE_MODEL = {"name": "gru", "width": 4, "head": "lm"}
 TRANSLATOR = {"name": "seq2seq", **RECURRENT}
+ENCODER = {
+  "name": "bert_base",
+  **TEXT,
+  "head": "embedding",
+  "poolings": ("mean",),
+}
 MASKED = {"name": "bert_base", **TEXT, "max_length": 128, "head": "mlm"}
 A_NUMBER = dict.fromkeys(SCRIPTS, "which has 10 classes")
 NO_TOKENS = dict.fromkeys(SCRIPTS, "whose input is 'image'")
@@ -163,6 +169,10 @@ TASKS = {
   "sequence_to_sequence": (
     Row("pairs", {}, model=TRANSLATOR),
     Row("tokens", {}, dict.fromkeys(SCRIPTS, "pairs of a source")),
+  ),
+  "text_embedding": (
+    Row("similar", {}, model=ENCODER),
+    Row("tokens", {}, dict.fromkeys(SCRIPTS, "that are encoded apart")),
   ),
   "tagging": (
     Row("tagged", {}, model=TAGGER),
@@ -208,6 +218,7 @@ DATASETS = {
   ),
   "npz_file": Row("npz_file", {}, refused("data.path")),
   "reviews": Row("reviews", {}, model={"name": "ngram_bag", "width": 4}),
+  "similar_texts": Row("similar_texts", {}, refused("data.path")),
   "tagged_text": Row("tagged_text", {}, refused("data.path")),
   "table_csv": Row("table_csv", {}, refused("data.path")),
   "table_file": Row("table_file", {}, refused("data.path")),

@@ -23,6 +23,7 @@ from dlcore import (
   training,
 )
 from dlcore.data.text.pair_building import PairSettings, build_pairs
+from dlcore.data.text.similar_building import build_similar
 from dlcore.data.text.text_parts import TextPart
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.errors import UserError
@@ -76,8 +77,8 @@ def tagged():
   return data.Splits(source(64), source(16), source(16))
 
 
-def pairs():
-  """A data set of sources and targets, which are the same words reversed."""
+def reversed_words():
+  """Returns parts of texts and the same words reversed."""
   random = np.random.default_rng(0)
 
   def part(size):
@@ -85,9 +86,19 @@ def pairs():
     texts, others = ([" ".join(r[::step]) for r in rows] for step in (1, -1))
     return TextPart(texts, others, {}, [*map(str, range(size))])
 
-  parts = {"train": part(64), "valid": part(16), "test": part(16)}
+  return {"train": part(64), "valid": part(16), "test": part(16)}
+
+
+def pairs():
+  """A data set of sources and targets."""
   settings = PairSettings(TextSettings("spaces", max_length=8))
-  return build_pairs(parts, settings, "pairs")
+  return build_pairs(reversed_words(), settings, "pairs")
+
+
+def similar():
+  """A data set of pairs of texts that are encoded apart."""
+  settings = TextSettings("spaces", max_length=8)
+  return build_similar(reversed_words(), settings, "similar")
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +107,7 @@ def _rows(monkeypatch):
   monkeypatch.setitem(data.DATASETS, "several", several)
   monkeypatch.setitem(data.DATASETS, "tagged", tagged)
   monkeypatch.setitem(data.DATASETS, "pairs", pairs)
+  monkeypatch.setitem(data.DATASETS, "similar", similar)
 
 
 def complete(source="digits", model=None, **sections):
@@ -161,6 +173,7 @@ def test_the_table_has_every_row():
     "several",
     "tagged",
     "pairs",
+    "similar",
   }
   assert every_row.OPTIMIZERS.keys() == optim.OPTIMIZERS.keys()
   assert every_row.SCHEDULES.keys() == optim.SCHEDULES.keys()

@@ -9,6 +9,7 @@ import pytest
 
 from dlcore import data, metrics, models, tasks
 from dlcore.data.text.pair_building import PairSettings, build_pairs
+from dlcore.data.text.similar_building import build_similar
 from dlcore.data.text.text_parts import TextPart
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.errors import UserError
@@ -55,12 +56,22 @@ def pairs():
   return build_pairs({"train": part}, settings, "pairs")
 
 
+def similar():
+  """A data set of pairs of texts, of which some occur twice."""
+  rows = np.random.default_rng(0).choice([*"abc"], (40, 2, 3)).tolist()
+  texts, others = ([" ".join(r[i]) for r in rows] for i in (0, 1))
+  part = TextPart(texts, others, {}, texts)
+  settings = TextSettings("spaces", max_length=8, min_count=1)
+  return build_similar({"train": part}, settings, "similar")
+
+
 SOURCES = {
   "digits": lambda: data.load("digits"),
   "diabetes": lambda: data.load("diabetes"),
   "letters": letters,
   "pairs": pairs,
   "several": several,
+  "similar": similar,
   "tagged": tagged,
 }
 """Data sets of which every kind of task must accept one."""
@@ -78,6 +89,16 @@ MODELS = {
     "max_length": 8,
   },
   "tagging": {**RECURRENT, "head": "tokens"},
+  "text_embedding": {
+    "name": "bert_base",
+    "head": "embedding",
+    "poolings": ("mean",),
+    "vocab_size": 12,
+    "width": 4,
+    "depth": 1,
+    "num_heads": 1,
+    "max_length": 8,
+  },
 }
 """Models of the kinds of tasks on token ids; an MLP for others."""
 
