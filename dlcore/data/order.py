@@ -98,7 +98,9 @@ def shuffled(size: int, batch_size: int) -> "Shuffled":
   return Shuffled(size, batch_size)
 
 
-def weighted(weights: Sequence[float], batch_size: int) -> "Weighted":
+def weighted(
+  weights: Sequence[float] | np.ndarray, batch_size: int
+) -> "Weighted":
   """Returns an order that samples with replacement, in proportion to weights.
 
   Args:
@@ -133,6 +135,28 @@ def sequential(size: int, batch_size: int) -> "Sequential":
   """
   check_sizes(size, batch_size)
   return Sequential(size, batch_size)
+
+
+def class_pairs(labels: np.ndarray, batch_size: int) -> "ClassPairs":
+  """Returns an order of batches of pairs of one class each.
+
+  The first examples of the pairs are `shuffled`. Each is followed by another
+  one of its class, uniformly at random; in a class of one example it is
+  followed by itself.
+
+  Args:
+    labels: int `[N]`.
+    batch_size: number of rows in a batch, B.
+  """
+  check_sizes(len(labels), batch_size)
+  by_class = np.argsort(labels, kind="stable")
+  counts = np.bincount(labels)
+  starts = np.cumsum(counts) - counts
+  position = np.empty(len(labels), np.int64)
+  position[by_class] = np.arange(len(labels))
+  return ClassPairs(
+    by_class, position, starts[labels], counts[labels], batch_size
+  )
 
 
 def in_order(size: int, batch_size: int) -> "InOrder":
@@ -189,6 +213,46 @@ class Weighted:
     # The product may be rounded up to the total.
     last = np.searchsorted(self.totals, total, side="left")
     return Rows(np.minimum(index, last).astype(np.int32))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassPairs:
+  """See `class_pairs`."""
+
+  by_class: np.ndarray
+  """The examples in the order of their classes, int `[N]`."""
+
+  position: np.ndarray
+  """Where each example is in `by_class`, int `[N]`."""
+
+  start: np.ndarray
+  """Where the class of each example begins in `by_class`, int `[N]`."""
+
+  count: np.ndarray
+  """Number of examples of the class of each example, int `[N]`."""
+
+  batch_size: int
+  shapes: tuple[int | None, ...] = (None,)
+  padded: bool = False
+
+  @property
+  def size(self) -> int:
+    """Number of examples in the source, N."""
+    return len(self.by_class)
+
+  def __call__(self, seed: int, batch_index: int) -> Rows:
+    """Returns the rows of a batch."""
+    pairs = -(-self.batch_size // 2)
+    first = endless(seed, batch_index * pairs, self.size, pairs)
+    bits = np.random.Philox(key=[seed, batch_index], counter=[0, 0, 1, 0])
+    bits = bits.random_raw(pairs) >> np.uint64(64 - UNIFORM_BITS)
+    uniform = bits.astype(np.float64) * 2.0**-UNIFORM_BITS
+    others = np.maximum(self.count[first] - 1, 1)
+    steps = np.minimum((uniform * others).astype(np.int64), others - 1) + 1
+    place = self.position[first] - self.start[first] + steps
+    second = self.by_class[self.start[first] + place % self.count[first]]
+    index = np.stack([first, second], 1).reshape(-1)[: self.batch_size]
+    return Rows(index.astype(np.int32))
 
 
 @dataclasses.dataclass(frozen=True)

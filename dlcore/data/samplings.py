@@ -1,4 +1,4 @@
-"""Orders of training by name: uniform, balanced, bucketed and sequential."""
+"""Orders of training by name, such as uniform, balanced and bucketed."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,11 @@ import numpy as np
 
 from dlcore.data.bucketing import Bucketed, bucketed
 from dlcore.data.order import (
+  ClassPairs,
   Order,
   Sequential,
   Weighted,
+  class_pairs,
   sequential,
   shuffled,
   weighted,
@@ -31,11 +33,30 @@ def balanced(source: Source, batch_size: int) -> Weighted:
   Raises:
     UserError: the examples have no class, or several labels.
   """
+  labels = _labels(source, "balanced")
+  return weighted(1 / np.bincount(labels)[labels], batch_size)
+
+
+def by_class(source: Source, batch_size: int) -> ClassPairs:
+  """Returns `class_pairs`: batches of pairs of examples of one class.
+
+  Raises:
+    UserError: the examples have no class, or several labels.
+  """
+  return class_pairs(_labels(source, "class_pairs"), batch_size)
+
+
+def _labels(source: Source, sampling: str) -> np.ndarray:
+  """Returns the class of each example, int `[N]`.
+
+  Raises:
+    UserError: the examples have no class, or several labels.
+  """
   schema = source.info.schema
   if not schema.classes or schema.multilabel:
     got = "several labels" if schema.multilabel else "no classes"
     raise UserError(
-      "expected data with one class for every example for balanced sampling",
+      f"expected data with one class for every example for {sampling} sampling",
       f"got {source.info.name!r}, which has {got}",
       "use sampling='uniform'",
     )
@@ -43,10 +64,10 @@ def balanced(source: Source, batch_size: int) -> Weighted:
   labels = arrays[schema.target]
   if labels.ndim != 1:
     raise UserError(
-      "expected labels [N] for balanced sampling",
+      f"expected labels [N] for {sampling} sampling",
       f"got the shape {list(labels.shape)}",
     )
-  return weighted(1 / np.bincount(labels)[labels], batch_size)
+  return labels
 
 
 def uniform(source: Source, batch_size: int) -> Order:
@@ -78,6 +99,7 @@ def consecutive(source: Source, batch_size: int) -> Sequential:
 SAMPLINGS: dict[str, Callable[[Source, int], Order]] = {
   "balanced": balanced,
   "bucketed": by_length,
+  "class_pairs": by_class,
   "sequential": consecutive,
   "uniform": uniform,
 }

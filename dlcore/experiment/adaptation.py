@@ -76,6 +76,7 @@ def adapted_task(
     UserError: a setting is out of range or does not fit the model.
   """
   name = config["init"]["strategy"]["name"]
+  phase.check_data(info)
   adapted = phase.task(task, layers_of(task, info))
   if adapted is not task and config["optim"]["freeze"]:
     raise UserError(

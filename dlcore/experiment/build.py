@@ -57,8 +57,7 @@ class Experiment:
   learning_rate: Schedule
   tx: optax.GradientTransformation
   devices: list[jax.Device]
-  caches: bool = False
-  """See `transfer.Adaptation`."""
+  phase: transfer.Adaptation
 
   earlier: tuple["Experiment", ...] = ()
   """The phases before this one, the last of them, see `transfer.Strategy`."""
@@ -97,8 +96,8 @@ class Experiment:
       )
     else:
       initial = self._initial(before)
-    run = FitParts(self.task, self.splits.train, self.splits.valid, initial)
-    if self.caches and not self._augments():
+    run = FitParts(self.task, self.splits.train, self._valid(), initial)
+    if self.phase.caches and not self._augments():
       run = feature_parts(run, self.config["seed"], self.evaluator) or run
     arguments = {
       **self.settings_of(training.fit),
@@ -139,7 +138,11 @@ class Experiment:
     penalty = optim.penalty(
       optimizer["l1"], optimizer["l2"], optimizer["no_decay"]
     )
-    order = lookup(data.SAMPLINGS, loading["sampling"], "data.sampling")
+    order = lookup(
+      data.SAMPLINGS,
+      self.phase.sampling or loading["sampling"],
+      "data.sampling",
+    )
     settings = {
       **self.config["training"],
       "seed": self.config["seed"],
@@ -186,6 +189,10 @@ class Experiment:
       return transfer.initial(variables, self.task)(params, state)
 
     return initial
+
+  def _valid(self) -> data.Source | None:
+    """Returns the validation split, if predictions are learned."""
+    return self.splits.valid if self.phase.predicts else None
 
   def _augments(self) -> bool:
     """Returns whether training batches are augmented."""
@@ -254,7 +261,7 @@ def _phase(
     steps=steps,
     learning_rate=learning_rate,
     tx=build_optimizer(config["optim"], learning_rate, rates),
-    caches=phase.caches,
+    phase=phase,
     devices=_devices(config["sharding"]["devices"]),
   )
 

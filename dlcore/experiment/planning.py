@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from dlcore import data
 from dlcore.errors import UserError
+from dlcore.experiment.adaptation import strategy
 from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.vocabulary import with_local_tokenizers
 
@@ -28,6 +29,10 @@ class Plan(NamedTuple):
   examples: int
   """Few examples get more epochs, until so many have been seen."""
 
+  least_batch: int = 1
+  """The smallest batch size. That of a strategy may be larger, see
+  `transfer.Adaptation`. Epochs of fewer steps are as many more at most."""
+
   least_epochs: float = 5.0
   most_epochs: float = 60.0
   evaluations: int = 10
@@ -40,17 +45,19 @@ class Plan(NamedTuple):
       size: number of examples.
     """
     found: dict[str, Any] = {}
+    most_epochs = self.most_epochs
     batch_size = config["data"]["batch_size"]
     if batch_size == self.batch_size:
       # A power of two, which several devices can share.
       few = 2 ** max(0, (size // 8).bit_length() - 1)
-      batch_size = found["data.batch_size"] = min(batch_size, few)
+      least = max(self.least_batch, *(p.least_batch for p in strategy(config)))
+      larger = max(few, min(least, 2 ** (size.bit_length() - 1)))
+      most_epochs *= larger / few
+      batch_size = found["data.batch_size"] = min(batch_size, larger)
     epochs = config["training"]["epochs"]
     if epochs == self.epochs:
       wanted = max(self.examples / size, self.least_epochs)
-      epochs = found["training.epochs"] = round(
-        min(wanted, self.most_epochs), 2
-      )
+      epochs = found["training.epochs"] = round(min(wanted, most_epochs), 2)
     steps = config["training"]["steps"] or epochs * size / batch_size
     found["training.eval_every"] = max(1, int(steps / self.evaluations))
     return found

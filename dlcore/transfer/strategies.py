@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dlcore import tasks
+from dlcore.data import DataInfo
 from dlcore.errors import UserError, check_pattern
 from dlcore.task import Task
+from dlcore.tasks.contrastive import check_temperature
 from dlcore.tasks.l2sp import l2sp as penalized
 from dlcore.tasks.lora import KERNELS
 from dlcore.transfer.layer_order import Layer
@@ -34,6 +36,11 @@ def no_rates(layers: Layers) -> tuple[tuple[str, float], ...]:
   """Returns no rules: the default of `Adaptation.rates`."""
   del layers
   return ()
+
+
+def any_data(info: DataInfo) -> None:
+  """Accepts all data: the default of `Adaptation.check_data`."""
+  del info
 
 
 class Adaptation(NamedTuple):
@@ -59,6 +66,18 @@ class Adaptation(NamedTuple):
   caches: bool = False
   """Whether the features before the head are computed once, where they are the
   same in every epoch."""
+
+  predicts: bool = True
+  """Whether predictions are learned, which are then evaluated."""
+
+  sampling: str = ""
+  """Key of `data.SAMPLINGS` in place of that of the run; empty for that one."""
+
+  least_batch: int = 1
+  """The smallest batch size that a `plan` chooses for few examples."""
+
+  check_data: Callable[[DataInfo], None] = any_data
+  """Raises a `UserError` for data from which the phase learns nothing."""
 
 
 Strategy = tuple[Adaptation, ...]
@@ -271,6 +290,64 @@ def gradual(
   )
 
 
+def setfit(
+  *,
+  share: float = 0.5,
+  rate: float = 0.05,
+  temperature: float = 0.1,
+  trained: str = HEAD,
+) -> Strategy:
+  """Returns the strategy for few examples of each class.
+
+  The first phase brings the features of examples of one class together, see
+  `tasks.contrastive`, in batches of pairs of one class. The second trains the
+  head alone on these features (SetFit, Tunstall et al. 2022, arXiv:2209.11055,
+  with the loss of Khosla et al. 2020, arXiv:2004.11362).
+
+  Args:
+    share: of the steps of the first phase.
+    rate: peak of the learning rate in the first phase, relative to the second.
+    temperature: of the loss of the first phase.
+    trained: regular expression over the paths of the parameters of the head.
+  """
+  if not 0 < share < 1:
+    raise UserError("expected share from 0 to 1", f"got {share}")
+  if rate <= 0:
+    raise UserError("expected rate above 0", f"got {rate}")
+  check_temperature(temperature)
+
+  def change(task: Task, layers: Layers) -> Task:
+    del layers
+    return tasks.contrastive(tasks.freeze(task, trained), temperature)
+
+  first = Adaptation(
+    change,
+    share=share,
+    rate=rate,
+    freezes=True,
+    predicts=False,
+    sampling="class_pairs",
+    least_batch=32,
+    check_data=_check_classes,
+  )
+  [second] = head(trained=trained)
+  return (first, second._replace(share=1 - share))
+
+
+def _check_classes(info: DataInfo) -> None:
+  """Checks that some class has two examples.
+
+  Raises:
+    UserError: none has.
+  """
+  if max(info.class_counts, default=2) < 2:
+    raise UserError(
+      "expected two examples of a class at least, for the strategy 'setfit'",
+      f"got {info.size} examples in {info.name!r}, one of each class",
+      "add examples, or choose the strategy 'head'",
+    )
+
+
 STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
   "bitfit": bitfit,
   "fine_tune": fine_tune,
@@ -282,6 +359,7 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
   "layerwise": layerwise,
   "lora": lora,
   "scratch": scratch,
+  "setfit": setfit,
 }
 """By name: `(**settings) -> Strategy`."""
 

@@ -19,6 +19,8 @@ ORDERS = {
   "bucketed": data.bucketed(LENGTHS, 16, (8, 16, 32, 56, 120)),
   "bucketed by default": data.bucketed(LENGTHS, 16),
   "bucketed, fewer examples than rows": data.bucketed([3, 5, 9], 8),
+  "class pairs": orders.class_pairs(np.arange(50) % 7, 8),
+  "class pairs, odd": orders.class_pairs(np.arange(50) % 7, 9),
   "sequential": data.sequential(50, 8),
   "in_order": data.in_order(50, 8),
 }
@@ -91,6 +93,23 @@ def test_random_orders_are_the_same_in_all_versions(name, expected):
 def test_the_permutation_of_an_epoch_is_the_same_in_all_versions():
   expected = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
   assert orders.permutation(0, 0, 10).tolist() == expected
+
+
+def test_pairs_are_two_examples_of_one_class():
+  labels = np.repeat([0, 1, 2, 3], [1, 2, 9, 20])
+  order = orders.class_pairs(labels, 8)
+  pairs = np.concatenate([order(0, i).index for i in range(8)]).reshape(-1, 2)
+  assert sorted(pairs[:, 0]) == list(range(32))  # An epoch.
+  np.testing.assert_array_equal(*labels[pairs].T)
+  same = pairs[:, 0] == pairs[:, 1]
+  assert pairs[same].tolist() == [[0, 0]]  # The class of one example.
+  many = np.concatenate([order(0, i).index for i in range(2000)])
+  partners = many.reshape(-1, 2)
+  partners = partners[partners[:, 0] == 5, 1]
+  counts = np.bincount(partners, minlength=12)[3:12]
+  assert counts[2] == 0
+  others = np.delete(counts, 2)
+  assert others.min() > 0.5 * others.mean()
 
 
 def test_weighted_rows_occur_in_proportion_to_their_weights():
