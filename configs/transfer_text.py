@@ -12,8 +12,10 @@ reviews or imdb_reviews.
 
 First the new layer is trained, then everything at rates that fall towards the
 input. --config.init.strategy=NAME is another strategy: head, full, last_n,
-gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`. With
-scratch, the same model begins with random weights: the baseline.
+gradual, layerwise, lora, bitfit or l2sp, see `transfer.STRATEGIES`, and setfit
+for few texts of each class. With scratch, the same model begins with random
+weights: the baseline. Of a sentence-transformers folder, classes are predicted
+from its pooled tokens.
 """
 
 from dlcore import experiment

@@ -39,7 +39,8 @@ def export(
   Args:
     workdir: the run folder; nothing else is needed.
     format_name: "safetensors" writes a folder with config.json and
-      model.safetensors in published names, see `transfer.save_pretrained`;
+      model.safetensors in published names, see `transfer.save_pretrained`, and
+      of an encoder of texts the other files of sentence-transformers;
       "stablehlo" a file with the prediction function, see
       `transfer.export_stablehlo`. Offsets of a table are not part of the
       function, which takes and returns float32: they are in a second file,
@@ -68,6 +69,8 @@ def export(
 def _write_safetensors(
   run: RestoredRun, output: str | Path, family: str
 ) -> Written:
+  if not family and _is_sentence_encoder(run):
+    return _write_encoder(run, output)
   model, channels = exported_model(run)
   published = run.folder.published()
   if classes := _class_names(run.info, published.get(CONFIG, {})):
@@ -97,6 +100,31 @@ def _library(family: str) -> str:
   if family.startswith(selection.TIMM):
     return "timm"
   return "dlcore" if family == transfer.OWN or "/" in family else "transformers"
+
+
+def _is_sentence_encoder(run: RestoredRun) -> bool:
+  """Returns whether sentence-transformers has the model and its tokenizer."""
+  base = transfer.base_encoder(run.model)
+  tokenizer = getattr(run.info.schema, "tokenizer", None)
+  if base is None or not isinstance(tokenizer, data.LibraryTokenizer):
+    return False
+  return transfer.default_family(base, run.folder.published()) != transfer.OWN
+
+
+def _write_encoder(run: RestoredRun, output: str | Path) -> Written:
+  schema: Any = run.info.schema
+  family = transfer.save_sentence_encoder(
+    output,
+    run.model,
+    run.task.variables(run.params, run.model_state),
+    schema.tokenizer,
+    max_length=schema.limit,
+    published=run.folder.published(),
+  )
+  library = "sentence-transformers"
+  return Written(
+    f"{output}: an encoder of the family {family} for {library}", library
+  )
 
 
 def _own_config(run: RestoredRun) -> dict[str, Any]:

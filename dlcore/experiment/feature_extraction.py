@@ -21,7 +21,7 @@ from dlcore.tasks.model_calls import (
 )
 from dlcore.typing import Array, Batch, ModelState, Params
 
-FEATURES, CLASSIFIER = "features", "classifier"
+FEATURES, CLASSIFIER, EMBEDDING = "features", "classifier", "embedding"
 REMEDY = "choose a run of classification or regression, or pass source=FOLDER"
 
 
@@ -198,13 +198,15 @@ def published_run(source: str | Path) -> RestoredRun:
 def _model_features(
   model: Any, variables: Any, inputs: Array, arguments: dict[str, Array]
 ) -> Any:
-  """Returns the input of the output layer, or None.
+  """Returns the input of the output layer, or None; embeddings themselves.
 
   A classifier whose parts have an output layer each, such as a mean of two
   networks, returns the features of all of them if it has no head.
   """
   with layers.recorded_head_input() as recorded:
-    model.apply(variables, inputs, **arguments, train=False)
+    output = model.apply(variables, inputs, **arguments, train=False)
+  if getattr(model, "head", None) == EMBEDDING:
+    return output
   if recorded.value is None and getattr(model, "head", None) == CLASSIFIER:
     model = model.clone(head=None)
     return model.apply(variables, inputs, **arguments, train=False)

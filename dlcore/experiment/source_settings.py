@@ -24,6 +24,8 @@ from dlcore.transfer.io import sources
 LENGTH = 256
 """Tokens of a text for models that take more."""
 
+EMBEDDING, CLASSIFIER = "embedding", "classifier"
+
 LANGUAGE_MODELS = ("lm",)
 """Values of the field `head` of models that predict the next token."""
 
@@ -67,7 +69,9 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
 
   Args:
     source: the setting `init.source`, a run or a published folder.
-    head: of the model: "classifier" or "lm".
+    head: of the model: "classifier", "embedding" or "lm". Pooling and
+      normalization of embeddings are those of the files of
+      sentence-transformers, by default the mean of the tokens.
 
   Raises:
     UserError: it is neither, or has another head.
@@ -80,11 +84,16 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
       for key in ("tokenizer", "lowercase", "max_length")
       if key in own
     }
+    if head == EMBEDDING and "poolings" not in section:
+      raise _no_encoder(source, section["name"])
     if "head" in section:
       section["head"] = head
+    if head == EMBEDDING and not section["poolings"]:
+      section["poolings"] = ("mean",)
     return {**_as_leaves("model", section), **kept}
+  published = None if head == EMBEDDING else head
   try:
-    model, _ = transfer.published_model(source, head=head)
+    model, _ = transfer.published_model(source, head=published)
   except UserError as error:
     if not error.lines[0].startswith("expected head="):
       raise
@@ -95,11 +104,61 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
     ) from error
   settings = _as_leaves("model", model_section(model))
   limit = settings.get("model.max_length", LENGTH)
+  if head != EMBEDDING:
+    settings |= _pooling(source, model) if head == CLASSIFIER else {}
+  elif not isinstance(model, models.Bert):
+    raise _no_encoder(source, type(model).__name__)
+  else:
+    modules = transfer.sentence_modules(source)
+    _check_case(modules)
+    limit = min(limit, modules.max_length or limit)
+    settings |= {
+      "model.head": EMBEDDING,
+      "model.pooler": False,
+      "model.poolings": modules.poolings,
+      "model.normalize": modules.normalize,
+    }
   return {
     **settings,
     "data.tokenizer": source,
     "data.max_length": min(limit, LENGTH),
   }
+
+
+def _pooling(source: str, model: Any) -> dict[str, Any]:
+  """Returns the pooling of a classifier of a sentence-transformers folder."""
+  if not isinstance(model, models.Bert):
+    return {}
+  modules = transfer.sentence_modules(source)
+  if not modules.has_files:
+    return {}
+  return {
+    "model.poolings": modules.poolings,
+    "model.normalize": modules.normalize,
+  }
+
+
+def _no_encoder(source: str, got: str) -> UserError:
+  return UserError(
+    "expected weights of a BERT or DistilBERT in init.source, whose tokens are "
+    "pooled to an embedding",
+    f"got {got} in {source!r}",
+    "choose another folder or run",
+  )
+
+
+def _check_case(modules: transfer.SentenceModules) -> None:
+  """Checks that texts are not changed before the tokenizer.
+
+  Raises:
+    UserError: they become lower case.
+  """
+  if modules.lowercase:
+    raise UserError(
+      f"expected a tokenizer with its own lower case in {modules.folder}",
+      "got do_lower_case=true in sentence_bert_config.json",
+      "set it to false, and add a Lowercase normalizer to tokenizer.json",
+    )
 
 
 def follow_source(

@@ -17,6 +17,11 @@ from dlcore.transfer.pretrained import (
 )
 from dlcore.transfer.published_tokenizer import Tokenizer, load_tokenizer
 from dlcore.transfer.saving import default_family, save_pretrained
+from dlcore.transfer.sentence_export import (
+  base_encoder,
+  save_sentence_encoder,
+)
+from dlcore.transfer.sentence_modules import SentenceModules, sentence_modules
 from dlcore.transfer.special_ids import SpecialIds, load_special_ids
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
 from dlcore.transfer.strategies import STRATEGIES, Adaptation, Strategy
@@ -32,10 +37,12 @@ __all__ = [
   "Family",
   "Layer",
   "Report",
+  "SentenceModules",
   "SpecialIds",
   "Strategy",
   "Tokenizer",
   "adapter_settings",
+  "base_encoder",
   "current_fields",
   "default_family",
   "export_stablehlo",
@@ -52,4 +59,6 @@ __all__ = [
   "read_published",
   "save_adapters",
   "save_pretrained",
+  "save_sentence_encoder",
+  "sentence_modules",
 ]

@@ -52,6 +52,19 @@ class SentenceModules(NamedTuple):
   """Whether the folder has a modules.json."""
 
 
+def sentence_modules(source: str | Path) -> SentenceModules:
+  """Returns pooling and normalization of a published folder.
+
+  Args:
+    source: a folder, or `hf:ORG/NAME`.
+
+  Raises:
+    UserError: see `read_sentence_modules`.
+  """
+  folder, link_root = sources.locate(source)
+  return read_sentence_modules(Path(folder), link_root)
+
+
 def read_sentence_modules(
   folder: Path, link_root: Path | None = None
 ) -> SentenceModules:
