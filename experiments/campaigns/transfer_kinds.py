@@ -33,6 +33,7 @@ TRANSFER: dict[str, Kind] = {
       "training.ema": 0.9,
     }
   ),
+  "transfer: setfit": Kind({**WEIGHTS, "init.strategy.name": "setfit"}),
   "transfer: lora": Kind(
     {**AUGMENTED, "init.strategy.name": "lora", "init.strategy.dropout": 0.2}
   ),
