@@ -89,10 +89,20 @@ def _write_safetensors(
     family=family,
     published=published,
   )
-  return Written(
-    f"{output}: model.safetensors and config.json of the family {family}",
-    _library(family),
-  )
+  text = f"{output}: model.safetensors and config.json of the family {family}"
+  if tokenizer := _tokenizer(run):
+    schema: Any = run.info.schema
+    transfer.save_tokenizer(Path(output), tokenizer, schema.limit)
+    text += ", and its tokenizer"
+  return Written(text, _library(family))
+
+
+def _tokenizer(run: RestoredRun) -> data.LibraryTokenizer | None:
+  """Returns the tokenizer of a run, if other libraries can read it."""
+  tokenizer = getattr(run.info.schema, "tokenizer", None)
+  target = getattr(run.info.schema, "output_tokenizer", None)
+  known = isinstance(tokenizer, data.LibraryTokenizer)
+  return tokenizer if known and target in (None, tokenizer) else None
 
 
 def _library(family: str) -> str:
@@ -105,8 +115,7 @@ def _library(family: str) -> str:
 def _is_sentence_encoder(run: RestoredRun) -> bool:
   """Returns whether sentence-transformers has the model and its tokenizer."""
   base = transfer.base_encoder(run.model)
-  tokenizer = getattr(run.info.schema, "tokenizer", None)
-  if base is None or not isinstance(tokenizer, data.LibraryTokenizer):
+  if base is None or not _tokenizer(run):
     return False
   return transfer.default_family(base, run.folder.published()) != transfer.OWN
 

@@ -25,6 +25,7 @@ from dlcore.transfer.sentence_modules import SentenceModules, sentence_modules
 from dlcore.transfer.special_ids import SpecialIds, load_special_ids
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
 from dlcore.transfer.strategies import STRATEGIES, Adaptation, Strategy
+from dlcore.transfer.tokenizer_export import save_tokenizer
 
 __all__ = [
   "FAMILIES",
@@ -60,5 +61,6 @@ __all__ = [
   "save_adapters",
   "save_pretrained",
   "save_sentence_encoder",
+  "save_tokenizer",
   "sentence_modules",
 ]

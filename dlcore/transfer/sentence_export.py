@@ -4,24 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from dlcore.data.text.library_tokenizer import LibraryTokenizer
-from dlcore.data.text.tokenizer_options import TOKENIZER, TOKENIZER_CONFIG
 from dlcore.transfer import saving
 from dlcore.transfer.io import files, sources
 from dlcore.transfer.published_json import PublishedJson
 from dlcore.transfer.sentence_modules import MODES, MODULES, SETTINGS
+from dlcore.transfer.tokenizer_export import save_tokenizer
 from dlcore.typing import PyTree
 
 TRANSFORMER, POOLING, NORMALIZE = "", "1_Pooling", "2_Normalize"
 """Folders of the modules."""
-
-TOKENS = {
-  "cls_token": "bos_id",
-  "mask_token": "mask_id",
-  "pad_token": "pad_id",
-  "sep_token": "eos_id",
-  "unk_token": "unknown_id",
-}
-"""Attributes of a tokenizer by the entry of tokenizer_config.json."""
 
 
 def base_encoder(model: Any) -> Any | None:
@@ -63,12 +54,6 @@ def save_sentence_encoder(
   """
   path, base = Path(folder), base_encoder(model)
   assert base is not None
-  names = {name: getattr(tokenizer, key) for name, key in TOKENS.items()}
-  special = {
-    name: tokenizer.inner.id_to_token(id_)
-    for name, id_ in names.items()
-    if id_ is not None
-  }
   modules = [("Transformer", TRANSFORMER), ("Pooling", POOLING)]
   modules += [("Normalize", NORMALIZE)] * model.normalize
   contents: dict[str, Any] = {
@@ -86,15 +71,9 @@ def save_sentence_encoder(
       **{mode: pooling in model.poolings for mode, pooling in MODES.items()},
     },
     SETTINGS[0]: {"max_seq_length": max_length, "do_lower_case": False},
-    TOKENIZER_CONFIG: {
-      "tokenizer_class": "PreTrainedTokenizerFast",
-      "model_input_names": ["input_ids", "attention_mask"],
-      "model_max_length": max_length,
-      **special,
-    },
   }
   family = saving.save_pretrained(path, base, variables, published=published)
-  files.write(path / TOKENIZER, tokenizer.to_file())
+  save_tokenizer(path, tokenizer, max_length)
   for name, content in contents.items():
     files.write(path / name, saving.encoded(name, content))
   return family

@@ -231,6 +231,15 @@ def test_tokens_added_to_the_tokenizer_are_trained(tmp_path):
   assert table.shape == (tokenizer.vocab_size + 2, 8)
   config["training"]["steps"] = 6
   experiment.train(config, tmp_path / "run", progress=False)
+  # The export has the tokenizer with these tokens.
+  experiment.export(tmp_path / "run", "safetensors", tmp_path / "out")
+  model, _ = transfer.from_pretrained(tmp_path / "out")
+  exported = transfer.load_tokenizer(tmp_path / "out")
+  assert model.vocab_size == exported.vocab_size == tokenizer.vocab_size + 2
+  ids = exported.encode(["fine <new>"])["input_ids"]
+  assert ids.max() == tokenizer.vocab_size
+  names = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+  assert inner.token_to_id(names["pad_token"]) == exported.pad_id
   # A folder whose tokenizer belongs to other weights is refused.
   other = train_tokenizer(["other words"] * 9 + texts, kind="wordpiece")
   other.inner.save(str(bert / "tokenizer.json"))
