@@ -18,7 +18,10 @@ WORKDIR = flags.DEFINE_string("workdir", None, "the run folder")
 FORMAT = flags.DEFINE_string("format", None, "safetensors, stablehlo or peft")
 OUTPUT = flags.DEFINE_string("output", None, "the folder or file to write")
 FAMILY = flags.DEFINE_string(
-  "family", "", "family of names (default: the first with such models)"
+  "family",
+  "",
+  "family of names (default: the first with such models), or "
+  "sentence-transformers",
 )
 STEP = flags.DEFINE_integer("step", None, "the checkpoint (default: the best)")
 

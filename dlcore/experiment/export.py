@@ -22,6 +22,8 @@ from dlcore.transfer.io import files
 from dlcore.transfer.io.sources import CONFIG
 from dlcore.typing import Array
 
+SENTENCES = "sentence-transformers"
+
 
 def export(
   workdir: str | Path,
@@ -48,6 +50,8 @@ def export(
       a run with `init.strategy=lora`, see `transfer.save_adapters`.
     output: the folder or file to write.
     family: the family of names; by default the one that such models have.
+      "sentence-transformers" writes the folder of a classifier whose features
+      are pooled tokens, in which that library computes the logits.
     step: the checkpoint; None for the best.
 
   Returns:
@@ -69,7 +73,16 @@ def export(
 def _write_safetensors(
   run: RestoredRun, output: str | Path, family: str
 ) -> Written:
-  if not family and _is_sentence_encoder(run):
+  if family == SENTENCES:
+    if not _is_sentence_encoder(run):
+      raise UserError(
+        f"expected a BERT with poolings and a tokenizer for {SENTENCES}",
+        f"got {type(run.model).__name__} in {run.folder.path}",
+        "leave --family out, or begin with weights that have a modules.json",
+      )
+    return _write_encoder(run, output)
+  is_encoder = getattr(run.model, "head", None) == "embedding"
+  if not family and is_encoder and _is_sentence_encoder(run):
     return _write_encoder(run, output)
   model, channels = exported_model(run)
   published = run.folder.published()
@@ -130,9 +143,8 @@ def _write_encoder(run: RestoredRun, output: str | Path) -> Written:
     max_length=schema.limit,
     published=run.folder.published(),
   )
-  library = "sentence-transformers"
   return Written(
-    f"{output}: an encoder of the family {family} for {library}", library
+    f"{output}: an encoder of the family {family} for {SENTENCES}", SENTENCES
   )
 
 

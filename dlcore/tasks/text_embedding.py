@@ -266,4 +266,5 @@ TEXT_EMBEDDING = TaskKind(
   check_data=_check_data,
   to_json=_to_json,
   report_arrays=_report_arrays,
+  pipeline_tags={"similar_texts": "sentence-similarity"},
 )

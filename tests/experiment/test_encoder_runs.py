@@ -11,6 +11,7 @@ import tokenizers
 import dlcore
 from dlcore import experiment, models, storage, transfer, trees
 from dlcore.errors import UserError
+from dlcore.transfer.io import safetensors
 
 ROOT = experiment.__file__.rsplit("/dlcore/", 1)[0]
 WORDS = ["red", "green", "blue", "small", "large", "warm", "cold", "old"]
@@ -256,8 +257,43 @@ def test_a_few_shot_run_learns_resumes_and_predicts(source, texts, tmp_path):
   values = dlcore.load(straight).text_features(["red green"]).values
   assert np.linalg.norm(values) == pytest.approx(1, rel=1e-5)
   assert np.abs(values - features(["red green"], source=source)).max() > 1e-4
-  experiment.export(straight, "safetensors", tmp_path / "exported")
   assert (straight / "report.html").exists()
+  experiment.export(straight, "safetensors", tmp_path / "own")
+  _, exported = transfer.from_pretrained(tmp_path / "own")
+  head = dlcore.load(straight).variables["params"]["head"]
+  np.testing.assert_array_equal(
+    exported["params"]["head"]["kernel"], head["kernel"]
+  )
+  # The features of sentence-transformers, and a module of the logits.
+  folder = tmp_path / "modules"
+  experiment.export(
+    straight, "safetensors", folder, family="sentence-transformers"
+  )
+  modules = json.loads((folder / "modules.json").read_text())
+  assert [module["path"] for module in modules] == [
+    "",
+    "1_Pooling",
+    "2_Normalize",
+    "3_Dense",
+  ]
+  dense = dict(safetensors.File(folder / "3_Dense" / "model.safetensors"))
+  np.testing.assert_array_equal(dense["linear.weight"].T, head["kernel"])
+  np.testing.assert_array_equal(dense["linear.bias"], head["bias"])
+  (folder / "modules.json").write_text(json.dumps(modules[:3]))
+  np.testing.assert_allclose(
+    features(["red green"], source=folder), values, atol=1e-6
+  )
+
+
+def test_other_models_are_not_those_of_sentence_transformers(tmp_path, tiny):
+  experiment.train(tiny(), tmp_path / "run", progress=False)
+  with pytest.raises(UserError, match="a BERT with poolings"):
+    experiment.export(
+      tmp_path / "run",
+      "safetensors",
+      tmp_path / "out",
+      family="sentence-transformers",
+    )
 
 
 def test_data_without_two_texts_of_a_class_is_refused(source, tmp_path):
