@@ -26,6 +26,9 @@ LENGTH = 256
 
 EMBEDDING, CLASSIFIER = "embedding", "classifier"
 
+BILINEAR = "bilinear"
+"""The filter that resizes images of weights without a preprocessor."""
+
 LANGUAGE_MODELS = ("lm",)
 """Values of the field `head` of models that predict the next token."""
 
@@ -43,14 +46,19 @@ def image_settings(source: str) -> dict[str, Any]:
   """
   if run := _run(source):
     settings = _as_leaves("model", run.config()["model"])
-    shape, _ = run.info().inputs.get("image", ((), None))
+    info = run.info()
+    shape, _ = info.inputs.get("image", ((), None))
+    interpolation = getattr(info.schema, "interpolation", BILINEAR)
   else:
     model, examples = transfer.published_model(source, head="classifier")
     settings = _as_leaves("model", model_section(model))
+    interpolation = BILINEAR
     shape = examples[0].shape[1:]
     if len(shape) == 3:
       preprocessing = _read_preprocessing(source, shape[:2])
-      shape = (*preprocessing.size, shape[2]) if preprocessing else shape
+      if preprocessing:
+        shape = (*preprocessing.size, shape[2])
+        interpolation = preprocessing.interpolation
   if len(shape) != 3:
     raise UserError(
       "expected weights of a model of images in init.source",
@@ -60,8 +68,11 @@ def image_settings(source: str) -> dict[str, Any]:
   if "model.image_size" in settings:  # Of the position table, which follows.
     del settings["model.image_size"]
   return {
-    **settings, "data.image_size": shape[0], "data.channels": shape[2]
-  }  # fmt: skip
+    **settings,
+    "data.image_size": shape[0],
+    "data.channels": shape[2],
+    "data.interpolation": interpolation,
+  }
 
 
 def text_settings(source: str, head: str) -> dict[str, Any]:

@@ -22,12 +22,6 @@ PREPROCESSOR = "preprocessor_config.json"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet on the scale 0 to 1."""
 
-FILTERS = {
-  "nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4,
-  "hamming": 5,
-}  # fmt: skip
-"""Pillow's numbers of its filters."""
-
 WITHOUT_CROP = 384
 """Side from which ConvNeXt's images are resized without a crop."""
 
@@ -45,8 +39,8 @@ class ImagePreprocessing(NamedTuple):
   """Images are scaled so that their shorter side is this, and cropped at the
   center; 0 if they are resized to `size` whatever their aspect ratio."""
 
-  resample: int = FILTERS["bilinear"]
-  """Pillow's number of a filter."""
+  interpolation: str = "bilinear"
+  """A key of `decoding.INTERPOLATIONS`."""
 
   mean: Sequence[float] = IMAGENET[0]
   std: Sequence[float] = IMAGENET[1]
@@ -63,7 +57,8 @@ class ImagePreprocessing(NamedTuple):
     picture = Image.fromarray(image[..., 0] if channels == 1 else image)
     rows, columns = self._resized(picture.height, picture.width)
     if (rows, columns) != (picture.height, picture.width):
-      filter_ = Image.Resampling(self.resample)
+      number = decoding.INTERPOLATIONS[self.interpolation]
+      filter_ = Image.Resampling(number)
       picture = picture.resize((columns, rows), filter_)
     top, left = (rows - self.size[0]) // 2, (columns - self.size[1]) // 2
     array = np.asarray(picture).reshape(rows, columns, channels)
@@ -147,8 +142,11 @@ def _of_transformers(
     moments = [(0.0,), (1.0,)]
   mean, std = (tuple(map(float, values)) for values in moments)
   cropped, shorter_side = _sizes(settings, size)
-  resample = int(settings.get("resample", FILTERS["bilinear"]))
-  return ImagePreprocessing(cropped, shorter_side, resample, mean, std)
+  names = {number: name for name, number in decoding.INTERPOLATIONS.items()}
+  resample = settings.get("resample", decoding.INTERPOLATIONS["bilinear"])
+  if resample not in names:
+    raise ValueError(f"{resample=}")
+  return ImagePreprocessing(cropped, shorter_side, names[resample], mean, std)
 
 
 def _sizes(
@@ -202,7 +200,7 @@ def _of_timm(
   return ImagePreprocessing(
     (rows, columns),
     0 if mode == "squash" else scaled,
-    FILTERS[settings.get("interpolation", "bilinear")],
+    settings.get("interpolation", "bilinear"),
     mean,
     std,
   )
@@ -219,8 +217,8 @@ def _check(result: ImagePreprocessing) -> None:
     raise ValueError(f"sizes {sides}, not 1 to {MAX_SIDE:,}")
   if result.shorter_side and result.shorter_side < max(result.size):
     raise ValueError(f"a crop of {result.size} from {result.shorter_side}")
-  if result.resample not in FILTERS.values():
-    raise ValueError(f"resample={result.resample}")
+  if result.interpolation not in decoding.INTERPOLATIONS:
+    raise ValueError(f"interpolation={result.interpolation!r}")
   values = (*result.mean, *result.std)
   is_range = all(math.isfinite(value) for value in values)
   if not is_range or min(result.std) <= 0 or len(result.mean) not in (1, 3):

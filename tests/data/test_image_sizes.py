@@ -118,6 +118,20 @@ def test_predicting_resizes_images_as_training_did(tmp_path, load, resize):
   assert {x.tobytes() for x in batch.arrays["image"]} == known
 
 
+@pytest.mark.parametrize("interpolation", decoding.INTERPOLATIONS)
+def test_images_are_resized_by_the_filter_of_pillow(
+  tmp_path, load, interpolation
+):
+  folder = _folder(tmp_path / "own", [(60 + i, 60 + i) for i in range(10)])
+  splits, _ = load(folder, image_size=20, interpolation=interpolation)
+  [path] = folder.glob("cat/3.*")
+  image = Image.open(path)
+  number = decoding.INTERPOLATIONS[interpolation]
+  expected = image.resize((20, 20), Image.Resampling(number))
+  known = {x.tobytes() for part in splits if part for x in part.arrays["image"]}
+  assert np.asarray(expected).tobytes() in known
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_jpeg_of_reduced_size_equals_the_whole_one(tmp_path, orientation):
   exif = Image.Exif()
@@ -152,6 +166,7 @@ def test_a_truncated_photo_of_a_stream_is_reported(tmp_path, load):
   ("settings", "match"),
   [
     ({"resize": "squish"}, "'crop', 'pad' or 'exact'"),
+    ({"interpolation": "cubic"}, "did you mean|'bicubic'"),
     ({"max_size": -1}, "max_size at least 0"),
     ({"max_size": 10**6}, "max_size of at most 8000"),
   ],

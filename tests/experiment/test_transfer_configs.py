@@ -54,6 +54,7 @@ def vit(tmp_path_factory):
     "image_mean": [0.5, 0.4, 0.3],
     "image_std": [0.2, 0.25, 0.5],
     "do_normalize": True,
+    "resample": 3,
   }
   (folder / "preprocessor_config.json").write_text(json.dumps(content))
   return folder
@@ -73,6 +74,7 @@ def test_model_and_images_are_those_of_the_weights(vit, tmp_path):
   assert model["name"].startswith("vit")
   assert (model["width"], model["depth"], model["patch_size"]) == (8, 3, 4)
   assert (config["data"]["image_size"], config["data"]["channels"]) == (16, 3)
+  assert config["data"]["interpolation"] == "bicubic"
   assert config["init"]["strategy"]["name"] == "fine_tune"
   parts = experiment.build({**config, "sharding": {"devices": 1}})
   assert parts.splits.train.info.schema.normalization == {

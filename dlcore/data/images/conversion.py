@@ -18,6 +18,7 @@ class Conversion(NamedTuple):
   channels: int
   max_size: int
   resize: str
+  interpolation: str
   value_range: Sequence[float]
 
 

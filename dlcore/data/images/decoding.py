@@ -30,6 +30,13 @@ RESIZE = ("crop", "pad", "exact")
 - exact: as crop, from all pixels, as version 0.2 did.
 """
 
+INTERPOLATIONS = {
+  "nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4,
+  "hamming": 5,
+}  # fmt: skip
+"""Pillow's numbers of its filters, which average over the pixels of a smaller
+image."""
+
 LARGE_PIXELS = 16_000_000
 """Larger images are decoded one at a time, to bound the memory of threads."""
 
@@ -99,6 +106,7 @@ def decode(
   shape: Sequence[int | None],
   value_range: Sequence[float] | None = None,
   resize: str = "exact",
+  interpolation: str = "bilinear",
 ) -> np.ndarray:
   """Decodes an image to a given number of rows, columns and channels.
 
@@ -112,6 +120,7 @@ def decode(
     value_range: values of a gray image of 16 or 32 bits that become 0 and 255;
       values outside of it are clipped. By default `FULL_RANGE`.
     resize: one of `RESIZE`.
+    interpolation: a key of `INTERPOLATIONS`.
 
   Returns:
     uint8 `[Y, X, C]`.
@@ -136,7 +145,8 @@ def decode(
     image = _converted(image, "L" if channels == 1 else "RGB")
     if size and image.size != size:
       function = ImageOps.pad if resize == "pad" else ImageOps.fit
-      image = function(image, size, method=Image.Resampling.BILINEAR)
+      method = Image.Resampling(INTERPOLATIONS[interpolation])
+      image = function(image, size, method=method)
     array = np.asarray(image, np.uint8)
   return array[..., None] if array.ndim == 2 else array
 

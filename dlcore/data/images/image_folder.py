@@ -31,6 +31,7 @@ def image_folder(
   channels: int = 0,
   max_size: int = 224,
   resize: str = "crop",
+  interpolation: str = "bilinear",
   value_range: tuple = (),
   on_bad: str = "error",
   valid_fraction: float = 0.1,
@@ -79,6 +80,7 @@ def image_folder(
     max_size: largest rows and columns that are chosen for such images; 0 for
       the most frequent size, whatever it is.
     resize: how an image gets another size, one of `decoding.RESIZE`.
+    interpolation: the filter of that, one of `decoding.INTERPOLATIONS`.
     value_range: values of gray images of 16 or 32 bits that become 0 and 255;
       empty for the extremes of the training images.
     on_bad: how to handle unreadable images and rows: `"error"` lists them,
@@ -93,7 +95,9 @@ def image_folder(
   Raises:
     UserError: a folder, a table or an image is missing or malformed.
   """
-  conversion = Conversion(image_size, channels, max_size, resize, value_range)
+  conversion = Conversion(
+    image_size, channels, max_size, resize, interpolation, value_range
+  )
   _check_settings(conversion, task, on_bad)
   rule = SplitSettings.of(locals())
   places = places_of(path, train, valid, test, labels)
@@ -175,7 +179,8 @@ def _check_settings(settings: Conversion, task: str, on_bad: str) -> None:
   bad_examples.check_on_bad(on_bad)
   check_choice("task", task, TASKS)
   check_choice("resize", settings.resize, decoding.RESIZE)
-  image_size, channels, max_size, _, value_range = settings
+  check_choice("interpolation", settings.interpolation, decoding.INTERPOLATIONS)
+  image_size, channels, max_size, *_, value_range = settings
   if channels not in (0, 1, 3) or image_size < 0 or max_size < 0:
     raise UserError(
       "expected channels 0, 1 or 3, image_size and max_size at least 0",

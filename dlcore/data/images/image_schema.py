@@ -27,6 +27,7 @@ class ImageSchema(Schema):
     **Schema.parsers,
     "value_range": _value_range,
     "resize": {how: how for how in decoding.RESIZE}.__getitem__,
+    "interpolation": {n: n for n in decoding.INTERPOLATIONS}.__getitem__,
   }
 
   input: str = "image"
@@ -40,9 +41,14 @@ class ImageSchema(Schema):
   resize: str = "exact"
   """How an image of another size is resized, one of `decoding.RESIZE`."""
 
+  interpolation: str = "bilinear"
+  """The filter of that, a key of `decoding.INTERPOLATIONS`."""
+
   def decode(self, file: Path, shape: Sequence[int]) -> np.ndarray:
     """Decodes an image as those of the training data; see `decoding.decode`."""
-    return decoding.decode(file, shape, self.value_range, self.resize)
+    return decoding.decode(
+      file, shape, self.value_range, self.resize, self.interpolation
+    )
 
   def read(
     self, paths: Sequence[Path], info: DataInfo, rows: int

@@ -104,7 +104,7 @@ def build(
   value_range, deep = _value_range(
     settings.value_range, parts, caches["train"], split_settings
   )
-  schema = targets.schema(value_range, settings.resize)
+  schema = targets.schema(value_range, settings.resize, settings.interpolation)
   count = sum(len(part.results) for part in parts.values())
   in_memory = count * math.prod(shape) <= in_memory_limit
   decode = functools.partial(schema.decode, shape=shape) if in_memory else None

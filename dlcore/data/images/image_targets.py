@@ -62,13 +62,16 @@ class Targets(NamedTuple):
       return sorted(names, key=lambda name: (number(name), name))
     return sorted(names)
 
-  def schema(self, value_range: Sequence[float], resize: str) -> ImageSchema:
+  def schema(
+    self, value_range: Sequence[float], resize: str, interpolation: str
+  ) -> ImageSchema:
     """Returns the schema of such images, without classes."""
     return ImageSchema(
       target="target" if self.task == "regression" else "label",
       multilabel=self.task == "multilabel",
       value_range=tuple(value_range) or None,
       resize=resize,
+      interpolation=interpolation,
     )
 
   def arrays(
