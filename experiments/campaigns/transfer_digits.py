@@ -29,7 +29,7 @@ STRATEGIES = ("scratch", "head", "full", "gradual", "lora")
 SIZES = (10, 50, 200)
 """Images of each class."""
 
-RATES = (5e-4, 2e-3, 8e-3)
+RATES = (5e-4, 2e-3, 8e-3, 3.2e-2)
 TUNING, SEEDS = 2, 5
 DEVELOPMENT = 400
 """Images of each class that choose the rate."""
