@@ -100,7 +100,8 @@ def main():
       for metric, values in results[name]["metrics"].items()
     }
     print(name, means, results[name].get("than_peer", ""), flush=True)
-    output.write_text(json.dumps(results, indent=1) + "\n")
+    ordered = {key: results[key] for key in RUNS if key in results}
+    output.write_text(json.dumps(ordered, indent=1) + "\n")
 
 
 def measure(name: str, folders: list[Path]) -> dict:
