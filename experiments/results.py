@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from absl import flags
-from tables import of_campaigns, of_models, of_own_data, of_texts
+from tables import (
+  of_campaigns,
+  of_models,
+  of_own_data,
+  of_texts,
+  of_transfer,
+)
 from tables.markdown import Table, as_table, is_ratio, measured, ratio
 
 from dlcore import command
@@ -220,6 +226,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "text_peers": of_texts.text_peers,
   "stress_peers": of_texts.stress_peers,
   "language_model_peers": of_texts.language_model_peers,
+  "transfer_digits": of_transfer.digits,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,
   "mutants": of_campaigns.mutants,
