@@ -10,7 +10,7 @@ def compare(own: np.ndarray, peer: np.ndarray) -> dict:
 
   Args:
     own: bool `[S, N]`, which of N examples each of S runs classifies correctly.
-    peer: bool `[N]`, likewise.
+    peer: bool `[N]`, or `[S, N]` if each run has a peer of its own, likewise.
   """
   gain = own.astype(np.int8) - peer
   random = np.random.default_rng(0)

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import sklearn
 from absl import flags
+from frozen_rows import join
 from sklearn import metrics
 from sklearn.base import ClassifierMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -70,14 +71,6 @@ def main():
     }
     print(name, results[name], flush=True)
     output.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def join(*sources: data.Source) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the rows in the frozen file and the labels of all examples."""
-  names = np.concatenate([source.names for source in sources])
-  rows = [int(name.rpartition(":")[2]) for name in names]
-  labels = np.concatenate([source.arrays["label"] for source in sources])
-  return np.array(rows), labels
 
 
 def linear_svm() -> GridSearchCV:

@@ -1,0 +1,181 @@
+"""Fine-tunes a published encoder of texts on few and many reviews.
+
+  transfer_texts.py --weights=DIR [--sizes=8,64] [--only=setfit]
+  transfer_texts.py --weights=DIR --sizes=8 --only=setfit --development \
+    --settings=optim.learning_rate=3e-4
+
+DIR is a folder such as that of all-MiniLM-L6-v2. Each strategy of `STRATEGIES`
+trains a classifier of `data.reviews` with configs/transfer_text.py, from 8, 64
+and 512 reviews of each class and from all of train and valid, drawn anew for
+each seed. Beside it are TF-IDF of 1 to 2 words and 2 to 5 characters, and
+logistic regression whose C is chosen by cross-validation, on the same reviews.
+The accuracies on test are compared in pairs, by a bootstrap over draws and
+examples.
+
+With --development the reviews of two other draws are scored on 800 reviews of
+train that are in none of them; nothing is written. So settings were chosen that
+are now in the config. --workdir keeps finished runs; --output is read by
+experiments/results.py.
+"""
+
+import csv
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import timed_runs
+from absl import flags
+from frozen_rows import join
+from paired_bootstrap import compare
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline, make_union
+
+from dlcore import command, data
+from dlcore.data.text.frozen import load_table
+
+STRATEGIES = ("head", "setfit", "fine_tune", "full", "scratch")
+SIZES = ("8", "64", "512", "all")
+"""Reviews of each class."""
+
+SEEDS = 5
+DEVELOPMENT = 800
+DEVELOPMENT_DRAWS = 2
+COSTS = np.logspace(-1, 3, 5)
+
+WORKDIR = flags.DEFINE_string("workdir", "runs/transfer_texts", "a folder")
+WEIGHTS = flags.DEFINE_string("weights", None, "the published encoder")
+ONLY = flags.DEFINE_list("only", list(STRATEGIES), "some of the strategies")
+ONLY_SIZES = flags.DEFINE_list("sizes", list(SIZES), "some of the sizes")
+COUNT = flags.DEFINE_integer("seeds", SEEDS, "number of draws")
+SETTINGS = flags.DEFINE_list("settings", [], "settings of the runs, path=value")
+IN_DEVELOPMENT = flags.DEFINE_bool("development", False, "see above")
+OUTPUT = flags.DEFINE_string(
+  "output", "experiments/results/transfer_texts.json", "the file of results"
+)
+
+
+def main():
+  """Finishes the runs in --workdir and writes --output."""
+  command.required(WEIGHTS)
+  output = Path(OUTPUT.value)
+  results = json.loads(output.read_text()) if output.exists() else {}
+  draws = DEVELOPMENT_DRAWS if IN_DEVELOPMENT.value else COUNT.value
+  for size in ONLY_SIZES.value:
+    files = [write_draw(size, draw) for draw in range(draws)]
+    by_strategy = results.setdefault(size, {})
+    peers = [fit_peer(*pair) for pair in files]
+    by_strategy["tfidf"] = {
+      "accuracy": [float(correct.mean()) for correct, _ in peers],
+      "auc": [auc for _, auc in peers],
+    }
+    print(size, "tfidf", by_strategy["tfidf"], flush=True)
+    for strategy in ONLY.value:
+      runs = [
+        _run(strategy, size, draw, *pair) for draw, pair in enumerate(files)
+      ]
+      own = np.array([_correct(folder, files[0][1]) for _, folder in runs])
+      result = timed_runs.of_seeds([summary for summary, _ in runs])
+      result["than_peer"] = compare(own, np.array([c for c, _ in peers]))
+      by_strategy[strategy] = result
+      mean = statistics.mean(result["metrics"]["test/accuracy"])
+      print(size, strategy, f"{mean:.4f}", result["than_peer"], flush=True)
+      if not IN_DEVELOPMENT.value:
+        output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def write_draw(size: str, draw: int) -> tuple[Path, Path]:
+  """Writes the reviews of a draw, and those that it is scored on, as CSV.
+
+  Returns:
+    The paths of both files.
+  """
+  splits = data.load("reviews")
+  table = load_table("reviews")
+  rows, labels = join(splits.train, splits.valid)
+  held, _ = join(splits.test)
+  folder = Path(WORKDIR.value).absolute() / "data"
+  if IN_DEVELOPMENT.value:
+    order = np.random.default_rng(0).permutation(len(rows))
+    held = rows[order[:DEVELOPMENT]]
+    rows, labels = rows[order[DEVELOPMENT:]], labels[order[DEVELOPMENT:]]
+    folder /= "development"
+  folder.mkdir(parents=True, exist_ok=True)
+  if size != "all":
+    generator = np.random.default_rng([draw, int(size), IN_DEVELOPMENT.value])
+    rows = np.concatenate(
+      [
+        generator.permutation(rows[labels == label])[: int(size)]
+        for label in np.unique(labels)
+      ]
+    )
+  files = folder / f"{size}_{draw}.csv", folder / "held.csv"
+  for file, chosen in zip(files, (rows, held), strict=True):
+    with file.open("w", newline="") as handle:
+      writer = csv.writer(handle)
+      writer.writerow(["text", "label"])
+      writer.writerows((table["text"][i], table["label"][i]) for i in chosen)
+  return files
+
+
+def fit_peer(train: Path, held: Path) -> tuple[np.ndarray, float]:
+  """Returns which reviews TF-IDF classifies correctly, and its AUC."""
+  (texts, labels), (held_texts, held_labels) = map(_read, (train, held))
+  words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+  characters = TfidfVectorizer(
+    analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True
+  )
+  model = make_pipeline(
+    make_union(words, characters),
+    LogisticRegressionCV(Cs=COSTS, cv=5, max_iter=1000, scoring="neg_log_loss"),
+  ).fit(texts, labels)
+  scores = model.predict_proba(held_texts)[:, 1]
+  auc = roc_auc_score(held_labels == model.classes_[1], scores)
+  return model.predict(held_texts) == held_labels, float(auc)
+
+
+def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
+  with file.open(newline="") as handle:
+    rows = list(csv.DictReader(handle))
+  texts = np.array([row["text"] for row in rows], object)
+  return texts, np.array([row["label"] for row in rows])
+
+
+def _run(
+  strategy: str, size: str, draw: int, train: Path, held: Path
+) -> tuple[dict, Path]:
+  """Returns the summary of a run, of which there is no validation."""
+  settings = dict(item.split("=", 1) for item in SETTINGS.value)
+  parts = [strategy, size, str(draw), *SETTINGS.value]
+  folder = train.parent.parent / "_".join(parts).replace("=", "_")
+  summary = timed_runs.finish(
+    "transfer_text",
+    folder,
+    draw,
+    {
+      "init.source": Path(WEIGHTS.value).absolute(),
+      "init.strategy": strategy,
+      "data.train": train,
+      "data.test": held,
+      "data.text": "text",
+      "data.target": "label",
+      "data.valid_fraction": 0.0,
+      "training.best_by": "-loss",
+      **settings,
+    },
+  )
+  return summary, folder
+
+
+def _correct(folder: Path, held: Path) -> np.ndarray:
+  """Returns which reviews of a file a run classifies correctly, bool `[N]`."""
+  _, labels = np.unique(_read(held)[1], return_inverse=True)
+  with np.load(folder / "assets" / "predictions.npz") as arrays:
+    np.testing.assert_array_equal(arrays["label"], labels)
+    return arrays["prediction"] == labels
+
+
+if __name__ == "__main__":
+  command.run(main)
