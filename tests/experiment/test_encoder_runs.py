@@ -13,6 +13,8 @@ from dlcore import experiment, models, storage, transfer, trees
 from dlcore.errors import UserError
 from dlcore.transfer.io import safetensors
 
+pytestmark = pytest.mark.slow
+
 ROOT = experiment.__file__.rsplit("/dlcore/", 1)[0]
 WORDS = ["red", "green", "blue", "small", "large", "warm", "cold", "old"]
 

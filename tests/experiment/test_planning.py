@@ -11,8 +11,9 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 PLAN = experiment.Plan(batch_size=64, epochs=10.0, examples=40_000)
 
 
-def config(batch_size=64, epochs=10.0, steps=0):
+def config(batch_size=64, epochs=10.0, steps=0, strategy="full"):
   return {
+    "init": {"strategy": {"name": strategy}},
     "data": {"batch_size": batch_size},
     "training": {"epochs": epochs, "steps": steps},
   }
@@ -40,6 +41,20 @@ def test_few_examples_have_small_batches_and_many_epochs(
     "training.epochs": epochs,
     "training.eval_every": eval_every,
   }
+
+
+@pytest.mark.parametrize(
+  ("size", "batch_size", "epochs"),
+  # Batches of 32 for pairs of each class, of all examples at most, and as many
+  # more epochs at most.
+  [(16, 16, 480.0), (100, 32, 240.0), (4_000, 64, 10.0)],
+)
+def test_few_examples_have_batches_of_pairs_for_setfit(
+  size, batch_size, epochs
+):
+  leaves = PLAN.leaves(config(strategy="setfit"), size)
+  assert leaves["data.batch_size"] == batch_size
+  assert leaves["training.epochs"] == epochs
 
 
 def test_values_of_the_command_line_are_kept():
