@@ -157,9 +157,9 @@ class Bert(nn.Module):
     stacked = run_blocks(
       self, self._block, x, mask=mask, train=train, collect=intermediates
     )
-    padding = (
-      jnp.ones(input_ids.shape) if attention_mask is None else (attention_mask)
-    )
+    padding = attention_mask
+    if padding is None:
+      padding = jnp.ones(input_ids.shape)
     output = self._output(stacked.x, padding, word_embedding, train)
     return (output, block_intermediates(stacked)) if intermediates else output
 

@@ -213,8 +213,6 @@ def _subject(group: Group) -> str:
 def _name(group: Group) -> str:
   """Returns the name of a group, with its strategy if that differs."""
   strategy = _strategy(group)[:40]
-  return (
-    group.name
-    if strategy in ("", group.name)
-    else (f"{strategy} ({group.name})")
-  )
+  if strategy in ("", group.name):
+    return group.name
+  return f"{strategy} ({group.name})"
