@@ -38,8 +38,9 @@ def retrieval_scores(
     scores[may_be_right(ids[rows], ids)] = -np.inf
     scores[np.arange(len(rows)), rows] = -np.inf
     ranks[rows] = 1 + (scores >= right[:, None]).sum(1)
-    ratios = np.exp((scores - right[:, None]) / temperature)
-    losses[rows] = np.log1p(ratios.sum(1))
+    differences = (scores - right[:, None]) / temperature
+    differences[np.arange(len(rows)), rows] = 0
+    losses[rows] = np.logaddexp.reduce(differences, axis=1)
   return {
     "loss": float(losses.mean()),
     "recall_at_1": float(np.mean(ranks <= 1)),

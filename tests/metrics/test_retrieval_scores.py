@@ -59,3 +59,9 @@ def test_candidates_that_may_be_right_are_left_out(ids):
   other = scores.retrieval_scores(first, second, distinct(3), 0.1)
   assert found["recall_at_1"] > other["recall_at_1"]
   assert found["loss"] < other["loss"]
+
+
+def test_a_small_temperature_has_a_finite_loss():
+  first = np.eye(2)
+  found = scores.retrieval_scores(first, first[::-1], distinct(2), 1e-4)
+  assert found["loss"] == pytest.approx(1e4)
