@@ -227,6 +227,8 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "stress_peers": of_texts.stress_peers,
   "language_model_peers": of_texts.language_model_peers,
   "transfer_digits": of_transfer.digits,
+  "transfer_texts": of_transfer.texts,
+  "transfer_instructions": of_transfer.instructions,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,
   "mutants": of_campaigns.mutants,

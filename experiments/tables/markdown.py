@@ -45,3 +45,12 @@ def is_ratio(result: dict, name: str) -> bool:
 def ratio(row: dict) -> tuple[str, str]:
   """Returns the median of a comparison, and its range."""
   return f"{row['ratio']:.2f}", f"{row['least']:.2f} to {row['most']:.2f}"
+
+
+def verdict(comparison: dict | None) -> str:
+  """Returns the outcome of a comparison, or "" without one."""
+  if comparison is None:
+    return ""
+  low, high = (100 * value for value in comparison["interval"])
+  gain = 100 * comparison["difference"]
+  return f"{comparison['outcome']}: {gain:+.2f} ({low:+.2f} to {high:+.2f})"

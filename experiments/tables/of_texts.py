@@ -2,7 +2,7 @@
 
 import statistics
 
-from tables.markdown import Table, as_table, measured
+from tables.markdown import Table, as_table, measured, verdict
 
 METRICS = {
   "language_id": ("test/accuracy", "test/f1_macro"),
@@ -35,7 +35,7 @@ def text_scores(results: dict) -> str:
         f"{result['parameters']:,}",
         ", ".join(_score(result["metrics"], metric) for metric in shown),
         result["seeds"],
-        _verdict(result.get("than_peer")),
+        verdict(result.get("than_peer")),
         _minutes(result),
         measured(result),
       )
@@ -90,15 +90,6 @@ def _value(metrics: dict, name: str) -> str:
     f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
   )
   return f"{statistics.mean(values):.{digits}f}{unit}{deviation}"
-
-
-def _verdict(comparison: dict | None) -> str:
-  """Returns the outcome of a comparison, or "" without one."""
-  if comparison is None:
-    return ""
-  low, high = (100 * value for value in comparison["interval"])
-  gain = 100 * comparison["difference"]
-  return f"{comparison['outcome']}: {gain:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def architectures(results: dict) -> str:
