@@ -264,6 +264,15 @@ class RunFolder:
       RunFolder(phase).has_checkpoints() for phase in earlier
     )
 
+  def check_continues(self) -> None:
+    """Checks that the run can continue, if it has begun.
+
+    Raises:
+      UserError: dlcore 0.1 wrote it.
+    """
+    if self._is_version_0_1():
+      storage.check_continues(self.checkpoints, self.newest_step())
+
   def _is_version_0_1(self) -> bool:
     has_checkpoints = self.has_checkpoints()
     return has_checkpoints and storage.is_version_0_1(self.checkpoints)

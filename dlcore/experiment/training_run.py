@@ -73,6 +73,8 @@ def train(
     folder.describe(experiment.sources())
     if finished := _read_finished(folder, experiment.steps):
       return finished
+    folder.check_continues()
+    write_phases(folder, experiment)
     phases.seconds["start"] = phases.total() - phases.seconds["data"]
     before = _train_earlier(experiment, folder, progress, phases)
     result = experiment.fit(
@@ -84,7 +86,6 @@ def train(
       phases=phases,
     )
     with phases("report"):
-      write_phases(folder, experiment)
       report.write_data(folder.path, experiment.sources())
     with phases("evaluation"):
       metrics, context = evaluate_best(folder, experiment, result.best)

@@ -5,6 +5,7 @@ from dlcore.filesystem.json_file import open_plain, parse_json, read_json
 from dlcore.filesystem.lock import locked
 from dlcore.storage.checkpoint_reader import (
   best_step,
+  check_continues,
   is_good,
   is_version_0_1,
   newest_step,
@@ -21,6 +22,7 @@ __all__ = [
   "Checkpoints",
   "MetricLog",
   "best_step",
+  "check_continues",
   "checked_path",
   "is_good",
   "is_intact",

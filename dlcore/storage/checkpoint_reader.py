@@ -49,13 +49,7 @@ def restore(
   if step is None:
     return None
   tree = read_checkpoint(folder, step)
-  if version_0_1.is_version_0_1(folder / str(step)):
-    raise UserError(
-      f"expected a checkpoint of this version of dlcore in {folder}",
-      f"got step {step}, written by dlcore 0.1, whose runs cannot continue",
-      "train in another workdir; the old run can still be evaluated, "
-      "exported and used as initial weights",
-    )
+  check_continues(folder, step)
   try:
     restored = trees.restore(dict(template), trees.flatten(tree))
     _check_fixed(trees.flatten(restored), trees.flatten(template))
@@ -66,6 +60,21 @@ def restore(
       "use another workdir, or the version of dlcore that wrote it",
     ) from error
   return restored
+
+
+def check_continues(folder: Path, step: int) -> None:
+  """Checks that a run can continue from a checkpoint in `folder`.
+
+  Raises:
+    UserError: dlcore 0.1 wrote it.
+  """
+  if version_0_1.is_version_0_1(folder / str(step)):
+    raise UserError(
+      f"expected a checkpoint of this version of dlcore in {folder}",
+      f"got step {step}, written by dlcore 0.1, whose runs cannot continue",
+      "train in another workdir; the old run can still be evaluated, "
+      "exported and used as initial weights",
+    )
 
 
 def newest_step(folder: Path) -> int | None:
