@@ -124,9 +124,7 @@ def _trained(facts: CardFacts) -> list[str]:
     return [*blocks, card_text.table(head, rows)]
   frozen = trees.count(facts.run.model_state.get(FROZEN, {}))
   text = f"{trees.count(facts.run.params):,} parameters were trained"
-  # Phases before the last one are recorded when a run is finished.
-  last = "" if facts.is_finished else " in the phase of this checkpoint"
-  return [*blocks, f"{text}, and {frozen:,} were frozen{last}."]
+  return [*blocks, f"{text}, and {frozen:,} were frozen."]
 
 
 def _number(value: object) -> str:
