@@ -46,6 +46,7 @@ def initialized(name):
 
 
 @pytest.mark.parametrize("name", [*IMAGES, *TEXTS])
+@pytest.mark.fast_cases("cnn", "lstm")
 def test_the_head_of_the_features_is_the_output(name):
   model, variables, inputs = initialized(name)
   with layers.recorded_head_input() as features:

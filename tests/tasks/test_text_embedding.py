@@ -151,6 +151,7 @@ def test_one_batch_on_eight_devices_has_the_negatives_of_all():
   assert tuple(map(float, found)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_batch_is_learned():
   batch = make_batch(8)
   source = data.from_arrays(batch, target="second_input_ids")
