@@ -43,7 +43,7 @@ from dlcore.data.serialization import (
   info_from_json,
   info_to_json,
 )
-from dlcore.data.source import Source, Splits, hash_rows
+from dlcore.data.source import Source, Splits, hash_rows, with_schema
 from dlcore.data.split import check_splits, make_splits, share_vocabulary
 from dlcore.data.split_settings import SplitSettings
 from dlcore.data.subset import limit
@@ -124,6 +124,7 @@ __all__ = [
   "sha256_v0_1",
   "shuffled",
   "weighted",
+  "with_schema",
 ]
 
 DATASETS: dict[str, Callable[..., Splits]] = {

@@ -1,5 +1,6 @@
 """The `Source` contract."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -64,6 +65,17 @@ class Splits(NamedTuple):
   train: Source
   valid: Source | None = None
   test: Source | None = None
+
+
+def with_schema(splits: Splits, **changes: Any) -> Splits:
+  """Returns splits whose schemas have other values of some fields."""
+
+  def changed(source: Source) -> Source:
+    schema = dataclasses.replace(source.info.schema, **changes)
+    return source._replace(info=source.info._replace(schema=schema))
+
+  parts = splits._asdict().items()
+  return Splits(**{k: changed(v) for k, v in parts if v is not None})
 
 
 def check_same(

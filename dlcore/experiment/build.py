@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import optax
 
-from dlcore import augment, data, optim, sharding, tasks, training, transfer
+from dlcore import augment, data, optim, sharding, training, transfer
 from dlcore.errors import UserError, lookup
 from dlcore.experiment import adapter_start
 from dlcore.experiment.adaptation import (
@@ -184,9 +184,7 @@ class Experiment:
     """Returns the function that replaces random values by those of a phase."""
 
     def initial(params: Params, state: ModelState) -> tuple[Params, ModelState]:
-      phase, last = before()
-      variables = tasks.variables(phase.task, last)
-      return transfer.initial(variables, self.task)(params, state)
+      return transfer.initial(before(), self.task)(params, state)
 
     return initial
 
@@ -200,8 +198,8 @@ class Experiment:
     return augment.compose(self.config["data"]["augment"], ids) is not None
 
 
-Trained = Callable[[], tuple[Experiment, training.State]]
-"""Returns a phase after its training, and its last state."""
+Trained = Callable[[], Mapping[str, Any]]
+"""Returns the variables of the model after the training of a phase."""
 
 
 def build(

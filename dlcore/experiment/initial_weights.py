@@ -18,6 +18,7 @@ from dlcore.experiment.adapter_start import LORA, begin
 from dlcore.experiment.folder import INITIAL_WEIGHTS, PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
 from dlcore.experiment.source_license import read_license
+from dlcore.experiment.vocabulary import vocabulary_size
 from dlcore.task import Task
 from dlcore.transfer import published_json
 from dlcore.typing import Initial, ModelState, Params
@@ -67,8 +68,9 @@ def load_initial(
     source = _find(section["source"], record)
     names = ("family", "allow", "head")
     settings = {name: section[name] for name in names}
-    # The tokens of the data are those of the weights, or more.
-    settings["allow"] = "|".join(filter(None, [section["allow"], VOCABULARY]))
+    if vocabulary_size(source):  # `follow_vocabulary` has compared the tokens.
+      allowed = filter(None, [section["allow"], VOCABULARY])
+      settings["allow"] = "|".join(allowed)
     with qualify("init", section):
       run = RunFolder(Path(os.path.expanduser(source)))
       own = task.variables(params, model_state)

@@ -30,9 +30,9 @@ identifiers of the Hugging Face hub."""
 def read_license(source: str) -> str:
   """Returns the identifier of the license in a folder of weights.
 
-  It is that of the front matter of README.md, or of a LICENSE file that begins
-  with a title of `TITLES`. Nothing is guessed: a file beside a single file of
-  weights may be about something else.
+  It is read from the front matter of README.md, or from a LICENSE file that
+  begins with a title of `TITLES`. Other files are ignored, and so is the folder
+  of a single file of weights, whose README.md may describe something else.
 
   Args:
     source: see `transfer.load_pretrained`; not a run.

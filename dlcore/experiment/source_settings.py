@@ -5,7 +5,6 @@ source, for the `plan` of a config; the normalization of images is taken in any
 run.
 """
 
-import dataclasses
 import functools
 import logging
 import os
@@ -190,7 +189,7 @@ def follow_source(
     loaded, which the run reports.
 
   Raises:
-    UserError: there is no `init.source`, or `read` raises it.
+    UserError: `init.source` is empty, or `read` raises it.
   """
   source = config["init"]["source"]
   if not source:
@@ -266,7 +265,7 @@ def follow_normalization(splits: data.Splits, source: str) -> data.Splits:
     "normalization of the weights: mean %s, standard deviation %s",
     *(_numbers(moments[key]) for key in ("mean", "std")),
   )
-  return _with_schema(splits, normalization=dict(moments))
+  return data.with_schema(splits, normalization=dict(moments))
 
 
 def follow_run(splits: data.Splits, info: data.DataInfo) -> data.Splits:
@@ -278,21 +277,10 @@ def follow_run(splits: data.Splits, info: data.DataInfo) -> data.Splits:
   """
   schema = info.schema
   if splits.train.info.schema.input == "image":
-    return _with_schema(splits, normalization=schema.normalization)
+    return data.with_schema(splits, normalization=schema.normalization)
   if splits.train.info.schema.vocab_size:
-    return _with_schema(splits, vocab_size=schema.vocab_size)
+    return data.with_schema(splits, vocab_size=schema.vocab_size)
   return splits
-
-
-def _with_schema(splits: data.Splits, **changes: Any) -> data.Splits:
-  """Returns splits whose schemas have other values of some fields."""
-
-  def changed(source: data.Source) -> data.Source:
-    schema = dataclasses.replace(source.info.schema, **changes)
-    return source._replace(info=source.info._replace(schema=schema))
-
-  parts = splits._asdict().items()
-  return data.Splits(**{k: changed(v) for k, v in parts if v is not None})
 
 
 def _numbers(values: list[float]) -> str:

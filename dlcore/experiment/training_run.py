@@ -111,7 +111,7 @@ def _train_earlier(
 ) -> Trained | None:
   """Trains the phases before the last one, each in a folder of its own.
 
-  A phase is left alone if the next one has begun.
+  A phase is skipped if the next one has begun.
 
   Returns:
     What the last phase begins with; None if it is the only one.
@@ -141,9 +141,10 @@ def _train_earlier(
 
 def _train_phase(
   phase: Experiment, folder: Path, **arguments: Any
-) -> tuple[Experiment, State]:
-  """Trains a phase, or continues it, and returns it with its last state."""
-  return phase, phase.fit(folder, **arguments).last
+) -> Mapping[str, Any]:
+  """Trains a phase, or continues it, and returns its last variables."""
+  last = phase.fit(folder, **arguments).last
+  return tasks.variables(phase.task, last)
 
 
 def evaluate(

@@ -133,8 +133,8 @@ def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
   schema = splits.train.info.schema
   if not schema.vocab_size:
     return splits
-  size, tokenizers = _of_source(source)
-  for setting, tokenizer in tokenizers.items():
+  size = vocabulary_size(source)
+  for setting, tokenizer in _tokenizers_of(source).items():
     mine = _tokenizers(schema)[setting]
     if tokenizer and mine and not _has_all_of(mine, tokenizer):
       raise UserError(
@@ -157,8 +157,7 @@ def follow_vocabulary(splits: data.Splits, source: str) -> data.Splits:
       f"got {schema.vocab_size:,} in the data",
       "set data.tokenizer to the tokenizer of the weights",
     )
-  parts = {k: v for k, v in splits._asdict().items() if v is not None}
-  return data.Splits(**{k: _resized(v, size) for k, v in parts.items()})
+  return data.with_schema(splits, vocab_size=size)
 
 
 def _has_all_of(mine: Any, theirs: Any) -> bool:
@@ -185,21 +184,27 @@ def _tokenizers(schema: Any) -> dict[str, Any]:
   }
 
 
-def _of_source(source: str) -> tuple[int | None, dict[str, Any]]:
-  """Returns number of token ids and tokenizers of weights, None if unknown."""
+def vocabulary_size(source: str) -> int | None:
+  """Returns the number of token ids of weights, or None if it is unknown.
+
+  Args:
+    source: the setting `init.source`.
+  """
   path, _ = sources.locate(source)
   if os.path.isdir(path / "checkpoints"):
-    schema = RunFolder(path).info().schema
-    return schema.vocab_size, _tokenizers(schema)
+    return RunFolder(path).info().schema.vocab_size
   size = transfer.read_published(source).get("config.json", {}).get(VOCAB_SIZE)
+  return size if isinstance(size, int) else None
+
+
+def _tokenizers_of(source: str) -> dict[str, Any]:
+  """Returns the tokenizers of weights by setting, None where unknown."""
+  path, _ = sources.locate(source)
+  if os.path.isdir(path / "checkpoints"):
+    return _tokenizers(RunFolder(path).info().schema)
   tokenizer = None
   folder = path if os.path.isdir(path) else path.parent
   if os.path.lexists(folder / TOKENIZER):
     inner = transfer.load_tokenizer(folder).inner
     tokenizer = data.LibraryTokenizer.of(inner)
-  return size if isinstance(size, int) else None, {"tokenizer": tokenizer}
-
-
-def _resized(source: data.Source, size: int) -> data.Source:
-  schema = dataclasses.replace(source.info.schema, vocab_size=size)
-  return source._replace(info=source.info._replace(schema=schema))
+  return {"tokenizer": tokenizer}

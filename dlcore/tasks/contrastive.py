@@ -82,7 +82,7 @@ def _checked(features: Any) -> Array:
   """Returns the features `[B, D]`.
 
   Raises:
-    UserError: there are none.
+    UserError: the model has no features of this shape.
   """
   shape = getattr(features, "shape", None)
   if shape is None or len(shape) != 2:

@@ -47,7 +47,7 @@ class RunningLoss:
       self._size -= np.size(self._losses.popleft())
 
   def mean(self) -> float:
-    """Returns the mean of the finite losses, NaN if there are none."""
+    """Returns the mean of the finite losses, or NaN without one."""
     losses = map(np.atleast_1d, jax.device_get(list(self._losses)))
     latest = np.concatenate([*losses, np.empty(0)])[-LOSS_STEPS:]
     self._losses, self._size = deque([latest]), len(latest)

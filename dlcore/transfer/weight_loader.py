@@ -221,7 +221,7 @@ class WeightLoader:
     return array
 
   def _with_new_tokens(self, array: np.ndarray, path: str) -> np.ndarray | None:
-    """Returns the array with rows of new tokens, None if there are none.
+    """Returns the array with rows of new tokens, or None without new tokens.
 
     `allow` must match "model.vocab_size".
     """

@@ -41,7 +41,7 @@ def find_icons(root: Path, size: int) -> dict[str, list[Path]]:
     size: rows and columns.
 
   Raises:
-    UserError: there are none.
+    UserError: the folder has no icons.
   """
   icons: dict[str, list[Path]] = {}
   for path in sorted(root.glob(f"**/oxygen/base/{size}x{size}/*/*.png")):

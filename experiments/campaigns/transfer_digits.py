@@ -85,9 +85,9 @@ def write_data(folder: Path) -> None:
   rows = [order[train["label"][order] == digit] for digit in range(10)]
   development = np.concatenate([r[:DEVELOPMENT] for r in rows[FIRST:]])
   for draw in range(TUNING + SEEDS):
-    drawn = [generator.permutation(r[DEVELOPMENT:]) for r in rows[FIRST:]]
+    by_class = [generator.permutation(r[DEVELOPMENT:]) for r in rows[FIRST:]]
     for size in SIZES:
-      chosen = np.concatenate([r[:size] for r in drawn])
+      chosen = np.concatenate([r[:size] for r in by_class])
       others = (train, development)
       if draw >= TUNING:
         others = (test, np.flatnonzero(test["label"] >= FIRST))

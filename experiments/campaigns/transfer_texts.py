@@ -5,16 +5,16 @@
     --settings=optim.learning_rate=3e-4
 
 DIR is a folder such as that of all-MiniLM-L6-v2. Each strategy of `STRATEGIES`
-trains a classifier of `data.reviews` with configs/transfer_text.py, from 8, 64
-and 512 reviews of each class and from all of train and valid, drawn anew for
-each seed. Beside it are TF-IDF of 1 to 2 words and 2 to 5 characters, and
-logistic regression whose C is chosen by cross-validation, on the same reviews.
-The accuracies on test are compared in pairs, by a bootstrap over draws and
-examples.
+trains a classifier of `data.reviews` with configs/transfer_text.py, on random
+subsets of 8, 64 and 512 reviews of each class, one subset for each seed, and on
+all of train and valid. The baseline is logistic regression on TF-IDF features
+of 1 to 2 words and 2 to 5 characters, fitted to the same subsets. Its C is
+chosen by cross-validation. A paired bootstrap over seeds and examples compares
+the test accuracies.
 
-With --development the reviews of two other draws are scored on 800 reviews of
-train that are in none of them; nothing is written. So settings were chosen that
-are now in the config. --workdir keeps finished runs; --output is read by
+--development evaluates two other subsets on 800 reviews of train that they do
+not contain, and writes no results; it is for choosing the settings of the
+config. --workdir keeps finished runs; --output is read by
 experiments/results.py.
 """
 

@@ -33,7 +33,7 @@ def digits(results: dict) -> str:
 
 
 def texts(results: dict) -> str:
-  """Returns the table of fine-tuned encoders beside TF-IDF."""
+  """Returns the table of fine-tuned encoders and TF-IDF."""
   rows = []
   for size, by_strategy in results.items():
     for name, result in by_strategy.items():

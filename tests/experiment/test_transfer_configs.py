@@ -242,6 +242,16 @@ def test_tokens_added_to_the_tokenizer_are_trained(tmp_path):
   assert ids.max() == tokenizer.vocab_size
   names = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
   assert inner.token_to_id(names["pad_token"]) == exported.pad_id
+  # Without config.json and tokenizer the tokens of weights are unknown.
+  other = {**config, "init": {**config["init"]}}
+  other["init"]["source"] = str(bert / "model.safetensors")
+  own = {"tokenizer": str(tmp_path / "tokenizer.json")}
+  other["data"] = {**config["data"], **own}
+  (bert / "config.json").rename(tmp_path / "config.json")
+  (bert / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+  with pytest.raises(UserError, match="word_embedding"):
+    experiment.train(other, tmp_path / "unknown", progress=False)
+  (tmp_path / "config.json").rename(bert / "config.json")
   # A folder whose tokenizer belongs to other weights is refused.
   other = train_tokenizer(["other words"] * 9 + texts, kind="wordpiece")
   other.inner.save(str(bert / "tokenizer.json"))

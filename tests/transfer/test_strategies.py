@@ -330,7 +330,9 @@ def test_a_phase_begins_where_the_one_before_has_ended(source, tmp_path):
   }
   assert changed == {"head/kernel", "head/bias"}
   moved = second.fit(
-    tmp_path / "1", before=lambda: (first, begun), progress=False
+    tmp_path / "1",
+    before=lambda: tasks.variables(first.task, begun),
+    progress=False,
   )
   after = tasks.variables(second.task, moved.last)["params"]
   still = trees.flatten(whole)["dense_0/kernel"]
