@@ -2,12 +2,13 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dlcore.data import bad_examples
 from dlcore.data.split_settings import SplitSettings
+from dlcore.data.tables.raw_columns import RawTable
 from dlcore.data.tables.row_division import columns_of_splits
 from dlcore.data.tables.text_lines import read_lines
 from dlcore.data.text.text_files import MAX_TEXT, read_text_table
@@ -73,7 +74,8 @@ def read_pairs(
   files = pair_files(path, columns)
   special = [name for name in (rule.group, rule.time, rule.split) if name]
   if len(files) == 1:
-    return _read_table(path, columns, rule, special, on_bad)
+    table, part, notes = read_pair_table(path, columns, rule, on_bad)
+    return part, [*table.notes, *notes]
   if special:
     raise UserError(
       f"expected a table, with the column {special[0]!r}",
@@ -85,14 +87,31 @@ def read_pairs(
   return TextPart(sources, targets, {}, names), []
 
 
-def _read_table(
+def read_pair_table(
   path: Path,
   columns: Columns,
   rule: SplitSettings,
-  special: list[str],
   on_bad: str,
-) -> tuple[TextPart, list[str]]:
-  table, texts = read_text_table(path, columns, special)
+  more: Sequence[str] = (),
+) -> tuple[RawTable, TextPart, list[str]]:
+  """Reads the pairs of a table.
+
+  Args:
+    path: of the table.
+    columns: the names of both sides.
+    rule: names the columns of groups, times and splits.
+    on_bad: `"skip"` drops malformed rows, `"error"` lists them.
+    more: names of other columns.
+
+  Returns:
+    The table with the columns of `rule` and `more`, the pairs, and notes for
+    the user in addition to those of the table.
+
+  Raises:
+    UserError: the file or a row is malformed, or lacks a column.
+  """
+  special = [name for name in (rule.group, rule.time, rule.split) if name]
+  table, texts = read_text_table(path, columns, [*more, *special])
   file = path.name
   notes = bad_examples.report(
     [(f"{file}:{line}", why) for line, why in table.errors],
@@ -109,7 +128,7 @@ def _read_table(
     [f"{file}:{line}" for line in table.lines.tolist()],
     columns_of_splits(table, rule) if special else {},
   )
-  return part, [*table.notes, *notes]
+  return table, part, notes
 
 
 def _read_parallel(files: tuple[Path, ...]) -> tuple[list[str], list[str]]:

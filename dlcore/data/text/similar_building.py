@@ -18,18 +18,16 @@ from dlcore.data.source import Arrays, Splits, gather
 from dlcore.data.split_plan import name_examples
 from dlcore.data.split_settings import SplitSettings
 from dlcore.data.tables.column_types import infer
-from dlcore.data.tables.row_division import columns_of_splits
 from dlcore.data.tables.target_column import encode_target, infer_target
 from dlcore.data.text.pair_building import (
   ROUND_TO,
   plan_pairs,
   side_texts,
 )
-from dlcore.data.text.pair_files import Columns, read_pairs
+from dlcore.data.text.pair_files import Columns, read_pair_table, read_pairs
 from dlcore.data.text.pair_notes import report_long
 from dlcore.data.text.similar_schema import SimilarSchema
 from dlcore.data.text.text_encoding import MASK, encode_texts
-from dlcore.data.text.text_files import read_text_table
 from dlcore.data.text.text_parts import TextPart, without_empty
 from dlcore.data.text.text_settings import TextSettings
 from dlcore.data.text.tokenizer import make_tokenizer
@@ -70,23 +68,13 @@ def read_similar(
       f"got no file {str(path)!r}",
       "leave score empty for parallel files, whose pairs are all similar",
     )
-  special = [name for name in (rule.group, rule.time, rule.split) if name]
-  table, texts = read_text_table(path, columns, [score, *special])
-  notes = bad_examples.report(
-    [(f"{path.name}:{line}", why) for line, why in table.errors],
-    on_bad,
-    noun="bad rows",
-    expected="expected rows with a field for every column",
-    remedy='fix them, or skip them with on_bad="skip"',
-    empty=False,
-  )
+  table, part, notes = read_pair_table(path, columns, rule, on_bad, [score])
   column = table.columns[score]
   found = infer(column, table.decimal)
   target = infer_target(score, column, found, "regression")
   values, known, _ = encode_target(target, table.columns)
-  names = [f"{path.name}:{line}" for line in table.lines.tolist()]
   notes += bad_examples.report(
-    [(names[i], "no score") for i in np.flatnonzero(~known).tolist()],
+    [(part.names[i], "no score") for i in np.flatnonzero(~known).tolist()],
     "skip",
     noun="pairs without a score",
     expected=f"expected a score in some rows of {path}",
@@ -99,16 +87,10 @@ def read_similar(
     greatest = float(np.abs(values[known]).max())
     raise UserError(
       f"expected scores {score!r} of at most largest_score={largest_score:g}",
-      f"got {values[outside[0]]:g} in {names[outside[0]]}",
+      f"got {values[outside[0]]:g} in {part.names[outside[0]]}",
       f"set largest_score={greatest:g}, which divides the scores",
     )
-  part = TextPart(
-    texts[columns.source],
-    texts[columns.target],
-    {SCORE: scaled.astype(np.float32)},
-    names,
-    columns_of_splits(table, rule) if special else {},
-  )
+  part = part._replace(targets={SCORE: scaled.astype(np.float32)})
   return part.take(np.flatnonzero(known)), [*table.notes, *notes]
 
 
