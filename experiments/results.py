@@ -228,6 +228,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "language_model_peers": of_texts.language_model_peers,
   "transfer_digits": of_transfer.digits,
   "transfer_texts": of_transfer.texts,
+  "transfer_topics": of_transfer.topics,
   "transfer_instructions": of_transfer.instructions,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,

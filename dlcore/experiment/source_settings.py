@@ -88,19 +88,13 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
   """
   if run := _run(source):
     section = dict(run.config()["model"])
-    own = run.config()["data"]
-    kept = {
-      f"data.{key}": own[key]
-      for key in ("tokenizer", "lowercase", "max_length")
-      if key in own
-    }
     if head == EMBEDDING and "poolings" not in section:
       raise _no_encoder(source, section["name"])
     if "head" in section:
       section["head"] = head
     if head == EMBEDDING and not section["poolings"]:
       section["poolings"] = ("mean",)
-    return {**_as_leaves("model", section), **kept}
+    return {**_as_leaves("model", section), **_run_texts(run, source, head)}
   published = None if head == EMBEDDING else head
   try:
     model, _ = transfer.published_model(source, head=published)
@@ -133,6 +127,21 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
     "data.tokenizer": source,
     "data.max_length": min(limit, LENGTH),
   }
+
+
+def _run_texts(run: RunFolder, source: str, head: str) -> dict[str, Any]:
+  """Returns tokenizer and length of the texts of a run, by path."""
+  schema, config = run.info().schema, run.config()
+  result = {}
+  if getattr(schema, "tokenizer", None) is not None:
+    result["data.tokenizer"] = source
+  if isinstance(schema, data.CorpusSchema) and head not in LANGUAGE_MODELS:
+    # Pieces of running text are shorter than texts with a class may be.
+    limit = config["model"].get("max_length", LENGTH)
+    result["data.max_length"] = min(limit, LENGTH)
+  elif "max_length" in config["data"]:
+    result["data.max_length"] = config["data"]["max_length"]
+  return result
 
 
 def _pooling(source: str, model: Any) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Runs that a user would type, timed from their start to their exit."""
 
 import json
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,4 +65,35 @@ def of_seeds(summaries: list[dict[str, Any]]) -> dict[str, Any]:
       for name in ("date", "commit", "machine")
     },
     "versions": times[0]["versions"],
+  }
+
+
+def with_best_rate(
+  run: Callable[[int, float], dict[str, Any]],
+  rates: Sequence[float],
+  *,
+  tuning: int,
+  draws: int,
+) -> dict[str, Any]:
+  """Returns what runs have measured with the learning rate of other draws.
+
+  Args:
+    run: `(draw, rate) -> summary`, evaluated on examples for development if
+      the draw is below `tuning`, and on those of test otherwise.
+    rates: to choose from, by the mean accuracy.
+    tuning: number of draws for the choice.
+    draws: number of draws that are measured.
+  """
+  development = {
+    rate: statistics.mean(
+      run(draw, rate)["metrics"]["test/accuracy"] for draw in range(tuning)
+    )
+    for rate in rates
+  }
+  rate = max(development, key=development.__getitem__)
+  runs = [run(draw, rate) for draw in range(tuning, tuning + draws)]
+  return {
+    "rate": rate,
+    "development": {str(rate): value for rate, value in development.items()},
+    **of_seeds(runs),
   }

@@ -108,23 +108,11 @@ def _save(path: Path, train: tuple, test: tuple) -> None:
 
 def measure(folder: Path, strategy: str, size: int) -> dict:
   """Returns the scores of a strategy, with the rate that it does best with."""
-  tuning = {
-    rate: statistics.mean(
-      _run(folder, strategy, size, draw, rate)["metrics"]["test/accuracy"]
-      for draw in range(TUNING)
-    )
-    for rate in RATES
-  }
-  rate = max(tuning, key=tuning.__getitem__)
-  runs = [
-    _run(folder, strategy, size, draw, rate)
-    for draw in range(TUNING, TUNING + SEEDS)
-  ]
-  result = {
-    "rate": rate,
-    "development": {str(rate): value for rate, value in tuning.items()},
-    **timed_runs.of_seeds(runs),
-  }
+
+  def run(draw: int, rate: float) -> dict:
+    return _run(folder, strategy, size, draw, rate)
+
+  result = timed_runs.with_best_rate(run, RATES, tuning=TUNING, draws=SEEDS)
   accuracies = result["metrics"]["test/accuracy"]
   mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
   print(f"{size:4} {strategy:8} {mean:.4f} +- {spread:.4f}", flush=True)

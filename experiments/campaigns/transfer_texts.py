@@ -18,20 +18,16 @@ config. --workdir keeps finished runs; --output is read by
 experiments/results.py.
 """
 
-import csv
 import json
 import statistics
 from pathlib import Path
 
+import labelled_texts
 import numpy as np
 import timed_runs
 from absl import flags
 from frozen_rows import join
 from paired_bootstrap import compare
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline, make_union
 
 from dlcore import command, data
 from dlcore.data.text.frozen import load_table
@@ -43,7 +39,6 @@ SIZES = ("8", "64", "512", "all")
 SEEDS = 5
 DEVELOPMENT = 800
 DEVELOPMENT_DRAWS = 2
-COSTS = np.logspace(-1, 3, 5)
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/transfer_texts", "a folder")
 WEIGHTS = flags.DEFINE_string("weights", None, "the published encoder")
@@ -66,7 +61,7 @@ def main():
   for size in ONLY_SIZES.value:
     files = [write_draw(size, draw) for draw in range(draws)]
     by_strategy = results.setdefault(size, {})
-    peers = [fit_peer(*pair) for pair in files]
+    peers = [labelled_texts.fit_linear(*pair) for pair in files]
     by_strategy["tfidf"] = {
       "accuracy": [float(correct.mean()) for correct, _ in peers],
       "auc": [auc for _, auc in peers],
@@ -76,7 +71,9 @@ def main():
       runs = [
         _run(strategy, size, draw, *pair) for draw, pair in enumerate(files)
       ]
-      own = np.array([_correct(folder, files[0][1]) for _, folder in runs])
+      own = np.array(
+        [labelled_texts.correct(folder, files[0][1]) for _, folder in runs]
+      )
       result = timed_runs.of_seeds([summary for summary, _ in runs])
       result["than_peer"] = compare(own, np.array([c for c, _ in peers]))
       by_strategy[strategy] = result
@@ -102,7 +99,6 @@ def write_draw(size: str, draw: int) -> tuple[Path, Path]:
     held = rows[order[:DEVELOPMENT]]
     rows, labels = rows[order[DEVELOPMENT:]], labels[order[DEVELOPMENT:]]
     folder /= "development"
-  folder.mkdir(parents=True, exist_ok=True)
   if size != "all":
     generator = np.random.default_rng([draw, int(size), IN_DEVELOPMENT.value])
     rows = np.concatenate(
@@ -113,34 +109,10 @@ def write_draw(size: str, draw: int) -> tuple[Path, Path]:
     )
   files = folder / f"{size}_{draw}.csv", folder / "held.csv"
   for file, chosen in zip(files, (rows, held), strict=True):
-    with file.open("w", newline="") as handle:
-      writer = csv.writer(handle)
-      writer.writerow(["text", "label"])
-      writer.writerows((table["text"][i], table["label"][i]) for i in chosen)
+    labelled_texts.write(
+      file, ((table["text"][i], table["label"][i]) for i in chosen)
+    )
   return files
-
-
-def fit_peer(train: Path, held: Path) -> tuple[np.ndarray, float]:
-  """Returns which reviews TF-IDF classifies correctly, and its AUC."""
-  (texts, labels), (held_texts, held_labels) = map(_read, (train, held))
-  words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-  characters = TfidfVectorizer(
-    analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True
-  )
-  model = make_pipeline(
-    make_union(words, characters),
-    LogisticRegressionCV(Cs=COSTS, cv=5, max_iter=1000, scoring="neg_log_loss"),
-  ).fit(texts, labels)
-  scores = model.predict_proba(held_texts)[:, 1]
-  auc = roc_auc_score(held_labels == model.classes_[1], scores)
-  return model.predict(held_texts) == held_labels, float(auc)
-
-
-def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
-  with file.open(newline="") as handle:
-    rows = list(csv.DictReader(handle))
-  texts = np.array([row["text"] for row in rows], object)
-  return texts, np.array([row["label"] for row in rows])
 
 
 def _run(
@@ -159,22 +131,11 @@ def _run(
       "init.strategy": strategy,
       "data.train": train,
       "data.test": held,
-      "data.text": "text",
-      "data.target": "label",
-      "data.valid_fraction": 0.0,
-      "training.best_by": "-loss",
+      **labelled_texts.SETTINGS,
       **settings,
     },
   )
   return summary, folder
-
-
-def _correct(folder: Path, held: Path) -> np.ndarray:
-  """Returns which reviews of a file a run classifies correctly, bool `[N]`."""
-  _, labels = np.unique(_read(held)[1], return_inverse=True)
-  with np.load(folder / "assets" / "predictions.npz") as arrays:
-    np.testing.assert_array_equal(arrays["label"], labels)
-    return arrays["prediction"] == labels
 
 
 if __name__ == "__main__":

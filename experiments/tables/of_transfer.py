@@ -63,6 +63,43 @@ def texts(results: dict) -> str:
   )
 
 
+def topics(results: dict) -> str:
+  """Returns the table of classifiers that begin with a language model."""
+  rows = [
+    (
+      size,
+      name if name == "tfidf" else f"`{name}`",
+      _share(
+        result["accuracy"]
+        if name == "tfidf"
+        else result["metrics"]["test/accuracy"]
+      ),
+      f"{result['rate']:g}" if "rate" in result else "",
+      verdict(result.get("than_scratch")),
+      verdict(result.get("than_peer")),
+      _minutes(result.get("seconds")),
+    )
+    for size, by_strategy in results["sizes"].items()
+    for name, result in by_strategy.items()
+  ]
+  paragraphs, base = results["paragraphs"], results["base"]
+  return as_table(
+    f"Topics ({paragraphs['topics']}) of {paragraphs['test']} held-out "
+    "paragraphs of `docs_text` by a character LSTM, with random weights "
+    "(`scratch`) or with those of a language model of the other paragraphs "
+    f"({_minutes(base['seconds'])} minutes), and by TF-IDF with logistic "
+    "regression: means and deviations over draws of the labelled paragraphs; "
+    "the learning rate, the best of three on other paragraphs; differences in "
+    f"points with their 95% intervals, {measured(base)}:",
+    "experiments/campaigns/transfer_topics.py",
+    (
+      *("labelled of each topic", "strategy", "accuracy", "rate"),
+      *("than scratch", "than TF-IDF", "minutes"),
+    ),
+    rows,
+  )
+
+
 def instructions(results: dict) -> str:
   """Returns the table of the answers to instructions."""
   rows = [

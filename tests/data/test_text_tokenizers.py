@@ -348,3 +348,36 @@ def test_training_settings_are_checked(settings, match):
   with pytest.raises(UserError, match=match) as error:
     tokenizer_training.train_tokenizer(**{"texts": TEXTS, **settings})
   assert len(error.value.lines) <= 3
+
+
+def test_the_tokenizers_of_a_run_are_read_from_its_folder(tmp_path):
+  source, target = (make_tokenizer("words", [text]) for text in ("a", "b"))
+  content = {"schema": {"tokenizer": source.to_json()}}
+  file = tmp_path / "run" / "assets" / "data.json"
+  file.parent.mkdir(parents=True)
+  file.write_text(json.dumps(content))
+  run = str(tmp_path / "run")
+  assert make_tokenizer(run, ()) == source
+  assert make_tokenizer(run, (), setting="target_tokenizer") == source
+  content["schema"]["target_tokenizer"] = target.to_json()
+  file.write_text(json.dumps(content))
+  assert make_tokenizer(run, ()) == source
+  assert make_tokenizer(run, (), setting="target_tokenizer") == target
+
+
+@pytest.mark.parametrize(
+  "content",
+  [
+    "{}",
+    "[]",
+    '{"schema": {"kind": "images"}}',
+    '{"schema": {"tokenizer": {"kind": "lost"}}}',
+    '{"schema": {"tokenizer": 3}}',
+    '{"schema": {"tokenizer": {"kind": "words", "symbols": ["a", "a"]}}}',
+  ],
+)
+def test_a_run_without_a_tokenizer_is_refused(content, tmp_path):
+  (tmp_path / "assets").mkdir()
+  (tmp_path / "assets" / "data.json").write_text(content)
+  with pytest.raises(UserError, match="expected a run of texts with a tokeni"):
+    make_tokenizer(str(tmp_path), ())

@@ -257,3 +257,59 @@ def test_tokens_added_to_the_tokenizer_are_trained(tmp_path):
   other.inner.save(str(bert / "tokenizer.json"))
   with pytest.raises(UserError, match="token ids, those of the weights"):
     experiment.build(read("transfer_text", **settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", ["characters", "words"])
+def test_texts_have_the_tokens_of_a_run_with_fitted_ones(tokenizer, tmp_path):
+  lines = [f"the {word} film ends." for word in ("fine", "dull", "very long")]
+  (tmp_path / "lines.txt").write_text("\n".join(lines * 40))
+  few = {
+    "data.batch_size": "4",
+    "training.epochs": "0",
+    "training.steps": "4",
+    "optim.schedule": "constant",
+    "sharding.devices": "1",
+  }
+  config = read(
+    "docs_lm",
+    **few,
+    **{
+      "data.name": "text_file",
+      "data.path": str(tmp_path / "lines.txt"),
+      "data.tokenizer": tokenizer,
+      "data.max_length": "8",
+      "model.width": "8",
+    },
+  )
+  experiment.train(config, tmp_path / "source", progress=False)
+  table = tmp_path / "texts.csv"
+  rows = [f"the {('new', 'old')[i % 2]} film {i},{i % 2}" for i in range(60)]
+  table.write_text("\n".join(["text,label", *rows]))
+  texts = read(
+    "transfer_text",
+    **few,
+    **{
+      "init.source": str(tmp_path / "source"),
+      "data.path": str(table),
+      "data.text": "text",
+      "data.target": "label",
+    },
+  )
+  # Texts may be longer than the pieces of a running text.
+  assert texts["data"]["max_length"] == 256
+  source = experiment.load(tmp_path / "source").info.schema.tokenizer
+  experiment.train(texts, tmp_path / "texts", progress=False)
+  assert experiment.load(tmp_path / "texts").info.schema.tokenizer == source
+  assert source.encode("new")[0] != source.encode("the")[0]
+  lines_too = read(
+    "transfer_lm",
+    **few,
+    **{
+      "init.source": str(tmp_path / "source"),
+      "data.path": str(tmp_path / "lines.txt"),
+    },
+  )
+  assert lines_too["data"]["max_length"] == 8
+  experiment.train(lines_too, tmp_path / "lines", progress=False)
+  assert experiment.load(tmp_path / "lines").info.schema.tokenizer == source

@@ -181,6 +181,7 @@ def _tokenizers(
       vocab_size=side.vocab_size,
       min_count=side.min_count,
       lowercase=side.lowercase,
+      setting=("tokenizer", "target_tokenizer")[i],
     )
     least = tokenizer.frame(pair=False).size + 1
     if side.max_length < least:

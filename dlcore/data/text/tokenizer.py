@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from dlcore.data import json_fields
 from dlcore.data.text.framing import Frame
 from dlcore.data.text.library_tokenizer import LibraryTokenizer, read_tokenizer
 from dlcore.data.text.symbol_tokenizers import (
@@ -16,6 +17,7 @@ from dlcore.data.text.symbol_tokenizers import (
 )
 from dlcore.data.text.word_tokenizer import WordTokenizer
 from dlcore.errors import UserError, nearest
+from dlcore.filesystem import first_line, read_json
 
 
 class Tokenizer(Protocol):
@@ -93,6 +95,12 @@ TOKENIZERS: dict[str, Any] = {
 FITTED = ("bytes", "characters", "spaces", "words")
 """Kinds whose vocabulary is that of the training texts."""
 
+OF_RUN = Path("assets", "data.json")
+"""File of the tokenizer in the folder of a run, which describes its data."""
+
+MAX_BYTES = 1 << 28
+"""Limit of the size of that file."""
+
 
 def make_tokenizer(
   name: str,
@@ -101,23 +109,29 @@ def make_tokenizer(
   vocab_size: int = 0,
   min_count: int = 1,
   lowercase: bool = False,
+  setting: str = "tokenizer",
 ) -> Tokenizer:
   """Returns a tokenizer that is fitted to texts, or read from a file.
 
   Args:
-    name: one of `FITTED`, or the path of a tokenizer.json or of its folder.
-      The other arguments are those of a kind.
+    name: one of `FITTED`, the path of a tokenizer.json or of its folder, or the
+      folder of a run of texts, whose tokenizer it is. The other arguments are
+      those of a kind.
     texts: the training texts.
     vocab_size: largest number of ids of words or characters; 0 for any.
     min_count: least number of occurrences of a word or character.
     lowercase: whether texts are converted to lower case first.
+    setting: "target_tokenizer" for that of the targets of a run, if it has one.
 
   Raises:
     UserError: see `check_tokenizer` and `read_tokenizer`.
   """
   check_tokenizer(name, vocab_size, min_count)
   if name not in FITTED:
-    return read_tokenizer(Path(os.path.expanduser(name)))
+    path = Path(os.path.expanduser(name))
+    if os.path.lexists(path / OF_RUN):
+      return _tokenizer_of_run(path / OF_RUN, setting)
+    return read_tokenizer(path)
   return TOKENIZERS[name].fit(
     texts, vocab_size=vocab_size, min_count=min_count, lowercase=lowercase
   )
@@ -133,7 +147,7 @@ def check_tokenizer(name: str, vocab_size: int, min_count: int) -> None:
   if name not in FITTED and not os.path.exists(os.path.expanduser(name)):
     raise UserError(
       f"expected tokenizer to be one of {', '.join(FITTED)}, or the path of a "
-      "tokenizer.json or of its folder",
+      "tokenizer.json, of its folder or of a run",
       f"got {name!r}",
       nearest(name, FITTED),
     )
@@ -154,3 +168,20 @@ def tokenizer_from_json(content: Mapping[str, Any]) -> Tokenizer:
     One of `json_fields.MALFORMED`: the content is malformed.
   """
   return TOKENIZERS[content["kind"]].from_json(content)
+
+
+def _tokenizer_of_run(file: Path, setting: str) -> Tokenizer:
+  """Returns the tokenizer in the description of the data of a run.
+
+  Raises:
+    UserError: the file is malformed, or its data have no tokenizer.
+  """
+  try:
+    schema = read_json(file, max_bytes=MAX_BYTES)["schema"]
+    return tokenizer_from_json(schema.get(setting) or schema["tokenizer"])
+  except (OSError, *json_fields.MALFORMED) as error:
+    raise UserError(
+      f"expected a run of texts with a tokenizer in {file}",
+      f"got {type(error).__name__}: {first_line(error)}",
+      "choose another run, or the path of a tokenizer.json",
+    ) from error
