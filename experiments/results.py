@@ -229,6 +229,7 @@ TABLES: dict[str, Callable[[dict], str]] = {
   "transfer_digits": of_transfer.digits,
   "transfer_texts": of_transfer.texts,
   "transfer_topics": of_transfer.topics,
+  "transfer_costs": of_transfer.costs,
   "transfer_instructions": of_transfer.instructions,
   "kills": of_campaigns.kills,
   "faults": of_campaigns.faults,

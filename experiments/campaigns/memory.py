@@ -8,7 +8,6 @@ the moment at which the programs are compiled. Compilation itself is excluded:
 a first process fills the cache of compiled programs.
 """
 
-import ctypes
 import json
 import os
 import subprocess
@@ -24,6 +23,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import flax.linen as nn
 import numpy as np
 from absl import flags
+from peak_memory import process_memory, reset_peak
 
 from dlcore import command, data, losses, models, optim, tasks, training
 from dlcore.provenance import provenance
@@ -169,19 +169,6 @@ def examples(kind: str, size: int, count: int) -> dict[str, np.ndarray]:
     inputs = generator.integers(0, 5000, (count, size)).astype(np.int32)
   labels = np.arange(count, dtype=np.int32) % 10
   return {IMAGES if kind == IMAGES else TOKENS: inputs, "label": labels}
-
-
-def reset_peak() -> int:
-  """Resets the peak of this process and returns its memory, in bytes."""
-  ctypes.CDLL("libc.so.6").malloc_trim(0)
-  Path("/proc/self/clear_refs").write_text("5")
-  return process_memory("VmRSS")
-
-
-def process_memory(name: str) -> int:
-  """Returns a line of `/proc/self/status` in bytes."""
-  lines = Path("/proc/self/status").read_text().splitlines()
-  return next(1024 * int(s.split()[1]) for s in lines if s.startswith(name))
 
 
 if __name__ == "__main__":

@@ -127,6 +127,14 @@ MODELS = {
 """With `num_classes` and `vocab_size` from the data. All are tiny models: the
 summaries of full size are a test of their own."""
 
+FEATURES = {
+  "breast_cancer": WORKS,
+  "digits": WORKS,
+  "tokens": WORKS,
+  "pairs": "x",
+}
+"""The outcome of experiments/features.py for a run, by the data set."""
+
 REFUSED_DATA = {
   "digits": (
     "expected token ids, integers [B, T]",

@@ -240,6 +240,8 @@ def run_every_script(config, folder):
       output.exists()
     )
   assert report.write(moved).is_file()
+  outcome = every_row.FEATURES[config["data"]["name"]]
+  check(outcome, experiment.load_extractor, moved)
   return moved
 
 
