@@ -124,10 +124,10 @@ def costs(result: dict) -> str:
     f"Strategies for an encoder of {full['all_parameters']:,} parameters, with "
     "192 reviews of 128 tokens in batches of 32: the time of an epoch (cached "
     "features are computed before), bytes of the trained parameters, of the "
-    "optimizer's state and of the temporary arrays of a step by the compiler's count, the "
-    "peak of the process over what it had before it read the weights, the "
-    "checkpoint, also as a share of the one of `full`, and the test loss after "
-    f"2 epochs, {measured(result)}:",
+    "optimizer's state and of the temporary arrays of a step by the compiler's "
+    "count, the peak of the process over what it had before it read the "
+    "weights, the checkpoint, also as a share of the one of `full`, and the "
+    f"test loss after 2 epochs, {measured(result)}:",
     "experiments/campaigns/transfer_costs.py --weights=DIR",
     (
       *("strategy", "epoch", "parameters", "optimizer", "temporary"),

@@ -131,7 +131,7 @@ FEATURES = {
   "breast_cancer": WORKS,
   "digits": WORKS,
   "tokens": WORKS,
-  "pairs": "x",
+  "pairs": "which takes input_ids and decoder_input_ids",
 }
 """The outcome of experiments/features.py for a run, by the data set."""
 
