@@ -20,8 +20,26 @@ from its pooled tokens.
 
 from dlcore import experiment
 
+RATES = {
+  "bitfit": 1e-3,
+  "full": 5e-5,
+  "gradual": 2e-3,
+  "l2sp": 5e-5,
+  "last_n": 1e-4,
+  "layerwise": 1e-4,
+  "lora": 1e-3,
+  "scratch": 5e-4,
+}
+"""Learning rates of strategies; a new layer alone has a larger one."""
+
 PLAN = experiment.Plan(
-  batch_size=32, epochs=3.0, examples=2000, least_epochs=3.0, most_epochs=30.0
+  batch_size=32,
+  epochs=3.0,
+  examples=2000,
+  least_epochs=3.0,
+  most_epochs=30.0,
+  learning_rate=1e-2,
+  rates=RATES,
 )
 
 
@@ -39,11 +57,11 @@ def get_config(variant=""):
       "head": "reinitialized",
       # A pooler, which encoders without a head lack, begins at random.
       "allow": "pooler",
-      "strategy": {"name": "fine_tune", "rate": 0.2, "spread": 10.0},
+      "strategy": {"name": "fine_tune", "rate": 0.02, "spread": 10.0},
     },
     optim={
       "name": "adamw",
-      "learning_rate": 1e-3,
+      "learning_rate": PLAN.learning_rate,
       "weight_decay": 0.01,
       "clip_norm": 1.0,
       "schedule": {"name": "warmup_cosine", "warmup": 0.1},

@@ -17,7 +17,7 @@ from dlcore.experiment.vocabulary import with_local_tokenizers
 
 
 class Plan(NamedTuple):
-  """Batch size, epochs and evaluations from the number of examples."""
+  """Batch size, epochs, evaluations and learning rate of a run."""
 
   batch_size: int
   """The largest one. Few examples get a smaller one, so that an epoch has 8
@@ -36,6 +36,11 @@ class Plan(NamedTuple):
   least_epochs: float = 5.0
   most_epochs: float = 60.0
   evaluations: int = 10
+  learning_rate: float = 0.0
+  """The value in the config."""
+
+  rates: Mapping[str, float] = {}
+  """Those of other strategies, by name."""
 
   def leaves(self, config: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Returns the settings for a number of training examples, by path.
@@ -60,6 +65,12 @@ class Plan(NamedTuple):
       epochs = found["training.epochs"] = round(min(wanted, most_epochs), 2)
     steps = config["training"]["steps"] or epochs * size / batch_size
     found["training.eval_every"] = max(1, int(steps / self.evaluations))
+    name = config["init"]["strategy"]["name"]
+    if (
+      name in self.rates
+      and config["optim"]["learning_rate"] == self.learning_rate
+    ):
+      found["optim.learning_rate"] = self.rates[name]
     return found
 
 

@@ -253,7 +253,11 @@ def fine_tune(
 
 
 def gradual(
-  *, number: int = 3, rate: float = 0.5, trained: str = HEAD
+  *,
+  number: int = 3,
+  rate: float = 0.1,
+  decay: float = 0.5,
+  trained: str = HEAD,
 ) -> Strategy:
   """Returns the strategy that unfreezes the layers from the last to the first.
 
@@ -263,13 +267,15 @@ def gradual(
 
   Args:
     number: of phases after that of the head.
-    rate: peak of the learning rate of a phase relative to the one before.
+    rate: peak of the learning rate in the second phase, relative to the first.
+    decay: that of each further phase, relative to the one before.
     trained: regular expression over the paths of the parameters of the head.
   """
   if number < 1:
     raise UserError("expected number of at least 1", f"got {number}")
-  if rate <= 0:
-    raise UserError("expected rate above 0", f"got {rate}")
+  for name, value in (("rate", rate), ("decay", decay)):
+    if value <= 0:
+      raise UserError(f"expected {name} above 0", f"got {value}")
 
   def unfreeze(phase: int) -> Callable[[Task, Layers], Task]:
     def change(task: Task, layers: Layers) -> Task:
@@ -284,7 +290,7 @@ def gradual(
   return (
     first._replace(share=share),
     *(
-      Adaptation(unfreeze(phase), share=share, rate=rate**phase)
+      Adaptation(unfreeze(phase), share=share, rate=rate * decay ** (phase - 1))
       for phase in range(1, number + 1)
     ),
   )
@@ -293,7 +299,7 @@ def gradual(
 def setfit(
   *,
   share: float = 0.5,
-  rate: float = 0.05,
+  rate: float = 0.01,
   temperature: float = 0.1,
   trained: str = HEAD,
 ) -> Strategy:

@@ -63,6 +63,23 @@ def test_values_of_the_command_line_are_kept():
   assert PLAN.leaves(config(steps=50), 4_000)["training.eval_every"] == 5
 
 
+@pytest.mark.parametrize(
+  ("strategy", "rate", "expected"),
+  [
+    ("full", 0.01, {"optim.learning_rate": 1e-4}),
+    # One of the command line, and a strategy with the rate of the config.
+    ("full", 0.02, {}),
+    ("head", 0.01, {}),
+  ],
+)
+def test_a_strategy_has_a_learning_rate_of_its_own(strategy, rate, expected):
+  plan = PLAN._replace(learning_rate=0.01, rates={"full": 1e-4})
+  tree = {**config(strategy=strategy), "optim": {"learning_rate": rate}}
+  leaves = plan.leaves(tree, 4_000)
+  found = {name: leaves[name] for name in leaves if name.startswith("optim")}
+  assert found == expected
+
+
 def test_a_translator_without_a_path_has_the_messages_of_the_package(tmp_path):
   file = runpy.run_path(str(CONFIGS / "translation.py"))
   tree = file["get_config"]().to_dict()

@@ -127,14 +127,14 @@ def test_the_penalty_is_half_the_squared_distance_from_the_start():
 
 
 def test_layers_are_unfrozen_from_the_last_to_the_first():
-  phases = transfer.STRATEGIES["gradual"](number=2, rate=0.5)
+  phases = transfer.STRATEGIES["gradual"](number=2, rate=0.5, decay=0.25)
   sets = [trained_in(phase) for phase in phases]
   assert sets[0] == {"head/kernel", "head/bias"}
   assert sets[0] < sets[1] < sets[2] == ALL
   assert {path.split("/")[0] for path in sets[1]} == {
     *("block_1", "block_2", "norm", "head"),
   }
-  assert [phase.rate for phase in phases] == [1, 0.5, 0.25]
+  assert [phase.rate for phase in phases] == [1, 0.5, 0.125]
 
 
 def test_fine_tuning_trains_the_head_and_then_all_at_lower_rates():
@@ -175,6 +175,7 @@ def test_the_phases_share_all_steps(steps):
     ("fine_tune", {"rate": 0.0}, "expected rate"),
     ("gradual", {"number": 0}, "expected number"),
     ("gradual", {"rate": -1.0}, "expected rate"),
+    ("gradual", {"decay": 0.0}, "expected decay"),
   ],
 )
 def test_settings_out_of_range_are_refused(name, settings, message):
