@@ -24,6 +24,12 @@ from dlcore.storage import manifest
 
 CONFIG, DATA, SUMS = "config.json", "assets/data.json", "sha256.json"
 SUMMARY = "summary.json"
+ADAPTED = "adapted"
+"""The run of adapters of published weights."""
+
+INITIAL = ("assets/initial_weights.json", "assets/initialized.json")
+"""Files of that run alone."""
+
 CHECKED = (CONFIG, DATA, "checkpoints")
 
 
@@ -31,7 +37,7 @@ def write(
   folder: Path, generator: random.Random, valid: Path, name: str = ""
 ) -> Path:
   """Copies one of the valid runs, or the one of that name."""
-  name = name or generator.choice(("pictures", "table"))
+  name = name or generator.choice((ADAPTED, "pictures", "table"))
   run = Path(shutil.copytree(valid / "runs" / name, folder / name))
   (folder / "runs").mkdir()
   return run
@@ -64,7 +70,8 @@ def use(run: Path, generator: random.Random, valid: Path, of: str = "") -> Case:
         Script("report", (str(run), other, f"--output={output}.html"))
       )
     case "export":
-      to = "--format=safetensors"
+      formats = ("safetensors", *["peft"] * 2 * (run.name == ADAPTED))
+      to = f"--format={generator.choice(formats)}"
       return Case(Script("export", (where, to, f"--output={output}")))
     case "load":
       return Case(lambda: _load(run))
@@ -136,9 +143,10 @@ def text(folder: Path, generator: random.Random, valid: Path) -> Case:
   names = (CONFIG, DATA, SUMS, SUMMARY, "metrics.jsonl",
            f"checkpoints/3/{SUMS}", "checkpoints/3/checkpoint/_METADATA",
            "checkpoints/3/_CHECKPOINT_METADATA")  # fmt: skip
-  name = generator.choice(names)
+  of_adapters = INITIAL if run.name == ADAPTED else ()
+  name = generator.choice((*names, *of_adapters))
   path = run / name
-  if name in (CONFIG, DATA):
+  if name in (CONFIG, DATA, *INITIAL):
     (run / SUMS).unlink()
   deep = nested(generator.choice((900, 5000, 100_000)))
   number = f'{{"step": {10**4000}, "split": "train", "loss": {"9" * 400}}}'

@@ -113,6 +113,21 @@ def _settings(folder: Path) -> dict[str, dict[str, Any]]:
       },
       "model": {"name": "cnn", "stages": ((4,),), "pool": "mean", "dense": ()},
     },
+    "adapted": {
+      **shared,
+      "data": {
+        "name": "image_folder",
+        "path": str(folder / "pictures"),
+        "channels": 3,
+        "batch_size": 8,
+      },
+      "model": {"name": "vit_tiny", **MODELS["vit_tiny"]},
+      "init": {
+        "source": str(folder / "weights" / "vit_tiny"),
+        "head": "reinitialized",
+        "strategy": {"name": "lora"},
+      },
+    },
   }
 
 
