@@ -15,7 +15,7 @@ T = TypeVar("T")
 EXTRAS = {
   "arrow": ("pyarrow",),
   "heif": ("pillow-heif",),
-  "hub": ("huggingface_hub", "tokenizers"),
+  "hub": ("huggingface_hub", "jinja2", "tokenizers"),
   "translation": ("sacrebleu",),
 }
 """Packages of the optional dependencies that messages name."""

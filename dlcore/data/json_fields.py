@@ -56,6 +56,12 @@ def names(value: Any) -> tuple[str, ...]:
   return tuple(text(name) for name in _list(value))
 
 
+def texts(value: Any) -> dict[str, str]:
+  """Returns strings by name."""
+  _checked(value, isinstance(value, dict))
+  return {text(name): text(entry) for name, entry in value.items()}
+
+
 def number(value: Any) -> float:
   """Returns a finite number."""
   return _finite(value)

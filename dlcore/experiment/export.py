@@ -105,7 +105,9 @@ def _write_safetensors(
   text = f"{output}: model.safetensors and config.json of the family {family}"
   if tokenizer := _tokenizer(run):
     schema: Any = run.info.schema
-    transfer.save_tokenizer(Path(output), tokenizer, schema.limit)
+    chat = schema.chat_template() if hasattr(schema, "chat_template") else {}
+    limit = getattr(model, "max_length", schema.limit)
+    transfer.save_tokenizer(Path(output), tokenizer, limit, **chat)
     text += ", and its tokenizer"
   return Written(text, _library(family))
 

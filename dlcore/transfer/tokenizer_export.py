@@ -1,5 +1,6 @@
 """Writes a tokenizer as transformers reads it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ SPECIAL = {
 
 
 def save_tokenizer(
-  folder: Path, tokenizer: LibraryTokenizer, max_length: int
+  folder: Path,
+  tokenizer: LibraryTokenizer,
+  max_length: int,
+  *,
+  chat_template: str = "",
+  named_tokens: Mapping[str, str] | None = None,
 ) -> None:
   """Writes tokenizer.json and tokenizer_config.json.
 
@@ -32,6 +38,9 @@ def save_tokenizer(
     folder: exists.
     tokenizer: of the texts.
     max_length: largest number of tokens of a text.
+    chat_template: in Jinja; empty for none.
+    named_tokens: texts of tokens by name, such as `eos_token`, in place of
+      those of the tokenizer.
 
   Raises:
     UserError: the folder is not writable.
@@ -48,6 +57,8 @@ def save_tokenizer(
       for name, id_ in ids.items()
       if id_ is not None
     },
+    **(named_tokens or {}),
+    **({"chat_template": chat_template} if chat_template else {}),
   }
   files.write(folder / TOKENIZER, tokenizer.to_file())
   files.write(

@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -219,3 +220,88 @@ def test_roles_are_tokens_that_no_content_contains(load, chat_tokenizer):
     load(rows, **{**settings, "template": "llama3"})
   with pytest.raises(UserError, match="kind 'bytes' without it"):
     load(rows, template="chatml")
+
+
+NO_SYSTEM = (
+  "{% for m in messages %}{% if m.role == 'system' %}"
+  "{{ raise_exception('no system role') }}{% endif %}"
+  "{{ '<|im_start|>' + m.content + eos_token }}{% endfor %}"
+)
+
+
+@pytest.fixture
+def folder(chat_tokenizer, tmp_path):
+  """A folder of a tokenizer with a chat template."""
+  folder = tmp_path / "published"
+  folder.mkdir()
+  shutil.copy(chat_tokenizer, folder)
+  settings = {"chat_template": NO_SYSTEM, "eos_token": "<|im_end|>"}
+  (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+  return folder
+
+
+@pytest.mark.parametrize("setting", ["folder", "file", "template"])
+def test_the_template_is_the_one_of_the_tokenizer(
+  load, folder, chat_tokenizer, tmp_path, setting
+):
+  settings = {
+    "folder": {"tokenizer": str(folder)},
+    "file": {"tokenizer": str(folder / "tokenizer.json")},
+    "template": {
+      "tokenizer": chat_tokenizer,
+      "template": str(tmp_path / "own.jinja"),
+    },
+  }[setting]
+  own = NO_SYSTEM.replace("eos_token", "'<|im_end|>'")
+  (tmp_path / "own.jinja").write_text(own)
+  splits, notes = load(**settings)
+  assert "by the template 'jinja'" in notes
+  schema = splits.train.info.schema
+  answers = {f"{q}{a}": a for q, a in TURNS}
+  decode, end = schema.tokenizer.decode, schema.tokenizer.token_id("<|im_end|>")
+  for source in splits:
+    for ids, labels in segments(source):
+      kept = labels[labels != IGNORED]
+      assert decode(kept.tolist()) == answers[decode(ids.tolist())]
+      assert kept[-1] == end
+  assert schema.end_ids == (end,)
+  content = json.loads(json.dumps(data.info_to_json(splits.train.info)))
+  assert data.info_from_json(content).schema == schema
+  # A run with this data has the same template.
+  run = tmp_path / "run" / "assets"
+  run.mkdir(parents=True)
+  (run / "data.json").write_text(json.dumps(content))
+  assert load(tokenizer=str(run.parent))[0].train.info.schema == schema
+
+
+def test_without_a_template_it_is_the_one_of_known_tokens(load, chat_tokenizer):
+  schema = load(tokenizer=chat_tokenizer)[0].train.info.schema
+  assert schema.template == "chatml"
+  assert load()[0].train.info.schema.template == "plain"
+
+
+def test_a_conversation_that_the_template_refuses_is_named(load, folder):
+  rows = [messages(*turn) for turn in TURNS]
+  rows[4] = messages(*TURNS[4], system="Be brief.")
+  with pytest.raises(UserError, match=r"no system role, in own\.jsonl:5"):
+    load(rows, tokenizer=str(folder))
+
+
+@pytest.mark.parametrize(
+  ("template", "message"),
+  [
+    ("chatlm", "did you mean 'chatml'"),
+    ("missing.jinja", "No such file"),
+    ("chatml", "with the token '<|im_start|>'"),
+  ],
+)
+def test_a_wrong_template_is_refused(load, template, message):
+  with pytest.raises(UserError) as error:
+    load(template=template)
+  assert message in str(error.value)
+
+
+def test_a_template_in_jinja_has_a_tokenizer_of_its_own(load, tmp_path):
+  (tmp_path / "own.jinja").write_text(NO_SYSTEM)
+  with pytest.raises(UserError, match=r"tokenizer\.json of the chat template"):
+    load(template=str(tmp_path / "own.jinja"))

@@ -1,5 +1,6 @@
-"""Conversations have the tokens and the mask of transformers."""
+"""The tokens of conversations, compared with those of transformers."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,20 +8,174 @@ import pytest
 import tokenizers
 
 from dlcore import data
+from dlcore.data.text import jinja_template
 from dlcore.data.text.chat_files import Message
-from dlcore.data.text.chat_template import ChatEncoder
+from dlcore.data.text.chat_template import ChatEncoder, as_jinja
+from dlcore.data.text.jinja_encoder import JinjaEncoder
+from dlcore.data.text.jinja_template import JinjaTemplate
+from dlcore.data.text.published_template import read_template
+from dlcore.errors import UserError
 
 GOLDEN = json.loads(
   (Path(__file__).parents[1] / "golden" / "chat.json").read_text()
 )
+QUESTION = [Message("user", "How much is 7 + 8?")]
+LINE = "{% for m in messages %}{{ m.role + ': ' + m.content + '</s>' }}"
+PLAIN = LINE + "{% endfor %}"
 
 
-@pytest.mark.parametrize("template", GOLDEN["expected"])
-def test_the_tokens_of_answers_are_those_of_transformers(template):
+@functools.cache
+def tokenizer():
   inner = tokenizers.Tokenizer.from_str(GOLDEN["tokenizer"])
-  encoder = ChatEncoder(template, data.LibraryTokenizer.of(inner))
+  return data.LibraryTokenizer.of(inner)
+
+
+def check_tokens(encoder, template):
   rows = zip(GOLDEN["conversations"], GOLDEN["expected"][template], strict=True)
   for turns, expected in rows:
-    found = encoder.encode([Message(*turn) for turn in turns])
+    messages = [Message(*turn) for turn in turns]
+    if expected is None:
+      with pytest.raises(UserError, match="that the chat template accepts"):
+        encoder.encode(messages)
+      continue
+    found = encoder.encode(messages)
     assert found.ids == expected["ids"]
     assert [*map(int, found.scored)] == expected["mask"]
+  if template in GOLDEN["prompts"]:
+    found = encoder.encode_prompt(QUESTION[0].content)
+    assert found == GOLDEN["prompts"][template]
+
+
+@pytest.mark.parametrize("template", GOLDEN["own"])
+def test_the_tokens_of_answers_are_those_of_transformers(template):
+  check_tokens(ChatEncoder(template, tokenizer()), template)
+
+
+@pytest.mark.parametrize("kind", ["marked", "unmarked"])
+@pytest.mark.parametrize("template", GOLDEN["unmarked"])
+def test_published_templates_give_the_tokens_of_transformers(template, kind):
+  source = JinjaTemplate(GOLDEN[kind][template], GOLDEN["tokens"])
+  check_tokens(JinjaEncoder(source, tokenizer()), template)
+
+
+@pytest.mark.parametrize("template", GOLDEN["own"])
+def test_a_template_written_in_jinja_gives_the_same_tokens(template):
+  source = JinjaTemplate(as_jinja(template, tokenizer()))
+  encoder = JinjaEncoder(source, tokenizer())
+  check_tokens(encoder, template)
+  own = ChatEncoder(template, tokenizer())
+  assert encoder.encode_prompt("a question") == own.encode_prompt("a question")
+
+
+def test_the_loss_may_include_all_messages():
+  encoder = JinjaEncoder(JinjaTemplate(PLAIN), tokenizer(), "all")
+  found = encoder.encode([*QUESTION, Message("assistant", "15")])
+  assert all(found.scored)
+  assert found.text == "How much is 7 + 8?15"
+  assert tokenizer().inner.decode(found.ids, skip_special_tokens=False) == (
+    "user: How much is 7 + 8?</s>assistant: 15</s>"
+  )
+
+
+def test_white_space_around_answers_is_kept():
+  encoder = JinjaEncoder(JinjaTemplate(PLAIN), tokenizer())
+  found = encoder.encode([*QUESTION, Message("assistant", " 15\n")])
+  scored = [i for i, s in zip(found.ids, found.scored, strict=True) if s]
+  assert tokenizer().decode(scored) == "15"
+  assert "assistant:  15\n</s>" in tokenizer().inner.decode(
+    found.ids, skip_special_tokens=False
+  )
+
+
+@pytest.mark.parametrize(
+  ("source", "message"),
+  [
+    ("{% for %}", "expected a chat template in Jinja"),
+    ("x" * (jinja_template.MAX_SOURCE + 1), "expected a chat template in Jin"),
+    ("{{ messages[7].content }}", "UndefinedError"),
+    ("{{ ''.__class__.__mro__ }}", "SecurityError"),
+    ("{{ cycler.__init__.__globals__ }}", "SecurityError"),
+    ("{% for i in range(10 ** 9) %}{% endfor %}", "OverflowError"),
+    ("{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}"
+     "{% endfor %}", "OverflowError"),
+    ("{{ 'x' * 10 ** 9 }}", "OverflowError"),
+    ("{{ 10 ** 10 ** 10 }}", "OverflowError"),
+    ("{% set _ = messages.append(1) %}", "SecurityError"),
+    ("{{ raise_exception('no') }}", "TemplateError: no"),
+    ("{{ messages | tojson }}", "a special token behind each answer"),
+    ("{{ messages[0].content }}", "writes the answers as they are"),
+    ("{% for m in messages %}{{ m.content | length }}{% endfor %}",
+     "writes the answers as they are"),
+    ("{% for m in messages %}{{ m.content }}\n{% endfor %}",
+     "a special token behind each answer"),
+  ],
+)  # fmt: skip
+def test_templates_that_fail_are_refused(source, message):
+  with pytest.raises(UserError, match="expected") as error:
+    JinjaEncoder(JinjaTemplate(source), tokenizer())
+  assert message in str(error.value)
+  assert len(error.value.lines) <= 3
+
+
+def test_the_length_of_a_text_is_bounded(monkeypatch):
+  monkeypatch.setattr(jinja_template, "MAX_TEXT", 100)
+  encoder = JinjaEncoder(JinjaTemplate(PLAIN), tokenizer())
+  with pytest.raises(UserError, match="more than 100 characters"):
+    encoder.encode([Message("user", "x" * 90), Message("assistant", "y")])
+
+
+@pytest.mark.parametrize(
+  ("files", "expected"),
+  [
+    ({}, None),
+    ({"tokenizer_config.json": {"eos_token": "</s>"}}, None),
+    ({"tokenizer_config.json": {"chat_template": "a"}}, ("a", {})),
+    (
+      {
+        "tokenizer_config.json": {
+          "chat_template": [
+            {"name": "tool_use", "template": "b"},
+            {"name": "default", "template": "a"},
+          ],
+          "bos_token": {"content": "<s>"},
+          "add_bos_token": True,
+        },
+        "special_tokens_map.json": {"eos_token": "</s>", "bos_token": "x"},
+      },
+      ("a", {"bos_token": "<s>", "eos_token": "</s>"}),
+    ),
+    # A file of its own prevails.
+    (
+      {
+        "chat_template.jinja": "c",
+        "tokenizer_config.json": {"chat_template": "a"},
+      },
+      ("c", {}),
+    ),
+    ({"chat_template.json": {"chat_template": "d"}}, ("d", {})),
+  ],
+)
+def test_the_template_of_a_folder_is_read(files, expected, tmp_path):
+  for name, content in files.items():
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / name).write_text(text)
+  found = read_template(tmp_path)
+  assert (found and (found.source, found.tokens)) == expected
+
+
+@pytest.mark.parametrize(
+  ("name", "content"),
+  [
+    ("tokenizer_config.json", b"["),
+    ("tokenizer_config.json", b'{"chat_template": 3}'),
+    ("tokenizer_config.json", b'{"chat_template": [{"name": "x"}]}'),
+    ("chat_template.jinja", b"\xff\xfe"),
+    ("chat_template.jinja", b"x" * (4 * jinja_template.MAX_SOURCE + 1)),
+    ("special_tokens_map.json", b"3"),
+  ],
+)
+def test_a_malformed_file_of_a_template_is_named(name, content, tmp_path):
+  (tmp_path / "chat_template.json").write_text('{"chat_template": "a"}')
+  (tmp_path / name).write_bytes(content)
+  with pytest.raises(UserError, match=name):
+    read_template(tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlcore import experiment, models, transfer
+from dlcore import data, experiment, models, transfer
 from dlcore.data.text.tokenizer_training import train_tokenizer
 from dlcore.errors import UserError
 
@@ -313,3 +313,39 @@ def test_texts_have_the_tokens_of_a_run_with_fitted_ones(tokenizer, tmp_path):
   assert lines_too["data"]["max_length"] == 8
   experiment.train(lines_too, tmp_path / "lines", progress=False)
   assert experiment.load(tmp_path / "lines").info.schema.tokenizer == source
+
+
+@pytest.mark.slow
+def test_exports_of_chats_have_their_template(tmp_path):
+  rows = [(f"what is {i}?", f"it is {i}") for i in range(40)]
+  tokenizer = train_tokenizer([t for row in rows for t in row], kind="bpe")
+  tokenizer.inner.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+  tokenizer.inner.save(str(tmp_path / "tokenizer.json"))
+  lines = [json.dumps({"instruction": q, "output": a}) for q, a in rows]
+  (tmp_path / "own.jsonl").write_text("\n".join(lines))
+  chats = {"path": str(tmp_path / "own.jsonl"), "max_length": 64}
+  config = experiment.complete(
+    {
+      "data": {
+        "name": "chat",
+        **chats,
+        "tokenizer": str(tmp_path / "tokenizer.json"),
+        "batch_size": 4,
+      },
+      "model": {"name": "gpt2", "width": 8, "depth": 1, "num_heads": 2},
+      "task": {"name": "language_model"},
+      "training": {"steps": 1},
+      "sharding": {"devices": 1},
+    }
+  )
+  experiment.train(config, tmp_path / "run", progress=False)
+  experiment.export(tmp_path / "run", "safetensors", tmp_path / "out")
+  own = experiment.load(tmp_path / "run").info.schema
+  splits = data.load("chat", tokenizer=str(tmp_path / "out"), **chats)
+  schema = splits.train.info.schema
+  assert (own.template, schema.template) == ("chatml", "jinja")
+  assert schema.end_ids == own.end_ids
+  again = data.load("chat", tokenizer=str(tmp_path / "run"), **chats).train
+  assert again.info.schema.template == "chatml"
+  for name, array in again.arrays.items():
+    np.testing.assert_array_equal(splits.train.arrays[name], array)

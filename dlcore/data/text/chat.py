@@ -19,7 +19,7 @@ def chat(
   train: str = "",
   valid: str = "",
   test: str = "",
-  template: str = "plain",
+  template: str = "auto",
   loss: str = "assistant",
   tokenizer: str = "bytes",
   vocab_size: int = 20_000,
@@ -48,8 +48,10 @@ def chat(
       conversations.
     train, valid, test: in place of `path`, a file for each split; missing ones
       are held out of train.
-    template: `"plain"` writes the roles as text. `"chatml"` and `"llama3"` have
-      tokens of their own for the roles, which the tokenizer needs to have.
+    template: `"auto"` is the chat template in the folder of the tokenizer, of
+      its run, or the one of whose tokens it has all. `"plain"` writes the roles
+      as text. `"chatml"` and `"llama3"` have tokens of their own for the roles,
+      which the tokenizer needs to have. `"FILE.jinja"` is a file in Jinja.
     loss: `"assistant"`, whose tokens alone are predicted, or `"all"`.
     tokenizer: see `text_csv`, as for the next ones.
     vocab_size: likewise.

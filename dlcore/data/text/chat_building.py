@@ -12,11 +12,15 @@ from dlcore.data.info import IGNORED, LABELS
 from dlcore.data.source import Splits
 from dlcore.data.split_plan import Plan, make_plan
 from dlcore.data.split_settings import SplitSettings
+from dlcore.data.text.chat_choice import (
+  check_template,
+  known_template,
+  template_fields,
+)
 from dlcore.data.text.chat_files import Conversation
 from dlcore.data.text.chat_schema import ChatSchema
 from dlcore.data.text.chat_template import (
   LOSSES,
-  TEMPLATES,
   ChatTokens,
   template_texts,
 )
@@ -34,8 +38,8 @@ class ChatSettings(NamedTuple):
   """How conversations become rows of tokens."""
 
   text: TextSettings = TextSettings(tokenizer="bytes")
-  template: str = "plain"
-  """A key of `TEMPLATES`."""
+  template: str = "auto"
+  """See `template_fields`."""
 
   loss: str = "assistant"
   """A value of `LOSSES`."""
@@ -47,7 +51,7 @@ class ChatSettings(NamedTuple):
       UserError: one is out of range.
     """
     self.text.check()
-    check_choice("template", self.template, TEMPLATES)
+    check_template(self.template)
     check_choice("loss", self.loss, LOSSES)
 
 
@@ -70,12 +74,13 @@ def build_conversations(
       on_long="error", or see `make_plan`, `make_tokenizer` and `ChatEncoder`.
   """
   text, plan = settings.text, _plan(parts, settings.text.splits)
+  fitted = known_template(settings.template, text.tokenizer)
   tokenizer = make_tokenizer(
     text.tokenizer,
     (
       piece
       for conversation in _of_split(parts, plan.rows["train"])
-      for piece in template_texts(settings.template, conversation.messages)
+      for piece in template_texts(fitted, conversation.messages)
     ),
     vocab_size=text.vocab_size,
     min_count=text.min_count,
@@ -85,16 +90,15 @@ def build_conversations(
     tokenizer=tokenizer,
     vocab_size=tokenizer.vocab_size,
     max_length=text.max_length,
-    template=settings.template,
+    **template_fields(settings.template, text.tokenizer, tokenizer),
     loss=settings.loss,
   )
-  encode = schema.encoder.encode
-  tokens = {
-    split: [encode(c.messages) for c in _of_split(parts, rows)]
-    for split, rows in plan.rows.items()
-  }
   names = {
     split: [f"{paths[part].name}:{c.line}" for part, c in _named(parts, rows)]
+    for split, rows in plan.rows.items()
+  }
+  tokens = {
+    split: _encode(schema, list(_of_split(parts, rows)), names[split])
     for split, rows in plan.rows.items()
   }
   notes = [*notes, *plan.notes, *_report_long(tokens, names, text)]
@@ -144,6 +148,24 @@ def _of_split(
   parts: Parts, pieces: Mapping[str, np.ndarray | None]
 ) -> Iterator[Conversation]:
   return (conversation for _, conversation in _named(parts, pieces))
+
+
+def _encode(
+  schema: ChatSchema, conversations: Sequence[Conversation], names: list[str]
+) -> list[ChatTokens]:
+  """Returns the tokens of conversations.
+
+  Raises:
+    UserError: the template refuses one.
+  """
+  tokens, encode = [], schema.encoder.encode
+  for name, conversation in zip(names, conversations, strict=True):
+    try:
+      tokens.append(encode(conversation.messages))
+    except UserError as error:
+      expected, got, *remedy = error.lines
+      raise UserError(expected, f"{got}, in {name}", *remedy) from error
+  return tokens
 
 
 def _report_long(
@@ -206,9 +228,10 @@ def _describe(
     count = int(np.sum(packing.arrays["segment_ids"] > 0))
     sizes.append(f"{scored:,} of {count:,} of {split}")
   notes = [
+    f"conversations by the template {schema.template!r}",
     f"tokens of {schema.tokenizer.kind!r} with {schema.vocab_size:,} ids; the "
     f"loss includes {', '.join(sizes)}; {packings['train'].padding:.2%} of the "
-    "positions of train are padding"
+    "positions of train are padding",
   ]
   lost = {
     split: np.array([not any(c.scored[1 : schema.max_length]) for c in part])

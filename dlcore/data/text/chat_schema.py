@@ -1,12 +1,14 @@
 """The schema of conversations, and reading of new ones for prediction."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from dlcore.data import json_fields
 from dlcore.data.info import (
   IGNORED,
   LABELS,
@@ -17,12 +19,17 @@ from dlcore.data.info import (
 )
 from dlcore.data.text.chat_files import read_conversations
 from dlcore.data.text.chat_template import (
+  JINJA,
   LOSSES,
   TEMPLATES,
   ChatEncoder,
   ChatTokens,
+  as_jinja,
 )
 from dlcore.data.text.corpus_schema import CorpusSchema, row_sizes
+from dlcore.data.text.jinja_encoder import JinjaEncoder
+from dlcore.data.text.jinja_template import JinjaTemplate
+from dlcore.data.text.library_tokenizer import LibraryTokenizer
 from dlcore.data.text.packing import Packing, packed
 from dlcore.data.text.ragged import Ragged
 from dlcore.errors import UserError
@@ -37,23 +44,45 @@ class ChatSchema(CorpusSchema):
 
   parsers: ClassVar[Mapping[str, Any]] = {
     **CorpusSchema.parsers,
-    "template": {name: name for name in TEMPLATES}.__getitem__,
+    "template": {name: name for name in (*TEMPLATES, JINJA)}.__getitem__,
+    "jinja": json_fields.text,
+    "named_tokens": json_fields.texts,
     "loss": {name: name for name in LOSSES}.__getitem__,
   }
 
   packing: str = "packed"
 
   template: str = "plain"
-  """A key of `TEMPLATES`."""
+  """A key of `TEMPLATES`, or "jinja"."""
+
+  jinja: str = ""
+  """The template in Jinja, for that value."""
+
+  named_tokens: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  """The special tokens that it names."""
 
   loss: str = "assistant"
   """Whether the messages of the "assistant" or "all" are scored."""
 
-  @property
-  def encoder(self) -> ChatEncoder:
+  @functools.cached_property
+  def encoder(self) -> ChatEncoder | JinjaEncoder:
     """The encoder of conversations."""
     assert self.tokenizer is not None
+    if self.template == JINJA:
+      template = JinjaTemplate(self.jinja, self.named_tokens)
+      return JinjaEncoder(template, self.tokenizer, self.loss)
     return ChatEncoder(self.template, self.tokenizer, self.loss)
+
+  def chat_template(self) -> dict[str, Any]:
+    """Returns the template in Jinja and the special tokens that it names.
+
+    They are the arguments of `transfer.save_tokenizer`.
+    """
+    if self.template == JINJA:
+      return {"chat_template": self.jinja, "named_tokens": self.named_tokens}
+    if not isinstance(self.tokenizer, LibraryTokenizer):
+      return {}
+    return {"chat_template": as_jinja(self.template, self.tokenizer)}
 
   @property
   def end_ids(self) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 """From conversations to token ids: the roles and ends of messages."""
 
 import itertools
+import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,6 +13,11 @@ from dlcore.data.text.tokenizer import Tokenizer
 from dlcore.errors import UserError
 
 LOSSES = ("assistant", "all")
+
+AUTO, JINJA = "auto", "jinja"
+"""The template that belongs to the tokenizer, and one of its own in Jinja."""
+
+SUFFIX = ".jinja"
 
 
 class Template(NamedTuple):
@@ -157,9 +164,51 @@ class ChatEncoder:
     return known
 
 
+def as_jinja(name: str, tokenizer: LibraryTokenizer) -> str:
+  """Returns a template as a program in Jinja, which transformers reads.
+
+  Args:
+    name: key of `TEMPLATES`.
+    tokenizer: with the end of an answer if the template has none.
+  """
+  template = TEMPLATES[name]
+  end = template.end or tokenizer.inner.id_to_token(tokenizer.eos_id)
+
+  def written(pieces: Iterable[str], role: str) -> str:
+    fields = {"{role}": role, "{Role}": f"{role} | capitalize"}
+    parts = re.split(r"(\{role\}|\{Role\})", "".join(pieces))
+    return "".join(
+      f"{{{{ {fields.get(part) or json.dumps(part)} }}}}"
+      for part in parts
+      if part
+    )
+
+  content, role = "{{ m['content'] }}", "m['role']"
+  answer = f"{{% generation %}}{content}{written([end], '')}"
+  other = content + written([template.end], "")
+  parts = (
+    written([template.begin], ""),
+    "{% for m in messages %}",
+    written(template.header, role),
+    f"{{% if {role} == {ASSISTANT!r} %}}{answer}{{% endgeneration %}}",
+    f"{{% else %}}{other}{{% endif %}}",
+    written([template.after], ""),
+    "{% endfor %}{% if add_generation_prompt %}",
+    written(template.header, repr(ASSISTANT)),
+    "{% endif %}",
+  )
+  return "".join(parts)
+
+
 def template_texts(name: str, messages: Sequence[Message]) -> list[str]:
-  """Returns the texts that a tokenizer is fitted to."""
-  pieces = (*TEMPLATES[name].header, TEMPLATES[name].after)
+  """Returns the texts that a tokenizer is fitted to.
+
+  Args:
+    name: key of `TEMPLATES`, or empty for the contents alone.
+    messages: of a conversation.
+  """
+  template = TEMPLATES.get(name, Template(()))
+  pieces = (*template.header, template.after)
   texts = [p for p in pieces if not p.startswith("<|")]
   return [
     text

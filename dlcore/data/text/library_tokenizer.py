@@ -119,11 +119,21 @@ class LibraryTokenizer:
   @functools.cached_property
   def special_ids(self) -> tuple[int, ...]:
     """Ids that are not those of text, ascending."""
-    added = self.inner.get_added_tokens_decoder()
-    ids = {i for i, token in added.items() if token.special}
-    ids |= {self.unknown_id, self.bos_id, self.eos_id, self.mask_id}
+    ids = {
+      *self.added_ids,
+      self.unknown_id,
+      self.bos_id,
+      self.eos_id,
+      self.mask_id,
+    }
     ids |= {self.padding, self._first(PAD_TOKENS)}
     return tuple(sorted(i for i in ids if i is not None))
+
+  @functools.cached_property
+  def added_ids(self) -> frozenset[int]:
+    """Ids of the special tokens that were added to the vocabulary."""
+    added = self.inner.get_added_tokens_decoder()
+    return frozenset(i for i, token in added.items() if token.special)
 
   def _first(self, tokens: Sequence[str]) -> int | None:
     """Returns the id of the first token that the vocabulary has."""
@@ -152,6 +162,19 @@ class LibraryTokenizer:
       return self.encode(text)
     finally:
       self.inner.encode_special_tokens = False
+
+  def encode_with_offsets(
+    self, text: str
+  ) -> tuple[list[int], list[tuple[int, int]]]:
+    """Returns ids, and begin and end of each token among the characters.
+
+    The texts of special tokens are these tokens.
+
+    Raises:
+      UserError: the library fails.
+    """
+    found = _call(lambda: self.inner.encode(text, add_special_tokens=False))
+    return found.ids, found.offsets
 
   def token_id(self, token: str) -> int | None:
     """Returns the id of a token, None if the vocabulary lacks it."""

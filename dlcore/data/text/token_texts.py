@@ -49,7 +49,7 @@ class TokenTexts:
   max_length: int
   """T, the tokens of an example of the training data at most."""
 
-  prediction_length: int
+  prediction_length: int = 0
   """The tokens of a new text at most, if that is more than T."""
 
   @property

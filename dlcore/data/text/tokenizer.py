@@ -170,18 +170,40 @@ def tokenizer_from_json(content: Mapping[str, Any]) -> Tokenizer:
   return TOKENIZERS[content["kind"]].from_json(content)
 
 
+def run_schema(folder: str) -> Mapping[str, Any] | None:
+  """Returns the schema of the data of a run as JSON, None for other folders.
+
+  Raises:
+    UserError: the file is malformed.
+  """
+  file = Path(os.path.expanduser(folder)) / OF_RUN
+  if not os.path.lexists(file):
+    return None
+  try:
+    schema = read_json(file, max_bytes=MAX_BYTES)["schema"]
+    if not isinstance(schema, dict):
+      raise TypeError(f"schema={type(schema).__name__}")
+    return schema
+  except (OSError, *json_fields.MALFORMED) as error:
+    raise _no_run(file, error) from error
+
+
 def _tokenizer_of_run(file: Path, setting: str) -> Tokenizer:
   """Returns the tokenizer in the description of the data of a run.
 
   Raises:
     UserError: the file is malformed, or its data have no tokenizer.
   """
+  schema = run_schema(str(file.parents[1])) or {}
   try:
-    schema = read_json(file, max_bytes=MAX_BYTES)["schema"]
     return tokenizer_from_json(schema.get(setting) or schema["tokenizer"])
-  except (OSError, *json_fields.MALFORMED) as error:
-    raise UserError(
-      f"expected a run of texts with a tokenizer in {file}",
-      f"got {type(error).__name__}: {first_line(error)}",
-      "choose another run, or the path of a tokenizer.json",
-    ) from error
+  except json_fields.MALFORMED as error:
+    raise _no_run(file, error) from error
+
+
+def _no_run(file: Path, error: Exception) -> UserError:
+  return UserError(
+    f"expected a run of texts with a tokenizer in {file}",
+    f"got {type(error).__name__}: {first_line(error)}",
+    "choose another run, or the path of a tokenizer.json",
+  )

@@ -10,7 +10,7 @@ from typing import Any
 from dlcore.errors import UserError, install_hint
 from dlcore.filesystem import first_line, quoted
 
-PATTERNS = ("*.json", "*.safetensors")
+PATTERNS = ("*.jinja", "*.json", "*.safetensors", "LICENSE*", "README.md")
 """Glob patterns of the files to download."""
 
 TIMEOUT = 4.0

@@ -1,0 +1,301 @@
+"""Chat templates in Jinja, which tokenizers are published with.
+
+They are programs of any origin. They run in Jinja's sandbox, with bounds on
+what a loop counts, what a multiplication makes, and the length of the text.
+"""
+
+import functools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from dlcore.data.text.chat_files import ASSISTANT, Message
+from dlcore.errors import UserError, install_hint
+from dlcore.filesystem import first_line
+
+MAX_SOURCE = 1 << 18
+"""Characters of a template."""
+
+MAX_TEXT = 1 << 24
+"""Characters of the text of a conversation."""
+
+MAX_COUNT = 100_000
+"""Numbers that all calls of `range` return in a conversation."""
+
+MAX_POWER = 1 << 16
+"""Size of a number that is raised, and of the exponent."""
+
+MARKED = re.compile(r"{%[-+]?\s*generation\b")
+"""A template that marks the answers itself."""
+
+NONCHARACTERS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
+"""Code points that no text contains, so that they can mark answers."""
+
+
+class Rendered(NamedTuple):
+  """The text of a conversation."""
+
+  text: str
+  answers: list[tuple[int, int]]
+  """Begin and end of each answer in the text."""
+
+
+class JinjaTemplate(NamedTuple):
+  """A template and the special tokens that it names."""
+
+  source: str
+  tokens: Mapping[str, str] = {}
+  """Texts of tokens by name, such as `bos_token`."""
+
+  def render(self, messages: Sequence[Message]) -> Rendered:
+    """Returns the text of a conversation, and where its answers are.
+
+    A template with `{% generation %}` says where. In others it is the content
+    of the messages of the assistant.
+
+    Raises:
+      UserError: the template fails, refuses the messages, or changes answers.
+    """
+    marks = _unused(messages)
+    rows = [(m.role, m.content) for m in messages]
+    text = self._run(rows, marks)
+    if MARKED.search(self.source):
+      return _split(text, marks)
+    marked = [
+      (role, _wrapped(content, marks) if role == ASSISTANT else content)
+      for role, content in rows
+    ]
+    found = _split(self._run(marked, marks), marks)
+    answers = sum(role == ASSISTANT for role, _ in rows)
+    if found.text != text or len(found.answers) != answers:
+      raise UserError(
+        "expected a chat template that writes the answers as they are, or "
+        "marks them by {% generation %}",
+        "got one that changes or drops them",
+        "change the answers to what it writes, or set data.template to "
+        "'chatml', 'llama3' or 'plain'",
+      )
+    return found
+
+  def prompt(self, messages: Sequence[Message]) -> str:
+    """Returns the text of a conversation up to the next answer.
+
+    Raises:
+      UserError: the template fails, or refuses the messages.
+    """
+    marks = _unused(messages)
+    rows = [(m.role, m.content) for m in messages]
+    return _split(self._run(rows, marks, prompt=True), marks).text
+
+  def check(self) -> None:
+    """Checks that it is a template.
+
+    Raises:
+      UserError: it is not, or the package `jinja2` is not installed.
+    """
+    _compiled(self.source, *NONCHARACTERS[:2])
+
+  def _run(
+    self,
+    rows: Sequence[tuple[str, str]],
+    marks: tuple[str, str],
+    *,
+    prompt: bool = False,
+  ) -> str:
+    template = _compiled(self.source, *marks)
+    messages = [{"role": role, "content": content} for role, content in rows]
+    counter = _Counter()
+    parts, size = [], 0
+    try:
+      for part in template.generate(
+        messages=messages,
+        add_generation_prompt=prompt,
+        range=counter.range,
+        **self.tokens,
+      ):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_TEXT:
+          raise ValueError(f"more than {MAX_TEXT:,} characters")
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+      raise
+    except Exception as error:  # A template raises what it wants.
+      raise _refusal(error) from error
+    return "".join(parts)
+
+
+class _Counter:
+  """Numbers that may still be counted."""
+
+  def __init__(self):
+    self._left = MAX_COUNT
+
+  def range(self, *arguments: int) -> range:
+    """Returns a range, while all together are not too long."""
+    numbers = range(*arguments)
+    self._left -= len(numbers)
+    if self._left < 0:
+      raise OverflowError(f"loops over more than {MAX_COUNT:,} numbers")
+    return numbers
+
+
+def _refusal(error: Exception) -> UserError:
+  return UserError(
+    "expected a conversation that the chat template accepts",
+    f"got {type(error).__name__}: {first_line(error)}",
+    "change the messages, or set data.template to 'chatml', 'llama3' or "
+    "'plain'",
+  )
+
+
+def _unused(messages: Sequence[Message]) -> tuple[str, str]:
+  """Returns two characters that no message contains.
+
+  Raises:
+    UserError: the messages contain almost all noncharacters.
+  """
+  used = set().union(*(m.content for m in messages))
+  free = [mark for mark in NONCHARACTERS if mark not in used]
+  if len(free) < 2:
+    raise UserError(
+      "expected messages of characters",
+      "got noncharacters, U+FDD0 to U+FDEF",
+      "remove them",
+    )
+  return free[0], free[1]
+
+
+def _wrapped(content: str, marks: tuple[str, str]) -> str:
+  """Returns a text with marks inside of the white space at its ends."""
+  core = content.strip()
+  before, _, after = content.partition(core) if core else ("", "", content)
+  return f"{before}{marks[0]}{core}{marks[1]}{after}"
+
+
+def _split(text: str, marks: tuple[str, str]) -> Rendered:
+  """Returns a text without its marks, and where they were."""
+  begin, end = marks
+  pieces, answers, size, start = [], [], 0, 0
+  for piece in re.split(f"([{begin}{end}])", text):
+    if piece == begin:
+      start = size
+    elif piece == end:
+      answers.append((start, size))
+    else:
+      pieces.append(piece)
+      size += len(piece)
+  return Rendered("".join(pieces), answers)
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(source: str, begin: str, end: str) -> Any:
+  """Returns the compiled template.
+
+  Raises:
+    UserError: it is malformed or too long, or the package is not installed.
+  """
+  environment = _environment()(begin, end)
+  if len(source) > MAX_SOURCE:
+    raise _malformed(f"{len(source):,} characters")
+  try:
+    return environment.from_string(source)
+  except (KeyboardInterrupt, SystemExit, MemoryError):
+    raise
+  except Exception as error:
+    raise _malformed(f"{type(error).__name__}: {first_line(error)}") from error
+
+
+def _malformed(got: str) -> UserError:
+  return UserError(
+    f"expected a chat template in Jinja of at most {MAX_SOURCE:,} characters",
+    f"got {got}",
+    "set data.template to 'chatml', 'llama3' or 'plain'",
+  )
+
+
+@functools.cache
+def _environment() -> Any:
+  """Returns the class of environments, `(begin mark, end mark)`.
+
+  Raises:
+    UserError: the package `jinja2` is not installed.
+  """
+  try:
+    import jinja2
+    from jinja2 import ext, nodes, sandbox
+  except ImportError:
+    raise UserError(
+      "expected the package jinja2, which runs the chat template of the "
+      "tokenizer",
+      "it is not installed",
+      f"install it: {install_hint('hub')}, or set data.template to 'chatml', "
+      "'llama3' or 'plain'",
+    ) from None
+
+  class Generation(ext.Extension):
+    """The tag `generation`, whose block is an answer."""
+
+    tags: ClassVar[Any] = {"generation"}
+
+    def parse(self, parser: Any) -> Any:
+      line = next(parser.stream).lineno
+      body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+      call = self.call_method("mark")
+      return nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    def mark(self, caller: Any) -> str:
+      environment: Any = self.environment
+      return f"{environment.begin}{caller()}{environment.end}"
+
+  class Environment(sandbox.ImmutableSandboxedEnvironment):
+    """The settings of transformers, and bounds."""
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def __init__(self, begin: str, end: str):
+      super().__init__(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[Generation, ext.loopcontrols],
+      )
+      self.begin, self.end = begin, end
+      self.filters["tojson"] = _to_json
+      self.globals["raise_exception"] = refuse
+
+    def call_binop(
+      self, context: Any, operator: str, left: Any, right: Any
+    ) -> Any:
+      sizes = [
+        len(x) if isinstance(x, str | list | tuple) else abs(x)
+        for x in (left, right)
+        if isinstance(x, str | list | tuple | int | float)
+      ]
+      is_power = operator == "**"
+      size = max(sizes, default=0) if is_power else math.prod(sizes)
+      if size > (MAX_POWER if is_power else MAX_TEXT):
+        raise OverflowError(f"{operator} makes too much")
+      return super().call_binop(context, operator, left, right)
+
+  def refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+  return Environment
+
+
+def _to_json(
+  value: Any,
+  ensure_ascii: bool = False,
+  indent: int | None = None,
+  separators: tuple[str, str] | None = None,
+  sort_keys: bool = False,
+) -> str:
+  """Returns JSON without the escapes of HTML that Jinja would add."""
+  return json.dumps(
+    value,
+    ensure_ascii=ensure_ascii,
+    indent=indent,
+    separators=separators,
+    sort_keys=sort_keys,
+  )
