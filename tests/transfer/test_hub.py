@@ -72,9 +72,7 @@ def test_a_second_load_uses_the_cache(client, caplog):
   for _ in range(2):
     weights = sources.open_weights("hf:org/name@v1")
     np.testing.assert_array_equal(weights.arrays["a"], np.ones(2))
-  assert installed.downloads == [
-    ("org/name", "v1", list(hub.PATTERNS))
-  ]
+  assert installed.downloads == [("org/name", "v1", list(hub.PATTERNS))]
   assert caplog.messages == ["downloading hf:org/name@v1: 3.0 MB"]
 
 

@@ -1,31 +1,22 @@
-"""Chat templates in Jinja, which tokenizers are published with.
-
-They are programs of any origin. They run in Jinja's sandbox, with bounds on
-what a loop counts, what a multiplication makes, and the length of the text.
-"""
+"""Chat templates in Jinja, which tokenizers are published with."""
 
 import functools
-import json
-import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from dlcore.data.text.chat_files import ASSISTANT, Message
-from dlcore.errors import UserError, install_hint
+from dlcore.data.text.jinja_sandbox import (
+  BUDGET,
+  MAX_TEXT,
+  Budget,
+  environment_class,
+)
+from dlcore.errors import UserError
 from dlcore.filesystem import first_line
 
 MAX_SOURCE = 1 << 18
 """Characters of a template."""
-
-MAX_TEXT = 1 << 24
-"""Characters of the text of a conversation."""
-
-MAX_COUNT = 100_000
-"""Numbers that all calls of `range` return in a conversation."""
-
-MAX_POWER = 1 << 16
-"""Size of a number that is raised, and of the exponent."""
 
 MARKED = re.compile(r"{%[-+]?\s*generation\b")
 """A template that marks the answers itself."""
@@ -106,14 +97,12 @@ class JinjaTemplate(NamedTuple):
   ) -> str:
     template = _compiled(self.source, *marks)
     messages = [{"role": role, "content": content} for role, content in rows]
-    counter = _Counter()
     parts, size = [], 0
     try:
       for part in template.generate(
         messages=messages,
         add_generation_prompt=prompt,
-        range=counter.range,
-        **self.tokens,
+        **{**self.tokens, BUDGET: Budget()},
       ):
         parts.append(part)
         size += len(part)
@@ -124,21 +113,6 @@ class JinjaTemplate(NamedTuple):
     except Exception as error:  # A template raises what it wants.
       raise _refusal(error) from error
     return "".join(parts)
-
-
-class _Counter:
-  """Numbers that may still be counted."""
-
-  def __init__(self):
-    self._left = MAX_COUNT
-
-  def range(self, *arguments: int) -> range:
-    """Returns a range, while all together are not too long."""
-    numbers = range(*arguments)
-    self._left -= len(numbers)
-    if self._left < 0:
-      raise OverflowError(f"loops over more than {MAX_COUNT:,} numbers")
-    return numbers
 
 
 def _refusal(error: Exception) -> UserError:
@@ -196,7 +170,7 @@ def _compiled(source: str, begin: str, end: str) -> Any:
   Raises:
     UserError: it is malformed or too long, or the package is not installed.
   """
-  environment = _environment()(begin, end)
+  environment = environment_class()(begin, end)
   if len(source) > MAX_SOURCE:
     raise _malformed(f"{len(source):,} characters")
   try:
@@ -212,90 +186,4 @@ def _malformed(got: str) -> UserError:
     f"expected a chat template in Jinja of at most {MAX_SOURCE:,} characters",
     f"got {got}",
     "set data.template to 'chatml', 'llama3' or 'plain'",
-  )
-
-
-@functools.cache
-def _environment() -> Any:
-  """Returns the class of environments, `(begin mark, end mark)`.
-
-  Raises:
-    UserError: the package `jinja2` is not installed.
-  """
-  try:
-    import jinja2
-    from jinja2 import ext, nodes, sandbox
-  except ImportError:
-    raise UserError(
-      "expected the package jinja2, which runs the chat template of the "
-      "tokenizer",
-      "it is not installed",
-      f"install it: {install_hint('hub')}, or set data.template to 'chatml', "
-      "'llama3' or 'plain'",
-    ) from None
-
-  class Generation(ext.Extension):
-    """The tag `generation`, whose block is an answer."""
-
-    tags: ClassVar[Any] = {"generation"}
-
-    def parse(self, parser: Any) -> Any:
-      line = next(parser.stream).lineno
-      body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-      call = self.call_method("mark")
-      return nodes.CallBlock(call, [], [], body).set_lineno(line)
-
-    def mark(self, caller: Any) -> str:
-      environment: Any = self.environment
-      return f"{environment.begin}{caller()}{environment.end}"
-
-  class Environment(sandbox.ImmutableSandboxedEnvironment):
-    """The settings of transformers, and bounds."""
-
-    intercepted_binops = frozenset(("*", "**"))
-
-    def __init__(self, begin: str, end: str):
-      super().__init__(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[Generation, ext.loopcontrols],
-      )
-      self.begin, self.end = begin, end
-      self.filters["tojson"] = _to_json
-      self.globals["raise_exception"] = refuse
-
-    def call_binop(
-      self, context: Any, operator: str, left: Any, right: Any
-    ) -> Any:
-      sizes = [
-        len(x) if isinstance(x, str | list | tuple) else abs(x)
-        for x in (left, right)
-        if isinstance(x, str | list | tuple | int | float)
-      ]
-      is_power = operator == "**"
-      size = max(sizes, default=0) if is_power else math.prod(sizes)
-      if size > (MAX_POWER if is_power else MAX_TEXT):
-        raise OverflowError(f"{operator} makes too much")
-      return super().call_binop(context, operator, left, right)
-
-  def refuse(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-  return Environment
-
-
-def _to_json(
-  value: Any,
-  ensure_ascii: bool = False,
-  indent: int | None = None,
-  separators: tuple[str, str] | None = None,
-  sort_keys: bool = False,
-) -> str:
-  """Returns JSON without the escapes of HTML that Jinja would add."""
-  return json.dumps(
-    value,
-    ensure_ascii=ensure_ascii,
-    indent=indent,
-    separators=separators,
-    sort_keys=sort_keys,
   )

@@ -39,7 +39,7 @@ def load_case(name: str, folder: Path, path: Any = "", **settings: Any) -> Case:
   form = FORMATS[name]
   path = path or folder / form.path
   chosen = {**form.settings, "path": str(path), **settings}
-  if form.data != "text_file":  # It has no cache.
+  if "cache_dir" in form.keywords:
     chosen["cache_dir"] = str(folder / "cache")
   return Case(lambda: texts_of(data.load(form.data, **chosen)))
 
@@ -75,10 +75,10 @@ def either(
 def mild_settings(form: Format, generator: random.Random) -> dict[str, Any]:
   """Returns settings that a user may choose."""
   settings: dict[str, Any] = {}
-  if form.data != "text_file":
+  if "on_bad" in form.keywords:
     settings["on_bad"] = generator.choice(("error", "skip"))
     settings["on_long"] = generator.choice(("error", "truncate"))
-  if form.data != "tagged_text":
+  if "tokenizer" in form.keywords:
     kinds = ("words", "characters", "bytes")
     settings["tokenizer"] = generator.choice(kinds)
   settings["lowercase"] = generator.choice((True, False))

@@ -7,8 +7,8 @@ from typing import Any
 from hostile_inputs.case import EXTREMES, digits, nested
 from hostile_inputs.text_cases import damaged
 
-TABLES = ("table", "table of pairs")
-JSON = ("JSON lines", "running JSON", "tags in JSON")
+TABLES = ("table", "table of pairs", "similar texts")
+JSON = ("JSON lines", "running JSON", "tags in JSON", "chats")
 STRANGE = (
   *("\0", "\x1a", "\x7f", "\x85", "\x0b", "\ufffd", "\ufeff", "\u2028"),
   *("\u200d" * 9, "e" + "\u0301" * 999, "\u202e", "\U0001f642" * 9, "\t"),

@@ -6,14 +6,12 @@ import random
 import shutil
 from pathlib import Path
 
-from hostile_inputs import text_damages
+from hostile_inputs import chat_templates, text_damages
 from hostile_inputs.case import Case, Kind
 from hostile_inputs.mutations import mutate_bytes, mutate_entry
 from hostile_inputs.text_cases import either, load_case, mild_settings, write
 from hostile_inputs.text_damages import TABLES
 from hostile_inputs.valid_texts import FORMATS
-
-from dlcore import data
 
 FILES = tuple(name for name in FORMATS if name != "folder")
 """The formats that are no folder."""
@@ -102,14 +100,18 @@ def settings(folder: Path, generator: random.Random, valid: Path) -> Case:
     "ignored": ("", "T", "\0"),
     "comment": ("", "t", "\0", "#" * 5000),
     "documents": ("", "paragraph"),
+    "template": ("", "chatml", "llama3", "x.jinja", "/dev/zero.jinja", "\0"),
+    "loss": ("", "all", "user"),
+    "first": ("", "fr", "\0", "x"),
+    "score": ("", "en", "x"),
+    "largest_score": (-1.0, 0.0, float("nan"), 1e300),
     "packing": ("", "packed"),
     "in_memory_limit": (-1, 0, 1, 10**30),
     "split": ("answer", "text", "x"),
     "group": ("answer", "text", "en"),
     "time": ("answer", "text", "en"),
   }  # fmt: skip
-  known = data.DATASETS[FORMATS[name].data].__kwdefaults__
-  names = [key for key in options if key in known]
+  names = [key for key in options if key in FORMATS[name].keywords]
   chosen = {
     key: generator.choice(options[key])
     for key in generator.sample(names, generator.choice((1, 1, 2, 3)))
@@ -157,6 +159,7 @@ KIND = Kind(
     "unequal files": text_damages.unequal_files,
     "unequal tags": text_damages.unequal_tags,
     "few examples": few,
+    "chat templates": chat_templates.templates,
     "compression": compressed,
     "entry": entry,
     "settings": settings,

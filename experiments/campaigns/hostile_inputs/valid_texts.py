@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlcore.data import DATASETS
+
 WORDS = {"good": ("fine", "bright", "warm", "kind"),
          "bad": ("dull", "cold", "grim", "poor")}  # fmt: skip
 NOUNS = ("film", "book", "café", "meal", "song", "naïve tale")
@@ -31,6 +33,11 @@ class Format(NamedTuple):
   """The run on this kind of data, whose config trains on a file."""
 
   @property
+  def keywords(self) -> Mapping[str, Any]:
+    """The settings of the data set with their defaults."""
+    return DATASETS[self.data].__kwdefaults__
+
+  @property
   def path(self) -> str:
     """Name of the setting `path`: of parallel files their beginning."""
     name = self.files[0]
@@ -39,6 +46,7 @@ class Format(NamedTuple):
 
 COLUMNS = {"text": "text", "target": "answer"}
 PAIRS = {"source": "en", "target": "fr"}
+SIMILAR = {"first": "en", "second": "fr"}
 FORMATS = {
   "table": Format("text_csv", ("reviews.csv",), COLUMNS, "reviews"),
   "JSON lines": Format("text_csv", ("reviews.jsonl",), COLUMNS, "reviews"),
@@ -51,6 +59,8 @@ FORMATS = {
     "text_pairs", ("pairs.en", "pairs.fr"), PAIRS, "pairs"
   ),
   "table of pairs": Format("text_pairs", ("pairs.csv",), PAIRS, "pairs"),
+  "similar texts": Format("similar_texts", ("pairs.csv",), SIMILAR, "encoder"),
+  "chats": Format("chat", ("chats.jsonl",), {}, "answers"),
 }
 
 CONTEXT = 16
@@ -98,6 +108,21 @@ RUNS: dict[str, dict[str, Any]] = {
     "model": {"name": "seq2seq", "width": 4},
     "task": {"name": "sequence_to_sequence"},
   },
+  "encoder": {
+    "data": {**SMALL, **SIMILAR, "max_length": CONTEXT},
+    "model": {
+      **ATTENTION,
+      "name": "bert_base",
+      "head": "embedding",
+      "poolings": ("mean",),
+    },
+    "task": {"name": "text_embedding"},
+  },
+  "answers": {
+    "data": {"batch_size": 4, "max_length": 8 * CONTEXT},
+    "model": {**ATTENTION, "name": "gpt2", "max_length": 8 * CONTEXT},
+    "task": {"name": "language_model"},
+  },
 }
 """Sections of the configs of the runs, by name."""
 
@@ -109,6 +134,8 @@ FORMAT_OF = {
   "masked": "running text",
   "tags": "CoNLL",
   "pairs": "table of pairs",
+  "encoder": "similar texts",
+  "answers": "chats",
 }
 """The format of the data of each run."""
 
@@ -147,6 +174,13 @@ def write(folder: Path) -> None:
   _write_lines(folder / "story.txt", [f"{text}.\n" for text, _, _ in rows])
   _write_lines(
     folder / "story.jsonl", [json.dumps({"text": text}) for text, _, _ in rows]
+  )
+  _write_lines(
+    folder / "chats.jsonl",
+    [
+      json.dumps({"instruction": f"Is the {text}?", "output": answer})
+      for text, answer, _ in rows
+    ],
   )
   tags = [[(w, w[0].upper()) for w in text.split()] for text, _, _ in rows]
   _write_lines(
