@@ -75,7 +75,7 @@ def loss_of(task, params, model_state, batch):
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.fast_cases("bert_base-int8", "lstm-dora")
+@pytest.mark.fast_cases("lstm-dora")
 def test_adapters_compute_what_their_merged_weights_do(name, settings):
   base, batch = make(name)
   task = tasks.lora(base, rank=3, trained=HEAD, **SETTINGS[settings])

@@ -88,6 +88,7 @@ def test_each_text_is_embedded_alone():
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.fast_cases("True")
 def test_padding_and_other_right_texts_are_no_negatives(symmetric):
   batch = make_batch(5)
   alone = {name: array[:4] for name, array in batch.items()}

@@ -301,8 +301,8 @@ def test_scratch_continues_with_the_same_bits_without_the_source(
     np.testing.assert_array_equal(leaf, two[path], err_msg=path)
 
 
-def test_scratch_excludes_adapters(source):
-  config = complete(source, name="scratch")
+def test_scratch_excludes_adapters():
+  config = complete("missing", name="scratch")
   config["init"]["adapter"] = "folder"
   with pytest.raises(UserError, match=r"init\.strategy=scratch") as error:
     experiment.build(config)
@@ -316,6 +316,7 @@ def test_random_weights_that_stay_frozen_are_a_warning(tmp_path, caplog):
   assert "leaves random weights frozen" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_phase_begins_where_the_one_before_has_ended(source, tmp_path):
   config = complete(source, steps=9, name="gradual", number=2)
   parts = experiment.build(config)
