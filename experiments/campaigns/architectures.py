@@ -3,10 +3,10 @@
   architectures.py --seconds=60
 
 Each has about 300,000 parameters, and as many steps as it makes in --seconds on
-this machine. A first run of 200 steps measures its speed. All other settings
-are those of the variant, which was made for more parameters and more time: the
-table of text_scores.py has the scores of the variants themselves. --output is
-read by experiments/results.py.
+this machine. First runs of 200 and more steps measure its speed. All other
+settings are those of the variant, which was made for more parameters and more
+time: the table of text_scores.py has the scores of the variants themselves.
+--output is read by experiments/results.py.
 """
 
 import json
@@ -39,7 +39,8 @@ EQUAL: dict[str, dict] = {
 """Settings of about 300,000 parameters, by variant."""
 
 SEEDS = 3
-PROBE_STEPS = 200
+PROBE_STEPS, PROBE_SECONDS = 200, 5.0
+"""Of the first run, and of the steps of the last one that measures speed."""
 
 SECONDS = flags.DEFINE_float("seconds", 60.0, "training time of a run")
 WORKDIR = flags.DEFINE_string("workdir", "runs/architectures", "folder of runs")
@@ -53,16 +54,7 @@ def main():
   results = {}
   for name, settings in EQUAL.items():
     config, folder = f"language_id:{name}", Path(WORKDIR.value)
-    probe = timed_runs.finish(
-      config,
-      folder / f"{name}_probe",
-      0,
-      {**settings, "training.steps": PROBE_STEPS},
-    )
-    batch_size = json.loads(
-      (folder / f"{name}_probe" / "config.json").read_text()
-    )["data"]["batch_size"]
-    steps = round(SECONDS.value * probe["examples_per_second"] / batch_size)
+    steps = count_steps(config, settings, folder / f"{name}_probe")
     runs = [
       timed_runs.finish(
         config,
@@ -81,6 +73,28 @@ def main():
     accuracies = results[name]["metrics"]["test/accuracy"]
     print(name, steps, f"{statistics.mean(accuracies):.2%}", flush=True)
     Path(OUTPUT.value).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def count_steps(
+  config: str, settings: dict, folder: Path, probed: int = PROBE_STEPS
+) -> int:
+  """Returns how many steps a variant makes in --seconds.
+
+  Args:
+    config: the variant.
+    settings: its settings by path.
+    folder: the beginning of the names of the first runs.
+    probed: steps of a first run.
+  """
+  probe = folder.with_name(f"{folder.name}_{probed}")
+  summary = timed_runs.finish(
+    config, probe, 0, {**settings, "training.steps": probed}
+  )
+  if summary["phases"]["step"] < PROBE_SECONDS:
+    return count_steps(config, settings, folder, 10 * probed)
+  section = json.loads((probe / "config.json").read_text())["data"]
+  speed = summary["examples_per_second"] / section["batch_size"]
+  return round(SECONDS.value * speed)
 
 
 if __name__ == "__main__":
