@@ -193,3 +193,41 @@ def test_a_malformed_file_of_a_template_is_named(name, content, tmp_path):
   (tmp_path / name).write_bytes(content)
   with pytest.raises(UserError, match=name):
     read_template(tmp_path)
+
+
+FEATURES = """\
+{%- set ns = namespace(last=0) %}
+{%- for m in messages[::-1] %}
+    {%- set index = (messages | length - 1) - loop.index0 %}
+    {%- if m.role == 'user' and m.content is string and not ns.last %}
+        {%- set ns.last = index %}
+    {%- endif %}
+{%- endfor %}
+{%- macro name(m) %}{{ m['role'] | title }}{% endmacro %}
+{%- if tools is defined and tools %}{{ tools | tojson(indent=2) }}{% endif %}
+{%- for tool in tools %}{{ tool }}{% endfor %}
+{%- for m in messages if m.role != 'system' %}
+    {%- if loop.first %}{{ '<s>' }}{% endif %}
+    {%- if m.tool_calls %}{{ m.tool_calls }}{% continue %}{% endif %}
+    {{- name(m) ~ '/' ~ loop.length ~ loop.last ~ ': ' }}
+    {%- set content = m.content.split('</think>')[-1].lstrip('\\n') %}
+    {{- content.strip() if m.role == 'user' else content }}
+    {{- '</s>\\n' if loop.nextitem is defined else '</s>' }}
+{%- else %}{{ 'none' }}
+{%- endfor %}
+{%- for key, value in {'last': ns.last}.items() %}
+    {{- [key, value] | join('=') | replace('=', '-') }}
+{%- endfor %}
+"""
+
+
+def test_templates_may_use_what_published_ones_use():
+  template = JinjaTemplate(FEATURES)
+  rows = (("system", "x"), ("user", " a "), ("assistant", "b"), ("user", "c"))
+  messages = [Message(*row) for row in rows]
+  text, answers = template.render(messages)
+  assert text == (
+    "<s>User/3False: a</s>\nAssistant/3False: b</s>\nUser/3True: c</s>last-3"
+  )
+  assert [text[begin:end] for begin, end in answers] == ["b"]
+  assert template.render(messages[:1]).text == "nonelast-0"
