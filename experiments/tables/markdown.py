@@ -29,11 +29,17 @@ def as_table(
   return f"{caption} (`{command}`)\n\n{table}"
 
 
-def measured(result: dict) -> str:
-  """Returns the machine, date and commit of a measurement, as far as known."""
-  parts = [result.get(key, "") for key in ("machine", "date")]
-  if result.get("commit"):
-    parts.append(f"commit {result['commit']}")
+def measured(*results: dict) -> str:
+  """Returns machines, dates and commits of measurements, as far as known."""
+
+  def distinct(key: str) -> str:
+    values = [result[key] for result in results if result.get(key)]
+    return ", ".join(dict.fromkeys(", ".join(values).split(", ")))
+
+  machines = dict.fromkeys(r["machine"] for r in results if r.get("machine"))
+  parts = ["; ".join(machines), distinct("date")]
+  if commits := distinct("commit"):
+    parts.append(f"commit {commits}")
   return ", ".join(part for part in parts if part) or "version 0.1"
 
 

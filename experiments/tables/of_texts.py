@@ -108,7 +108,7 @@ def architectures(results: dict) -> str:
   return as_table(
     "Architectures of `configs/language_id.py` with about 300,000 parameters "
     f"and equal training time, test scores of {first['seeds']} seeds, "
-    f"{measured(first)}:",
+    f"{measured(*results.values())}:",
     "experiments/campaigns/architectures.py",
     ("variant", "parameters", "steps", "time", "accuracy", "macro F1"),
     rows,

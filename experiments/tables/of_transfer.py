@@ -20,14 +20,17 @@ def digits(results: dict) -> str:
     )
     for strategy in strategies
   ]
-  first = next(iter(results[sizes[0]].values()))
+  every = [
+    row for by_strategy in results.values() for row in by_strategy.values()
+  ]
+  first = every[0]
   return as_table(
     "Test accuracy on the digits 5 to 9 of MNIST after training on the digits "
     "0 to 4 and on so many images of each new digit, means and deviations over "
     f"{first['seeds']} draws of the images; the learning rate, the best of "
     "four on other images, and the seconds from the command to its exit; "
     "frozen batch norm has the statistics of the digits 0 to 4, "
-    f"{measured(first)}:",
+    f"{measured(*every)}:",
     "experiments/campaigns/transfer_digits.py --manual_dir=DIR",
     ("strategy", *(f"{size} images" for size in sizes)),
     rows,
@@ -85,6 +88,7 @@ def topics(results: dict) -> str:
     for name, result in by_strategy.items()
   ]
   paragraphs, base = results["paragraphs"], results["base"]
+  others = [r for row in results["sizes"].values() for r in row.values()]
   return as_table(
     f"Topics ({paragraphs['topics']}) of {paragraphs['test']} held-out "
     "paragraphs of `docs_text` by a character LSTM, with random weights "
@@ -92,7 +96,7 @@ def topics(results: dict) -> str:
     f"({_minutes(base['seconds'])} minutes), and by TF-IDF with logistic "
     "regression: means and deviations over draws of the labelled paragraphs; "
     "the learning rate, the best of three on other paragraphs; differences in "
-    f"points with their 95% intervals, {measured(base)}:",
+    f"points with their 95% intervals, {measured(base, *others)}:",
     "experiments/campaigns/transfer_topics.py",
     (
       *("labelled of each topic", "strategy", "accuracy", "rate"),
