@@ -281,10 +281,13 @@ def test_without_a_template_it_is_the_one_of_known_tokens(load, chat_tokenizer):
 
 
 def test_a_conversation_that_the_template_refuses_is_named(load, folder):
-  rows = [messages(*turn) for turn in TURNS]
-  rows[4] = messages(*TURNS[4], system="Be brief.")
-  with pytest.raises(UserError, match=r"no system role, in own\.jsonl:5"):
+  rows = [messages(f"question {i}", f"answer {i}") for i in range(60)]
+  rows[4] = messages("question", "answer", system="Be brief.")
+  with pytest.raises(UserError, match=r"own\.jsonl:5.*no system role"):
     load(rows, tokenizer=str(folder))
+  splits, notes = load(rows, tokenizer=str(folder), on_bad="skip")
+  assert "own.jsonl:5" in notes
+  assert sum(map(len, texts_of(splits))) == len(rows) - 1
 
 
 @pytest.mark.parametrize(
@@ -305,3 +308,28 @@ def test_a_template_in_jinja_has_a_tokenizer_of_its_own(load, tmp_path):
   (tmp_path / "own.jinja").write_text(NO_SYSTEM)
   with pytest.raises(UserError, match=r"tokenizer\.json of the chat template"):
     load(template=str(tmp_path / "own.jinja"))
+
+
+def test_new_conversations_are_read_in_order_with_their_errors(
+  load, folder, tmp_path
+):
+  schema = load(tokenizer=str(folder))[0].train.info
+  rows = [messages("a", "b"), messages("c", "d", system="x"), "{",
+          messages("e", "f"), messages("g", "h")]  # fmt: skip
+  lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+  path = tmp_path / "new.jsonl"
+  path.write_text("\n".join(lines))
+  batches = list(schema.schema.read([path], schema, 2))
+  names = [[name.rpartition(":")[2] for name in b.names] for b in batches]
+  errors = [[name.rpartition(":")[2] for name, _ in b.errors] for b in batches]
+  assert names == [["1"], ["4"], ["5"]]
+  assert errors == [["2"], ["3"], []]
+  sizes = [len(b.arrays["input_ids"]) for b in batches]
+  assert sizes == [1, 1, 1]
+
+
+@pytest.mark.parametrize("system", [None, ""])
+def test_an_empty_system_message_is_left_out(load, system):
+  rows = [{**sharegpt(*turn), "system": system} for turn in TURNS]
+  expected = load([sharegpt(*turn) for turn in TURNS])[0].train.info.sha256
+  assert load(rows)[0].train.info.sha256 == expected

@@ -60,7 +60,7 @@ def test_published_templates_give_the_tokens_of_transformers(template, kind):
 
 @pytest.mark.parametrize("template", GOLDEN["own"])
 def test_a_template_written_in_jinja_gives_the_same_tokens(template):
-  source = JinjaTemplate(as_jinja(template, tokenizer()))
+  source = JinjaTemplate(as_jinja(template))
   encoder = JinjaEncoder(source, tokenizer())
   check_tokens(encoder, template)
   own = ChatEncoder(template, tokenizer())
@@ -81,10 +81,33 @@ def test_white_space_around_answers_is_kept():
   encoder = JinjaEncoder(JinjaTemplate(PLAIN), tokenizer())
   found = encoder.encode([*QUESTION, Message("assistant", " 15\n")])
   scored = [i for i, s in zip(found.ids, found.scored, strict=True) if s]
-  assert tokenizer().decode(scored) == "15"
+  assert tokenizer().decode(scored) == "15\n"  # Up to the end.
   assert "assistant:  15\n</s>" in tokenizer().inner.decode(
     found.ids, skip_special_tokens=False
   )
+
+
+@pytest.mark.parametrize(
+  ("source", "expected"),
+  [
+    # Text inside of the marks follows the end: nothing outside is scored.
+    ("{% generation %}{{ m.content }}</s>\n{% endgeneration %}", "15</s>\n"),
+    ("{% generation %}{{ m.content }}{% endgeneration %}</s>", "15</s>"),
+    # As of Llama 2.
+    ("{{ m.content }} </s>", "15 </s>"),
+  ],
+)
+def test_an_answer_has_one_end(source, expected):
+  source = (
+    "{% for m in messages %}{% if m.role == 'user' %}<turn>{{ m.content }}"
+    f"{{% else %}}{source}{{% endif %}}{{% endfor %}}"
+  )
+  encoder = JinjaEncoder(JinjaTemplate(source), tokenizer())
+  found = encoder.encode([*QUESTION, Message("assistant", "15"), *QUESTION])
+  scored = [i for i, s in zip(found.ids, found.scored, strict=True) if s]
+  text = tokenizer().inner.decode(scored, skip_special_tokens=False)
+  assert text == expected
+  assert tokenizer().inner.id_to_token(encoder.end_id) == "</s>"
 
 
 @pytest.mark.parametrize(
@@ -205,7 +228,7 @@ FEATURES = """\
 {%- endfor %}
 {%- macro name(m) %}{{ m['role'] | title }}{% endmacro %}
 {%- if tools is defined and tools %}{{ tools | tojson(indent=2) }}{% endif %}
-{%- for tool in tools %}{{ tool }}{% endfor %}
+{%- for tool in tools or undefined_name %}{{ tool }}{% endfor %}
 {%- for m in messages if m.role != 'system' %}
     {%- if loop.first %}{{ '<s>' }}{% endif %}
     {%- if m.tool_calls %}{{ m.tool_calls }}{% continue %}{% endif %}

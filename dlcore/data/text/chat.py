@@ -59,7 +59,8 @@ def chat(
     lowercase: likewise.
     max_length: T, tokens of a row, and of a conversation at most.
     on_long: `"truncate"` cuts the end of longer ones, `"error"` lists them.
-    on_bad: `"skip"` drops malformed lines, `"error"` lists them.
+    on_bad: `"skip"` drops malformed lines, and conversations that the template
+      refuses; `"error"` lists them.
     valid_fraction: share of train to hold out if there is no file for it.
     test_fraction: likewise.
     group, split: keys of each line, see `SplitSettings`.
@@ -79,9 +80,8 @@ def chat(
     on_long=on_long,
     splits=rule,
   )
-  settings = ChatSettings(text, template, loss)
+  settings = ChatSettings(text, template, loss, on_bad)
   settings.check()
-  bad_examples.check_on_bad(on_bad)
   paths = split_paths(path, train, valid, test)
   parts, notes = _read(paths, rule, on_bad)
   return build_conversations(parts, settings, paths, notes)

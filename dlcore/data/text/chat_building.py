@@ -44,6 +44,9 @@ class ChatSettings(NamedTuple):
   loss: str = "assistant"
   """A value of `LOSSES`."""
 
+  on_bad: str = "error"
+  """See `bad_examples.report`, of conversations that the template refuses."""
+
   def check(self) -> None:
     """Checks the settings, which need no data.
 
@@ -53,6 +56,7 @@ class ChatSettings(NamedTuple):
     self.text.check()
     check_template(self.template)
     check_choice("loss", self.loss, LOSSES)
+    bad_examples.check_on_bad(self.on_bad)
 
 
 def build_conversations(
@@ -93,15 +97,13 @@ def build_conversations(
     **template_fields(settings.template, text.tokenizer, tokenizer),
     loss=settings.loss,
   )
-  names = {
-    split: [f"{paths[part].name}:{c.line}" for part, c in _named(parts, rows)]
-    for split, rows in plan.rows.items()
-  }
-  tokens = {
-    split: _encode(schema, list(_of_split(parts, rows)), names[split])
-    for split, rows in plan.rows.items()
-  }
-  notes = [*notes, *plan.notes, *_report_long(tokens, names, text)]
+  encoded, bad = {}, []
+  for split, rows in plan.rows.items():
+    encoded[split] = list(_encode(schema, parts, rows, paths, bad))
+  notes = [*notes, *plan.notes, *_report_bad(bad, encoded, settings.on_bad)]
+  names = {split: [n for n, _ in part] for split, part in encoded.items()}
+  tokens = {split: [c for _, c in part] for split, part in encoded.items()}
+  notes += _report_long(tokens, names, text)
   packings = {
     split: schema.pack_conversations(_with_answers(split, part, schema))
     for split, part in tokens.items()
@@ -151,21 +153,43 @@ def _of_split(
 
 
 def _encode(
-  schema: ChatSchema, conversations: Sequence[Conversation], names: list[str]
-) -> list[ChatTokens]:
-  """Returns the tokens of conversations.
+  schema: ChatSchema,
+  parts: Parts,
+  rows: Mapping[str, np.ndarray | None],
+  paths: Mapping[str, Path],
+  bad: list[tuple[str, str]],
+) -> Iterator[tuple[str, ChatTokens]]:
+  """Yields names and tokens of the conversations of a split.
 
-  Raises:
-    UserError: the template refuses one.
+  Args:
+    schema: with the template.
+    parts: the conversations.
+    rows: those of the split, by part.
+    paths: of the files, for names.
+    bad: gets names and reasons of those that the template refuses.
   """
-  tokens, encode = [], schema.encoder.encode
-  for name, conversation in zip(names, conversations, strict=True):
+  encode = schema.encoder.encode
+  for part, conversation in _named(parts, rows):
+    name = f"{paths[part].name}:{conversation.line}"
     try:
-      tokens.append(encode(conversation.messages))
+      yield name, encode(conversation.messages)
     except UserError as error:
-      expected, got, *remedy = error.lines
-      raise UserError(expected, f"{got}, in {name}", *remedy) from error
-  return tokens
+      bad.append((name, "; ".join(error.lines[1:2]).removeprefix("got ")))
+
+
+def _report_bad(
+  bad: Sequence[tuple[str, str]], encoded: Mapping[str, Sequence], on_bad: str
+) -> list[str]:
+  """Returns a note on conversations that the template refuses, or raises."""
+  return bad_examples.report(
+    bad,
+    on_bad,
+    noun="conversations that the chat template refuses",
+    expected="expected conversations that the chat template accepts",
+    remedy='change them, skip them with on_bad="skip", or set data.template to '
+    "'chatml', 'llama3' or 'plain'",
+    empty=not all(encoded.values()),
+  )
 
 
 def _report_long(

@@ -112,10 +112,11 @@ def _parse(number: int, line: str, columns: Sequence[str]) -> Conversation:
 
 def _messages(content: Mapping[str, Any]) -> Iterator[Message]:
   """Yields the messages of an object of one of the formats."""
+  content = {key: value for key, value in content.items() if value is not None}
   if "messages" in content:
     yield from _listed(content, "messages", "role", "content")
   elif "conversations" in content:
-    if "system" in content:
+    if content.get("system"):
       yield Message("system", _text(content, "system"))
     yield from _listed(content, "conversations", "from", "value")
   elif "instruction" in content:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -76,13 +77,15 @@ class ChatSchema(CorpusSchema):
   def chat_template(self) -> dict[str, Any]:
     """Returns the template in Jinja and the special tokens that it names.
 
-    They are the arguments of `transfer.save_tokenizer`.
+    They are the arguments of `transfer.save_tokenizer`, none for "plain": the
+    tokens of a whole text may be others than those of its parts.
     """
     if self.template == JINJA:
       return {"chat_template": self.jinja, "named_tokens": self.named_tokens}
-    if not isinstance(self.tokenizer, LibraryTokenizer):
+    has_tokens = bool(TEMPLATES[self.template].end)
+    if not has_tokens or not isinstance(self.tokenizer, LibraryTokenizer):
       return {}
-    return {"chat_template": as_jinja(self.template, self.tokenizer)}
+    return {"chat_template": as_jinja(self.template)}
 
   @property
   def end_ids(self) -> tuple[int, ...]:
@@ -130,24 +133,36 @@ class ChatSchema(CorpusSchema):
     """
     kept = self.read_inputs(info.inputs)
     for path in paths:
-      names, conversations, errors = [], [], []
       try:
-        encode = self.encoder.encode
-        for conversation in read_conversations(path):
-          name = f"{path}:{conversation.line}"
-          if conversation.error:
-            errors.append((name, conversation.error))
-            continue
-          names.append(name)
-          conversations.append(encode(conversation.messages))
+        encoded = self._encoded(path)
+        while part := list(itertools.islice(encoded, rows)):
+          yield self._batch(part, kept)
       except UserError as error:
-        errors.append((str(path), "; ".join(error.lines)))
-      for start in range(0, len(names), rows):
-        part = conversations[start:][:rows]
-        arrays = _unpacked(part, self.max_length, self.pad_id)
-        arrays = {name: arrays[name] for name in kept}
-        yield ReadBatch(names[start:][:rows], arrays, [])
-      yield ReadBatch([], None, errors)
+        yield ReadBatch([], None, [(str(path), "; ".join(error.lines))])
+
+  def _encoded(self, path: Path) -> Iterator[tuple[str, ChatTokens | str]]:
+    """Yields the name of each conversation, and its tokens or an error."""
+    encode = self.encoder.encode
+    for conversation in read_conversations(path):
+      found: ChatTokens | str = conversation.error
+      if not found:
+        try:
+          found = encode(conversation.messages)
+        except UserError as error:
+          found = "; ".join(error.lines)
+      yield f"{path}:{conversation.line}", found
+
+  def _batch(
+    self, part: Sequence[tuple[str, ChatTokens | str]], kept: Inputs
+  ) -> ReadBatch:
+    """Returns the rows and the errors of some conversations."""
+    good = [(name, found) for name, found in part if not isinstance(found, str)]
+    errors = [(name, found) for name, found in part if isinstance(found, str)]
+    if not good:
+      return ReadBatch([], None, errors)
+    names, conversations = zip(*good, strict=True)
+    arrays = _unpacked(conversations, self.max_length, self.pad_id)
+    return ReadBatch(list(names), {name: arrays[name] for name in kept}, errors)
 
   def validate(self, inputs: Inputs) -> None:
     """Checks that the tokenizer has the tokens of the template."""

@@ -164,15 +164,13 @@ class ChatEncoder:
     return known
 
 
-def as_jinja(name: str, tokenizer: LibraryTokenizer) -> str:
+def as_jinja(name: str) -> str:
   """Returns a template as a program in Jinja, which transformers reads.
 
   Args:
-    name: key of `TEMPLATES`.
-    tokenizer: with the end of an answer if the template has none.
+    name: key of `TEMPLATES` with a token for the end of a message.
   """
   template = TEMPLATES[name]
-  end = template.end or tokenizer.inner.id_to_token(tokenizer.eos_id)
 
   def written(pieces: Iterable[str], role: str) -> str:
     fields = {"{role}": role, "{Role}": f"{role} | capitalize"}
@@ -184,14 +182,13 @@ def as_jinja(name: str, tokenizer: LibraryTokenizer) -> str:
     )
 
   content, role = "{{ m['content'] }}", "m['role']"
-  answer = f"{{% generation %}}{content}{written([end], '')}"
-  other = content + written([template.end], "")
+  whole = content + written([template.end], "")
   parts = (
     written([template.begin], ""),
     "{% for m in messages %}",
     written(template.header, role),
-    f"{{% if {role} == {ASSISTANT!r} %}}{answer}{{% endgeneration %}}",
-    f"{{% else %}}{other}{{% endif %}}",
+    f"{{% if {role} == {ASSISTANT!r} %}}{{% generation %}}{whole}",
+    f"{{% endgeneration %}}{{% else %}}{whole}{{% endif %}}",
     written([template.after], ""),
     "{% endfor %}{% if add_generation_prompt %}",
     written(template.header, repr(ASSISTANT)),

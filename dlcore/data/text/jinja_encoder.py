@@ -83,8 +83,8 @@ class JinjaEncoder:
   ) -> tuple[list[int], list[bool]]:
     """Returns ids, and whether each belongs to an answer.
 
-    A special token directly behind an answer belongs to it, if it has no
-    other end.
+    A special token behind an answer belongs to it, with the white space in
+    between, if the answer does not contain one.
     """
     text, answers = self._template.render(messages)
     ids, offsets = self._tokenizer.encode_with_offsets(text)
@@ -95,9 +95,33 @@ class JinjaEncoder:
       has_end = False
       while position < len(ids) and offsets[position][0] < end:
         scored[position] = begin < end
-        has_end = ids[position] in self._added
+        has_end |= ids[position] in self._added
         position += 1
-      follows = position < len(ids) and offsets[position][0] == end
-      if follows and not has_end:
-        scored[position] = ids[position] in self._added
+      if not has_end:
+        for at in self._end(text, end, ids, offsets, position):
+          scored[at] = True
     return ids, scored
+
+  def _end(
+    self,
+    text: str,
+    end: int,
+    ids: Sequence[int],
+    offsets: Sequence[tuple[int, int]],
+    position: int,
+  ) -> range:
+    """Returns the tokens from `position` to a special one, if it follows.
+
+    Args:
+      text: of the conversation.
+      end: of the answer in the text.
+      ids: of the text.
+      offsets: of the ids.
+      position: of the first token behind the answer.
+    """
+    for at in range(position, len(ids)):
+      if ids[at] in self._added:
+        return range(position, at + 1)
+      if text[end : offsets[at][1]].strip():
+        break
+    return range(0)

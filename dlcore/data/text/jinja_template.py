@@ -101,6 +101,8 @@ class JinjaTemplate(NamedTuple):
     try:
       for part in template.generate(
         messages=messages,
+        tools=None,
+        documents=None,
         add_generation_prompt=prompt,
         **{**self.tokens, BUDGET: Budget()},
       ):
