@@ -158,7 +158,7 @@ def _lowercased(tokenizer: LibraryTokenizer) -> LibraryTokenizer:
   if inner.normalizer is not None:
     steps.append(inner.normalizer)
   inner.normalizer = normalizers.Sequence(steps)
-  return LibraryTokenizer.of(inner, tokenizer.padding)
+  return LibraryTokenizer.of(inner, tokenizer.padding, tokenizer.named)
 
 
 def _image_encoder(

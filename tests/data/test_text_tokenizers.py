@@ -9,6 +9,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+import tokenizers
 
 from dlcore.data import json_fields
 from dlcore.data.text import (
@@ -25,6 +26,7 @@ from dlcore.data.text.text_encoding import (
   clean_text,
   encode_texts,
 )
+from dlcore.data.text.text_settings import TextSettings
 from dlcore.data.text.tokenizer import (
   FITTED,
   TOKENIZERS,
@@ -381,3 +383,69 @@ def test_a_run_without_a_tokenizer_is_refused(content, tmp_path):
   (tmp_path / "assets" / "data.json").write_text(content)
   with pytest.raises(UserError, match="expected a run of texts with a tokeni"):
     make_tokenizer(str(tmp_path), ())
+
+
+def test_the_settings_name_the_tokens_of_unusual_names(tmp_path):
+  tokens = ("a", "<|eos|>", "<PAD>", "<|bos|>", "<|hide|>")
+  model = tokenizers.models.WordLevel({t: i for i, t in enumerate(tokens)})
+  inner = tokenizers.Tokenizer(model)
+  inner.add_special_tokens(list(tokens[1:]))
+  inner.save(str(tmp_path / "tokenizer.json"))
+  plain = make_tokenizer(str(tmp_path), ())
+  assert (plain.eos_id, plain.bos_id, plain.mask_id) == (None, None, None)
+  settings = {
+    "eos_token": {"content": "<|eos|>"},
+    "pad_token": "<PAD>",
+    "bos_token": "<|bos|>",
+    "mask_token": "<|hide|>",
+    "unk_token": "<missing>",
+  }
+  (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+  named = make_tokenizer(str(tmp_path), ())
+  ids = (named.eos_id, named.pad_id, named.bos_id, named.mask_id)
+  assert ids == (1, 2, 3, 4)
+  assert named.unknown_id is None
+  again = tokenizer_from_json(json.loads(json.dumps(named.to_json())))
+  assert (again.eos_id, again.pad_id, again.bos_id) == (1, 2, 3)
+  wrong = {**named.to_json(), "named": {"eos_token": 5}}
+  with pytest.raises(ValueError, match="named="):
+    tokenizer_from_json(wrong)
+
+
+def test_one_token_for_all_roles_is_the_end_alone(tmp_path):
+  vocabulary = {"a": 0, "b": 1, "<|endoftext|>": 2}
+  inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary))
+  inner.save(str(tmp_path / "tokenizer.json"))
+  names = ("bos_token", "eos_token", "pad_token", "unk_token")
+  settings = dict.fromkeys(names, "<|endoftext|>")
+  (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+  found = make_tokenizer(str(tmp_path), ())
+  assert (found.eos_id, found.pad_id) == (2, 0)
+  assert (found.bos_id, found.unknown_id) == (None, None)
+
+
+def test_special_tokens_surround_texts_without_an_a(tmp_path):
+  vocabulary = {"[CLS]": 0, "[SEP]": 1, "C": 2, "G": 3, "T": 4}
+  inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+  inner.post_processor = tokenizers.processors.TemplateProcessing(
+    single="[CLS] $A [SEP]",
+    pair="[CLS] $A [SEP] $B [SEP]",
+    special_tokens=[("[CLS]", 0), ("[SEP]", 1)],
+  )
+  inner.add_special_tokens(["[CLS]", "[SEP]"])
+  inner.save(str(tmp_path / "tokenizer.json"))
+  found = make_tokenizer(str(tmp_path), ())
+  assert found.frame(pair=False) == framing.Frame((0,), (), (1,))
+  assert found.frame(pair=True) == framing.Frame((0,), (1,), (1,))
+
+
+def test_lone_surrogates_are_encoded_as_question_marks(files):
+  found = make_tokenizer(str(files / "bpe.json"), ())
+  assert found.encode("a\ud800") == found.encode("a?")
+
+
+def test_the_file_of_a_run_decides_the_token_ids(tmp_path):
+  (tmp_path / "assets").mkdir()
+  (tmp_path / "assets" / "data.json").write_text("{}")
+  [file] = TextSettings(str(tmp_path)).files()
+  assert file == tmp_path / "assets" / "data.json"

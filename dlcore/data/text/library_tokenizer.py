@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,11 @@ END_TOKENS = (
 PAD_TOKENS = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>")
 UNKNOWN_TOKENS = ("<unk>", "[UNK]", "<unknown>")
 MASK_TOKENS = ("[MASK]", "<mask>")
+NAMED = ("bos_token", "eos_token", "mask_token", "pad_token", "unk_token")
+"""Entries of tokenizer_config.json that name a token."""
+
+MAX_PROBES = 64
+"""Tokens that are tried as a text that is known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +49,12 @@ class LibraryTokenizer:
   padding: int | None = dataclasses.field(default=None, compare=False)
   """Id of padding in the file, or None."""
 
+  named: Mapping[str, int] = dataclasses.field(
+    default_factory=dict, compare=False
+  )
+  """Ids of the tokens that tokenizer_config.json names, by a name of `NAMED`.
+  They take precedence over those of common names."""
+
   @classmethod
   def parse(cls, content: bytes) -> Self:
     """Returns the tokenizer of a tokenizer.json, which is not trusted.
@@ -56,11 +68,16 @@ class LibraryTokenizer:
     return cls.of(inner, padding)
 
   @classmethod
-  def of(cls, inner: Any, padding: int | None = None) -> Self:
+  def of(
+    cls,
+    inner: Any,
+    padding: int | None = None,
+    named: Mapping[str, int] | None = None,
+  ) -> Self:
     """Returns the tokenizer of a `tokenizers.Tokenizer`, which is changed."""
     inner.no_truncation()
     inner.no_padding()
-    return cls(inner.to_str(), inner, padding)
+    return cls(inner.to_str(), inner, padding, dict(named or {}))
 
   def extends(self, other: Self) -> bool:
     """Returns whether this is another tokenizer with added tokens."""
@@ -89,7 +106,7 @@ class LibraryTokenizer:
   @functools.cached_property
   def pad_id(self) -> int:
     """Id of padding, which is never the end of a text."""
-    known = (self.padding, self._first(PAD_TOKENS), 0, 1)
+    known = (self._named("pad"), self.padding, self._first(PAD_TOKENS), 0, 1)
     ids = (i for i in known if i is not None and i != self.eos_id)
     return next(i for i in ids if i < self.vocab_size)
 
@@ -97,24 +114,31 @@ class LibraryTokenizer:
   def unknown_id(self) -> int | None:
     """Id of unknown symbols, or None."""
     token = getattr(self.inner.model, "unk_token", None)
+    if (named := self._named("unk")) is not None:
+      return named
     return self._first((token, *UNKNOWN_TOKENS) if token else UNKNOWN_TOKENS)
 
   @property
   def bos_id(self) -> int | None:
     """Id of the begin of a text, or None."""
+    if (named := self._named("bos")) is not None:
+      return named
     before = self.frame(pair=False).before
     return before[0] if before else self._first(BEGIN_TOKENS)
 
   @functools.cached_property
   def eos_id(self) -> int | None:
     """Id of the end of a text, or None."""
+    if "eos_token" in self.named:
+      return self.named["eos_token"]
     after = self.frame(pair=False).after
     return after[-1] if after else self._first(END_TOKENS)
 
   @property
   def mask_id(self) -> int | None:
     """Id that takes the place of a masked token, or None."""
-    return self._first(MASK_TOKENS)
+    named = self._named("mask")
+    return self._first(MASK_TOKENS) if named is None else named
 
   @functools.cached_property
   def special_ids(self) -> tuple[int, ...]:
@@ -139,13 +163,22 @@ class LibraryTokenizer:
     """Returns the id of the first token that the vocabulary has."""
     return next((self._ids[t] for t in tokens if t in self._ids), None)
 
+  def _named(self, role: str) -> int | None:
+    """Returns the id that the settings name, unless it is that of the end.
+
+    GPT-2 names the end for all roles.
+    """
+    id_ = self.named.get(f"{role}_token")
+    return None if id_ == self.named.get("eos_token") else id_
+
   def frame(self, *, pair: bool) -> Frame:
     """Returns the special tokens that the file adds around texts."""
     return self._frames[pair]
 
   @functools.cached_property
   def _frames(self) -> tuple[Frame, Frame]:
-    return _frame(self.inner, ("a",)), _frame(self.inner, ("a", "a"))
+    text = _known_text(self.inner)
+    return _frame(self.inner, (text,)), _frame(self.inner, (text, text))
 
   def encode(self, text: str) -> list[int]:
     """Returns the ids of a text, without special tokens.
@@ -153,7 +186,8 @@ class LibraryTokenizer:
     Raises:
       UserError: the library fails, for example without an unknown token.
     """
-    return _call(lambda: self.inner.encode(text, add_special_tokens=False).ids)
+    valid = _valid(text)
+    return _call(lambda: self.inner.encode(valid, add_special_tokens=False).ids)
 
   def encode_as_text(self, text: str) -> list[int]:
     """Returns the ids of a text, in which `"</s>"` is no special token."""
@@ -173,7 +207,8 @@ class LibraryTokenizer:
     Raises:
       UserError: the library fails.
     """
-    found = _call(lambda: self.inner.encode(text, add_special_tokens=False))
+    valid = _valid(text)
+    found = _call(lambda: self.inner.encode(valid, add_special_tokens=False))
     return found.ids, found.offsets
 
   def token_id(self, token: str) -> int | None:
@@ -201,7 +236,12 @@ class LibraryTokenizer:
   def to_json(self) -> dict[str, Any]:
     """Returns the tokenizer as JSON data."""
     content = json.loads(self.content)
-    return {"kind": self.kind, "content": content, "padding": self.padding}
+    return {
+      "kind": self.kind,
+      "content": content,
+      "padding": self.padding,
+      "named": self.named,
+    }
 
   @classmethod
   def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -210,7 +250,11 @@ class LibraryTokenizer:
     padding = content["padding"]
     if padding is not None:
       json_fields.count(padding)
-    return dataclasses.replace(tokenizer, padding=padding)
+    # Earlier versions did not write it.
+    named = json_fields.parse("named", _named_ids, content.get("named", {}))
+    if any(id_ >= tokenizer.vocab_size for id_ in named.values()):
+      raise ValueError(f"named={named} of {tokenizer.vocab_size:,} ids")
+    return dataclasses.replace(tokenizer, padding=padding, named=named)
 
 
 def read_tokenizer(path: Path) -> LibraryTokenizer:
@@ -229,12 +273,14 @@ def read_tokenizer(path: Path) -> LibraryTokenizer:
     tokenizer = LibraryTokenizer.parse(json.dumps(content).encode())
   except ValueError as error:
     raise _unreadable(file, error) from error
-  folder = file.parent
+  folder, named = file.parent, {}
   if file.name == TOKENIZER and os.path.exists(folder / TOKENIZER_CONFIG):
     settings = _read_object(folder / TOKENIZER_CONFIG)
     options.apply_normalization(tokenizer.inner, settings, folder)
     options.check_special_tokens(tokenizer.inner, settings, folder)
-  return LibraryTokenizer.of(tokenizer.inner, tokenizer.padding)
+    ids = {n: options.token_id(tokenizer.inner, settings.get(n)) for n in NAMED}
+    named = {name: id_ for name, id_ in ids.items() if id_ is not None}
+  return LibraryTokenizer.of(tokenizer.inner, tokenizer.padding, named)
 
 
 def _read_object(file: Path) -> dict[str, Any]:
@@ -272,10 +318,9 @@ def library() -> Any:
 
 
 def _frame(inner: Any, texts: Iterable[str]) -> Frame:
-  """Returns the special tokens around some texts of tokens.
+  """Returns the special tokens around some texts, which have no sequence id.
 
-  They have no sequence id. A text without tokens, where "a" is unknown, has
-  none in front.
+  Texts without tokens have none in front.
   """
   encoding = _call(lambda: inner.encode(*texts))
   parts: list[list[int]] = [[]]
@@ -292,6 +337,30 @@ def _frame(inner: Any, texts: Iterable[str]) -> Frame:
   if len(pieces) == 2:
     return Frame(pieces[0], (), pieces[1])
   return Frame(pieces[0], pieces[1], pieces[2])
+
+
+def _known_text(inner: Any) -> str:
+  """Returns a text of at least one token, or "a"."""
+  known = inner.get_vocab(with_added_tokens=False).values()
+  ids = itertools.islice(sorted(known), MAX_PROBES)
+  for text in ("a", *(inner.decode([id_]) for id_ in ids)):
+    try:
+      if inner.encode(text, add_special_tokens=False).ids:
+        return text
+    except Exception:  # As of the library: the text has an unknown word.
+      continue
+  return "a"
+
+
+def _valid(text: str) -> str:
+  """Returns a text with "?" in place of lone surrogates."""
+  return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _named_ids(value: Any) -> dict[str, int]:
+  return {
+    name: json_fields.count(value[name]) for name in NAMED if name in value
+  }
 
 
 def _call(function: Any) -> Any:

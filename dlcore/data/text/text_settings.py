@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dlcore.data.split_settings import SplitSettings
-from dlcore.data.text.tokenizer import FITTED, check_tokenizer
+from dlcore.data.text.tokenizer import FITTED, OF_RUN, check_tokenizer
 from dlcore.data.text.tokenizer_options import TOKENIZER, TOKENIZER_CONFIG
 from dlcore.errors import UserError, check_choice
 
@@ -61,5 +61,5 @@ class TextSettings(NamedTuple):
       return []
     if not os.path.isdir(path):
       return [path]
-    files = (path / TOKENIZER, path / TOKENIZER_CONFIG)
+    files = (path / TOKENIZER, path / TOKENIZER_CONFIG, path / OF_RUN)
     return [file for file in files if os.path.exists(file)]

@@ -185,7 +185,7 @@ def run_schema(folder: str) -> Mapping[str, Any] | None:
       raise TypeError(f"schema={type(schema).__name__}")
     return schema
   except (OSError, *json_fields.MALFORMED) as error:
-    raise _no_run(file, error) from error
+    raise _no_run(file, f"a damaged file: {first_line(error)}") from error
 
 
 def _tokenizer_of_run(file: Path, setting: str) -> Tokenizer:
@@ -195,15 +195,18 @@ def _tokenizer_of_run(file: Path, setting: str) -> Tokenizer:
     UserError: the file is malformed, or its data have no tokenizer.
   """
   schema = run_schema(str(file.parents[1])) or {}
+  content = schema.get(setting) or schema.get("tokenizer")
+  if content is None:
+    raise _no_run(file, f"data of the kind {schema.get('kind')!r:.40}")
   try:
-    return tokenizer_from_json(schema.get(setting) or schema["tokenizer"])
+    return tokenizer_from_json(content)
   except json_fields.MALFORMED as error:
-    raise _no_run(file, error) from error
+    raise _no_run(file, f"a damaged one: {first_line(error)}") from error
 
 
-def _no_run(file: Path, error: Exception) -> UserError:
+def _no_run(file: Path, got: str) -> UserError:
   return UserError(
     f"expected a run of texts with a tokenizer in {file}",
-    f"got {type(error).__name__}: {first_line(error)}",
+    f"got {got}",
     "choose another run, or the path of a tokenizer.json",
   )
