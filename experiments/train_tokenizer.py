@@ -36,6 +36,12 @@ def main():
   output = Path(os.path.expanduser(command.required(OUTPUT)))
   if output.suffix != ".json":
     raise UserError("expected --output=FILE.json", f"got {str(output)!r}")
+  if not output.parent.is_dir():
+    raise UserError(
+      "expected --output in a folder that exists",
+      f"got {str(output)!r}",
+      f"mkdir -p {output.parent}",
+    )
   tokenizer = tokenizer_training.train_tokenizer(
     tokenizer_training.read_training_texts(paths, COLUMN.value),
     kind=KIND.value,

@@ -8,7 +8,7 @@ import pytest
 import tokenizers
 
 from dlcore import data
-from dlcore.data.text import jinja_template
+from dlcore.data.text import jinja_sandbox, jinja_template
 from dlcore.data.text.chat_files import Message
 from dlcore.data.text.chat_template import ChatEncoder, as_jinja
 from dlcore.data.text.jinja_encoder import JinjaEncoder
@@ -22,6 +22,15 @@ GOLDEN = json.loads(
 QUESTION = [Message("user", "How much is 7 + 8?")]
 LINE = "{% for m in messages %}{{ m.role + ': ' + m.content + '</s>' }}"
 PLAIN = LINE + "{% endfor %}"
+
+TWICE = "{% for i in 'x' * 9999 %}{% for j in 'x' * 9999 %}"
+END = "{% endfor %}"
+DOUBLED = (
+  "{{% set n = namespace(x='x') %}}{{% for i in range(40) %}}"
+  "{{% set n.x = {} %}}{{% endfor %}}"
+)
+LONG = "{% set y = 'x' * 9999 %}"
+"""Beginnings of templates that would make too much."""
 
 
 @functools.cache
@@ -119,23 +128,37 @@ def test_an_answer_has_one_end(source, expected):
     ("{{ ''.__class__.__mro__ }}", "SecurityError"),
     ("{{ cycler.__init__.__globals__ }}", "SecurityError"),
     ("{% for i in range(10 ** 9) %}{% endfor %}", "OverflowError"),
-    ("{% for i in range(9999) %}{% for j in range(9999) %}x{% endfor %}"
+    (f"{TWICE}x{2 * END}", "OverflowError"),
+    ("{% set _budget = namespace(spend=dict, counted={}.fromkeys) %}"
+     f"{TWICE}{2 * END}", "OverflowError"),
+    ("{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+     "a recursive loop"),
+    ("{% for i in range(99) %}{{ (['x' * 9999] * 99) | map('upper') | list }}"
      "{% endfor %}", "OverflowError"),
     ("{{ 'x' * 10 ** 9 }}", "OverflowError"),
     ("{{ 10 ** 10 ** 10 }}", "OverflowError"),
-    ("{{ ('x' * 10 ** 6).replace('x', 'x' * 10 ** 6) }}", "OverflowError"),
-    ("{{ ('x' * 10 ** 6) | replace('x', 'x' * 10 ** 6) }}", "OverflowError"),
-    ("{{ ('x' * 10 ** 6).join('x' * 10 ** 6) }}", "OverflowError"),
-    ("{{ ('x' * 10 ** 6) | join('x' * 10 ** 6) }}", "OverflowError"),
-    ("{{ ('x' * 10 ** 7) ~ ('x' * 10 ** 7) }}", "OverflowError"),
-    ("{{ ('x' * 10 ** 7) + ('x' * 10 ** 7) }}", "OverflowError"),
+    (f"{DOUBLED.format('n.x + n.x')}", "OverflowError"),
+    (f"{DOUBLED.format('n.x ~ n.x')}", "OverflowError"),
+    (f"{DOUBLED.format('n.x[::1] ~ n.x')}", "OverflowError"),
+    (f"{DOUBLED.format('[n.x, n.x]')}{{{{ n.x }}}}", "OverflowError"),
+    (f"{DOUBLED.format('[n.x, n.x]')}{{{{ n.x | string }}}}", "OverflowError"),
+    (f"{DOUBLED.format('[n.x, n.x]')}{{{{ n.x | tojson }}}}", "OverflowError"),
+    (f"{DOUBLED.format('[n.x, n.x]')}{{{{ n.x | join }}}}", "OverflowError"),
     ("{% macro f(n) %}{{ f(n) ~ f(n) }}{% endmacro %}{{ f(1) }}", "Error"),
-    ("{% for i in 'x' * 9999 %}{% for j in 'x' * 9999 %}{% endfor %}"
-     "{% endfor %}", "OverflowError"),
+    ("{% set n = namespace(x='xx') %}{% for i in range(40) %}{% set n.x %}"
+     "{{ n.x }}{{ n.x }}{% endset %}{% endfor %}", "OverflowError"),
+    (f"{LONG}{{{{ y.replace('x', y) }}}}", "OverflowError"),
+    (f"{LONG}{{{{ y | replace('x', y) }}}}", "OverflowError"),
+    (f"{LONG}{{{{ y.join(y) }}}}", "OverflowError"),
+    (f"{LONG}{{{{ y | join(y) }}}}", "OverflowError"),
+    ("{{ 1 | round(10 ** 9, 'ceil') }}", "OverflowError"),
     ("{{ '%999999999999d' % 1 }}", "TypeError"),
     ("{{ '{:999999999999}'.format(1) }}", "SecurityError"),
     ("{{ 'x'.ljust(10 ** 11) }}", "SecurityError"),
+    ("{{ 'x'.encode().ljust(10 ** 11) }}", "SecurityError"),
+    ("{{ (1).to_bytes(10 ** 11, 'big') }}", "SecurityError"),
     ("{{ 'x' | center(10 ** 11) }}", "No filter named 'center'"),
+    ("{{ [1] | batch(10 ** 9, 0) }}", "No filter named 'batch'"),
     ("{{ messages | tojson(indent=10 ** 9) }}", "OverflowError"),
     ("{% set _ = messages.append(1) %}", "SecurityError"),
     ("{{ raise_exception('no') }}", "TemplateError: no"),
@@ -154,11 +177,14 @@ def test_templates_that_fail_are_refused(source, message):
   assert len(error.value.lines) <= 3
 
 
-def test_the_length_of_a_text_is_bounded(monkeypatch):
-  monkeypatch.setattr(jinja_template, "MAX_TEXT", 100)
+def test_the_length_of_a_text_follows_that_of_the_messages(monkeypatch):
+  monkeypatch.setattr(jinja_sandbox, "CHARACTERS", 400)
+  messages = [Message("user", "x" * 10_000), Message("assistant", "y")]
   encoder = JinjaEncoder(JinjaTemplate(PLAIN), tokenizer())
-  with pytest.raises(UserError, match="more than 100 characters"):
-    encoder.encode([Message("user", "x" * 90), Message("assistant", "y")])
+  assert len(encoder.encode(messages).ids) > 1_000
+  longer = "{% for i in range(30) %}" + PLAIN + "{% endfor %}"
+  with pytest.raises(UserError, match="too many characters"):
+    JinjaTemplate(longer).render(messages)
 
 
 @pytest.mark.parametrize(

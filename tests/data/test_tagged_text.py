@@ -73,6 +73,7 @@ FILES = {
   "crlf.conll": "\ufeff" + conll(SENTENCES).replace("\n", "\r\n"),
   "blank.conll": "\n\n" + conll(SENTENCES).replace("\n\n", "\n \n\n") + "\n\n",
   "start.conll": "-DOCSTART- x O\n\n" + conll(SENTENCES),
+  "no_line.conll": "-DOCSTART- x O\n" + conll(SENTENCES),
   "a.jsonl": json_lines(SENTENCES),
   "a.csv": table(enumerate(SENTENCES)),
   "a.csv.gz": gzip.compress(table(enumerate(SENTENCES)).encode()),

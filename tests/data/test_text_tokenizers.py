@@ -449,3 +449,9 @@ def test_the_file_of_a_run_decides_the_token_ids(tmp_path):
   (tmp_path / "assets" / "data.json").write_text("{}")
   [file] = TextSettings(str(tmp_path)).files()
   assert file == tmp_path / "assets" / "data.json"
+
+
+def test_more_characters_than_the_vocabulary_has_are_an_error():
+  texts = ["".join(map(chr, range(0x4E00, 0x4E00 + 600)))]
+  with pytest.raises(UserError, match="from which unigram learns 100 tokens"):
+    tokenizer_training.train_tokenizer(texts, kind="unigram", vocab_size=100)

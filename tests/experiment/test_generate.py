@@ -177,6 +177,8 @@ def test_an_empty_prompt_and_another_folder_are_refused(tmp_path, shell):
   [
     ({"top_k": -1}, "top_k of at least 0"),
     ({"max_new_tokens": -1}, "max_new_tokens of at least 0"),
+    ({"max_new_tokens": 3 * 10**9}, "max_new_tokens of at most 1,000,000"),
+    ({"seed": 10**20}, "seed of at most"),
     ({"num_beams": 2, "min_p": 0.1}, "num_beams=1"),
   ],
 )

@@ -361,6 +361,11 @@ def test_a_tokenizer_is_trained_once_and_kept_in_the_run(
     (("--input=own.csv", "--output=o.json"), "a column of texts"),
     (("--input=own.csv", "--output=o.json", "--kind=bpx"), "bpx"),
     (("--input=own.csv", "--output=o.json", "--vocab_size=2"), "vocab_size"),
+    (("--input=own.csv", "--output=no/o.json"), "a folder that exists"),
+    (
+      ("--input=own.csv", "--output=o.json", "--vocab_size=99999999999"),
+      "at most",
+    ),
   ],
   ids=str,
 )

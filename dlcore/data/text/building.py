@@ -61,6 +61,7 @@ def build_splits(
   labels = parts["train"].targets.get("label")
   of_classes = describe_classes(plan, labels, schema.classes)
   tokenizer = _tokenizer(parts, plan, schema, settings)
+  frame = tokenizer.frame(pair=schema.is_pair)
   encoded = {
     part: encode_texts(
       content.texts, content.pairs, tokenizer, settings.max_length
@@ -68,6 +69,7 @@ def build_splits(
     for part, content in parts.items()
   }
   of_long = _report_long(parts, encoded, plan, settings)
+  of_long += _report_blank(parts, encoded, frame.size)
   splits = _gather(parts, encoded, plan)
   schema = dataclasses.replace(
     schema,
@@ -150,6 +152,27 @@ def _gather(
     )
     for split, pieces in plan.rows.items()
   }
+
+
+def _report_blank(
+  parts: Mapping[str, TextPart],
+  encoded: Mapping[str, EncodedTexts],
+  least: int,
+) -> list[str]:
+  """Returns a note on texts of which the tokenizer makes no token.
+
+  Args:
+    parts: the texts.
+    encoded: their ids.
+    least: the number of special tokens of each.
+  """
+  blank = [
+    parts[part].names[i]
+    for part, rows in encoded.items()
+    for i in np.flatnonzero(rows.full_lengths <= least)
+  ]
+  listed = bad_examples.shorten(blank)
+  return [f"{len(blank)} texts have no token: {listed}"] if blank else []
 
 
 def _report_long(

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 from dlcore.data.text.chat_files import ASSISTANT, Message
 from dlcore.data.text.jinja_sandbox import (
-  BUDGET,
-  MAX_TEXT,
   Budget,
+  bounded,
   environment_class,
 )
 from dlcore.errors import UserError
@@ -97,19 +96,19 @@ class JinjaTemplate(NamedTuple):
   ) -> str:
     template = _compiled(self.source, *marks)
     messages = [{"role": role, "content": content} for role, content in rows]
-    parts, size = [], 0
+    size = sum(len(content) for _, content in rows)
+    budget, parts = Budget(len(rows), size), []
     try:
-      for part in template.generate(
-        messages=messages,
-        tools=None,
-        documents=None,
-        add_generation_prompt=prompt,
-        **{**self.tokens, BUDGET: Budget()},
-      ):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_TEXT:
-          raise ValueError(f"more than {MAX_TEXT:,} characters")
+      with bounded(budget):
+        for part in template.generate(
+          messages=messages,
+          tools=None,
+          documents=None,
+          add_generation_prompt=prompt,
+          **self.tokens,
+        ):
+          budget.make(len(part))
+          parts.append(part)
     except (KeyboardInterrupt, SystemExit, MemoryError):
       raise
     except Exception as error:  # A template raises what it wants.
@@ -176,7 +175,8 @@ def _compiled(source: str, begin: str, end: str) -> Any:
   if len(source) > MAX_SOURCE:
     raise _malformed(f"{len(source):,} characters")
   try:
-    return environment.from_string(source)
+    with bounded(Budget()):
+      return environment.from_string(source)
   except (KeyboardInterrupt, SystemExit, MemoryError):
     raise
   except Exception as error:

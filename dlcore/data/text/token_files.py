@@ -115,7 +115,8 @@ def read_sentences(
     words = [(n, r) for n, r in rows if not is_conllu or r[0].isdigit()]
     if words and words[0][1][0] == DOCUMENT_START:
       known[DOCUMENT_START] = str(words[0][0])
-    elif words:
+      words = words[1:]
+    if words:
       sentence = _to_sentence(words, form, tagged)
       yield sentence._replace(fields={name: known[name] for name in fields})
 

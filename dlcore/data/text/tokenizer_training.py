@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlcore.data.tables.text_lines import read_lines
+from dlcore.data.text import tokenizer_checks
 from dlcore.data.text.library_tokenizer import LibraryTokenizer, library
 from dlcore.data.text.text_encoding import clean_text
 from dlcore.data.text.text_files import MAX_TEXT, is_text_file, read_examples
@@ -61,13 +62,19 @@ def train_tokenizer(
 
   Raises:
     UserError: the kind is unknown, there is no text, `vocab_size` is too
-      small, or the package `tokenizers` is not installed.
+      small for the texts or too large, or the package `tokenizers` is not
+      installed.
   """
   make = lookup(KINDS, kind, "kind of tokenizer")
   least = len(SPECIAL) + (ALPHABET if kind == "bpe" else 1)
   if vocab_size <= least:
     raise UserError(
       f"expected vocab_size above {least:,} for {kind}", f"got {vocab_size:,}"
+    )
+  if vocab_size > tokenizer_checks.MAX_VOCAB:
+    raise UserError(
+      f"expected vocab_size of at most {tokenizer_checks.MAX_VOCAB:,}",
+      f"got {vocab_size:,}",
     )
   texts = (clean_text(text) for text in texts)
   texts = (text for text in texts if text)
@@ -80,7 +87,12 @@ def train_tokenizer(
     steps = [module.normalizers.Lowercase()]
     steps += [inner.normalizer] if inner.normalizer else []
     inner.normalizer = module.normalizers.Sequence(steps)
-  inner.train_from_iterator(itertools.chain([first], texts), trainer=trainer)
+  texts = itertools.chain([first], texts)
+  tokenizer_checks.call(
+    lambda: inner.train_from_iterator(texts, trainer=trainer),
+    f"expected texts from which {kind} learns {vocab_size:,} tokens",
+    "increase vocab_size, or choose --kind=bpe",
+  )
   begin, end = special.begin, special.end
   inner.post_processor = module.processors.TemplateProcessing(
     single=f"{begin} $A {end}",
