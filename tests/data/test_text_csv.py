@@ -10,6 +10,7 @@ import random
 
 import numpy as np
 import pytest
+import tokenizers
 
 from dlcore import data
 from dlcore.data.text.text_encoding import clean_text
@@ -302,6 +303,18 @@ def test_empty_texts_and_rows_without_a_target_are_left_out(load):
   assert "1 rows without a target were skipped: own.csv:9" in notes
   _, notes = load(rows, pair="other")
   assert "2 examples" in notes
+
+
+def test_texts_of_which_the_tokenizer_makes_no_token_are_counted(
+  load, tmp_path
+):
+  letters = {letter: i for i, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
+  inner = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+  inner.save(str(tmp_path / "tokenizer.json"))
+  rows = make_rows()
+  rows[3]["text"] = "123 456"
+  _, notes = load(rows, tokenizer=str(tmp_path / "tokenizer.json"))
+  assert "1 texts have no token: own.csv:5" in notes
 
 
 @pytest.mark.parametrize(
