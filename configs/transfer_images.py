@@ -16,7 +16,26 @@ scratch, the same model begins with random weights: the baseline.
 
 from dlcore import experiment
 
-PLAN = experiment.Plan(batch_size=32, epochs=10.0, examples=6000)
+RATES = {
+  "bitfit": 5e-3,
+  "full": 2e-3,
+  "gradual": 2e-2,
+  "head": 2e-2,
+  "l2sp": 2e-3,
+  "last_n": 2e-3,
+  "layerwise": 2e-3,
+  "lora": 5e-3,
+  "scratch": 5e-3,
+}
+"""Learning rates of strategies; a new layer alone has a larger one."""
+
+PLAN = experiment.Plan(
+  batch_size=32,
+  epochs=10.0,
+  examples=6000,
+  learning_rate=1e-2,
+  rates=RATES,
+)
 
 MIRRORED = {"flip": True, "resized_crop": 0.5}
 MOVED = {"rotate": 10.0, "scale": 0.1}
@@ -29,10 +48,13 @@ def get_config(variant=""):
   return experiment.config(
     data={"name": "image_folder", "batch_size": PLAN.batch_size},
     model={"name": "resnet18"},
-    init={"head": "reinitialized", "strategy": {"name": "fine_tune"}},
+    init={
+      "head": "reinitialized",
+      "strategy": {"name": "fine_tune", "rate": 0.1},
+    },
     optim={
       "name": "adamw",
-      "learning_rate": 2e-3,
+      "learning_rate": PLAN.learning_rate,
       "weight_decay": 0.05,
       "schedule": {"name": "warmup_cosine", "warmup": 0.1},
     },
