@@ -9,7 +9,7 @@ METRICS = {
   "reviews": ("test/accuracy", "test/roc_auc"),
   "stress": ("test/accuracy", "test/sequence_accuracy"),
   "docs_lm": ("test/bits_per_character",),
-  "docs_mlm": ("test/accuracy", "test/loss"),
+  "docs_mlm": ("test/masked_accuracy", "test/loss"),
   "numbers_translate": ("test/exact_match", "longer/exact_match"),
   "translation": ("test/chrf", "test/bleu", "copy/chrf"),
   "pronounce": ("test/token_error_rate", "test/exact_match"),
