@@ -7,7 +7,7 @@ With a tokenizer.json in --config.data.tokenizer the model may be the
 --config.init.source of a run of another task on data of that tokenizer.
 
 Measured on AMD EPYC (family 25 model 17, AVX-512), 1 core, 2026-11-30, commit
-d4fafd1: test masked accuracy 49.52%, loss 1.853, of 1 seeds, in 35.1 minutes
+d4fafd1: test masked accuracy 49.52%, loss 1.853, of 1 seed, in 35.1 minutes
 from the command to its exit.
 """
 

@@ -61,7 +61,7 @@ def figures(results: dict, config: str) -> str:
       scores = (_score(result["metrics"], metric) for metric in METRICS[config])
       return (
         f"Measured on {measured(result)}: test {', '.join(scores)}, of "
-        f"{result['seeds']} seeds, in {_minutes(result)} minutes from the "
+        f"{result['seeds']} seed{'s' * (result['seeds'] > 1)}, in {_minutes(result)} minutes from the "
         "command to its exit."
       )
   return ""
