@@ -59,10 +59,11 @@ def figures(results: dict, config: str) -> str:
   for name, result in results.items():
     if name.partition(":")[0] == config:
       scores = (_score(result["metrics"], metric) for metric in METRICS[config])
+      seeds = result["seeds"]
       return (
-        f"Measured on {measured(result)}: test {', '.join(scores)}, of "
-        f"{result['seeds']} seed{'s' * (result['seeds'] > 1)}, in {_minutes(result)} minutes from the "
-        "command to its exit."
+        f"Measured on {measured(result)}: test {', '.join(scores)}, of {seeds} "
+        f"{'seed' if seeds == 1 else 'seeds'}, in {_minutes(result)} minutes "
+        "from the command to its exit."
       )
   return ""
 
