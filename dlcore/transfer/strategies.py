@@ -200,6 +200,7 @@ def l2sp(
       random values.
     trained: regular expression over the paths of parameters.
   """
+  check_pattern("trained", trained)
   return (Adaptation(lambda task, _: penalized(task, alpha, beta, trained)),)
 
 

@@ -169,6 +169,7 @@ def test_the_phases_share_all_steps(steps):
     ("last_n", {"number": 3}, "expected number below 3"),
     ("layerwise", {"decay": 0.0}, "expected decay"),
     ("l2sp", {"alpha": -1.0}, "expected alpha"),
+    ("l2sp", {"trained": "("}, "regular expression"),
     ("lora", {"rank": 0}, "expected rank"),
     ("fine_tune", {"head_share": 1.0}, "expected head_share"),
     ("fine_tune", {"spread": 0.5}, "expected spread"),
