@@ -108,7 +108,8 @@ def architectures(results: dict) -> str:
   first = next(iter(results.values()))
   return as_table(
     "Architectures of `configs/language_id.py` with about 300,000 parameters "
-    f"and equal training time, test scores of {first['seeds']} seeds, "
+    "and about equal training time, measured while other processes shared the "
+    f"machine; test scores of {first['seeds']} seeds, "
     f"{measured(*results.values())}:",
     "experiments/campaigns/architectures.py",
     ("variant", "parameters", "steps", "time", "accuracy", "macro F1"),

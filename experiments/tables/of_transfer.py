@@ -28,7 +28,9 @@ def digits(results: dict) -> str:
     "Test accuracy on the digits 5 to 9 of MNIST after training on the digits "
     "0 to 4 and on so many images of each new digit, means and deviations over "
     f"{first['seeds']} draws of the images; the learning rate, the best of "
-    "four on other images, and the seconds from the command to its exit; "
+    "four on other images (* the largest or smallest of them, beyond which the "
+    "accuracy may still rise); the seconds from the command to its exit, while "
+    "other processes shared the machine; "
     "frozen batch norm has the statistics of the digits 0 to 4, "
     f"{measured(*every)}:",
     "experiments/campaigns/transfer_digits.py --manual_dir=DIR",
@@ -129,8 +131,8 @@ def costs(result: dict) -> str:
     "192 reviews of 128 tokens in batches of 32: the time of an epoch (cached "
     "features are computed before), bytes of the trained parameters, of the "
     "optimizer's state and of the temporary arrays of a step by the compiler's "
-    "count, the peak of the process over what it had before it read the "
-    "weights, the checkpoint, also as a share of the one of `full`, and the "
+    "count, the increase of the process's memory from before the weights are "
+    "read to its peak, the checkpoint, also as a share of the one of `full`, and the "
     f"test loss after 2 epochs, {measured(result)}:",
     "experiments/campaigns/transfer_costs.py --weights=DIR",
     (
@@ -194,4 +196,6 @@ def _cell(result: dict | None) -> str:
     return ""
   accuracy = _share(result["metrics"]["test/accuracy"])
   seconds = statistics.mean(result["seconds"])
-  return f"{accuracy}, {result['rate']:g}, {seconds:.0f} s"
+  tried = [*map(float, result["development"])]
+  at_end = "*" if result["rate"] in (min(tried), max(tried)) else ""
+  return f"{accuracy}, {result['rate']:g}{at_end}, {seconds:.0f} s"

@@ -1,8 +1,8 @@
 """The sandbox of Jinja in which chat templates of any origin run.
 
-Jinja's own sandbox keeps templates from Python's internals. This one also
-bounds what they count and write, in proportion to the messages: no loop,
-recursion, product, format or replacement takes long or much memory.
+Jinja's own sandbox blocks access to Python's internals. This one also limits
+the number of steps and of characters, in proportion to the messages, so that a
+template cannot run forever or exhaust the memory.
 """
 
 import contextlib

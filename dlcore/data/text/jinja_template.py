@@ -64,7 +64,7 @@ class JinjaTemplate(NamedTuple):
         "expected a chat template that writes the answers as they are, or "
         "marks them by {% generation %}",
         "got one that changes or drops them",
-        "change the answers to what it writes, or set data.template to "
+        "choose a template that keeps the answers, or set data.template to "
         "'chatml', 'llama3' or 'plain'",
       )
     return found
@@ -111,7 +111,7 @@ class JinjaTemplate(NamedTuple):
           parts.append(part)
     except (KeyboardInterrupt, SystemExit, MemoryError):
       raise
-    except Exception as error:  # A template raises what it wants.
+    except Exception as error:  # A template may raise any exception.
       raise _refusal(error) from error
     return "".join(parts)
 
