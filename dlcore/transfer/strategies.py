@@ -178,6 +178,7 @@ def lora(
 ) -> Strategy:
   """Returns the strategy of low-rank adapters, see `tasks.lora`."""
   settings = locals()
+  check_pattern("trained", trained)
 
   def change(task: Task, layers: Layers) -> Task:
     paths = [path for layer in layers() for path in layer.paths]
@@ -322,6 +323,7 @@ def setfit(
   if rate <= 0:
     raise UserError("expected rate above 0", f"got {rate}")
   check_temperature(temperature)
+  check_pattern("trained", trained)
 
   def change(task: Task, layers: Layers) -> Task:
     del layers

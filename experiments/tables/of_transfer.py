@@ -132,8 +132,8 @@ def costs(result: dict) -> str:
     "features are computed before), bytes of the trained parameters, of the "
     "optimizer's state and of the temporary arrays of a step by the compiler's "
     "count, the increase of the process's memory from before the weights are "
-    "read to its peak, the checkpoint, also as a share of the one of `full`, and the "
-    f"test loss after 2 epochs, {measured(result)}:",
+    "read to its peak, the checkpoint, also as a share of the one of `full`, "
+    f"and the test loss after 2 epochs, {measured(result)}:",
     "experiments/campaigns/transfer_costs.py --weights=DIR",
     (
       *("strategy", "epoch", "parameters", "optimizer", "temporary"),
