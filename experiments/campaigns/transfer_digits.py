@@ -7,12 +7,13 @@ strategy of `STRATEGIES` adapts it to 10, 50 and 200 images of each other digit,
 with configs/transfer_images.py. `scratch` begins with random weights, with the
 same augmentation and as many steps.
 
-For each strategy and size, the learning rate is the one of `RATES` with the
-best mean accuracy on 2,000 other training images, over `TUNING` draws of the
-images. The test split is evaluated after that, with `SEEDS` other draws, which
-all strategies share. Each run is the command that a user would type, timed
-from its start to its exit; --workdir keeps finished runs. DIR holds the four
-original files of MNIST. --output is read by experiments/results.py.
+For each strategy and size, the learning rate is the one with the best mean
+accuracy on 2,000 other training images, over `TUNING` draws of the images. The
+test split is evaluated after that, with `SEEDS` other draws, which all
+strategies share, and a paired bootstrap compares them with `scratch`. Each run
+is the command that a user would type, timed from its start to its exit;
+--workdir keeps finished runs. DIR holds the four original files of MNIST.
+--output is read by experiments/results.py.
 """
 
 import json
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import timed_runs
 from absl import flags
+from paired_bootstrap import compare
 
 from dlcore import command, data
 
@@ -29,8 +31,8 @@ STRATEGIES = ("scratch", "head", "full", "gradual", "lora")
 SIZES = (10, 50, 200)
 """Images of each class."""
 
-RATES = (5e-4, 2e-3, 8e-3, 3.2e-2)
-TUNING, SEEDS = 2, 5
+FIRST_RATE = 8e-3
+TUNING, SEEDS = 2, 10
 DEVELOPMENT = 400
 """Images of each class that choose the rate."""
 
@@ -65,7 +67,14 @@ def main():
   for size in SIZES:
     by_strategy = results.setdefault(str(size), {})
     for strategy in ONLY.value:
-      by_strategy[strategy] = measure(folder, strategy, size)
+      result = measure(folder, strategy, size)
+      scratch = by_strategy.get("scratch")
+      if scratch and strategy != "scratch":
+        result["than_scratch"] = compare(
+          _correct(folder, strategy, size, result["rate"]),
+          _correct(folder, "scratch", size, scratch["rate"]),
+        )
+      by_strategy[strategy] = result
       output.write_text(json.dumps(results, indent=1) + "\n")
 
 
@@ -112,7 +121,9 @@ def measure(folder: Path, strategy: str, size: int) -> dict:
   def run(draw: int, rate: float) -> dict:
     return _run(folder, strategy, size, draw, rate)
 
-  result = timed_runs.with_best_rate(run, RATES, tuning=TUNING, draws=SEEDS)
+  result = timed_runs.with_best_rate(
+    run, FIRST_RATE, tuning=TUNING, draws=SEEDS
+  )
   accuracies = result["metrics"]["test/accuracy"]
   mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
   print(f"{size:4} {strategy:8} {mean:.4f} +- {spread:.4f}", flush=True)
@@ -125,7 +136,7 @@ def _run(
   """Returns the summary of a run, of which there is no validation."""
   return timed_runs.finish(
     "transfer_images",
-    folder / f"{strategy}_{size}_{draw}_{rate}",
+    _run_folder(folder, strategy, size, draw, rate),
     draw,
     {
       "init.source": folder / "source",
@@ -137,6 +148,22 @@ def _run(
       "optim.learning_rate": rate,
     },
   )
+
+
+def _run_folder(
+  folder: Path, strategy: str, size: int, draw: int, rate: float
+) -> Path:
+  return folder / f"{strategy}_{size}_{draw}_{rate:g}"
+
+
+def _correct(folder: Path, strategy: str, size: int, rate: float) -> np.ndarray:
+  """Returns which test images the runs classify correctly, bool `[S, N]`."""
+  rows = []
+  for draw in range(TUNING, TUNING + SEEDS):
+    run = _run_folder(folder, strategy, size, draw, rate)
+    with np.load(run / "assets" / "predictions.npz") as arrays:
+      rows.append(arrays["prediction"] == arrays["label"])
+  return np.array(rows)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ classifier, which 4, 16 and all other paragraphs of each topic train; `scratch`
 begins with random weights. The frozen text has no paragraph twice; held-out
 paragraphs half of whose word 5-grams occur elsewhere are dropped too.
 
-For each strategy and size, the learning rate is the one of `RATES` with the
-best accuracy on held-out paragraphs for development. The test paragraphs are
-evaluated after that, with `SEEDS` other draws. A paired bootstrap compares
-strategies with `scratch`, and the baseline of `labelled_texts.py` is fitted to
-the same paragraphs. Each run is the command that a user would type; --workdir
-keeps finished runs. --output is read by experiments/results.py.
+For each strategy and size, the learning rate is the one with the best accuracy
+on held-out paragraphs for development. The test paragraphs are evaluated after
+that, with `SEEDS` other draws. A paired bootstrap compares strategies with
+`scratch`, and the baseline of `labelled_texts.py` is fitted to the same
+paragraphs. Each run is the command that a user would type; --workdir keeps
+finished runs. --output is read by experiments/results.py.
 """
 
 import collections
@@ -33,13 +33,16 @@ from paired_bootstrap import compare
 from dlcore import command
 from dlcore.data.text import frozen
 
-STRATEGIES = ("scratch", "fine_tune", "full")
 SIZES = ("4", "16", "all")
 """Paragraphs of each topic."""
 
-RATES = (5e-4, 2e-3, 8e-3)
+FIRST_RATES = {"scratch": 2e-3, "fine_tune": 8e-3, "full": 2e-3}
+"""To begin the search for the best one with."""
+
 TUNING, SEEDS = 1, 5
 EPOCHS = 30.0
+LENGTH = 512
+"""Characters of a paragraph that count; nine tenths of them are shorter."""
 
 LEAST_CHARACTERS, LEAST_PARAGRAPHS = 100, 30
 """Of a paragraph, and of a topic."""
@@ -51,7 +54,7 @@ GRAM, SHARED = 5, 0.5
 """Words of an n-gram, and the share of known ones of a copy."""
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/transfer_topics", "a folder")
-ONLY = flags.DEFINE_list("only", list(STRATEGIES), "some of the strategies")
+ONLY = flags.DEFINE_list("only", list(FIRST_RATES), "some of the strategies")
 ONLY_SIZES = flags.DEFINE_list("sizes", list(SIZES), "some of the sizes")
 OUTPUT = flags.DEFINE_string(
   "output", "experiments/results/transfer_topics.json", "the file of results"
@@ -205,19 +208,22 @@ def measure(folder: Path, strategy: str, size: str, files: list[Path]) -> dict:
         "init.strategy": strategy,
         "data.train": files[draw],
         "data.test": folder / f"{held}.csv",
+        "data.max_length": LENGTH,
         **labelled_texts.SETTINGS,
         "optim.learning_rate": rate,
         "training.epochs": EPOCHS,
       },
     )
 
-  return timed_runs.with_best_rate(run, RATES, tuning=TUNING, draws=SEEDS)
+  return timed_runs.with_best_rate(
+    run, FIRST_RATES[strategy], tuning=TUNING, draws=SEEDS
+  )
 
 
 def _run_folder(
   folder: Path, strategy: str, size: str, draw: int, rate: float
 ) -> Path:
-  return folder / f"{strategy}_{size}_{draw}_{rate}"
+  return folder / f"{strategy}_{size}_{draw}_{rate:g}"
 
 
 def _correct(folder: Path, strategy: str, size: str, rate: float) -> np.ndarray:

@@ -16,7 +16,7 @@ def digits(results: dict) -> str:
   rows = [
     (
       f"`{strategy}`",
-      *(_cell(results[size].get(strategy)) for size in sizes),
+      *(_digits_cell(results[size].get(strategy)) for size in sizes),
     )
     for strategy in strategies
   ]
@@ -27,11 +27,11 @@ def digits(results: dict) -> str:
   return as_table(
     "Test accuracy on the digits 5 to 9 of MNIST after training on the digits "
     "0 to 4 and on so many images of each new digit, means and deviations over "
-    f"{first['seeds']} draws of the images; the learning rate, the best of "
-    "four on other images (* the largest or smallest of them, beyond which the "
-    "accuracy may still rise); the seconds from the command to its exit, while "
-    "other processes shared the machine; "
-    "frozen batch norm has the statistics of the digits 0 to 4, "
+    f"{first['seeds']} draws of the images; in parentheses the difference from "
+    "`scratch` in points with its 95% interval; the learning rate, the best on "
+    "other images of those with a factor of 4 between them; the seconds of the "
+    "processor from the command to its exit. Frozen batch norm has the "
+    "statistics of the digits 0 to 4, "
     f"{measured(*every)}:",
     "experiments/campaigns/transfer_digits.py --manual_dir=DIR",
     ("strategy", *(f"{size} images" for size in sizes)),
@@ -97,7 +97,7 @@ def topics(results: dict) -> str:
     "(`scratch`) or with those of a language model of the other paragraphs "
     f"({_minutes(base['seconds'])} minutes), and by TF-IDF with logistic "
     "regression: means and deviations over draws of the labelled paragraphs; "
-    "the learning rate, the best of three on other paragraphs; differences in "
+    "the learning rate, the best on other paragraphs; differences in "
     f"points with their 95% intervals, {measured(base, *others)}:",
     "experiments/campaigns/transfer_topics.py",
     (
@@ -149,6 +149,7 @@ def instructions(results: dict) -> str:
     (
       f"`{name}`",
       result["seeds"],
+      f"{result['rate']:g}",
       *(
         _share(result["metrics"][key])
         for key in ("answers/right", "answers/ended")
@@ -161,10 +162,12 @@ def instructions(results: dict) -> str:
   ]
   return as_table(
     "Answers of a GPT-2 of bytes to 1,000 instructions about numbers that "
-    "occur in no training text; minutes from the command to its exit, without "
-    f"those of the first training, {_minutes(results['base']['seconds'])}:",
+    "occur in no training text, `lora` with adapters of rank 16; the learning "
+    "rate, the best for other numbers; minutes from the command to its exit, "
+    "without those of the first training, "
+    f"{_minutes(results['base']['seconds'])}:",
     "experiments/campaigns/transfer_instructions.py",
-    ("strategy", "seeds", "right", "ended", "minutes", "measured on"),
+    ("strategy", "seeds", "rate", "right", "ended", "minutes", "measured on"),
     rows,
   )
 
@@ -190,12 +193,14 @@ def _minutes(seconds: list[float] | None) -> str:
   return f"{statistics.mean(seconds) / 60:.1f}" if seconds else ""
 
 
-def _cell(result: dict | None) -> str:
-  """Returns accuracy, rate and time of a strategy, "" if not measured."""
+def _digits_cell(result: dict | None) -> str:
+  """Returns accuracy, gain, rate and time of a strategy, "" if not measured."""
   if result is None:
     return ""
-  accuracy = _share(result["metrics"]["test/accuracy"])
-  seconds = statistics.mean(result["seconds"])
-  tried = [*map(float, result["development"])]
-  at_end = "*" if result["rate"] in (min(tried), max(tried)) else ""
-  return f"{accuracy}, {result['rate']:g}{at_end}, {seconds:.0f} s"
+  gain = verdict(result.get("than_scratch"))
+  parts = (
+    _share(result["metrics"]["test/accuracy"]) + (f" ({gain})" if gain else ""),
+    f"{result['rate']:g}",
+    f"{statistics.mean(result['cpu_seconds']):.0f} s",
+  )
+  return ", ".join(parts)
