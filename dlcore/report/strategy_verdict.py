@@ -1,5 +1,6 @@
 """The verdict on strategies of transfer, in sentences."""
 
+import math
 from collections.abc import Sequence
 
 from dlcore.report import estimates, groups, scores
@@ -33,7 +34,9 @@ def verdict(subject: Comparison) -> Markup | None:
 
   The frozen probe is compared with the best strategy that loads weights, and
   training from scratch with the best of all. Without such pairs the two best
-  strategies are compared.
+  strategies are compared. The scores that are tested also say which are the
+  best, so that the p values are multiplied by the number of possible pairs
+  (Bonferroni).
   """
   key = scores.main_metric(subject.groups)
   if key is None:
@@ -44,9 +47,7 @@ def verdict(subject: Comparison) -> Markup | None:
   if not _same_data(known):
     sentences = [OTHER_DATA]
   else:
-    sentences = [
-      _sentence(one, other, key) for one, other in _pairs(known, key)
-    ]
+    sentences = [_sentence(*pair, key) for pair in _pairs(known, key)]
   paragraphs = [tag("p", sentence) for sentence in sentences]
   return section(f"Strategies, {scores.title(key)}", *paragraphs)
 
@@ -75,8 +76,11 @@ def _checksums(run: Run) -> tuple[tuple[str, str], ...]:
   return tuple(sorted((name, str(value)) for name, value in sums.items()))
 
 
-def _pairs(of: Sequence[Group], key: str) -> list[tuple[Group, Group]]:
-  """Returns the pairs of groups to compare, the subject first."""
+def _pairs(of: Sequence[Group], key: str) -> list[tuple[Group, Group, int]]:
+  """Returns the pairs of groups to compare, the subject first.
+
+  The third element is the number of pairs of which it is the chosen one.
+  """
   sign = -1 if _less_is_better(of, key) else 1
 
   def mean(group: Group) -> float:
@@ -92,26 +96,31 @@ def _pairs(of: Sequence[Group], key: str) -> list[tuple[Group, Group]]:
       others = [group for group in others if _strategy(group) != SCRATCH]
     elif name != SCRATCH:
       continue
-    pairs.append((subject, others[0]))
+    pairs.append((subject, others[0], len(others)))
   best = ranked[0]
   others = [group for group in ranked if _strategy(group) != _strategy(best)]
-  return pairs or [(best, others[0])]
+  return pairs or [(best, others[0], math.comb(len(of), 2))]
 
 
-def _sentence(subject: Group, other: Group, key: str) -> str:
-  """Returns the result of the comparison of two groups."""
+def _sentence(subject: Group, other: Group, choices: int, key: str) -> str:
+  """Returns the result of the comparison of two groups of so many choices."""
   differences = paired_differences(other, subject, key)
   if untestable(other, subject, differences):
     return _untested(subject, other, key)
   values = list(differences.values())
   estimate, p = estimates.interval(values), estimates.paired_p(values)
   unit = f"{len(values)} {subject.unit}s"
+  correction = ""
+  if p is not None and choices > 1:
+    p = min(1.0, choices * p)
+    correction = f" (corrected for the choice among {choices})"
   if estimate.mean == 0 and p is None:
     return (
       f"{_title(subject)} is as good as {_name(other)}: the same "
       f"{scores.title(key)} in each of {unit}."
     )
-  change = f"{scores.title(key)} {format_change(key, estimate)}, {format_p(p)}"
+  change = f"{scores.title(key)} {format_change(key, estimate)}, "
+  change += f"{format_p(p)}{correction}"
   less_is_better = _less_is_better([subject, other], key)
   gain = -estimate.mean if less_is_better else estimate.mean
   if p is None or p < SIGNIFICANT:
