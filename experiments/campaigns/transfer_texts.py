@@ -10,7 +10,8 @@ subsets of 8, 64 and 512 reviews of each class, one subset for each seed, and on
 all of train and valid. The baseline is logistic regression on TF-IDF features
 of 1 to 2 words and 2 to 5 characters, fitted to the same subsets. Its C is
 chosen by cross-validation. A paired bootstrap over seeds and examples compares
-the test accuracies.
+the test accuracies. Strategies with "_described" have the rows of
+`DESCRIPTIONS` as further training texts, and so has their baseline.
 
 --development evaluates two other subsets on 800 reviews of train that they do
 not contain, and writes no results; it is for choosing the settings of the
@@ -32,7 +33,25 @@ from paired_bootstrap import compare
 from dlcore import command, data
 from dlcore.data.text.frozen import load_table
 
-STRATEGIES = ("head", "setfit", "fine_tune", "full", "scratch")
+DESCRIPTIONS = (
+  ("This product is great.", "great"),
+  ("I love it, five stars, the best I have ever had.", "great"),
+  ("great", "great"),
+  ("Excellent! Highly recommend, will buy again.", "great"),
+  ("My favorite. Perfect and delicious.", "great"),
+  ("This product is not great, it is only okay.", "other"),
+  ("I am disappointed.", "other"),
+  ("other", "other"),
+  ("It was okay, but I would not buy it again.", "other"),
+  ("It tastes bad and is a waste of money.", "other"),
+)
+"""Texts that say what the classes are, as a user may write them."""
+
+DESCRIBED = "_described"
+STRATEGIES = (
+  *("head", "setfit", "fine_tune", "full", "scratch"),
+  f"setfit{DESCRIBED}",
+)
 SIZES = ("8", "64", "512", "all")
 """Reviews of each class."""
 
@@ -59,32 +78,45 @@ def main():
   results = json.loads(output.read_text()) if output.exists() else {}
   draws = DEVELOPMENT_DRAWS if IN_DEVELOPMENT.value else COUNT.value
   for size in ONLY_SIZES.value:
-    files = [write_draw(size, draw) for draw in range(draws)]
     by_strategy = results.setdefault(size, {})
-    peers = [labelled_texts.fit_linear(*pair) for pair in files]
-    by_strategy["tfidf"] = {
-      "accuracy": [float(correct.mean()) for correct, _ in peers],
-      "auc": [auc for _, auc in peers],
-    }
-    print(size, "tfidf", by_strategy["tfidf"], flush=True)
-    for strategy in ONLY.value:
-      runs = [
-        _run(strategy, size, draw, *pair) for draw, pair in enumerate(files)
-      ]
-      own = np.array(
-        [labelled_texts.correct(folder, files[0][1]) for _, folder in runs]
-      )
-      result = timed_runs.of_seeds([summary for summary, _ in runs])
-      result["than_peer"] = compare(own, np.array([c for c, _ in peers]))
-      by_strategy[strategy] = result
-      mean = statistics.mean(result["metrics"]["test/accuracy"])
-      print(size, strategy, f"{mean:.4f}", result["than_peer"], flush=True)
-      if not IN_DEVELOPMENT.value:
-        output.write_text(json.dumps(results, indent=1) + "\n")
+    for kind in ("", DESCRIBED):
+      strategies = [name for name in ONLY.value if _kind(name) == kind]
+      if not strategies:
+        continue
+      files = [write_draw(size, draw, kind) for draw in range(draws)]
+      peers = [labelled_texts.fit_linear(*pair) for pair in files]
+      by_strategy[f"tfidf{kind}"] = {
+        "accuracy": [float(correct.mean()) for correct, _ in peers],
+        "auc": [auc for _, auc in peers],
+      }
+      print(size, f"tfidf{kind}", by_strategy[f"tfidf{kind}"], flush=True)
+      for name in strategies:
+        runs = [
+          _run(name, size, draw, *pair) for draw, pair in enumerate(files)
+        ]
+        own = np.array(
+          [labelled_texts.correct(folder, files[0][1]) for _, folder in runs]
+        )
+        result = timed_runs.of_seeds([summary for summary, _ in runs])
+        result["than_peer"] = compare(own, np.array([c for c, _ in peers]))
+        by_strategy[name] = result
+        mean = statistics.mean(result["metrics"]["test/accuracy"])
+        print(size, name, f"{mean:.4f}", result["than_peer"], flush=True)
+        if not IN_DEVELOPMENT.value:
+          output.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def write_draw(size: str, draw: int) -> tuple[Path, Path]:
+def _kind(name: str) -> str:
+  return DESCRIBED if name.endswith(DESCRIBED) else ""
+
+
+def write_draw(size: str, draw: int, kind: str) -> tuple[Path, Path]:
   """Writes the reviews of a draw, and those that it is scored on, as CSV.
+
+  Args:
+    size: number of reviews of each class, or "all".
+    draw: number of the draw.
+    kind: `DESCRIBED` to add `DESCRIPTIONS` to the former, else empty.
 
   Returns:
     The paths of both files.
@@ -107,20 +139,23 @@ def write_draw(size: str, draw: int) -> tuple[Path, Path]:
         for label in np.unique(labels)
       ]
     )
-  files = folder / f"{size}_{draw}.csv", folder / "held.csv"
-  for file, chosen in zip(files, (rows, held), strict=True):
+  files = folder / f"{size}_{draw}{kind}.csv", folder / "held.csv"
+  further = DESCRIPTIONS if kind else ()
+  for file, chosen, added in zip(
+    files, (rows, held), (further, ()), strict=True
+  ):
     labelled_texts.write(
-      file, ((table["text"][i], table["label"][i]) for i in chosen)
+      file, (*((table["text"][i], table["label"][i]) for i in chosen), *added)
     )
   return files
 
 
 def _run(
-  strategy: str, size: str, draw: int, train: Path, held: Path
+  name: str, size: str, draw: int, train: Path, held: Path
 ) -> tuple[dict, Path]:
   """Returns the summary of a run, of which there is no validation."""
   settings = dict(item.split("=", 1) for item in SETTINGS.value)
-  parts = [strategy, size, str(draw), *SETTINGS.value]
+  parts = [name, size, str(draw), *SETTINGS.value]
   folder = train.parent.parent / "_".join(parts).replace("=", "_")
   summary = timed_runs.finish(
     "transfer_text",
@@ -128,7 +163,7 @@ def _run(
     draw,
     {
       "init.source": Path(WEIGHTS.value).absolute(),
-      "init.strategy": strategy,
+      "init.strategy": name.removesuffix(DESCRIBED),
       "data.train": train,
       "data.test": held,
       **labelled_texts.SETTINGS,

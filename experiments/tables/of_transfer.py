@@ -48,11 +48,11 @@ def texts(results: dict) -> str:
       rows.append(
         (
           size,
-          name if name == "tfidf" else f"`{name}`",
+          f"`{name}`" if metrics else name,
           _share(metrics.get("test/accuracy") or result["accuracy"]),
           _number(metrics.get("test/roc_auc") or result.get("auc")),
           verdict(result.get("than_peer")),
-          _minutes(result.get("seconds")),
+          _minutes(result.get("cpu_seconds")),
           measured(result) if metrics else "",
         )
       )
@@ -60,7 +60,9 @@ def texts(results: dict) -> str:
     "Reviews of five stars or fewer by a fine-tuned all-MiniLM-L6-v2, and by "
     "TF-IDF with logistic regression on the same reviews: means and deviations "
     "over draws, and the difference of the accuracies in points with its 95% "
-    "interval; minutes from the command to its exit:",
+    "interval; `described` adds ten sentences that say what the classes are to "
+    "the training texts of both; minutes of the processor from the command to "
+    "its exit:",
     "experiments/campaigns/transfer_texts.py --weights=DIR",
     (
       *("reviews of each class", "strategy", "accuracy", "AUC"),
