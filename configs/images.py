@@ -114,6 +114,8 @@ def plan(config, variant):
   images = summarize_images(data)
   if not images.size:
     return {}  # Likewise.
+  if data["limit"]:
+    images = images._replace(size=min(images.size, data["limit"]))
   leaves = decide(images, config, 60 * minutes, pretrained)
   logging.getLogger("dlcore").info(
     "%d training images of %s, %d classes: %s", images.size,

@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dlcore import data, transfer
+from dlcore import data, transfer, trees
 from dlcore.errors import UserError
 from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.example_inputs import example_inputs
+from dlcore.experiment.qualification import qualify
 from dlcore.task import CARRY, Task
 
 Rates = Sequence[tuple[str, float]]
@@ -21,10 +22,15 @@ logger = logging.getLogger("dlcore")
 
 
 def strategy(config: Mapping[str, Any]) -> transfer.Strategy:
-  """Returns the phases of the strategy of the config."""
+  """Returns the phases of the strategy of the config.
+
+  Raises:
+    UserError: a setting is out of range.
+  """
   section = config["init"]["strategy"]
   make = transfer.STRATEGIES[section["name"]]
-  return make(**own_settings(section, "init.strategy"))
+  with qualify("init.strategy", section):
+    return make(**own_settings(section, "init.strategy"))
 
 
 def loads_source(section: Mapping[str, Any]) -> bool:
@@ -95,6 +101,13 @@ def warn_of_random_weights(config: Mapping[str, Any]) -> None:
       "the strategy %r without init.source leaves random weights frozen",
       section["strategy"]["name"],
     )
+
+
+def paths_of(task: Task, info: data.DataInfo) -> tuple[str, ...]:
+  """Returns the paths of all parameters of a task's model, frozen ones too."""
+  key = jax.random.key(0)
+  state = jax.eval_shape(task.init, key, example_inputs(info))
+  return tuple(trees.flatten(jax.eval_shape(task.variables, *state)["params"]))
 
 
 def layers_of(

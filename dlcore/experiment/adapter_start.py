@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
-from dlcore import data, transfer
+from dlcore import data, transfer, trees
 from dlcore.errors import UserError
 from dlcore.experiment.entry_settings import settings
 from dlcore.experiment.example_inputs import example_inputs
 from dlcore.experiment.folder import RunFolder
-from dlcore.task import Task
-from dlcore.typing import Initial, PyTree
+from dlcore.task import FROZEN, Task
+from dlcore.transfer import stacked_blocks
+from dlcore.typing import Initial, ModelState, PyTree
 
 LORA = "lora"
 """The strategy that trains adapters."""
@@ -32,8 +34,8 @@ class Start(NamedTuple):
   variables: PyTree
   """The weights: those of `init.source`, or with merged adapters."""
 
-  replaced: tuple[str, ...] = ()
-  """Paths of the arrays of the folder that replace those of the source."""
+  replaced: Mapping[str, np.ndarray] = {}
+  """Arrays of the folder that replace those of the source, by path."""
 
 
 def begin(
@@ -59,10 +61,39 @@ def begin(
   if section["strategy"]["name"] != LORA:
     logger.info("init.adapter: merged %d updates", len(adapters.updates))
     merged = adapters.merged()
-    return Start(transfer.initial(merged, task), merged, adapters.replaced)
+    return Start(transfer.initial(merged, task), merged, _replaced(adapters))
   for name in DECIDING:
     _check(name, adapters.settings[name], section["strategy"][name])
-  return Start(adapters.initial(task), variables, adapters.replaced)
+  return Start(adapters.initial(task), variables, _replaced(adapters))
+
+
+def checkpoints_hold(
+  section: Mapping[str, Any], start: Start, model_state: ModelState
+) -> bool:
+  """Returns whether the checkpoints of a run hold all of `init.adapter`.
+
+  The strategy "lora" trains the adapters. The arrays that replace those of the
+  source may be frozen, if `trained` does not match them.
+
+  Args:
+    section: the config's section `init`.
+    start: how the run begins.
+    model_state: of the task, at the start.
+  """
+  if section["strategy"]["name"] != LORA:
+    return False
+  frozen = trees.flatten({"params": model_state.get(FROZEN, {})})
+  return start.replaced.keys().isdisjoint(stacked_blocks.slices(frozen))
+
+
+def _replaced(adapters: transfer.Adapters) -> dict[str, np.ndarray]:
+  """Returns the arrays of a folder that replace those of the source."""
+  leaves = trees.flatten(adapters.variables)
+  parts = stacked_blocks.slices(leaves)
+  return {
+    path: np.asarray(leaves[parts[path].leaf][parts[path].index])
+    for path in adapters.replaced
+  }
 
 
 def check_source(section: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dlcore.experiment import adapter_start
 from dlcore.experiment.adaptation import (
   Rates,
   layers_of,
+  paths_of,
   phase_steps,
   strategy,
   warn_of_random_weights,
@@ -230,8 +231,7 @@ def build(
       splits = follow_vocabulary(splits, source)
       splits = follow_normalization(splits, source)
   config = adapter_start.with_settings(config, splits.train.info, build_task)
-  with qualify("init.strategy", config["init"]["strategy"]):
-    phases = strategy(config)
+  phases = strategy(config)
   adapter_start.check_strategy(config["init"], phases)
   steps = phase_steps(phases, count_steps(config, splits.train.size))
   *earlier, last = (
@@ -250,7 +250,6 @@ def _phase(
   info = splits.train.info
   model, task = build_task(config, info, phase=phase)
   learning_rate = schedule(config, steps, phase.rate)
-  rates = phase.rates(layers_of(task, info))
   return Experiment(
     config=config,
     splits=splits,
@@ -258,7 +257,7 @@ def _phase(
     task=task,
     steps=steps,
     learning_rate=learning_rate,
-    tx=build_optimizer(config["optim"], learning_rate, rates),
+    tx=phase_optimizer(config, learning_rate, phase, task, info),
     phase=phase,
     devices=_devices(config["sharding"]["devices"]),
   )
@@ -274,10 +273,41 @@ def _limit_evaluation(splits: data.Splits, size: int) -> data.Splits:
   return splits._replace(**limited)
 
 
+def phase_optimizer(
+  config: Mapping[str, Any],
+  learning_rate: Schedule,
+  phase: transfer.Adaptation,
+  task: Task,
+  info: data.DataInfo,
+) -> optax.GradientTransformation:
+  """Returns the optimizer of a phase, with the rates of its strategy.
+
+  Patterns of `optim.rates` and `optim.layers` may match parameters that are
+  frozen in this phase.
+
+  Args:
+    config: the complete tree; the peak of the rate and the schedule are not
+      used.
+    learning_rate: `step -> rate`.
+    phase: of the strategy.
+    task: of the phase.
+    info: of train.
+  """
+  section = config["optim"]
+  has_rules = section["rates"] or section["layers"]
+  return build_optimizer(
+    section,
+    learning_rate,
+    phase.rates(layers_of(task, info)),
+    paths_of(task, info) if has_rules else (),
+  )
+
+
 def build_optimizer(
   section: Mapping[str, Any],
   learning_rate: Schedule,
   rates: Rates = (),
+  model_paths: Sequence[str] = (),
 ) -> optax.GradientTransformation:
   """Returns the optimizer of the config's section `optim`.
 
@@ -285,13 +315,16 @@ def build_optimizer(
     section: the settings; the peak of the rate and the schedule are not used.
     learning_rate: `step -> rate`.
     rates: multipliers of the rate, after those of the section.
+    model_paths: see `optim.create`.
   """
   shared = inspect.signature(optim.create).parameters.keys() & section.keys()
   settings = {name: section[name] for name in shared}
   settings |= own_settings(section, "optim")
   settings["rates"] = (*section["rates"], *rates)
   with qualify("optim", section):
-    return optim.create(**{**settings, "learning_rate": learning_rate})
+    return optim.create(
+      **{**settings, "learning_rate": learning_rate, "model_paths": model_paths}
+    )
 
 
 def count_steps(config: Mapping[str, Any], size: int) -> int:

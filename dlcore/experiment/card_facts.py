@@ -60,14 +60,24 @@ class CardFacts(NamedTuple):
 
   @property
   def source(self) -> str:
-    """The setting `init.source`, if the run began with these weights."""
+    """The weights of `init.source` with which the run began.
+
+    It is the recorded path, or that of the config in a run of an older version.
+    """
     section = self.run.config["init"] if self.run.config else {"source": ""}
-    return section["source"] if loads_source(section) else ""
+    if not loads_source(section):
+      return ""
+    return self.run.folder.initial_weights().get("source") or section["source"]
 
   @property
   def initial_weights(self) -> Mapping[str, str]:
     """The record of the weights with which the run began."""
     return self.run.folder.initial_weights() if self.source else {}
+
+  @property
+  def is_classifier(self) -> bool:
+    """Whether the model has an output layer of classes or a number."""
+    return getattr(self.run.model, "head", None) == "classifier"
 
   @property
   def license(self) -> str:

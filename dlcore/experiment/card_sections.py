@@ -11,14 +11,17 @@ from dlcore import trees
 from dlcore.experiment import card_text
 from dlcore.experiment.card_facts import CardFacts
 from dlcore.experiment.card_text import code
+from dlcore.experiment.exported_entries import target_notes, target_units_of
 from dlcore.report import markup
 from dlcore.report.json_values import as_mapping, as_number, as_numbers
 from dlcore.report.metric_display import display, format_metric
 from dlcore.task import FROZEN
+from dlcore.transfer import OWN
 from dlcore.transfer.io import sources
 
 MAX_CLASSES = 100
 PEFT = "peft"
+SENTENCES = "sentence-transformers"
 NOT_KNOWN = "not known"
 HUB = "https://huggingface.co/"
 
@@ -245,9 +248,11 @@ def _of_split(values: Mapping[str, float], split: str) -> dict[str, str]:
 def _use(facts: CardFacts) -> list[str]:
   """Returns the commands that load the files of this folder."""
   folder = Path(os.path.realpath(facts.output)).name
+  if facts.library == SENTENCES:
+    return [*_sentence_use(facts, folder), *target_notes(facts.run)]
   if facts.library != PEFT:
     lines = [f"model, variables = transfer.from_pretrained({folder!r})"]
-    return [_python(lines)]
+    return [_python(lines), *_units(facts)]
   source = facts.source
   is_hub = source.startswith(sources.SCHEME)
   base = source if is_hub else card_text.base_name(source)
@@ -260,18 +265,56 @@ def _use(facts: CardFacts) -> list[str]:
   if os.path.isdir(Path(os.path.expanduser(source)) / "checkpoints"):
     return blocks  # A run has no config.json of a family.
   classes = len(facts.run.info.schema.classes)
+  if not classes and facts.is_classifier:
+    classes = facts.run.model.num_classes  # 1 of a regression.
   size = f", num_classes={classes}" if classes else ""
   lines = [
     f"model, variables = transfer.from_pretrained({base!r}{size})",
     f"adapters = transfer.load_adapters({folder!r}, model, variables)",
     "variables = adapters.merged()",
   ]
-  return [_python(lines), *blocks]
+  return [_python(lines), *_units(facts), *blocks]
 
 
-def _python(lines: list[str]) -> str:
-  head = ["from dlcore import transfer", ""]
-  return card_text.fenced("python", "\n".join([*head, *lines]))
+def _sentence_use(facts: CardFacts, folder: str) -> list[str]:
+  """Returns the code that computes embeddings or logits of texts."""
+  is_classifier = facts.is_classifier
+  is_pair = is_classifier and getattr(facts.run.info.schema, "is_pair", False)
+  result = "logits" if is_classifier else "embeddings"
+  texts = '[("a text", "its second text")]' if is_pair else '["a text"]'
+  library = [
+    f"model = SentenceTransformer({folder!r})",
+    f"{result} = model.encode({texts})",
+  ]
+  head = "from sentence_transformers import SentenceTransformer"
+  blocks = [_python(library, head)]
+  if is_pair:
+    return [*blocks, "In dlcore, the run itself reads pairs of texts."]
+  own = [
+    f"extractor = experiment.load_extractor(source={folder!r})",
+    f"{result} = extractor.text_features({texts}).values",
+  ]
+  same = "The same in dlcore:"
+  return [*blocks, same, _python(own, "from dlcore import experiment")]
+
+
+def _units(facts: CardFacts) -> list[str]:
+  """Returns a paragraph on the outputs of a regression, if it is one."""
+  units = target_units_of(facts.run)
+  if units is None:
+    return []
+  is_log = facts.run.info.schema.target_transform == "log"
+  target = "logarithm of the target" if is_log else "target"
+  own = (
+    f"The model of dlcore predicts the normalized {target}: multiply its "
+    f"output by {units.std!r}, and add {units.mean!r}."
+  )
+  others = f"In {facts.library}: {' '.join(target_notes(facts.run))}"
+  return [own if facts.library == OWN else f"{others} {own}"]
+
+
+def _python(lines: list[str], head: str = "from dlcore import transfer") -> str:
+  return card_text.fenced("python", "\n".join([head, "", *lines]))
 
 
 def _versions(facts: CardFacts) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dlcore.errors import UserError
 from dlcore.experiment import defaults
+from dlcore.experiment.adaptation import strategy
 from dlcore.optim.schedules import depends_on_steps
 
 UNCOMPARED = (
@@ -33,7 +34,8 @@ def compare_configs(
 ) -> None:
   """Checks that the run with the config `old` continues with `new`.
 
-  The run may become longer if its schedule does not depend on its length.
+  The run may become longer if its schedule does not depend on its length, and
+  if it is of one phase: the others have ended, and would have become longer.
 
   Args:
     old: complete config of the run.
@@ -45,8 +47,9 @@ def compare_configs(
   """
   before, after = defaults.leaves(old), defaults.leaves(new)
   uncompared = set(UNCOMPARED)
+  extended = _extended(before, after)
   if not depends_on_steps(new["optim"]["schedule"]["name"]):
-    uncompared |= _extended(before, after)
+    uncompared |= extended
   both = sorted(before.keys() & after.keys() - uncompared)
   # A changed name comes first: it explains the settings that come and go.
   differing = [key for key in both if before[key] != after[key]]
@@ -59,6 +62,39 @@ def compare_configs(
         for key in differing[:2]
       ),
       "choose another --workdir, or take the changes back",
+    )
+  key = "training.steps" if after["training.steps"] else "training.epochs"
+  if key in extended and before[key] != after[key]:
+    _check_one_phase(key, before[key], after[key], new, path)
+
+
+def _check_one_phase(
+  key: str,
+  before: float,
+  after: float,
+  config: Mapping[str, Any],
+  path: Path,
+) -> None:
+  """Checks that a run that becomes longer has no phases that have ended.
+
+  Args:
+    key: the leaf that decides the number of steps.
+    before: its value in the run.
+    after: its value now.
+    config: complete config of the command.
+    path: of the run, for the message.
+
+  Raises:
+    UserError: its strategy has several phases.
+  """
+  count = len(strategy(config))
+  if count > 1:
+    name = config["init"]["strategy"]["name"]
+    raise UserError(
+      f"expected {key}={before}, the length of the run in {path}, which the "
+      f"{count} phases of init.strategy={name} share",
+      f"got {after}, with more steps for phases that have ended",
+      "choose another --workdir; set init.source to this run to train further",
     )
 
 

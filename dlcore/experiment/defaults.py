@@ -48,7 +48,7 @@ DEFAULTS = {
   "optim": {
     "name": "adamw",
     "learning_rate": 1e-3,
-    **keyword_defaults(optim.create),
+    **keyword_defaults(optim.create, exclude=("model_paths",)),
     "clip_norm": 1.0,
     "l1": 0.0,
     "l2": 0.0,

@@ -11,18 +11,25 @@ from dlcore import data, transfer
 from dlcore.errors import UserError, lookup
 from dlcore.experiment.adapter_export import write_peft
 from dlcore.experiment.card_facts import read_facts
+from dlcore.experiment.card_sections import SENTENCES
 from dlcore.experiment.entry_settings import FROM_DATA
+from dlcore.experiment.exported_entries import (
+  image_preprocessing,
+  target_units_of,
+  task_entries,
+  with_target_notes,
+)
 from dlcore.experiment.exported_model import exported_model
 from dlcore.experiment.model_card import Written, write_card
 from dlcore.experiment.restoring import RestoredRun, restore_run
 from dlcore.experiment.source_settings import model_section
 from dlcore.filesystem import printable
-from dlcore.transfer import published_json, selection
+from dlcore.transfer import image_preprocessing as preprocessors
+from dlcore.transfer import published_json, saving, selection, target_units
 from dlcore.transfer.io import files
 from dlcore.transfer.io.sources import CONFIG
+from dlcore.transfer.tokenizer_export import takes_token_types
 from dlcore.typing import Array
-
-SENTENCES = "sentence-transformers"
 
 
 def export(
@@ -85,7 +92,7 @@ def _write_safetensors(
   if not family and is_encoder and _is_sentence_encoder(run):
     return _write_encoder(run, output)
   model, channels = exported_model(run)
-  published = run.folder.published()
+  published = published_json.without_task(run.folder.published())
   if classes := _class_names(run.info, published.get(CONFIG, {})):
     published = published_json.without_labels(published)
   family = family or transfer.default_family(model, published)
@@ -93,6 +100,7 @@ def _write_safetensors(
     settings = _own_config(run)
   else:
     settings = _labels(classes, family) if classes else {}
+    settings |= task_entries(run) | _pretrained_cfg(run, family, published)
   transfer.save_pretrained(
     Path(output),
     model,
@@ -103,13 +111,46 @@ def _write_safetensors(
     published=published,
   )
   text = f"{output}: model.safetensors and config.json of the family {family}"
+  if "/" not in family and family != transfer.OWN:
+    text += _write_preprocessor(run, Path(output))
   if tokenizer := _tokenizer(run):
     schema: Any = run.info.schema
     chat = schema.chat_template() if hasattr(schema, "chat_template") else {}
     limit = getattr(model, "max_length", schema.limit)
-    transfer.save_tokenizer(Path(output), tokenizer, limit, **chat)
+    types = takes_token_types(model)
+    transfer.save_tokenizer(
+      Path(output), tokenizer, limit, token_types=types, **chat
+    )
     text += ", and its tokenizer"
+  if family != transfer.OWN:
+    text = with_target_notes(text, run)
   return Written(text, _library(family))
+
+
+def _pretrained_cfg(
+  run: RestoredRun, family: str, published: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+  """Returns the entries for images of the libraries without a preprocessor."""
+  preprocessing = image_preprocessing(run.info)
+  if "/" not in family or preprocessing is None:
+    return {}
+  shape, _ = run.info.inputs[run.info.schema.input]
+  before = published.get(CONFIG, {})
+  before = before if selection.config_family(before) == family else {}
+  own = preprocessors.to_timm(preprocessing, shape[-1])
+  return {"pretrained_cfg": {**(before.get("pretrained_cfg") or {}), **own}}
+
+
+def _write_preprocessor(run: RestoredRun, output: Path) -> str:
+  """Writes preprocessor_config.json for images; returns a note on the file."""
+  preprocessing = image_preprocessing(run.info)
+  if preprocessing is None:
+    return ""
+  shape, _ = run.info.inputs[run.info.schema.input]
+  name = preprocessors.PREPROCESSOR
+  content = preprocessors.to_transformers(preprocessing, shape[-1])
+  files.write(output / name, saving.encoded(name, content))
+  return f", and {name}"
 
 
 def _tokenizer(run: RestoredRun) -> data.LibraryTokenizer | None:
@@ -137,17 +178,17 @@ def _is_sentence_encoder(run: RestoredRun) -> bool:
 
 def _write_encoder(run: RestoredRun, output: str | Path) -> Written:
   schema: Any = run.info.schema
+  variables = run.task.variables(run.params, run.model_state)
   family = transfer.save_sentence_encoder(
     output,
     run.model,
-    run.task.variables(run.params, run.model_state),
+    target_units.in_units(variables, target_units_of(run)),
     schema.tokenizer,
     max_length=schema.limit,
-    published=run.folder.published(),
+    published=published_json.without_task(run.folder.published()),
   )
-  return Written(
-    f"{output}: an encoder of the family {family} for {SENTENCES}", SENTENCES
-  )
+  text = f"{output}: an encoder of the family {family} for {SENTENCES}"
+  return Written(with_target_notes(text, run), SENTENCES)
 
 
 def _own_config(run: RestoredRun) -> dict[str, Any]:

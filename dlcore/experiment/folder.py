@@ -219,11 +219,12 @@ class RunFolder:
     return content
 
   def initial_weights(self) -> dict[str, str]:
-    """Returns the path and the checksum of the weights of `init.source`.
+    """Returns the paths and the checksums of the initial weights.
 
     Returns:
-      `{"source", "sha256"}` and a known "license"; empty for a run of an older
-      version.
+      `{"source", "sha256"}` of `init.source`, a known "license", and "adapter"
+      of `init.adapter`, with "adapter_sha256" if a restored run needs it; empty
+      for a run of an older version.
 
     Raises:
       UserError: the file is malformed.
@@ -231,7 +232,9 @@ class RunFolder:
     if not (self.path / INITIAL_WEIGHTS).exists():
       return {}
     content = self.read_json(INITIAL_WEIGHTS)
-    if not all(isinstance(content.get(k), str) for k in ("source", "sha256")):
+    required = ("source", "sha256")
+    values = [*content.values(), *(content.get(key) for key in required)]
+    if not all(isinstance(value, str) for value in values):
       raise UserError(
         f"expected {self.path / INITIAL_WEIGHTS} as training wrote it",
         f"got {quoted(content)}",

@@ -1,8 +1,8 @@
 """Weights from which a run begins, in place of random ones.
 
-Frozen parameters that came from `init.source` are not in the checkpoints of a
-run: `assets/initial_weights.json` has the path and a checksum of the weights,
-which are loaded again.
+Frozen parameters that came from `init.source` or `init.adapter` are not in the
+checkpoints of a run: `assets/initial_weights.json` has the paths and checksums
+of the weights, which are loaded again.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Any
 from dlcore import transfer
 from dlcore.errors import UserError
 from dlcore.experiment.adaptation import loads_source
-from dlcore.experiment.adapter_start import LORA, begin
+from dlcore.experiment.adapter_start import LORA, begin, checkpoints_hold
 from dlcore.experiment.folder import INITIAL_WEIGHTS, PUBLISHED, RunFolder
 from dlcore.experiment.qualification import qualify
 from dlcore.experiment.source_license import read_license
@@ -25,6 +25,10 @@ from dlcore.typing import Initial, ModelState, Params
 
 INITIALIZED = "assets/initialized.json"
 """Paths of arrays that `init.source` lacks, or that `init.adapter` replaces."""
+
+ADAPTER_SHA256 = "adapter_sha256"
+"""The key of the checksum of the arrays of `init.adapter` that replace those of
+the source. It is missing if the checkpoints hold them."""
 
 VOCABULARY = r"^model\.vocab_size$"
 """The part of `allow` that adds tokens, see `transfer.load_pretrained`."""
@@ -65,7 +69,8 @@ def load_initial(
   def load(params: Params, model_state: ModelState):
     begun = folder.has_begun()
     record = folder.initial_weights() if begun else {}
-    source = _find(section["source"], record)
+    source = _find(section["source"], record.get("source", ""))
+    adapter = _find_adapter(section, record, begun=begun)
     names = ("family", "allow", "head")
     settings = {name: section[name] for name in names}
     if vocabulary_size(source):  # `follow_vocabulary` has compared the tokens.
@@ -77,14 +82,15 @@ def load_initial(
       variables, report = transfer.load_pretrained(
         read_run(run.path) or source, model, own, **settings
       )
-      at_start = section
-      if begun and section["strategy"]["name"] == LORA:
-        # The adapters are in the checkpoints.
-        at_start = {**section, "adapter": ""}
-      start = begin(at_start, model, variables, task)
-    sha256 = transfer.loaded_sha256(start.variables, report)
+      start = begin({**section, "adapter": adapter}, model, variables, task)
+    params, model_state = start.initial(params, model_state)
+    checksums = {"sha256": transfer.loaded_sha256(start.variables, report)}
+    if adapter and not checkpoints_hold(section, start, model_state):
+      checksums[ADAPTER_SHA256] = transfer.arrays_sha256(start.replaced)
     if begun:
-      _check_same(sha256, record, source, workdir)
+      places = " and ".join(filter(None, [source, adapter]))
+      sources = {"sha256": places, ADAPTER_SHA256: adapter}
+      _check_same(checksums, record, sources, workdir)
     else:
       for line in str(report).splitlines():
         logger.info("%s", line)
@@ -92,16 +98,28 @@ def load_initial(
       folder.write_json(PUBLISHED, report.published or run.published())
       random = [*report.reinitialized, *report.missing, *start.replaced]
       folder.write_json(INITIALIZED, {"paths": random})
-      content = {"source": _absolute(source), "sha256": sha256}
+      content = {"source": _absolute(source), **checksums}
+      if adapter:
+        content["adapter"] = _absolute(adapter)
       is_run = run.checkpoints.is_dir()
       # A run passes on the license of the weights with which it began.
       known = run.initial_weights().get("license") if is_run else None
       if stated := known or (not is_run and read_license(source)):
         content["license"] = stated
       folder.write_json(INITIAL_WEIGHTS, content)
-    return start.initial(params, model_state)
+    return params, model_state
 
   return load
+
+
+def _find_adapter(
+  section: Mapping[str, Any], record: Mapping[str, Any], *, begun: bool
+) -> str:
+  """Returns the folder of PEFT to read; empty if the checkpoints hold it."""
+  trains = section["strategy"]["name"] == LORA
+  if begun and trains and ADAPTER_SHA256 not in record:
+    return ""
+  return _find(section["adapter"], record.get("adapter", ""))
 
 
 def _begin_at_random(section: Mapping[str, Any], folder: RunFolder) -> None:
@@ -126,22 +144,36 @@ def _absolute(source: str) -> str:
   return os.path.abspath(path) if os.path.exists(path) else source
 
 
-def _find(source: str, record: Mapping[str, Any]) -> str:
+def _find(source: str, recorded: str) -> str:
   """Returns the source of the config, or its recorded path if that exists."""
-  recorded = record.get("source", "")
   moved = not os.path.exists(os.path.expanduser(source))
   return recorded if moved and os.path.exists(recorded) else source
 
 
 def _check_same(
-  sha256: str, record: Mapping[str, Any], source: str, workdir: Path
+  checksums: Mapping[str, str],
+  record: Mapping[str, Any],
+  sources: Mapping[str, str],
+  workdir: Path,
 ) -> None:
-  """Raises UserError if the weights of a run are not those of its record."""
-  if sha256 == record.get("sha256"):
-    return
-  raise UserError(
-    f"expected the weights with which the run in {workdir} began, with the "
-    f"sha256 {str(record.get('sha256'))[:12]}",
-    f"got other ones in {source}, with the sha256 {sha256[:12]}",
-    "put them back, or train in another --workdir",
-  )
+  """Checks that the weights of a run are those with which it began.
+
+  Args:
+    checksums: of the weights that were loaded, by the key of the record.
+    record: the content of `assets/initial_weights.json`. A run of an older
+      version has no checksum of the arrays of `init.adapter`.
+    sources: where the weights are, by the key of the record.
+    workdir: the run folder.
+
+  Raises:
+    UserError: they differ.
+  """
+  for key, sha256 in checksums.items():
+    expected = str(record.get(key, sha256 if key == ADAPTER_SHA256 else None))
+    if sha256 != expected:
+      raise UserError(
+        f"expected the weights with which the run in {workdir} began, with the "
+        f"sha256 {expected[:12]}",
+        f"got other ones in {sources[key]}, with the sha256 {sha256[:12]}",
+        "put them back, or train in another --workdir",
+      )

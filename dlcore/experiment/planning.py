@@ -77,6 +77,8 @@ class Plan(NamedTuple):
 def training_source(config: Mapping[str, Any]) -> data.Source | None:
   """Returns the training split of the data of a config.
 
+  It has `data.limit` examples, as that of the run.
+
   Args:
     config: the complete config.
 
@@ -86,6 +88,7 @@ def training_source(config: Mapping[str, Any]) -> data.Source | None:
   section = config["data"]
   try:
     settings = with_local_tokenizers(own_settings(section, "data"))
-    return data.load(section["name"], **settings).train
+    train = data.load(section["name"], **settings).train
+    return data.limit(train, section["limit"]) if section["limit"] else train
   except UserError:
     return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlcore import report, training
 from dlcore.errors import UserError
-from dlcore.experiment.build import build, build_optimizer
+from dlcore.experiment.build import build, phase_optimizer
 from dlcore.experiment.initial_weights import load_initial
 from dlcore.experiment.restoring import variables_of_run
 from dlcore.training import rate_test
@@ -81,7 +81,13 @@ def find_rate(
   with tempfile.TemporaryDirectory() as folder, experiment.qualified():
     losses = rate_test.measure_losses(
       experiment.task,
-      build_optimizer(config["optim"], schedule),
+      phase_optimizer(
+        config,
+        schedule,
+        experiment.phase,
+        experiment.task,
+        experiment.splits.train.info,
+      ),
       experiment.splits.train,
       **{
         **experiment.settings_of(rate_test.measure_losses),

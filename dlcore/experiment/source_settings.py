@@ -17,6 +17,13 @@ from dlcore.errors import UserError
 from dlcore.experiment import defaults
 from dlcore.experiment.folder import CONFIG, RunFolder
 from dlcore.experiment.planning import training_source
+from dlcore.experiment.source_checks import (
+  IMAGES,
+  TEXTS,
+  check_language_model,
+  check_published,
+  check_run,
+)
 from dlcore.transfer.image_preprocessing import read_preprocessing
 from dlcore.transfer.io import sources
 
@@ -46,24 +53,18 @@ def image_settings(source: str) -> dict[str, Any]:
   if run := _run(source):
     settings = _as_leaves("model", run.config()["model"])
     info = run.info()
-    shape, _ = info.inputs.get("image", ((), None))
+    check_run(run, source, IMAGES)
+    shape, _ = info.inputs["image"]
     interpolation = getattr(info.schema, "interpolation", BILINEAR)
   else:
     model, examples = transfer.published_model(source, head="classifier")
+    check_published(model, examples, source, IMAGES)
     settings = _as_leaves("model", model_section(model))
     interpolation = BILINEAR
     shape = examples[0].shape[1:]
-    if len(shape) == 3:
-      preprocessing = _read_preprocessing(source, shape[:2])
-      if preprocessing:
-        shape = (*preprocessing.size, shape[2])
-        interpolation = preprocessing.interpolation
-  if len(shape) != 3:
-    raise UserError(
-      "expected weights of a model of images in init.source",
-      f"got {source!r}",
-      "use configs/transfer_text.py or configs/transfer_lm.py",
-    )
+    if preprocessing := _read_preprocessing(source, shape[:2]):
+      shape = (*preprocessing.size, shape[2])
+      interpolation = preprocessing.interpolation
   if "model.image_size" in settings:  # Of the position table, which follows.
     del settings["model.image_size"]
   return {
@@ -87,9 +88,12 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
     UserError: it is neither, or has another head.
   """
   if run := _run(source):
+    check_run(run, source, TEXTS)
     section = dict(run.config()["model"])
     if head == EMBEDDING and "poolings" not in section:
       raise _no_encoder(source, section["name"])
+    if head in LANGUAGE_MODELS:
+      check_language_model(run, source, head)
     if "head" in section:
       section["head"] = head
     if head == EMBEDDING and not section["poolings"]:
@@ -97,15 +101,18 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
     return {**_as_leaves("model", section), **_run_texts(run, source, head)}
   published = None if head == EMBEDDING else head
   try:
-    model, _ = transfer.published_model(source, head=published)
+    model, examples = transfer.published_model(source, head=published)
   except UserError as error:
     if not error.lines[0].startswith("expected head="):
       raise
+    model, examples = transfer.published_model(source)
+    check_published(model, examples, source, TEXTS)
     raise UserError(
       f"expected weights of a model with the head {head!r} in init.source",
-      f"got {source!r}, whose model has other ones",
+      f"got {type(model).__name__} in {source!r}, which has other ones",
       "use configs/transfer_text.py" if head in LANGUAGE_MODELS else "",
     ) from error
+  check_published(model, examples, source, TEXTS)
   settings = _as_leaves("model", model_section(model))
   limit = settings.get("model.max_length", LENGTH)
   if head != EMBEDDING:
@@ -115,6 +122,13 @@ def text_settings(source: str, head: str) -> dict[str, Any]:
   else:
     modules = transfer.sentence_modules(source)
     _check_case(modules)
+    if modules.output_layer:
+      raise UserError(
+        "expected an encoder in init.source, whose last module is Pooling or "
+        "Normalize",
+        f"got a classifier with a Dense module in {source!r}",
+        "use configs/transfer_text.py, or choose another folder",
+      )
     limit = min(limit, modules.max_length or limit)
     settings |= {
       "model.head": EMBEDDING,

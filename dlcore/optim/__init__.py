@@ -29,7 +29,7 @@ from dlcore.optim.settings import (
   check,
 )
 from dlcore.tracing import is_zero
-from dlcore.trees import map_with_path, select
+from dlcore.trees import flatten, map_with_path, select
 from dlcore.typing import Params, PyTree, Schedule
 
 __all__ = [
@@ -60,6 +60,7 @@ def create(
   rates: Sequence[tuple[str, Number]] = (),
   layers: Sequence[str] = (),
   layer_decay: Number = 1.0,
+  model_paths: Sequence[str] = (),
   **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
   r"""Creates an optimizer.
@@ -88,6 +89,8 @@ def create(
     layers: regexes over parameter paths, from the input to the output, such as
       `("embed", r"block_(\d+)", "head")`; see `layer_multipliers`.
     layer_decay: rate of a layer relative to the next layer's.
+    model_paths: paths of all parameters of the model, if some are frozen: the
+      patterns of `rates` and `layers` may match those alone.
     **settings: keyword settings of the optimizer, `weight_decay` among them.
 
   Raises:
@@ -125,7 +128,7 @@ def create(
   whole = inject_learning_rate(_as_schedule(learning_rate), chain)
 
   def init(params: Params) -> PyTree:
-    check_rules_match(rates, layers, params)
+    check_rules_match(rates, layers, [*flatten(params), *model_paths])
     return whole.init(params)
 
   return whole._replace(init=init)

@@ -1,7 +1,7 @@
 """The learning rate: its clock, its record in the state, its multipliers."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -144,20 +144,26 @@ def path_multipliers(
 
 
 def check_rules_match(
-  rates: Sequence[tuple[str, Number]], layers: Sequence[str], params: PyTree
+  rates: Sequence[tuple[str, Number]],
+  layers: Sequence[str],
+  paths: Collection[str],
 ) -> None:
   """Checks that the rules of `path_multipliers` match parameters.
 
+  Args:
+    rates: as for `path_multipliers`.
+    layers: as for `layer_multipliers`.
+    paths: of the parameters, frozen ones included.
+
   Raises:
     UserError: a pattern of `rates` matches none, such as a misspelled name of
-      a layer, or no pattern of `layers` does. Some of `layers` may be frozen.
+      a layer, or no pattern of `layers` does.
   """
-  paths = list(flatten(params))
 
   def check_match(name: str, *patterns: str) -> None:
     if not any(re.search(p, path) for p in patterns for path in paths):
       raise UserError(
-        f"expected the patterns of {name} to match trained parameters",
+        f"expected the patterns of {name} to match parameters",
         f"got {', '.join(map(repr, patterns))}, which matches none",
         nearest(patterns[0], {path.split("/")[0] for path in paths}),
       )

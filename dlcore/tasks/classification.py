@@ -244,6 +244,7 @@ CLASSIFICATION = TaskKind(
   to_json=_to_json,
   report_arrays=_report_arrays,
   tune=class_decisions.tune_class,
+  problem_type="single_label_classification",
   assessable=Assessable(CLASSES, "label", _predictions, _trivial),
   pipeline_tags={
     "images": "image-classification",

@@ -77,6 +77,15 @@ class TaskKind(NamedTuple):
   """Name of the task on the Hugging Face hub by `Schema.kind`, where it has
   one."""
 
+  problem_type: str = ""
+  """Entry `problem_type` of config.json in transformers, which decides how the
+  outputs of a head are converted; empty for tasks without one."""
+
+  @property
+  def predicts_numbers(self) -> bool:
+    """Whether the model predicts a normalized target."""
+    return "target_normalization" in self.data_arguments
+
   def build(self, model: Any, info: DataInfo, **settings: Any) -> Task:
     """Returns the task for data that `info` describes.
 

@@ -28,7 +28,7 @@ def l2sp(
     task: the learning problem, without frozen parameters.
     alpha: at least 0, a number or a traced scalar.
     beta: likewise.
-    new: regular expression over the paths of v.
+    new: regular expression over the paths of v; an empty one matches none.
 
   Raises:
     UserError: a factor is out of range.
@@ -43,7 +43,7 @@ def l2sp(
     start = {
       path: leaf
       for path, leaf in trees.flatten(params).items()
-      if not re.search(new, path)
+      if not (new and re.search(new, path))
     }
     # Copies, since the trainer donates the parameters.
     kept = trees.nest({path: jnp.array(leaf) for path, leaf in start.items()})

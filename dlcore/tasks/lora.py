@@ -13,6 +13,11 @@ from dlcore import layers, trees
 from dlcore.errors import UserError, check_choice, check_pattern
 from dlcore.layers.adapters import MAGNITUDE, SCALES, A, B
 from dlcore.task import FROZEN, Task
+from dlcore.tasks.number_checks import (
+  check_count,
+  check_dropout,
+  check_positive,
+)
 from dlcore.typing import Array, Batch, ModelState, Params
 
 ADAPTERS = layers.ADAPTERS
@@ -76,7 +81,7 @@ def lora(
     UserError: a setting is out of range; from `init`, if a pattern matches no
       parameter.
   """
-  _check(pattern, trained, rank, alpha, base)
+  check_lora(pattern, trained, rank, alpha, dropout, base)
   scale = alpha / (math.sqrt(rank) if rank_stabilized else rank)
   # All that is not trained as a whole, for the batch norms.
   untrained = f"^(?!.*(?:{trained}))" if trained else ""
@@ -197,16 +202,31 @@ def lora(
   )
 
 
-def _check(
-  pattern: str, trained: str, rank: int, alpha: float, base: str
+def check_lora(
+  pattern: str,
+  trained: str,
+  rank: int,
+  alpha: float | Array,
+  dropout: float | Array,
+  base: str,
 ) -> None:
+  """Checks the settings of `lora`.
+
+  Raises:
+    UserError: one is out of range.
+  """
   check_pattern("pattern", pattern)
+  if not pattern:
+    raise UserError(
+      "expected pattern to match the paths of some parameters",
+      "got an empty one",
+      f"the default is {KERNELS!r}",
+    )
   check_pattern("trained", trained)
   check_choice("base", base, BASES)
-  if rank < 1:
-    raise UserError("expected rank of at least 1", f"got {rank}")
-  if not isinstance(alpha, jax.Array) and not 0 < alpha < math.inf:
-    raise UserError("expected alpha above 0", f"got {alpha}")
+  check_count("rank", rank)
+  check_positive("alpha", alpha)
+  check_dropout("dropout", dropout)
 
 
 def _kernels(params: Params, pattern: str, trained: str) -> dict[str, Array]:

@@ -202,6 +202,7 @@ MULTILABEL = TaskKind(
   to_json=_to_json,
   report_arrays=_report_arrays,
   tune=class_decisions.tune_labels,
+  problem_type="multi_label_classification",
   assessable=Assessable(LABELS, "label", dict, _trivial),
   pipeline_tags={
     "images": "image-classification",

@@ -214,6 +214,7 @@ REGRESSION = TaskKind(
     ),
   },
   model_arguments=lambda info: {"num_classes": 1},
+  problem_type="regression",
   check_data=_check_data,
   to_json=_to_json,
   report_arrays=_report_arrays,

@@ -5,7 +5,7 @@ from dlcore.transfer.families import FAMILIES, Family
 from dlcore.transfer.families.own import OWN, current_fields
 from dlcore.transfer.initialization import initial
 from dlcore.transfer.layer_order import Layer, layer_order
-from dlcore.transfer.load_report import Report, loaded_sha256
+from dlcore.transfer.load_report import Report, arrays_sha256, loaded_sha256
 from dlcore.transfer.peft.loaded_adapters import Adapters
 from dlcore.transfer.peft.loading import adapter_settings, load_adapters
 from dlcore.transfer.peft.writing import save_adapters
@@ -43,6 +43,7 @@ __all__ = [
   "Strategy",
   "Tokenizer",
   "adapter_settings",
+  "arrays_sha256",
   "base_encoder",
   "current_fields",
   "default_family",

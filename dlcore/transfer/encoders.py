@@ -31,6 +31,7 @@ from dlcore.transfer.io import sources
 from dlcore.transfer.sentence_modules import (
   MODULES,
   SentenceModules,
+  read_output_layer,
   read_sentence_modules,
 )
 from dlcore.typing import Array, PyTree
@@ -77,7 +78,8 @@ def load_encoder(source: str | Path) -> Encoder:
   Args:
     source: a folder with config.json and safetensors, or `hf:ORG/NAME`: a BERT
       or DistilBERT with its tokenizer.json, also in the form of
-      sentence-transformers, or a model of images.
+      sentence-transformers, or a model of images. Of a classifier in this form
+      the features are the logits, as `encode` of that library returns them.
 
   Raises:
     UserError: a file is missing or malformed, or the model is another one.
@@ -99,14 +101,14 @@ def load_encoder(source: str | Path) -> Encoder:
   family = selection.required_family(config, modules.folder)
   inputs = family.inputs(config or {})
   if len(inputs) == 1 and issubclass(family.model, Bert):
-    return _text_encoder(modules)
+    return _text_encoder(modules, link_root)
   if len(inputs) == 1 and inputs[0].ndim == 4 and not modules.has_files:
     return _image_encoder(folder, config or {}, inputs[0].shape[1:], link_root)
   model = selection.config_family(config)
   raise UserError(f"{KINDS} in {folder}", f"got {model!r}", REMEDY)
 
 
-def _text_encoder(modules: SentenceModules) -> Encoder:
+def _text_encoder(modules: SentenceModules, link_root: Path | None) -> Encoder:
   folder = modules.folder
   tokenizer: Any = read_tokenizer(folder)
   if modules.lowercase:
@@ -135,14 +137,20 @@ def _text_encoder(modules: SentenceModules) -> Encoder:
     vocab_size=model.vocab_size,
   )
 
+  layer = None
+  if modules.output_layer:
+    size = model.width * len(modules.poolings)
+    layer = read_output_layer(modules.output_layer, size, link_root)
+
   def apply(variables: PyTree, batch: dict[str, Array]) -> Array:
     output = model.apply(
       variables, batch[TOKENS], attention_mask=batch[MASK], train=False
     )
     tokens = output[0] if model.pooler else output
-    return pool_tokens(
+    pooled = pool_tokens(
       tokens, batch[MASK], modules.poolings, normalize=modules.normalize
     )
+    return pooled if layer is None else pooled @ layer[0] + layer[1]
 
   shape = (schema.max_length,)
   inputs = {TOKENS: (shape, "int32"), MASK: (shape, "uint8")}

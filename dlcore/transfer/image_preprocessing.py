@@ -1,7 +1,8 @@
 """How a published model wants its images: size, crop and normalization.
 
-The settings are those of preprocessor_config.json of transformers, or of
-`pretrained_cfg` in a config.json of timm.
+The settings are those of preprocessor_config.json of transformers, of
+`pretrained_cfg` in a config.json of timm, or of the `schema` in a config.json
+of dlcore.
 """
 
 import math
@@ -15,9 +16,17 @@ import numpy as np
 from dlcore.data.images import decoding
 from dlcore.errors import UserError
 from dlcore.filesystem import quoted
+from dlcore.transfer.families.own import OWN
 from dlcore.transfer.io import files
 
 PREPROCESSOR = "preprocessor_config.json"
+
+PROCESSOR = "CLIPImageProcessor"
+"""Class of transformers that resizes, crops and normalizes images of any
+model."""
+
+IDENTITY = ((0.0,), (1.0,))
+"""Mean and standard deviation of pixels that are only scaled to 0 to 1."""
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet on the scale 0 to 1."""
@@ -45,6 +54,13 @@ class ImagePreprocessing(NamedTuple):
   mean: Sequence[float] = IMAGENET[0]
   std: Sequence[float] = IMAGENET[1]
 
+  resize: str = ""
+  """One of `decoding.RESIZE` for images that are decoded as in training, in
+  place of `shorter_side`; empty for published models of other libraries."""
+
+  value_range: Sequence[float] | None = None
+  """See `ImageSchema.value_range`."""
+
   def decode(self, file: Path, channels: int) -> np.ndarray:
     """Decodes an image file to uint8 `[Y, X, C]`.
 
@@ -53,6 +69,14 @@ class ImagePreprocessing(NamedTuple):
     """
     from PIL import Image
 
+    if self.resize:
+      return decoding.decode(
+        file,
+        (*self.size, channels),
+        self.value_range,
+        self.resize,
+        self.interpolation,
+      )
     image = decoding.decode(file, (None, None, channels))
     picture = Image.fromarray(image[..., 0] if channels == 1 else image)
     rows, columns = self._resized(picture.height, picture.width)
@@ -76,6 +100,60 @@ class ImagePreprocessing(NamedTuple):
       )
     sides = (self.shorter_side, scaled)
     return sides if height <= width else (scaled, self.shorter_side)
+
+
+def to_transformers(
+  preprocessing: ImagePreprocessing, channels: int
+) -> dict[str, Any]:
+  """Returns the preprocessor_config.json of transformers.
+
+  Images are scaled to cover a square size and cropped at the center. For other
+  sizes transformers lacks this, so they are resized whatever their aspect
+  ratio.
+
+  Args:
+    preprocessing: with `resize`.
+    channels: C.
+  """
+  rows, columns = preprocessing.size
+  size = {"height": rows, "width": columns}
+  is_square = rows == columns
+  return {
+    "image_processor_type": PROCESSOR,
+    "do_convert_rgb": channels == 3,
+    "do_resize": True,
+    "size": {"shortest_edge": rows} if is_square else size,
+    "resample": decoding.INTERPOLATIONS[preprocessing.interpolation],
+    "do_center_crop": is_square,
+    "crop_size": size,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": _of_channels(preprocessing.mean, channels),
+    "image_std": _of_channels(preprocessing.std, channels),
+  }
+
+
+def to_timm(preprocessing: ImagePreprocessing, channels: int) -> dict[str, Any]:
+  """Returns the entries of `pretrained_cfg` in a config.json of timm.
+
+  Args:
+    preprocessing: with `resize`.
+    channels: C.
+  """
+  rows, columns = preprocessing.size
+  return {
+    "input_size": [channels, rows, columns],
+    "interpolation": preprocessing.interpolation,
+    "crop_pct": 1.0,
+    "crop_mode": "center" if rows == columns else "squash",
+    "mean": _of_channels(preprocessing.mean, channels),
+    "std": _of_channels(preprocessing.std, channels),
+  }
+
+
+def _of_channels(values: Sequence[float], channels: int) -> list[float]:
+  return list(values) * (channels if len(values) == 1 else 1)
 
 
 def read_preprocessing(
@@ -106,6 +184,9 @@ def read_preprocessing(
   elif isinstance(config.get("pretrained_cfg"), Mapping):
     path, read = folder / "config.json", _of_timm
     settings = config["pretrained_cfg"]
+  elif config.get("model_type") == OWN and _has_images(config):
+    path, read = folder / "config.json", _of_own
+    settings = config
   else:
     return ImagePreprocessing(size, min(size)), False
   try:
@@ -206,6 +287,35 @@ def _of_timm(
   )
 
 
+def _has_images(config: Mapping[str, Any]) -> bool:
+  """Returns whether a config.json of dlcore has the schema of images."""
+  schema = config.get("schema")
+  return isinstance(schema, Mapping) and schema.get("kind") == "images"
+
+
+def _of_own(
+  config: Mapping[str, Any], size: tuple[int, int]
+) -> ImagePreprocessing:
+  """Reads the schema of the images of a run."""
+  del size
+  schema = config["schema"]
+  rows, columns, _ = config["input"]
+  moments = schema.get("normalization")
+  mean, std = (
+    tuple(map(float, moments[key])) if moments else default
+    for key, default in zip(("mean", "std"), IDENTITY, strict=True)
+  )
+  return ImagePreprocessing(
+    (rows, columns),
+    0,
+    schema.get("interpolation", "bilinear"),
+    mean,
+    std,
+    schema.get("resize", "exact"),
+    schema.get("value_range"),
+  )
+
+
 def _check(result: ImagePreprocessing) -> None:
   """Checks the ranges.
 
@@ -219,7 +329,12 @@ def _check(result: ImagePreprocessing) -> None:
     raise ValueError(f"a crop of {result.size} from {result.shorter_side}")
   if result.interpolation not in decoding.INTERPOLATIONS:
     raise ValueError(f"interpolation={result.interpolation!r}")
+  if result.resize and result.resize not in decoding.RESIZE:
+    raise ValueError(f"resize={result.resize!r}")
+  if result.value_range and not decoding.is_range(result.value_range):
+    raise ValueError(f"value_range={result.value_range!r}")
   values = (*result.mean, *result.std)
   is_range = all(math.isfinite(value) for value in values)
-  if not is_range or min(result.std) <= 0 or len(result.mean) not in (1, 3):
+  sizes = {len(result.mean), len(result.std)}
+  if not is_range or min(result.std) <= 0 or sizes not in ({1}, {3}):
     raise ValueError(f"mean {result.mean} and deviation {result.std}")

@@ -87,8 +87,13 @@ def loaded_sha256(variables: PyTree, report: Report) -> str:
     report: of the loading.
   """
   arrays = stacked_blocks.unstack(trees.flatten(variables))
+  return arrays_sha256({path: arrays[path] for path in report.matched})
+
+
+def arrays_sha256(arrays: Mapping[str, np.ndarray]) -> str:
+  """Returns the SHA-256 of arrays and their paths, as hexadecimal digits."""
   digest = hashlib.sha256()
-  for path in sorted(report.matched):
+  for path in sorted(arrays):
     array = np.ascontiguousarray(arrays[path])
     digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
     digest.update(array.tobytes())

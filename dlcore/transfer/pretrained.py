@@ -28,6 +28,7 @@ from dlcore.transfer import (
   published_json,
   selection,
   stacked_blocks,
+  target_units,
 )
 from dlcore.transfer.io import sources
 from dlcore.transfer.io.sources import Weights
@@ -54,7 +55,8 @@ def load_pretrained(
   """Returns variables with the initialization replaced by published weights.
 
   In addition to the variables, this allocates one array at a time. The file is
-  memory-mapped.
+  memory-mapped. With a `target_normalization` in config.json, see
+  `save_pretrained`, the output layer predicts the normalized target.
 
   Args:
     source: a .safetensors or .npz file, a folder with config.json and
@@ -90,7 +92,8 @@ def load_pretrained(
   check_pattern("allow", allow)
   check_choice("head", head, HEAD_CHOICES)
   if isinstance(source, Mapping):
-    name, weights = "variables", Weights(trees.flatten(source))
+    arrays = stacked_blocks.unstack(trees.flatten(source))
+    name, weights = "variables", Weights(arrays)
   else:
     name, weights = str(source), sources.open_weights(source)
   return _load(
@@ -255,7 +258,9 @@ def _load(
   else:
     loader.skip_mismatched_head(weights.arrays)
   builder = stacked_blocks.LeafBuilder(leaves)
-  for path, name, array in loader.read(weights.arrays, leaves):
+  units = target_units.read(weights.config)
+  for path, name, published in loader.read(weights.arrays, leaves):
+    array = units.from_units(path, published) if units else published
     array_checks.check_finite(name, builder.fill(slices[path], array))
     builder.close(slices[path])
   loader.check_duplicates(weights.arrays)

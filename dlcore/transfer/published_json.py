@@ -31,6 +31,14 @@ LABELS = (
 )
 """Entries that describe the classes of the head."""
 
+TASK = (
+  "problem_type",
+  "target_normalization",
+  "target_offset",
+  "target_transform",
+)
+"""Entries that describe the task of the head and the units of its outputs."""
+
 DTYPES = ("dtype", "torch_dtype")
 """Entries with the dtype of the arrays."""
 
@@ -58,6 +66,14 @@ def without_labels(published: PublishedJson) -> PublishedJson:
   }
 
 
+def without_task(published: PublishedJson) -> PublishedJson:
+  """Returns the files without the task of the weights, for another task."""
+  return {
+    file: {key: value for key, value in entries.items() if key not in TASK}
+    for file, entries in published.items()
+  }
+
+
 def merge(
   entries: Mapping[str, Any], published: PublishedJson, family: Family
 ) -> dict[str, Any]:
@@ -81,7 +97,9 @@ def merge(
     and _describe(family, {**entries, key: value}) == described
   }
   if config.get("num_classes") != entries.get("num_classes"):  # Of timm.
-    kept = {key: value for key, value in kept.items() if key not in LABELS}
+    kept = {k: x for k, x in kept.items() if k not in (*LABELS, *TASK)}
+  if "id2label" in config and "id2label" not in kept:  # Of another head.
+    kept = {k: x for k, x in kept.items() if k not in TASK}
   if "id2label" in entries:
     kept = _with_inverse_labels(kept)
   return {**entries, **kept}

@@ -16,6 +16,7 @@ from dlcore.transfer import (
   save_checks,
   selection,
   stacked_blocks,
+  target_units,
 )
 from dlcore.transfer.families import name_rules, own
 from dlcore.transfer.families.own import OWN
@@ -47,7 +48,9 @@ def save_pretrained(
     variables: variables of the module.
     config: additional entries of config.json. For the family "dlcore"
       `{"model": {"name", "num_classes", ...}, "input": shape without B}`, which
-      `from_pretrained` requires.
+      `from_pretrained` requires. With `"target_normalization"`, the mean and
+      the standard deviation that `tasks.regression` has, the output layer that
+      is written predicts the target in its own units; loading undoes it.
     channels: number of image channels, which must be that of the first
       convolution.
     family: a key of `FAMILIES`, or "dlcore" for dlcore's own paths. By default
@@ -89,6 +92,8 @@ def save_pretrained(
     save_checks.check_model(model, arrays, selected.family, entries, names)
   if name != OWN and channels is not None:
     save_checks.check_channels(selected.family, entries, channels)
+  if units := target_units.read(entries):
+    arrays = units.to_units(arrays)
   renamed = name_rules.save(selected.rules, arrays)
   renamed |= batch_counters(renamed)
   entries = published_json.with_dtype(entries, renamed) | dict(config or {})
@@ -134,6 +139,8 @@ def _entries(
   if name == OWN:
     return {**published_json.merge_own(model, published, family), **entries}
   entries = published_json.merge(entries, published, family)
+  if not target_units.has_one_output(arrays):
+    entries.pop(target_units.ENTRY, None)
   return dict(family.describe_inputs(entries, arrays))
 
 

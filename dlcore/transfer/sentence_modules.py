@@ -1,8 +1,9 @@
 """The files of a sentence-transformers folder: pooling and normalization.
 
 modules.json lists a Transformer, a Pooling and, in some folders, a Normalize
-module. A plain folder of transformers has none of these files; its embedding is
-the mean of the tokens, as in sentence-transformers.
+module. The folder of a classifier has a Dense module at the end. A plain folder
+of transformers has none of these files; its embedding is the mean of the
+tokens, as in sentence-transformers.
 """
 
 import os
@@ -11,10 +12,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dlcore.errors import UserError
 from dlcore.filesystem import parse_json, quoted
 from dlcore.layers import POOLINGS
-from dlcore.transfer.io import files, sources
+from dlcore.transfer import array_checks
+from dlcore.transfer.io import files, safetensors, sources
 
 MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
 SETTINGS = ("sentence_bert_config.json", "sentence_distilbert_config.json")
@@ -27,6 +31,16 @@ MODES = {
 }
 """Poolings by the entry of the module's config.json, in the order in which
 sentence-transformers joins their outputs."""
+
+WEIGHT, BIAS = "linear.weight", "linear.bias"
+"""Names of the arrays of a Dense module."""
+
+IDENTITY = "torch.nn.modules.linear.Identity"
+"""The activation of a Dense module that returns logits."""
+
+KINDS = {"Transformer": "T", "Pooling": "P", "Normalize": "N", "Dense": "D"}
+SUPPORTED = ("TP", "TPN", "TPD", "TPND")
+"""Sequences of modules that dlcore has, by their letters in `KINDS`."""
 
 REMEDY = "compute these embeddings with sentence-transformers itself"
 
@@ -47,6 +61,10 @@ class SentenceModules(NamedTuple):
   """Largest number of tokens; 0 if no file has it."""
 
   lowercase: bool = False
+
+  output_layer: Path | None = None
+  """Folder of the module of the logits of a classifier, see
+  `read_output_layer`."""
 
   has_files: bool = False
   """Whether the folder has a modules.json."""
@@ -84,11 +102,12 @@ def read_sentence_modules(
   parse = partial(parse_json, expect=list, strict=True)
   entries = files.parse_file(path, parse, "a JSON list", link_root)
   _check_prompts(folder, link_root)
-  kinds = [_kind(entry, path) for entry in entries]
-  if kinds not in ([*"TP"], [*"TPN"]):
+  kinds = "".join(_kind(entry, path) for entry in entries)
+  if kinds not in SUPPORTED:
     names = [str(e.get("type")).rpartition(".")[2] for e in entries]
     raise UserError(
-      f"expected the modules Transformer, Pooling and Normalize in {path}",
+      "expected the modules Transformer, Pooling, Normalize and Dense in "
+      f"{path}",
       f"got {quoted(', '.join(names))}",
       REMEDY,
     )
@@ -98,23 +117,22 @@ def read_sentence_modules(
   return SentenceModules(
     paths[0],
     _poolings(files.read_json(pooling, link_root), pooling),
-    len(kinds) == 3,
+    "N" in kinds,
+    output_layer=paths[-1] if kinds.endswith("D") else None,
     has_files=True,
     **settings,
   )
 
 
 def _kind(entry: Any, path: Path) -> str:
-  """Returns "T", "P" or "N" for the modules that dlcore has, else "?"."""
+  """Returns the letter of a module in `KINDS`, "?" for others."""
   if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
     raise UserError(
       f"expected modules with a type in {path}",
       f"got {quoted(entry)}",
       "download the folder again",
     )
-  name = entry["type"].rpartition(".")[2]
-  known = {"Transformer": "T", "Pooling": "P", "Normalize": "N"}
-  return known.get(name, "?")
+  return KINDS.get(entry["type"].rpartition(".")[2], "?")
 
 
 def _inside(folder: Path, entry: Mapping[str, Any], path: Path) -> Path:
@@ -152,6 +170,48 @@ def _poolings(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
   poolings = tuple(pooling for name, pooling in MODES.items() if name in active)
   assert set(poolings) <= set(POOLINGS)
   return poolings
+
+
+def read_output_layer(
+  folder: Path, size: int, link_root: Path | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+  """Reads the Dense module of a classifier.
+
+  Args:
+    folder: of the module.
+    size: D, the size of its inputs.
+    link_root: see `files.open_plain`.
+
+  Returns:
+    The kernel `[D, C]` and the bias `[C]`, float32.
+
+  Raises:
+    UserError: a file is missing or malformed, or the module has an activation.
+  """
+  config = files.read_json(folder / sources.CONFIG, link_root)
+  activation = config.get("activation_function")
+  if activation != IDENTITY or not config.get("bias", True):
+    raise UserError(
+      f"expected a Dense module with a bias and the activation {IDENTITY} in "
+      f"{folder}",
+      f"got {quoted(activation)} and bias={quoted(config.get('bias', True))}",
+      REMEDY,
+    )
+  path = folder / sources.SINGLE
+  arrays = safetensors.File(path, link_root)
+  shapes = {name: array.shape for name, array in arrays.items()}
+  classes = shapes.get(BIAS, ())
+  if shapes != {WEIGHT: (*classes, size), BIAS: classes} or len(classes) != 1:
+    raise UserError(
+      f"expected {WEIGHT} of the shape [C, {size}] and {BIAS} of [C] in {path}",
+      f"got {quoted(shapes)}",
+      "download the folder again",
+    )
+  for name, array in arrays.items():
+    array_checks.check_dtype(name, array.dtype, np.dtype(np.float32))
+    array_checks.check_finite(name, array)
+  kernel, bias = np.asarray(arrays[WEIGHT]).T, np.asarray(arrays[BIAS])
+  return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 def _transformer_settings(

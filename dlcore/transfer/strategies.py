@@ -13,10 +13,13 @@ from dlcore import tasks
 from dlcore.data import DataInfo
 from dlcore.errors import UserError, check_pattern
 from dlcore.task import Task
+from dlcore.tasks.class_loss import check_not_negative
 from dlcore.tasks.contrastive import check_temperature
 from dlcore.tasks.l2sp import l2sp as penalized
-from dlcore.tasks.lora import KERNELS
+from dlcore.tasks.lora import KERNELS, check_lora
+from dlcore.tasks.number_checks import check_count, check_positive, check_share
 from dlcore.transfer.layer_order import Layer
+from dlcore.transfer.stacked_blocks import STACKED
 from dlcore.typing import Array
 
 HEAD = r"(^|/)head/"
@@ -97,6 +100,7 @@ def head(*, trained: str = HEAD, cache: bool = True) -> Strategy:
     cache: whether the inputs of the head are computed once, if batches are not
       augmented and they take at most 4 GiB.
   """
+  _check_trained(trained)
 
   def change(task: Task, layers: Layers) -> Task:
     return _train(task, layers, trained)
@@ -111,11 +115,10 @@ def last_n(*, number: int = 2) -> Strategy:
     number: of numbered layers, such as the blocks of a transformer or the
       stages of a ResNet.
   """
-  if number < 1:
-    raise UserError("expected number of at least 1", f"got {number}")
+  check_count("number", number)
 
   def change(task: Task, layers: Layers) -> Task:
-    known = layers()
+    known = _separate(layers)
     numbered = [i for i, layer in enumerate(known) if layer.is_numbered]
     if number >= len(numbered):
       raise UserError(
@@ -140,7 +143,7 @@ def layerwise(*, decay: float = 0.75) -> Strategy:
     raise UserError("expected decay above 0 and at most 1", f"got {decay}")
 
   def rates(layers: Layers) -> tuple[tuple[str, float], ...]:
-    known = layers()
+    known = _separate(layers)
     return tuple(
       (any_of([layer]), decay ** (len(known) - 1 - i))
       for i, layer in enumerate(known)
@@ -155,8 +158,10 @@ def bitfit(*, trained: str = HEAD) -> Strategy:
   Ben Zaken et al. 2022, arXiv:2106.10199.
 
   Args:
-    trained: regular expression over the paths of further parameters.
+    trained: regular expression over the paths of further parameters; an empty
+      one matches none.
   """
+  check_pattern("trained", trained)
   biases = f"bias$|{trained}" if trained else "bias$"
 
   def change(task: Task, layers: Layers) -> Task:
@@ -177,8 +182,8 @@ def lora(
   trained: str = HEAD,
 ) -> Strategy:
   """Returns the strategy of low-rank adapters, see `tasks.lora`."""
-  settings = locals()
-  check_pattern("trained", trained)
+  settings = dict(locals())
+  check_lora(pattern, trained, rank, alpha, dropout, base)
 
   def change(task: Task, layers: Layers) -> Task:
     paths = [path for layer in layers() for path in layer.paths]
@@ -199,9 +204,12 @@ def l2sp(
     alpha: factor of half the squared distance of the parameters.
     beta: factor of half the squares of those of `trained`, which begin at
       random values.
-    trained: regular expression over the paths of parameters.
+    trained: regular expression over the paths of parameters; an empty one
+      matches none.
   """
   check_pattern("trained", trained)
+  check_not_negative("alpha", alpha)
+  check_not_negative("beta", beta)
   return (Adaptation(lambda task, _: penalized(task, alpha, beta, trained)),)
 
 
@@ -232,15 +240,13 @@ def fine_tune(
     spread: ratio of the rates of the last and the first layer.
     trained: regular expression over the paths of the parameters of the head.
   """
-  if not 0 < head_share < 1:
-    raise UserError("expected head_share from 0 to 1", f"got {head_share}")
-  if rate <= 0:
-    raise UserError("expected rate above 0", f"got {rate}")
-  if spread < 1:
+  check_share("head_share", head_share)
+  check_positive("rate", rate)
+  if not 1 <= spread < math.inf:
     raise UserError("expected spread of at least 1", f"got {spread}")
 
   def rates(layers: Layers) -> tuple[tuple[str, float], ...]:
-    known = layers()
+    known = _separate(layers)
     last = max(1, len(known) - 1)
     return tuple(
       (any_of([layer]), spread ** (i / last - 1))
@@ -273,15 +279,13 @@ def gradual(
     decay: that of each further phase, relative to the one before.
     trained: regular expression over the paths of the parameters of the head.
   """
-  if number < 1:
-    raise UserError("expected number of at least 1", f"got {number}")
-  for name, value in (("rate", rate), ("decay", decay)):
-    if value <= 0:
-      raise UserError(f"expected {name} above 0", f"got {value}")
+  check_count("number", number)
+  check_positive("rate", rate)
+  check_positive("decay", decay)
 
   def unfreeze(phase: int) -> Callable[[Task, Layers], Task]:
     def change(task: Task, layers: Layers) -> Task:
-      known = layers()
+      known = _separate(layers)
       frozen = len(known) - math.ceil(len(known) * phase / number)
       return tasks.freeze(task, any_of(known[:frozen])) if frozen else task
 
@@ -318,12 +322,10 @@ def setfit(
     temperature: of the loss of the first phase.
     trained: regular expression over the paths of the parameters of the head.
   """
-  if not 0 < share < 1:
-    raise UserError("expected share from 0 to 1", f"got {share}")
-  if rate <= 0:
-    raise UserError("expected rate above 0", f"got {rate}")
+  check_share("share", share)
+  check_positive("rate", rate)
   check_temperature(temperature)
-  check_pattern("trained", trained)
+  _check_trained(trained)
 
   def change(task: Task, layers: Layers) -> Task:
     del layers
@@ -344,11 +346,22 @@ def setfit(
 
 
 def _check_classes(info: DataInfo) -> None:
-  """Checks that some class has two examples.
+  """Checks that examples have one class each, and some class two examples.
 
   Raises:
-    UserError: none has.
+    UserError: they have not.
   """
+  schema = info.schema
+  shape, _ = info.targets.get(schema.target, ((), ""))
+  if schema.multilabel or not schema.classes or shape:
+    got = "a class for each of its parts" if shape else "no classes"
+    raise UserError(
+      "expected data with one class for every example, for the strategy "
+      "'setfit'",
+      f"got {info.name!r}, which has "
+      f"{'several labels' if schema.multilabel else got}",
+      "choose another strategy, such as 'fine_tune'",
+    )
   if max(info.class_counts, default=2) < 2:
     raise UserError(
       "expected two examples of a class at least, for the strategy 'setfit'",
@@ -379,7 +392,6 @@ def _train(task: Task, layers: Layers, trained: str) -> Task:
   Raises:
     UserError: it matches none.
   """
-  check_pattern("trained", trained)
   paths = [path for layer in layers() for path in layer.paths]
   matches = [path for path in paths if re.search(trained, path)]
   if not matches:
@@ -390,6 +402,41 @@ def _train(task: Task, layers: Layers, trained: str) -> Task:
     )
   others = f"^(?!.*(?:{trained}))"
   return task if len(matches) == len(paths) else tasks.freeze(task, others)
+
+
+def _check_trained(trained: str) -> None:
+  """Checks the pattern of the parameters of the head.
+
+  Raises:
+    UserError: it is not a regular expression, or an empty one, which would
+      match all parameters.
+  """
+  check_pattern("trained", trained)
+  if not trained:
+    raise UserError(
+      "expected trained to match the paths of the head, not of all parameters",
+      f"got {trained!r}, which matches all of them",
+      f'set trained={HEAD!r}, or choose the strategy "full"',
+    )
+
+
+def _separate(layers: Layers) -> Sequence[Layer]:
+  """Returns the layers of a model, each with parameters of its own.
+
+  Raises:
+    UserError: the parameters of its blocks are stacked in the same arrays.
+  """
+  known = layers()
+  stacked = [p for layer in known for p in layer.paths if STACKED.search(p)]
+  if stacked:
+    raise UserError(
+      "expected a model whose blocks have parameters of their own, for a "
+      "strategy with differences between the layers",
+      f"got stacked ones, such as {stacked[0]}, of a model with scan=True",
+      "set scan=False of the model, which loads the same weights, or choose "
+      "the strategy 'full', 'head' or 'lora'",
+    )
+  return known
 
 
 def any_of(layers: Sequence[Layer]) -> str:

@@ -16,6 +16,9 @@ FRAMES = {
 """Names of the tokens around a text, by whether the tokenizer adds one before
 and one after it, as those of encoders do. The values are attributes of it."""
 
+INPUTS = ("input_ids", "attention_mask")
+TYPES = "token_type_ids"
+
 SPECIAL = {
   "mask_token": "mask_id",
   "pad_token": "pad_id",
@@ -29,6 +32,7 @@ def save_tokenizer(
   tokenizer: LibraryTokenizer,
   max_length: int,
   *,
+  token_types: bool = False,
   chat_template: str = "",
   named_tokens: Mapping[str, str] | None = None,
 ) -> None:
@@ -38,6 +42,8 @@ def save_tokenizer(
     folder: exists.
     tokenizer: of the texts.
     max_length: largest number of tokens of a text.
+    token_types: whether the model takes `token_type_ids`, which mark the second
+      text of a pair. GPT-2 in transformers would add word embeddings for them.
     chat_template: in Jinja; empty for none.
     named_tokens: texts of tokens by name, such as `eos_token`, in place of
       those of the tokenizer.
@@ -50,7 +56,7 @@ def save_tokenizer(
   ids = {name: getattr(tokenizer, key) for name, key in names.items()}
   content: dict[str, Any] = {
     "tokenizer_class": "PreTrainedTokenizerFast",
-    "model_input_names": ["input_ids", "attention_mask"],
+    "model_input_names": [*INPUTS, *[TYPES] * token_types],
     "model_max_length": max_length,
     **{
       name: tokenizer.inner.id_to_token(id_)
@@ -64,3 +70,8 @@ def save_tokenizer(
   files.write(
     folder / TOKENIZER_CONFIG, saving.encoded(TOKENIZER_CONFIG, content)
   )
+
+
+def takes_token_types(model: Any) -> bool:
+  """Returns whether a model tells two texts apart by `token_type_ids`."""
+  return getattr(model, "num_token_types", 0) > 1

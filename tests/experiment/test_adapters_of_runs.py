@@ -1,15 +1,18 @@
 """Folders of PEFT as the export and as the start of a run."""
 
+import json
 import shutil
 
 import jax
 import numpy as np
 import pytest
 
-from dlcore import experiment, models, storage, transfer, trees
+from dlcore import experiment, models, storage, tasks, transfer, trees
 from dlcore.errors import UserError
 from dlcore.experiment import RunFolder
 from dlcore.experiment.restoring import restore_run
+from dlcore.transfer.io import safetensors
+from dlcore.transfer.target_units import TargetUnits
 
 FIELDS = {
   "patch_size": 4,
@@ -127,6 +130,40 @@ def test_a_run_continues_an_adapter_without_its_folder(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+  "strategy",
+  [{"name": "lora", "trained": "^norm/"}, {"name": "head", "trained": "^norm"}],
+  ids=["lora", "head"],
+)
+def test_a_frozen_head_of_an_adapter_is_restored_from_its_folder(
+  exported, source, tmp_path, monkeypatch, strategy
+):
+  run, original = exported
+  folder = shutil.copytree(original, tmp_path / "a" / "peft")
+  new, record = tmp_path / "b", "assets/initial_weights.json"
+  monkeypatch.chdir(tmp_path / "a")
+  # Of the source, the head is not loaded but random.
+  init = {"rate": 0.0, "adapter": "peft", "head": "reinitialized"}
+  config = settings(source, strategy, **init)
+  summary = experiment.train(config, new, progress=False)
+  monkeypatch.chdir(tmp_path)
+  assert RunFolder(new).read_json(record)["adapter"] == str(folder)
+  assert_close(variables_of(new), variables_of(run))
+  loss = experiment.evaluate(new)["loss"]
+  assert loss == summary["metrics"]["test/loss"]
+  longer = settings(source, strategy, steps=3, **init)
+  experiment.train(longer, new, progress=False)
+  assert_close(variables_of(new), variables_of(run))
+  # Another head is no longer that of the run.
+  path = folder / "adapter_model.safetensors"
+  arrays = {k: np.array(v) for k, v in safetensors.File(path).items()}
+  [name] = [name for name in arrays if name.endswith("classifier.bias")]
+  safetensors.write(path, {**arrays, name: arrays[name] + 1})
+  with pytest.raises(UserError, match=rf"with the sha256[\s\S]*{folder}"):
+    variables_of(new)
+
+
+@pytest.mark.slow
 def test_other_strategies_begin_with_merged_adapters(
   exported, source, tmp_path
 ):
@@ -168,3 +205,63 @@ def test_a_run_without_adapters_or_source_is_refused(source, tmp_path):
     with pytest.raises(UserError, match=message):
       experiment.export(folder, "peft", tmp_path / "out")
   assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_base_of_an_adapter_is_the_recorded_path(
+  source, tmp_path, monkeypatch
+):
+  monkeypatch.chdir(source.parent)
+  config = settings(source.name, LORA)
+  experiment.train(config, tmp_path / "run", progress=False)
+  monkeypatch.chdir(tmp_path)
+  text = experiment.export(tmp_path / "run", "peft", tmp_path / "peft")
+  assert f"for {source}, and as a whole" in text
+  content = json.loads((tmp_path / "peft/adapter_config.json").read_text())
+  assert content["base_model_name_or_path"] == str(source)
+
+
+@pytest.mark.slow
+def test_arrays_of_other_shapes_than_the_base_are_refused(tmp_path):
+  """PEFT would load them into a model with the shapes of the base."""
+  larger = tmp_path / "larger"
+  model = models.create("vit_tiny", num_classes=10, image_size=16, **FIELDS)
+  image = np.zeros((1, 16, 16, 1), np.float32)
+  variables = model.init(jax.random.key(0), image, train=False)
+  transfer.save_pretrained(larger, model, variables)
+  config = settings(larger, LORA)
+  experiment.train(config, tmp_path / "resized", progress=False)
+  with pytest.raises(UserError, match=r"position .* to ") as error:
+    experiment.export(tmp_path / "resized", "peft", tmp_path / "out")
+  assert len(error.value.lines) == 3
+  assert not (tmp_path / "out").exists()
+
+
+def test_the_head_of_a_regression_is_written_in_units(source, tmp_path):
+  task = tasks.regression(
+    model := models.create("vit_tiny", num_classes=1, image_size=8, **FIELDS),
+    input="image",
+  )
+  task = tasks.lora(task, LORA["pattern"], rank=2, alpha=3.0)
+  batch = {"image": np.zeros((1, 8, 8, 1), np.float32), "target": np.zeros(1)}
+  params, state = task.init(jax.random.key(0), batch)
+  variables = task.variables(params, state)
+  units = TargetUnits(1000.0, 50.0)
+  arguments = (model, params, variables)
+  folder = tmp_path / "peft"
+  entries = transfer.save_adapters(folder, *arguments, alpha=3.0, units=units)
+  assert entries["modules_to_save"] == ["classifier"]
+  arrays = safetensors.File(folder / "adapter_model.safetensors")
+  name = "base_model.model.classifier"
+  head = variables["params"]["head"]
+  np.testing.assert_allclose(
+    arrays[f"{name}.weight"].T, 50 * head["kernel"], rtol=1e-6
+  )
+  np.testing.assert_allclose(
+    arrays[f"{name}.bias"], 50 * head["bias"] + 1000, rtol=1e-6
+  )
+  adapters = transfer.load_adapters(folder, model, variables)
+  assert_close(adapters.merged(), variables, 1e-5)
+  transfer.save_adapters(folder, *arguments, alpha=3.0, whole="^params/head/")
+  adapters = transfer.load_adapters(folder, model, variables)
+  assert_close(adapters.merged(), variables, 1e-5)

@@ -3,9 +3,12 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dlcore import experiment
+from dlcore.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLAN = experiment.Plan(batch_size=64, epochs=10.0, examples=40_000)
@@ -78,6 +81,36 @@ def test_a_strategy_has_a_learning_rate_of_its_own(strategy, rate, expected):
   leaves = plan.leaves(tree, 4_000)
   found = {name: leaves[name] for name in leaves if name.startswith("optim")}
   assert found == expected
+
+
+def test_a_plan_is_that_of_the_limited_data(tmp_path):
+  rows = [f"{word} {i},{word}" for i in range(200) for word in ("a", "b")]
+  (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]))
+  for name in ("cat", "dog"):
+    (tmp_path / "images" / name).mkdir(parents=True)
+    for i in range(40):
+      image = np.full((8, 8), 3 * i, np.uint8)
+      Image.fromarray(image).save(tmp_path / "images" / name / f"{i}.png")
+  for file, settings in (
+    ("text", {"path": "texts.csv", "text": "text", "target": "label"}),
+    ("images", {"path": "images"}),
+  ):
+    path = {"data.path": str(tmp_path / settings.pop("path"))}
+    overrides = {f"data.{key}": value for key, value in settings.items()}
+
+    def read(limit, file=file, overrides=overrides | path):
+      limited = {**overrides, "data.limit": str(limit)}
+      source = str(CONFIGS / f"{file}.py")
+      return experiment.read_config(source, limited, near=None)[0]
+
+    few, all_of_them = read(16), read(0)
+    section = few["training"]
+    assert few["data"]["batch_size"] < all_of_them["data"]["batch_size"]
+    steps = experiment.build(few).steps
+    # 10 or 20 evaluations of the run, not of one of all examples.
+    assert 8 <= steps / section["eval_every"] <= 25
+    with pytest.raises(UserError, match=r"expected data\.limit from 1 to"):
+      experiment.build(read(1000))
 
 
 def test_a_translator_without_a_path_has_the_messages_of_the_package(tmp_path):

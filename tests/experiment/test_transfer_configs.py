@@ -169,8 +169,83 @@ def test_weights_of_another_kind_are_refused(vit, tmp_path):
   settings = {"init.source": str(bert), "data.path": str(own)}
   with pytest.raises(UserError, match="a model of images"):
     read("transfer_images", **settings)
-  with pytest.raises(UserError, match="the head 'lm'"):
+  with pytest.raises(UserError, match=r"the head 'lm'[\s\S]*Bert in"):
     read("transfer_lm", **settings)
+
+
+@pytest.mark.parametrize(
+  ("name", "expected"),
+  [
+    ("transfer_images", "images"),
+    ("transfer_lm", "texts"),
+    ("transfer_pairs", "texts"),
+    ("transfer_text", "texts"),
+  ],
+)
+def test_the_message_for_weights_of_another_kind_names_both(
+  name, expected, vit, tmp_path
+):
+  rows = [f"a text {i},{i % 2}" for i in range(20)]
+  (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]))
+  runs = f"{ROOT}/tests/runs_v0_1"
+  sources = {
+    f"{runs}/table_adafactor": r"the run \S* of the model 'mlp' and the task "
+    "'classification', with inputs of numbers"
+  }
+  if expected == "texts":
+    sources |= {
+      str(vit): r"ViT in \S*, with inputs of images",
+      f"{runs}/cnn_ema": "of the model 'cnn' .* inputs of images",
+    }
+  for source, got in sources.items():
+    settings = {"init.source": source, "data.path": str(tmp_path / "own.csv")}
+    with pytest.raises(UserError, match=got) as error:
+      read(name, **settings)
+    assert f"expected weights of a model of {expected}" in error.value.lines[0]
+    if expected == "texts" and "images" in got:
+      assert "transfer_images" in error.value.lines[2]
+
+
+@pytest.mark.slow
+def test_a_language_model_begins_with_a_run_of_a_model_of_one_direction(
+  tmp_path,
+):
+  table = tmp_path / "own.csv"
+  rows = [f"the {('new', 'old')[i % 2]} film {i},{i}" for i in range(60)]
+  table.write_text("\n".join(["text,price", *rows]))
+  for name in ("bert_base", "gpt2"):
+    config = experiment.complete(
+      {
+        "data": {
+          "name": "text_csv",
+          "path": str(table),
+          "text": "text",
+          "target": "price",
+          "tokenizer": "words",
+          "batch_size": 4,
+        },
+        "model": {
+          "name": name,
+          "head": "classifier",
+          "width": 8,
+          "depth": 1,
+          "num_heads": 2,
+        },
+        "task": {"name": "regression"},
+        "training": {"steps": 1},
+        "sharding": {"devices": 1},
+      }
+    )
+    experiment.train(config, tmp_path / name, progress=False)
+  settings = {"data.path": str(table)}
+  with pytest.raises(UserError, match=r"next token .*\ngot .*'regression'"):
+    read(
+      "transfer_lm", **settings, **{"init.source": str(tmp_path / "bert_base")}
+    )
+  config = read(
+    "transfer_lm", **settings, **{"init.source": str(tmp_path / "gpt2")}
+  )
+  assert config["model"]["head"] == "lm"
 
 
 @pytest.mark.slow
@@ -217,6 +292,7 @@ def test_tokens_added_to_the_tokenizer_are_trained(tmp_path):
   table.write_text("\n".join(["text,label", *rows]))
   settings = {
     "init.source": str(bert),
+    "init.strategy": "full",
     "data.path": str(table),
     "data.text": "text",
     "data.target": "label",

@@ -167,6 +167,29 @@ def test_fewer_than_two_classes_have_no_probe(labels):
   assert "need two classes" in result.remarks[-1]
 
 
+@pytest.mark.parametrize(
+  ("neighbors", "expected"),
+  [
+    # One vote, a majority, ties whose nearest neighbor is 0, 1, or 2.
+    ([2], 2),
+    ([0, 1, 1, 2, 1], 1),
+    ([0, 1, 1, 2, 0], 0),
+    ([1, 0, 2, 0, 1], 1),
+    ([2, 1, 0], 2),
+    ([2, 1, 1, 0, 0], 1),
+  ],
+)
+def test_the_nearest_neighbor_decides_between_classes_with_equal_votes(
+  neighbors, expected
+):
+  angles = 0.1 * np.arange(len(neighbors) + 1)
+  values = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+  labels = np.array([0, *neighbors])
+  folds = np.array([0] + [1] * len(neighbors))
+  votes = probes._vote(values, labels, 3, folds, len(neighbors))
+  assert votes[0] == expected
+
+
 def test_four_examples_have_probes():
   labels = np.array([0, 0, 1, 1])
   result = representation.probe(features(4), labels, ("a", "b"))

@@ -560,6 +560,8 @@ def test_scanned_blocks_are_loaded_and_saved_separately(tmp_path):
   equal(
     loaded, trees.map_with_path(lambda _, a: np.float32(a), {"params": stacked})
   )
+  again, _ = transfer.load_pretrained(loaded, MLP, like)
+  equal(again, loaded)
   del flat["params/encoder/block_1/norm/scale"]
   loaded, report = transfer.load_pretrained(
     file(tmp_path, flat), MLP, like, allow="block_1"

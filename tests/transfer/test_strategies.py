@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shutil
 
 import jax
@@ -23,6 +24,7 @@ from dlcore import (
 from dlcore.errors import UserError
 from dlcore.experiment import restoring
 from dlcore.experiment.adaptation import phase_steps
+from dlcore.experiment.example_inputs import example_inputs
 
 KEY = jax.random.key(0)
 BATCH = {
@@ -146,6 +148,27 @@ def test_fine_tuning_trains_the_head_and_then_all_at_lower_rates():
   np.testing.assert_allclose(values, [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1])
 
 
+@pytest.mark.slow
+def test_a_run_of_stacked_blocks_is_the_source_of_separate_ones(tmp_path):
+  def config(source, **model):
+    fields = {"width": 8, "depth": 2, "num_heads": 2, "patch_size": 4}
+    tree = complete(source, steps=1)
+    tree["model"] = {"name": "vit_tiny", **fields, **model}
+    tree["optim"] = {"learning_rate": 0.0}
+    return experiment.complete(tree)
+
+  experiment.train(config("", scan=True), tmp_path / "a", progress=False)
+  stacked = trees.flatten(params_of(tmp_path / "a"))
+  for name, scan in (("b", False), ("c", True)):
+    run = tmp_path / name
+    experiment.train(config(tmp_path / "a", scan=scan), run, progress=False)
+    for path, leaf in trees.flatten(params_of(run)).items():
+      block = re.match(r"block_(\d)/", path)
+      whole = stacked[re.sub(r"block_\d/", "blocks/", path)]
+      expected = whole[int(block[1])] if block else whole
+      np.testing.assert_array_equal(leaf, expected, err_msg=path)
+
+
 @pytest.mark.parametrize("steps", [3, 4, 5, 10, 1000])
 def test_the_phases_share_all_steps(steps):
   equal = transfer.STRATEGIES["gradual"](number=2)
@@ -179,11 +202,71 @@ def test_the_phases_share_all_steps(steps):
     ("gradual", {"number": 0}, "expected number"),
     ("gradual", {"rate": -1.0}, "expected rate"),
     ("gradual", {"decay": 0.0}, "expected decay"),
+    ("gradual", {"number": 2.5}, "expected number"),
+    ("gradual", {"rate": np.inf}, "expected rate"),
+    ("fine_tune", {"rate": np.nan}, "expected rate"),
+    ("fine_tune", {"spread": np.nan}, "expected spread"),
+    ("layerwise", {"decay": np.nan}, "expected decay"),
+    ("l2sp", {"beta": np.nan}, "expected beta"),
+    ("lora", {"rank": 2.5}, "expected rank"),
+    ("lora", {"alpha": 0.0}, "expected alpha"),
+    ("lora", {"alpha": np.nan}, "expected alpha"),
+    ("lora", {"dropout": 1.0}, "expected dropout of at least 0 and below 1"),
+    ("lora", {"dropout": -0.5}, "expected dropout"),
+    ("lora", {"pattern": ""}, "expected pattern to match"),
+    ("setfit", {"share": 1.0}, "expected share"),
+    ("setfit", {"rate": np.nan}, "expected rate"),
+    ("setfit", {"temperature": 0.0}, "expected temperature"),
+    ("bitfit", {"trained": "("}, "expected trained to be a regular"),
+    ("head", {"trained": ""}, "'', which matches all"),
+    ("fine_tune", {"trained": ""}, "'', which matches all"),
+    ("gradual", {"trained": ""}, "'', which matches all"),
+    ("setfit", {"trained": ""}, "'', which matches all"),
   ],
 )
 def test_settings_out_of_range_are_refused(name, settings, message):
+  def use():
+    for phase in transfer.STRATEGIES[name](**settings):
+      trained_in(phase)
+
   with pytest.raises(UserError, match=message):
-    trained(name, **settings)
+    use()
+
+
+def test_an_empty_pattern_adds_no_parameters_to_those_of_the_strategy():
+  biases = {path for path in ALL if path.endswith("/bias")}
+  assert trained("bitfit", trained="") == biases
+  adapters = trained("lora", trained="")
+  assert {path.split("/")[0] for path in adapters} == {"adapters"}
+  # All of the parameters have a distance from the start.
+  [phase] = transfer.STRATEGIES["l2sp"](alpha=0.3, beta=0.7, trained="")
+  task = phase.task(TASK, layers)
+  params, state = task.init(KEY, BATCH)
+  assert set(trees.flatten(state["frozen"]["start"])) == ALL
+  (total, _), _ = task.loss(params, state, BATCH, KEY)
+  (plain, _), _ = TASK.loss(params, {}, BATCH, KEY)
+  assert float(total) == float(plain)
+
+
+@pytest.mark.parametrize(
+  "name", ["last_n", "layerwise", "fine_tune", "gradual"]
+)
+def test_layers_whose_parameters_are_stacked_are_refused(name):
+  task = tasks.classification(VIT.clone(scan=True))
+  params, _ = jax.eval_shape(task.init, KEY, BATCH)
+
+  def stacked():
+    return transfer.layer_order(
+      lambda params: task.predict(params, {}, BATCH, KEY), params
+    )
+
+  def use():
+    for phase in transfer.STRATEGIES[name]():
+      phase.rates(stacked)
+      phase.task(task, stacked)
+
+  with pytest.raises(UserError, match=r"stacked ones[\s\S]*scan=False"):
+    use()
 
 
 def complete(source="", steps=6, **settings):
@@ -250,6 +333,59 @@ def test_a_strategy_excludes_other_frozen_parameters():
     experiment.build(config)
 
 
+def test_setfit_needs_one_class_for_every_example():
+  config = experiment.complete(
+    {
+      "data": {"name": "diabetes"},
+      "model": {"name": "mlp"},
+      "task": {"name": "regression"},
+      "init": {"strategy": {"name": "setfit"}},
+    }
+  )
+  with pytest.raises(UserError, match=r"'setfit'[\s\S]*no classes") as error:
+    experiment.build(config)
+  assert "sampling" not in str(error.value)
+
+
+def with_rates(name, *rates):
+  config = complete(name=name)
+  config["optim"] = {
+    "name": "sgd",
+    "rates": rates,
+    "layers": ("^dense_0", "^dense_1"),
+    "layer_decay": 0.5,
+    "clip_norm": 0.0,
+    "schedule": {"name": "constant"},
+    "learning_rate": 1.0,
+  }
+  return experiment.build(experiment.complete(config))
+
+
+@pytest.mark.parametrize("name", ["fine_tune", "gradual", "head", "lora"])
+def test_a_rate_of_frozen_parameters_is_accepted(name):
+  last = with_rates(name, ("^dense_0/", 0.25))
+  counts = []
+  for phase in (*last.earlier, last):
+    info = phase.splits.train.info
+    params, _ = phase.task.init(KEY, example_inputs(info))
+    ones = jax.tree.map(jnp.ones_like, params)
+    moves, _ = phase.tx.update(ones, phase.tx.init(params), params)
+    own = moves.get("dense_0", {})
+    counts.append(len(own))
+    for leaf in own.values():
+      np.testing.assert_allclose(leaf, -0.25 * 0.5 * phase.phase.rate)
+  assert counts == {"fine_tune": [0, 2], "gradual": [0, 0, 0, 2]}.get(name, [0])
+
+
+def test_a_rate_of_no_parameter_of_the_model_is_refused():
+  last = with_rates("fine_tune", ("^dense_9/", 0.5))
+  [first] = last.earlier
+  for phase in (first, last):
+    params, _ = phase.task.init(KEY, example_inputs(phase.splits.train.info))
+    with pytest.raises(UserError, match="expected the patterns of rates"):
+      phase.tx.init(params)
+
+
 def variables_at_step(folder, step):
   checkpoints = folder / "checkpoints"
   return trees.flatten(storage.read_variables(checkpoints, step)["params"])
@@ -302,6 +438,31 @@ def test_scratch_continues_with_the_same_bits_without_the_source(
   assert one.keys() == two.keys()
   for path, leaf in one.items():
     np.testing.assert_array_equal(leaf, two[path], err_msg=path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fine_tune", "setfit"])
+def test_a_run_of_several_phases_is_not_made_longer(source, tmp_path, name):
+  run = tmp_path / "run"
+
+  def config(steps, **training):
+    tree = complete(source, steps=steps, name=name)
+    tree["optim"]["schedule"] = {"name": "constant"}
+    return experiment.complete(
+      {**tree, "training": {"steps": steps, **training}}
+    )
+
+  summary = experiment.train(config(6), run, progress=False)
+  files = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+  message = r"expected training\.steps=6, [\s\S]*the 2 phases of [\s\S]*got 12"
+  with pytest.raises(UserError, match=message):
+    experiment.train(config(12), run, progress=False)
+  assert files == {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+  loss = experiment.evaluate(run)["loss"]
+  assert loss == summary["metrics"]["test/loss"]
+  # The number of epochs has no effect beside that of steps.
+  again = experiment.train(config(6, epochs=20.0), run, progress=False)
+  assert again == summary
 
 
 def test_scratch_excludes_adapters():

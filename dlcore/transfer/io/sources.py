@@ -14,6 +14,7 @@ import numpy as np
 from dlcore import storage, trees
 from dlcore.errors import UserError
 from dlcore.filesystem import hub_cache, quoted
+from dlcore.transfer import stacked_blocks
 from dlcore.transfer.io import files, hub, npz, pickles, safetensors, shards
 from dlcore.transfer.io.shards import INDEX
 
@@ -198,6 +199,7 @@ def _run_variables(folder: Path) -> dict[str, np.ndarray]:
   """Returns the variables of a run's best checkpoint by path.
 
   Averaged parameters replace the raw ones, and frozen parameters are included.
+  Scanned blocks are separate arrays, as in published weights.
   """
   checkpoints = folder / "checkpoints"
   if checkpoints.is_symlink():
@@ -220,4 +222,4 @@ def _run_variables(folder: Path) -> dict[str, np.ndarray]:
       f"got the adapters of the run in {folder}",
       "pass the variables of dlcore.load(RUN), or export the run",
     )
-  return variables
+  return stacked_blocks.unstack(variables)

@@ -9,9 +9,11 @@ import numpy as np
 
 from dlcore.errors import UserError
 from dlcore.filesystem import hub_cache
+from dlcore.transfer import target_units
 from dlcore.transfer.io import files, hub, pickles, safetensors, sources
 from dlcore.transfer.peft import adapter_config
 from dlcore.transfer.peft.adapter_config import AdapterConfig
+from dlcore.transfer.target_units import TargetUnits
 
 ARRAYS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
@@ -23,6 +25,9 @@ class AdapterFiles(NamedTuple):
   config: AdapterConfig
   arrays: Mapping[str, np.ndarray]
   """By PEFT's name."""
+
+  units: TargetUnits | None = None
+  """Of the head of a regression."""
 
 
 def open_folder(folder: str | Path) -> AdapterFiles:
@@ -51,8 +56,11 @@ def open_folder(folder: str | Path) -> AdapterFiles:
         "pass the folder that PEFT's save_pretrained has written",
       )
   entries = files.read_json(config, link_root)
+  target = sources.read_settings(path, target_units.FILE, link_root)
   return AdapterFiles(
-    adapter_config.parse(entries, config), safetensors.File(arrays, link_root)
+    adapter_config.parse(entries, config),
+    safetensors.File(arrays, link_root),
+    target_units.read(target),
   )
 
 

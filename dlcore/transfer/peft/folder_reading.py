@@ -74,7 +74,7 @@ def read(
   Raises:
     UserError: see `load_adapters`.
   """
-  config, arrays = adapter_files.open_folder(folder)
+  config, arrays, units = adapter_files.open_folder(folder)
   adapters, whole = _sorted(arrays, folder)
   renamed = {
     current_names.published(model, name): name
@@ -104,6 +104,8 @@ def read(
       f"got both for {load_errors.listed(both)}",
       "download or write the folder again",
     )
+  if units:
+    saved = {p: units.from_units(p, array) for p, array in saved.items()}
   return Contents(config, selected.name, updates, saved)
 
 

@@ -16,6 +16,7 @@ from dlcore.transfer import (
   save_checks,
   saving,
   stacked_blocks,
+  target_units,
 )
 from dlcore.transfer.families import name_rules
 from dlcore.transfer.io import files, safetensors
@@ -31,9 +32,12 @@ from dlcore.transfer.peft import (
 from dlcore.transfer.peft.layouts import Module, Update
 from dlcore.transfer.published_json import PublishedJson
 from dlcore.transfer.selection import SelectedFamily
+from dlcore.transfer.target_units import TargetUnits
 from dlcore.typing import Params, PyTree
 
 ARRAYS = "adapter_model.safetensors"
+HEAD = r"^params/head/"
+
 PREFIX = "base_model.model."
 """Start of PEFT's names of arrays."""
 
@@ -68,6 +72,7 @@ def save_adapters(
   dropout: float = 0.0,
   base_model: str = "",
   whole: str = "",
+  units: TargetUnits | None = None,
   family: str = "",
   published: PublishedJson | None = None,
 ) -> dict[str, Any]:
@@ -97,6 +102,9 @@ def save_adapters(
       as "hf:org/name".
     whole: regex over the paths of variables; modules of matching arrays are
       written as a whole too, such as a pooler that was initialized at random.
+    units: mean and standard deviation of the target of a regression. The head
+      is written as a whole, and predicts the target in its own units;
+      `load_adapters` undoes it.
     family: a key of `FAMILIES`, by default as in `save_pretrained`.
     published: the JSON files of the weights, see `save_pretrained`.
 
@@ -119,6 +127,9 @@ def save_adapters(
       "got params without adapters",
       f"call {signature}",
     )
+  if units:
+    variables = target_units.in_units(variables, units)
+    whole = "|".join(filter(None, [whole, HEAD]))
   leaves = trees.flatten(variables)
   arrays = stacked_blocks.unstack(leaves)
   if published is None:
@@ -144,7 +155,7 @@ def save_adapters(
     "lora_dropout": float(dropout),
     "use_dora": any(layouts.MAGNITUDE in x for x in contents.adapters.values()),
   }
-  _write(Path(folder), contents, entries)
+  _write(Path(folder), contents, entries, units)
   return entries
 
 
@@ -220,7 +231,10 @@ def _torch_arrays(
 
 
 def _write(
-  folder: Path, contents: Contents, entries: Mapping[str, Any]
+  folder: Path,
+  contents: Contents,
+  entries: Mapping[str, Any],
+  units: TargetUnits | None,
 ) -> None:
   arrays = {
     f"{PREFIX}{name}.{end}": array
@@ -232,3 +246,9 @@ def _write(
   content = saving.encoded("adapter_config", entries)
   safetensors.write(folder / ARRAYS, arrays, {"format": "pt"})
   files.write(folder / adapter_config.FILE, content)
+  target = folder / target_units.FILE
+  if units:
+    entry = {target_units.ENTRY: units._asdict()}
+    files.write(target, saving.encoded("units", entry))
+  elif not target.is_dir():
+    target.unlink(missing_ok=True)  # Of an earlier export.
