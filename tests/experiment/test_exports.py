@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlcore import data, experiment, models, transfer
+from dlcore import data, experiment, models, tasks, transfer
 from dlcore.data.text.tokenizer_training import train_tokenizer
 from dlcore.errors import UserError
 from dlcore.experiment import model_card, source_settings
@@ -370,6 +370,15 @@ def test_a_head_without_a_bias_cannot_have_the_mean(tokenizer, tmp_path):
   experiment.export(run, "safetensors", tmp_path / "own", family="dlcore")
   schema = read_json(tmp_path / "own" / "config.json")["schema"]
   assert schema["target_normalization"]["mean"] > 900
+
+
+def test_problem_types_are_those_of_transformers():
+  types = {name: kind.problem_type for name, kind in tasks.TASKS.items()}
+  assert {name: value for name, value in types.items() if value} == {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+  }
 
 
 POOLINGS = ("mean", "cls", "max")
