@@ -33,12 +33,12 @@ def evaluate_best(
   context: dict[str, Any] = {}
   for split in splits:
     evaluator = experiment.evaluator(sources[split])
-    values = evaluator.evaluate(*variables) or {}
-    metrics |= _by_split(split, values)
     if split != splits[-1]:
+      metrics |= _by_split(split, evaluator.evaluate(*variables) or {})
       continue
     # The report shows predictions on the last split.
-    rows = evaluator.predict(*variables)
+    values, rows = evaluator.evaluate_and_predict(*variables)
+    metrics |= _by_split(split, values)
     context = _assess(experiment, split, values, rows)
     source = sources[split]
     report_files.write_predictions(

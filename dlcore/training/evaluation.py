@@ -52,10 +52,14 @@ class Evaluator:
     if sharding.fits_on_device(placement, self._partitioner, source):
       self._arrays = self._partitioner.replicate(dict(source.arrays or {}))
     options = self._partitioner.compiler_options
-    self._evaluate = jax.jit(self._evaluate_batch, compiler_options=options)
+    self._evaluate = jax.jit(
+      self._evaluate_batch,
+      static_argnames="with_rows",
+      compiler_options=options,
+    )
     self._predict = jax.jit(self._predict_batch, compiler_options=options)
     self._init_carry = jax.jit(lambda batch: fresh_carry(task, batch))
-    self._compiled = None
+    self._programs: dict[bool, jax.stages.Compiled] = {}
     self._target_arrays: dict[str, np.ndarray] | None = None
 
   def __call__(
@@ -75,7 +79,8 @@ class Evaluator:
     `Task.score` is called with the first batch, for its names.
     """
     params, model_state = evaluation_variables(state)
-    lowered, program = self._compile(params, model_state)
+    lowered = self._compile(params, model_state, self._scores_rows)
+    program = self._programs[self._scores_rows]
     _, sums, _ = lowered.out_info
     ones = jax.tree.map(lambda leaf: np.ones(leaf.shape), sums)
     names = set(metrics.compute(ones, self._task.derived))
@@ -96,7 +101,12 @@ class Evaluator:
   @property
   def program(self) -> jax.stages.Compiled | None:
     """The compiled evaluation of a batch; None before it is compiled."""
-    return self._compiled
+    return self._programs.get(self._scores_rows)
+
+  @property
+  def _scores_rows(self) -> bool:
+    """Whether the metrics need the predictions."""
+    return self._task.score is not None
 
   def evaluate(
     self,
@@ -106,9 +116,31 @@ class Evaluator:
     stop: StopRequest | None = None,
   ) -> dict[str, float] | None:
     """Returns the metrics, including `Task.derived` and `Task.score`."""
-    program = self._compiled
-    if program is None:
-      program = self._compile(params, model_state)[1]
+    values, _ = self._run(params, model_state, self._scores_rows, stop)
+    return values
+
+  def evaluate_and_predict(
+    self, params: Params, model_state: ModelState
+  ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Returns what both methods return, in one pass for tasks without carry."""
+    values, rows = self._run(params, model_state, with_rows=True)
+    assert values is not None
+    return values, rows
+
+  def _run(
+    self,
+    params: Params,
+    model_state: ModelState,
+    with_rows: bool,
+    stop: StopRequest | None = None,
+  ) -> tuple[dict[str, float] | None, dict[str, np.ndarray]]:
+    """Returns the metrics, and the predictions or an empty dict.
+
+    The metrics are None if `stop` was set.
+    """
+    if with_rows not in self._programs:
+      self._compile(params, model_state, with_rows)
+    program = self._programs[with_rows]
     parts, pieces, carry = [], [], self._fresh_carry(model_state)
     in_order = not carry
     params, model_state = self._place(params, model_state)
@@ -121,16 +153,20 @@ class Evaluator:
       # A few batches are in flight at a time; one on virtual devices.
       in_flight = 2 if self._partitioner.overlaps else 1
       jax.block_until_ready(parts[-in_flight:][0])
+      # Predictions of all batches may not fit on the device.
+      done = max(0, len(pieces) - in_flight)
+      pieces[done] = jax.device_get(pieces[done])
       if stop:
-        return None
+        return None, {}
     values = metrics.compute(metrics.total(parts), self._task.derived)
+    predictions = {}
+    if with_rows and in_order:
+      predictions = _join(pieces, self._source.size)
+    elif with_rows:
+      predictions = self.predict(params, model_state)
     if self._task.score is not None:
-      if in_order:
-        predictions = _join(pieces, self._source.size)
-      else:
-        predictions = self.predict(params, model_state)
       values |= self._task.score(predictions, self._targets())
-    return values
+    return values, predictions
 
   def predict(
     self, params: Params, model_state: ModelState
@@ -143,15 +179,17 @@ class Evaluator:
       pieces.append(jax.device_get(rows))
     return _join(pieces, self._source.size)
 
-  def _compile(self, params: Params, model_state: ModelState):
+  def _compile(
+    self, params: Params, model_state: ModelState, with_rows: bool
+  ) -> jax.stages.Lowered:
     carry = self._fresh_carry(model_state)
     params, model_state = self._place(params, model_state)
     batch = next(self._batches(model_state, carry))
     lowered = self._evaluate.lower(
-      params, model_state, carry, self._arrays, batch
+      params, model_state, carry, self._arrays, batch, with_rows=with_rows
     )
-    self._compiled = lowered.compile()
-    return lowered, self._compiled
+    self._programs[with_rows] = lowered.compile()
+    return lowered
 
   def _batches(self, model_state: ModelState, carry: PyTree) -> Iterator[Batch]:
     source, size = self._source, self._source.size
@@ -187,9 +225,11 @@ class Evaluator:
       self._target_arrays = data.read_all(self._source, exclude=inputs)
     return self._target_arrays
 
-  def _evaluate_batch(self, params, model_state, carry, arrays, batch):
+  def _evaluate_batch(
+    self, params, model_state, carry, arrays, batch, *, with_rows
+  ):
     batch, rows = gather(arrays, batch), {}
-    if self._task.score is not None and not carry:
+    if with_rows and not carry:
       # One program: the compiler merges the two forward passes.
       rows = self._task.predict(params, model_state, batch, self._key)
     if carry:

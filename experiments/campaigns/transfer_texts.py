@@ -56,6 +56,9 @@ SIZES = ("8", "64", "512", "all")
 """Reviews of each class."""
 
 SEEDS = 5
+LENGTH = 128
+"""Tokens of a review that an encoder sees; 22% of the reviews are longer."""
+
 DEVELOPMENT = 800
 DEVELOPMENT_DRAWS = 2
 
@@ -166,6 +169,7 @@ def _run(
       "init.strategy": name.removesuffix(DESCRIBED),
       "data.train": train,
       "data.test": held,
+      "data.max_length": LENGTH,
       **labelled_texts.SETTINGS,
       **settings,
     },

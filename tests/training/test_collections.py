@@ -1,4 +1,4 @@
-"""Collections of `model_state` agree on any number of devices ."""
+"""Collections of `model_state` agree on any number of devices."""
 
 import functools
 
@@ -8,7 +8,7 @@ import numpy as np
 import problem
 import pytest
 
-from dlcore import data, optim, training
+from dlcore import data, models, optim, tasks, training
 from dlcore.task import Task
 
 WIDTH = 3
@@ -300,3 +300,27 @@ def test_predict_gets_no_carry():
   rows = evaluator.predict(*training.evaluation_variables(on_one_device()))
   assert rows["prediction"].shape == (20,)
   assert collections == [{"batch_stats", "frozen", "counter"}]
+
+
+@pytest.mark.parametrize("has_carry", [False, True])
+@pytest.mark.parametrize("is_scored", [False, True])
+def test_one_pass_returns_metrics_and_predictions(has_carry, is_scored):
+  def score(predictions, targets):
+    del targets
+    return {"mean": float(np.mean([x.mean() for x in predictions.values()]))}
+
+  task, valid = recurrent_task(), source(44, seed=1)
+  variables = training.evaluation_variables(on_one_device())
+  if not has_carry:
+    valid = problem.source(44)
+    task = tasks.classification(models.MLP(num_classes=3, widths=(8,)))
+    variables = task.init(jax.random.key(0), valid.read(np.arange(8)))
+  task = task._replace(score=score if is_scored else None)
+  separate = training.Evaluator(task, valid, batch_size=8)
+  values = separate.evaluate(*variables)
+  rows = separate.predict(*variables)
+  joint = training.Evaluator(task, valid, batch_size=8)
+  actual, actual_rows = joint.evaluate_and_predict(*variables)
+  assert actual == pytest.approx(values, rel=1e-6)
+  assert ("mean" in actual) == is_scored
+  assert_close(actual_rows, rows)
