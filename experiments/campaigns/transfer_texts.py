@@ -170,6 +170,7 @@ def _run(
       "data.train": train,
       "data.test": held,
       "data.max_length": LENGTH,
+      "task.metrics": ("roc_auc",),
       **labelled_texts.SETTINGS,
       **settings,
     },
