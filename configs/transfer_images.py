@@ -19,12 +19,12 @@ from dlcore import experiment
 RATES = {
   "bitfit": 5e-3,
   "full": 2e-3,
-  "gradual": 2e-2,
-  "head": 2e-2,
+  "gradual": 5e-2,
+  "head": 5e-2,
   "l2sp": 2e-3,
   "last_n": 2e-3,
   "layerwise": 2e-3,
-  "lora": 5e-3,
+  "lora": 1e-2,
   "scratch": 5e-3,
 }
 """Learning rates of strategies; a new layer alone has a larger one."""

@@ -9,32 +9,32 @@ from dlcore.host_memory import binary_size
 
 def digits(results: dict) -> str:
   """Returns the table of the strategies on few images of new digits."""
-  sizes = list(results)
-  strategies = dict.fromkeys(
-    name for by_strategy in results.values() for name in by_strategy
-  )
   rows = [
     (
+      size,
       f"`{strategy}`",
-      *(_digits_cell(results[size].get(strategy)) for size in sizes),
+      _share(result["metrics"]["test/accuracy"]),
+      verdict(result.get("than_scratch")),
+      f"{result['rate']:g}",
+      f"{statistics.mean(result['cpu_seconds']):.0f}",
     )
-    for strategy in strategies
+    for size, by_strategy in results.items()
+    for strategy, result in by_strategy.items()
   ]
   every = [
     row for by_strategy in results.values() for row in by_strategy.values()
   ]
-  first = every[0]
   return as_table(
     "Test accuracy on the digits 5 to 9 of MNIST after training on the digits "
-    "0 to 4 and on so many images of each new digit, means and deviations over "
-    f"{first['seeds']} draws of the images; in parentheses the difference from "
+    "0 to 4 and on so many images of each new digit: means and deviations over "
+    f"{every[0]['seeds']} draws of the images, and the difference from "
     "`scratch` in points with its 95% interval; the learning rate, the best on "
     "other images of those with a factor of 4 between them; the seconds of the "
     "processor from the command to its exit. Frozen batch norm has the "
     "statistics of the digits 0 to 4, "
     f"{measured(*every)}:",
     "experiments/campaigns/transfer_digits.py --manual_dir=DIR",
-    ("strategy", *(f"{size} images" for size in sizes)),
+    ("images", "strategy", "accuracy", "than scratch", "rate", "seconds"),
     rows,
   )
 
@@ -193,16 +193,3 @@ def _deviation(values: list[float], digits: int) -> str:
 
 def _minutes(seconds: list[float] | None) -> str:
   return f"{statistics.mean(seconds) / 60:.1f}" if seconds else ""
-
-
-def _digits_cell(result: dict | None) -> str:
-  """Returns accuracy, gain, rate and time of a strategy, "" if not measured."""
-  if result is None:
-    return ""
-  gain = verdict(result.get("than_scratch"))
-  parts = (
-    _share(result["metrics"]["test/accuracy"]) + (f" ({gain})" if gain else ""),
-    f"{result['rate']:g}",
-    f"{statistics.mean(result['cpu_seconds']):.0f} s",
-  )
-  return ", ".join(parts)
