@@ -35,7 +35,7 @@ FIRST_RATE = 2e-3
 RANK = 16
 CHATS, QUESTIONS, DEVELOPMENT = 3_000, 1_000, 500
 LENGTH = 128
-STEPS = 8_000
+STEPS = 4_000
 """Of the training on lines."""
 
 BATCH = 250
