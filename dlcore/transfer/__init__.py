@@ -9,6 +9,7 @@ from dlcore.transfer.load_report import Report, arrays_sha256, loaded_sha256
 from dlcore.transfer.peft.loaded_adapters import Adapters
 from dlcore.transfer.peft.loading import adapter_settings, load_adapters
 from dlcore.transfer.peft.writing import save_adapters
+from dlcore.transfer.phase import Adaptation, Strategy
 from dlcore.transfer.pretrained import (
   from_pretrained,
   load_pretrained,
@@ -24,7 +25,7 @@ from dlcore.transfer.sentence_export import (
 from dlcore.transfer.sentence_modules import SentenceModules, sentence_modules
 from dlcore.transfer.special_ids import SpecialIds, load_special_ids
 from dlcore.transfer.stablehlo import PLATFORMS, export_stablehlo
-from dlcore.transfer.strategies import STRATEGIES, Adaptation, Strategy
+from dlcore.transfer.strategies import STRATEGIES
 from dlcore.transfer.tokenizer_export import save_tokenizer
 
 __all__ = [

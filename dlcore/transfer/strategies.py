@@ -6,8 +6,7 @@ and which returns an `Adaptation` for each phase of the training.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 from dlcore import tasks
 from dlcore.data import DataInfo
@@ -18,73 +17,15 @@ from dlcore.tasks.contrastive import check_temperature
 from dlcore.tasks.l2sp import l2sp as penalized
 from dlcore.tasks.lora import KERNELS, check_lora
 from dlcore.tasks.number_checks import check_count, check_positive, check_share
-from dlcore.transfer.layer_order import Layer
-from dlcore.transfer.stacked_blocks import STACKED
+from dlcore.transfer.chosen_layers import (
+  HEAD,
+  any_of,
+  check_trained,
+  separate_layers,
+  train_matching,
+)
+from dlcore.transfer.phase import Adaptation, Layers, Strategy
 from dlcore.typing import Array
-
-HEAD = r"(^|/)head/"
-"""Parameters of the output layer, which a new task begins with random ones."""
-
-Layers = Callable[[], Sequence[Layer]]
-"""Returns the layers of the model, see `layer_order`, which takes a trace."""
-
-
-def unchanged(task: Task, layers: Layers) -> Task:
-  """Returns `task` itself: the default of `Adaptation.task`."""
-  del layers
-  return task
-
-
-def no_rates(layers: Layers) -> tuple[tuple[str, float], ...]:
-  """Returns no rules: the default of `Adaptation.rates`."""
-  del layers
-  return ()
-
-
-def any_data(info: DataInfo) -> None:
-  """Accepts all data: the default of `Adaptation.check_data`."""
-  del info
-
-
-class Adaptation(NamedTuple):
-  """How a task is changed in a phase, given the layers of its model."""
-
-  task: Callable[[Task, Layers], Task] = unchanged
-  rates: Callable[[Layers], tuple[tuple[str, float], ...]] = no_rates
-  """Multipliers of the learning rate, see `optim.create`."""
-
-  share: float = 1.0
-  """Of the steps of the run."""
-
-  rate: float = 1.0
-  """Multiplier of the peak of the learning rate."""
-
-  freezes: bool = False
-  """Whether some parameters keep the values with which the phase begins."""
-
-  loads: bool = True
-  """Whether the run begins with the weights of `init.source`; otherwise these
-  determine the model and its inputs alone."""
-
-  caches: bool = False
-  """Whether the features before the head are computed once, where they are the
-  same in every epoch."""
-
-  predicts: bool = True
-  """Whether predictions are learned, which are then evaluated."""
-
-  sampling: str = ""
-  """Key of `data.SAMPLINGS` in place of that of the run; empty for that one."""
-
-  least_batch: int = 1
-  """The smallest batch size that a `plan` chooses for few examples."""
-
-  check_data: Callable[[DataInfo], None] = any_data
-  """Raises a `UserError` for data from which the phase learns nothing."""
-
-
-Strategy = tuple[Adaptation, ...]
-"""The phases, in their order."""
 
 
 def full() -> Strategy:
@@ -100,10 +41,10 @@ def head(*, trained: str = HEAD, cache: bool = True) -> Strategy:
     cache: whether the inputs of the head are computed once, if batches are not
       augmented and they take at most 4 GiB.
   """
-  _check_trained(trained)
+  check_trained(trained)
 
   def change(task: Task, layers: Layers) -> Task:
-    return _train(task, layers, trained)
+    return train_matching(task, layers, trained)
 
   return (Adaptation(change, freezes=True, caches=cache),)
 
@@ -118,7 +59,7 @@ def last_n(*, number: int = 2) -> Strategy:
   check_count("number", number)
 
   def change(task: Task, layers: Layers) -> Task:
-    known = _separate(layers)
+    known = separate_layers(layers)
     numbered = [i for i, layer in enumerate(known) if layer.is_numbered]
     if number >= len(numbered):
       raise UserError(
@@ -143,7 +84,7 @@ def layerwise(*, decay: float = 0.75) -> Strategy:
     raise UserError("expected decay above 0 and at most 1", f"got {decay}")
 
   def rates(layers: Layers) -> tuple[tuple[str, float], ...]:
-    known = _separate(layers)
+    known = separate_layers(layers)
     return tuple(
       (any_of([layer]), decay ** (len(known) - 1 - i))
       for i, layer in enumerate(known)
@@ -165,7 +106,7 @@ def bitfit(*, trained: str = HEAD) -> Strategy:
   biases = f"bias$|{trained}" if trained else "bias$"
 
   def change(task: Task, layers: Layers) -> Task:
-    return _train(task, layers, biases)
+    return train_matching(task, layers, biases)
 
   return (Adaptation(change, freezes=True),)
 
@@ -246,7 +187,7 @@ def fine_tune(
     raise UserError("expected spread of at least 1", f"got {spread}")
 
   def rates(layers: Layers) -> tuple[tuple[str, float], ...]:
-    known = _separate(layers)
+    known = separate_layers(layers)
     last = max(1, len(known) - 1)
     return tuple(
       (any_of([layer]), spread ** (i / last - 1))
@@ -285,7 +226,7 @@ def gradual(
 
   def unfreeze(phase: int) -> Callable[[Task, Layers], Task]:
     def change(task: Task, layers: Layers) -> Task:
-      known = _separate(layers)
+      known = separate_layers(layers)
       frozen = len(known) - math.ceil(len(known) * phase / number)
       return tasks.freeze(task, any_of(known[:frozen])) if frozen else task
 
@@ -325,7 +266,7 @@ def setfit(
   check_share("share", share)
   check_positive("rate", rate)
   check_temperature(temperature)
-  _check_trained(trained)
+  check_trained(trained)
 
   def change(task: Task, layers: Layers) -> Task:
     del layers
@@ -384,62 +325,3 @@ STRATEGIES: Mapping[str, Callable[..., Strategy]] = {
   "setfit": setfit,
 }
 """By name: `(**settings) -> Strategy`."""
-
-
-def _train(task: Task, layers: Layers, trained: str) -> Task:
-  """Returns `task` with all parameters frozen that a pattern does not match.
-
-  Raises:
-    UserError: it matches none.
-  """
-  paths = [path for layer in layers() for path in layer.paths]
-  matches = [path for path in paths if re.search(trained, path)]
-  if not matches:
-    raise UserError(
-      "expected trained to match the paths of some parameters",
-      f"got {trained!r}, which matches none",
-      f"the last ones are {', '.join(paths[-3:])}",
-    )
-  others = f"^(?!.*(?:{trained}))"
-  return task if len(matches) == len(paths) else tasks.freeze(task, others)
-
-
-def _check_trained(trained: str) -> None:
-  """Checks the pattern of the parameters of the head.
-
-  Raises:
-    UserError: it is not a regular expression, or an empty one, which would
-      match all parameters.
-  """
-  check_pattern("trained", trained)
-  if not trained:
-    raise UserError(
-      "expected trained to match the paths of the head, not of all parameters",
-      f"got {trained!r}, which matches all of them",
-      f'set trained={HEAD!r}, or choose the strategy "full"',
-    )
-
-
-def _separate(layers: Layers) -> Sequence[Layer]:
-  """Returns the layers of a model, each with parameters of its own.
-
-  Raises:
-    UserError: the parameters of its blocks are stacked in the same arrays.
-  """
-  known = layers()
-  stacked = [p for layer in known for p in layer.paths if STACKED.search(p)]
-  if stacked:
-    raise UserError(
-      "expected a model whose blocks have parameters of their own, for a "
-      "strategy with differences between the layers",
-      f"got stacked ones, such as {stacked[0]}, of a model with scan=True",
-      "set scan=False of the model, which loads the same weights, or choose "
-      "the strategy 'full', 'head' or 'lora'",
-    )
-  return known
-
-
-def any_of(layers: Sequence[Layer]) -> str:
-  """Returns a pattern of the parameters of some layers."""
-  paths = [re.escape(path) for layer in layers for path in layer.paths]
-  return f"^(?:{'|'.join(paths)})$"
