@@ -12,7 +12,7 @@ import pytest
 from benchmarks import peers, problems, tax
 from campaigns import stress_models
 from campaigns.mutation import sites
-from campaigns.paired_bootstrap import compare
+from campaigns.paired_bootstrap import auc, compare, compare_auc
 
 from dlcore import data, experiment
 from dlcore.errors import UserError
@@ -195,6 +195,27 @@ def test_a_comparison_with_a_peer_is_paired_by_example():
   np.testing.assert_allclose(result["interval"], expected, atol=2e-3)
   assert result["outcome"] == "better"
   assert compare(own[:, ~peer], ~peer[~peer])["outcome"] == "worse"
+
+
+def test_the_interval_of_an_auc_is_that_of_its_deviation():
+  generator = np.random.default_rng(0)
+  labels = np.repeat([0, 1], 500)
+  scores = generator.normal(size=(3, 1000)) + labels
+  scores[0, :40] = 0.0  # Ties count one half.
+  pairs = scores[:, None, labels == 1] - scores[:, labels == 0, None]
+  expected = ((pairs > 0) + 0.5 * (pairs == 0)).mean((1, 2))
+  np.testing.assert_allclose(auc(scores, labels), expected, rtol=1e-6)
+  peer = np.zeros_like(scores)
+  result = compare_auc(scores[1:2], peer[1:2], labels)
+  assert result["difference"] == pytest.approx(expected[1] - 0.5, rel=1e-6)
+  # Hanley & McNeil 1982, eq. 2, with A = 0.76 and 500 of each class.
+  area = expected[1]
+  first, second = area / (2 - area), 2 * area**2 / (1 + area)
+  variance = (area * (1 - area) + 499 * (first + second - 2 * area**2)) / 500**2
+  half = np.diff(result["interval"])[0] / 2
+  assert half == pytest.approx(1.96 * variance**0.5, rel=0.1)
+  assert result["outcome"] == "better"
+  assert compare_auc(peer, peer, labels)["outcome"] == "equal"
 
 
 def test_rules_of_stress_look_at_the_vowels_alone():

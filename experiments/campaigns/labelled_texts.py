@@ -3,11 +3,11 @@
 import csv
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline, make_union
 
 COSTS = np.logspace(-1, 3, 5)
@@ -41,12 +41,30 @@ def read(file: Path) -> tuple[np.ndarray, np.ndarray]:
   return texts, np.array([row["label"] for row in rows])
 
 
-def fit_linear(train: Path, held: Path) -> tuple[np.ndarray, float | None]:
+class Scored(NamedTuple):
+  """Predictions for N texts."""
+
+  labels: np.ndarray
+  """Classes in alphabetical order, int `[N]`."""
+
+  predictions: np.ndarray
+  """Likewise."""
+
+  scores: np.ndarray
+  """Probability of the second of two classes, float `[N]`; of more classes,
+  that of the predicted one."""
+
+  @property
+  def correct(self) -> np.ndarray:
+    """Which texts are classified correctly, bool `[N]`."""
+    return self.predictions == self.labels
+
+
+def fit_linear(train: Path, held: Path) -> Scored:
   """Fits logistic regression to TF-IDF of words 1-2 and characters 2-5.
 
   Returns:
-    Which texts of `held` it classifies correctly, bool `[N]`, and the AUC if
-    there are two classes.
+    Its predictions for the texts of `held`.
   """
   (texts, labels), (held_texts, held_labels) = map(read, (train, held))
   words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -63,16 +81,21 @@ def fit_linear(train: Path, held: Path) -> tuple[np.ndarray, float | None]:
       scoring="neg_log_loss",
     ),
   ).fit(texts, labels)
-  auc = None
-  if len(model.classes_) == 2:
-    scores = model.predict_proba(held_texts)[:, 1]
-    auc = float(roc_auc_score(held_labels == model.classes_[1], scores))
-  return model.predict(held_texts) == held_labels, auc
+  probabilities = model.predict_proba(held_texts)
+  predictions = probabilities.argmax(1)
+  return Scored(
+    np.searchsorted(model.classes_, held_labels),
+    predictions,
+    probabilities[:, 1] if len(model.classes_) == 2 else probabilities.max(1),
+  )
 
 
-def correct(run: Path, held: Path) -> np.ndarray:
-  """Returns which texts of a file a run classifies correctly, bool `[N]`."""
-  _, labels = np.unique(read(held)[1], return_inverse=True)
+def read_run(run: Path, held: Path) -> Scored:
+  """Returns the predictions of a run, whose test split is the file `held`."""
+  names, labels = np.unique(read(held)[1], return_inverse=True)
   with np.load(run / "assets" / "predictions.npz") as arrays:
     np.testing.assert_array_equal(arrays["label"], labels)
-    return arrays["prediction"] == labels
+    predictions, scores = arrays["prediction"], arrays["probability"]
+  if len(names) == 2:
+    scores = np.where(predictions == 1, scores, 1 - scores)
+  return Scored(labels, predictions, scores)

@@ -1,8 +1,11 @@
 """The paired bootstrap over runs and test examples."""
 
-import numpy as np
+from collections.abc import Callable
 
-RESAMPLES = 10_000
+import numpy as np
+from scipy.stats import rankdata
+
+RESAMPLES, AUC_RESAMPLES = 10_000, 2_000
 
 
 def compare(own: np.ndarray, peer: np.ndarray) -> dict:
@@ -13,16 +16,65 @@ def compare(own: np.ndarray, peer: np.ndarray) -> dict:
     peer: bool `[N]`, or `[S, N]` if each run has a peer of its own, likewise.
   """
   gain = own.astype(np.int8) - peer
+
+  def resampled(runs: np.ndarray, examples: np.ndarray) -> float:
+    return gain[runs].mean(0)[examples].mean()
+
+  return _compare(gain.mean(), resampled, gain.shape, RESAMPLES)
+
+
+def compare_auc(own: np.ndarray, peer: np.ndarray, labels: np.ndarray) -> dict:
+  """Returns the difference of two areas under ROC curves with its interval.
+
+  Args:
+    own: scores of the positive class by S runs, float `[S, N]`.
+    peer: those of their peers, likewise.
+    labels: 1 for the positive class and 0 for the other, int `[N]`.
+  """
+
+  def resampled(runs: np.ndarray, examples: np.ndarray) -> float:
+    chosen = labels[examples]
+    rows = np.ix_(runs, examples)
+    return (auc(own[rows], chosen) - auc(peer[rows], chosen)).mean()
+
+  difference = (auc(own, labels) - auc(peer, labels)).mean()
+  return _compare(difference, resampled, own.shape, AUC_RESAMPLES)
+
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Returns the areas `[S]` under the ROC curves of scores `[S, N]`."""
+  positive = labels == 1
+  count, rest = positive.sum(), (~positive).sum()
+  ranks = rankdata(scores, axis=-1)[:, positive].sum(-1)
+  return (ranks - count * (count + 1) / 2) / (count * rest)
+
+
+def _compare(
+  difference: float,
+  resampled: Callable[[np.ndarray, np.ndarray], float],
+  shape: tuple[int, ...],
+  resamples: int,
+) -> dict:
+  """Returns a difference with its 95% interval and the outcome.
+
+  Args:
+    difference: of all runs and examples.
+    resampled: that of some runs and examples, by their indices.
+    shape: `[S, N]`.
+    resamples: number of samples.
+  """
   random = np.random.default_rng(0)
-  seeds, size = gain.shape
-  means = []
-  for _ in range(RESAMPLES):
-    by_example = gain[random.integers(seeds, size=seeds)].mean(0)
-    means.append(by_example[random.integers(size, size=size)].mean())
-  low, high = np.quantile(means, (0.025, 0.975)).tolist()
+  seeds, size = shape
+  values = [
+    resampled(
+      random.integers(seeds, size=seeds), random.integers(size, size=size)
+    )
+    for _ in range(resamples)
+  ]
+  low, high = np.quantile(values, (0.025, 0.975)).tolist()
   outcome = "better" if low > 0 else "worse" if high < 0 else "equal"
   return {
-    "difference": float(gain.mean()),
+    "difference": float(difference),
     "interval": [low, high],
     "outcome": outcome,
   }

@@ -10,7 +10,7 @@ subsets of 8, 64 and 512 reviews of each class, one subset for each seed, and on
 all of train and valid. The baseline is logistic regression on TF-IDF features
 of 1 to 2 words and 2 to 5 characters, fitted to the same subsets. Its C is
 chosen by cross-validation. A paired bootstrap over seeds and examples compares
-the test accuracies. Strategies with "_described" have the rows of
+the test accuracies, and the AUC. Strategies with "_described" have the rows of
 `DESCRIPTIONS` as further training texts, and so has their baseline.
 
 --development evaluates two other subsets on 800 reviews of train that they do
@@ -28,7 +28,7 @@ import numpy as np
 import timed_runs
 from absl import flags
 from frozen_rows import join
-from paired_bootstrap import compare
+from paired_bootstrap import auc, compare, compare_auc
 
 from dlcore import command, data
 from dlcore.data.text.frozen import load_table
@@ -89,24 +89,37 @@ def main():
       files = [write_draw(size, draw, kind) for draw in range(draws)]
       peers = [labelled_texts.fit_linear(*pair) for pair in files]
       by_strategy[f"tfidf{kind}"] = {
-        "accuracy": [float(correct.mean()) for correct, _ in peers],
-        "auc": [auc for _, auc in peers],
+        "accuracy": [float(peer.correct.mean()) for peer in peers],
+        "auc": [
+          float(auc(peer.scores[None], peer.labels)[0]) for peer in peers
+        ],
       }
       print(size, f"tfidf{kind}", by_strategy[f"tfidf{kind}"], flush=True)
       for name in strategies:
         runs = [
           _run(name, size, draw, *pair) for draw, pair in enumerate(files)
         ]
-        own = np.array(
-          [labelled_texts.correct(folder, files[0][1]) for _, folder in runs]
-        )
+        own = [labelled_texts.read_run(run, files[0][1]) for _, run in runs]
         result = timed_runs.of_seeds([summary for summary, _ in runs])
-        result["than_peer"] = compare(own, np.array([c for c, _ in peers]))
+        result |= _than_peers(own, peers)
         by_strategy[name] = result
         mean = statistics.mean(result["metrics"]["test/accuracy"])
-        print(size, name, f"{mean:.4f}", result["than_peer"], flush=True)
+        print(size, name, f"{mean:.4f}", result["than_peer"],
+              result["auc_than_peer"], flush=True)  # fmt: skip
         if not IN_DEVELOPMENT.value:
           output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _than_peers(
+  own: list[labelled_texts.Scored], peers: list[labelled_texts.Scored]
+) -> dict[str, dict]:
+  """Returns the differences of accuracy and AUC from the peers of draws."""
+  correct = [np.array([one.correct for one in of]) for of in (own, peers)]
+  scores = [np.array([one.scores for one in of]) for of in (own, peers)]
+  return {
+    "than_peer": compare(*correct),
+    "auc_than_peer": compare_auc(*scores, own[0].labels),
+  }
 
 
 def _kind(name: str) -> str:

@@ -104,7 +104,7 @@ def main():
     files = [_draw(folder, parts, size, i) for i in range(TUNING + SEEDS)]
     peers = np.array(
       [
-        labelled_texts.fit_linear(file, folder / "test.csv")[0]
+        labelled_texts.fit_linear(file, folder / "test.csv").correct
         for file in files[TUNING:]
       ]
     )
@@ -230,9 +230,9 @@ def _correct(folder: Path, strategy: str, size: str, rate: float) -> np.ndarray:
   """Returns which test paragraphs the runs classify correctly, `[S, N]`."""
   return np.array(
     [
-      labelled_texts.correct(
+      labelled_texts.read_run(
         _run_folder(folder, strategy, size, draw, rate), folder / "test.csv"
-      )
+      ).correct
       for draw in range(TUNING, TUNING + SEEDS)
     ]
   )

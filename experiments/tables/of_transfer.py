@@ -52,6 +52,7 @@ def texts(results: dict) -> str:
           _share(metrics.get("test/accuracy") or result["accuracy"]),
           _number(metrics.get("test/roc_auc") or result.get("auc")),
           verdict(result.get("than_peer")),
+          verdict(result.get("auc_than_peer")),
           _minutes(result.get("cpu_seconds")),
           measured(result) if metrics else "",
         )
@@ -59,14 +60,14 @@ def texts(results: dict) -> str:
   return as_table(
     "Reviews of five stars or fewer by a fine-tuned all-MiniLM-L6-v2, and by "
     "TF-IDF with logistic regression on the same reviews: means and deviations "
-    "over draws, and the difference of the accuracies in points with its 95% "
-    "interval; `described` adds ten sentences that say what the classes are to "
-    "the training texts of both; minutes of the processor from the command to "
-    "its exit:",
+    "over draws, and the differences of accuracy and AUC in points with their "
+    "95% intervals; `described` adds ten sentences that say what the classes "
+    "are to the training texts of both; minutes of the processor from the "
+    "command to its exit:",
     "experiments/campaigns/transfer_texts.py --weights=DIR",
     (
       *("reviews of each class", "strategy", "accuracy", "AUC"),
-      *("than TF-IDF", "minutes", "measured on"),
+      *("than TF-IDF", "AUC than TF-IDF", "minutes", "measured on"),
     ),
     rows,
   )
