@@ -134,9 +134,11 @@ class Evaluator:
     with_rows: bool,
     stop: StopRequest | None = None,
   ) -> tuple[dict[str, float] | None, dict[str, np.ndarray]]:
-    """Returns the metrics, and the predictions or an empty dict.
+    """Evaluates the model in one pass over the source.
 
-    The metrics are None if `stop` was set.
+    Returns:
+      The metrics, None after a request to stop, and the predictions, `{}`
+      without `with_rows`.
     """
     if with_rows not in self._programs:
       self._compile(params, model_state, with_rows)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 RESAMPLES, AUC_RESAMPLES = 10_000, 2_000
+BASELINE = "scratch"
 
 
 def compare(own: np.ndarray, peer: np.ndarray) -> dict:
@@ -39,6 +40,29 @@ def compare_auc(own: np.ndarray, peer: np.ndarray, labels: np.ndarray) -> dict:
 
   difference = (auc(own, labels) - auc(peer, labels)).mean()
   return _compare(difference, resampled, own.shape, AUC_RESAMPLES)
+
+
+def add_result(
+  results: dict[str, dict],
+  strategy: str,
+  result: dict,
+  correct: Callable[[str, float], np.ndarray],
+) -> None:
+  """Adds the result of a strategy, with its difference from `BASELINE`.
+
+  Args:
+    results: of the strategies so far, by name.
+    strategy: its name.
+    result: with the `rate` of its runs.
+    correct: `(strategy, rate)` -> which of N examples each of S runs classifies
+      correctly, bool `[S, N]`.
+  """
+  baseline = results.get(BASELINE)
+  if baseline and strategy != BASELINE:
+    result["than_scratch"] = compare(
+      correct(strategy, result["rate"]), correct(BASELINE, baseline["rate"])
+    )
+  results[strategy] = result
 
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

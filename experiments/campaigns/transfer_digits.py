@@ -18,12 +18,13 @@ is the command that a user would type, timed from its start to its exit;
 
 import json
 import statistics
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import timed_runs
 from absl import flags
-from paired_bootstrap import compare
+from paired_bootstrap import add_result
 
 from dlcore import command, data
 
@@ -68,13 +69,8 @@ def main():
     by_strategy = results.setdefault(str(size), {})
     for strategy in ONLY.value:
       result = measure(folder, strategy, size)
-      scratch = by_strategy.get("scratch")
-      if scratch and strategy != "scratch":
-        result["than_scratch"] = compare(
-          _correct(folder, strategy, size, result["rate"]),
-          _correct(folder, "scratch", size, scratch["rate"]),
-        )
-      by_strategy[strategy] = result
+      correct = partial(_correct, folder, size)
+      add_result(by_strategy, strategy, result, correct)
       output.write_text(json.dumps(results, indent=1) + "\n")
 
 
@@ -156,7 +152,7 @@ def _run_folder(
   return folder / f"{strategy}_{size}_{draw}_{rate:g}"
 
 
-def _correct(folder: Path, strategy: str, size: int, rate: float) -> np.ndarray:
+def _correct(folder: Path, size: int, strategy: str, rate: float) -> np.ndarray:
   """Returns which test images the runs classify correctly, bool `[S, N]`."""
   rows = []
   for draw in range(TUNING, TUNING + SEEDS):

@@ -21,6 +21,7 @@ import collections
 import json
 import re
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ import labelled_texts
 import numpy as np
 import timed_runs
 from absl import flags
-from paired_bootstrap import compare
+from paired_bootstrap import add_result, compare
 
 from dlcore import command
 from dlcore.data.text import frozen
@@ -111,16 +112,9 @@ def main():
     by_strategy["tfidf"] = {"accuracy": peers.mean(1).tolist()}
     for strategy in ONLY.value:
       result = measure(folder, strategy, size, files)
-      result["than_peer"] = compare(
-        _correct(folder, strategy, size, result["rate"]), peers
-      )
-      scratch = by_strategy.get("scratch")
-      if scratch and strategy != "scratch":
-        result["than_scratch"] = compare(
-          _correct(folder, strategy, size, result["rate"]),
-          _correct(folder, "scratch", size, scratch["rate"]),
-        )
-      by_strategy[strategy] = result
+      correct = partial(_correct, folder, size)
+      result["than_peer"] = compare(correct(strategy, result["rate"]), peers)
+      add_result(by_strategy, strategy, result, correct)
       mean = statistics.mean(result["metrics"]["test/accuracy"])
       print(size, strategy, f"{mean:.4f}", result["rate"],
             result.get("than_scratch", ""), flush=True)  # fmt: skip
@@ -226,7 +220,7 @@ def _run_folder(
   return folder / f"{strategy}_{size}_{draw}_{rate:g}"
 
 
-def _correct(folder: Path, strategy: str, size: str, rate: float) -> np.ndarray:
+def _correct(folder: Path, size: str, strategy: str, rate: float) -> np.ndarray:
   """Returns which test paragraphs the runs classify correctly, `[S, N]`."""
   return np.array(
     [

@@ -6,6 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from small_vit import FIELDS
 
 from dlcore import experiment, models, storage, tasks, transfer, trees
 from dlcore.errors import UserError
@@ -14,15 +15,6 @@ from dlcore.experiment.restoring import restore_run
 from dlcore.transfer.io import safetensors
 from dlcore.transfer.target_units import TargetUnits
 
-FIELDS = {
-  "patch_size": 4,
-  "width": 8,
-  "depth": 2,
-  "num_heads": 2,
-  "mlp_dim": 12,
-  "activation": "gelu_exact",
-  "pool": "class",
-}
 LORA = {
   "name": "lora",
   "rank": 2,

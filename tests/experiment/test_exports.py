@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from small_vit import FIELDS
 
 from dlcore import data, experiment, models, tasks, transfer
 from dlcore.data.text.tokenizer_training import train_tokenizer
@@ -19,16 +20,7 @@ from dlcore.transfer.io import safetensors
 from dlcore.transfer.target_units import TargetUnits
 
 ROOT = experiment.__file__.rsplit("/dlcore/", 1)[0]
-VIT = {
-  "name": "vit_tiny",
-  "patch_size": 4,
-  "width": 8,
-  "depth": 2,
-  "num_heads": 2,
-  "mlp_dim": 12,
-  "activation": "gelu_exact",
-  "pool": "class",
-}
+VIT = {"name": "vit_tiny", **FIELDS}
 BERT = {"name": "bert_base", "mlp_dim": 16}
 SMALL = {"width": 8, "depth": 1, "num_heads": 2, "max_length": 16}
 WORDS = ["red", "green", "blue", "small", "large", "warm", "cold", "old"]
