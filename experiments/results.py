@@ -17,6 +17,7 @@ from absl import flags
 from tables import (
   of_campaigns,
   of_models,
+  of_overview,
   of_own_data,
   of_texts,
   of_transfer,
@@ -41,13 +42,8 @@ def main():
     raise UserError(f"expected the markers {BEGIN} and {END} in {path}")
   before, rest = text.split(BEGIN)
   _, after = rest.split(END)
-  tables = [
-    table(result) for name, table in TABLES.items() if (result := _read(name))
-  ]
-  tables.append(of_models.allocators([_read(name) for name in ALLOCATORS]))
-  tables.append(of_models.machines([_read(name) for name in MACHINES]))
-  tables.append(of_models.models(PUBLISHED, _read("parity"), _read("peers")))
-  body = "\n\n".join(tables)
+  parts = [of_overview.overview(_read), *sections(_tables())]
+  body = "\n\n".join(parts)
   path.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
   for config in sorted(Path(CONFIGS.value).glob("*.py")):
     results = _read("scores")
@@ -56,6 +52,36 @@ def main():
     sentences.append(of_texts.figures(_read("text_scores"), config.stem))
     if found := list(filter(None, sentences)):
       config.write_text(with_figures(config.read_text(), found))
+
+
+def _tables() -> dict[str, str]:
+  """Returns the tables of the results that exist, by name."""
+  tables = {
+    name: table(result)
+    for name, table in TABLES.items()
+    if (result := _read(name))
+  }
+  tables["allocators"] = of_models.allocators(
+    [_read(name) for name in ALLOCATORS]
+  )
+  tables["machines"] = of_models.machines([_read(name) for name in MACHINES])
+  tables["models"] = of_models.models(
+    PUBLISHED, _read("parity"), _read("peers")
+  )
+  return tables
+
+
+def sections(tables: dict[str, str]) -> list[str]:
+  """Returns the headings and tables of `SECTIONS`; titles fold the tables."""
+  parts = []
+  for heading, titles in SECTIONS.items():
+    parts.append(f"### {heading}")
+    parts += [
+      f"<details>\n<summary>{title}</summary>\n\n{tables[name]}\n\n</details>"
+      for name, title in titles.items()
+      if name in tables
+    ]
+  return parts
 
 
 def _read(name: str) -> dict:
@@ -310,6 +336,56 @@ TABLES: dict[str, Callable[[dict], str]] = {
   ),
   "size": of_campaigns.size,
 }
+
+
+SECTIONS: dict[str, dict[str, str]] = {
+  "Scores": {
+    "scores": "Digits, MNIST and small tables, by config",
+    "image_scores": "Your images: folders of images, beside a linear model",
+    "table_scores": "Your table: real tables, beside scikit-learn",
+    "table_sizes": "Your table: from 1,000 to 1,000,000 rows",
+    "text_scores": "Texts: classification, tagging, language, translation",
+    "architectures": "Architectures at equal parameters and equal time",
+    "text_peers": "Linear models of texts",
+    "stress_peers": "Stress by rules and by logistic regression",
+    "language_model_peers": "Bits per character of n-grams and compressors",
+    "regularization": "Regularization on 1,000 images of MNIST",
+    "long_memory": "Memory of RNN, LSTM, GRU and transformer",
+  },
+  "Transfer": {
+    "transfer_digits": "MNIST: digits 0 to 4, then few images of 5 to 9",
+    "transfer_texts": "A published encoder on few and many reviews",
+    "transfer_topics": "A language model that becomes a classifier",
+    "transfer_instructions": "Instructions, by adapters alone",
+    "transfer_costs": "Time, memory and checkpoints of the strategies",
+  },
+  "Robustness": {
+    "kills": "Killed runs",
+    "faults": "Damaged files and disturbed processes",
+    "hostile": "Hostile files and settings",
+    "messy": "Messy tables and images",
+    "mutants": "Mutated code and the tests",
+  },
+  "Agreement": {
+    "parity": "Models, with PyTorch",
+    "optimizers": "Optimizers and schedules, with their formulas",
+    "devices": "Eight devices with one, pmap with jit",
+  },
+  "Speed and memory": {
+    "peers": "A training step, beside PyTorch",
+    "machines": "The same by machine",
+    "allocators": "The same with other allocators",
+    "convolutions": "Convolutions, beside those of XLA",
+    "tax": "The loop, beside a bare one",
+    "layer_statistics": "Layer statistics",
+    "input": "Input",
+    "start": "Start",
+    "memory": "Peak memory and its estimates",
+    "size": "Size of the code",
+  },
+  "Models": {"models": "Papers and parameter counts"},
+}
+"""Titles of the tables, by heading."""
 
 
 def _span(values: Sequence[float]) -> str:
