@@ -46,6 +46,7 @@ EXIT_CODES = {
 """
 
 _ARGUMENTS: list[str] = []
+_CONFIG_FILES: list[str] = []
 
 
 def run(main: Callable[..., None], *, config: str | None = None) -> None:
@@ -123,6 +124,7 @@ def _read_config(
     from dlcore import experiment  # Not at the top, since it imports jax.
 
   file = str(ROOT / default) if file is None else file
+  _CONFIG_FILES[:] = [file]
   return experiment.read_run(file, overrides, near=ROOT / "configs")
 
 
@@ -141,6 +143,11 @@ def required(flag: flags.FlagHolder) -> Any:
 def arguments() -> list[str]:
   """Returns the positional arguments of the command line."""
   return list(_ARGUMENTS)
+
+
+def config_file() -> str:
+  """Returns the file of the config that was read, with its variant."""
+  return _CONFIG_FILES[0]
 
 
 def no_arguments() -> None:

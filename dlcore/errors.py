@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 EXTRAS = {
   "arrow": ("pyarrow",),
+  "database": ("psycopg[binary]", "pymysql"),
   "heif": ("pillow-heif",),
   "hub": ("huggingface_hub", "jinja2", "tokenizers"),
   "translation": ("sacrebleu",),

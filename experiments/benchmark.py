@@ -4,6 +4,7 @@
   benchmark.py layer_statistics    a run with and without them
   benchmark.py peers               the same training steps in PyTorch
   benchmark.py convolutions        the convolutions for CPU against XLA's
+  benchmark.py population          many runs in one program against one by one
   benchmark.py input               examples per second of every data path
   benchmark.py start               imports, and the time to the first step
 
@@ -20,6 +21,7 @@ from benchmarks import (
   input_paths,
   layer_statistics,
   peers,
+  population,
   start,
   tax,
 )
@@ -33,6 +35,7 @@ BENCHMARKS = {
   "layer_statistics": layer_statistics.measure,
   "peers": peers.measure,
   "convolutions": convolutions.measure,
+  "population": population.measure,
   "input": input_paths.measure,
   "start": start.measure,
 }

@@ -35,6 +35,7 @@ LEVELS = (
   {"training"},
   {"transfer"},
   {"experiment"},
+  {"search"},
   {"command"},
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -42,6 +43,7 @@ CONFINED = {
   "flax": {"layers", "models"},
   "absl": {"command", "data"},  # data: Grain's workers need parsed flags.
   "ml_collections": {"experiment"},
+  "optuna": {"search"},
   "orbax": {"storage"},
 }
 NEVER = ("tensorflow.", "torch.", "importlib.util.", "clu.", "runpy.")

@@ -8,8 +8,20 @@ from dlcore.experiment.experiment_summary import summary
 from dlcore.experiment.export import export
 from dlcore.experiment.features import load_extractor, write_features
 from dlcore.experiment.folder import RunFolder
-from dlcore.experiment.overrides import read_config, read_run
+from dlcore.experiment.overrides import (
+  read_config,
+  read_run,
+  read_space,
+  with_leaves,
+)
 from dlcore.experiment.planning import Plan, training_source
+from dlcore.experiment.population_building import (
+  build_population,
+  most_members,
+  runs_alone,
+  varying_paths,
+  why_not_together,
+)
 from dlcore.experiment.prediction import predict
 from dlcore.experiment.prediction_file import write_predictions
 from dlcore.experiment.predictor import Predictor, load
@@ -36,7 +48,7 @@ from dlcore.experiment.text_generation import (
   GenerationSettings,
   generate_text,
 )
-from dlcore.experiment.training_run import evaluate, train
+from dlcore.experiment.training_run import evaluate, train, train_validated
 
 __all__ = [
   "QUICK_CHECKS",
@@ -51,6 +63,7 @@ __all__ = [
   "advise_folds",
   "begin_again",
   "build",
+  "build_population",
   "complete",
   "config",
   "default_workdir",
@@ -64,20 +77,27 @@ __all__ = [
   "leaves",
   "load",
   "load_extractor",
+  "most_members",
   "no_variant",
   "predict",
   "rates_table",
   "read_config",
   "read_run",
+  "read_space",
   "register",
   "results_table",
+  "runs_alone",
   "seeds_table",
   "summary",
   "text_settings",
   "train",
   "train_folds",
   "train_seeds",
+  "train_validated",
   "training_source",
+  "varying_paths",
+  "why_not_together",
+  "with_leaves",
   "write_features",
   "write_predictions",
   "write_rate_page",

@@ -15,9 +15,13 @@ from typing import Any
 from dlcore.errors import UserError, nearest
 from dlcore.experiment import defaults
 from dlcore.experiment.default_folder import run_name
-from dlcore.experiment.renames import renamed
+from dlcore.experiment.renames import renamed, upgrade
+from dlcore.filesystem import read_json
 
 logger = logging.getLogger("dlcore")
+
+MAX_BYTES = 1 << 26
+"""Size above which no JSON file is read."""
 
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -62,15 +66,19 @@ def _read(
 ) -> tuple[dict[str, Any], str, dict[str, Any]]:
   """Returns the config, the name of the file and the changed leaves."""
   path, _, variant = file.partition(":")
-  module = _load_module(Path(path), near)
-  recipe = _get_config(Path(path), module, variant)
+  module: Mapping[str, Any] = {}
+  if path.endswith(".json"):
+    recipe = _read_json(Path(path), near)
+  else:
+    module = _load_module(Path(path), near)
+    recipe = _get_config(Path(path), module, variant)
   overrides = {_full_key(recipe, key): text for key, text in overrides.items()}
   tree = _override(recipe, overrides)
   _warn_of_other_data(path, recipe, tree)
   if plan := module.get("plan"):
     planned = _execute(Path(path), plan, tree, variant)
     planned = {key: planned[key] for key in planned if key not in overrides}
-    tree = _override(_with_leaves(tree, planned), overrides)
+    tree = _override(with_leaves(tree, planned), overrides)
   name = "_".join(filter(None, [Path(path).stem, variant]))
   before, after = defaults.leaves(recipe), defaults.leaves(tree)
   changes = {
@@ -99,18 +107,28 @@ def _override(
   return defaults.complete(tree)
 
 
-def _with_leaves(
-  tree: dict[str, Any], leaves: Mapping[str, Any]
+def with_leaves(
+  tree: Mapping[str, Any], leaves: Mapping[str, Any]
 ) -> dict[str, Any]:
-  """Returns a complete config with other values of some leaves."""
-  tree = copy.deepcopy(tree)
-  for key in sorted(leaves, key=lambda key: not key.endswith(".name")):
-    if key.endswith(".name"):
+  """Returns a complete config with other values of some leaves.
+
+  Args:
+    tree: a complete config.
+    leaves: values by path, `{"optim.name": "sgd", "optim.momentum": 0.9}`.
+      Names are applied first, as those of the command line.
+
+  Raises:
+    UserError: a path is unknown, or a value is of another type or out of range.
+  """
+  tree = copy.deepcopy(dict(tree))
+  names = [key for key in leaves if key.split(".")[-1] == "name"]
+  for key in sorted(names, key=lambda key: key.count(".")):
+    if leaves[key] != _leaf(tree, key):
       section = key.removesuffix(".name")
       tree = defaults.select_entry(tree, section, leaves[key])
-    else:
-      _leaf(tree, key)
-      _set_leaf(tree, key, leaves[key])
+  for key in leaves.keys() - set(names):
+    _leaf(tree, key)
+    _set_leaf(tree, key, leaves[key])
   return defaults.complete(tree)
 
 
@@ -129,19 +147,56 @@ def _warn_of_other_data(
     )
 
 
+def read_space(file: str, *, near: Path) -> Any:
+  """Returns the result of `space()` of a config file, None without it.
+
+  Args:
+    file: `"path/X.py"` or `"path/X.py:variant"`.
+    near: as for `read_config`.
+
+  Raises:
+    UserError: the file is missing or fails.
+  """
+  path = Path(file.partition(":")[0])
+  if path.suffix == ".json":
+    return None
+  space = _load_module(path, near).get("space")
+  return _execute(path, space) if callable(space) else None
+
+
+def _read_json(path: Path, near: Path) -> dict[str, Any]:
+  """Returns the complete config of a JSON file, such as that of a run."""
+  if not os.path.isfile(path):
+    raise _no_file(path, near)
+  try:
+    content = read_json(path, max_bytes=MAX_BYTES)
+  except (OSError, ValueError) as error:
+    raise UserError(
+      f"expected the JSON of a config in {path}", f"got: {error}"
+    ) from error
+  own = {key: value for key, value in content.items() if key != "imports"}
+  return defaults.complete(upgrade(own))
+
+
 def _load_module(path: Path, near: Path) -> dict[str, Any]:
   """Executes a config file, the user's own code, and returns its names."""
   if not os.path.isfile(path):
-    folder = path if os.path.isdir(path) else path.parent
-    has_configs = os.path.isdir(folder) and any(folder.glob("*.py"))
-    folder = folder if has_configs else near
-    names = (entry.name for entry in folder.glob("*.py"))
-    raise UserError(
-      "expected the path of a config file",
-      f"got {str(path) if path.name else ''!r}, which does not exist",
-      f"in {folder}: {nearest(path.name, names)}",
-    )
+    raise _no_file(path, near)
   return _execute(path, runpy.run_path, str(path))
+
+
+def _no_file(path: Path, near: Path) -> UserError:
+  """Returns the error for a config file that does not exist."""
+  folder = path if os.path.isdir(path) else path.parent
+  pattern = f"*{path.suffix or '.py'}"
+  has_configs = os.path.isdir(folder) and any(folder.glob(pattern))
+  folder = folder if has_configs else near
+  names = (entry.name for entry in folder.glob(pattern))
+  return UserError(
+    "expected the path of a config file",
+    f"got {str(path) if path.name else ''!r}, which does not exist",
+    f"in {folder}: {nearest(path.name, names)}",
+  )
 
 
 def _get_config(

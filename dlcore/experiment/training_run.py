@@ -1,9 +1,10 @@
 """Trains an experiment in a run folder, and evaluates a run."""
 
 import functools
+import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,60 @@ def train(
     with phases("report"):
       report.write(folder.path)
     return summary
+
+
+def train_validated(
+  config: Mapping[str, Any],
+  workdir: str | Path,
+  *,
+  on_evaluation: training.OnEvaluation,
+) -> None:
+  """Trains an experiment for a search, without test split, results and report.
+
+  Args:
+    config: the complete tree.
+    workdir: the run folder, in which the run continues.
+    on_evaluation: see `training.fit`; also called for the evaluations of
+      earlier processes.
+
+  Raises:
+    UserError: a mistake that the user can fix.
+    Stopped: a signal was received, and the state was saved.
+  """
+  folder = RunFolder(workdir)
+  with folder.locked():
+    config = adapter_start.continued(folder, config)
+    folder.claim(config)
+    experiment = build(config, folder)
+    folder.describe(experiment.sources())
+    before = _train_earlier(experiment, folder, False, Phases())
+    for step, values in _evaluations(folder):
+      if on_evaluation(step, values):
+        return
+    experiment.fit(
+      folder.path, before=before, progress=False, on_evaluation=on_evaluation
+    )
+
+
+def _evaluations(
+  folder: RunFolder,
+) -> Iterator[tuple[int, dict[str, float]]]:
+  """Yields the evaluations before the newest checkpoint of a run.
+
+  Of several validation sources it is the first.
+  """
+  newest = folder.newest_step() if folder.has_checkpoints() else 0
+  log = folder.path / checksums.LOG
+  if not newest or not log.is_file():
+    return
+  first = ""
+  for line in log.read_text().splitlines():
+    record = json.loads(line)
+    step, split = record.pop("step"), record.pop("split")
+    if split.partition("/")[0] == "valid" and step <= newest:
+      first = first or split
+      if split == first:
+        yield step, record
 
 
 def _train_earlier(

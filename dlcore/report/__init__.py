@@ -5,9 +5,13 @@ from dlcore.report.data_arrays import write_data
 from dlcore.report.groups import is_group
 from dlcore.report.page import compare, write
 from dlcore.report.rate_curves import write_rate_curves
+from dlcore.report.search_content import SearchResult, SearchTrial
+from dlcore.report.search_page import write_search
 from dlcore.report.trivial_remark import trivial_remark
 
 __all__ = [
+  "SearchResult",
+  "SearchTrial",
   "compare",
   "estimates",
   "is_group",
@@ -15,4 +19,5 @@ __all__ = [
   "write",
   "write_data",
   "write_rate_curves",
+  "write_search",
 ]

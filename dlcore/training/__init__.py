@@ -3,10 +3,13 @@
 from dlcore.training.checks import RANGES
 from dlcore.training.decisions import Decisions, Plateau
 from dlcore.training.evaluation import Evaluator
-from dlcore.training.fit import Result, fit
+from dlcore.training.fit import OnEvaluation, Result, fit
+from dlcore.training.intervals import Intervals
 from dlcore.training.memory_estimate import MemoryEstimate
 from dlcore.training.memory_preview import preview_memory
 from dlcore.training.phases import Phases
+from dlcore.training.population import Population
+from dlcore.training.population_programs import Member, Parts
 from dlcore.training.run_files import KIND as FIT
 from dlcore.training.run_files import summarize
 from dlcore.training.sample_history import Samples
@@ -31,9 +34,14 @@ __all__ = [
   "RANGES",
   "Decisions",
   "Evaluator",
+  "Intervals",
+  "Member",
   "MemoryEstimate",
+  "OnEvaluation",
+  "Parts",
   "Phases",
   "Plateau",
+  "Population",
   "Result",
   "Samples",
   "State",

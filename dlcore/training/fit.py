@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,12 @@ class Result(NamedTuple):
   best: State
 
 
+OnEvaluation = Callable[[int, Mapping[str, float]], bool]
+"""`(step, metrics of the first validation source) -> whether the run ends
+here`, for a search that compares it with others. It is not called again for
+evaluations before a checkpoint."""
+
+
 def fit(
   task: Task,
   tx: optax.GradientTransformation,
@@ -92,6 +98,7 @@ def fit(
   profile: tuple[int, int] | None = None,
   progress: bool = True,
   phases: Phases | None = None,
+  on_evaluation: OnEvaluation | None = None,
 ) -> Result:
   """Trains a task, or continues from the newest good checkpoint in `workdir`.
 
@@ -180,6 +187,7 @@ def fit(
       current folder without one.
     progress: whether to show progress on standard error.
     phases: adds up the wall time by phase.
+    on_evaluation: called after each evaluation; see `OnEvaluation`.
 
   Returns:
     The state after the last step and the best one.
@@ -324,7 +332,7 @@ def fit(
     dispatches = feed.dispatches(state, intervals)
     stack.callback(lambda: dispatches.close())  # A rollback rebinds it.
     stop = stack.enter_context(stop_requests())
-    unsaved = False
+    unsaved = ended = False
 
     # Each iteration handles the pause at `step`, an evaluation or a save, and
     # then makes the steps up to the next one.
@@ -365,12 +373,13 @@ def fit(
             is_last = is_exhausted(decisions, patience)
             history.add(step, state, is_last=is_last)
           state = state.replace(rate_scale=partitioner.replicate(scale))
+          ended = on_evaluation is not None and on_evaluation(step, values)
           unsaved = True
 
       # 4. Save. A save at a stop is not a target of rollbacks, since a run
       # that is not stopped does not have it.
       stopping = bool(stop)
-      done = step == steps or is_exhausted(decisions, patience)
+      done = step == steps or ended or is_exhausted(decisions, patience)
       due = is_best or done or intervals.saves(step)
       if unsaved and (due or stopping):
         if due:

@@ -21,7 +21,10 @@ MAX_BYTES = 1 << 26
 KIND = "fit"
 """The value of `kind` in the config of a run of `training.fit`."""
 
-EXCLUDED = ("seed", "settings", "progress", "phases", "profile", "workdir")
+EXCLUDED = (
+  *("seed", "settings", "progress", "phases", "profile", "workdir"),
+  "on_evaluation",
+)
 """Arguments of `fit` that are not in the section `training` of the config."""
 
 
