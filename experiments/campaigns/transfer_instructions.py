@@ -2,7 +2,7 @@
 
   transfer_instructions.py [--only=lora,full]
 
-A GPT-2 of bytes is trained on lines such as "665782 = six hundred and ...", of
+A Llama of bytes is trained on lines such as "665782 = six hundred and ...", of
 numbers of train of `data.number_words`. Then each strategy of `STRATEGIES`
 trains it on chats about other numbers of train, with configs/transfer_lm.py;
 `scratch` is trained on the chats alone, `lora` has the rank `RANK`. The answers
@@ -57,7 +57,7 @@ def main():
   folder.mkdir(parents=True, exist_ok=True)
   development, questions = write_data(folder)
   base = timed_runs.finish(
-    "docs_lm:gpt2",
+    "docs_lm:llama",
     folder / "base",
     0,
     {

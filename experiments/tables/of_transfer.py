@@ -164,7 +164,7 @@ def instructions(results: dict) -> str:
     if "answers/right" in result["metrics"]
   ]
   return as_table(
-    "Answers of a GPT-2 of bytes to 1,000 instructions about numbers that "
+    "Answers of a Llama of bytes to 1,000 instructions about numbers that "
     "occur in no training text, `lora` with adapters of rank 16; the learning "
     "rate, the best for other numbers; minutes from the command to its exit, "
     "without those of the first training, "
