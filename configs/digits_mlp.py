@@ -19,3 +19,15 @@ def get_config(variant=""):
     optim={"name": "adamw", "learning_rate": 3e-3},
     training={"epochs": 60.0, "ema": 0.99, "steps_per_call": 20},
   )
+
+
+def space():
+  """Returns what `experiments/search.py` varies."""
+  from dlcore import search  # Not at the top: training needs no Optuna.
+
+  return {
+    "optim.learning_rate": search.log(1e-4, 1e-1),
+    "optim.weight_decay": search.log(1e-4, 1.0),
+    "model.dropout": search.uniform(0.0, 0.5),
+    "model.widths": search.choice((64, 64), (128, 128), (256, 256)),
+  }
