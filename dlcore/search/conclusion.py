@@ -1,5 +1,6 @@
 """A search with its results, and the comparison at its end."""
 
+import contextlib
 import logging
 import sys
 import time
@@ -44,10 +45,23 @@ def search_and_confirm(
     UserError: a mistake that the user can fix.
     Stopped: a signal was received.
   """
+  board = _Board(space, experiment.leaves(config), settings.trials)
+  study = search(config, space, workdir, settings, board.show)
+  with contextlib.closing(study):
+    return _conclude(study, config, space, workdir, settings, confirm_seeds)
+
+
+def _conclude(
+  study: SharedStudy,
+  config: Mapping[str, Any],
+  space: Space,
+  workdir: Path,
+  settings: Settings,
+  confirm_seeds: int,
+) -> str:
+  """Writes the results of a search and returns them as text."""
   leaves = experiment.leaves(config)
   metric = full_metric(config, settings.metric)
-  board = _Board(space, leaves, settings.trials)
-  study = search(config, space, workdir, settings, board.show)
   results = {"metric": metric, "algorithm": settings.algorithm}
   search_results.write_results(study, config, space, workdir, **results)
   best = search_results.ranked(study)

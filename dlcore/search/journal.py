@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import json
 import os
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from optuna.storages.journal import JournalFileBackend
 from dlcore.errors import UserError, install_hint
 
 LOCK_SUFFIX = ".lock"
+
+ATTEMPTS = 10
+"""Times that the tables of a database are created or found."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -117,19 +122,42 @@ def _check_lines(path: Path) -> None:
 def _open_database(url: str) -> BaseStorage:
   import sqlalchemy  # Not at the top: most searches use a journal.
 
-  settings: dict[str, Any] = {"pool_pre_ping": True}
-  try:
-    return optuna.storages.RDBStorage(url, engine_kwargs=settings)
-  except ImportError as error:
-    raise UserError(
-      f"expected the driver of {url.partition('://')[0]}",
-      f"got: {error}",
-      install_hint("database"),
-    ) from error
-  except sqlalchemy.exc.SQLAlchemyError as error:
-    reason = str(getattr(error, "orig", None) or error).strip()
-    raise UserError(
-      "expected a database that can be reached at --storage",
-      f"got: {reason.splitlines()[0] if reason else type(error).__name__}",
-      "such as postgresql+psycopg://USER@HOST/NAME",
-    ) from error
+  for _ in range(ATTEMPTS):
+    try:
+      return optuna.storages.RDBStorage(
+        url, engine_kwargs={"pool_pre_ping": True}
+      )
+    except ImportError as error:
+      raise UserError(
+        f"expected the driver of {url.partition('://')[0]}",
+        f"got: {error}",
+        install_hint("database"),
+      ) from error
+    except sqlalchemy.exc.ArgumentError as error:
+      raise _no_database(error) from error
+    except (
+      sqlalchemy.exc.IntegrityError,
+      sqlalchemy.exc.ProgrammingError,
+    ) as error:  # Another process was creating the tables.
+      failure = error
+      time.sleep(random.uniform(0.1, 1.0))
+    except sqlalchemy.exc.SQLAlchemyError as error:
+      raise _no_database(error) from error
+  raise _no_database(failure) from failure
+
+
+def close_storage(storage: BaseStorage) -> None:
+  """Closes the connections to a database."""
+  storage.remove_session()
+  backend = getattr(storage, "_backend", storage)
+  if engine := getattr(backend, "engine", None):
+    engine.dispose()
+
+
+def _no_database(error: Exception) -> UserError:
+  reason = str(getattr(error, "orig", None) or error).strip()
+  return UserError(
+    "expected a database that can be reached at --storage",
+    f"got: {reason.splitlines()[0] if reason else type(error).__name__}",
+    "such as postgresql+psycopg://USER@HOST/NAME",
+  )

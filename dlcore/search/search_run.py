@@ -70,7 +70,7 @@ def search(
     show: called after each result.
 
   Returns:
-    The study, with all of its trials.
+    The study, with all of its trials; to be closed.
 
   Raises:
     UserError: the space does not fit the config, a setting is wrong, or the
@@ -107,8 +107,10 @@ def search(
         time.sleep(WAIT_SECONDS)
       else:
         break
-  finally:
+  except BaseException:
     study.close()
+    raise
+  study.stop()
   return study
 
 

@@ -1,5 +1,6 @@
 """The trials of a search, which several processes may work on."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dlcore.errors import UserError
 from dlcore.search.bayesian import DROPPED
+from dlcore.search.journal import close_storage
 from dlcore.search.processes import is_dead, this_worker
 from dlcore.search.space import Space, inner, is_active, label
 
-LEASE, CONTINUES, REASON, OWN = "lease", "continues", "reason", "own"
+LEASE, CONTINUES, REASON, OWN, POINT = (
+  *("lease", "continues", "reason", "own", "point"),
+)
 """Attributes of a trial: the worker and the time of its last sign of life, the
-number of the first trial that it continues, why it failed, and for the values
-of the config, whether they are in the space."""
+number of the first trial that it continues, why it failed, for the values of
+the config, whether they are in the space, and the position among the points
+that are tried first, which two processes may both enqueue."""
 
 INSIDE, OUTSIDE = "inside", "outside"
 
@@ -102,10 +107,15 @@ class SharedStudy:
     self._renewals = threading.Thread(target=self._renew, daemon=True)
     self._renewals.start()
 
-  def close(self) -> None:
-    """Ends the signs of life."""
+  def stop(self) -> None:
+    """Ends the signs of life, after the last trial."""
     self._closed.set()
     self._renewals.join()
+
+  def close(self) -> None:
+    """Stops, and closes the connections to a database."""
+    self.stop()
+    close_storage(self.study._storage)
 
   def ask(self, count: int) -> list[Point]:
     """Returns at most `count` trials to run; fewer at the end of the search."""
@@ -129,8 +139,12 @@ class SharedStudy:
     self._finish(point, TrialState.FAIL, None, {REASON: reason})
 
   def counted(self) -> list[FrozenTrial]:
-    """Returns the trials that count, those of dead processes left out."""
-    return [one for one in self._all() if not _is_dropped(one)]
+    """Returns the trials that count, without those that others continue."""
+    counted: dict[Any, FrozenTrial] = {}
+    for one in self._all():
+      if not _is_dropped(one):
+        counted.setdefault(_identity(one), one)
+    return list(counted.values())
 
   def is_complete(self) -> bool:
     """Returns whether all trials have a result."""
@@ -153,15 +167,14 @@ class SharedStudy:
       if self._trials and len(trials) >= self._trials and not waiting:
         return None
       trial = self.study.ask()
-      attributes = trial.user_attrs
-      first = attributes.get(CONTINUES, trial.number)
-      if self._is_repeated(trial.number, first) or self._is_surplus(trial):
+      frozen = self._frozen(trial.number)
+      if self._is_repeated(frozen) or self._is_surplus(frozen):
         self._drop(trial.number, "another process has it")
         continue
       self._hold(trial)
-      outside = attributes.get(OWN) == OUTSIDE
+      outside = trial.user_attrs.get(OWN) == OUTSIDE
       values = {} if outside else self._suggest(trial)
-      return Point(first, values, trial)
+      return Point(first_number(frozen), values, trial)
 
   def _suggest(self, trial: optuna.Trial) -> dict[str, Any]:
     """Returns the values of a trial, of the parameters that it has."""
@@ -196,11 +209,11 @@ class SharedStudy:
     )
     self.study.enqueue_trial(
       self._stored(own) if contained else {},
-      user_attrs={OWN: INSIDE if contained else OUTSIDE},
+      user_attrs={OWN: INSIDE if contained else OUTSIDE, POINT: 0},
     )
-    for point in points:
+    for index, point in enumerate(points, 1):
       if not contained or _labels(point) != _labels(own):
-        self.study.enqueue_trial(self._stored(point))
+        self.study.enqueue_trial(self._stored(point), user_attrs={POINT: index})
 
   def _stored(self, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
@@ -234,15 +247,17 @@ class SharedStudy:
       if one.state is TrialState.RUNNING and self._has_ended(one):
         self._drop(one.number, ENDED)
     trials = self._all()
-    alive = {first_number(one) for one in trials if not _is_dropped(one)}
+    alive = {_identity(one) for one in trials if not _is_dropped(one)}
     for one in trials:
-      first, own = first_number(one), one.user_attrs.get(OWN)
-      if one.user_attrs.get(DROPPED) != ENDED or first in alive:
+      identity, attributes = _identity(one), one.user_attrs
+      if attributes.get(DROPPED) != ENDED or identity in alive:
         continue
-      alive.add(first)
-      if one.params or own:
-        attributes = {CONTINUES: first, **({OWN: own} if own else {})}
-        self.study.enqueue_trial(dict(one.params), user_attrs=attributes)
+      alive.add(identity)
+      if one.params or OWN in attributes:
+        kept = {k: attributes[k] for k in (OWN, POINT) if k in attributes}
+        self.study.enqueue_trial(
+          dict(one.params), user_attrs={CONTINUES: first_number(one), **kept}
+        )
 
   def _has_ended(self, trial: FrozenTrial) -> bool:
     """Returns whether the process of a running trial has ended."""
@@ -254,22 +269,20 @@ class SharedStudy:
     own = lease["worker"] == self._worker
     return not own and is_dead(lease["worker"], lease["time"])
 
-  def _is_repeated(self, number: int, first: int) -> bool:
-    """Returns whether another trial continues the same one.
+  def _frozen(self, number: int) -> FrozenTrial:
+    return next(one for one in self._all() if one.number == number)
 
-    It is the one with the least number that was not dropped.
-    """
-    return any(
-      one.number < number
-      and not _is_dropped(one)
-      and first_number(one) == first
-      for one in self._all()
-    )
+  def _is_repeated(self, trial: FrozenTrial) -> bool:
+    """Returns whether an earlier trial that was not dropped is the same."""
+    others = [one for one in self.counted() if one.number < trial.number]
+    return any(_identity(one) == _identity(trial) for one in others)
 
-  def _is_surplus(self, trial: optuna.Trial) -> bool:
+  def _is_surplus(self, trial: FrozenTrial) -> bool:
     """Returns whether other processes have asked for the last trials too."""
-    before = [one for one in self.counted() if one.number < trial.number]
-    return bool(self._trials) and len(before) >= self._trials
+    if not self._trials or POINT in trial.user_attrs:
+      return False
+    others = [one for one in self.counted() if one.number < trial.number]
+    return CONTINUES not in trial.user_attrs and len(others) >= self._trials
 
   def _drop(self, number: int, reason: str) -> None:
     """Ends a trial that does not count."""
@@ -298,10 +311,10 @@ class SharedStudy:
       with self._held_lock:
         held = list(self._held.values())
       for trial in held:
-        try:
+        # It may have ended, or the storage be unreachable for a while.
+        with contextlib.suppress(Exception):
           self._sign(trial)
-        except Exception:  # It has ended, or the storage is unreachable.
-          continue
+    self.study._storage.remove_session()
 
   def _finish(
     self,
@@ -324,6 +337,13 @@ def _is_dropped(trial: FrozenTrial) -> bool:
 def first_number(trial: FrozenTrial) -> int:
   """Returns the number of the trial that a trial continues, or its own."""
   return trial.user_attrs.get(CONTINUES, trial.number)
+
+
+def _identity(trial: FrozenTrial) -> tuple[str, int]:
+  """Returns what the trials that stand for the same one have in common."""
+  if POINT in trial.user_attrs:
+    return POINT, trial.user_attrs[POINT]
+  return CONTINUES, first_number(trial)
 
 
 def _labels(values: Mapping[str, Any]) -> dict[str, str]:
