@@ -230,11 +230,16 @@ class SharedStudy:
     if known is None:
       self.study.set_user_attr("settings", dict(settings))
       return
-    for name in settings.keys() | known.keys():
-      if settings.get(name) != known.get(name):
+    before, now = (_flat(one) for one in (known, settings))
+    names = before.keys() | now.keys()
+    # The space is first: its paths are not among those of the config.
+    for name in sorted(
+      names, key=lambda name: (not name.startswith("s"), name)
+    ):
+      if before.get(name) != now.get(name):
         raise UserError(
-          f"expected the search to go on with {name} {known.get(name)}",
-          f"got {settings.get(name)}",
+          f"expected the search to go on with {name} {before.get(name)}",
+          f"got {now.get(name)}",
           "choose another --workdir or --storage for another search",
         )
 
@@ -328,6 +333,17 @@ class SharedStudy:
     for name, content in attributes.items():
       point.trial.set_user_attr(name, content)
     self.study.tell(point.trial, value, state=state)
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns settings of which some are mappings, such as `space PATH`."""
+  flat = {}
+  for name, value in settings.items():
+    if isinstance(value, Mapping):
+      flat |= {f"{name} {key}": item for key, item in value.items()}
+    else:
+      flat[name] = value
+  return flat
 
 
 def _is_dropped(trial: FrozenTrial) -> bool:

@@ -5,14 +5,14 @@ import logging
 import math
 import shutil
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlcore import experiment
 from dlcore.exceptions import as_user_error
 from dlcore.search.space import label
-from dlcore.training import Member, Population
+from dlcore.training import Member, Population, Stopped
 from dlcore.training.population import HALTED, MemberResult
 
 KEPT_KINDS = 4
@@ -105,9 +105,11 @@ class TrialTrainer:
     groups: dict[str, dict[int, Values]] = {}
     for number, values in trials.items():
       try:
-        groups.setdefault(self._key(values), {})[number] = values
+        key = self._key(values)
       except Exception as error:
         tell(number, failure(error))
+      else:
+        groups.setdefault(key, {})[number] = values
     for key, group in groups.items():
       self._train_group(key, group, report, tell)
 
@@ -120,26 +122,38 @@ class TrialTrainer:
     tried again.
     """
     items = list(trials.items())
+    kind = self._kind(key, items[0][1])
+    at_once = max(kind.together // len(self._seeds), 1)
+    for first in range(0, len(items), at_once):
+      part = dict(items[first : first + at_once])
+      for number, outcome in self._outcomes_or_failures(kind, part, report):
+        tell(number, outcome)
+
+  def _outcomes_or_failures(
+    self, kind: Kind, trials: Mapping[int, Values], report: Report
+  ) -> Iterator[tuple[int, Outcome]]:
+    """Yields the outcomes of trials of one program."""
     try:
-      kind = self._kind(key, items[0][1])
-      at_once = max(kind.together // len(self._seeds), 1)
-      while items:
-        outcomes = self._outcomes(kind, dict(items[:at_once]), report)
-        items = items[at_once:]
-        for number, outcome in outcomes.items():
-          tell(number, outcome)
+      outcomes = self._outcomes(kind, trials, report)
+    except Stopped:
+      raise
     except Exception as error:
-      if len(items) == 1:
-        tell(items[0][0], failure(error))
-        return
+      outcomes = {}
+      failed = failure(error)
+    if outcomes:
+      yield from outcomes.items()
+    elif len(trials) == 1:
+      yield from ((number, failed) for number in trials)
+    else:
       logger.warning(
         "%d trials failed together and are tried again in two parts: %s",
-        len(items),
-        failure(error).reason,
+        len(trials),
+        failed.reason,
       )
+      items = list(trials.items())
       half = len(items) // 2
       for part in (items[:half], items[half:]):
-        self._train_group(key, dict(part), report, tell)
+        yield from self._outcomes_or_failures(kind, dict(part), report)
 
   def _outcomes(
     self, kind: Kind, trials: Mapping[int, Values], report: Report

@@ -3,6 +3,10 @@
 import csv
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -88,6 +92,38 @@ def test_the_same_search_goes_on_and_repeats_nothing(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_search_that_is_stopped_by_a_signal_goes_on(tmp_path):
+  arguments = [
+    *("--trials=6", "--algorithm=random", "--confirm_seeds=0"),
+    "--config.training.steps=1500",
+    "--space=optim.learning_rate=log(1e-4,1e-1) model.widths=(8,)|(4,)|(2,)",
+    f"--workdir={tmp_path}",
+  ]
+  command_line = [
+    *(sys.executable, command.ROOT / "experiments" / "search.py"),
+    *arguments,
+  ]
+  process = subprocess.Popen(command_line, stderr=subprocess.PIPE, text=True)
+  journal = tmp_path / "journal.log"
+  while process.poll() is None and not _has_results(journal):
+    time.sleep(0.1)
+  process.send_signal(signal.SIGTERM)
+  _, errors = process.communicate(timeout=60)
+  assert process.returncode == 143, errors
+  assert "Traceback" not in errors
+  finished = subprocess.run(command_line, capture_output=True, text=True)
+  assert finished.returncode == 0, finished.stderr
+  rows = (tmp_path / "trials.csv").read_text().splitlines()[1:]
+  assert [row.split(",")[1] for row in rows] == ["complete"] * 6
+  assert len({row.split(",")[0] for row in rows}) == 6
+
+
+def _has_results(journal):
+  """Returns whether a trial has reported a value."""
+  return journal.exists() and b'"intermediate_value"' in journal.read_bytes()
+
+
+@pytest.mark.slow
 def test_a_pruner_ends_trials_early(tmp_path):
   space = search.parse("optim.learning_rate=log(1e-6,1e-1)")
   study, _ = run(
@@ -163,7 +199,7 @@ def test_a_config_that_cannot_be_trained_ends_the_search(tmp_path):
 
 
 def test_a_space_is_suggested_for_any_config():
-  for name in ("digits_cnn", "digits_mlp", "language_id", "docs_lm"):
+  for name in ("digits_cnn", "mnist_fast", "language_id", "docs_lm"):
     path = f"{command.ROOT}/configs/{name}.py"
     config, _ = experiment.read_config(path, {}, near=command.ROOT)
     space, source = search.choose_space(config, "", path, near=command.ROOT)
