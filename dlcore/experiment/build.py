@@ -10,12 +10,21 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import optax
 
-from dlcore import augment, data, optim, sharding, training, transfer
+from dlcore import (
+  augment,
+  data,
+  optim,
+  sharding,
+  tasks,
+  training,
+  transfer,
+)
 from dlcore.errors import UserError, lookup
 from dlcore.experiment import adapter_start
 from dlcore.experiment.adaptation import (
@@ -26,6 +35,7 @@ from dlcore.experiment.adaptation import (
   strategy,
   warn_of_random_weights,
 )
+from dlcore.experiment.base_width import width_scales
 from dlcore.experiment.defaults import own_settings
 from dlcore.experiment.feature_cache import FitParts, feature_parts
 from dlcore.experiment.folder import RunFolder
@@ -59,6 +69,8 @@ class Experiment:
   tx: optax.GradientTransformation
   devices: list[jax.Device]
   phase: transfer.Adaptation
+  scales: Mapping[str, optim.Scale]
+  """Of initial values and learning rates by path, see `width_scales`."""
 
   earlier: tuple["Experiment", ...] = ()
   """The phases before this one, the last of them, see `transfer.Strategy`."""
@@ -249,6 +261,8 @@ def _phase(
   """Returns one phase of an experiment."""
   info = splits.train.info
   model, task = build_task(config, info, phase=phase)
+  scales = width_scales(config, info)
+  task = tasks.scaled(task, scales)
   learning_rate = schedule(config, steps, phase.rate)
   return Experiment(
     config=config,
@@ -257,8 +271,9 @@ def _phase(
     task=task,
     steps=steps,
     learning_rate=learning_rate,
-    tx=phase_optimizer(config, learning_rate, phase, task, info),
+    tx=phase_optimizer(config, learning_rate, phase, task, info, scales),
     phase=phase,
+    scales=scales,
     devices=_devices(config["sharding"]["devices"]),
   )
 
@@ -279,6 +294,7 @@ def phase_optimizer(
   phase: transfer.Adaptation,
   task: Task,
   info: data.DataInfo,
+  scales: Mapping[str, optim.Scale] = MappingProxyType({}),
 ) -> optax.GradientTransformation:
   """Returns the optimizer of a phase, with the rates of its strategy.
 
@@ -292,6 +308,7 @@ def phase_optimizer(
     phase: of the strategy.
     task: of the phase.
     info: of train.
+    scales: of learning rates by path.
   """
   section = config["optim"]
   has_rules = section["rates"] or section["layers"]
@@ -300,6 +317,7 @@ def phase_optimizer(
     learning_rate,
     phase.rates(layers_of(task, info)),
     paths_of(task, info) if has_rules else (),
+    optim.rate_rules(scales),
   )
 
 
@@ -308,6 +326,7 @@ def build_optimizer(
   learning_rate: Schedule,
   rates: Rates = (),
   model_paths: Sequence[str] = (),
+  path_rates: Mapping[str, float] = MappingProxyType({}),
 ) -> optax.GradientTransformation:
   """Returns the optimizer of the config's section `optim`.
 
@@ -316,6 +335,7 @@ def build_optimizer(
     learning_rate: `step -> rate`.
     rates: multipliers of the rate, after those of the section.
     model_paths: see `optim.create`.
+    path_rates: see `optim.create`.
   """
   shared = inspect.signature(optim.create).parameters.keys() & section.keys()
   settings = {name: section[name] for name in shared}
@@ -323,7 +343,12 @@ def build_optimizer(
   settings["rates"] = (*section["rates"], *rates)
   with qualify("optim", section):
     return optim.create(
-      **{**settings, "learning_rate": learning_rate, "model_paths": model_paths}
+      **{
+        **settings,
+        "learning_rate": learning_rate,
+        "model_paths": model_paths,
+        "path_rates": path_rates,
+      }
     )
 
 

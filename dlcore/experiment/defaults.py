@@ -53,6 +53,7 @@ DEFAULTS = {
     "l1": 0.0,
     "l2": 0.0,
     "freeze": "",
+    "width_scaling": "",
     "schedule": {"name": "warmup_cosine"},
   },
   "training": {
@@ -84,7 +85,9 @@ from, see `transfer.load_pretrained`. `init.adapter` is a folder of PEFT for
 them, see `transfer.load_adapters`: the strategy "lora" trains it further, and
 others merge it. The strategy "scratch" loads no weights, so `init.allow`,
 `init.family` and `init.head` have no effect. `data.augment` has a leaf for each
-row of the tables of augmentations."""
+row of the tables of augmentations. `optim.width_scaling` has the widths of a
+narrow model whose best learning rate the wider one shall have, see
+`optim.width_scales`."""
 
 OWN_RANGES = {
   "seed": training.RANGES["seed"],

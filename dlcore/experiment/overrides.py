@@ -73,12 +73,12 @@ def _read(
     module = _load_module(Path(path), near)
     recipe = _get_config(Path(path), module, variant)
   overrides = {_full_key(recipe, key): text for key, text in overrides.items()}
-  tree = _override(recipe, overrides)
+  tree = override(recipe, overrides)
   _warn_of_other_data(path, recipe, tree)
   if plan := module.get("plan"):
     planned = _execute(Path(path), plan, tree, variant)
     planned = {key: planned[key] for key in planned if key not in overrides}
-    tree = _override(with_leaves(tree, planned), overrides)
+    tree = override(with_leaves(tree, planned), overrides)
   name = "_".join(filter(None, [Path(path).stem, variant]))
   before, after = defaults.leaves(recipe), defaults.leaves(tree)
   changes = {
@@ -89,10 +89,18 @@ def _read(
   return tree, name, changes
 
 
-def _override(
+def override(
   tree: dict[str, Any], overrides: Mapping[str, str]
 ) -> dict[str, Any]:
-  """Returns a complete config with the overrides of the command line."""
+  """Returns a complete config with overrides as on the command line.
+
+  Args:
+    tree: a complete config.
+    overrides: texts by path, `{"optim.learning_rate": "1e-3"}`.
+
+  Raises:
+    UserError: a path is unknown, or a text is no value of its type.
+  """
   tree = copy.deepcopy(tree)
   names = [key for key in overrides if key.split(".")[-1] == "name"]
   # A section precedes its subsections, which its name resets.

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dlcore import data, optim, training
+from dlcore import data, optim, tasks, training
 from dlcore.experiment.build import (
   Experiment,
   phase_optimizer,
@@ -49,8 +49,11 @@ def parts_builder(
   def build_parts(hparams: Mapping[str, Any]) -> Parts:
     config = with_numbers(experiment.config, hparams)
     _, task = build_task(config, info, phase=phase)
+    task = tasks.scaled(task, experiment.scales)
     learning_rate = schedule(config, experiment.steps, phase.rate)
-    tx = phase_optimizer(config, learning_rate, phase, task, info)
+    tx = phase_optimizer(
+      config, learning_rate, phase, task, info, experiment.scales
+    )
     section = config["optim"]
     penalty = optim.penalty(section["l1"], section["l2"], section["no_decay"])
     return Parts(task, tx, penalty)

@@ -87,6 +87,7 @@ def find_rate(
         experiment.phase,
         experiment.task,
         experiment.splits.train.info,
+        experiment.scales,
       ),
       experiment.splits.train,
       **{

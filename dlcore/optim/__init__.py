@@ -1,7 +1,7 @@
 """Optimizers: clipping, an Optax transformation, decay, the learning rate."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,6 +28,13 @@ from dlcore.optim.settings import (
   Number,
   check,
 )
+from dlcore.optim.width_scaling import (
+  Parameter,
+  Scale,
+  rate_rules,
+  width_scales,
+  with_initial_scales,
+)
 from dlcore.tracing import is_zero
 from dlcore.trees import flatten, map_with_path, select
 from dlcore.typing import Params, PyTree, Schedule
@@ -37,14 +44,19 @@ __all__ = [
   "OPTIMIZERS",
   "RANGES",
   "SCHEDULES",
+  "Parameter",
+  "Scale",
   "applied_rate",
   "check",
   "create",
   "evaluation_params",
   "is_schedule_free",
   "penalty",
+  "rate_rules",
   "schedule",
   "takes_rate_scale",
+  "width_scales",
+  "with_initial_scales",
 ]
 
 
@@ -61,6 +73,7 @@ def create(
   layers: Sequence[str] = (),
   layer_decay: Number = 1.0,
   model_paths: Sequence[str] = (),
+  path_rates: Mapping[str, float] | None = None,
   **settings: Any,
 ) -> optax.GradientTransformationExtraArgs:
   r"""Creates an optimizer.
@@ -91,6 +104,8 @@ def create(
     layer_decay: rate of a layer relative to the next layer's.
     model_paths: paths of all parameters of the model, if some are frozen: the
       patterns of `rates` and `layers` may match those alone.
+    path_rates: further multipliers of the learning rate, by path, such as
+      those of `rate_rules`.
     **settings: keyword settings of the optimizer, `weight_decay` among them.
 
   Raises:
@@ -116,7 +131,7 @@ def create(
     return map_with_path(lambda path, _: select(rules, path, True), params)
 
   scale_by_rates = scale_by_learning_rates(
-    path_multipliers(rates, layers, layer_decay)
+    path_multipliers(rates, layers, layer_decay, path_rates or {})
   )
   clips = clipping(
     clip_value=clip_value,

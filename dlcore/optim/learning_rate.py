@@ -127,6 +127,7 @@ def path_multipliers(
   rates: Sequence[tuple[str, Number]],
   layers: Sequence[str],
   layer_decay: Number,
+  path_rates: Mapping[str, Number],
 ) -> Callable[[Iterable[str]], dict[str, Number]]:
   """Returns a function `paths -> {path: multiplier of the learning rate}`.
 
@@ -134,11 +135,17 @@ def path_multipliers(
     rates: (regex, multiplier) pairs; the first match within a path counts.
     layers: as for `layer_multipliers`.
     layer_decay: as for `layer_multipliers`.
+    path_rates: further multipliers of single paths.
   """
 
   def evaluate(paths: Iterable[str]) -> dict[str, Number]:
     by_layer = layer_multipliers(paths, layers, layer_decay)
-    return {path: select(rates, path, 1.0) * by_layer[path] for path in paths}
+    return {
+      path: select(rates, path, 1.0)
+      * by_layer[path]
+      * path_rates.get(path, 1.0)
+      for path in paths
+    }
 
   return evaluate
 

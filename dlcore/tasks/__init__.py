@@ -29,7 +29,7 @@ from dlcore.tasks.sequence_to_sequence import (
 from dlcore.tasks.supervised import make_task
 from dlcore.tasks.tagging import TAGGING, tagging
 from dlcore.tasks.text_embedding import TEXT_EMBEDDING, text_embedding
-from dlcore.tasks.transforms import augmented, freeze, variables
+from dlcore.tasks.transforms import augmented, freeze, scaled, variables
 
 __all__ = [
   "TASKS",
@@ -49,6 +49,7 @@ __all__ = [
   "masked_language_model",
   "multilabel",
   "regression",
+  "scaled",
   "sequence_to_sequence",
   "tagging",
   "text_embedding",

@@ -1,6 +1,6 @@
 """Transformations of tasks, and the variables of a trained model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -30,6 +30,23 @@ def augmented(task: Task, augment: Augment | None) -> Task:
     return task.prepare(params, model_state, batch, prepare_key)
 
   return task._replace(prepare=prepare)
+
+
+def scaled(task: Task, scales: Mapping[str, optim.Scale]) -> Task:
+  """Returns `task` with its initial parameters scaled by path.
+
+  Args:
+    task: the learning problem.
+    scales: see `optim.width_scales`; `{}` returns `task` itself.
+  """
+  if not scales:
+    return task
+
+  def init(key: Array, batch: Batch):
+    params, model_state = task.init(key, batch)
+    return optim.with_initial_scales(params, scales), model_state
+
+  return task._replace(init=init)
 
 
 def freeze(task: Task, pattern: str) -> Task:
