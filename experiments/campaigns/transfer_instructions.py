@@ -33,9 +33,10 @@ STRATEGIES = ("lora", "full", "scratch")
 TUNING, SEEDS = 1, 3
 FIRST_RATE = 2e-3
 RANK = 16
-CHATS, QUESTIONS, DEVELOPMENT = 3_000, 1_000, 500
+CHATS, QUESTIONS, DEVELOPMENT = 6_000, 1_000, 500
+EPOCHS = 8.0
 LENGTH = 128
-STEPS = 4_000
+STEPS = 5_000
 """Of the training on lines."""
 
 BATCH = 250
@@ -144,7 +145,7 @@ def _run(
       "data.path": folder / "chats.jsonl",
       **({"init.strategy.rank": RANK} if strategy == "lora" else {}),
       "optim.learning_rate": rate,
-      "training.epochs": 5.0,
+      "training.epochs": EPOCHS,
     },
   )
   scores = score(run, development if seed < TUNING else test)

@@ -91,6 +91,7 @@ MEMBERS = [
 ]
 
 
+@pytest.mark.fast_cases("10")
 @pytest.mark.parametrize("steps_per_call", [1, 10])
 def test_each_member_equals_its_own_run(steps_per_call):
   results, values = curves(MEMBERS, steps_per_call=steps_per_call)
@@ -120,6 +121,7 @@ def test_one_member_alone_has_the_bits_of_its_run():
   assert curves([one])[1][0] == solo(one)
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_halts_without_changing_the_others():
   bad = member(rate=float("inf"))
   results, values = curves([MEMBERS[0], bad, MEMBERS[1]])
@@ -132,6 +134,7 @@ def test_a_member_that_diverges_halts_without_changing_the_others():
     )
 
 
+@pytest.mark.slow
 def test_members_that_the_caller_stops_leave_the_program():
   members = [member(rate=rate) for rate in (1e-3, 2e-3, 3e-3, 4e-3)]
   seen = {}
@@ -153,6 +156,7 @@ def test_members_that_the_caller_stops_leave_the_program():
   assert all(result.variables is not None for result in results)
 
 
+@pytest.mark.slow
 def test_patience_and_plateau_are_of_each_member():
   settings = {
     "patience": 3,
@@ -172,6 +176,7 @@ def test_patience_and_plateau_are_of_each_member():
     )
 
 
+@pytest.mark.slow
 def test_eight_devices_share_the_members_without_communication():
   members = [member(rate=rate) for rate in np.geomspace(1e-4, 1e-2, 10)]
   several = population(devices=jax.devices(), steps=20, eval_every=10)
@@ -185,6 +190,7 @@ def test_eight_devices_share_the_members_without_communication():
     assert collective not in text
 
 
+@pytest.mark.slow
 def test_streamed_data_gives_the_same_batches():
   members = [MEMBERS[0], MEMBERS[2]]
   settings = {"steps": 20, "eval_every": 10}
