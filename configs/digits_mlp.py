@@ -22,7 +22,7 @@ def get_config(variant=""):
 
 
 def space():
-  """Returns what `experiments/search.py` varies."""
+  """Returns the space of `experiments/search.py`."""
   from dlcore import search  # Not at the top: training needs no Optuna.
 
   return {

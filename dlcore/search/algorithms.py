@@ -18,7 +18,7 @@ REDUCTION = 3
 
 
 class Request(NamedTuple):
-  """What an algorithm may depend on."""
+  """The input of an algorithm."""
 
   space: Space
   leaves: Mapping[str, Any]

@@ -35,7 +35,7 @@ def search_and_confirm(
 
   Args:
     config: the complete tree.
-    space: what the trials vary.
+    space: the distributions, by path.
     workdir: the folder of the search.
     settings: how to search.
     confirm_seeds: runs of the best trial and of the config itself, with other

@@ -52,7 +52,7 @@ class FlockLock:
 
 
 def _remove_incomplete_line(path: Path) -> None:
-  """Removes what follows the last line break, of a process that was killed."""
+  """Removes the bytes after the last line break, of a killed process."""
   with contextlib.suppress(FileNotFoundError), path.open("rb+") as file:
     size = file.seek(0, os.SEEK_END)
     position = size

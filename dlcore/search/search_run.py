@@ -64,7 +64,7 @@ def search(
 
   Args:
     config: the complete tree; its own values are the first trial.
-    space: what the trials vary.
+    space: the distributions, by path.
     workdir: folder of the search.
     settings: how to search.
     show: called after each result.

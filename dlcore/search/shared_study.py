@@ -356,7 +356,7 @@ def first_number(trial: FrozenTrial) -> int:
 
 
 def _identity(trial: FrozenTrial) -> tuple[str, int]:
-  """Returns what the trials that stand for the same one have in common."""
+  """Returns an identity that a trial shares with those that continue it."""
   if POINT in trial.user_attrs:
     return POINT, trial.user_attrs[POINT]
   return CONTINUES, first_number(trial)

@@ -1,4 +1,4 @@
-"""What a search varies: the distributions of leaves of the config."""
+"""The space of a search: distributions of leaves of the config."""
 
 import ast
 import math

@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 class Kind(NamedTuple):
-  """What trials of the same shapes have in common."""
+  """The common parts of trials whose arrays have the same shapes."""
 
   experiment: experiment.Experiment
   varying: tuple[str, ...]
@@ -77,7 +77,7 @@ class TrialTrainer:
     seeds: Sequence[int],
     workdir: Path,
   ):
-    """Takes what all trials have in common.
+    """Takes the settings of all trials.
 
     Args:
       config: the complete tree, with `training.best_by` as the metric.
@@ -261,7 +261,7 @@ class TrialTrainer:
     return json.dumps([sorted(varying), fixed], sort_keys=True)
 
   def _kind(self, key: str, values: Values) -> Kind:
-    """Returns what the trials with a key have in common, compiled once."""
+    """Returns the common parts of the trials with a key, compiled once."""
     if key in self._kinds:
       self._kinds[key] = kind = self._kinds.pop(key)  # The latest.
       return kind

@@ -118,7 +118,7 @@ class Encoding:
     return snapped
 
   def features(self, points: np.ndarray) -> np.ndarray:
-    """Returns what a model sees of points `[M, P]`: `[M, D]`.
+    """Returns the inputs `[M, D]` of a model, for points `[M, P]`.
 
     Values without an order have an indicator each, scaled so that two
     different values have the distance 1.

@@ -50,7 +50,7 @@ class MemberResult(NamedTuple):
   """The metrics of that validation."""
 
   variables: tuple[Params, ModelState] | None
-  """What evaluation used at that step, NumPy arrays."""
+  """The evaluated parameters and state of that step, NumPy arrays."""
 
 
 OnEvaluation = Callable[[int, Mapping[int, Mapping[str, float]]], Iterable[int]]
@@ -163,7 +163,7 @@ class Population:
     """Trains the members together.
 
     Args:
-      members: what differs between them.
+      members: their hyperparameters and seeds.
       on_evaluation: called after each evaluation with the metrics of the
         running members; returns those that end here. When half of the members
         have ended, the others continue in a smaller program.
@@ -282,7 +282,7 @@ class Population:
 
 
 class _Record(NamedTuple):
-  """What is known of a member."""
+  """The progress of a member."""
 
   decisions: Decisions = Decisions()
   outcome: str = RUNNING

@@ -28,7 +28,7 @@ from dlcore.typing import Array, Batch, Initial, PyTree
 
 
 class Parts(NamedTuple):
-  """What hyperparameters determine."""
+  """The parts of a step that depend on hyperparameters."""
 
   task: Task
   tx: optax.GradientTransformation
@@ -40,7 +40,7 @@ Build = Callable[[Mapping[str, Any]], Parts]
 
 
 class Member(NamedTuple):
-  """What differs between the runs of a population."""
+  """The hyperparameters and the seed of one run of a population."""
 
   hparams: Mapping[str, float]
   """See `State.hparams`; of the same names for all members."""
