@@ -29,7 +29,7 @@ class Axis:
 
   def __init__(self, distribution: distributions.BaseDistribution):
     """Prepares the coordinates of a distribution of Optuna."""
-    self._distribution = distribution
+    self._distribution: Any = distribution
     self.levels: np.ndarray | None = None
     self.is_nominal = False
     match distribution:
