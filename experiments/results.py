@@ -341,8 +341,8 @@ TABLES: dict[str, Callable[[dict], str]] = {
 SECTIONS: dict[str, dict[str, str]] = {
   "Scores": {
     "scores": "Digits, MNIST and small tables, by config",
-    "image_scores": "Your images: folders of images, beside a linear model",
-    "table_scores": "Your table: real tables, beside scikit-learn",
+    "image_scores": "Your images: folders, compared with a linear model",
+    "table_scores": "Your table: real tables, compared with scikit-learn",
     "table_sizes": "Your table: from 1,000 to 1,000,000 rows",
     "text_scores": "Texts: classification, tagging, language, translation",
     "architectures": "Architectures at equal parameters and equal time",
@@ -372,11 +372,11 @@ SECTIONS: dict[str, dict[str, str]] = {
     "devices": "Eight devices with one, pmap with jit",
   },
   "Speed and memory": {
-    "peers": "A training step, beside PyTorch",
+    "peers": "A training step, compared with PyTorch",
     "machines": "The same by machine",
     "allocators": "The same with other allocators",
-    "convolutions": "Convolutions, beside those of XLA",
-    "tax": "The loop, beside a bare one",
+    "convolutions": "Convolutions, compared with those of XLA",
+    "tax": "The training loop, compared with a bare loop",
     "layer_statistics": "Layer statistics",
     "input": "Input",
     "start": "Start",

@@ -26,7 +26,7 @@ WORKDIR = flags.DEFINE_string(
   "workdir", None, "the folder (default: runs/ and the config, with _search)"
 )
 ALGORITHM = flags.DEFINE_string(
-  "algorithm", "bayes", "grid, random, sobol, tpe, gp, or bayes: the best one"
+  "algorithm", "bayes", "grid, random, sobol, tpe, gp, or bayes, which is gp"
 )
 TRIALS = flags.DEFINE_integer("trials", 64, "number of trials, 0 for any")
 PRUNER = flags.DEFINE_string(

@@ -1,6 +1,7 @@
 """Runs whose configs differ in numbers alone, as one population."""
 
 import copy
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from dlcore.experiment.task_building import build_task
 from dlcore.task import CARRY
 from dlcore.training import Parts, Population
 from dlcore.typing import Batch
+
+
+CONVOLUTION = re.compile(r"\b(conv_general|\w*convolution)")
+"""Primitives of convolutions in the text of a program, not `convert`."""
 
 
 def with_numbers(
@@ -122,10 +127,10 @@ def _traces(experiment: Experiment, path: str, batch: Batch) -> bool:
 
 
 def runs_alone(experiment: Experiment) -> bool:
-  """Returns whether members are faster one after the other than together.
+  """Returns whether members are trained one after the other, not together.
 
-  That is so for convolutions on CPU, of which a program for several members
-  makes grouped ones, see `experiments/benchmark.py population`.
+  That is so for models with convolutions on CPU: XLA would make grouped ones
+  for several members, which are slower.
   """
   if experiment.devices[0].platform != "cpu":
     return False
@@ -135,7 +140,8 @@ def runs_alone(experiment: Experiment) -> bool:
     lambda batch: training.init_state(parts.task, parts.tx, batch), batch
   )
   step = training.make_step(parts.task, parts.tx)
-  return "conv" in str(jax.make_jaxpr(step)(state, batch))
+  program = str(jax.make_jaxpr(step)(state, batch))
+  return CONVOLUTION.search(program) is not None
 
 
 def most_members(experiment: Experiment) -> int:

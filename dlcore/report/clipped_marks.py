@@ -54,7 +54,7 @@ def clipped_note(
   if not count:
     return ""
   verb = f"{noun} is" if count == 1 else f"{noun}s are"
-  return f" {count:,} {verb} outside the {name} and drawn at its border."
+  return f" {count:,} {verb} outside the {name} and shown at its border."
 
 
 def curve(

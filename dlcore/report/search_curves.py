@@ -171,19 +171,19 @@ def best_so_far(values: np.ndarray, maximize: bool) -> np.ndarray:
 
 def learning_curves(result: SearchResult) -> Markup | None:
   """Returns the chart of the evaluations of all trials."""
-  drawn = [(trial, _curve(trial)) for trial in result.trials]
-  drawn = [(trial, curve) for trial, curve in drawn if len(curve.steps)]
-  if not any(len(curve.steps) > 1 for _, curve in drawn):
+  shown = [(trial, _curve(trial)) for trial in result.trials]
+  shown = [(trial, curve) for trial, curve in shown if len(curve.steps)]
+  if not any(len(curve.steps) > 1 for _, curve in shown):
     return None
-  values = np.concatenate([curve.values for _, curve in drawn])
-  steps = np.concatenate([curve.steps for _, curve in drawn])
+  values = np.concatenate([curve.values for _, curve in shown])
+  steps = np.concatenate([curve.steps for _, curve in shown])
   x = axes.linear_axis(steps, tight=True)
   metric = scores.metric(result.metric)
   y = clipped_marks.robust_axis(metric, values, result.maximize)
-  limit = max(8, MAX_POINTS // len(drawn))
+  limit = max(8, MAX_POINTS // len(shown))
   marks: dict[str, list[Markup]] = {THIN: [], CONFIG: [], BOLD: []}
   best = best_trial(result)
-  for trial, curve in drawn:
+  for trial, curve in shown:
     style = _curve_style(trial, is_best=trial is best)
     points, title = _sampled(curve, limit), describe(result, trial)
     marks[style].append(clipped_marks.curve(x, y, points, style, title))

@@ -132,8 +132,7 @@ ALGORITHMS = {
   "gp": Algorithm(gp, MODELS_AT_ONCE),
   "bayes": Algorithm(gp, MODELS_AT_ONCE),
 }
-"""`bayes` is the best of the Bayesian ones, see
-`experiments/studies/search_regret.py`."""
+"""`bayes` is the Gaussian process."""
 
 
 class Budget(NamedTuple):

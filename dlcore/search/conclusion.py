@@ -1,7 +1,6 @@
 """A search with its results, and the comparison at its end."""
 
 import contextlib
-import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -19,8 +18,6 @@ SHOW_SECONDS = 10.0
 
 FRESH = 1_000
 """Distance of the seeds of the comparison from those of the trials."""
-
-logger = logging.getLogger("dlcore")
 
 
 def search_and_confirm(

@@ -100,7 +100,7 @@ class SharedStudy:
       load_if_exists=True,
     )
     self._check_settings({**settings, "direction": direction})
-    self._enqueuefirst_number(points)
+    self._enqueue_first(points)
     self._held: dict[int, optuna.Trial] = {}
     self._held_lock = threading.Lock()
     self._closed = threading.Event()
@@ -146,12 +146,6 @@ class SharedStudy:
         counted.setdefault(_identity(one), one)
     return list(counted.values())
 
-  def is_complete(self) -> bool:
-    """Returns whether all trials have a result."""
-    trials = self.counted()
-    finished = sum(one.state.is_finished() for one in trials)
-    return bool(self._trials) and finished >= self._trials
-
   def waits(self) -> bool:
     """Returns whether trials are running, which may have to be continued."""
     return any(one.state is TrialState.RUNNING for one in self.counted())
@@ -193,11 +187,10 @@ class SharedStudy:
         values[path] = one.load(stored)
     return values
 
-  def _enqueuefirst_number(self, points: Sequence[Mapping[str, Any]]) -> None:
+  def _enqueue_first(self, points: Sequence[Mapping[str, Any]]) -> None:
     """Adds the values of the config and further points, once."""
     if self.study.user_attrs.get("points") is not None:
       return
-    self.study.set_user_attr("points", len(points))
     own = {
       path: self._leaves[path]
       for path, one in self._space.items()
@@ -214,6 +207,8 @@ class SharedStudy:
     for index, point in enumerate(points, 1):
       if not contained or _labels(point) != _labels(own):
         self.study.enqueue_trial(self._stored(point), user_attrs={POINT: index})
+    # Last: a process may be killed, and points that are there twice count once.
+    self.study.set_user_attr("points", len(points))
 
   def _stored(self, values: Mapping[str, Any]) -> dict[str, Any]:
     return {

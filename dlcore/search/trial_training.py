@@ -52,7 +52,6 @@ class Outcome(NamedTuple):
 class Kind(NamedTuple):
   """The common parts of trials whose arrays have the same shapes."""
 
-  experiment: experiment.Experiment
   varying: tuple[str, ...]
   """Paths of the numbers in which its members differ."""
 
@@ -122,7 +121,12 @@ class TrialTrainer:
     tried again.
     """
     items = list(trials.items())
-    kind = self._kind(key, items[0][1])
+    try:
+      kind = self._kind(key, items[0][1])
+    except Exception as error:
+      for number in trials:
+        tell(number, failure(error))
+      return
     at_once = max(kind.together // len(self._seeds), 1)
     for first in range(0, len(items), at_once):
       part = dict(items[first : first + at_once])
@@ -275,7 +279,7 @@ class TrialTrainer:
       population = experiment.build_population(built, self._workdir)
       if not experiment.runs_alone(built):
         together = min(MOST_MEMBERS, experiment.most_members(built))
-    kind = Kind(built, tuple(json.loads(key)[0]), population, together)
+    kind = Kind(tuple(json.loads(key)[0]), population, together)
     self._kinds[key] = kind
     return kind
 

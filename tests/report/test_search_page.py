@@ -234,7 +234,7 @@ def test_diverged_trials_are_at_the_border_and_counted(tmp_path):
   content += [trial(20, 1e9, values={"a": 20}), trial(21, 1e9)]
   search = result(content, metric="valid/loss", maximize=False)
   text = check(page(tmp_path, search))
-  note = "2 trials are outside the vertical axis and drawn at its border."
+  note = "2 trials are outside the vertical axis and shown at its border."
   assert note in section(text, "Progress")
   assert note in section(text, "Slices")
   assert "4 evaluations are outside" in section(text, "Learning curves")

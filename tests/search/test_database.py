@@ -24,6 +24,7 @@ def database(tmp_path):
   """Starts a server on a free port, and returns the URL of a database."""
   pytest.importorskip("psycopg")
   if not SERVER.exists():
+    # `.ci/run` installs it; no other part of dlcore needs it.
     pytest.skip("PostgreSQL is not installed")
   # The server refuses to run as root; the Debian package adds the user.
   user = "postgres" if os.getuid() == 0 else None

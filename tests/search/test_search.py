@@ -221,6 +221,14 @@ def test_the_space_of_the_file_prevails(tmp_path):
   assert space == {"optim.learning_rate": search.log(1e-4, 1e-2)}
 
 
+@pytest.mark.parametrize(
+  ("name", "alone"), [("mlp", False), ("cnn", True), ("lenet5", True)]
+)
+def test_models_with_convolutions_are_trained_one_by_one(name, alone):
+  built = experiment.build(experiment.complete({"model": {"name": name}}))
+  assert experiment.runs_alone(built) == alone
+
+
 def results(*scores):
   return {i: {"metrics": {"test/accuracy": s}} for i, s in enumerate(scores)}
 
