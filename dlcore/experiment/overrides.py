@@ -111,7 +111,7 @@ def override(
       )
   for key, text in overrides.items():
     if key not in names:
-      _set_leaf(tree, key, _parse(_leaf(tree, key), text, key))
+      set_leaf(tree, key, _parse(_leaf(tree, key), text, key))
   return defaults.complete(tree)
 
 
@@ -136,7 +136,7 @@ def with_leaves(
       tree = defaults.select_entry(tree, section, leaves[key])
   for key in leaves.keys() - set(names):
     _leaf(tree, key)
-    _set_leaf(tree, key, leaves[key])
+    set_leaf(tree, key, leaves[key])
   return defaults.complete(tree)
 
 
@@ -326,7 +326,8 @@ def _unknown_key(
   return UserError("expected a key of the config", f"got --config.{key}", hint)
 
 
-def _set_leaf(tree: dict[str, Any], key: str, value: Any) -> None:
+def set_leaf(tree: dict[str, Any], key: str, value: Any) -> None:
+  """Sets the leaf at a path, in place."""
   *parents, last = key.split(".")
   for parent in parents:
     tree = tree[parent]

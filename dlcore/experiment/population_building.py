@@ -19,12 +19,12 @@ from dlcore.experiment.build import (
 from dlcore.experiment.defaults import leaves
 from dlcore.experiment.example_inputs import example_inputs
 from dlcore.experiment.initial_weights import load_initial
+from dlcore.experiment.overrides import set_leaf
 from dlcore.experiment.restoring import variables_of_run
 from dlcore.experiment.task_building import build_task
 from dlcore.task import CARRY
 from dlcore.training import Parts, Population
 from dlcore.typing import Batch
-
 
 CONVOLUTION = re.compile(r"\b(conv_general|\w*convolution)")
 """Primitives of convolutions in the text of a program, not `convert`."""
@@ -36,11 +36,7 @@ def with_numbers(
   """Returns a config with other numbers at some paths, which may be traced."""
   tree = copy.deepcopy(dict(config))
   for path, number in numbers.items():
-    *sections, name = path.split(".")
-    node = tree
-    for section in sections:
-      node = node[section]
-    node[name] = number
+    set_leaf(tree, path, number)
   return tree
 
 

@@ -1,6 +1,5 @@
 """Quick checks of an experiment: its config with a few changes."""
 
-import copy
 import json
 import math
 import shutil
@@ -11,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlcore import augment
-from dlcore.experiment.defaults import DEFAULTS, complete, leaves
+from dlcore.experiment.defaults import DEFAULTS, leaves
 from dlcore.experiment.folder import SUMMARY, RunFolder
+from dlcore.experiment.overrides import with_leaves
 
 FAST_STEPS = 2
 EVAL_BATCHES = 2
@@ -51,7 +51,7 @@ def fast_dev_run(config: Mapping[str, Any]) -> dict[str, Any]:
     config: the complete tree, see `complete`.
   """
   statistics = config["training"]["layer_statistics_every"]
-  return _with_leaves(
+  return with_leaves(
     config,
     {
       **_few_evaluations(config, FAST_STEPS),
@@ -87,7 +87,7 @@ def overfit_one_batch(config: Mapping[str, Any]) -> dict[str, Any]:
   off |= dict.fromkeys(numbers, 0.0)
   off["task.carry"] = False
   present = leaves(config)
-  return _with_leaves(
+  return with_leaves(
     config,
     {
       **_few_evaluations(config, steps),
@@ -172,20 +172,6 @@ def _few_evaluations(config: Mapping[str, Any], steps: int) -> dict[str, Any]:
     "training.eval_every": steps,
     "training.checkpoint_every": steps,
   }
-
-
-def _with_leaves(
-  config: Mapping[str, Any], changed: Mapping[str, Any]
-) -> dict[str, Any]:
-  """Returns a complete config with other values of some leaves."""
-  tree = copy.deepcopy(dict(config))
-  for path, value in changed.items():
-    *sections, name = path.split(".")
-    node = tree
-    for section in sections:
-      node = node[section]
-    node[name] = value
-  return complete(tree)
 
 
 def _read_losses(workdir: Path) -> list[float]:

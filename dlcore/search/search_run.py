@@ -131,7 +131,7 @@ def _train(
   def report(step: int, values: Mapping[int, float]) -> set[int]:
     for number, value in values.items():
       if math.isfinite(value):
-        by_number[number].trial.report(value, step)
+        study.report(by_number[number], step, value)
     # All are known before the first is compared with the others.
     return {n for n in values if by_number[n].trial.should_prune()}
 

@@ -125,6 +125,11 @@ class SharedStudy:
       points.append(point)
     return points
 
+  def report(self, point: Point, step: int, value: float) -> None:
+    """Records the value of a trial at an evaluation."""
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+      point.trial.report(value, step)
+
   def tell(self, point: Point, value: float, **attributes: Any) -> None:
     """Records the value of a trial that made all of its steps."""
     self._finish(point, TrialState.COMPLETE, value, attributes)
@@ -161,8 +166,9 @@ class SharedStudy:
       if self._trials and len(trials) >= self._trials and not waiting:
         return None
       trial = self.study.ask()
-      frozen = self._frozen(trial.number)
-      if self._is_repeated(frozen) or self._is_surplus(frozen):
+      counted = {one.number: one for one in self.counted()}
+      frozen = counted.get(trial.number)
+      if frozen is None or self._is_surplus(frozen, counted):
         self._drop(trial.number, "another process has it")
         continue
       self._hold(trial)
@@ -269,20 +275,14 @@ class SharedStudy:
     own = lease["worker"] == self._worker
     return not own and is_dead(lease["worker"], lease["time"])
 
-  def _frozen(self, number: int) -> FrozenTrial:
-    return next(one for one in self._all() if one.number == number)
-
-  def _is_repeated(self, trial: FrozenTrial) -> bool:
-    """Returns whether an earlier trial that was not dropped is the same."""
-    others = [one for one in self.counted() if one.number < trial.number]
-    return any(_identity(one) == _identity(trial) for one in others)
-
-  def _is_surplus(self, trial: FrozenTrial) -> bool:
+  def _is_surplus(
+    self, trial: FrozenTrial, counted: Mapping[int, FrozenTrial]
+  ) -> bool:
     """Returns whether other processes have asked for the last trials too."""
-    if not self._trials or POINT in trial.user_attrs:
+    attributes = trial.user_attrs
+    if not self._trials or POINT in attributes or CONTINUES in attributes:
       return False
-    others = [one for one in self.counted() if one.number < trial.number]
-    return CONTINUES not in trial.user_attrs and len(others) >= self._trials
+    return sum(number < trial.number for number in counted) >= self._trials
 
   def _drop(self, number: int, reason: str) -> None:
     """Ends a trial that does not count."""
@@ -325,9 +325,11 @@ class SharedStudy:
   ) -> None:
     with self._held_lock:
       self._held.pop(point.trial.number, None)
-    for name, content in attributes.items():
-      point.trial.set_user_attr(name, content)
-    self.study.tell(point.trial, value, state=state)
+    # Another process may have taken it over while this one was suspended.
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+      for name, content in attributes.items():
+        point.trial.set_user_attr(name, content)
+      self.study.tell(point.trial, value, state=state, skip_if_finished=True)
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
